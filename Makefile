@@ -1,0 +1,83 @@
+# Everything a developer types. `make` alone lists the targets.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON := $(BIN)/python
+# Any 3.11 or later makes the environment; everything after that runs inside it.
+SYSTEM_PYTHON ?= python3
+SETUP := $(VENV)/.installed
+IMAGE := build/protos.binpb
+CODE := $(wildcard services sandbox cli deploy protos tests bench)
+UV_LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-emit-index-url --no-emit-find-links
+
+
+.PHONY: help setup lock gen gen-check lint format types imports test check up down status demo bench clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(SETUP) ## Make .venv from the locked requirements
+
+$(SETUP): requirements/dev.txt pyproject.toml
+	@$(SYSTEM_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or later is needed: make setup SYSTEM_PYTHON=/path/to/python" >&2; exit 1; }
+	@test -x $(PYTHON) || $(SYSTEM_PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m pip install --quiet --require-hashes -r requirements/dev.txt
+	@$(PYTHON) -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+lock: $(SETUP) ## Lock the requirements anew, with hashes, for every platform
+	$(UV_LOCK) requirements/dev.in --output-file requirements/dev.txt
+	$(UV_LOCK) requirements/runtime.in requirements/cli.in --constraint requirements/dev.txt \
+		--output-file requirements/runtime.txt
+
+gen: $(SETUP) ## Generate gen/ from protos/
+	@$(PYTHON) protos/generate.py
+
+gen-check: $(SETUP) ## Fail if gen/ is not what protos/ give
+	@$(PYTHON) protos/generate.py --check
+
+lint: $(SETUP) ## Check style, formatting and contracts
+	@$(BIN)/ruff check $(CODE)
+	@$(BIN)/ruff format --check --quiet $(CODE)
+	@$(PYTHON) protos/generate.py --image $(IMAGE)
+	@$(BIN)/buf lint $(IMAGE) --config protos/buf.yaml
+
+format: $(SETUP) ## Format the code and mend what can be mended
+	@$(BIN)/ruff check --fix $(CODE)
+	@$(BIN)/ruff format $(CODE)
+
+types: $(SETUP) ## Check the types
+	@$(BIN)/mypy $(CODE)
+
+imports: $(SETUP) ## Check who may import whom
+	@$(BIN)/lint-imports
+
+test: $(SETUP) ## Run every test
+	@$(BIN)/pytest
+
+check: gen-check lint types imports test ## Everything that must hold before a commit
+
+up: $(SETUP) ## Start the stack on this machine
+	@$(PYTHON) -m deploy.embedded up
+
+down: $(SETUP) ## Stop the stack; data survive
+	@$(PYTHON) -m deploy.embedded down
+
+status: $(SETUP) ## Show what runs
+	@$(PYTHON) -m deploy.embedded status
+
+demo: $(SETUP) ## Play six months of standing orders on the stack, then audit them
+	@$(PYTHON) -m deploy.embedded run -- $(BIN)/recurring demo
+
+bench: $(SETUP) ## Measure cycles a second, beside a limit and a peer
+	@$(PYTHON) -m bench
+
+clean: ## Stop the stack and delete what was made: environment, data, caches
+	@test ! -x $(PYTHON) || $(PYTHON) -m deploy.embedded destroy
+	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

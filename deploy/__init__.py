@@ -1,0 +1,1 @@
+"""How the suite is deployed: images, manifests, and a whole stack on one machine."""
