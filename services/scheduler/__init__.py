@@ -1,0 +1,1 @@
+"""Standing orders, their cycles and orders, and all calendar arithmetic."""

@@ -1,0 +1,1 @@
+"""The rules of standing orders: plain values and functions that know no clock and do no I/O."""

@@ -1,0 +1,252 @@
+"""When cycles fall due: pure functions of a schedule, without a clock.
+
+`index` counts the cycles of one schedule from 0. Each is found directly, by its index or by a date,
+and never from the one before: 31 January, 28 February, 31 March. A cycle that is skipped keeps its
+index and still counts, as an `EXDATE` does in RFC 5545, so an index means the same date for ever.
+
+The schedule must have no violations (see `validation.violations`).
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from enum import StrEnum
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from services.scheduler.domain.business_days import is_business_day
+from services.scheduler.domain.lattice import Lattice, lattice_of
+from services.scheduler.domain.schedule import (
+    LAST_DATE,
+    BlackoutRule,
+    BusinessDayRule,
+    DateRange,
+    EndAfter,
+    EndOn,
+    Schedule,
+)
+
+_ONE_DAY = timedelta(days=1)
+_CACHED_RUNS = 4096
+_CACHED_ZONES = 1024
+
+
+class SkipReason(StrEnum):
+    """Why a cycle has no date."""
+
+    BLACKOUT = "BLACKOUT"
+    MEETS_NEXT_CYCLE = "MEETS_NEXT_CYCLE"
+    MEETS_PREVIOUS_CYCLE = "MEETS_PREVIOUS_CYCLE"
+    AFTER_END = "AFTER_END"
+
+
+class MoveReason(StrEnum):
+    """Why a cycle's date is not the one that the recurrence gave."""
+
+    BLACKOUT = "BLACKOUT"
+    NOT_A_BUSINESS_DAY = "NOT_A_BUSINESS_DAY"
+
+
+@dataclass(frozen=True, slots=True)
+class CycleDate:
+    """One cycle's date, and why.
+
+    The nominal date is what the recurrence alone gives. The local date is when the cycle takes
+    place, None if it is skipped; a skipped cycle's `due_at` is that of its nominal date, the moment
+    at which it is passed over. A cycle that was skipped for its neighbour's sake has both reasons:
+    why it would have moved, and why it could not.
+    """
+
+    index: int
+    nominal_date: date
+    local_date: date | None
+    due_at: datetime
+    skip_reason: SkipReason | None = None
+    move_reason: MoveReason | None = None
+
+
+def nominal_date(schedule: Schedule, index: int) -> date | None:
+    """The date that the recurrence gives for a cycle; None once the schedule has ended.
+
+    Raises:
+        ValueError: the index is negative.
+    """
+    run = _run(schedule)
+    return run.nominal_date(index) if run.holds(index) else None
+
+
+def cycle_count(schedule: Schedule) -> int:
+    """How many cycles the schedule has, skipped ones included, up to its end or the calendar's."""
+    return _run(schedule).length
+
+
+def first_index_on_or_after(schedule: Schedule, day: date) -> int | None:
+    """The first cycle whose nominal date is the day or later; None if the schedule ends before."""
+    if day > LAST_DATE:
+        return None
+    run = _run(schedule)
+    index = run.lattice.rank(max(day, schedule.start_date).toordinal()) - run.base
+    return index if run.holds(index) else None
+
+
+def cycle(schedule: Schedule, index: int) -> CycleDate | None:
+    """The date of one cycle under blackouts and business days; None once the schedule has ended.
+
+    Local dates strictly increase with the index: a cycle that would have to move onto or past its
+    neighbour is skipped instead. None is before the start date or after the end.
+
+    Raises:
+        ValueError: the index is negative.
+    """
+    run = _run(schedule)
+    return _cycle(schedule, run, index) if run.holds(index) else None
+
+
+def cycles(schedule: Schedule, from_index: int, limit: int) -> tuple[CycleDate, ...]:
+    """The cycles from an index on, at most so many; fewer where the schedule ends.
+
+    Raises:
+        ValueError: the index is negative.
+    """
+    run = _run(schedule)
+    end = min(from_index + limit, run.length) if run.holds(from_index) else from_index
+    return tuple(_cycle(schedule, run, index) for index in range(from_index, end))
+
+
+def local_to_utc(day: date, local_time: time, time_zone: str) -> datetime:
+    """The instant of a local date and time.
+
+    RFC 5545 §3.3.5: a local time that a clock change skips is read with the offset before the
+    change (02:30 becomes 03:30), and one that occurs twice is the first. `fold=0` means both.
+
+    Raises:
+        ZoneInfoNotFoundError: there is no such zone.
+    """
+    return datetime.combine(day, local_time.replace(fold=0), _zone(time_zone)).astimezone(UTC)
+
+
+def utc_to_local_date(instant: datetime, time_zone: str) -> date:
+    """The date on the wall at an instant; what "today" is for a schedule."""
+    return instant.astimezone(_zone(time_zone)).date()
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """The stretch of a lattice that is a schedule's own."""
+
+    lattice: Lattice
+    base: int
+    length: int
+
+    def holds(self, index: int) -> bool:
+        if index < 0:
+            raise ValueError(f"the index of a cycle is not negative: {index}")
+        return index < self.length
+
+    def nominal_date(self, index: int) -> date:
+        return date.fromordinal(self.lattice.at(self.base + index))
+
+
+@lru_cache(maxsize=_CACHED_RUNS)
+def _run(schedule: Schedule) -> _Run:
+    lattice = lattice_of(schedule.recurrence, schedule.start_date)
+    base = lattice.rank(schedule.start_date.toordinal())
+    length = lattice.rank(_last_date(schedule).toordinal() + 1) - base
+    if isinstance(schedule.end, EndAfter):
+        length = min(length, schedule.end.cycle_count)
+    return _Run(lattice, base, length)
+
+
+@lru_cache(maxsize=_CACHED_ZONES)
+def _zone(time_zone: str) -> ZoneInfo:
+    # ZoneInfo itself keeps only eight zones alive and would read the file again for a ninth.
+    return ZoneInfo(time_zone)
+
+
+def _last_date(schedule: Schedule) -> date:
+    return schedule.end.end_date if isinstance(schedule.end, EndOn) else LAST_DATE
+
+
+def _cycle(schedule: Schedule, run: _Run, index: int) -> CycleDate:
+    nominal = run.nominal_date(index)
+    target, move_reason = _target(schedule, nominal)
+    skip_reason = _skip_reason(schedule, run, index, target)
+    local_date = target if skip_reason is None else None
+    due_at = local_to_utc(local_date or nominal, schedule.local_time, schedule.time_zone)
+    return CycleDate(index, nominal, local_date, due_at, skip_reason, move_reason)
+
+
+def _target(schedule: Schedule, nominal: date) -> tuple[date | None, MoveReason | None]:
+    """Where a cycle would go if it had no neighbours; no date if a blackout takes it out."""
+    if _blackout(schedule, nominal) is not None:
+        day_after = _after_blackout(schedule, nominal)
+        return day_after, MoveReason.BLACKOUT if day_after else None
+    if _is_open(schedule, nominal):
+        return nominal, None
+    day = _nearest_open_day(schedule, nominal)
+    if _blackout(schedule, day) is not None:
+        return _after_blackout(schedule, day), MoveReason.NOT_A_BUSINESS_DAY
+    return day, MoveReason.NOT_A_BUSINESS_DAY
+
+
+def _skip_reason(
+    schedule: Schedule, run: _Run, index: int, target: date | None
+) -> SkipReason | None:
+    """Why a cycle can't have the date; neighbours are judged by their nominal dates.
+
+    That keeps the answer local, so that any cycle is found without walking. One case needs more: a
+    cycle that moves back may meet one that moved forward, and the later of the two gives way.
+    """
+    if target is None:
+        return SkipReason.BLACKOUT
+    nominal = run.nominal_date(index)
+    if target > nominal:
+        if index + 1 < run.length and target >= run.nominal_date(index + 1):
+            return SkipReason.MEETS_NEXT_CYCLE
+        if target > _last_date(schedule):
+            return SkipReason.AFTER_END
+    if target < nominal and index > 0:
+        previous = run.nominal_date(index - 1)
+        previous_target, _ = _target(schedule, previous)
+        kept = previous_target if previous_target and previous_target < nominal else previous
+        if target <= max(previous, kept):
+            return SkipReason.MEETS_PREVIOUS_CYCLE
+    return None
+
+
+def _blackout(schedule: Schedule, day: date) -> DateRange | None:
+    return next((blackout for blackout in schedule.blackouts if day in blackout), None)
+
+
+def _is_open(schedule: Schedule, day: date) -> bool:
+    business_days = schedule.business_days
+    return business_days.rule is BusinessDayRule.NONE or is_business_day(business_days, day)
+
+
+def _after_blackout(schedule: Schedule, day: date) -> date | None:
+    """The next day that is allowed in every respect; None if the rule is to skip."""
+    if schedule.blackout_rule is BlackoutRule.SKIP:
+        return None
+    while True:
+        if blackout := _blackout(schedule, day):
+            day = blackout.end_date + _ONE_DAY
+        elif not _is_open(schedule, day):
+            day += _ONE_DAY
+        else:
+            return day
+
+
+def _nearest_open_day(schedule: Schedule, nominal: date) -> date:
+    """The nearest business day in the direction of the rule, blackouts aside.
+
+    Where the one before would be before the start date, it is the one after.
+    """
+    if schedule.business_days.rule is BusinessDayRule.PREVIOUS:
+        day = nominal
+        while not _is_open(schedule, day):
+            day -= _ONE_DAY
+        if day >= schedule.start_date:
+            return day
+    day = nominal
+    while not _is_open(schedule, day):
+        day += _ONE_DAY
+    return day
