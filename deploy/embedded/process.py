@@ -1,0 +1,189 @@
+"""One process of the stack: started in the background, found again later, stopped for certain.
+
+A process outlives the command that started it, so what is known about it is in a file: its number,
+when it was created (a number alone may have been given to another program since) and a fingerprint
+of how it was started.
+"""
+
+import hashlib
+import json
+import os
+import pwd
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import psutil
+
+# The kernel counts a start time from the boot time, which moves when the clock is corrected.
+CREATE_TIME_TOLERANCE_SECONDS = 2.0
+STOP_GRACE_SECONDS = 15.0
+KILL_GRACE_SECONDS = 10.0
+LOG_TAIL_LINES = 20
+
+
+class PartError(Exception):
+    """A part of the stack did not do what was asked of it; the message is for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The account a process runs under when it must not be the caller's."""
+
+    uid: int
+    gid: int
+
+    @classmethod
+    def named(cls, name: str) -> "Account":
+        """Look up an account of the system; raises KeyError if there is none."""
+        entry = pwd.getpwnam(name)
+        return cls(entry.pw_uid, entry.pw_gid)
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    pid: int
+    create_time: float
+    fingerprint: str
+
+
+@dataclass(slots=True)
+class Process:
+    """A background process with a log file, known by the file that keeps its number."""
+
+    name: str
+    command: Sequence[str]
+    log_file: Path
+    pid_file: Path
+    working_folder: Path
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    account: Account | None = None
+    stop_signal: signal.Signals = signal.SIGTERM
+    _child: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for two processes that were started in the same way."""
+        parts = [*self.command, *(f"{k}={v}" for k, v in sorted(self.environment.items()))]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+    def find(self) -> psutil.Process | None:
+        """Return the running process, or None when it is gone, a zombie or somebody else's."""
+        record = self._record()
+        if record is None:
+            return None
+        try:
+            process = psutil.Process(record.pid)
+            drift_seconds = abs(process.create_time() - record.create_time)
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return None
+        except psutil.NoSuchProcess:
+            return None
+        return process if drift_seconds < CREATE_TIME_TOLERANCE_SECONDS else None
+
+    def is_current(self) -> bool:
+        """Whether it runs and was started as this object would start it."""
+        record = self._record()
+        return (
+            self.find() is not None
+            and record is not None
+            and record.fingerprint == self.fingerprint
+        )
+
+    def start(self) -> None:
+        """Start it in a session of its own; does not wait until it is ready."""
+        self._forget()
+        self.log_file.parent.mkdir(parents=True, exist_ok=True)
+        self.pid_file.parent.mkdir(parents=True, exist_ok=True)
+        with self.log_file.open("ab") as log:
+            self._child = subprocess.Popen(
+                list(self.command),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.working_folder,
+                env=dict(self.environment),
+                start_new_session=True,
+                user=self.account.uid if self.account else None,
+                group=self.account.gid if self.account else None,
+                extra_groups=[] if self.account else None,
+            )
+        self._remember(psutil.Process(self._child.pid))
+
+    def stop(self, grace_seconds: float = STOP_GRACE_SECONDS) -> bool:
+        """Ask it to end, then make it; returns whether it had to be made to."""
+        process = self.find()
+        forced = False
+        if process is not None:
+            family = [process, *_children(process)]
+            _send(process, self.stop_signal)
+            _, alive = psutil.wait_procs(family, timeout=grace_seconds)
+            forced = bool(alive)
+            self._end(alive)
+        self._forget()
+        return forced
+
+    def kill(self) -> None:
+        """End it with SIGKILL, as a crash would, and wait until all of it is gone.
+
+        Its children are left a moment to end by themselves, as they would after a crash.
+        """
+        process = self.find()
+        if process is not None:
+            family = [process, *_children(process)]
+            _send(process, signal.SIGKILL)
+            _, alive = psutil.wait_procs(family, timeout=KILL_GRACE_SECONDS)
+            self._end(alive)
+        self._forget()
+
+    def log_tail(self, lines: int = LOG_TAIL_LINES) -> str:
+        """Return the last lines of its log, or an empty string if there is none."""
+        if not self.log_file.exists():
+            return ""
+        return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-lines:])
+
+    def _end(self, alive: Sequence[psutil.Process]) -> None:
+        for process in alive:
+            _send(process, signal.SIGKILL)
+        _, alive = psutil.wait_procs(alive, timeout=KILL_GRACE_SECONDS)
+        if alive:
+            numbers = ", ".join(str(process.pid) for process in alive)
+            raise PartError(f"{self.name} does not end, not even by SIGKILL (process {numbers})")
+
+    def _record(self) -> _Record | None:
+        try:
+            record = json.loads(self.pid_file.read_text())
+            return _Record(
+                int(record["pid"]), float(record["create_time"]), str(record["fingerprint"])
+            )
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            # A file cut short by a crash says as little as none.
+            return None
+
+    def _remember(self, process: psutil.Process) -> None:
+        record = _Record(process.pid, process.create_time(), self.fingerprint)
+        fresh = self.pid_file.with_suffix(".new")
+        fresh.write_text(json.dumps(asdict(record)))
+        fresh.replace(self.pid_file)
+
+    def _forget(self) -> None:
+        if self._child is not None:
+            self._child.wait(timeout=KILL_GRACE_SECONDS)
+            self._child = None
+        self.pid_file.unlink(missing_ok=True)
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _send(process: psutil.Process, number: signal.Signals) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return

@@ -1,0 +1,115 @@
+"""Real servers for the tests: one PostgreSQL and one NATS a session, clean for every test."""
+
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
+
+import nats
+import pytest
+
+from deploy.embedded.nats import EmbeddedNats
+from deploy.embedded.ports import free_ports
+from deploy.embedded.postgres import EmbeddedPostgres
+
+OWNER_PASSWORD = "only-for-tests-on-this-machine"
+
+# Called with a service's name; returns the address of a fresh, migrated database.
+ServiceDatabase = Callable[[str], str]
+
+
+@pytest.fixture(scope="session")
+def servers_folder() -> Iterator[Path]:
+    """A folder for what servers keep, outside pytest's own, which only its owner can enter."""
+    with tempfile.TemporaryDirectory(prefix="recurring-tests-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def postgres(servers_folder: Path) -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL server for the whole session."""
+    [port] = free_ports(1)
+    server = EmbeddedPostgres(
+        servers_folder / "postgres", port, servers_folder / "postgres.log", durable=False
+    )
+    try:
+        server.start()
+        yield server
+    finally:
+        server.destroy()
+
+
+@pytest.fixture(scope="session")
+def nats_server(servers_folder: Path) -> Iterator[EmbeddedNats]:
+    """A NATS server with JetStream for the whole session."""
+    [port] = free_ports(1)
+    server = EmbeddedNats(servers_folder / "nats", port, servers_folder / "nats.log")
+    try:
+        server.start()
+        yield server
+    finally:
+        server.destroy()
+
+
+@pytest.fixture
+async def nats_url(nats_server: EmbeddedNats) -> AsyncIterator[str]:
+    """The address of the NATS server, which has no stream before the test and none after it."""
+    yield nats_server.url
+    client = await nats.connect(nats_server.url)
+    try:
+        jetstream = client.jetstream()
+        for stream in await jetstream.streams_info():
+            await jetstream.delete_stream(str(stream.config.name))
+    finally:
+        await client.close()
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres: EmbeddedPostgres) -> ServiceDatabase:
+    """Makes, once a session and service, a database that its migrations have been run on."""
+    made: dict[str, str] = {}
+
+    def template(service: str) -> str:
+        if service not in made:
+            role = f"recurring_{service}"
+            address = postgres.databases.ensure_owned(role, OWNER_PASSWORD)
+            # Migrations start an event loop of their own, and a test may already run in one.
+            with ThreadPoolExecutor(max_workers=1) as thread:
+                thread.submit(_upgrade, service, address).result()
+            made[service] = role
+        return made[service]
+
+    return template
+
+
+@pytest.fixture
+def service_database(
+    postgres: EmbeddedPostgres, migrated_template: ServiceDatabase
+) -> Iterator[ServiceDatabase]:
+    """Makes a database as the named service's migrations leave it; gone after the test."""
+    databases = postgres.databases
+    made: list[str] = []
+
+    def create(service: str) -> str:
+        role = migrated_template(service)
+        name = f"test_{service}_{next(_numbers)}"
+        databases.create(name, owner=role, template=role)
+        made.append(name)
+        return databases.address(role, OWNER_PASSWORD, name)
+
+    yield create
+    for name in made:
+        databases.drop(name)
+
+
+_numbers = count(1)
+
+
+def _upgrade(service: str, address: str) -> None:
+    # Imported here so that tests of the pure domain do not load what a database needs.
+    from services.runtime.migrations import upgrade  # noqa: PLC0415
+
+    upgrade(service, address)
