@@ -1,0 +1,1 @@
+"""The outside world for development: payment provider, SMS gateway, mail and a simulated clock."""

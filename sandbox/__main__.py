@@ -1,0 +1,185 @@
+"""Run the outside world: `python -m sandbox`. Settings and wiring, nothing else."""
+
+import asyncio
+import logging
+import math
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from aiohttp import web
+
+from sandbox import mail, provider, record, sms
+from sandbox.clock import SETTLE_TIMEOUT_SECONDS, Clock, parse_time
+from sandbox.door import Door, Outages
+from sandbox.record import Record
+
+PREFIX = "SANDBOX_"
+PORT_MAX = 65_535
+SHUTDOWN_SECONDS = 1.0
+"""How long open requests may take to end after SIGTERM."""
+
+logger = logging.getLogger("sandbox")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the environment says, names with the prefix `SANDBOX_`."""
+
+    http_address: tuple[str, int]
+    smtp_address: tuple[str, int]
+    record_file: Path
+    provider_api_key: str
+    sms_api_key: str
+    start: datetime
+    expected_services: frozenset[str]
+    settle_timeout_seconds: float
+
+
+class SettingsError(Exception):
+    """Some settings are missing or bad; the message names every one of them."""
+
+
+class Reader:
+    """Reads the environment, and gathers what is wrong with it."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self.faults: list[str] = []
+
+    def text(self, name: str, default: str = "") -> str:
+        """Read a text, required when it has no default."""
+        value = self._environment.get(PREFIX + name) or default
+        if not value:
+            self.faults.append(f"{PREFIX}{name}: is not set")
+        return value
+
+    def address(self, name: str, default: str) -> tuple[str, int]:
+        """Read a host and a port to listen on."""
+        host, _, port = self.text(name, default).rpartition(":")
+        if not host or not port.isdigit() or int(port) > PORT_MAX:
+            self.faults.append(f"{PREFIX}{name}: not an address like {default}")
+            return "", 0
+        return host, int(port)
+
+    def time(self, name: str, default: datetime) -> datetime:
+        """Read a moment with its offset from UTC."""
+        try:
+            return parse_time(self.text(name, default.isoformat()))
+        except (ValueError, OverflowError):
+            self.faults.append(f"{PREFIX}{name}: not an RFC 3339 time like 2026-01-31T08:00:00Z")
+            return default
+
+    def seconds(self, name: str, default: float) -> float:
+        """Read a duration."""
+        try:
+            value = float(self.text(name, str(default)))
+        except ValueError:
+            value = 0.0
+        if not 0 < value < math.inf:
+            self.faults.append(f"{PREFIX}{name}: not a number of seconds above 0")
+        return value
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Read the settings; raises SettingsError."""
+    reader = Reader(environment)
+    names = reader.text("EXPECTED_SERVICES", "catalog,scheduler,payments,notify").split(",")
+    settings = Settings(
+        http_address=reader.address("HTTP_ADDRESS", "127.0.0.1:8400"),
+        smtp_address=reader.address("SMTP_ADDRESS", "127.0.0.1:8425"),
+        record_file=Path(reader.text("RECORD_FILE")),
+        provider_api_key=reader.text("PROVIDER_API_KEY"),
+        sms_api_key=reader.text("SMS_API_KEY"),
+        start=reader.time("START", datetime.now(UTC).replace(microsecond=0)),
+        expected_services=frozenset(name.strip() for name in names if name.strip()),
+        settle_timeout_seconds=reader.seconds("SETTLE_TIMEOUT_SECONDS", SETTLE_TIMEOUT_SECONDS),
+    )
+    if reader.faults:
+        raise SettingsError("\n".join(reader.faults))
+    return settings
+
+
+def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) -> web.Application:
+    """Put the parts behind one HTTP address."""
+    provider_door = Door(
+        "provider", settings.provider_api_key, book, clock, outages, provider.refusal_body
+    )
+    provider_app = web.Application(middlewares=[provider_door.middleware])
+    provider_app.add_routes(provider.Provider(book, clock, provider_door).routes())
+
+    sms_door = Door("sms", settings.sms_api_key, book, clock, outages, sms.refusal_body)
+    sms_app = web.Application(middlewares=[sms_door.middleware])
+    sms_app.add_routes(sms.Gateway(book, clock, sms_door).routes())
+
+    async def healthz(_: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def end_polls(_: web.Application) -> None:
+        await clock.close()
+
+    app = web.Application()
+    app.add_routes([web.get("/healthz", healthz), *clock.routes(), *outages.routes()])
+    app.add_routes([*record.routes(book), *sms.inbox_routes(book), *mail.inbox_routes(book)])
+    app.add_subapp("/v1", provider_app)
+    app.add_subapp("/sms/v1", sms_app)
+    app.on_shutdown.append(end_polls)
+    return app
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; raises OSError when an address is taken."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+    book = Record(settings.record_file)
+    clock = Clock(book, settings.start, settings.expected_services, settings.settle_timeout_seconds)
+    await clock.keep()
+    outages = Outages(book)
+    # A poll whose process was killed has to end, or the clock would wait for the dead.
+    runner = web.AppRunner(
+        build_app(settings, book, clock, outages),
+        access_log=None,
+        handler_cancellation=True,
+        shutdown_timeout=SHUTDOWN_SECONDS,
+    )
+    try:
+        await runner.setup()
+        await web.TCPSite(runner, *settings.http_address).start()
+        smtp = await mail.Mailbox(book, clock, outages).listen(*settings.smtp_address)
+        logger.info(
+            "ready: HTTP on %s:%d, SMTP on %s:%d, the time is %s",
+            *settings.http_address,
+            *settings.smtp_address,
+            clock.now.isoformat(),
+        )
+        await stop.wait()
+        smtp.close()
+    finally:
+        await runner.cleanup()
+        await book.close()
+
+
+def main() -> int:
+    """Run the process and return its exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    # The SMTP library logs every command, addresses included.
+    logging.getLogger("mail.log").setLevel(logging.ERROR)
+    try:
+        asyncio.run(serve(read_settings(os.environ)))
+    except SettingsError as error:
+        print(f"sandbox: bad settings\n{error}", file=sys.stderr)  # noqa: T201
+        return 2
+    except OSError as error:
+        print(f"sandbox: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,360 @@
+"""The simulated clock, shared by all four services: it stands still, and jumps when told to.
+
+Between advances the time is frozen. An advance is a discrete-event simulation: every process tells
+the clock when it next wants to wake, and the clock jumps to the earliest of those moments, but only
+when everybody has nothing left to do at the present one. Months pass in seconds, and no process
+ever sees an hour go by while its neighbour is still at work.
+
+Who is finished is found out in rounds. A round begins; every process then looks at all that could
+give it work (its due rows, its outbox, its undelivered messages) and reports whether it found it
+all empty (`quiet`) together with `activity`, a number that grows whenever it did any work at all.
+The round ends when every process has reported quiet.
+
+Why two consecutive rounds with equal activities prove that nothing is left: one quiet round is not
+enough, since A may report before B sends it a message. But every report of the first round came
+before the second round began, and every report of the second came after. Equal activities say that
+no process did any work between its two reports, so at the moment when the second round began nobody
+was working. A fact on its way at that moment would be in an outbox, in an undelivered message or in
+somebody's hands. Its holder looked again after that moment and found outbox and messages empty, and
+had it been in somebody's hands their activity would have grown. So there was none; and since only
+time or a fact can start new work, there will be none until the clock moves. (It is Mattern's double
+counting for the detection of termination, with reports in place of message counters. What people do
+through the API meanwhile is new work from outside, and is settled by the next advance.)
+"""
+
+import asyncio
+import json
+import math
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from aiohttp import web
+
+from sandbox.record import Record, bad_request
+
+LONG_POLL_SECONDS = 20.0
+BUSY_HOLD_SECONDS = 0.05
+"""How long a busy process's report is held, so that it doesn't report in a tight loop."""
+PRESENCE_SECONDS = 5.0
+"""A process that was answered longer ago than this and hasn't asked again is gone."""
+PRESENCE_CHECK_SECONDS = 0.5
+SETTLE_TIMEOUT_SECONDS = 90.0
+"""Long enough for a process that was killed to be started again meanwhile."""
+MAX_ROUNDS_PER_STEP = 500
+
+Emit = Callable[[dict[str, object] | None], None]
+
+
+@dataclass
+class Participant:
+    """One running process, as its last report described it."""
+
+    name: str
+    instance: str
+    round: int
+    quiet: bool
+    activity: int
+    wake_at: datetime | None
+    open_polls: int = 0
+    answered_at: float = -math.inf
+
+    def is_present(self) -> bool:
+        """Say whether the process is there: its poll is open, or was answered just now."""
+        return self.open_polls > 0 or time.monotonic() - self.answered_at < PRESENCE_SECONDS
+
+    def describe(self) -> dict[str, object]:
+        """Return the participant as `GET /clock` shows it."""
+        wake_at = format_time(self.wake_at) if self.wake_at else None
+        return {
+            "name": self.name,
+            "instance": self.instance,
+            "round": self.round,
+            "quiet": self.quiet,
+            "activity": self.activity,
+            "wake_at": wake_at,
+        }
+
+
+class NotSettledError(Exception):
+    """The services did not come to rest; `waiting_for` names who kept them from it."""
+
+    def __init__(self, message: str, waiting_for: list[str]) -> None:
+        super().__init__(message)
+        self.waiting_for = waiting_for
+
+
+class Clock:
+    """The time of the sandbox, and the rounds that find out when it may move on."""
+
+    def __init__(
+        self,
+        record: Record,
+        start: datetime,
+        expected_services: frozenset[str],
+        settle_timeout_seconds: float = SETTLE_TIMEOUT_SECONDS,
+    ) -> None:
+        self._record = record
+        self._expected = expected_services
+        self._settle_timeout_seconds = settle_timeout_seconds
+        self._participants: dict[tuple[str, str], Participant] = {}
+        self._round_begun = asyncio.Event()
+        self._reported = asyncio.Event()
+        self._advance: asyncio.Task[None] | None = None
+        self._now, self._round = start, 0
+        for row in record.read("SELECT now, round FROM clock"):
+            # The rounds since the last jump are not on record; skipping past all that there can
+            # have been makes sure that a number never stands for two different rounds.
+            self._now = datetime.fromisoformat(row["now"])
+            self._round = row["round"] + MAX_ROUNDS_PER_STEP + 1
+
+    @property
+    def now(self) -> datetime:
+        """The present simulated time, aware, in UTC."""
+        return self._now
+
+    async def keep(self) -> None:
+        """Put the time on record."""
+        await self._keep(self._now)
+
+    async def close(self) -> None:
+        """Answer every open poll, and end an advance."""
+        if self._advance is not None:
+            self._advance.cancel()
+            await asyncio.wait([self._advance])
+        self._begin_round()
+
+    def routes(self) -> list[web.RouteDef]:
+        """Routes of the clock."""
+        return [
+            web.get("/clock", self._show),
+            web.post("/clock/participants/{service}/{instance}", self._report),
+            web.post("/clock/advance", self._start_advance),
+            web.post("/clock/settle", self._start_settle),
+        ]
+
+    # Requests
+
+    async def _show(self, _: web.Request) -> web.Response:
+        present = sorted(self._present(), key=lambda each: (each.name, each.instance))
+        return web.json_response(
+            {
+                "now": format_time(self._now),
+                "round": self._round,
+                "advancing": self._advance is not None,
+                "participants": [participant.describe() for participant in present],
+            }
+        )
+
+    async def _report(self, request: web.Request) -> web.Response:
+        name, instance = request.match_info["service"], request.match_info["instance"]
+        participant = _read_report(name, instance, await _read_object(request))
+        before = self._participants.get((name, instance))
+        if before is not None:
+            participant.open_polls = before.open_polls
+            participant.answered_at = before.answered_at
+        self._participants[name, instance] = participant
+        self._reported.set()
+        await self._hold_poll(participant)
+        return web.json_response({"now": format_time(self._now), "round": self._round})
+
+    async def _hold_poll(self, reported: Participant) -> None:
+        """Hold a poll open until a round begins that its process has not seen."""
+        key = reported.name, reported.instance
+        reported.open_polls += 1
+        try:
+            if reported.round == self._round:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(
+                        LONG_POLL_SECONDS if reported.quiet else BUSY_HOLD_SECONDS
+                    ):
+                        await self._round_begun.wait()
+        finally:
+            # A later poll of the same process may have replaced the report in the meantime.
+            self._participants[key].open_polls -= 1
+        self._participants[key].answered_at = time.monotonic()
+
+    async def _start_advance(self, request: web.Request) -> web.StreamResponse:
+        return await self._stream(request, _read_target(await _read_object(request), self._now))
+
+    async def _start_settle(self, request: web.Request) -> web.StreamResponse:
+        return await self._stream(request, self._now)
+
+    async def _stream(self, request: web.Request, to: datetime) -> web.StreamResponse:
+        """Advance in a task of its own, and tell the client of each step as a line of JSON.
+
+        A client that goes away stops the advance only after the step under way.
+        """
+        if self._advance is not None:
+            return web.json_response({"error": "an advance is under way"}, status=409)
+        lines: asyncio.Queue[dict[str, object] | None] = asyncio.Queue()
+        abandoned = asyncio.Event()
+        advance = asyncio.create_task(self._run(to, lines.put_nowait, abandoned))
+        self._advance = advance
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        try:
+            await response.prepare(request)
+            while (line := await lines.get()) is not None:
+                await response.write(json.dumps(line).encode() + b"\n")
+        finally:
+            abandoned.set()
+        await advance
+        return response
+
+    # The simulation
+
+    async def _run(self, to: datetime, emit: Emit, abandoned: asyncio.Event) -> None:
+        steps = 0
+        try:
+            await self._settle()
+            while self._now < to and not abandoned.is_set():
+                await self._jump(self._next_wake(to))
+                steps += 1
+                await self._settle()
+                emit({"now": format_time(self._now), "steps": steps})
+            emit({"now": format_time(self._now), "steps": steps, "done": True})
+        except NotSettledError as error:
+            emit({"error": str(error), "waiting_for": error.waiting_for})
+        finally:
+            self._advance = None
+            emit(None)
+
+    async def _settle(self) -> None:
+        """Run rounds until two in a row show that nobody has anything left to do now."""
+        deadline = time.monotonic() + self._settle_timeout_seconds
+        before: dict[tuple[str, str], int] = {}
+        restless: list[str] = []
+        for _ in range(MAX_ROUNDS_PER_STEP):
+            self._begin_round()
+            await self._round_answered(deadline)
+            present = self._present()
+            activities = {(each.name, each.instance): each.activity for each in present}
+            restless = [
+                f"{each.name}/{each.instance}: {reason}"
+                for each in present
+                if (reason := self._restless_reason(each, before))
+            ]
+            if not restless and activities.keys() == before.keys():
+                return
+            before = activities
+        message = (
+            f"still not settled at {format_time(self._now)} after {MAX_ROUNDS_PER_STEP} rounds"
+        )
+        raise NotSettledError(message, restless)
+
+    def _restless_reason(
+        self, participant: Participant, before: dict[tuple[str, str], int]
+    ) -> str | None:
+        if participant.wake_at is not None and participant.wake_at <= self._now:
+            return f"quiet, yet wants to wake at {format_time(participant.wake_at)}"
+        if before.get((participant.name, participant.instance)) != participant.activity:
+            return "its activity keeps growing"
+        return None
+
+    async def _round_answered(self, deadline: float) -> None:
+        while waiting_for := self._waiting_for():
+            remaining_seconds = deadline - time.monotonic()
+            if remaining_seconds <= 0:
+                message = (
+                    f"not settled at {format_time(self._now)}"
+                    f" within {self._settle_timeout_seconds:g} s"
+                )
+                raise NotSettledError(message, waiting_for)
+            self._reported.clear()
+            with suppress(TimeoutError):
+                # Presence ends by the passing of time alone, so look again before long.
+                async with asyncio.timeout(min(remaining_seconds, PRESENCE_CHECK_SECONDS)):
+                    await self._reported.wait()
+
+    def _waiting_for(self) -> list[str]:
+        present = self._present()
+        missing = self._expected - {participant.name for participant in present}
+        reasons = [f"{name}: no process of it is present" for name in sorted(missing)]
+        for each in present:
+            if each.round != self._round:
+                reasons.append(f"{each.name}/{each.instance}: has not reported in this round")
+            elif not each.quiet:
+                reasons.append(f"{each.name}/{each.instance}: busy")
+        return reasons
+
+    def _present(self) -> list[Participant]:
+        """Forget who is gone, and return who is left."""
+        self._participants = {
+            key: each for key, each in self._participants.items() if each.is_present()
+        }
+        return list(self._participants.values())
+
+    def _next_wake(self, to: datetime) -> datetime:
+        wakes = (participant.wake_at for participant in self._present())
+        return min((at for at in wakes if at is not None and self._now < at < to), default=to)
+
+    async def _jump(self, to: datetime) -> None:
+        # On record first: a service must never have seen a time that a restart takes back. From
+        # here to the beginning of the next round nothing is awaited, so that no poll is ever
+        # answered with the new time and the old round.
+        await self._keep(to)
+        self._now = to
+
+    def _begin_round(self) -> None:
+        self._round += 1
+        begun, self._round_begun = self._round_begun, asyncio.Event()
+        begun.set()
+
+    async def _keep(self, now: datetime) -> None:
+        await self._record.execute(
+            "INSERT INTO clock (only, now, round) VALUES (1, ?, ?)"
+            " ON CONFLICT (only) DO UPDATE SET now = excluded.now, round = excluded.round",
+            format_time(now),
+            self._round,
+        )
+
+
+def format_time(moment: datetime) -> str:
+    """Write a moment as RFC 3339 in UTC."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def parse_time(text: str) -> datetime:
+    """Read an RFC 3339 time; raises ValueError when it is none, or names no offset."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("no offset from UTC")
+    return moment.astimezone(UTC)
+
+
+async def _read_object(request: web.Request) -> dict[str, object]:
+    try:
+        body = await request.json()
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise bad_request("body: give a JSON object")
+    return body
+
+
+def _read_report(name: str, instance: str, body: dict[str, object]) -> Participant:
+    round_, quiet, activity = body.get("round"), body.get("quiet"), body.get("activity")
+    if type(round_) is not int or type(activity) is not int:
+        raise bad_request("round, activity: give whole numbers")
+    if type(quiet) is not bool:
+        raise bad_request("quiet: give true or false")
+    try:
+        wake_at = None if body.get("wake_at") is None else parse_time(str(body["wake_at"]))
+    except (ValueError, OverflowError):
+        raise bad_request("wake_at: give an RFC 3339 time or null") from None
+    return Participant(name, instance, round_, quiet, activity, wake_at)
+
+
+def _read_target(body: dict[str, object], now: datetime) -> datetime:
+    try:
+        if type(seconds := body.get("seconds")) is int:
+            to = now + timedelta(seconds=seconds)
+        else:
+            to = parse_time(str(body.get("to")))
+    except (ValueError, OverflowError):
+        raise bad_request('give {"to": an RFC 3339 time} or {"seconds": a whole number}') from None
+    if to <= now:
+        raise bad_request(f"the clock only moves forward, and it is {format_time(now)}")
+    return to

@@ -1,0 +1,243 @@
+"""What a request to the outside world passes on its way in: outage, key, idempotency, record.
+
+The payment provider and the SMS gateway share it and differ in how they word a refusal.
+"""
+
+import hashlib
+import hmac
+import json
+import sqlite3
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from sandbox.clock import Clock, format_time
+from sandbox.record import Asked, Record, bad_request, note_request
+
+PARTS = ("provider", "sms", "mail")
+IDEMPOTENCY_KEY_CHARACTERS_MAX = 255
+"""As Stripe documents it."""
+
+
+@dataclass(eq=False)
+class RefusedError(Exception):
+    """A request turned away with nothing done. `kind` is Stripe's error `type`."""
+
+    status: int
+    kind: str
+    code: str | None
+    message: str
+    param: str | None = None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What carrying out a request came to.
+
+    Unless `keep`, the next request of the same key is carried out afresh. With `drop` the
+    connection is closed in place of an answer, as a network that fails at the worst moment does.
+    """
+
+    status: int
+    body: Mapping[str, object]
+    keep: bool = True
+    drop: bool = False
+    replayed: bool = False
+
+    @property
+    def outcome(self) -> str:
+        """What the record of requests says about it."""
+        return f"{self.status}{' replayed' * self.replayed}{' dropped' * self.drop}"
+
+
+Perform = Callable[[sqlite3.Connection, int], Reply]
+"""Carries out a request inside the record's transaction; the number counts the tries of its key."""
+
+RefusalBody = Callable[[RefusedError], Mapping[str, object]]
+
+
+class Outages:
+    """Which parts are switched off at the moment; survives a restart."""
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        self._off = {str(row["part"]) for row in record.read("SELECT part FROM outages")}
+
+    def has(self, part: str) -> bool:
+        """Say whether the part is down."""
+        return part in self._off
+
+    async def switch(self, part: str, *, on: bool) -> None:
+        """Begin or end an outage of a part."""
+        statement = (
+            "INSERT OR IGNORE INTO outages (part) VALUES (?)"
+            if on
+            else "DELETE FROM outages WHERE part = ?"
+        )
+        await self._record.execute(statement, part)
+        (self._off.add if on else self._off.discard)(part)
+
+    def routes(self) -> list[web.RouteDef]:
+        """Routes that look at the outages and switch them."""
+
+        async def show(_: web.Request) -> web.Response:
+            return web.json_response({part: {"on": self.has(part)} for part in PARTS})
+
+        async def put(request: web.Request) -> web.Response:
+            part = request.match_info["part"]
+            if part not in PARTS:
+                raise bad_request(f"no such part; there are {', '.join(PARTS)}")
+            try:
+                on = (await request.json())["on"]
+            except (ValueError, TypeError, KeyError):
+                on = None
+            if not isinstance(on, bool):
+                raise bad_request('body: give {"on": true} or {"on": false}')
+            await self.switch(part, on=on)
+            return web.json_response({"on": on})
+
+        return [web.get("/outages", show), web.put("/outages/{part}", put)]
+
+
+class Door:
+    """The way into one part. Its `middleware` stands before every handler of the part."""
+
+    def __init__(
+        self,
+        part: str,
+        api_key: str,
+        record: Record,
+        clock: Clock,
+        outages: Outages,
+        refusal_body: RefusalBody,
+    ) -> None:
+        self._part = part
+        self._api_key = api_key.encode()
+        self._record = record
+        self._clock = clock
+        self._outages = outages
+        self._refusal_body = refusal_body
+        self._in_flight: set[str] = set()
+
+    @property
+    def middleware(self) -> Callable[..., Awaitable[web.StreamResponse]]:
+        """Refuse whom it must, word every refusal, and note every request in the record."""
+
+        @web.middleware
+        async def pass_the_door(
+            request: web.Request,
+            handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
+        ) -> web.StreamResponse:
+            asked = self._asked(request)
+            try:
+                self._admit(request)
+                response = await handler(request)
+            except RefusedError as refused:
+                response = self._refusal(refused)
+            except web.HTTPException as error:  # No such route, or a method that it doesn't have.
+                kind = "invalid_request_error"
+                response = self._refusal(RefusedError(error.status, kind, None, error.reason))
+            if not request.get("noted"):
+                # Nothing was done, so the answer need not wait for the note to reach the disk.
+                outcome = str(response.status)
+                self._record.submit(lambda db: note_request(db, asked, outcome))
+            return response
+
+        return pass_the_door
+
+    async def answer_once(
+        self, request: web.Request, parameters: Mapping[str, str], perform: Perform
+    ) -> web.Response:
+        """Carry out a request once for each Idempotency-Key, and answer as often as it is asked.
+
+        The effect, the stored answer and the note of the request commit together, so that after a
+        SIGKILL there are all of them or none. Raises RefusedError: 400 when the key came with other
+        parameters before, 409 while another request of the same key is being carried out.
+        """
+        asked = self._asked(request)
+        key = asked.key
+        if key is not None and not 1 <= len(key) <= IDEMPOTENCY_KEY_CHARACTERS_MAX:
+            message = f"Idempotency-Key: at most {IDEMPOTENCY_KEY_CHARACTERS_MAX} characters."
+            raise RefusedError(400, "idempotency_error", None, message)
+        if key in self._in_flight:
+            raise RefusedError(
+                409,
+                "idempotency_error",
+                "idempotency_key_in_use",
+                "Another request with this Idempotency-Key is in progress. Try again later.",
+            )
+        fingerprint = _fingerprint(request, parameters)
+        if key is not None:
+            self._in_flight.add(key)
+        try:
+            reply = await self._record.write(
+                lambda db: self._carry_out(db, asked, fingerprint, perform)
+            )
+        finally:
+            self._in_flight.discard(key or "")
+        request["noted"] = True
+        if reply.drop and request.transport is not None:
+            request.transport.close()
+        headers = {"Idempotent-Replayed": "true"} if reply.replayed else None
+        return web.json_response(reply.body, status=reply.status, headers=headers)
+
+    def _refusal(self, refused: RefusedError) -> web.Response:
+        return web.json_response(self._refusal_body(refused), status=refused.status)
+
+    def _admit(self, request: web.Request) -> None:
+        if self._outages.has(self._part):
+            raise RefusedError(503, "api_error", "service_unavailable", "An outage is switched on.")
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme != "Bearer" or not hmac.compare_digest(token.encode(), self._api_key):
+            raise RefusedError(401, "invalid_request_error", "unauthorized", "Invalid API key.")
+
+    def _asked(self, request: web.Request) -> Asked:
+        # The query string is left out: it can hold phone numbers.
+        key = request.headers.get("Idempotency-Key")
+        return Asked(self._part, request.method, request.path, key, format_time(self._clock.now))
+
+    def _carry_out(
+        self, db: sqlite3.Connection, asked: Asked, fingerprint: str, perform: Perform
+    ) -> Reply:
+        before = db.execute(
+            "SELECT fingerprint, tries, status, body FROM idempotency WHERE part = ? AND key = ?",
+            (asked.part, asked.key),
+        ).fetchone()
+        if before is not None and before["fingerprint"] != fingerprint:
+            raise RefusedError(
+                400,
+                "idempotency_error",
+                None,
+                "This Idempotency-Key was first used with another endpoint or other parameters.",
+            )
+        if before is not None and before["status"] is not None:
+            reply = Reply(before["status"], json.loads(before["body"]), replayed=True)
+        else:
+            reply = self._try(db, perform, tries=before["tries"] + 1 if before is not None else 1)
+            if asked.key is not None:
+                _keep(db, asked, fingerprint, reply)
+        note_request(db, asked, reply.outcome)
+        return reply
+
+    def _try(self, db: sqlite3.Connection, perform: Perform, tries: int) -> Reply:
+        try:
+            return perform(db, tries)
+        except RefusedError as refused:  # Decided from what is stored, so it is an answer to keep.
+            return Reply(refused.status, self._refusal_body(refused))
+
+
+def _keep(db: sqlite3.Connection, asked: Asked, fingerprint: str, reply: Reply) -> None:
+    kept = (reply.status, json.dumps(reply.body)) if reply.keep else (None, None)
+    db.execute(
+        "INSERT INTO idempotency (part, key, fingerprint, tries, status, body)"
+        " VALUES (?, ?, ?, 1, ?, ?)"
+        " ON CONFLICT (part, key) DO UPDATE SET"
+        " tries = tries + 1, status = excluded.status, body = excluded.body",
+        (asked.part, asked.key, fingerprint, *kept),
+    )
+
+
+def _fingerprint(request: web.Request, parameters: Mapping[str, str]) -> str:
+    content = json.dumps([request.method, request.path, sorted(parameters.items())])
+    return hashlib.sha256(content.encode()).hexdigest()

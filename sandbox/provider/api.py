@@ -1,0 +1,190 @@
+"""The endpoints of the payment provider."""
+
+import json
+import re
+import sqlite3
+from typing import Any
+
+from aiohttp import web
+
+from sandbox.clock import Clock
+from sandbox.door import Door
+from sandbox.provider.books import (
+    CARDS,
+    charge,
+    describe_card,
+    describe_intent,
+    describe_refund,
+    refund,
+)
+from sandbox.provider.forms import (
+    Condition,
+    created_condition,
+    invalid,
+    missing,
+    read_amount,
+    read_form,
+    read_limit,
+    read_number,
+    search_condition,
+    split_metadata,
+)
+from sandbox.record import Record
+
+CHARGE_PARAMETERS = frozenset(
+    {"amount", "currency", "payment_method", "customer", "confirm", "off_session", "description"}
+)
+REFUND_PARAMETERS = frozenset({"payment_intent", "amount", "reason"})
+REFUND_REASONS = ("duplicate", "fraudulent", "requested_by_customer")
+
+
+class Provider:
+    """The provider's API; every public method is one endpoint."""
+
+    def __init__(self, record: Record, clock: Clock, door: Door) -> None:
+        self._record = record
+        self._clock = clock
+        self._door = door
+
+    def routes(self) -> list[web.RouteDef]:
+        """Routes below `/v1`."""
+        return [
+            web.post("/payment_intents", self.create_intent),
+            web.get("/payment_intents", self.list_intents),
+            web.get("/payment_intents/search", self.search_intents),
+            web.get("/payment_intents/{id}", self.get_intent),
+            web.get("/payment_methods/{id}", self.get_payment_method),
+            web.post("/refunds", self.create_refund),
+            web.get("/refunds", self.list_refunds),
+            web.get("/refunds/{id}", self.get_refund),
+        ]
+
+    async def create_intent(self, request: web.Request) -> web.Response:
+        """Create and confirm a PaymentIntent: 200 when it succeeded, 402 when declined."""
+        form = await read_form(request)
+        parameters, metadata = split_metadata(form, CHARGE_PARAMETERS)
+        amount = read_amount(parameters)
+        currency = parameters.get("currency", "").lower()
+        if not re.fullmatch("[a-z]{3}", currency):
+            raise invalid("Give a three-letter ISO currency code.", param="currency")
+        for flag in ("confirm", "off_session"):
+            if parameters.get(flag) != "true":
+                raise invalid(f"Only {flag}=true is supported here.", param=flag)
+        method = parameters.get("payment_method", "")
+        if method not in CARDS:
+            raise missing("PaymentMethod", method, param="payment_method")
+        row = {
+            "amount": amount,
+            "currency": currency,
+            "customer": parameters.get("customer"),
+            "description": parameters.get("description"),
+            "payment_method": method,
+            "created": self._unix_time(),
+        }
+        return await self._door.answer_once(
+            request, form, lambda db, tries: charge(db, row, metadata, tries)
+        )
+
+    async def get_intent(self, request: web.Request) -> web.Response:
+        """Return one PaymentIntent."""
+        return web.json_response(describe_intent(self._intent(request.match_info["id"], 404)))
+
+    async def list_intents(self, request: web.Request) -> web.Response:
+        """List PaymentIntents, newest first."""
+        clauses, values = created_condition(request)
+        if (customer := request.query.get("customer")) is not None:
+            clauses.append("customer = ?")
+            values.append(customer)
+        if (after := request.query.get("starting_after")) is not None:
+            clauses.append("seq < ?")
+            values.append(self._intent(after, 400)["seq"])
+        rows, has_more = self._page("payment_intents", (clauses, values), request)
+        return _list(request, [describe_intent(row) for row in rows], has_more=has_more)
+
+    async def search_intents(self, request: web.Request) -> web.Response:
+        """Search PaymentIntents by metadata, status, currency or customer, newest first."""
+        clauses, values = search_condition(request.query.get("query", ""))
+        if (page := request.query.get("page")) is not None:
+            clauses.append("seq < ?")
+            values.append(read_number("page", page))
+        rows, has_more = self._page("payment_intents", (clauses, values), request)
+        return web.json_response(
+            {
+                "object": "search_result",
+                "url": request.path,
+                "has_more": has_more,
+                "next_page": str(rows[-1]["seq"]) if has_more else None,
+                "data": [describe_intent(row) for row in rows],
+            }
+        )
+
+    async def get_payment_method(self, request: web.Request) -> web.Response:
+        """Return what may be shown of a card."""
+        name = request.match_info["id"]
+        if name not in CARDS:
+            raise missing("PaymentMethod", name, status=404, param="payment_method")
+        return web.json_response(describe_card(name))
+
+    async def create_refund(self, request: web.Request) -> web.Response:
+        """Give back part of a captured amount, or all that is left of it."""
+        form = await read_form(request)
+        parameters, metadata = split_metadata(form, REFUND_PARAMETERS)
+        intent = parameters.get("payment_intent")
+        if intent is None:
+            raise invalid("Name the PaymentIntent to refund.", param="payment_intent")
+        amount = read_amount(parameters) if "amount" in parameters else None
+        reason = parameters.get("reason")
+        if reason is not None and reason not in REFUND_REASONS:
+            raise invalid(f"Give one of {', '.join(REFUND_REASONS)}.", param="reason")
+        row = {"reason": reason, "metadata": json.dumps(metadata), "created": self._unix_time()}
+        return await self._door.answer_once(
+            request, form, lambda db, _: refund(db, intent, amount, row)
+        )
+
+    async def get_refund(self, request: web.Request) -> web.Response:
+        """Return one refund."""
+        return web.json_response(describe_refund(self._refund(request.match_info["id"], 404)))
+
+    async def list_refunds(self, request: web.Request) -> web.Response:
+        """List refunds, newest first."""
+        clauses, values = created_condition(request)
+        if (intent := request.query.get("payment_intent")) is not None:
+            clauses.append("payment_intent = ?")
+            values.append(intent)
+        if (after := request.query.get("starting_after")) is not None:
+            clauses.append("seq < ?")
+            values.append(self._refund(after, 400)["seq"])
+        rows, has_more = self._page("refunds", (clauses, values), request)
+        return _list(request, [describe_refund(row) for row in rows], has_more=has_more)
+
+    def _unix_time(self) -> int:
+        return int(self._clock.now.timestamp())
+
+    def _intent(self, name: str, status: int) -> sqlite3.Row:
+        rows = self._record.read("SELECT * FROM payment_intents WHERE id = ?", name)
+        if not rows:
+            raise missing("payment_intent", name, status=status)
+        return rows[0]
+
+    def _refund(self, name: str, status: int) -> sqlite3.Row:
+        rows = self._record.read("SELECT * FROM refunds WHERE id = ?", name)
+        if not rows:
+            raise missing("refund", name, status=status)
+        return rows[0]
+
+    def _page(
+        self, table: str, condition: Condition, request: web.Request
+    ) -> tuple[list[sqlite3.Row], bool]:
+        limit = read_limit(request)
+        clauses, values = condition
+        where = " AND ".join(clauses) or "1 = 1"
+        # Table and clauses are fixed words; all that a caller sent is among the values.
+        statement = f"SELECT * FROM {table} WHERE {where} ORDER BY seq DESC LIMIT ?"  # noqa: S608
+        rows = self._record.read(statement, *values, limit + 1)
+        return rows[:limit], len(rows) > limit
+
+
+def _list(request: web.Request, data: list[dict[str, Any]], *, has_more: bool) -> web.Response:
+    return web.json_response(
+        {"object": "list", "url": request.path, "has_more": has_more, "data": data}
+    )

@@ -1,0 +1,192 @@
+"""The provider's books: which cards there are, what is charged and refunded, and how it is told."""
+
+import json
+import secrets
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sandbox.door import Reply
+from sandbox.provider.forms import invalid, missing
+
+DECLINE_FIRST_ATTEMPT = "pm_sandbox_declineFirstAttempt"
+TIMEOUT_AFTER_CHARGE = "pm_sandbox_timeoutAfterCharge"
+TIMEOUT_BEFORE_CHARGE = "pm_sandbox_timeoutBeforeCharge"
+
+Row = Mapping[str, Any] | sqlite3.Row
+
+
+@dataclass(frozen=True)
+class Card:
+    """A test card and what its issuer says to a charge: a decline code, or None for approval."""
+
+    brand: str
+    last4: str
+    decline_code: str | None = None
+    exp_month: int = 12
+    exp_year: int = 2099
+
+
+CARDS = {
+    "pm_card_visa": Card("visa", "4242"),
+    "pm_card_mastercard": Card("mastercard", "4444"),
+    "pm_card_chargeDeclined": Card("visa", "0002", "generic_decline"),
+    "pm_card_chargeDeclinedInsufficientFunds": Card("visa", "9995", "insufficient_funds"),
+    "pm_card_chargeDeclinedLostCard": Card("visa", "9987", "lost_card"),
+    "pm_card_chargeDeclinedExpiredCard": Card("visa", "0069", "expired_card"),
+    DECLINE_FIRST_ATTEMPT: Card("visa", "7001"),
+    TIMEOUT_AFTER_CHARGE: Card("visa", "7002"),
+    TIMEOUT_BEFORE_CHARGE: Card("visa", "7003"),
+}
+
+DECLINE_MESSAGES = {
+    "generic_decline": "Your card was declined.",
+    "insufficient_funds": "Your card has insufficient funds.",
+    "lost_card": "Your card was declined.",
+    "expired_card": "Your card has expired.",
+}
+
+
+def charge(db: sqlite3.Connection, row: Row, metadata: dict[str, str], tries: int) -> Reply:
+    """Enter a PaymentIntent and the issuer's answer to it."""
+    method = row["payment_method"]
+    if method == TIMEOUT_BEFORE_CHARGE and tries == 1:
+        return Reply(504, {}, keep=False, drop=True)
+    error = _decline(db, method, metadata)
+    values = {
+        **row,
+        "id": f"pi_{secrets.token_hex(12)}",
+        "status": "requires_payment_method" if error else "succeeded",
+        "metadata": json.dumps(metadata),
+        "error": json.dumps(error) if error else None,
+    }
+    seq = _insert(db, "payment_intents", values)
+    db.executemany(
+        "INSERT INTO payment_intent_metadata (name, value, seq) VALUES (?, ?, ?)",
+        [(name, value, seq) for name, value in metadata.items()],
+    )
+    intent = describe_intent(values)
+    if error:
+        return Reply(402, {"error": {**error, "payment_intent": intent}})
+    return Reply(200, intent, drop=method == TIMEOUT_AFTER_CHARGE)
+
+
+def refund(db: sqlite3.Connection, intent_id: str, amount: int | None, row: Row) -> Reply:
+    """Enter a refund, of all that is left when no amount is given; never more than was captured."""
+    intent = db.execute(
+        "SELECT p.*, (SELECT coalesce(sum(r.amount), 0) FROM refunds r"
+        " WHERE r.payment_intent = p.id) AS refunded FROM payment_intents p WHERE p.id = ?",
+        (intent_id,),
+    ).fetchone()
+    if intent is None:
+        raise missing("payment_intent", intent_id, param="payment_intent")
+    if intent["status"] != "succeeded":
+        message = f"This PaymentIntent has no captured charge: its status is {intent['status']}."
+        raise invalid(message, code="payment_intent_unexpected_state")
+    left = intent["amount"] - intent["refunded"]
+    if left == 0:
+        raise invalid("This charge has already been refunded.", code="charge_already_refunded")
+    if amount is not None and amount > left:
+        message = f"The refund ({amount}) is greater than the unrefunded amount ({left})."
+        raise invalid(message, param="amount", code="amount_too_large")
+    values = {
+        **row,
+        "id": f"re_{secrets.token_hex(12)}",
+        "payment_intent": intent_id,
+        "amount": left if amount is None else amount,
+        "currency": intent["currency"],
+    }
+    _insert(db, "refunds", values)
+    return Reply(200, describe_refund(values))
+
+
+def describe_intent(row: Row) -> dict[str, Any]:
+    """Return a PaymentIntent as the API shows it."""
+    return {
+        "id": row["id"],
+        "object": "payment_intent",
+        "amount": row["amount"],
+        "amount_received": row["amount"] if row["status"] == "succeeded" else 0,
+        "currency": row["currency"],
+        "customer": row["customer"],
+        "description": row["description"],
+        "payment_method": row["payment_method"],
+        "payment_method_types": ["card"],
+        "capture_method": "automatic",
+        "confirmation_method": "automatic",
+        "status": row["status"],
+        "latest_charge": f"ch_{row['id'].removeprefix('pi_')}",
+        "last_payment_error": json.loads(row["error"]) if row["error"] else None,
+        "metadata": json.loads(row["metadata"]),
+        "created": row["created"],
+        "livemode": False,
+    }
+
+
+def describe_refund(row: Row) -> dict[str, Any]:
+    """Return a refund as the API shows it."""
+    return {
+        "id": row["id"],
+        "object": "refund",
+        "amount": row["amount"],
+        "currency": row["currency"],
+        "payment_intent": row["payment_intent"],
+        "reason": row["reason"],
+        "status": "succeeded",
+        "metadata": json.loads(row["metadata"]),
+        "created": row["created"],
+    }
+
+
+def describe_card(name: str) -> dict[str, Any]:
+    """Return a test payment method as the API shows it."""
+    card = CARDS[name]
+    return {
+        "id": name,
+        "object": "payment_method",
+        "type": "card",
+        "card": {
+            "brand": card.brand,
+            "last4": card.last4,
+            "exp_month": card.exp_month,
+            "exp_year": card.exp_year,
+            "funding": "credit",
+        },
+        "customer": None,
+        "livemode": False,
+    }
+
+
+def _decline(
+    db: sqlite3.Connection, method: str, metadata: Mapping[str, str]
+) -> dict[str, str] | None:
+    decline_code = CARDS[method].decline_code
+    if method == DECLINE_FIRST_ATTEMPT and not _was_attempted(db, method, metadata):
+        decline_code = "insufficient_funds"
+    if decline_code is None:
+        return None
+    return {
+        "type": "card_error",
+        # Stripe has a code of its own for an expired card, and one for all other declines here.
+        "code": "expired_card" if decline_code == "expired_card" else "card_declined",
+        "decline_code": decline_code,
+        "message": DECLINE_MESSAGES[decline_code],
+    }
+
+
+def _was_attempted(db: sqlite3.Connection, method: str, metadata: Mapping[str, str]) -> bool:
+    return bool(
+        db.execute(
+            "SELECT 1 FROM payment_intent_metadata JOIN payment_intents p USING (seq)"
+            " WHERE name = 'charge' AND value = ? AND p.payment_method = ? LIMIT 1",
+            (metadata.get("charge"), method),
+        ).fetchone()
+    )
+
+
+def _insert(db: sqlite3.Connection, table: str, values: Mapping[str, object]) -> int:
+    columns, marks = ", ".join(values), ", ".join("?" * len(values))
+    # Table and columns are fixed words of this module.
+    statement = f"INSERT INTO {table} ({columns}) VALUES ({marks})"  # noqa: S608
+    return db.execute(statement, tuple(values.values())).lastrowid or 0
