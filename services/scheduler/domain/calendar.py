@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from functools import lru_cache
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from services.scheduler.domain.business_days import is_business_day
 from services.scheduler.domain.lattice import Lattice, lattice_of
@@ -28,6 +28,8 @@ from services.scheduler.domain.schedule import (
 _ONE_DAY = timedelta(days=1)
 _CACHED_RUNS = 4096
 _CACHED_ZONES = 1024
+_ZONES_OF_THE_MACHINE = {"localtime", "Factory"}
+"""Names in the zone database that are no place: what they mean is up to the machine."""
 
 
 class SkipReason(StrEnum):
@@ -124,6 +126,11 @@ def local_to_utc(day: date, local_time: time, time_zone: str) -> datetime:
     return datetime.combine(day, local_time.replace(fold=0), _zone(time_zone)).astimezone(UTC)
 
 
+def is_time_zone(name: str) -> bool:
+    """Whether the name is one of the IANA time zone database."""
+    return name in _time_zones()
+
+
 def utc_to_local_date(instant: datetime, time_zone: str) -> date:
     """The date on the wall at an instant; what "today" is for a schedule."""
     return instant.astimezone(_zone(time_zone)).date()
@@ -160,6 +167,11 @@ def _run(schedule: Schedule) -> _Run:
 def _zone(time_zone: str) -> ZoneInfo:
     # ZoneInfo itself keeps only eight zones alive and would read the file again for a ninth.
     return ZoneInfo(time_zone)
+
+
+@lru_cache(maxsize=1)
+def _time_zones() -> frozenset[str]:
+    return frozenset(available_timezones() - _ZONES_OF_THE_MACHINE)
 
 
 def _last_date(schedule: Schedule) -> date:

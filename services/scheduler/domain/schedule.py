@@ -149,6 +149,10 @@ class BusinessDays:
     subdivision: str = ""
 
 
+EVERY_DAY = BusinessDays()
+"""No rule: a cycle may be due on any day."""
+
+
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """When the cycles of a standing order fall due.
@@ -164,4 +168,4 @@ class Schedule:
     end: End | None = None
     blackouts: tuple[DateRange, ...] = ()
     blackout_rule: BlackoutRule = BlackoutRule.SKIP
-    business_days: BusinessDays = BusinessDays()
+    business_days: BusinessDays = EVERY_DAY

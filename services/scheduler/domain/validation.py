@@ -5,12 +5,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, time, timedelta
 from enum import StrEnum
-from functools import lru_cache
 from itertools import chain
-from zoneinfo import available_timezones
 
 from services.scheduler.domain.business_days import is_known_calendar
-from services.scheduler.domain.calendar import cycle, cycle_count, first_index_on_or_after
+from services.scheduler.domain.calendar import (
+    cycle,
+    cycle_count,
+    first_index_on_or_after,
+    is_time_zone,
+)
 from services.scheduler.domain.schedule import (
     FIRST_DATE,
     LAST_DATE,
@@ -40,8 +43,6 @@ from services.scheduler.domain.schedule import (
 
 _A_LEAP_YEAR = 2000
 _MAX_MONTH = 12
-_ZONES_OF_THE_MACHINE = {"localtime", "Factory"}
-"""Names in the zone database that are no place: what they mean is up to the machine."""
 
 
 class Reason(StrEnum):
@@ -103,7 +104,7 @@ def _time(schedule: Schedule) -> Iterator[Violation]:
     if local_time != time(local_time.hour, local_time.minute):
         message = f"{local_time} is not a plain time of day to the minute"
         yield Violation("local_time", Reason.NOT_A_WHOLE_MINUTE, message)
-    if schedule.time_zone not in _time_zones():
+    if not is_time_zone(schedule.time_zone):
         message = f"{schedule.time_zone!r} is not a name in the IANA time zone database"
         yield Violation("time_zone", Reason.TIME_ZONE_UNKNOWN, message)
 
@@ -251,8 +252,3 @@ def _weekday(field: str, weekday: int) -> Iterator[Violation]:
 
 def _month_length_days(month: int) -> int:
     return monthrange(_A_LEAP_YEAR, month)[1]
-
-
-@lru_cache(maxsize=1)
-def _time_zones() -> frozenset[str]:
-    return frozenset(available_timezones() - _ZONES_OF_THE_MACHINE)
