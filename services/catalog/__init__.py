@@ -1,0 +1,1 @@
+"""The catalog: products, dated prices, price protection, stock and its holds."""

@@ -1,0 +1,23 @@
+"""`python -m services.catalog`: settings and wiring."""
+
+from recurring.catalog.v1 import catalog_pb2_grpc
+
+from services.catalog import api, events, loops
+from services.runtime.process import Parts, Runtime, main
+from services.runtime.settings import RuntimeSettings
+
+
+async def assemble(runtime: Runtime[RuntimeSettings]) -> Parts:
+    """Put the catalog together."""
+    return Parts(
+        servicer=api.Servicer(runtime.database, runtime.clock),
+        register=catalog_pb2_grpc.add_CatalogServiceServicer_to_server,
+        grpc_service="recurring.catalog.v1.CatalogService",
+        scopes=api.SCOPES,
+        loops={"hold-expiry": loops.HoldExpiry(runtime.database, runtime.clock).step},
+        subscriptions=events.SUBSCRIPTIONS,
+    )
+
+
+if __name__ == "__main__":
+    main("catalog", RuntimeSettings, assemble)

@@ -1,0 +1,22 @@
+"""The catalog's due work: holds that nobody settled in time."""
+
+from services.catalog import store
+from services.runtime.clock import Clock
+from services.runtime.database import Database
+from services.runtime.loops import Step
+
+EXPIRE_BATCH_HOLDS = 500
+
+
+class HoldExpiry:
+    """Gives back stock whose hold has run out."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def step(self) -> Step:
+        """End a batch of holds that are due."""
+        async with self._database.engine.begin() as tx:
+            expired = await store.expire_holds(tx, self._clock.now(), EXPIRE_BATCH_HOLDS)
+            return Step(expired, None if expired else await store.next_hold_expiry(tx))

@@ -1,0 +1,80 @@
+"""Products, prices, protections, stock and holds."""
+
+from alembic import op
+
+from services.runtime.migrations import RUNTIME_TABLES_V1
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    for statement in (RUNTIME_TABLES_V1 + TABLES).split(";\n"):
+        if statement.strip():
+            op.execute(statement)
+
+
+TABLES = """
+CREATE TABLE products (
+    merchant              text        NOT NULL,
+    product               text        NOT NULL,
+    title                 text        NOT NULL,
+    increase_notice_days  integer     NOT NULL CHECK (increase_notice_days >= 0),
+    stock_tracked         boolean     NOT NULL,
+    low_stock_threshold   bigint      NOT NULL CHECK (low_stock_threshold >= 0),
+    state                 text        NOT NULL CHECK (state IN ('ACTIVE', 'DISCONTINUED')),
+    version               integer     NOT NULL DEFAULT 1,
+    create_time           timestamptz NOT NULL,
+    PRIMARY KEY (product, merchant)
+);
+CREATE INDEX products_of_merchant ON products (merchant, product);
+
+CREATE TABLE prices (
+    merchant              text        NOT NULL,
+    product               text        NOT NULL,
+    price                 text        NOT NULL,
+    amount_minor          bigint      NOT NULL CHECK (amount_minor > 0),
+    currency              text        NOT NULL,
+    effective_time        timestamptz NOT NULL,
+    announce_time         timestamptz NOT NULL,
+    PRIMARY KEY (product, merchant, price),
+    UNIQUE (product, merchant, effective_time),
+    FOREIGN KEY (product, merchant) REFERENCES products
+);
+
+CREATE TABLE protections (
+    merchant              text        NOT NULL,
+    standing_order        text        NOT NULL,
+    product               text        NOT NULL,
+    sign_up_amount_minor  bigint      NOT NULL CHECK (sign_up_amount_minor > 0),
+    currency              text        NOT NULL,
+    sign_up_time          timestamptz NOT NULL,
+    kind                  text        NOT NULL CHECK (kind IN ('NONE', 'LOCK', 'CAP')),
+    lock_cycle_count      integer,
+    lock_until_time       timestamptz,
+    cap_bps               integer,
+    PRIMARY KEY (standing_order, merchant, product)
+);
+
+CREATE TABLE stock (
+    merchant              text        NOT NULL,
+    product               text        NOT NULL,
+    on_hand_units         bigint      NOT NULL DEFAULT 0,
+    held_units            bigint      NOT NULL DEFAULT 0 CHECK (held_units >= 0),
+    version               integer     NOT NULL DEFAULT 1,
+    PRIMARY KEY (product, merchant),
+    FOREIGN KEY (product, merchant) REFERENCES products
+);
+
+CREATE TABLE stock_holds (
+    merchant              text        NOT NULL,
+    standing_order        text        NOT NULL,
+    cycle                 integer     NOT NULL,
+    product               text        NOT NULL,
+    quantity              integer     NOT NULL CHECK (quantity > 0),
+    state                 text        NOT NULL CHECK (state IN ('HELD', 'COMMITTED', 'RELEASED')),
+    expire_time           timestamptz NOT NULL,
+    PRIMARY KEY (standing_order, merchant, cycle, product)
+);
+CREATE INDEX stock_holds_expiring ON stock_holds (expire_time) WHERE state = 'HELD';
+"""

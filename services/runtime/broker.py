@@ -1,0 +1,180 @@
+"""NATS JetStream: transport between services, and no more than that."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping, Sequence
+
+import nats
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.js import JetStreamContext
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    ConsumerInfo,
+    DeliverPolicy,
+    DiscardPolicy,
+    RetentionPolicy,
+    StorageType,
+    StreamConfig,
+)
+from nats.js.errors import NotFoundError
+
+log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_SECONDS = 5
+RECONNECT_WAIT_SECONDS = 0.5
+PING_SECONDS = 10
+API_TIMEOUT_SECONDS = 5.0
+STREAM_MAX_AGE_SECONDS = 7 * 24 * 3600
+STREAM_MAX_BYTES = 2 * 1024**3
+DUPLICATE_WINDOW_SECONDS = 120
+MESSAGE_MAX_BYTES = 1024**2
+ACK_WAIT_SECONDS = 30
+ACK_PENDING_MAX_MESSAGES = 5000
+PULL_EXPIRES_SECONDS = 10.0
+
+
+class Broker:
+    """A connection that comes back by itself for as long as the process lives."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._jetstream: JetStreamContext = client.jetstream(timeout=API_TIMEOUT_SECONDS)
+
+    @classmethod
+    async def connect(cls, url: str, name: str) -> "Broker":
+        """Connect, trying for as long as it takes."""
+
+        async def report(error: Exception) -> None:
+            log.warning("nats: %r", error)
+
+        client = await nats.connect(
+            url,
+            name=name,
+            connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            reconnect_time_wait=RECONNECT_WAIT_SECONDS,
+            max_reconnect_attempts=-1,
+            ping_interval=PING_SECONDS,
+            max_outstanding_pings=2,
+            error_cb=report,
+        )
+        return cls(client)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the server is reachable at this moment."""
+        return self._client.is_connected
+
+    async def close(self) -> None:
+        """Send what is buffered and disconnect."""
+        if self._client.is_connected:
+            await self._client.flush()
+        await self._client.close()
+
+    async def ensure_stream(self, name: str, subjects: Sequence[str]) -> None:
+        """Create the stream, or bring it to this configuration."""
+        config = StreamConfig(
+            name=name,
+            subjects=list(subjects),
+            retention=RetentionPolicy.LIMITS,
+            storage=StorageType.FILE,
+            discard=DiscardPolicy.OLD,
+            max_age=STREAM_MAX_AGE_SECONDS,
+            max_bytes=STREAM_MAX_BYTES,
+            max_msg_size=MESSAGE_MAX_BYTES,
+            duplicate_window=DUPLICATE_WINDOW_SECONDS,
+        )
+        try:
+            await self._jetstream.update_stream(config)
+        except NotFoundError:
+            await self._jetstream.add_stream(config)
+
+    async def ensure_consumer(self, stream: str, durable: str, subjects: Sequence[str]) -> None:
+        """Create the durable pull consumer, or bring it to this configuration.
+
+        Raises NotFoundError while the stream's owner has not created it.
+        """
+        await self._jetstream.add_consumer(
+            stream,
+            ConsumerConfig(
+                durable_name=durable,
+                deliver_policy=DeliverPolicy.ALL,
+                ack_policy=AckPolicy.EXPLICIT,
+                ack_wait=ACK_WAIT_SECONDS,
+                max_ack_pending=ACK_PENDING_MAX_MESSAGES,
+                filter_subjects=list(subjects),
+            ),
+        )
+
+    async def consumer_info(self, stream: str, durable: str) -> ConsumerInfo:
+        """What the server knows of a consumer."""
+        info: ConsumerInfo = await self._jetstream.consumer_info(
+            stream, durable, timeout=API_TIMEOUT_SECONDS
+        )
+        return info
+
+    async def publish(
+        self, subject: str, data: bytes, headers: Mapping[str, str], timeout_seconds: float
+    ) -> None:
+        """Publish and wait until the stream has stored it. Raises if it did not say so in time."""
+        await self._jetstream.publish(subject, data, timeout=timeout_seconds, headers=dict(headers))
+
+    async def pull(self, stream: str, durable: str) -> "Pull":
+        """Begin to pull from a durable consumer."""
+        inbox = self._client.new_inbox()
+        subscription = await self._client.subscribe(inbox, pending_msgs_limit=-1)
+        return Pull(
+            self._client, f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}", inbox, subscription
+        )
+
+
+class Pull:
+    """Pulls messages in batches: one request stands at a time, and what has come is taken at once.
+
+    The client library's own fetch waits for a full batch or its time-out; events should neither wait
+    for company nor come one by one.
+    """
+
+    def __init__(
+        self, client: Client, subject: str, inbox: str, subscription: Subscription
+    ) -> None:
+        self._client = client
+        self._subject = subject
+        self._inbox = inbox
+        self._subscription = subscription
+        # Messages that the standing request can still bring.
+        self._outstanding = 0
+
+    async def next_batch(self, limit: int) -> list[Msg]:
+        """At least one message and at most `limit`; none if none came within the pull's life."""
+        if self._outstanding <= 0:
+            request = {"batch": limit, "expires": int(PULL_EXPIRES_SECONDS * 1e9)}
+            await self._client.publish(self._subject, json.dumps(request).encode(), self._inbox)
+            self._outstanding = limit
+        batch: list[Msg] = []
+        try:
+            self._take(batch, await self._subscription.next_msg(PULL_EXPIRES_SECONDS + 1))
+            # Messages of one burst arrive together: let the reader hand over what it has.
+            await asyncio.sleep(0.001)
+            while self._subscription.pending_msgs and len(batch) < limit:
+                self._take(batch, await self._subscription.next_msg(1))
+        except TimeoutError:
+            # The request was lost, with the connection or the server.
+            self._outstanding = 0
+        return batch
+
+    def _take(self, batch: list[Msg], message: Msg) -> None:
+        status = (message.headers or {}).get("Status")
+        if status is None:
+            self._outstanding -= 1
+            batch.append(message)
+        elif status != "100":
+            # 404, 408, 409: the request has ended. 100 is a heartbeat.
+            self._outstanding = 0
+
+    async def close(self) -> None:
+        """Stop pulling; what was not acknowledged is delivered again."""
+        await self._subscription.unsubscribe()

@@ -1,0 +1,83 @@
+"""PostgreSQL: one engine a process, short transactions, statements over sets."""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import event, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+# A statement that takes longer than this is stuck: the loops and calls that made it try again.
+STATEMENT_TIMEOUT_SECONDS = 15
+LOCK_TIMEOUT_SECONDS = 5
+IDLE_IN_TRANSACTION_TIMEOUT_SECONDS = 15
+CONNECT_TIMEOUT_SECONDS = 5
+POOL_TIMEOUT_SECONDS = 5
+
+
+def connect(database_url: str, *, application: str, pool_size: int) -> AsyncEngine:
+    """An engine whose connections carry the limits of this module."""
+    return create_async_engine(
+        database_url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=POOL_TIMEOUT_SECONDS,
+        pool_pre_ping=True,
+        connect_args={
+            "timeout": CONNECT_TIMEOUT_SECONDS,
+            "server_settings": {
+                "application_name": application,
+                "timezone": "UTC",
+                "statement_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s",
+                "lock_timeout": f"{LOCK_TIMEOUT_SECONDS}s",
+                "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_TIMEOUT_SECONDS}s",
+            },
+        },
+    )
+
+
+class Database:
+    """A service's own database."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
+        self._committed: Callable[[], None] = lambda: None
+
+    def on_commit(self, committed: Callable[[], None]) -> None:
+        """Have a function called after each commit, so that loops look for new work at once."""
+        self._committed = committed
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction: committed at the end of the block, rolled back if it raises.
+
+        No network call may be made inside the block.
+        """
+        async with self.engine.begin() as tx:
+            yield tx
+        self._committed()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for reading, each statement a transaction of its own."""
+        async with self.engine.connect() as connection:
+            yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    async def ping(self) -> None:
+        """Raise if the database does not answer."""
+        async with self.read() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.engine.dispose()
+
+    def trace(self, hook: Callable[..., None]) -> None:
+        """Have each statement reported to a tracer, as `before_cursor_execute`."""
+        event.listen(self.engine.sync_engine, "before_cursor_execute", hook)
+
+
+def columns(rows: Iterable[Mapping[str, Any]], *names: str) -> dict[str, list[Any]]:
+    """Rows as one array a column, the parameters of a statement over `unnest`."""
+    listed = list(rows)
+    return {name: [row[name] for row in listed] for name in names}

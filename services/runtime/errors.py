@@ -1,0 +1,132 @@
+"""Errors as callers see them: a google.rpc.Status with a reason and, where one is at fault, fields.
+
+Source: AIP-193 and google/rpc/error_details.proto.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import grpc
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2
+
+FIELD_INVALID = "FIELD_INVALID"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldViolation:
+    """One field that broke one rule."""
+
+    field: str
+    reason: str
+    description: str
+
+
+@dataclass
+class Problem(Exception):
+    """Why a call was not done; nothing was stored.
+
+    `reason` is UPPER_SNAKE_CASE and documented on the RPC.
+    """
+
+    code: grpc.StatusCode
+    reason: str
+    message: str
+    violations: tuple[FieldViolation, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """The message, as it goes to the caller."""
+        return self.message
+
+    def status(self, domain: str) -> status_pb2.Status:
+        """This problem on the wire."""
+        details = [
+            error_details_pb2.ErrorInfo(
+                reason=self.reason, domain=domain, metadata=dict(self.metadata)
+            )
+        ]
+        packed = [any_pb2.Any() for _ in details]
+        for target, detail in zip(packed, details, strict=True):
+            target.Pack(detail)
+        if self.violations:
+            bad_request = any_pb2.Any()
+            bad_request.Pack(
+                error_details_pb2.BadRequest(
+                    field_violations=[
+                        error_details_pb2.BadRequest.FieldViolation(
+                            field=v.field, reason=v.reason, description=v.description
+                        )
+                        for v in self.violations
+                    ]
+                )
+            )
+            packed.append(bad_request)
+        return status_pb2.Status(code=self.code.value[0], message=self.message, details=packed)
+
+
+def not_found(reason: str, name: str) -> Problem:
+    """No such resource, as far as this caller can see."""
+    return Problem(grpc.StatusCode.NOT_FOUND, reason, f"{name} does not exist")
+
+
+def already_exists(reason: str, name: str) -> Problem:
+    """The id is taken."""
+    return Problem(grpc.StatusCode.ALREADY_EXISTS, reason, f"{name} exists already")
+
+
+def wrong_state(reason: str, message: str) -> Problem:
+    """The resource is not in a state that allows this."""
+    return Problem(grpc.StatusCode.FAILED_PRECONDITION, reason, message)
+
+
+def etag_mismatch(name: str) -> Problem:
+    """The caller decided on a version that is not the present one (AIP-154)."""
+    return Problem(
+        grpc.StatusCode.ABORTED,
+        "ETAG_MISMATCH",
+        f"{name} has changed since it was read; read it again and decide anew",
+        (FieldViolation("etag", "ETAG_MISMATCH", "is not the present etag"),),
+    )
+
+
+class Violations:
+    """Collects everything that is wrong with a request, so that a caller mends it in one go."""
+
+    def __init__(self) -> None:
+        self._found: list[FieldViolation] = []
+
+    def add(self, name: str, description: str, reason: str = FIELD_INVALID) -> None:
+        """Note that a field broke a rule."""
+        self._found.append(FieldViolation(name, reason, description))
+
+    def require(self, name: str, description: str, *, met: bool) -> bool:
+        """Note the rule as broken unless it is met; returns whether it is."""
+        if not met:
+            self.add(name, description)
+        return met
+
+    def require_range(self, name: str, value: int, least: int, most: int) -> None:
+        """Note a number that is out of its range."""
+        self.require(name, f"must be {least} to {most}", met=least <= value <= most)
+
+    def require_length(self, name: str, value: str, least: int, most: int) -> None:
+        """Note a text that is too short or too long, in characters."""
+        self.require(
+            name, f"must have {least} to {most} characters", met=least <= len(value) <= most
+        )
+
+    def check(self) -> None:
+        """Raise INVALID_ARGUMENT if anything was noted.
+
+        The reason is that of the violations if they share one, else FIELD_INVALID.
+        """
+        if not self._found:
+            return
+        reasons = {v.reason for v in self._found}
+        raise Problem(
+            grpc.StatusCode.INVALID_ARGUMENT,
+            reasons.pop() if len(reasons) == 1 else FIELD_INVALID,
+            "; ".join(f"{v.field}: {v.description}" for v in self._found),
+            tuple(self._found),
+        )

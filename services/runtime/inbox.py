@@ -1,0 +1,200 @@
+"""Facts arrive by the inbox: each is handled once, its effect and its row in one transaction."""
+
+import asyncio
+import json
+import logging
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from google.protobuf.message import DecodeError
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.js.errors import NotFoundError
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from services.runtime import telemetry
+from services.runtime.broker import Broker, Pull
+from services.runtime.database import Database
+from services.runtime.events import EVENT_NAMESPACE, Event, Subscription, read
+
+log = logging.getLogger(__name__)
+
+CONSUME_BATCH_EVENTS = 500
+DELIVERIES_MAX = 8
+REDELIVERY_SECONDS = 2
+OUTAGE_PAUSE_SECONDS = 0.5
+SETTLE_POLL_SECONDS = 0.01
+
+_NEW = text("""
+    INSERT INTO inbox (partition_key, event_id)
+    SELECT * FROM unnest(CAST(:partition_key AS text[]), CAST(:event_id AS uuid[]))
+    ON CONFLICT (partition_key, event_id) DO NOTHING
+    RETURNING event_id
+""")
+
+_BURY = text("""
+    INSERT INTO dead_letters (partition_key, event_id, type, headers, data, error)
+    VALUES (:partition_key, :event_id, :type, CAST(:headers AS jsonb), :data, :error)
+    ON CONFLICT (partition_key, event_id) DO NOTHING
+""")
+
+
+class Consumer:
+    """Reads one stream by one durable consumer, shared by all replicas of a service."""
+
+    def __init__(
+        self,
+        database: Database,
+        broker: Broker,
+        stream: str,
+        durable: str,
+        subscriptions: Sequence[Subscription],
+    ) -> None:
+        self.activity = 0
+        self._database = database
+        self._broker = broker
+        self._stream = stream
+        self._durable = durable
+        self._subscriptions = {subscription.type: subscription for subscription in subscriptions}
+
+    def nudge(self) -> None:
+        """Messages come by themselves."""
+
+    async def settle(self) -> datetime | None:
+        """Wait until the server has nothing for this consumer and waits for no acknowledgement."""
+        while True:
+            try:
+                info = await self._broker.consumer_info(self._stream, self._durable)
+            except (NatsError, TimeoutError):
+                await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
+                continue
+            if not info.num_pending and not info.num_ack_pending:
+                return None
+            await asyncio.sleep(SETTLE_POLL_SECONDS)
+
+    async def run(self) -> None:
+        """Consume until cancelled, through outages of the broker and the database."""
+        while True:
+            try:
+                await self._broker.ensure_consumer(
+                    self._stream, self._durable, list(self._subscriptions)
+                )
+                pull = await self._broker.pull(self._stream, self._durable)
+                await self._consume(pull)
+            except NotFoundError:
+                log.info("stream not there yet", extra={"stream": self._stream})
+                await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
+            except (NatsError, TimeoutError, OSError) as error:
+                log.warning("consumer: %r", error, extra={"stream": self._stream})
+                await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
+
+    async def _consume(self, pull: Pull) -> None:
+        """Handle batches until one comes back empty, when the consumer is made sure of again."""
+        try:
+            while batch := await pull.next_batch(CONSUME_BATCH_EVENTS):
+                await self._handle(batch)
+                self.activity += len(batch)
+        finally:
+            if self._broker.connected:
+                await pull.close()
+
+    async def _handle(self, batch: list[Msg]) -> None:
+        try:
+            await self._transact(batch)
+        except (DBAPIError, PoolTimeoutError, OSError) as error:
+            if not _is_outage(error):
+                await self._handle_one_by_one(batch)
+                return
+            log.warning("database out of reach: %r", error, extra={"stream": self._stream})
+            await self._put_back(batch, OUTAGE_PAUSE_SECONDS)
+            await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
+        except Exception:
+            log.exception("batch failed; trying its events one by one")
+            await self._handle_one_by_one(batch)
+        else:
+            await asyncio.gather(*(message.ack() for message in batch))
+
+    async def _handle_one_by_one(self, batch: list[Msg]) -> None:
+        """One event that cannot be handled must not hold up the others of its batch."""
+        for message in batch:
+            try:
+                await self._transact([message])
+                await message.ack()
+            except Exception as error:
+                head = message.headers or {}
+                log.exception("event failed", extra={"event_type": head.get("ce-type")})
+                if message.metadata.num_delivered >= DELIVERIES_MAX:
+                    await self._bury(message, repr(error))
+                    await message.term()
+                else:
+                    await message.nak(REDELIVERY_SECONDS)
+
+    async def _put_back(self, batch: list[Msg], delay_seconds: float) -> None:
+        await asyncio.gather(*(message.nak(delay_seconds) for message in batch))
+
+    async def _transact(self, batch: Sequence[Msg]) -> None:
+        """Handle what is new of a batch, a set a type, in one transaction."""
+        events = [self._read(message) for message in batch]
+        async with self._database.begin() as tx:
+            found = await tx.execute(
+                _NEW,
+                {
+                    "partition_key": [event.partition_key for _, event in events],
+                    "event_id": [event.id for _, event in events],
+                },
+            )
+            new = set(found.scalars())
+            by_type: dict[str, dict[Any, Event[Any]]] = {}
+            for event_type, event in events:
+                if event.id in new:
+                    # Within one batch, too, an event counts once.
+                    by_type.setdefault(event_type, {})[event.id] = event
+            for event_type, fresh in by_type.items():
+                with telemetry.consuming(event_type, list(fresh.values())):
+                    await self._subscriptions[event_type].handler(tx, list(fresh.values()))
+        for event_type, fresh in by_type.items():
+            telemetry.events_handled(event_type, len(fresh))
+
+    def _read(self, message: Msg) -> tuple[str, Event[Any]]:
+        head: Mapping[str, str] = message.headers or {}
+        subscription = self._subscriptions[message.subject]
+        try:
+            return message.subject, read(subscription.message_type, head, message.data)
+        except (KeyError, DecodeError) as error:
+            msg = f"not a well-formed {message.subject}: {error!r}"
+            raise ValueError(msg) from error
+
+    async def _bury(self, message: Msg, error: str) -> None:
+        """Keep an event that could not be handled where an operator finds it and can replay it."""
+        head = message.headers or {}
+        try:
+            event_id = uuid.UUID(head["ce-id"])
+        except (KeyError, ValueError):
+            # Not one of ours: the stream's sequence tells it apart.
+            event_id = uuid.uuid5(EVENT_NAMESPACE, f"{self._stream}|{message.metadata.sequence}")
+        async with self._database.begin() as tx:
+            await tx.execute(
+                _BURY,
+                {
+                    "partition_key": head.get("ce-partitionkey", ""),
+                    "event_id": event_id,
+                    "type": message.subject,
+                    "headers": json.dumps(dict(head)),
+                    "data": message.data,
+                    "error": error[:2000],
+                },
+            )
+        telemetry.event_buried(message.subject)
+
+
+def _is_outage(error: Exception) -> bool:
+    """Whether the database, rather than the event, is at fault."""
+    if isinstance(error, PoolTimeoutError | OSError):
+        return True
+    state = getattr(getattr(error, "orig", None), "sqlstate", None)
+    # Class 08: connection, 40: rolled back, 53: resources, 55: lock, 57: shut down or timed out.
+    return state is None or state[:2] in {"08", "40", "53", "55", "57"}

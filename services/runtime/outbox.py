@@ -1,0 +1,148 @@
+"""Facts leave by the outbox: stored with their effect, published afterwards, kept for replay."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.runtime import telemetry
+from services.runtime.broker import Broker
+from services.runtime.database import Database
+from services.runtime.events import Fact, headers
+from services.runtime.loops import Step
+
+RELAY_BATCH_EVENTS = 500
+# A relay that claimed rows and died loses its claim after this long. Claims run on the database's own
+# clock: they concern machines, not customers.
+RELAY_CLAIM_SECONDS = 15
+PUBLISH_TIMEOUT_SECONDS = 10.0
+PURGE_BATCH_ROWS = 5000
+
+_PUT = text("""
+    INSERT INTO outbox (partition_key, event_id, type, tenant, data, traceparent, occur_time)
+    SELECT * FROM unnest(
+        CAST(:partition_key AS text[]), CAST(:event_id AS uuid[]), CAST(:type AS text[]),
+        CAST(:tenant AS text[]), CAST(:data AS bytea[]), CAST(:traceparent AS text[]),
+        CAST(:occur_time AS timestamptz[]))
+    ON CONFLICT (partition_key, event_id) DO NOTHING
+""")
+
+_CLAIM = text("""
+    UPDATE outbox SET claim_time = now()
+    FROM (
+        SELECT partition_key, event_id FROM outbox
+        WHERE publish_time IS NULL
+          AND (claim_time IS NULL OR claim_time < now() - make_interval(secs => :claim_seconds))
+        ORDER BY position LIMIT :limit FOR UPDATE SKIP LOCKED
+    ) AS due
+    WHERE outbox.partition_key = due.partition_key AND outbox.event_id = due.event_id
+    RETURNING outbox.*
+""")
+
+_PUBLISHED = text("""
+    UPDATE outbox SET publish_time = now()
+    FROM unnest(CAST(:partition_key AS text[]), CAST(:event_id AS uuid[])) AS done (key, id)
+    WHERE outbox.partition_key = done.key AND outbox.event_id = done.id
+""")
+
+_RELEASE = text("""
+    UPDATE outbox SET claim_time = NULL
+    FROM unnest(CAST(:partition_key AS text[]), CAST(:event_id AS uuid[])) AS failed (key, id)
+    WHERE outbox.partition_key = failed.key AND outbox.event_id = failed.id
+      AND outbox.publish_time IS NULL
+""")
+
+_PENDING = text("SELECT count(*) FROM outbox WHERE publish_time IS NULL")
+
+_PURGE = text("""
+    DELETE FROM outbox WHERE (partition_key, event_id) IN (
+        SELECT partition_key, event_id FROM outbox
+        WHERE publish_time < now() - make_interval(days => :days) LIMIT :limit)
+""")
+
+
+async def put(tx: AsyncConnection, facts: Sequence[Fact]) -> None:
+    """Store facts in the transaction that makes them true; telling one again changes nothing."""
+    if not facts:
+        return
+    current = telemetry.current_traceparent()
+    await tx.execute(
+        _PUT,
+        {
+            "partition_key": [fact.partition_key for fact in facts],
+            "event_id": [fact.event_id for fact in facts],
+            "type": [fact.type for fact in facts],
+            "tenant": [fact.tenant for fact in facts],
+            "data": [fact.message.SerializeToString(deterministic=True) for fact in facts],
+            "traceparent": [fact.traceparent or current for fact in facts],
+            "occur_time": [fact.occur_time for fact in facts],
+        },
+    )
+
+
+class Relay:
+    """Publishes what the outbox holds, in batches, in the order of storing."""
+
+    def __init__(self, database: Database, broker: Broker, source: str) -> None:
+        self._database = database
+        self._broker = broker
+        self._source = source
+
+    async def step(self) -> Step:
+        """Publish a batch and mark what the stream acknowledged.
+
+        Rows that were not acknowledged are published again, which the stream's duplicate window and
+        the readers' inboxes make harmless.
+        """
+        rows = await self._claim()
+        if not rows:
+            return Step(worked=await self._claimed_elsewhere())
+        results = await asyncio.gather(
+            *(self._publish(row) for row in rows), return_exceptions=True
+        )
+        done = [row for row, result in zip(rows, results, strict=True) if result is None]
+        failed = [row for row, result in zip(rows, results, strict=True) if result is not None]
+        async with self._database.engine.begin() as tx:
+            await tx.execute(_PUBLISHED, _keys(done))
+            await tx.execute(_RELEASE, _keys(failed))
+        errors = [result for result in results if isinstance(result, BaseException)]
+        if errors:
+            raise errors[0]
+        return Step(worked=len(done))
+
+    async def _claim(self) -> list[Any]:
+        async with self._database.engine.begin() as tx:
+            found = await tx.execute(
+                _CLAIM, {"limit": RELAY_BATCH_EVENTS, "claim_seconds": RELAY_CLAIM_SECONDS}
+            )
+            return sorted(found.mappings(), key=lambda row: int(row["position"]))
+
+    async def _claimed_elsewhere(self) -> int:
+        """Rows another relay is publishing, or died over: this loop is not done with them."""
+        async with self._database.read() as connection:
+            pending = (await connection.execute(_PENDING)).scalar_one()
+        if pending:
+            await asyncio.sleep(0.05)
+        return int(pending)
+
+    async def _publish(self, row: Any) -> None:  # noqa: ANN401 - a mapping row
+        await self._broker.publish(
+            row["type"], row["data"], headers(row, self._source), PUBLISH_TIMEOUT_SECONDS
+        )
+
+
+async def purge(database: Database, retention_days: int) -> Step:
+    """Delete a batch of what was published (or handled, or answered) longer ago than is kept."""
+    limits = {"days": retention_days, "limit": PURGE_BATCH_ROWS}
+    async with database.engine.begin() as tx:
+        outbox = await tx.execute(_PURGE, limits)
+        return Step(worked=outbox.rowcount)
+
+
+def _keys(rows: Sequence[Any]) -> dict[str, list[Any]]:
+    return {
+        "partition_key": [row["partition_key"] for row in rows],
+        "event_id": [row["event_id"] for row in rows],
+    }

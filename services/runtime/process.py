@@ -1,0 +1,187 @@
+"""The life of a service's process: settings, connections, server, loops, drain."""
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import grpc
+from sqlalchemy.exc import SQLAlchemyError
+
+from services.runtime import migrations, outbox, telemetry
+from services.runtime.access import Gate
+from services.runtime.broker import Broker
+from services.runtime.channel import open_channel
+from services.runtime.clock import Clock, SandboxClock, SystemClock
+from services.runtime.database import Database, connect
+from services.runtime.events import Subscription
+from services.runtime.inbox import Consumer
+from services.runtime.loops import Loop, Step, Worker, Workers
+from services.runtime.server import Server
+from services.runtime.settings import RuntimeSettings, SettingsError, load
+
+log = logging.getLogger(__name__)
+
+START_RETRY_SECONDS = 1.0
+EXIT_BAD_SETTINGS = 78  # EX_CONFIG of sysexits(3).
+MIGRATE_COMMAND = "migrate"
+
+S = TypeVar("S", bound=RuntimeSettings)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a service is made of, beyond what every process has."""
+
+    servicer: object
+    register: Callable[[Any, grpc.aio.Server], None]
+    # Full name of the gRPC service.
+    grpc_service: str
+    # Method name -> the scope that a token needs.
+    scopes: Mapping[str, str]
+    # Name of a loop -> its step.
+    loops: Mapping[str, Callable[[], Awaitable[Step]]] = field(default_factory=dict)
+    # Stream of another service -> what is done with its events.
+    subscriptions: Mapping[str, Sequence[Subscription]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Runtime(Generic[S]):
+    """What a service is given to be wired with."""
+
+    settings: S
+    database: Database
+    clock: Clock
+    # Whatever is entered here is closed when the process ends.
+    resources: AsyncExitStack
+
+    def channel(self, target: str) -> grpc.aio.Channel:
+        """A channel to another service."""
+        channel = open_channel(target, self.settings.service_token_file)
+        self.resources.push_async_callback(channel.close)
+        return channel
+
+
+Assemble = Callable[[Runtime[S]], Awaitable[Parts]]
+
+
+def main(service: str, settings_type: type[S], assemble: Assemble[S]) -> None:
+    """Run the process: `python -m services.<service>` serves, `… migrate` migrates and ends."""
+    try:
+        settings = load(settings_type)
+    except SettingsError as error:
+        sys.stderr.write(f"recurring {service}: cannot start\n{error}\n")
+        sys.exit(EXIT_BAD_SETTINGS)
+    telemetry.start_logging(service, settings.log_level)
+    if sys.argv[1:] == [MIGRATE_COMMAND]:
+        migrations.upgrade(service, settings.database_url)
+        return
+    telemetry.start_tracing(service)
+    telemetry.start_metrics(service, settings.metrics_address)
+    asyncio.run(_serve(service, settings, assemble))
+
+
+async def _serve(service: str, settings: S, assemble: Assemble[S]) -> None:
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    async with AsyncExitStack() as resources:
+        run = asyncio.create_task(_run(service, settings, assemble, resources))
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait({run, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if stop.is_set():
+            run.cancel()
+        try:
+            await run
+        except asyncio.CancelledError:
+            log.info("stopped")
+
+
+async def _run(service: str, settings: S, assemble: Assemble[S], resources: AsyncExitStack) -> None:
+    """Start in an order in which nothing is asked of a part that is not there, and serve."""
+    engine = connect(
+        settings.database_url,
+        application=f"recurring-{service}",
+        pool_size=settings.database_pool_size,
+    )
+    database = Database(engine)
+    resources.push_async_callback(database.close)
+    clock: Clock = SystemClock()
+    if settings.clock_url:
+        clock = SandboxClock(settings.clock_url, service)
+        await _until_it_works("sandbox clock", clock.read)
+    parts = await assemble(Runtime(settings, database, clock, resources))
+    gate = Gate(
+        settings.auth_jwks_file,
+        settings.auth_issuer,
+        settings.auth_audience,
+        {f"/{parts.grpc_service}/{name}": scope for name, scope in parts.scopes.items()},
+    )
+    server = Server(service, settings.grpc_address, gate)
+    server.add(parts.register, parts.servicer)
+    if settings.reflection_enabled:
+        server.reflect([parts.grpc_service])
+    await server.start()
+    resources.push_async_callback(server.stop, settings.drain_seconds)
+    if settings.migrate_on_start:
+        await _until_it_works(
+            "database", lambda: migrations.upgrade_async(service, settings.database_url)
+        )
+    await _until_it_works("database", database.ping)
+    broker = await _until_it_works("nats", lambda: Broker.connect(settings.nats_url, service))
+    resources.push_async_callback(broker.close)
+    await _until_it_works("nats", lambda: _ensure_stream(broker, service))
+    workers = Workers(_workers(service, settings, database, broker, clock, parts))
+    database.on_commit(workers.nudge)
+    await server.ready(serving=True)
+    log.info("serving", extra={"address": settings.grpc_address})
+    async with asyncio.TaskGroup() as group:
+        group.create_task(workers.run())
+        if isinstance(clock, SandboxClock):
+            group.create_task(clock.run(workers.settle))
+
+
+async def _ensure_stream(broker: Broker, service: str) -> None:
+    await broker.ensure_stream(service.upper(), [f"recurring.{service}.v1.>"])
+
+
+def _workers(
+    service: str,
+    settings: RuntimeSettings,
+    database: Database,
+    broker: Broker,
+    clock: Clock,
+    parts: Parts,
+) -> list[Worker]:
+    relay = outbox.Relay(database, broker, f"//recurring/{service}")
+    steps: dict[str, Callable[[], Awaitable[Step]]] = {
+        "relay": relay.step,
+        "purge": lambda: outbox.purge(database, settings.outbox_retention_days),
+        **parts.loops,
+    }
+    workers: list[Worker] = [Loop(name, clock, step) for name, step in steps.items()]
+    workers += [
+        Consumer(database, broker, stream, service, subscriptions)
+        for stream, subscriptions in parts.subscriptions.items()
+    ]
+    return workers
+
+
+R = TypeVar("R")
+
+
+async def _until_it_works(what: str, start: Callable[[], Awaitable[R]]) -> R:
+    """Try to start something for as long as it takes, saying in one line what is missing."""
+    while True:
+        try:
+            return await start()
+        except (OSError, TimeoutError, SQLAlchemyError, RuntimeError) as error:
+            log.warning("waiting for %s: %s", what, error)
+        except Exception as error:  # noqa: BLE001 - client libraries have errors of their own
+            log.warning("waiting for %s: %r", what, error)
+        await asyncio.sleep(START_RETRY_SECONDS)

@@ -1,0 +1,125 @@
+"""A mutation happens once a request id: the same id answers the same again (AIP-155)."""
+
+import functools
+import hashlib
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.runtime.access import caller
+from services.runtime.database import Database
+from services.runtime.errors import FieldViolation, Problem, Violations
+from services.runtime.wire import read_uuid
+
+Req = TypeVar("Req", bound=Message)
+Res = TypeVar("Res", bound=Message)
+
+_FIND = text("""
+    SELECT method, content_hash, response FROM requests
+    WHERE tenant = :tenant AND request_id = :request_id
+""")
+
+_TAKE = text("""
+    INSERT INTO requests (tenant, request_id, method, content_hash, response)
+    VALUES (:tenant, :request_id, :method, :content_hash, '')
+    ON CONFLICT (tenant, request_id) DO NOTHING
+    RETURNING request_id
+""")
+
+_ANSWER = text("""
+    UPDATE requests SET response = :response WHERE tenant = :tenant AND request_id = :request_id
+""")
+
+
+class HasDatabase(Protocol):
+    """A servicer whose mutations are remembered in its service's database."""
+
+    database: Database
+
+
+class Mutation:
+    """One request that changes something, identified by its tenant and request id."""
+
+    def __init__(self, request: Message, request_id: str) -> None:
+        violations = Violations()
+        identity = read_uuid(violations, "request_id", request_id)
+        violations.check()
+        self.method = request.DESCRIPTOR.full_name
+        self._key = {"tenant": caller().tenant, "request_id": identity}
+        self._hash = hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
+
+    async def replay(self, connection: AsyncConnection, response_type: type[Res]) -> Res | None:
+        """What this request was answered before; None if it is new.
+
+        Raises INVALID_ARGUMENT REQUEST_ID_REUSED if the id came with other content.
+        """
+        row = (await connection.execute(_FIND, self._key)).one_or_none()
+        if row is None:
+            return None
+        if row.method != self.method or bytes(row.content_hash) != self._hash:
+            raise Problem(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                "REQUEST_ID_REUSED",
+                "request_id was used for another request",
+                (
+                    FieldViolation(
+                        "request_id", "REQUEST_ID_REUSED", "must be new for a new request"
+                    ),
+                ),
+            )
+        return response_type.FromString(bytes(row.response))
+
+    async def once(
+        self,
+        tx: AsyncConnection,
+        response_type: type[Res],
+        act: Callable[[AsyncConnection], Awaitable[Res]],
+    ) -> Res:
+        """Act and remember the answer in the same transaction, or answer as before."""
+        taken = await tx.execute(
+            _TAKE, {**self._key, "method": self.method, "content_hash": self._hash}
+        )
+        if taken.one_or_none() is None:
+            # Whoever took the id has committed by now: the insert waited for it.
+            answer = await self.replay(tx, response_type)
+            if answer is None:
+                msg = "a request that was taken has gone"
+                raise RuntimeError(msg)
+            return answer
+        response = await act(tx)
+        await tx.execute(
+            _ANSWER, {**self._key, "response": response.SerializeToString(deterministic=True)}
+        )
+        return response
+
+
+Method = Callable[[Any, Any, Any], Awaitable[Res]]
+
+
+def mutation(response_type: type[Res]) -> Callable[[Callable[..., Awaitable[Res]]], Method[Res]]:
+    """Make `async def Method(self, request, tx)` an RPC whose effect happens once a request id.
+
+    For mutations that need nothing from other services: validation, effect and the remembered answer
+    share one transaction.
+    """
+
+    def decorate(method: Callable[..., Awaitable[Res]]) -> Method[Res]:
+        @functools.wraps(method)
+        async def call(self: HasDatabase, request: Any, context: Any) -> Res:  # noqa: ANN401, ARG001
+            once = Mutation(request, request.request_id)
+            async with self.database.begin() as tx:
+                return await once.once(tx, response_type, lambda tx: method(self, request, tx))
+
+        return call
+
+    return decorate
+
+
+def derived_id(*parts: str) -> uuid.UUID:
+    """An id for what a request makes when the caller named none: the same for the same request."""
+    return uuid.uuid5(uuid.NAMESPACE_OID, "|".join(parts))

@@ -1,0 +1,150 @@
+"""The gRPC server: access, deadlines, structured errors, health, reflection, draining."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from grpc_status import rpc_status
+from opentelemetry.instrumentation.grpc import aio_server_interceptor
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from services.runtime import telemetry
+from services.runtime.access import Gate, set_caller
+from services.runtime.errors import Problem
+
+log = logging.getLogger(__name__)
+
+MESSAGE_MAX_BYTES = 4 * 1024**2
+METADATA_MAX_BYTES = 16 * 1024
+CONCURRENT_STREAMS_MAX = 200
+CONCURRENT_CALLS_MAX = 1000
+# A call without a deadline, or with a longer one, ends after this.
+DEADLINE_MAX_SECONDS = 30.0
+CONNECTION_MAX_AGE_SECONDS = 300
+CONNECTION_MAX_AGE_GRACE_SECONDS = 30
+# Methods that need no token: they tell nothing about anybody.
+_OPEN_PREFIXES = ("/grpc.health.v1.", "/grpc.reflection.")
+
+_OPTIONS = [
+    ("grpc.max_receive_message_length", MESSAGE_MAX_BYTES),
+    ("grpc.max_send_message_length", MESSAGE_MAX_BYTES),
+    ("grpc.max_metadata_size", METADATA_MAX_BYTES),
+    ("grpc.max_concurrent_streams", CONCURRENT_STREAMS_MAX),
+    # Clients come back through their name, and so find replicas that are new.
+    ("grpc.max_connection_age_ms", CONNECTION_MAX_AGE_SECONDS * 1000),
+    ("grpc.max_connection_age_grace_ms", CONNECTION_MAX_AGE_GRACE_SECONDS * 1000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.so_reuseport", 0),
+]
+
+
+Handler = grpc.RpcMethodHandler[Any, Any]
+
+
+class Calls(grpc.aio.ServerInterceptor):
+    """Wraps every unary call: admits it, bounds its time, and turns what it raises into a status."""
+
+    def __init__(self, service: str, gate: Gate) -> None:
+        self._domain = f"{service}.recurring"
+        self._gate = gate
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """Wrap the method's behaviour."""
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or handler.unary_unary is None or method.startswith(_OPEN_PREFIXES):
+            return handler
+        behaviour: Any = handler.unary_unary
+        metadata = dict(handler_call_details.invocation_metadata)
+
+        async def answer(request: Any, context: Any) -> Any:  # noqa: ANN401 - any message
+            started = time.perf_counter()
+            status = "OK"
+            try:
+                set_caller(self._gate.admit(method, str(metadata.get("authorization", ""))))
+                left: float | None = context.time_remaining()
+                limit = DEADLINE_MAX_SECONDS if left is None else min(left, DEADLINE_MAX_SECONDS)
+                async with asyncio.timeout(limit):
+                    return await behaviour(request, context)
+            except Exception as error:  # noqa: BLE001 - the boundary: everything becomes a status
+                problem = _problem(method, error)
+                status = problem.code.name
+                await context.abort_with_status(rpc_status.to_status(problem.status(self._domain)))
+            finally:
+                telemetry.call_done(method, status, time.perf_counter() - started)
+
+        return grpc.unary_unary_rpc_method_handler(
+            answer,
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+
+
+def _problem(method: str, error: Exception) -> Problem:
+    """What the caller is told of an error; what it must not know stays in the log."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, TimeoutError):
+        return Problem(
+            grpc.StatusCode.DEADLINE_EXCEEDED,
+            "DEADLINE_EXCEEDED",
+            "the call took longer than its deadline; a request id makes it safe to call again",
+        )
+    if isinstance(error, DBAPIError | PoolTimeoutError | OSError | grpc.aio.AioRpcError):
+        log.warning("dependency failed: %r", error, extra={"method": method})
+        return Problem(
+            grpc.StatusCode.UNAVAILABLE,
+            "DEPENDENCY_UNAVAILABLE",
+            "something that this needs is out of reach; nothing was done, try again",
+        )
+    log.error("call failed", exc_info=error, extra={"method": method})
+    return Problem(grpc.StatusCode.INTERNAL, "INTERNAL", "an internal error; nothing was done")
+
+
+class Server:
+    """A service's door."""
+
+    def __init__(self, service: str, address: str, gate: Gate) -> None:
+        self._address = address
+        self._server = grpc.aio.server(
+            interceptors=[aio_server_interceptor(), Calls(service, gate)],
+            options=_OPTIONS,
+            maximum_concurrent_rpcs=CONCURRENT_CALLS_MAX,
+        )
+        self._health = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+
+    def add(self, register: Callable[[Any, grpc.aio.Server], None], servicer: object) -> None:
+        """Serve a servicer by its generated `add_…_to_server`."""
+        register(servicer, self._server)
+
+    def reflect(self, service_names: Sequence[str]) -> None:
+        """Tell clients the contract (for `buf curl` and the like)."""
+        names = (*service_names, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+
+    async def start(self) -> None:
+        """Listen; not ready yet. Raises RuntimeError if the address is taken."""
+        self._server.add_insecure_port(self._address)
+        await self.ready(serving=False)
+        await self._server.start()
+
+    async def ready(self, *, serving: bool) -> None:
+        """Say whether this replica wants calls."""
+        status = health_pb2.HealthCheckResponse
+        await self._health.set("", status.SERVING if serving else status.NOT_SERVING)
+
+    async def stop(self, drain_seconds: float) -> None:
+        """Take no new calls and let those under way end."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(drain_seconds)

@@ -1,0 +1,195 @@
+"""Logs, traces and metrics, named after the OpenTelemetry conventions."""
+
+import contextlib
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from opentelemetry import metrics, trace
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import Link, SpanContext, TraceFlags
+from prometheus_client import start_http_server
+
+from services.runtime.events import Event
+
+OTLP_ENDPOINT_VARIABLE = "OTEL_EXPORTER_OTLP_ENDPOINT"
+_LINKS_MAX = 32
+_TRACEPARENT_PARTS = 4
+
+_tracer = trace.get_tracer("recurring")
+_meter = metrics.get_meter("recurring")
+_step_seconds = _meter.create_histogram(
+    "recurring.loop.step.duration", unit="s", description="Time of one step of a loop"
+)
+_worked = _meter.create_counter(
+    "recurring.loop.rows", unit="{row}", description="Rows that loops worked on"
+)
+_handled = _meter.create_counter(
+    "messaging.client.consumed.messages", unit="{message}", description="Events handled"
+)
+_buried = _meter.create_counter(
+    "recurring.dead_letters", unit="{message}", description="Events given up"
+)
+_call_seconds = _meter.create_histogram(
+    "rpc.server.call.duration", unit="s", description="Time of answering a call"
+)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line, with the trace that the line belongs to."""
+
+    _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+
+    def __init__(self, service: str) -> None:
+        super().__init__()
+        self._service = service
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one line."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "service": self._service,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        span = trace.get_current_span().get_span_context()
+        if span.is_valid:
+            line["trace_id"] = f"{span.trace_id:032x}"
+            line["span_id"] = f"{span.span_id:016x}"
+        line.update({k: v for k, v in record.__dict__.items() if k not in self._STANDARD})
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str, ensure_ascii=False)
+
+
+def start_logging(service: str, level: str) -> None:
+    """Send all logs to standard output as JSON lines."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(JsonFormatter(service))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+def start_tracing(service: str, *processors: SpanProcessor) -> TracerProvider:
+    """Make traces; they are exported by OTLP where an endpoint is set in the environment."""
+    provider = TracerProvider(resource=Resource.create({"service.name": f"recurring-{service}"}))
+    for processor in processors:
+        provider.add_span_processor(processor)
+    if os.environ.get(OTLP_ENDPOINT_VARIABLE):
+        # Imported here, since its memory is only worth it where it is used.
+        from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (  # noqa: PLC0415
+            OTLPSpanExporter,
+        )
+
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(provider)
+    return provider
+
+
+def start_metrics(service: str, address: str) -> None:
+    """Serve Prometheus metrics at http://<address>/metrics."""
+    resource = Resource.create({"service.name": f"recurring-{service}"})
+    metrics.set_meter_provider(
+        MeterProvider(metric_readers=[PrometheusMetricReader()], resource=resource)
+    )
+    host, _, port = address.rpartition(":")
+    start_http_server(int(port), host)
+
+
+def current_traceparent() -> str:
+    """The current span as a W3C traceparent; empty when there is none."""
+    return traceparent(trace.get_current_span().get_span_context())
+
+
+def traceparent(span: SpanContext) -> str:
+    """A span as a W3C traceparent; empty when it is not valid."""
+    if not span.is_valid:
+        return ""
+    return f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"
+
+
+def new_traceparents(name: str, count: int) -> list[str]:
+    """Begin so many traces, each with a root span of this name, for work done as a set."""
+    result = []
+    for _ in range(count):
+        span = _tracer.start_span(name, context=trace.set_span_in_context(trace.INVALID_SPAN))
+        result.append(traceparent(span.get_span_context()))
+        span.end()
+    return result
+
+
+def _span_context(parent: str) -> SpanContext | None:
+    parts = parent.split("-")
+    if len(parts) != _TRACEPARENT_PARTS:
+        return None
+    return SpanContext(
+        int(parts[1], 16),
+        int(parts[2], 16),
+        is_remote=True,
+        trace_flags=TraceFlags(int(parts[3], 16)),
+    )
+
+
+def continued(name: str, parent: str) -> str:
+    """A finished span below a stored traceparent; returns it as the parent of what comes next."""
+    context = _span_context(parent)
+    if context is None:
+        return current_traceparent()
+    span = _tracer.start_span(
+        name, context=trace.set_span_in_context(trace.NonRecordingSpan(context))
+    )
+    span.end()
+    return traceparent(span.get_span_context())
+
+
+@contextlib.contextmanager
+def consuming(event_type: str, events: Sequence[Event[Any]]) -> Iterator[None]:
+    """A span for handling a set of events: below the event if it is one, else linked to them."""
+    contexts = [c for event in events[:_LINKS_MAX] if (c := _span_context(event.traceparent))]
+    attributes: dict[str, str | int] = {
+        "messaging.system": "nats",
+        "messaging.destination.name": event_type,
+        "messaging.batch.message_count": len(events),
+    }
+    if len(events) == 1 and contexts:
+        parent = trace.set_span_in_context(trace.NonRecordingSpan(contexts[0]))
+        links = []
+    else:
+        parent = trace.set_span_in_context(trace.INVALID_SPAN)
+        links = [Link(context) for context in contexts]
+    with _tracer.start_as_current_span(
+        f"process {event_type}", context=parent, links=links, kind=trace.SpanKind.CONSUMER,
+        attributes=attributes,
+    ):  # fmt: skip
+        yield
+
+
+def step_done(loop: str, outcome: str, worked: int, seconds: float) -> None:
+    """Count one step of a loop."""
+    _step_seconds.record(seconds, {"loop": loop, "outcome": outcome})
+    if worked:
+        _worked.add(worked, {"loop": loop})
+
+
+def events_handled(event_type: str, count: int) -> None:
+    """Count events of a type that were handled."""
+    _handled.add(count, {"messaging.destination.name": event_type})
+
+
+def event_buried(event_type: str) -> None:
+    """Count an event that was given up."""
+    _buried.add(1, {"messaging.destination.name": event_type})
+
+
+def call_done(method: str, status: str, seconds: float) -> None:
+    """Count one answered call."""
+    _call_seconds.record(seconds, {"rpc.method": method, "rpc.response.status_code": status})

@@ -1,0 +1,229 @@
+"""Between wire types and Python's: money in integer minor units, aware times, civil dates, names.
+
+Sources: google/type/money.proto, google/type/date.proto, AIP-122 (names), AIP-158 (pages),
+ISO 4217 (minor units).
+"""
+
+import base64
+import binascii
+import hashlib
+import re
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+from google.protobuf import timestamp_pb2
+from google.type import date_pb2, money_pb2
+
+from services.runtime.errors import Violations
+
+NANOS_PER_UNIT = 1_000_000_000
+AMOUNT_UNITS_MAX = 1_000_000
+PAGE_SIZE_DEFAULT = 50
+PAGE_SIZE_MAX = 1000
+
+# ISO 4217 has two minor digits for most currencies; these are the others in use.
+_MINOR_DIGITS_DEFAULT = 2
+_MINOR_DIGITS = {
+    **dict.fromkeys(
+        ("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND",
+         "VUV", "XAF", "XOF", "XPF"), 0),
+    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
+}  # fmt: skip
+_CURRENCY = re.compile(r"[A-Z]{3}")
+_ID = r"[a-z0-9][a-z0-9-]{0,62}"
+ID_PATTERN = re.compile(_ID)
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """An amount in the currency's minor units (cents for EUR)."""
+
+    amount_minor: int
+    currency: str
+
+
+def minor_digits(currency: str) -> int:
+    """How many decimal digits the currency's minor unit has (ISO 4217)."""
+    return _MINOR_DIGITS.get(currency, _MINOR_DIGITS_DEFAULT)
+
+
+def to_money(amount_minor: int, currency: str) -> money_pb2.Money:
+    """An amount in minor units as google.type.Money."""
+    factor = 10 ** minor_digits(currency)
+    # Units and nanos of a negative amount are both negative, so the sign is put aside.
+    sign = -1 if amount_minor < 0 else 1
+    units, rest = divmod(abs(amount_minor), factor)
+    return money_pb2.Money(
+        currency_code=currency,
+        units=sign * units,
+        nanos=sign * rest * (NANOS_PER_UNIT // factor),
+    )
+
+
+def from_money(money: money_pb2.Money) -> Money:
+    """google.type.Money from a service that is trusted to send whole minor units."""
+    nanos_per_minor = NANOS_PER_UNIT // 10 ** minor_digits(money.currency_code)
+    factor = 10 ** minor_digits(money.currency_code)
+    return Money(money.units * factor + money.nanos // nanos_per_minor, money.currency_code)
+
+
+# The read functions below take what a caller sent. Where it breaks a rule they note the violation and
+# return a placeholder, which nobody sees: `Violations.check` comes before any use.
+_NO_MONEY = Money(0, "XXX")
+_NO_TIME = datetime.min.replace(tzinfo=UTC)
+_NO_UUID = uuid.UUID(int=0)
+
+
+def read_money(violations: Violations, field: str, money: money_pb2.Money) -> Money:
+    """A positive amount of at most AMOUNT_UNITS_MAX units in whole minor units."""
+    if not _CURRENCY.fullmatch(money.currency_code):
+        violations.add(f"{field}.currency_code", "must be a three-letter ISO 4217 code")
+        return _NO_MONEY
+    nanos_per_minor = NANOS_PER_UNIT // 10 ** minor_digits(money.currency_code)
+    if money.nanos % nanos_per_minor or not -NANOS_PER_UNIT < money.nanos < NANOS_PER_UNIT:
+        violations.add(f"{field}.nanos", f"must be whole minor units of {money.currency_code}")
+        return _NO_MONEY
+    amount = from_money(money)
+    if amount.amount_minor <= 0 or money.nanos < 0 or money.units > AMOUNT_UNITS_MAX:
+        violations.add(field, f"must be more than 0 and at most {AMOUNT_UNITS_MAX} units")
+    return amount
+
+
+def to_timestamp(moment: datetime) -> timestamp_pb2.Timestamp:
+    """An aware time as google.protobuf.Timestamp."""
+    stamp = timestamp_pb2.Timestamp()
+    stamp.FromDatetime(moment)
+    return stamp
+
+
+def from_timestamp(stamp: timestamp_pb2.Timestamp) -> datetime:
+    """A google.protobuf.Timestamp as an aware time in UTC."""
+    return stamp.ToDatetime(tzinfo=UTC)
+
+
+def read_timestamp(violations: Violations, field: str, stamp: timestamp_pb2.Timestamp) -> datetime:
+    """A time between the years 1 and 9999."""
+    try:
+        return from_timestamp(stamp)
+    except (ValueError, OverflowError):
+        violations.add(field, "must be a time between the years 1 and 9999")
+        return _NO_TIME
+
+
+def to_date(day: date) -> date_pb2.Date:
+    """A civil date as google.type.Date."""
+    return date_pb2.Date(year=day.year, month=day.month, day=day.day)
+
+
+def read_date(violations: Violations, field: str, day: date_pb2.Date) -> date:
+    """A full civil date that exists."""
+    try:
+        return date(day.year, day.month, day.day)
+    except ValueError:
+        violations.add(field, "must be a full date that exists")
+        return date.min
+
+
+def read_id(violations: Violations, field: str, text: str) -> str:
+    """An id that the caller chose (AIP-122)."""
+    violations.require(field, f"must match {_ID}", met=ID_PATTERN.fullmatch(text) is not None)
+    return text
+
+
+class NamePattern:
+    """A resource name pattern such as `merchants/{merchant}/products/{product}` (AIP-122)."""
+
+    def __init__(self, pattern: str, *, wildcard: str | None = None) -> None:
+        self.pattern = pattern
+        self._variables = re.findall(r"\{(\w+)\}", pattern)
+        expression = re.sub(
+            r"\{(\w+)\}",
+            lambda m: f"(?P<{m[1]}>{_ID}{'|-' if m[1] == wildcard else ''})",
+            pattern,
+        )
+        self._expression = re.compile(expression)
+
+    def read(self, violations: Violations, field: str, name: str) -> tuple[str, ...]:
+        """The ids in a caller's name, in order; a violation if it does not match."""
+        match = self._expression.fullmatch(name)
+        if match is None:
+            violations.add(field, f"must match {self.pattern}")
+            return ("",) * len(self._variables)
+        return match.groups()
+
+    def parse(self, name: str) -> tuple[str, ...]:
+        """The ids in a name that one of the services made. Raises ValueError on any other."""
+        match = self._expression.fullmatch(name)
+        if match is None:
+            msg = f"{name!r} does not match {self.pattern}"
+            raise ValueError(msg)
+        return match.groups()
+
+    def format(self, *ids: str) -> str:
+        """The name with these ids, in order."""
+        return self.pattern.format(**dict(zip(self._variables, ids, strict=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What part of a list a caller wants: at most `size` rows after the row `after`."""
+
+    size: int
+    after: tuple[str, ...]
+    # The token belongs to one list with one set of filters.
+    fingerprint: str
+
+    def token(self, last: tuple[str, ...]) -> str:
+        """The token of the page that follows the row `last`."""
+        text = "\x1f".join((self.fingerprint, *last))
+        return base64.urlsafe_b64encode(text.encode()).decode()
+
+
+def read_page(request: Any, *, keys: int) -> Page:  # noqa: ANN401 - any List request
+    """The page that a List request asks for; `keys` is the number of sort keys of the list.
+
+    Raises INVALID_ARGUMENT PAGE_SIZE_TOO_LARGE or PAGE_TOKEN_INVALID (AIP-158, but an oversized page
+    is refused rather than cut, so that nobody believes to have seen everything).
+    """
+    violations = Violations()
+    if not 0 <= request.page_size <= PAGE_SIZE_MAX:
+        violations.add("page_size", f"must be 0 to {PAGE_SIZE_MAX}", "PAGE_SIZE_TOO_LARGE")
+    asked = type(request)()
+    asked.CopyFrom(request)
+    asked.ClearField("page_size")
+    asked.ClearField("page_token")
+    fingerprint = hashlib.sha256(asked.SerializeToString(deterministic=True)).hexdigest()[:16]
+    after: tuple[str, ...] = ()
+    if request.page_token:
+        try:
+            text = base64.urlsafe_b64decode(request.page_token.encode()).decode()
+        except (binascii.Error, UnicodeError):
+            text = ""
+        found, *after_list = text.split("\x1f")
+        after = tuple(after_list)
+        if found != fingerprint or len(after) != keys or "\x00" in text:
+            violations.add(
+                "page_token", "must come from the page before, with the same request",
+                "PAGE_TOKEN_INVALID",
+            )  # fmt: skip
+    violations.check()
+    return Page(request.page_size or PAGE_SIZE_DEFAULT, after, fingerprint)
+
+
+def read_uuid(violations: Violations, field: str, text: str) -> uuid.UUID:
+    """A UUID in its canonical form."""
+    try:
+        value = uuid.UUID(text)
+    except ValueError:
+        value = None
+    if value is None or str(value) != text.lower():
+        violations.add(field, "must be a UUID, for example 0190b0c2-5e1c-7c3a-8d5e-1f2a3b4c5d6e")
+        return _NO_UUID
+    return value
+
+
+def etag(version: int) -> str:
+    """The etag of a version of a resource (AIP-154)."""
+    return f'"{version}"'
