@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import signal
+import sqlite3
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -175,7 +176,7 @@ def main() -> int:
     except SettingsError as error:
         print(f"sandbox: bad settings\n{error}", file=sys.stderr)  # noqa: T201
         return 2
-    except OSError as error:
+    except (OSError, sqlite3.Error) as error:
         print(f"sandbox: {error}", file=sys.stderr)  # noqa: T201
         return 1
     return 0

@@ -167,6 +167,10 @@ class Record:
         """Make a change and wait until it is on disk."""
         return await self.submit(change)
 
+    async def catch_up(self) -> None:
+        """Wait until all that was submitted so far is on disk."""
+        await self.write(lambda _: None)
+
     async def execute(self, statement: str, *values: object) -> None:
         """Make a change that is a single statement."""
 
@@ -281,6 +285,7 @@ def routes(record: Record) -> list[web.RouteDef]:
     """Routes over the whole record, for audits."""
 
     async def show_counts(_: web.Request) -> web.Response:
+        await record.catch_up()
         return web.json_response(count_everything(record))
 
     async def list_requests(request: web.Request) -> web.Response:
@@ -288,6 +293,7 @@ def routes(record: Record) -> list[web.RouteDef]:
         after = request.query.get("after", "0")
         if not (after.isascii() and after.isdigit()):
             raise bad_request("after: give the `seq` of the last request of the page before")
+        await record.catch_up()
         rows = record.read(
             "SELECT seq, part, method, path, key, outcome, at FROM requests"
             " WHERE seq > ? AND part = coalesce(?, part) ORDER BY seq LIMIT ?",

@@ -1,0 +1,155 @@
+"""A real sandbox process that a test can talk to, kill and start again."""
+
+import asyncio
+import os
+import signal
+import smtplib
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any, Protocol
+
+import aiohttp
+
+ROOT = Path(__file__).parents[3]
+PROVIDER_API_KEY = "sk_test_of_the_provider"
+SMS_API_KEY = "key_of_the_gateway"
+START = "2026-01-31T08:00:00Z"
+READY_SECONDS = 20.0
+EXIT_SECONDS = 10.0
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: Any
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Sandbox:
+    """The process and a client of it."""
+
+    record_file: Path
+    http: aiohttp.ClientSession
+    port: int = field(default_factory=free_port)
+    smtp_port: int = field(default_factory=free_port)
+    environment: dict[str, str] = field(default_factory=dict)
+    process: asyncio.subprocess.Process | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def start(self) -> None:
+        settings = {
+            "SANDBOX_HTTP_ADDRESS": f"127.0.0.1:{self.port}",
+            "SANDBOX_SMTP_ADDRESS": f"127.0.0.1:{self.smtp_port}",
+            "SANDBOX_RECORD_FILE": str(self.record_file),
+            "SANDBOX_PROVIDER_API_KEY": PROVIDER_API_KEY,
+            "SANDBOX_SMS_API_KEY": SMS_API_KEY,
+            "SANDBOX_START": START,
+        }
+        self.process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "sandbox",
+            cwd=ROOT,
+            env={**os.environ, **settings, **self.environment},
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert self.process.stderr is not None
+        async with asyncio.timeout(READY_SECONDS):
+            line = await self.process.stderr.readline()
+        assert b"ready" in line, line + await self.process.stderr.read()
+
+    async def stop(self, number: int = signal.SIGTERM) -> int:
+        assert self.process is not None
+        process, self.process = self.process, None
+        process.send_signal(number)
+        async with asyncio.timeout(EXIT_SECONDS):
+            _, errors = await process.communicate()
+        assert b"Traceback" not in errors, errors.decode()
+        assert process.returncode is not None
+        return process.returncode
+
+    async def kill_and_restart(self) -> None:
+        await self.stop(signal.SIGKILL)
+        await self.start()
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        form: Mapping[str, str] | None = None,
+        json: object = None,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        async with self.http.request(
+            method, self.url + path, data=form, json=json, params=query, headers=headers
+        ) as response:
+            return Answer(response.status, await response.json(), dict(response.headers))
+
+    async def clock_when(self, condition: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+        """Look at the clock until it is as the condition says."""
+        while True:
+            clock: dict[str, Any] = (await self.ask("GET", "/clock")).body
+            if condition(clock):
+                return clock
+
+    async def provider(
+        self, method: str, path: str, form: Mapping[str, str] | None = None, key: str | None = None
+    ) -> Answer:
+        headers = {"Authorization": f"Bearer {PROVIDER_API_KEY}"}
+        if key is not None:
+            headers["Idempotency-Key"] = key
+        return await self.ask(method, f"/v1{path}", form=form, headers=headers)
+
+    async def charge(
+        self, payment_method: str = "pm_card_visa", key: str | None = None, **changes: str
+    ) -> Answer:
+        form = {
+            "amount": "1250",
+            "currency": "eur",
+            "payment_method": payment_method,
+            "confirm": "true",
+            "off_session": "true",
+        }
+        return await self.provider("POST", "/payment_intents", {**form, **changes}, key)
+
+    async def sms(self, to: str, body: str = "Hello", key: str | None = None) -> Answer:
+        headers = {"Authorization": f"Bearer {SMS_API_KEY}"}
+        if key is not None:
+            headers["Idempotency-Key"] = key
+        message = {"to": to, "from": "Recurring", "body": body}
+        return await self.ask("POST", "/sms/v1/messages", json=message, headers=headers)
+
+    async def mail(self, to: list[str], message_id: str, text: str = "Hello") -> None:
+        message = EmailMessage()
+        message["From"], message["To"] = "orders@example.test", ", ".join(to)
+        message["Subject"], message["Message-ID"] = "Your order", message_id
+        message.set_content(text)
+
+        def send() -> None:
+            with smtplib.SMTP("127.0.0.1", self.smtp_port, timeout=EXIT_SECONDS) as client:
+                client.send_message(message)
+
+        await asyncio.to_thread(send)
+
+
+class StartSandbox(Protocol):
+    """Starts a sandbox of its own, with changes to its environment."""
+
+    async def __call__(self, **environment: str) -> Sandbox: ...
