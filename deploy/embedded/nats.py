@@ -4,11 +4,13 @@ import shutil
 import socket
 import sysconfig
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from deploy.embedded.ports import CONNECT_TIMEOUT_SECONDS, HOST, wait_until_ready
 from deploy.embedded.process import PartError, Process
 
 READY_TIMEOUT_SECONDS = 20.0
+DEFAULT_PORT = 4222
 MAX_PAYLOAD_BYTES = 1024 * 1024
 MAX_MEMORY_BYTES = 64 * 1024 * 1024
 MAX_STORE_BYTES = 4 * 1024 * 1024 * 1024
@@ -74,7 +76,7 @@ class EmbeddedNats:
 
     def is_ready(self) -> bool:
         """Whether the server greets a client."""
-        return greets(HOST, self.port)
+        return greets(self.url)
 
     def stop(self) -> None:
         """Stop the server; streams survive."""
@@ -90,10 +92,12 @@ class EmbeddedNats:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def greets(host: str, port: int) -> bool:
+def greets(url: str) -> bool:
     """Whether a NATS server answers there: it speaks first, and starts with INFO."""
+    server = urlsplit(url)
+    address = (server.hostname or "", server.port or DEFAULT_PORT)
     try:
-        with socket.create_connection((host, port), timeout=CONNECT_TIMEOUT_SECONDS) as connection:
+        with socket.create_connection(address, timeout=CONNECT_TIMEOUT_SECONDS) as connection:
             return connection.recv(4) == b"INFO"
     except OSError:
         return False

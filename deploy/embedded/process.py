@@ -22,6 +22,8 @@ CREATE_TIME_TOLERANCE_SECONDS = 2.0
 STOP_GRACE_SECONDS = 15.0
 KILL_GRACE_SECONDS = 10.0
 LOG_TAIL_LINES = 20
+# A log that has grown past this is set aside at the next start; one older log is kept.
+LOG_MAX_BYTES = 20 * 1024 * 1024
 
 
 class PartError(Exception):
@@ -94,8 +96,12 @@ class Process:
 
     def start(self) -> None:
         """Start it in a session of its own; does not wait until it is ready."""
+        if self.find() is not None:
+            raise PartError(f"{self.name} runs already")
         self._forget()
         self.log_file.parent.mkdir(parents=True, exist_ok=True)
+        if self.log_file.exists() and self.log_file.stat().st_size > LOG_MAX_BYTES:
+            self.log_file.replace(self.log_file.with_suffix(".log.old"))
         self.pid_file.parent.mkdir(parents=True, exist_ok=True)
         with self.log_file.open("ab") as log:
             self._child = subprocess.Popen(

@@ -1,0 +1,115 @@
+"""`python -m deploy.embedded`: start, stop and look at the stack on this machine."""
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from deploy.embedded.addresses import Addresses
+from deploy.embedded.process import PartError
+from deploy.embedded.program import ROOT
+from deploy.embedded.stack import EmbeddedStack, Status
+
+HOME_VARIABLE = "RECURRING_HOME"
+DEFAULT_HOME = ROOT / ".recurring"
+HEALTHY = {"ready", "reachable"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    chosen = _parser().parse_args(arguments)
+    try:
+        home = Path(os.environ.get(HOME_VARIABLE) or DEFAULT_HOME)
+        stack = EmbeddedStack(home, Addresses.from_environment(os.environ))
+        return int(chosen.run(stack, chosen))
+    except PartError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def up(stack: EmbeddedStack, _: argparse.Namespace) -> int:
+    """Start what is missing and show where everything answers."""
+    started = stack.up()
+    _show(stack.status())
+    print()
+    print(f"started: {', '.join(started)}" if started else "everything ran already")
+    print(f"for clients: {stack.description_file}")
+    return 0
+
+
+def down(stack: EmbeddedStack, _: argparse.Namespace) -> int:
+    """Stop the stack."""
+    stopped = stack.down()
+    print(f"stopped: {', '.join(stopped)}" if stopped else "nothing ran")
+    return 0
+
+
+def status(stack: EmbeddedStack, _: argparse.Namespace) -> int:
+    """Show how every part is; status 1 unless all are well."""
+    parts = stack.status()
+    _show(parts)
+    return 0 if all(part.state in HEALTHY for part in parts) else 1
+
+
+def restart(stack: EmbeddedStack, chosen: argparse.Namespace) -> int:
+    """Stop one part and start it again."""
+    stack.restart(chosen.part)
+    return 0
+
+
+def kill(stack: EmbeddedStack, chosen: argparse.Namespace) -> int:
+    """End one part with SIGKILL."""
+    stack.kill(chosen.part)
+    return 0
+
+
+def run(stack: EmbeddedStack, chosen: argparse.Namespace) -> int:
+    """Run a command with the stack up; the stack goes down again if nothing of it ran before."""
+    was_running = any(part.pid for part in stack.status())
+    stack.up()
+    try:
+        environment = {**os.environ, HOME_VARIABLE: str(stack.home)}
+        return subprocess.run(chosen.command, env=environment, check=False).returncode
+    except OSError as error:
+        raise PartError(f"{chosen.command[0]}: {error.strerror}") from error
+    finally:
+        if not was_running:
+            stack.down()
+
+
+def destroy(stack: EmbeddedStack, _: argparse.Namespace) -> int:
+    """Stop the stack and delete its data."""
+    stack.destroy()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="deploy.embedded", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in (up, down, status, restart, kill, run, destroy):
+        described = commands.add_parser(command.__name__, help=command.__doc__)
+        described.set_defaults(run=command)
+        if command in (restart, kill):
+            described.add_argument("part", metavar="PART")
+        if command is run:
+            described.add_argument("command", nargs="+", metavar="COMMAND")
+    return parser
+
+
+def _show(parts: Sequence[Status]) -> None:
+    rows = [("part", "address", "state", "process")]
+    rows += [(each.part, each.address, each.state, str(each.pid or "")) for each in parts]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    for row in rows:
+        print(
+            "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

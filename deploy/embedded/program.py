@@ -1,0 +1,105 @@
+"""The suite's own programs as parts of the stack: the sandbox and the services."""
+
+import http.client
+import os
+import sys
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health_pb2
+
+from deploy.embedded.ports import CONNECT_TIMEOUT_SECONDS, accepts, wait_until_ready
+from deploy.embedded.process import Process
+
+READY_TIMEOUT_SECONDS = 30.0
+ROOT = Path(__file__).resolve().parents[2]
+# What a program is given of the caller's environment, beside what the stack sets. Anything else
+# would make the same program look started differently from another shell.
+INHERITED = ("HOME", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
+INHERITED_PREFIXES = ("RECURRING_", "SANDBOX_", "OTEL_")
+
+
+class Program:
+    """`python -m <module>` in the background, ready when `answers` says so."""
+
+    def __init__(
+        self,
+        name: str,
+        module: str,
+        folder: Path,
+        environment: Mapping[str, str],
+        answers: Callable[[], bool],
+    ) -> None:
+        self.process = Process(
+            name=name,
+            command=[sys.executable, "-m", module],
+            log_file=folder / "log" / f"{name}.log",
+            pid_file=folder / "run" / f"{name}.json",
+            working_folder=ROOT,
+            environment={**_inherited(), **environment},
+        )
+        self._answers = answers
+
+    def prepare(self) -> None:
+        """Programs need nothing made before they start."""
+
+    def start(self) -> None:
+        """Start the program and return when it is ready; raises PartError if it is not."""
+        self.process.start()
+        wait_until_ready(self.process, self.is_ready, READY_TIMEOUT_SECONDS)
+
+    def is_ready(self) -> bool:
+        """Whether the program answers that it is ready."""
+        return self._answers()
+
+    def stop(self) -> None:
+        """Stop the program; it finishes what it has begun."""
+        self.process.stop()
+
+    def kill(self) -> None:
+        """End the program as a crash would."""
+        self.process.kill()
+
+
+def answers_http(url: str) -> bool:
+    """Whether the URL answers with success. No proxy is asked: the stack is near."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=CONNECT_TIMEOUT_SECONDS):
+            return True
+    except (OSError, ValueError, http.client.HTTPException):
+        return False
+
+
+def answers_grpc(target: str) -> bool:
+    """Whether a gRPC server there reports itself as serving (grpc.health.v1)."""
+    host, _, port = target.rpartition(":")
+    if not port.isdigit() or not accepts(host, int(port)):
+        return False
+    with grpc.insecure_channel(target, [("grpc.enable_http_proxy", 0)]) as channel:
+        check = channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+        try:
+            answer = check(health_pb2.HealthCheckRequest(), timeout=CONNECT_TIMEOUT_SECONDS)
+        except grpc.RpcError:
+            return False
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def _inherited() -> dict[str, str]:
+    passed = {
+        name: value
+        for name, value in os.environ.items()
+        if name in INHERITED or name.startswith(INHERITED_PREFIXES)
+    }
+    return {
+        **passed,
+        "PATH": os.defpath,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "gen")]),
+        "PYTHONUNBUFFERED": "1",
+    }

@@ -1,0 +1,298 @@
+"""All parts together: what is missing is started, what runs with other settings is started anew.
+
+Everything the stack keeps is in its home folder: data, keys, logs, the numbers of its processes and
+`stack.json`, which tells clients where everything answers.
+"""
+
+import fcntl
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+from deploy.embedded import wiring
+from deploy.embedded.addresses import (
+    PARTS,
+    PORT_BASE_VARIABLE,
+    REPLACEMENT_VARIABLES,
+    SERVICES,
+    Addresses,
+    port_names,
+    port_variable,
+)
+from deploy.embedded.databases import Databases
+from deploy.embedded.keys import Keys, write_secret
+from deploy.embedded.nats import EmbeddedNats, greets
+from deploy.embedded.ports import holder, is_free, wait_until_ready
+from deploy.embedded.postgres import EmbeddedPostgres
+from deploy.embedded.process import PartError, Process
+from deploy.embedded.program import READY_TIMEOUT_SECONDS, Program, answers_grpc, answers_http
+
+LOCK_TIMEOUT_SECONDS = 120.0
+LOCK_POLL_SECONDS = 0.1
+# Services need the other parts, so they come up after them and go down before them.
+WAVES = (("postgres", "nats", "sandbox"), SERVICES)
+
+
+class Part(Protocol):
+    """What the stack starts and stops."""
+
+    @property
+    def process(self) -> Process: ...  # noqa: D102
+    def prepare(self) -> None: ...  # noqa: D102
+    def start(self) -> None: ...  # noqa: D102
+    def is_ready(self) -> bool: ...  # noqa: D102
+    def stop(self) -> None: ...  # noqa: D102
+    def kill(self) -> None: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a part is, in a word or two for people, and its process if it runs here."""
+
+    part: str
+    address: str
+    state: str
+    pid: int | None = None
+
+
+class EmbeddedStack:
+    """The stack in a home folder. Every method raises PartError, with a message for people."""
+
+    def __init__(self, home: Path, addresses: Addresses, parts: Sequence[str] = PARTS) -> None:
+        self.home = home.resolve()
+        self.addresses = addresses
+        self._names = [name for name in parts if name not in addresses.replaced]
+
+    @property
+    def description_file(self) -> Path:
+        """The file that tells clients where everything answers."""
+        return self.home / "stack.json"
+
+    def up(self) -> list[str]:
+        """Start what does not run and return its names, once all of it is ready.
+
+        If anything fails, what this call has started is stopped again.
+        """
+        with self._locked():
+            self._check_replacements()
+            self._stop_misfits()
+            missing = [name for name in self._names if not self._parts[name].process.find()]
+            self._check_ports(missing)
+            try:
+                for wave in WAVES:
+                    _all_at_once(self._ensure, [name for name in wave if name in self._names])
+                    if "postgres" in wave:
+                        self._ensure_databases()
+            except BaseException:
+                self._stop_all(missing)
+                raise
+            self._describe()
+        return missing
+
+    def down(self) -> list[str]:
+        """Stop every part, services first, and return the names of those that ran; data survive."""
+        if not self.home.exists():
+            return []
+        with self._locked():
+            running = [name for name in self._names if self._parts[name].process.find()]
+            self._stop_all(self._names)
+        return running
+
+    def status(self) -> list[Status]:
+        """Say how every part is."""
+        known = self.home.exists()
+        here = [
+            self._status(name) if known else Status(name, self.addresses.of(name), "stopped")
+            for name in self._names
+        ]
+        elsewhere = [
+            Status(name, self.addresses.of(name), "reachable" if reached else "unreachable")
+            for name, reached in self._replacements()
+        ]
+        return sorted([*here, *elsewhere], key=lambda status: PARTS.index(status.part))
+
+    def restart(self, name: str) -> None:
+        """Stop a part and start it again; returns when it is ready."""
+        with self._locked():
+            part = self._part(name)
+            part.stop()
+            self._check_ports([name])
+            part.start()
+
+    def kill(self, name: str) -> None:
+        """End a part as a crash would; `up` brings it back."""
+        with self._locked():
+            self._part(name).kill()
+
+    def destroy(self) -> None:
+        """Stop everything and delete all that the stack kept, data included."""
+        if not self.home.exists():
+            return
+        self.down()
+        if "postgres" in self._names:
+            self._postgres.destroy()
+        shutil.rmtree(self.home)
+
+    @cached_property
+    def _keys(self) -> Keys:
+        return Keys(self.home / "keys")
+
+    @cached_property
+    def _postgres(self) -> EmbeddedPostgres:
+        port = self.addresses.ports["postgres"]
+        return EmbeddedPostgres(self.home / "postgres", port, self.home / "log" / "postgres.log")
+
+    @cached_property
+    def _parts(self) -> dict[str, Part]:
+        made: dict[str, Part] = {}
+        for name in self._names:
+            if name == "postgres":
+                made[name] = self._postgres
+            elif name == "nats":
+                port = self.addresses.ports["nats"]
+                made[name] = EmbeddedNats(self.home / "nats", port, self.home / "log" / "nats.log")
+            elif name == "sandbox":
+                made[name] = self._sandbox()
+            else:
+                made[name] = self._service(name)
+        return made
+
+    def _sandbox(self) -> Program:
+        (self.home / "sandbox").mkdir(parents=True, exist_ok=True)
+        environment = wiring.sandbox_environment(self.home, self.addresses, self._keys)
+        url = f"{self.addresses.sandbox_url}/healthz"
+        return Program("sandbox", "sandbox", self.home, environment, lambda: answers_http(url))
+
+    def _service(self, name: str) -> Program:
+        environment = wiring.service_environment(name, self.addresses, self._keys)
+        target = self.addresses.target(name)
+        module = f"services.{name}"
+        return Program(name, module, self.home, environment, lambda: answers_grpc(target))
+
+    def _part(self, name: str) -> Part:
+        if name not in self._names:
+            names = ", ".join(self._names)
+            raise PartError(f"{name} does not run here; what does: {names}")
+        return self._parts[name]
+
+    def _ensure(self, name: str) -> None:
+        """Start the part, or wait until it is ready if it runs already."""
+        part = self._parts[name]
+        if part.process.find() is None:
+            part.start()
+        else:
+            wait_until_ready(part.process, part.is_ready, READY_TIMEOUT_SECONDS)
+
+    def _stop_all(self, names: Sequence[str]) -> None:
+        for wave in reversed(WAVES):
+            _all_at_once(lambda name: self._parts[name].stop(), [n for n in wave if n in names])
+
+    def _stop_misfits(self) -> None:
+        """Stop what runs with other settings than this stack would start it with."""
+        misfits = []
+        for name in self._names:
+            part = self._parts[name]
+            if part.process.find():
+                part.prepare()
+                if not part.process.is_current():
+                    misfits.append(name)
+        self._stop_all(misfits)
+
+    def _ensure_databases(self) -> None:
+        services = [name for name in self._names if name in SERVICES]
+        if not services:
+            return
+        replaced = "postgres" in self.addresses.replaced
+        url = self.addresses.postgres_url
+        databases = Databases(url) if replaced else self._postgres.databases
+        for service in services:
+            role = wiring.role(service)
+            databases.ensure_owned(role, self._keys.password(role))
+
+    def _describe(self) -> None:
+        described = wiring.description(self.home, self.addresses, self._keys)
+        write_secret(self.description_file, json.dumps(described, indent=2) + "\n")
+
+    def _status(self, name: str) -> Status:
+        part = self._parts[name]
+        process = part.process.find()
+        if process is None:
+            return Status(name, self.addresses.of(name), "stopped")
+        part.prepare()
+        if not part.process.is_current():
+            state = "runs with other settings"
+        else:
+            state = "ready" if part.is_ready() else "not ready"
+        return Status(name, self.addresses.of(name), state, process.pid)
+
+    def _check_ports(self, parts: Iterable[str]) -> None:
+        wanted = [
+            (part, port_name, self.addresses.ports[port_name])
+            for part in parts
+            for port_name in port_names(part)
+        ]
+        problems = [
+            f"port {port} of {part} is in use by {holder(port)}: end that program, "
+            f"or set {port_variable(port_name)} or {PORT_BASE_VARIABLE}"
+            for part, port_name, port in wanted
+            if not is_free(port)
+        ]
+        if problems:
+            raise PartError("\n".join(problems))
+
+    def _check_replacements(self) -> None:
+        problems = [
+            f"{REPLACEMENT_VARIABLES[name]} names {self.addresses.of(name)}, which does not answer"
+            for name, reached in self._replacements()
+            if not reached
+        ]
+        if problems:
+            raise PartError("\n".join(problems))
+
+    def _replacements(self) -> Iterator[tuple[str, bool]]:
+        """Every part that runs elsewhere, and whether it answers."""
+        for name, address in self.addresses.replaced.items():
+            if name == "postgres":
+                yield name, Databases(address).is_reachable()
+            elif name == "nats":
+                yield name, greets(address)
+            elif name == "sandbox":
+                yield name, answers_http(f"{self.addresses.sandbox_url}/healthz")
+            else:
+                yield name, answers_grpc(address)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Let one command at a time change the stack; the lock ends with its process."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
+        with (self.home / "lock").open("w") as lock:
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        message = f"another command works on {self.home} and does not end"
+                        raise PartError(message) from None
+                    time.sleep(LOCK_POLL_SECONDS)
+            yield
+
+
+def _all_at_once(action: Callable[[str], None], names: Sequence[str]) -> None:
+    """Do something to every part in parallel; raises PartError with all that went wrong."""
+    with ThreadPoolExecutor(max_workers=len(PARTS)) as threads:
+        running = [threads.submit(action, name) for name in names]
+    errors = [error for each in running if (error := each.exception())]
+    for error in errors:
+        if not isinstance(error, PartError):
+            raise error
+    if errors:
+        raise PartError("\n".join(str(error) for error in errors))

@@ -1,0 +1,96 @@
+"""What each program is told, and what clients are told of the whole stack."""
+
+from pathlib import Path
+from typing import Any
+
+from deploy.embedded.addresses import SERVICES, Addresses
+from deploy.embedded.databases import Databases
+from deploy.embedded.keys import AUDIENCE, ISSUER, Keys
+
+ANY_MERCHANT = "*"
+DEMO_MERCHANT = "demo"
+SCOPE_SUITE = "suite"
+SCOPE_PLATFORM = "platform"
+# Whom a service calls; it is told their targets.
+CALLS = {"scheduler": ("catalog", "payments", "notify")}
+
+
+def role(service: str) -> str:
+    """Return the name of a service's database and of the role that owns it."""
+    return f"recurring_{service}"
+
+
+def database_url(service: str, addresses: Addresses, keys: Keys) -> str:
+    """Return where a service finds its database, password included."""
+    databases = Databases(addresses.postgres_url)
+    return databases.address(role(service), keys.password(role(service)), role(service))
+
+
+def demo_token_file(keys: Keys) -> Path:
+    """Return the file with the token of a platform that acts for the merchant `demo`."""
+    return keys.token_file("demo-platform", merchant=DEMO_MERCHANT, scope=SCOPE_PLATFORM)
+
+
+def sandbox_environment(home: Path, addresses: Addresses, keys: Keys) -> dict[str, str]:
+    """Return the settings of the sandbox."""
+    return {
+        "SANDBOX_HTTP_ADDRESS": addresses.local("sandbox"),
+        "SANDBOX_SMTP_ADDRESS": addresses.local("sandbox_smtp"),
+        "SANDBOX_RECORD_FILE": str(home / "sandbox" / "record.sqlite"),
+        "SANDBOX_PROVIDER_API_KEY": keys.password("provider"),
+        "SANDBOX_SMS_API_KEY": keys.password("sms"),
+    }
+
+
+def service_environment(service: str, addresses: Addresses, keys: Keys) -> dict[str, str]:
+    """Return the settings of a service."""
+    token_file = keys.token_file(service, merchant=ANY_MERCHANT, scope=SCOPE_SUITE)
+    smtp_host, smtp_port = addresses.smtp
+    settings = {
+        "ENVIRONMENT": "sandbox",
+        "DATABASE_URL": database_url(service, addresses, keys),
+        "NATS_URL": addresses.nats_url,
+        "GRPC_ADDRESS": addresses.local(service),
+        "METRICS_ADDRESS": addresses.local(f"{service}_metrics"),
+        "CLOCK_URL": addresses.sandbox_url,
+        "AUTH_JWKS_FILE": str(keys.jwks_file),
+        "AUTH_ISSUER": ISSUER,
+        "AUTH_AUDIENCE": AUDIENCE,
+        "SERVICE_TOKEN_FILE": str(token_file),
+        "REFLECTION_ENABLED": "true",
+        "MIGRATE_ON_START": "true",
+    }
+    for called in CALLS.get(service, ()):
+        settings[f"{called.upper()}_TARGET"] = addresses.target(called)
+    if service == "payments":
+        settings["PROVIDER_URL"] = addresses.sandbox_url
+        settings["PROVIDER_API_KEY"] = keys.password("provider")
+    if service == "notify":
+        settings["SMS_URL"] = f"{addresses.sandbox_url}/sms"
+        settings["SMS_API_KEY"] = keys.password("sms")
+        settings["SMTP_HOST"] = smtp_host
+        settings["SMTP_PORT"] = str(smtp_port)
+    return {f"RECURRING_{name}": value for name, value in settings.items()}
+
+
+def description(home: Path, addresses: Addresses, keys: Keys) -> dict[str, Any]:
+    """Return what clients need to use the stack; holds passwords."""
+    smtp_host, smtp_port = addresses.smtp
+    return {
+        "home": str(home),
+        "environment": "sandbox",
+        "targets": {service: addresses.target(service) for service in SERVICES},
+        "metrics": {
+            service: f"http://{addresses.local(f'{service}_metrics')}/metrics"
+            for service in SERVICES
+            if service not in addresses.replaced
+        },
+        "database_urls": {service: database_url(service, addresses, keys) for service in SERVICES},
+        "nats_url": addresses.nats_url,
+        "sandbox_url": addresses.sandbox_url,
+        "smtp": f"{smtp_host}:{smtp_port}",
+        "merchant": DEMO_MERCHANT,
+        "token_file": str(demo_token_file(keys)),
+        "jwks_file": str(keys.jwks_file),
+        "log_folder": str(home / "log"),
+    }

@@ -1,0 +1,219 @@
+"""The stack starts what is missing, says what is in its way, and comes back from whatever happened."""
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import jwt
+import psutil
+import pytest
+
+from deploy.embedded.addresses import Addresses, port_variable
+from deploy.embedded.nats import EmbeddedNats
+from deploy.embedded.postgres import EmbeddedPostgres
+from deploy.embedded.process import PartError
+from deploy.embedded.program import ROOT
+from deploy.embedded.stack import EmbeddedStack
+
+OUTSIDE = ("postgres", "nats", "sandbox")
+
+
+@pytest.fixture
+def home(servers_folder: Path, request: pytest.FixtureRequest) -> Path:
+    return servers_folder / str(request.node.name)
+
+
+@pytest.fixture
+def stack(home: Path) -> Iterator[EmbeddedStack]:
+    stack = EmbeddedStack(home, Addresses.free(), OUTSIDE)
+    yield stack
+    stack.destroy()
+
+
+def states(stack: EmbeddedStack) -> dict[str, str]:
+    return {part.part: part.state for part in stack.status()}
+
+
+def test_up_starts_everything_and_up_again_nothing(stack: EmbeddedStack) -> None:
+    assert stack.up() == list(OUTSIDE)
+    assert states(stack) == dict.fromkeys(OUTSIDE, "ready")
+    assert stack.up() == []
+
+
+def test_down_leaves_no_process_and_keeps_the_data(stack: EmbeddedStack) -> None:
+    stack.up()
+    numbers = [part.pid for part in stack.status()]
+    assert stack.down() == list(OUTSIDE)
+    assert not [number for number in numbers if number and psutil.pid_exists(number)]
+    assert states(stack) == dict.fromkeys(OUTSIDE, "stopped")
+    assert stack.home.joinpath("postgres", "data", "PG_VERSION").exists()
+
+
+@pytest.mark.parametrize("part", OUTSIDE)
+def test_up_brings_back_what_was_killed(stack: EmbeddedStack, part: str) -> None:
+    stack.up()
+    [number] = [each.pid for each in stack.status() if each.part == part]
+    assert number
+    os.kill(number, signal.SIGKILL)
+    psutil.Process(number).wait()
+    assert states(stack)[part] == "stopped"
+    assert stack.up() == [part]
+    assert states(stack) == dict.fromkeys(OUTSIDE, "ready")
+
+
+def test_up_starts_anew_what_runs_with_other_settings(stack: EmbeddedStack) -> None:
+    stack.up()
+    moved = Addresses({**stack.addresses.ports, "sandbox": Addresses.free().ports["sandbox"]})
+    other = EmbeddedStack(stack.home, moved, OUTSIDE)
+    assert states(other)["sandbox"] == "runs with other settings"
+    assert other.up() == ["sandbox"]
+    assert states(other)["sandbox"] == "ready"
+    other.down()
+
+
+def test_up_starts_nothing_when_a_port_is_taken(stack: EmbeddedStack) -> None:
+    with socket.create_server(("127.0.0.1", stack.addresses.ports["sandbox_smtp"])) as squatter:
+        port = squatter.getsockname()[1]
+        with pytest.raises(PartError) as refusal:
+            stack.up()
+    message = str(refusal.value)
+    assert f"port {port} of sandbox is in use by" in message
+    assert f"process {os.getpid()}" in message
+    assert "set RECURRING_SANDBOX_SMTP_PORT or RECURRING_PORT_BASE" in message
+    assert states(stack) == dict.fromkeys(OUTSIDE, "stopped")
+    assert stack.up() == list(OUTSIDE)
+
+
+def test_up_stops_again_what_it_started_when_a_part_fails(stack: EmbeddedStack) -> None:
+    record = stack.home / "sandbox" / "record.sqlite"
+    record.mkdir(parents=True)
+    with pytest.raises(PartError, match="sandbox ended while it started") as failure:
+        stack.up()
+    assert f"{stack.home}/log/sandbox.log ends with" in str(failure.value)
+    assert states(stack) == dict.fromkeys(OUTSIDE, "stopped")
+    record.rmdir()
+    assert stack.up() == list(OUTSIDE)
+
+
+def test_two_ups_at_once_start_one_stack(stack: EmbeddedStack) -> None:
+    twin = EmbeddedStack(stack.home, stack.addresses, OUTSIDE)
+    with ThreadPoolExecutor() as threads:
+        started = [each.result() for each in [threads.submit(s.up) for s in (stack, twin)]]
+    assert sorted(started, key=len) == [[], list(OUTSIDE)]
+    twin.down()
+    stack.down()
+
+
+def test_secrets_are_for_their_owner_only(stack: EmbeddedStack) -> None:
+    stack.up()
+    keys = stack.home / "keys"
+    secret = [
+        stack.description_file,
+        *keys.glob("*.password"),
+        *keys.glob("*.jwt"),
+        *keys.glob("*.pem"),
+    ]
+    assert len(secret) > 3
+    assert {stat.S_IMODE(file.stat().st_mode) for file in secret} == {0o600}
+
+
+def test_the_demo_token_is_one_platform_of_one_merchant(stack: EmbeddedStack) -> None:
+    stack.up()
+    described = json.loads(stack.description_file.read_text())
+    [key] = jwt.PyJWKSet.from_json(Path(described["jwks_file"]).read_text()).keys
+    claims = jwt.decode(
+        Path(described["token_file"]).read_text(), key, algorithms=["EdDSA"], audience="recurring"
+    )
+    assert (claims["merchant"], claims["scope"]) == ("demo", "platform")
+
+
+def test_a_part_can_run_elsewhere(
+    home: Path, postgres: EmbeddedPostgres, nats_server: EmbeddedNats
+) -> None:
+    replaced = {"postgres": postgres.databases.url, "nats": nats_server.url}
+    stack = EmbeddedStack(home, Addresses(Addresses.free().ports, replaced), OUTSIDE)
+    try:
+        assert stack.up() == ["sandbox"]
+        assert states(stack) == {"postgres": "reachable", "nats": "reachable", "sandbox": "ready"}
+        stack.down()
+        assert postgres.is_ready()
+    finally:
+        stack.destroy()
+
+
+def test_a_part_elsewhere_that_does_not_answer_is_named_without_its_password(home: Path) -> None:
+    addresses = Addresses.free()
+    url = f"postgresql://admin:hush@{addresses.local('postgres')}/postgres"
+    stack = EmbeddedStack(home, Addresses(addresses.ports, {"postgres": url}), OUTSIDE)
+    with pytest.raises(PartError) as refusal:
+        stack.up()
+    assert "RECURRING_POSTGRES_URL" in str(refusal.value)
+    assert addresses.local("postgres") in str(refusal.value)
+    assert "hush" not in str(refusal.value)
+    stack.destroy()
+
+
+def test_a_part_that_does_not_exist_is_refused_with_those_that_do(stack: EmbeddedStack) -> None:
+    with pytest.raises(PartError, match="ledger does not run here; what does: postgres, nats"):
+        stack.restart("ledger")
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"RECURRING_PORT_BASE": "high"}, "RECURRING_PORT_BASE is not a port number"),
+        ({"RECURRING_NATS_PORT": "70000"}, "RECURRING_NATS_PORT is not a port number"),
+        (
+            {"RECURRING_NATS_PORT": "17400"},
+            "given to postgres and nats: set RECURRING_POSTGRES_PORT and RECURRING_NATS_PORT",
+        ),
+    ],
+)
+def test_a_bad_port_in_the_environment_is_refused(
+    environment: Mapping[str, str], message: str
+) -> None:
+    with pytest.raises(PartError, match=message):
+        Addresses.from_environment(environment)
+
+
+def test_the_command_names_every_port_that_is_taken(home: Path) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as one,
+        socket.create_server(("127.0.0.1", 0)) as two,
+    ):
+        taken = {"nats": one.getsockname()[1], "payments": two.getsockname()[1]}
+        free = Addresses.free().ports
+        variables = {port_variable(name): str(port) for name, port in {**free, **taken}.items()}
+        completed = subprocess.run(
+            [sys.executable, "-m", "deploy.embedded", "up"],
+            cwd=ROOT,
+            env={**os.environ, **variables, "RECURRING_HOME": str(home)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert completed.returncode == 1
+    assert [line.split(" is in use")[0] for line in completed.stderr.splitlines()] == [
+        f"port {taken['nats']} of nats",
+        f"port {taken['payments']} of payments",
+    ]
+
+
+def test_the_command_says_that_nothing_runs(home: Path) -> None:
+    completed = subprocess.run(
+        [sys.executable, "-m", "deploy.embedded", "down"],
+        cwd=ROOT,
+        env={**os.environ, "RECURRING_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert completed.stdout == "nothing ran\n"
+    assert not home.exists()
