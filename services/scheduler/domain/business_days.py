@@ -1,9 +1,11 @@
 """Which days are business days, by the weekends and public holidays of a country or region.
 
-Holidays are those that the installed release of `holidays` knows. A government may still change
-one; a cycle that has been prepared keeps the date that it was given.
+Holidays are those that the installed release of `holidays` knows. For years that it does not cover
+yet (some follow the moon and are announced late) only weekends and the holidays of fixed date are
+left. A government may still change one; a cycle that has been prepared keeps the date it was given.
 """
 
+import warnings
 from datetime import date, timedelta
 from functools import lru_cache
 
@@ -38,7 +40,10 @@ def _open_days(country: str, subdivision: str, year: int) -> bytes:
     """One byte for each day of the year: 1 if it is a business day."""
     from holidays import country_holidays  # noqa: PLC0415
 
-    holidays = country_holidays(country, subdiv=subdivision or None, years=year, expand=False)
+    with warnings.catch_warnings():
+        # It warns of years that it does not cover, which is said above and no news at run time.
+        warnings.simplefilter("ignore", UserWarning)
+        holidays = country_holidays(country, subdiv=subdivision or None, years=year, expand=False)
     first = date(year, 1, 1)
     length_days = (date(year + 1, 1, 1) - first).days
     return bytes(holidays.is_working_day(first + timedelta(days)) for days in range(length_days))
