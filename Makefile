@@ -28,7 +28,7 @@ $(SETUP): requirements/dev.txt pyproject.toml
 		{ echo "Python 3.11 or later is needed: make setup SYSTEM_PYTHON=/path/to/python" >&2; exit 1; }
 	@test -x $(PYTHON) || $(SYSTEM_PYTHON) -m venv $(VENV)
 	@$(PYTHON) -m pip install --quiet --require-hashes -r requirements/dev.txt
-	@$(PYTHON) -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(PYTHON) -m pip install -qq --no-deps --no-build-isolation --editable .
 	@touch $@
 
 lock: $(SETUP) ## Lock the requirements anew, with hashes, for every platform

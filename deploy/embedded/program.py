@@ -17,7 +17,7 @@ READY_TIMEOUT_SECONDS = 30.0
 ROOT = Path(__file__).resolve().parents[2]
 # What a program is given of the caller's environment, beside what the stack sets. Anything else
 # would make the same program look started differently from another shell.
-INHERITED = ("HOME", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
+INHERITED = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SSL_CERT_DIR", "SSL_CERT_FILE", "TZ")
 INHERITED_PREFIXES = ("RECURRING_", "SANDBOX_", "OTEL_")
 
 
