@@ -71,7 +71,9 @@ def kill(stack: EmbeddedStack, chosen: argparse.Namespace) -> int:
 def run(stack: EmbeddedStack, chosen: argparse.Namespace) -> int:
     """Run a command with the stack up; the stack goes down again if nothing of it ran before."""
     was_running = any(part.pid for part in stack.status())
-    stack.up()
+    if stack.up():
+        _show(stack.status())
+        print(flush=True)
     try:
         environment = {**os.environ, HOME_VARIABLE: str(stack.home)}
         return subprocess.run(chosen.command, env=environment, check=False).returncode

@@ -10,6 +10,7 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2
 
+from deploy.embedded.addresses import PORT_BASE_VARIABLE
 from deploy.embedded.ports import CONNECT_TIMEOUT_SECONDS, accepts, wait_until_ready
 from deploy.embedded.process import Process
 
@@ -19,6 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # would make the same program look started differently from another shell.
 INHERITED = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SSL_CERT_DIR", "SSL_CERT_FILE", "TZ")
 INHERITED_PREFIXES = ("RECURRING_", "SANDBOX_", "OTEL_")
+# Variables for the stack itself and for the command.
+NOT_INHERITED = ("RECURRING_HOME", "RECURRING_MERCHANT", "RECURRING_TOKEN_FILE", PORT_BASE_VARIABLE)
 
 
 class Program:
@@ -95,7 +98,7 @@ def _inherited() -> dict[str, str]:
     passed = {
         name: value
         for name, value in os.environ.items()
-        if name in INHERITED or name.startswith(INHERITED_PREFIXES)
+        if name in INHERITED or (name.startswith(INHERITED_PREFIXES) and name not in NOT_INHERITED)
     }
     return {
         **passed,

@@ -85,7 +85,9 @@ def description(home: Path, addresses: Addresses, keys: Keys) -> dict[str, Any]:
             for service in SERVICES
             if service not in addresses.replaced
         },
-        "database_urls": {service: database_url(service, addresses, keys) for service in SERVICES},
+        "database_urls": {
+            service: _for_any_client(database_url(service, addresses, keys)) for service in SERVICES
+        },
         "nats_url": addresses.nats_url,
         "sandbox_url": addresses.sandbox_url,
         "smtp": f"{smtp_host}:{smtp_port}",
@@ -94,3 +96,9 @@ def description(home: Path, addresses: Addresses, keys: Keys) -> dict[str, Any]:
         "jwks_file": str(keys.jwks_file),
         "log_folder": str(home / "log"),
     }
+
+
+def _for_any_client(sqlalchemy_url: str) -> str:
+    """Return a database's address as libpq and plain asyncpg read it."""
+    plain = sqlalchemy_url.replace("postgresql+asyncpg://", "postgresql://", 1)
+    return plain.replace("?ssl=", "?sslmode=", 1)
