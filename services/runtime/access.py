@@ -59,7 +59,7 @@ def set_caller(who: Caller) -> None:
 
 
 class Gate:
-    """Verifies tokens and holds the table of methods and the scope that each needs."""
+    """Verifies tokens and holds the table: method -> the scopes of which a token needs one."""
 
     def __init__(
         self, jwks_file: Path, issuer: str, audience: str, scopes: Mapping[str, str]
@@ -78,8 +78,7 @@ class Gate:
         if not authorization or not authorization.startswith("Bearer "):
             raise _unauthenticated("TOKEN_MISSING", "send `authorization: Bearer <JWT>`")
         who = self._verify(authorization.removeprefix("Bearer "))
-        scope = self._scopes.get(method)
-        if scope is None or scope not in who.scopes:
+        if not who.scopes.intersection(self._scopes.get(method, "").split()):
             raise Problem(
                 grpc.StatusCode.PERMISSION_DENIED,
                 "SCOPE_MISSING",

@@ -27,6 +27,7 @@ from services.runtime.settings import RuntimeSettings, SettingsError, load
 log = logging.getLogger(__name__)
 
 START_RETRY_SECONDS = 1.0
+PURGE_POLL_SECONDS = 60.0
 EXIT_BAD_SETTINGS = 78  # EX_CONFIG of sysexits(3).
 MIGRATE_COMMAND = "migrate"
 
@@ -41,7 +42,7 @@ class Parts:
     register: Callable[[Any, grpc.aio.Server], None]
     # Full name of the gRPC service.
     grpc_service: str
-    # Method name -> the scope that a token needs.
+    # Method name -> the scopes, separated by spaces, of which a token needs one.
     scopes: Mapping[str, str]
     # Name of a loop -> its step.
     loops: Mapping[str, Callable[[], Awaitable[Step]]] = field(default_factory=dict)
@@ -161,10 +162,17 @@ def _workers(
     relay = outbox.Relay(database, broker, f"//recurring/{service}")
     steps: dict[str, Callable[[], Awaitable[Step]]] = {
         "relay": relay.step,
-        "purge": lambda: outbox.purge(database, settings.outbox_retention_days),
         **parts.loops,
     }
     workers: list[Worker] = [Loop(name, clock, step) for name, step in steps.items()]
+    workers.append(
+        Loop(
+            "purge",
+            clock,
+            lambda: outbox.purge(database, settings.outbox_retention_days),
+            PURGE_POLL_SECONDS,
+        )
+    )
     workers += [
         Consumer(database, broker, stream, service, subscriptions)
         for stream, subscriptions in parts.subscriptions.items()
