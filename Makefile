@@ -16,6 +16,8 @@ UV_LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-header --no-emit-index-url --no-emit-find-links
 
 
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
 .PHONY: help setup lock gen gen-check lint format types imports test check up down status demo bench clean
 
 help: ## List the targets
