@@ -15,7 +15,6 @@ CODE := $(wildcard services sandbox cli deploy protos tests bench)
 UV_LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url --no-emit-find-links
 
-
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup lock gen gen-check lint format types imports test check up down status demo bench clean

@@ -19,7 +19,7 @@ import psutil
 
 from deploy.embedded.databases import PROGRAMS, Databases, wheel_root
 from deploy.embedded.ports import HOST, accepts, wait_until_ready
-from deploy.embedded.process import Account, PartError, Process
+from deploy.embedded.process import Account, PartError, Process, still_alive
 
 READY_TIMEOUT_SECONDS = 30.0
 INITDB_TIMEOUT_SECONDS = 60.0
@@ -195,7 +195,7 @@ class EmbeddedPostgres:
         lock = data / "postmaster.pid"
         if not lock.exists():
             return
-        _, alive = psutil.wait_procs(_working_in(data), timeout=ORPHANS_TIMEOUT_SECONDS)
+        alive = still_alive(_working_in(data), ORPHANS_TIMEOUT_SECONDS)
         if alive:
             raise PartError(f"PostgreSQL already runs in {data} as process {alive[0].pid}")
         lock.unlink()

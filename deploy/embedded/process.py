@@ -11,6 +11,7 @@ import os
 import pwd
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ import psutil
 CREATE_TIME_TOLERANCE_SECONDS = 2.0
 STOP_GRACE_SECONDS = 15.0
 KILL_GRACE_SECONDS = 10.0
+POLL_SECONDS = 0.02
 LOG_TAIL_LINES = 20
 # A log that has grown past this is set aside at the next start; one older log is kept.
 LOG_MAX_BYTES = 20 * 1024 * 1024
@@ -125,7 +127,7 @@ class Process:
         if process is not None:
             family = [process, *_children(process)]
             _send(process, self.stop_signal)
-            _, alive = psutil.wait_procs(family, timeout=grace_seconds)
+            alive = still_alive(family, grace_seconds)
             forced = bool(alive)
             self._end(alive)
         self._forget()
@@ -140,8 +142,7 @@ class Process:
         if process is not None:
             family = [process, *_children(process)]
             _send(process, signal.SIGKILL)
-            _, alive = psutil.wait_procs(family, timeout=KILL_GRACE_SECONDS)
-            self._end(alive)
+            self._end(still_alive(family, KILL_GRACE_SECONDS))
         self._forget()
 
     def log_tail(self, lines: int = LOG_TAIL_LINES) -> str:
@@ -153,9 +154,9 @@ class Process:
     def _end(self, alive: Sequence[psutil.Process]) -> None:
         for process in alive:
             _send(process, signal.SIGKILL)
-        _, alive = psutil.wait_procs(alive, timeout=KILL_GRACE_SECONDS)
-        if alive:
-            numbers = ", ".join(str(process.pid) for process in alive)
+        undead = still_alive(alive, KILL_GRACE_SECONDS)
+        if undead:
+            numbers = ", ".join(str(process.pid) for process in undead)
             raise PartError(f"{self.name} does not end, not even by SIGKILL (process {numbers})")
 
     def _record(self) -> _Record | None:
@@ -179,6 +180,28 @@ class Process:
             self._child.wait(timeout=KILL_GRACE_SECONDS)
             self._child = None
         self.pid_file.unlink(missing_ok=True)
+
+
+def still_alive(
+    processes: Sequence[psutil.Process], timeout_seconds: float
+) -> list[psutil.Process]:
+    """Wait until the processes have ended, and return those that have not in that time.
+
+    A zombie has ended: who its parent is now, and when that one looks, is not for us to wait for.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    alive = [process for process in processes if not _has_ended(process)]
+    while alive and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+        alive = [process for process in alive if not _has_ended(process)]
+    return alive
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:

@@ -15,7 +15,8 @@ import jwt
 import psutil
 import pytest
 
-from deploy.embedded.addresses import Addresses, port_variable
+from deploy.embedded.addresses import PARTS, Addresses, port_variable
+from deploy.embedded.databases import Databases
 from deploy.embedded.nats import EmbeddedNats
 from deploy.embedded.postgres import EmbeddedPostgres
 from deploy.embedded.process import PartError
@@ -181,6 +182,50 @@ def test_a_bad_port_in_the_environment_is_refused(
 ) -> None:
     with pytest.raises(PartError, match=message):
         Addresses.from_environment(environment)
+
+
+def test_a_killed_service_comes_back_to_its_own_database(home: Path) -> None:
+    stack = EmbeddedStack(home, Addresses.free(), (*OUTSIDE, "catalog"))
+    try:
+        stack.up()
+        described = json.loads(stack.description_file.read_text())
+        catalog = Databases(described["database_urls"]["catalog"])
+        catalog.execute("CREATE TABLE kept AS SELECT 7 AS number")
+        stack.kill("catalog")
+        assert states(stack)["catalog"] == "stopped"
+        assert stack.up() == ["catalog"]
+        assert states(stack)["catalog"] == "ready"
+        assert catalog.execute("SELECT number FROM kept") == "7"
+    finally:
+        stack.destroy()
+
+
+def test_the_command_runs_another_with_the_whole_suite_and_leaves_nothing_running(
+    home: Path,
+) -> None:
+    variables = {port_variable(name): str(port) for name, port in Addresses.free().ports.items()}
+    environment = {**os.environ, **variables, "RECURRING_HOME": str(home)}
+
+    def command(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "deploy.embedded", *words],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    try:
+        inside = command("run", "--", sys.executable, "-m", "deploy.embedded", "status")
+        assert inside.returncode == 0, inside.stderr
+        assert inside.stdout.count("ready") == 2 * len(PARTS)
+        after = command("status")
+        assert after.returncode == 1
+        assert after.stdout.count("stopped") == len(PARTS)
+    finally:
+        command("destroy")
+    assert not home.exists()
 
 
 def test_the_command_names_every_port_that_is_taken(home: Path) -> None:
