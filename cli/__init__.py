@@ -1,0 +1,1 @@
+"""The `recurring` command: a client of the public contracts, for people and for programs."""

@@ -1,0 +1,36 @@
+"""The `recurring` command: nouns, then verbs."""
+
+import typer
+
+from cli import clock, contacts, events, orders, payments, products, standing_orders, status
+
+app = typer.Typer(
+    name="recurring",
+    help="Standing orders and their billing.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+for name, noun in {
+    "products": products.products,
+    "prices": products.prices,
+    "stock": products.stock,
+    "contacts": contacts.contacts,
+    "phone": contacts.phone,
+    "notices": contacts.notices,
+    "payment-methods": payments.payment_methods,
+    "mandates": payments.mandates,
+    "standing-orders": standing_orders.standing_orders,
+    "orders": orders.orders,
+    "charges": payments.charges,
+    "refunds": payments.refunds,
+    "ledger": payments.ledger,
+    "clock": clock.clock,
+    "events": events.events,
+    "sandbox": clock.sandbox,
+}.items():
+    app.add_typer(noun, name=name)
+status.register(app)
+
+if __name__ == "__main__":
+    app()

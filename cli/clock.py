@@ -1,0 +1,130 @@
+"""The simulated clock of the sandbox, and what can be seen in there."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from cli.command import command, group
+from cli.connect import Session
+from cli.sandbox import Sandbox
+from cli.values import format_moment, parse_duration, parse_moment
+
+clock = group("The simulated clock: it stands still until told to move.")
+sandbox = group("The outside world of development: phones, mailboxes, outages.")
+
+SECONDS_PER_DAY = 86_400
+
+
+def new_progress(console: Console) -> Progress:
+    """A bar over simulated time."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+async def advance_to(
+    sandbox: Sandbox, to: datetime, tell: Callable[[datetime], Awaitable[None] | None]
+) -> int:
+    """Move the clock to an instant, telling the time after each step; returns the steps."""
+    steps = 0
+    async for step in sandbox.advance(to):
+        steps = step.steps
+        told = tell(step.now)
+        if told is not None:
+            await told
+    return steps
+
+
+@command(clock, "show")
+async def show_clock(session: Session) -> None:
+    """Show the time and the processes that follow it."""
+    state = await session.sandbox.clock()
+    if session.output.as_json:
+        session.output.data(state)
+        return
+    session.output.say(f"{state['now']}{' (on the move)' if state['advancing'] else ''}")
+    rows = [
+        [each["name"], each["instance"], _describe_rest(each), each["wake_at"] or ""]
+        for each in state["participants"]
+    ]
+    session.output.rows(["service", "process", "", "wakes"], rows, "nobody follows it")
+
+
+@command(clock, "advance")
+async def advance_clock(
+    session: Session,
+    by: Annotated[
+        timedelta | None, typer.Argument(parser=parse_duration, metavar="[30d]", help="How far.")
+    ] = None,
+    to: Annotated[
+        datetime | None, typer.Option(parser=parse_moment, metavar="TIME", help="Until when.")
+    ] = None,
+) -> None:
+    """Move the clock on; everything that falls due meanwhile happens."""
+    if (by is None) == (to is None):
+        raise typer.BadParameter("say either how far or until when")
+    start = await session.sandbox.now()
+    target = to or start + (by or timedelta())
+    with new_progress(session.output.console) as progress:
+        task = progress.add_task(format_moment(start), total=(target - start).total_seconds())
+
+        def tell(now: datetime) -> None:
+            done = (now - start).total_seconds()
+            progress.update(task, completed=done, description=format_moment(now))
+
+        steps = await advance_to(session.sandbox, target, tell)
+    if session.output.as_json:
+        session.output.data({"now": target.isoformat(), "steps": steps})
+    session.output.say(f"{format_moment(target)} UTC, after {steps} steps")
+
+
+@command(sandbox, "inbox")
+async def show_inbox(
+    session: Session, phone: Annotated[str, typer.Argument(metavar="PHONE")]
+) -> None:
+    """Show the messages that a phone received."""
+    messages = await session.sandbox.inbox(phone)
+    _show_messages(session, messages, "body")
+
+
+@command(sandbox, "mail")
+async def show_mailbox(
+    session: Session, address: Annotated[str, typer.Argument(metavar="ADDRESS")]
+) -> None:
+    """Show the messages that a mail address received."""
+    messages = await session.sandbox.mailbox(address)
+    _show_messages(session, messages, "subject")
+
+
+@command(sandbox, "outage")
+async def switch_outage(
+    session: Session,
+    part: Annotated[str, typer.Argument(metavar="provider|sms|mail")],
+    on: Annotated[bool, typer.Option("--on/--off")] = True,
+) -> None:
+    """Switch a part of the outside world off, or on again."""
+    await session.sandbox.switch_outage(part, on=on)
+    session.output.say(f"{part}: {'an outage is on' if on else 'works again'}")
+
+
+def _show_messages(session: Session, messages: list[dict[str, Any]], text: str) -> None:
+    if session.output.as_json:
+        session.output.data(messages)
+        return
+    rows = [
+        [format_moment(datetime.fromisoformat(each["created"])), each[text]] for each in messages
+    ]
+    session.output.rows(["time", "message"], rows, "nothing arrived")
+
+
+def _describe_rest(participant: dict[str, Any]) -> str:
+    return "at rest" if participant["quiet"] else "busy"

@@ -1,0 +1,262 @@
+"""Where the suite answers, and a session with it: one channel a service, the sandbox, the output.
+
+Addresses come from the `stack.json` of the stack on this machine. The environment overrides each,
+and is enough where there is no such file:
+
+| variable | meaning |
+|---|---|
+| `RECURRING_HOME` | folder of the stack, default `.recurring` |
+| `RECURRING_<SERVICE>_TARGET` | gRPC target of a service |
+| `RECURRING_TOKEN_FILE` | file with the bearer token |
+| `RECURRING_MERCHANT` | the merchant to act for |
+| `RECURRING_NATS_URL`, `RECURRING_SANDBOX_URL` | the broker, the sandbox |
+| `RECURRING_<SERVICE>_DATABASE_URL` | for audits only |
+"""
+
+import asyncio
+import json
+import os
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import grpc
+import grpc.aio
+from google.protobuf.message import Message
+from recurring.catalog.v1.catalog_pb2_grpc import CatalogServiceStub
+from recurring.notify.v1.notify_pb2_grpc import NotifyServiceStub
+from recurring.payments.v1.payments_pb2_grpc import PaymentsServiceStub
+from recurring.scheduler.v1.scheduler_pb2_grpc import SchedulerServiceStub
+
+from cli.errors import CommandError
+from cli.names import full_name
+from cli.output import Output
+from cli.sandbox import Sandbox
+
+SERVICES = ("catalog", "scheduler", "payments", "notify")
+DEADLINE_SECONDS = 10.0
+RETRY_PAUSE_SECONDS = 0.25
+PAGE_SIZE = 500
+# Every mutation carries a request id and every other call only asks, so all may be repeated.
+RETRIED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+ROOT = Path(__file__).resolve().parents[1]
+
+_CHANNEL_OPTIONS = [
+    ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),
+    # A restarted service is found again within a second.
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.enable_http_proxy", 0),
+]
+
+M = TypeVar("M", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Where everything answers, and as whom the command acts."""
+
+    targets: Mapping[str, str]
+    token: str
+    merchant: str
+    nats_url: str
+    sandbox_url: str
+    # Service -> postgresql:// address; empty where only the contracts can be reached.
+    database_urls: Mapping[str, str]
+
+
+def find_stack(environment: Mapping[str, str]) -> Stack:
+    """Read the stack's own description and what the environment says of it.
+
+    Raises CommandError if neither names the services.
+    """
+    home = Path(environment.get("RECURRING_HOME") or ROOT / ".recurring")
+    file = home / "stack.json"
+    described: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    targets = _by_service(environment, "TARGET", described.get("targets", {}))
+    missing = [service for service in SERVICES if service not in targets]
+    if missing:
+        variables = ", ".join(f"RECURRING_{service.upper()}_TARGET" for service in missing)
+        raise CommandError(f"no stack is described in {file}: run `make up`, or set {variables}")
+    token_file = environment.get("RECURRING_TOKEN_FILE") or described.get("token_file", "")
+    return Stack(
+        targets=targets,
+        token=Path(token_file).read_text().strip() if token_file else "",
+        merchant=environment.get("RECURRING_MERCHANT") or described.get("merchant", ""),
+        nats_url=environment.get("RECURRING_NATS_URL") or described.get("nats_url", ""),
+        sandbox_url=environment.get("RECURRING_SANDBOX_URL") or described.get("sandbox_url", ""),
+        database_urls=_by_service(environment, "DATABASE_URL", described.get("database_urls", {})),
+    )
+
+
+def new_request_id() -> str:
+    """An id that makes a mutation happen once (AIP-155)."""
+    return str(uuid.uuid4())
+
+
+class Session:
+    """One command's connections. Channels open when they are first used."""
+
+    def __init__(
+        self, stack: Stack, output: Output, *, merchant: str = "", patience_seconds: float = 0.0
+    ) -> None:
+        self.stack = stack
+        self.output = output
+        self._merchant = merchant or stack.merchant
+        self._caller = _Caller(stack.token, patience_seconds)
+        self._closing = AsyncExitStack()
+        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._sandbox: Sandbox | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._closing.aclose()
+
+    @property
+    def merchant(self) -> str:
+        """Whose resources the command is about; raises CommandError if nobody said."""
+        if not self._merchant:
+            raise CommandError("say which merchant: --merchant, or RECURRING_MERCHANT")
+        return self._merchant
+
+    @property
+    def parent(self) -> str:
+        """The name of the merchant."""
+        return f"merchants/{self.merchant}"
+
+    def name(self, pattern: str, text: str) -> str:
+        """The full name of one of the merchant's resources, which people may have shortened."""
+        return full_name(self.merchant, pattern, text)
+
+    @property
+    def catalog(self) -> CatalogServiceStub:
+        """Products, prices, stock."""
+        return CatalogServiceStub(self.channel("catalog"))
+
+    @property
+    def scheduler(self) -> SchedulerServiceStub:
+        """Standing orders and orders."""
+        return SchedulerServiceStub(self.channel("scheduler"))
+
+    @property
+    def payments(self) -> PaymentsServiceStub:
+        """Payment methods, mandates, charges, refunds, ledger."""
+        return PaymentsServiceStub(self.channel("payments"))
+
+    @property
+    def notify(self) -> NotifyServiceStub:
+        """Contacts and notices."""
+        return NotifyServiceStub(self.channel("notify"))
+
+    @property
+    def sandbox(self) -> Sandbox:
+        """The outside world of development; raises CommandError where there is none."""
+        if not self.stack.sandbox_url:
+            raise CommandError("there is no sandbox here: it belongs to development only")
+        if self._sandbox is None:
+            self._sandbox = Sandbox(self.stack.sandbox_url)
+            self._closing.push_async_callback(self._sandbox.close)
+        return self._sandbox
+
+    async def now(self) -> datetime:
+        """The present time: the sandbox's, or the machine's where there is no sandbox."""
+        return await self.sandbox.now() if self.stack.sandbox_url else datetime.now(UTC)
+
+    def channel(self, service: str) -> grpc.aio.Channel:
+        """The channel to a service; calls on it carry the token and end at a deadline."""
+        if service not in self._channels:
+            channel = grpc.aio.insecure_channel(
+                self.stack.targets[service], options=_CHANNEL_OPTIONS, interceptors=[self._caller]
+            )
+            self._channels[service] = channel
+            self._closing.push_async_callback(channel.close)
+        return self._channels[service]
+
+
+async def pages(
+    method: Callable[[Any], Awaitable[Any]], request: Message, field: str
+) -> AsyncIterator[Any]:
+    """Every resource of a list, page by page; `field` names it in the response."""
+    asked: Any = type(request)()
+    asked.CopyFrom(request)
+    asked.page_size = PAGE_SIZE
+    while True:
+        response = await method(asked)
+        for resource in getattr(response, field):
+            yield resource
+        if not response.next_page_token:
+            return
+        asked.page_token = response.next_page_token
+
+
+async def all_pages(
+    method: Callable[[Any], Awaitable[Any]], request: Message, field: str
+) -> list[Any]:
+    """Every resource of a list at once."""
+    return [resource async for resource in pages(method, request, field)]
+
+
+class _Caller(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[misc, unused-ignore]
+    """Gives every call the token and a deadline, and repeats it for a while if nobody answers."""
+
+    def __init__(self, token: str, patience_seconds: float) -> None:
+        self._token = token
+        self._patience_seconds = patience_seconds
+
+    async def intercept_unary_unary(
+        self,
+        continuation: Callable[[grpc.aio.ClientCallDetails, Any], Any],
+        client_call_details: grpc.aio.ClientCallDetails,
+        request: Any,  # noqa: ANN401 - any message
+    ) -> Any:  # noqa: ANN401
+        """Call, and call again while there is patience."""
+        metadata = grpc.aio.Metadata(*(client_call_details.metadata or ()))
+        metadata["authorization"] = f"Bearer {self._token}"
+        details = grpc.aio.ClientCallDetails(
+            method=client_call_details.method,
+            timeout=client_call_details.timeout or DEADLINE_SECONDS,
+            metadata=metadata,
+            credentials=client_call_details.credentials,
+            wait_for_ready=client_call_details.wait_for_ready,
+        )
+        patient_until = time.monotonic() + self._patience_seconds
+        while True:
+            call = await continuation(details, request)
+            if await call.code() not in RETRIED or time.monotonic() >= patient_until:
+                return call
+            await asyncio.sleep(RETRY_PAUSE_SECONDS)
+
+
+def _by_service(
+    environment: Mapping[str, str], kind: str, described: Mapping[str, str]
+) -> dict[str, str]:
+    def found() -> Iterator[tuple[str, str]]:
+        for service in SERVICES:
+            variable = f"RECURRING_{service.upper()}_{kind}"
+            if address := environment.get(variable) or described.get(service):
+                yield service, address
+
+    return dict(found())
+
+
+def this_session(*, merchant: str, as_json: bool, patience_seconds: float = 0.0) -> Session:
+    """A session with the stack that the environment points to."""
+    return Session(
+        find_stack(os.environ),
+        Output(as_json=as_json),
+        merchant=merchant,
+        patience_seconds=patience_seconds,
+    )

@@ -1,0 +1,148 @@
+"""Customers' contacts, the proof that a phone is theirs, and what they were told."""
+
+from typing import Annotated
+
+import typer
+from google.protobuf import field_mask_pb2
+from recurring.notify.v1 import notify_pb2 as pb
+
+from cli.command import command, group
+from cli.connect import Session, all_pages, new_request_id
+from cli.names import CONTACT, CUSTOMER, ORDER, id_of, last_id, short_name
+from cli.output import Columns
+from cli.values import format_timestamp
+
+contacts = group("How to reach customers.")
+phone = group("The proof that a phone is the customer's.")
+notices = group("Every message to a customer.")
+
+CustomerArgument = Annotated[str, typer.Argument(metavar="CUSTOMER", help="Their id or name.")]
+
+CONTACT_COLUMNS: Columns[pb.Contact] = {
+    "customer": lambda it: id_of(it.name, "customers"),
+    "name": lambda it: it.display_name,
+    "phone": lambda it: it.masked_phone,
+    "bound": lambda it: format_timestamp(it.bind_time),
+    "e-mail": lambda it: it.email,
+    "muted": lambda it: _muted(it.preferences),
+}
+NOTICE_COLUMNS: Columns[pb.Notice] = {
+    "time": lambda it: format_timestamp(it.create_time),
+    "kind": lambda it: pb.NoticeKind.Name(it.kind),
+    "about": lambda it: short_name(it.subject_resource),
+    "delivered by": lambda it: ", ".join(
+        f"{pb.Channel.Name(each.channel)} {pb.Notice.Delivery.State.Name(each.state)}"
+        f"{f' ({each.failure_code})' if each.failure_code else ''}"
+        for each in it.deliveries
+    ),
+    "text": lambda it: it.deliveries[0].text if it.deliveries else "",
+    "notice": lambda it: last_id(it.name),
+}
+
+
+@command(contacts, "set")
+async def set_contact(
+    session: Session,
+    customer: CustomerArgument,
+    name: Annotated[str | None, typer.Option(help="How messages address the customer.")] = None,
+    email: Annotated[str | None, typer.Option(help="For copies; empty: none.")] = None,
+    mute_sms_receipts: Annotated[
+        bool | None, typer.Option("--mute-sms-receipts/--sms-receipts")
+    ] = None,
+    mute_email: Annotated[bool | None, typer.Option("--mute-email/--send-email")] = None,
+) -> None:
+    """Create a contact, or change what is given."""
+    given = {
+        "display_name": name,
+        "email": email,
+        "preferences.sms_receipts_muted": mute_sms_receipts,
+        "preferences.email_muted": mute_email,
+    }
+    request = pb.UpdateContactRequest(
+        contact=pb.Contact(
+            name=session.name(CONTACT, _contact(customer)),
+            display_name=name or "",
+            email=email or "",
+            preferences=pb.Contact.Preferences(
+                sms_receipts_muted=bool(mute_sms_receipts), email_muted=bool(mute_email)
+            ),
+        ),
+        update_mask=field_mask_pb2.FieldMask(
+            paths=[path for path, value in given.items() if value is not None]
+        ),
+        allow_missing=True,
+        request_id=new_request_id(),
+    )
+    session.output.one(await session.notify.UpdateContact(request), CONTACT_COLUMNS)
+
+
+@command(contacts, "get")
+async def get_contact(session: Session, customer: CustomerArgument) -> None:
+    """Show a contact."""
+    request = pb.GetContactRequest(name=session.name(CONTACT, _contact(customer)))
+    session.output.one(await session.notify.GetContact(request), CONTACT_COLUMNS)
+
+
+@command(contacts, "list")
+async def list_contacts(session: Session) -> None:
+    """List the contacts."""
+    request = pb.ListContactsRequest(parent=session.parent)
+    found = await all_pages(session.notify.ListContacts, request, "contacts")
+    session.output.many(found, CONTACT_COLUMNS, "no contacts")
+
+
+@command(phone, "bind")
+async def bind_phone(
+    session: Session,
+    customer: CustomerArgument,
+    number: Annotated[str, typer.Argument(metavar="PHONE", help="E.164, e.g. +447700900123")],
+) -> None:
+    """Send a one-time code to a phone."""
+    request = pb.StartPhoneBindingRequest(
+        name=session.name(CONTACT, _contact(customer)), phone=number, request_id=new_request_id()
+    )
+    response = await session.notify.StartPhoneBinding(request)
+    columns: Columns[pb.StartPhoneBindingResponse] = {
+        "the code holds until": lambda it: format_timestamp(it.expire_time)
+    }
+    session.output.one(response, columns)
+
+
+@command(phone, "confirm")
+async def confirm_phone(
+    session: Session,
+    customer: CustomerArgument,
+    code: Annotated[str, typer.Argument(metavar="CODE", help="The six digits that arrived.")],
+) -> None:
+    """Prove with the code that the phone is the customer's."""
+    request = pb.ConfirmPhoneBindingRequest(
+        name=session.name(CONTACT, _contact(customer)), code=code, request_id=new_request_id()
+    )
+    session.output.one(await session.notify.ConfirmPhoneBinding(request), CONTACT_COLUMNS)
+
+
+@command(notices, "list")
+async def list_notices(
+    session: Session,
+    customer: CustomerArgument,
+    about: Annotated[str, typer.Option(metavar="ORDER", help="Only those about it.")] = "",
+) -> None:
+    """List what a customer was told, the oldest first."""
+    request = pb.ListNoticesRequest(
+        parent=session.name(CUSTOMER, customer),
+        subject_resource=session.name(ORDER, about) if about else "",
+    )
+    found = await all_pages(session.notify.ListNotices, request, "notices")
+    session.output.many(found, NOTICE_COLUMNS, "no notices")
+
+
+def _contact(customer: str) -> str:
+    """The short form of a contact, which has no id of its own."""
+    if customer.endswith("/contact") or "/" not in customer:
+        return customer
+    return f"{customer}/contact"
+
+
+def _muted(preferences: pb.Contact.Preferences) -> str:
+    muted = {"SMS receipts": preferences.sms_receipts_muted, "e-mail": preferences.email_muted}
+    return ", ".join(name for name, is_muted in muted.items() if is_muted)

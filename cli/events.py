@@ -1,0 +1,233 @@
+"""Events as they pass: read by a plain NATS client, decoded by their CloudEvents type, in words."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+
+import nats
+import typer
+from google.protobuf import descriptor_pool, message_factory
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import DecodeError, Message
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+
+# Imported for their descriptors, which decode every event by its type.
+from recurring.catalog.v1 import events_pb2 as catalog
+from recurring.notify.v1 import events_pb2 as notify
+from recurring.notify.v1 import notify_pb2
+from recurring.payments.v1 import events_pb2 as payments
+from recurring.payments.v1 import payments_pb2
+from recurring.scheduler.v1 import events_pb2 as scheduler
+from recurring.scheduler.v1 import scheduler_pb2
+from rich.text import Text
+
+from cli.command import command, group
+from cli.connect import Session
+from cli.errors import CommandError
+from cli.names import id_of, last_id, short_name
+from cli.values import format_moment, format_money, format_timestamp
+
+events = group("What the services tell each other and everybody.")
+
+ALL_EVENTS = "recurring.>"
+CONNECT_TIMEOUT_SECONDS = 5
+RECONNECT_WAIT_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class SeenEvent:
+    """One event as it passed."""
+
+    type: str
+    tenant: str
+    occur_time: datetime
+    message: Message
+
+    @property
+    def name(self) -> str:
+        """The type without its package, for example PaymentSucceeded."""
+        return self.type.rpartition(".")[2]
+
+    @property
+    def customer(self) -> str:
+        """The id of the customer whom it is about; empty for products."""
+        ref = getattr(self.message, "ref", self.message)
+        return last_id(getattr(ref, "customer", ""))
+
+
+def read_event(headers: Mapping[str, str], data: bytes) -> SeenEvent:
+    """An event from the wire. Raises KeyError, ValueError or DecodeError if it is not well-formed."""
+    event_type = headers["ce-type"]
+    described = descriptor_pool.Default().FindMessageTypeByName(event_type)  # type: ignore[no-untyped-call, unused-ignore]
+    message = message_factory.GetMessageClass(described)()
+    message.ParseFromString(data)
+    occur_time = datetime.fromisoformat(headers["ce-time"])
+    return SeenEvent(event_type, headers["ce-tenant"], occur_time, message)
+
+
+async def subscribe(url: str, subject: str, see: Callable[[SeenEvent], Awaitable[None]]) -> Client:
+    """Call `see` with every event from now on, until the client is closed.
+
+    Raises CommandError if the broker cannot be reached now; later the client comes back by itself.
+    """
+
+    async def on_message(message: Msg) -> None:
+        try:
+            event = read_event(message.headers or {}, message.data)
+        except (KeyError, ValueError, DecodeError):
+            return  # Somebody else's message.
+        await see(event)
+
+    async def stay_silent(_: Exception) -> None:
+        """The client reconnects; nobody needs to read about it."""
+
+    try:
+        client = await nats.connect(
+            url,
+            name="recurring-cli",
+            connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            allow_reconnect=True,
+            reconnect_time_wait=RECONNECT_WAIT_SECONDS,
+            max_reconnect_attempts=-1,
+            error_cb=stay_silent,
+        )
+    except (NatsError, OSError, TimeoutError) as error:
+        raise CommandError(f"the broker at {url} does not answer: {error}") from error
+    await client.subscribe(subject, cb=on_message)
+    await client.flush()
+    return client
+
+
+def describe_event(event: SeenEvent) -> str:
+    """What an event says, in a line; the type's name is not repeated."""
+    describe = _DESCRIPTIONS.get(type(event.message))
+    return describe(event.message) if describe else ""
+
+
+def _order(ref: scheduler.OrderRef) -> str:
+    return f"{ref.title}, {short_name(ref.order)}"
+
+
+def _charge(ref: payments.ChargeRef) -> str:
+    return f"{ref.title}, {short_name(ref.order)}, {format_money(ref.amount)}"
+
+
+def _reasons(reasons: Any) -> str:  # noqa: ANN401 - a repeated enum
+    return ", ".join(map(scheduler_pb2.OrderReason.Name, reasons))
+
+
+def _declined(event: payments.PaymentDeclined) -> str:
+    then = format_timestamp(event.next_attempt_time)
+    again = f"again {then}" if then else "the customer has to act"
+    return f"{_charge(event.ref)}, attempt {event.attempt}: {event.decline_code}, {again}"
+
+
+def _confirmed(event: scheduler.OrderConfirmed) -> str:
+    following = format_timestamp(event.next_due_time)
+    then = f", next {following}" if following else ", the last one"
+    return f"{_order(event.ref)}: {format_money(event.amount)}{then}"
+
+
+def _price_change(event: catalog.PriceChangeScheduled) -> str:
+    before = format_money(event.previous_unit_price)
+    change = (
+        f"{before} → {format_money(event.unit_price)}" if before else format_money(event.unit_price)
+    )
+    times = f"from {format_timestamp(event.effective_time)}"
+    if event.subscriber_effective_time != event.effective_time:
+        times += f", for subscribers from {format_timestamp(event.subscriber_effective_time)}"
+    return f"{event.title}: {change} {times}"
+
+
+def _changed(event: scheduler.StandingOrderChanged) -> str:
+    change = scheduler.StandingOrderChanged.Change.Name(event.change).lower()
+    following = format_timestamp(event.next_due_time)
+    return f"{event.title}: {change}{f', next {following}' if following else ''}"
+
+
+def _delivered(event: notify.NoticeDelivered) -> str:
+    about = short_name(event.subject_resource)
+    kind = notify_pb2.NoticeKind.Name(event.kind)
+    return f"{kind}{f' about {about}' if about else ''}"
+
+
+_DESCRIPTIONS: dict[type[Message], Callable[[Any], str]] = {
+    catalog.PriceChangeScheduled: _price_change,
+    catalog.StockLow: lambda it: f"{it.title}: {it.available_units} left",
+    catalog.ProductDiscontinued: lambda it: it.title,
+    scheduler.OrderUpcoming: lambda it: (
+        f"{_order(it.ref)}: at most {format_money(it.amount)}"
+        f" on {format_timestamp(it.ref.due_time)}"
+    ),
+    scheduler.PaymentDue: lambda it: f"{_order(it.ref)}: {format_money(it.amount)}",
+    scheduler.PaymentWithdrawn: lambda it: _order(it.ref),
+    scheduler.OrderConfirmed: _confirmed,
+    scheduler.OrderSkipped: lambda it: f"{_order(it.ref)}: {_reasons([it.reason])}",
+    scheduler.OrderHeld: lambda it: f"{_order(it.ref)}: {_reasons(it.reasons)}",
+    scheduler.OrderLapsed: lambda it: f"{_order(it.ref)}: {_reasons(it.reasons)}",
+    scheduler.OrderCancelled: lambda it: _order(it.ref),
+    scheduler.StandingOrderChanged: _changed,
+    payments.PaymentRequested: lambda it: (
+        f"{_charge(it.ref)} until {format_timestamp(it.expire_time)}"
+    ),
+    payments.PaymentSucceeded: lambda it: f"{_charge(it.ref)}, attempt {it.attempt_count}",
+    payments.PaymentDeclined: _declined,
+    payments.PaymentRefused: lambda it: (
+        f"{_charge(it.ref)}: " + ", ".join(map(payments_pb2.RefusalReason.Name, it.reasons))
+    ),
+    payments.PaymentAbandoned: lambda it: (
+        f"{_charge(it.ref)}: " + payments.PaymentAbandoned.Reason.Name(it.reason)
+    ),
+    payments.RefundSucceeded: lambda it: (
+        f"{_charge(it.ref)}: {format_money(it.refund_amount)} given back"
+    ),
+    notify.NoticeDelivered: _delivered,
+    notify.NoticeFailed: lambda it: f"{notify_pb2.NoticeKind.Name(it.kind)}: {it.failure_code}",
+    notify.ContactBound: lambda _: "the phone is theirs",
+}
+
+
+@command(events, "watch")
+async def watch_events(
+    session: Session,
+    kind: Annotated[str, typer.Option("--type", help="Only these, e.g. PaymentSucceeded.")] = "",
+    customer: Annotated[str, typer.Option(help="Only those about them: their id.")] = "",
+) -> None:
+    """Print the merchant's events as they pass, until interrupted."""
+    tenant = session.merchant
+
+    async def see(event: SeenEvent) -> None:
+        if event.tenant != tenant or kind not in {"", event.name, event.type}:
+            return
+        if customer and event.customer != id_or_last(customer):
+            return
+        if session.output.as_json:
+            facts = {"type": event.type, "time": event.occur_time.isoformat()}
+            session.output.data({**facts, "data": MessageToDict(event.message)})
+        else:
+            session.output.console.print(event_line(event, event.customer))
+
+    client = await subscribe(session.stack.nats_url, ALL_EVENTS, see)
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await client.close()
+
+
+def event_line(event: SeenEvent, who: str) -> Text:
+    """An event as a line for people: when, who, what."""
+    return Text.assemble(
+        (f"{format_moment(event.occur_time)}  ", "dim"),
+        (f"{who:<10} ", "bold"),
+        (f"{event.name:<20} ", "cyan"),
+        describe_event(event),
+    )
+
+
+def id_or_last(customer: str) -> str:
+    """The id of a customer who was given by id or by name."""
+    return id_of(customer, "customers") or customer

@@ -1,0 +1,55 @@
+"""Resource names (AIP-122), which people may shorten to what tells a resource apart."""
+
+import re
+
+import typer
+
+_VARIABLE = re.compile(r"\{(\w+)\}")
+
+PRODUCT = "products/{product}"
+CUSTOMER = "customers/{customer}"
+CONTACT = "customers/{customer}/contact"
+PAYMENT_METHOD = "customers/{customer}/paymentMethods/{payment_method}"
+MANDATE = "customers/{customer}/mandates/{mandate}"
+CHARGE = "customers/{customer}/charges/{charge}"
+STANDING_ORDER = "standingOrders/{standing_order}"
+ORDER = "standingOrders/{standing_order}/orders/{cycle}"
+
+
+def full_name(merchant: str, pattern: str, text: str) -> str:
+    """The full name of a resource of the merchant.
+
+    `text` is the full name, the name below the merchant, or only the ids, for example `tea`,
+    `products/tea` or `merchants/demo/products/tea`; ids of nested resources are joined by a slash,
+    as in `monthly-tea/3` for an order.
+    """
+    if text.startswith("merchants/"):
+        return text
+    expression = _VARIABLE.sub(r"[^/]+", pattern)
+    if re.fullmatch(expression, text):
+        return f"merchants/{merchant}/{text}"
+    ids = text.split("/")
+    variables = _VARIABLE.findall(pattern)
+    if len(ids) != len(variables) or not all(ids):
+        short = "/".join(variables).upper()
+        raise typer.BadParameter(f"{text!r} is not {short}, merchants/{merchant}/{pattern} in full")
+    filled = pattern.format(**dict(zip(variables, ids, strict=True)))
+    return f"merchants/{merchant}/{filled}"
+
+
+def last_id(name: str) -> str:
+    """The last id of a name, which tells the resource apart among its kind."""
+    return name.rpartition("/")[2]
+
+
+def id_of(name: str, collection: str) -> str:
+    """The id that follows a collection in a name, for example that of `customers`; else empty."""
+    segments = name.split("/")
+    if collection not in segments[:-1]:
+        return ""
+    return segments[segments.index(collection) + 1]
+
+
+def short_name(name: str) -> str:
+    """The ids below the merchant, joined by a slash: what people type and read."""
+    return "/".join(name.split("/")[3::2])

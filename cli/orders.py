@@ -1,0 +1,83 @@
+"""Orders: what the cycles of standing orders produced, and why."""
+
+from typing import Annotated
+
+import typer
+from google.protobuf.json_format import MessageToDict
+from recurring.scheduler.v1 import scheduler_pb2 as pb
+
+from cli.command import command, group, one_of
+from cli.connect import Session, all_pages
+from cli.names import ORDER, STANDING_ORDER, last_id, short_name
+from cli.output import Columns
+from cli.values import format_date, format_money, format_timestamp
+
+orders = group("What the cycles of standing orders produced.")
+
+ANY_STANDING_ORDER = "-"
+
+OrderArgument = Annotated[str, typer.Argument(metavar="ORDER", help="STANDING_ORDER/CYCLE")]
+
+ORDER_COLUMNS: Columns[pb.Order] = {
+    "order": lambda it: short_name(it.name),
+    "customer": lambda it: last_id(it.customer),
+    "date": lambda it: format_date(it.local_date),
+    "due": lambda it: format_timestamp(it.due_time),
+    "state": lambda it: pb.Order.State.Name(it.state),
+    "why": lambda it: ", ".join(map(pb.OrderReason.Name, it.reasons)),
+    "notified": lambda it: format_money(it.notified_amount),
+    "amount": lambda it: format_money(it.amount),
+    "told": lambda it: format_timestamp(it.notice_time),
+    "paid": lambda it: format_timestamp(it.pay_time),
+}
+LINE_COLUMNS: Columns[pb.OrderLine] = {
+    "product": lambda it: it.title,
+    "quantity": lambda it: str(it.quantity),
+    "a unit": lambda it: format_money(it.unit_price),
+    "amount": lambda it: format_money(it.amount),
+    "list price": lambda it: format_money(it.list_unit_price),
+    "decided by": lambda it: it.basis,
+    "price": lambda it: short_name(it.price),
+}
+DECISION_COLUMNS: Columns[pb.Decision] = {
+    "time": lambda it: format_timestamp(it.time),
+    "decision": lambda it: it.kind,
+    "in words": lambda it: it.summary,
+    "facts": lambda it: ", ".join(
+        f"{key}={value}" for key, value in sorted(MessageToDict(it.data).items())
+    ),
+}
+
+
+@command(orders, "list")
+async def list_orders(
+    session: Session,
+    standing_order: Annotated[str, typer.Argument(metavar="[STANDING_ORDER]")] = ANY_STANDING_ORDER,
+    state: Annotated[pb.Order.State.ValueType, one_of(pb.Order.State)] = pb.Order.STATE_UNSPECIFIED,
+) -> None:
+    """List the orders of a standing order, or all of the merchant."""
+    request = pb.ListOrdersRequest(parent=session.name(STANDING_ORDER, standing_order), state=state)
+    found = await all_pages(session.scheduler.ListOrders, request, "orders")
+    session.output.many(found, ORDER_COLUMNS, "no orders")
+
+
+@command(orders, "get")
+async def get_order(session: Session, order: OrderArgument) -> None:
+    """Show an order and its lines."""
+    request = pb.GetOrderRequest(name=session.name(ORDER, order))
+    found = await session.scheduler.GetOrder(request)
+    session.output.one(found, ORDER_COLUMNS)
+    if not session.output.as_json:
+        session.output.many(found.lines, LINE_COLUMNS, "no lines")
+
+
+@command(orders, "explain")
+async def explain_order(session: Session, order: OrderArgument) -> None:
+    """Show every decision of an order, in words and as data."""
+    request = pb.ExplainOrderRequest(name=session.name(ORDER, order))
+    response = await session.scheduler.ExplainOrder(request)
+    if session.output.as_json:
+        session.output.one(response, {})
+        return
+    session.output.one(response.order, ORDER_COLUMNS)
+    session.output.many(response.decisions, DECISION_COLUMNS, "no decisions")

@@ -1,0 +1,248 @@
+"""Payment methods, mandates, charges, refunds and the books."""
+
+from datetime import datetime
+from typing import Annotated
+
+import typer
+from google.type import money_pb2
+from recurring.payments.v1 import payments_pb2 as pb
+
+from cli.command import command, group, one_of
+from cli.connect import Session, all_pages, new_request_id
+from cli.names import CHARGE, CUSTOMER, MANDATE, last_id, short_name
+from cli.output import Columns
+from cli.values import format_money, format_timestamp, parse_moment, parse_money, to_timestamp
+
+payment_methods = group("Tokens of cards and accounts.")
+mandates = group("Customers' consent to be charged.")
+charges = group("What is owed for orders, and every attempt to collect it.")
+refunds = group("Money given back.")
+ledger = group("The books of the merchant.")
+
+ANY_CUSTOMER = "-"
+
+CustomerArgument = Annotated[str, typer.Argument(metavar="CUSTOMER", help="Their id or name.")]
+ChargeArgument = Annotated[str, typer.Argument(metavar="CHARGE", help="CUSTOMER/CHARGE")]
+Amount = typer.Option(parser=parse_money, metavar="AMOUNT", help='For example "50 EUR".')
+
+PAYMENT_METHOD_COLUMNS: Columns[pb.PaymentMethod] = {
+    "payment method": lambda it: short_name(it.name),
+    "brand": lambda it: it.brand,
+    "ends with": lambda it: it.last4,
+    "created": lambda it: format_timestamp(it.create_time),
+}
+MANDATE_COLUMNS: Columns[pb.Mandate] = {
+    "mandate": lambda it: short_name(it.name),
+    "state": lambda it: pb.Mandate.State.Name(it.state),
+    "one charge": lambda it: format_money(it.charge_ceiling),
+    "a month": lambda it: format_money(it.month_ceiling),
+    "valid from": lambda it: format_timestamp(it.valid_from_time),
+    "until": lambda it: format_timestamp(it.valid_until_time),
+    "payment method": lambda it: last_id(it.payment_method),
+    "revoked": lambda it: format_timestamp(it.revoke_time),
+}
+CHARGE_COLUMNS: Columns[pb.Charge] = {
+    "charge": lambda it: short_name(it.name),
+    "amount": lambda it: format_money(it.amount),
+    "state": lambda it: pb.Charge.State.Name(it.state),
+    "attempts": lambda it: ", ".join(describe_attempt(each) for each in it.attempts),
+    "refused for": lambda it: ", ".join(map(pb.RefusalReason.Name, it.refusal_reasons)),
+    "next attempt": lambda it: format_timestamp(it.next_attempt_time),
+    "expires": lambda it: format_timestamp(it.expire_time),
+    "refunded": lambda it: format_money(it.refunded_amount) if any_money(it) else "",
+}
+REFUND_COLUMNS: Columns[pb.Refund] = {
+    "refund": lambda it: last_id(it.name),
+    "amount": lambda it: format_money(it.amount),
+    "state": lambda it: pb.Refund.State.Name(it.state),
+    "note": lambda it: it.note,
+    "created": lambda it: format_timestamp(it.create_time),
+}
+ACCOUNT_COLUMNS: Columns[pb.LedgerAccount] = {
+    "account": lambda it: last_id(it.name),
+    "balance": lambda it: format_money(it.balance),
+}
+ENTRY_COLUMNS: Columns[pb.LedgerEntry] = {
+    "booked": lambda it: format_timestamp(it.book_time),
+    "account": lambda it: last_id(it.account),
+    "amount": lambda it: format_money(it.amount),
+    "for": lambda it: short_name(it.source),
+    "transaction": lambda it: last_id(it.transaction),
+}
+
+
+def describe_attempt(attempt: pb.Charge.Attempt) -> str:
+    """One try at the provider in a few words."""
+    state = pb.Charge.Attempt.State.Name(attempt.state)
+    return f"{state} {attempt.decline_code}".strip()
+
+
+def any_money(charge: pb.Charge) -> bool:
+    """Whether anything of a charge was given back."""
+    return bool(charge.refunded_amount.units or charge.refunded_amount.nanos)
+
+
+@command(payment_methods, "add")
+async def add_payment_method(
+    session: Session,
+    customer: CustomerArgument,
+    method: Annotated[str, typer.Argument(metavar="ID", help="The id that it gets.")],
+    token: Annotated[str, typer.Option(help="The provider's, for example pm_card_visa.")],
+) -> None:
+    """Register a provider's token of a card or account."""
+    request = pb.CreatePaymentMethodRequest(
+        parent=session.name(CUSTOMER, customer),
+        payment_method_id=method,
+        payment_method=pb.PaymentMethod(provider_token=token),
+        request_id=new_request_id(),
+    )
+    session.output.one(await session.payments.CreatePaymentMethod(request), PAYMENT_METHOD_COLUMNS)
+
+
+@command(payment_methods, "list")
+async def list_payment_methods(session: Session, customer: CustomerArgument) -> None:
+    """List a customer's payment methods."""
+    request = pb.ListPaymentMethodsRequest(parent=session.name(CUSTOMER, customer))
+    found = await all_pages(session.payments.ListPaymentMethods, request, "payment_methods")
+    session.output.many(found, PAYMENT_METHOD_COLUMNS, "no payment methods")
+
+
+@command(mandates, "create")
+async def create_mandate(
+    session: Session,
+    customer: CustomerArgument,
+    mandate: Annotated[str, typer.Argument(metavar="ID", help="The id that it gets.")],
+    payment_method: Annotated[str, typer.Option(help="What to charge: its id.")],
+    ceiling: Annotated[money_pb2.Money, Amount],
+    text: Annotated[str, typer.Option(help="What the customer agreed to, word for word.")],
+    month_ceiling: Annotated[money_pb2.Money | None, Amount] = None,
+    valid_until: Annotated[
+        datetime | None, typer.Option(parser=parse_moment, metavar="TIME")
+    ] = None,
+    accepted: Annotated[
+        datetime | None, typer.Option(parser=parse_moment, metavar="TIME", help="Default: now.")
+    ] = None,
+    source: Annotated[str, typer.Option(help="Where the consent came from.")] = "command line",
+) -> None:
+    """Record a customer's consent to be charged."""
+    parent = session.name(CUSTOMER, customer)
+    accept_time = accepted or await session.now()
+    request = pb.CreateMandateRequest(
+        parent=parent,
+        mandate_id=mandate,
+        mandate=pb.Mandate(
+            payment_method=f"{parent}/paymentMethods/{last_id(payment_method)}",
+            charge_ceiling=ceiling,
+            month_ceiling=month_ceiling,
+            valid_until_time=to_timestamp(valid_until),
+            evidence=pb.Mandate.Evidence(
+                text=text, accept_time=to_timestamp(accept_time), source=source
+            ),
+        ),
+        request_id=new_request_id(),
+    )
+    session.output.one(await session.payments.CreateMandate(request), MANDATE_COLUMNS)
+
+
+@command(mandates, "list")
+async def list_mandates(session: Session, customer: CustomerArgument) -> None:
+    """List a customer's mandates."""
+    request = pb.ListMandatesRequest(parent=session.name(CUSTOMER, customer))
+    found = await all_pages(session.payments.ListMandates, request, "mandates")
+    session.output.many(found, MANDATE_COLUMNS, "no mandates")
+
+
+@command(mandates, "revoke")
+async def revoke_mandate(
+    session: Session,
+    mandate: Annotated[str, typer.Argument(metavar="MANDATE", help="CUSTOMER/MANDATE")],
+) -> None:
+    """End a consent at once."""
+    request = pb.RevokeMandateRequest(
+        name=session.name(MANDATE, mandate), request_id=new_request_id()
+    )
+    session.output.one(await session.payments.RevokeMandate(request), MANDATE_COLUMNS)
+
+
+@command(charges, "list")
+async def list_charges(
+    session: Session,
+    customer: Annotated[str, typer.Argument(metavar="[CUSTOMER]")] = ANY_CUSTOMER,
+    state: Annotated[
+        pb.Charge.State.ValueType, one_of(pb.Charge.State)
+    ] = pb.Charge.STATE_UNSPECIFIED,
+) -> None:
+    """List a customer's charges, or everybody's."""
+    request = pb.ListChargesRequest(
+        parent=session.name(CUSTOMER, customer),
+        state=state,
+    )
+    found = await all_pages(session.payments.ListCharges, request, "charges")
+    session.output.many(found, CHARGE_COLUMNS, "no charges")
+
+
+@command(charges, "get")
+async def get_charge(session: Session, charge: ChargeArgument) -> None:
+    """Show a charge."""
+    request = pb.GetChargeRequest(name=session.name(CHARGE, charge))
+    session.output.one(await session.payments.GetCharge(request), CHARGE_COLUMNS)
+
+
+@command(charges, "confirm")
+async def confirm_payment_request(
+    session: Session,
+    charge: ChargeArgument,
+    payment_method: Annotated[str, typer.Option(help="What to pay with: its id.")],
+) -> None:
+    """Say yes to a payment request, as the customer does."""
+    name = session.name(CHARGE, charge)
+    customer = name.rpartition("/charges/")[0]
+    request = pb.ConfirmPaymentRequestRequest(
+        name=name,
+        payment_method=f"{customer}/paymentMethods/{last_id(payment_method)}",
+        request_id=new_request_id(),
+    )
+    session.output.one(await session.payments.ConfirmPaymentRequest(request), CHARGE_COLUMNS)
+
+
+@command(refunds, "create")
+async def create_refund(
+    session: Session,
+    charge: ChargeArgument,
+    amount: Annotated[money_pb2.Money | None, Amount] = None,
+    note: Annotated[str, typer.Option(help="Why, for people.")] = "",
+    refund: Annotated[str, typer.Option("--id", help="Default: one that is free.")] = "",
+) -> None:
+    """Give back a charge, or a part of it."""
+    request_id = new_request_id()
+    request = pb.CreateRefundRequest(
+        parent=session.name(CHARGE, charge),
+        refund_id=refund or f"r-{request_id}",
+        refund=pb.Refund(amount=amount, note=note),
+        request_id=request_id,
+    )
+    session.output.one(await session.payments.CreateRefund(request), REFUND_COLUMNS)
+
+
+@command(refunds, "list")
+async def list_refunds(session: Session, charge: ChargeArgument) -> None:
+    """List what was given back of a charge."""
+    request = pb.ListRefundsRequest(parent=session.name(CHARGE, charge))
+    found = await all_pages(session.payments.ListRefunds, request, "refunds")
+    session.output.many(found, REFUND_COLUMNS, "no refunds")
+
+
+@command(ledger, "accounts")
+async def list_accounts(session: Session) -> None:
+    """Show every account and its balance."""
+    request = pb.ListLedgerAccountsRequest(parent=session.parent)
+    found = await all_pages(session.payments.ListLedgerAccounts, request, "ledger_accounts")
+    session.output.many(found, ACCOUNT_COLUMNS, "no accounts")
+
+
+@command(ledger, "entries")
+async def list_entries(session: Session) -> None:
+    """Show every entry, the oldest first."""
+    request = pb.ListLedgerEntriesRequest(parent=session.parent)
+    found = await all_pages(session.payments.ListLedgerEntries, request, "ledger_entries")
+    session.output.many(found, ENTRY_COLUMNS, "no entries")

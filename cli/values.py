@@ -1,0 +1,160 @@
+"""Values as people type and read them: money, durations, dates, times.
+
+The parsers raise typer.BadParameter, which names the argument at fault and ends with status 2.
+"""
+
+import re
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+
+import typer
+from google.protobuf import duration_pb2, timestamp_pb2
+from google.type import date_pb2, money_pb2, timeofday_pb2
+
+NANOS_PER_UNIT = 1_000_000_000
+DURATION_DIGITS_MAX = 6
+
+# ISO 4217: most currencies have two minor digits; these are the others in use.
+_MINOR_DIGITS_DEFAULT = 2
+_MINOR_DIGITS = {
+    **dict.fromkeys(
+        ("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND",
+         "VUV", "XAF", "XOF", "XPF"), 0),
+    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
+}  # fmt: skip
+_MONEY = re.compile(r"(\d{1,15}(?:\.\d{1,9})?) ?([A-Z]{3})")
+_DURATION_PART = re.compile(rf"(\d{{1,{DURATION_DIGITS_MAX}}})([smhdw])")
+_DURATION = re.compile(rf"(?:{_DURATION_PART.pattern})+")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+
+
+def parse_money(text: str) -> money_pb2.Money:
+    """An amount such as "12.50 EUR"; the service judges how many digits the currency has."""
+    match = _MONEY.fullmatch(text.strip())
+    if match is None:
+        raise typer.BadParameter(f'{text!r} is not an amount such as "12.50 EUR"')
+    amount = Decimal(match[1])
+    units = int(amount)
+    nanos = int((amount - units) * NANOS_PER_UNIT)
+    return money_pb2.Money(currency_code=match[2], units=units, nanos=nanos)
+
+
+def minor_digits(currency: str) -> int:
+    """How many decimal digits the currency's minor unit has (ISO 4217)."""
+    return _MINOR_DIGITS.get(currency, _MINOR_DIGITS_DEFAULT)
+
+
+def to_minor(money: money_pb2.Money) -> int:
+    """The amount in minor units of its currency (cents for EUR)."""
+    factor = 10 ** minor_digits(money.currency_code)
+    return int(money.units) * factor + int(money.nanos) // (NANOS_PER_UNIT // factor)
+
+
+def format_minor(amount_minor: int, currency: str) -> str:
+    """Minor units as people read them, for example "12.50 EUR"."""
+    digits = minor_digits(currency)
+    return f"{Decimal(amount_minor).scaleb(-digits):,.{digits}f} {currency}"
+
+
+def format_money(money: money_pb2.Money) -> str:
+    """An amount as people read it; empty when there is none."""
+    if not money.currency_code:
+        return ""
+    return format_minor(to_minor(money), money.currency_code)
+
+
+def parse_duration(text: str) -> timedelta:
+    """A length of time such as "30d", "72h" or "1d12h"; more than nothing."""
+    if not _DURATION.fullmatch(text):
+        raise typer.BadParameter(f'{text!r} is not a length of time such as "30d" or "72h"')
+    parts = _DURATION_PART.findall(text)
+    seconds = sum(int(number) * _SECONDS[unit] for number, unit in parts)
+    if not seconds:
+        raise typer.BadParameter(f"{text!r} is no time at all")
+    return timedelta(seconds=seconds)
+
+
+def to_duration(length: timedelta | None) -> duration_pb2.Duration | None:
+    """A length of time on the wire; nothing for nothing."""
+    if length is None:
+        return None
+    duration = duration_pb2.Duration()
+    duration.FromTimedelta(length)
+    return duration
+
+
+def format_duration(duration: duration_pb2.Duration) -> str:
+    """A length of time in the largest units that give it exactly, for example "72h" as "3d"."""
+    seconds = duration.ToSeconds()
+    for unit, unit_seconds in reversed(_SECONDS.items()):
+        if unit != "w" and seconds and seconds % unit_seconds == 0:
+            return f"{seconds // unit_seconds}{unit}"
+    return f"{seconds}s"
+
+
+def parse_date(text: str) -> date_pb2.Date:
+    """A civil date, for example "2026-12-31"."""
+    try:
+        return to_date(date.fromisoformat(text))
+    except ValueError:
+        raise typer.BadParameter(f'{text!r} is not a date such as "2026-12-31"') from None
+
+
+def to_date(day: date) -> date_pb2.Date:
+    """A civil date on the wire."""
+    return date_pb2.Date(year=day.year, month=day.month, day=day.day)
+
+
+def from_date(day: date_pb2.Date) -> date:
+    """A civil date from the wire."""
+    return date(day.year, day.month, day.day)
+
+
+def format_date(day: date_pb2.Date) -> str:
+    """A civil date as people read it; empty when there is none."""
+    return from_date(day).isoformat() if day.year else ""
+
+
+def parse_moment(text: str) -> datetime:
+    """An instant such as "2026-12-31T09:00+01:00"; without an offset, and for a bare date, in UTC."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        message = f'{text!r} is not a time such as "2026-12-31" or "2026-12-31T09:00Z"'
+        raise typer.BadParameter(message) from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def to_timestamp(moment: datetime | None) -> timestamp_pb2.Timestamp | None:
+    """An instant on the wire; nothing for nothing."""
+    if moment is None:
+        return None
+    stamp = timestamp_pb2.Timestamp()
+    stamp.FromDatetime(moment)
+    return stamp
+
+
+def from_timestamp(stamp: timestamp_pb2.Timestamp) -> datetime:
+    """An instant from the wire, aware, in UTC."""
+    return stamp.ToDatetime(tzinfo=UTC)
+
+
+def format_moment(moment: datetime) -> str:
+    """An instant as people read it, to the minute, in UTC."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}"
+
+
+def format_timestamp(stamp: timestamp_pb2.Timestamp) -> str:
+    """An instant as people read it; empty when there is none."""
+    return format_moment(from_timestamp(stamp)) if stamp.seconds else ""
+
+
+def parse_time_of_day(text: str) -> timeofday_pb2.TimeOfDay:
+    """A local time to the minute, for example "09:00"."""
+    try:
+        parsed = time.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f'{text!r} is not a time of day such as "09:00"') from None
+    return timeofday_pb2.TimeOfDay(
+        hours=parsed.hour, minutes=parsed.minute, seconds=parsed.second, nanos=0
+    )
