@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 # Other replicas' work is found by polling; this process's own is announced by a nudge.
 POLL_SECONDS = 1.0
+PENDING_SECONDS = 0.05
 BACKOFF_FIRST_SECONDS = 0.1
 BACKOFF_MAX_SECONDS = 5.0
 
@@ -27,6 +28,8 @@ class Step:
 
     worked: int = 0
     wake_at: datetime | None = None
+    # There is due work that somebody else has claimed (or died over): the present is not settled.
+    pending: bool = False
 
 
 class Worker(Protocol):
@@ -99,6 +102,10 @@ class Loop:
             if step.worked:
                 self.activity += step.worked
                 self._settling = waiting + self._settling
+                continue
+            if step.pending:
+                self._settling = waiting + self._settling
+                await asyncio.sleep(PENDING_SECONDS)
                 continue
             for future in waiting:
                 if not future.done():

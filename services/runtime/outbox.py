@@ -54,7 +54,7 @@ _RELEASE = text("""
       AND outbox.publish_time IS NULL
 """)
 
-_PENDING = text("SELECT count(*) FROM outbox WHERE publish_time IS NULL")
+_PENDING = text("SELECT EXISTS (SELECT FROM outbox WHERE publish_time IS NULL)")
 
 _PURGE = text("""
     DELETE FROM outbox WHERE (partition_key, event_id) IN (
@@ -98,7 +98,7 @@ class Relay:
         """
         rows = await self._claim()
         if not rows:
-            return Step(worked=await self._claimed_elsewhere())
+            return Step(pending=await self._claimed_elsewhere())
         results = await asyncio.gather(
             *(self._publish(row) for row in rows), return_exceptions=True
         )
@@ -119,13 +119,10 @@ class Relay:
             )
             return sorted(found.mappings(), key=lambda row: int(row["position"]))
 
-    async def _claimed_elsewhere(self) -> int:
-        """Rows another relay is publishing, or died over: this loop is not done with them."""
+    async def _claimed_elsewhere(self) -> bool:
+        """Whether another relay is publishing rows, or died over them."""
         async with self._database.read() as connection:
-            pending = (await connection.execute(_PENDING)).scalar_one()
-        if pending:
-            await asyncio.sleep(0.05)
-        return int(pending)
+            return bool((await connection.execute(_PENDING)).scalar_one())
 
     async def _publish(self, row: Any) -> None:  # noqa: ANN401 - a mapping row
         await self._broker.publish(

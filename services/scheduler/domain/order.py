@@ -1,0 +1,286 @@
+"""Orders: what one cycle produced, and the only ways in which it can change. Pure functions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+HELD_RECHECK = timedelta(hours=6)
+HOLD_WINDOW = timedelta(days=3)
+
+
+class BillingMode(StrEnum):
+    """How a customer pays."""
+
+    AUTOMATIC = "AUTOMATIC"
+    PAY_ON_NOTICE = "PAY_ON_NOTICE"
+
+
+class OrderState(StrEnum):
+    """Where an order is in its life."""
+
+    UPCOMING = "UPCOMING"
+    AWAITING_PAYMENT = "AWAITING_PAYMENT"
+    PAID = "PAID"
+    SKIPPED = "SKIPPED"
+    HELD = "HELD"
+    LAPSED = "LAPSED"
+    CANCELLED = "CANCELLED"
+
+
+FINAL_STATES = frozenset(
+    {OrderState.PAID, OrderState.SKIPPED, OrderState.LAPSED, OrderState.CANCELLED}
+)
+
+
+class OrderReason(StrEnum):
+    """Why an order is in its state; named as on the wire."""
+
+    SKIPPED_BY_CUSTOMER = "SKIPPED_BY_CUSTOMER"
+    PAUSED = "PAUSED"
+    MISSED = "MISSED"
+    DATE_EXCLUDED = "DATE_EXCLUDED"
+    PRODUCT_UNAVAILABLE = "PRODUCT_UNAVAILABLE"
+    PRICE_UNAVAILABLE = "PRICE_UNAVAILABLE"
+    OUT_OF_STOCK = "OUT_OF_STOCK"
+    PHONE_NOT_BOUND = "PHONE_NOT_BOUND"
+    MANDATE_NOT_COVERING = "MANDATE_NOT_COVERING"
+    NOTICE_UNDELIVERABLE = "NOTICE_UNDELIVERABLE"
+    PAYMENT_REFUSED = "PAYMENT_REFUSED"
+    PAYMENT_DECLINED = "PAYMENT_DECLINED"
+    PAYMENT_REQUEST_EXPIRED = "PAYMENT_REQUEST_EXPIRED"
+    STANDING_ORDER_CANCELLED = "STANDING_ORDER_CANCELLED"
+    HOLD_EXPIRED = "HOLD_EXPIRED"
+
+
+class Stage(StrEnum):
+    """What an order that is HELD goes back to when it is looked at again."""
+
+    PREPARE = "PREPARE"
+    COLLECT = "COLLECT"
+
+
+@dataclass(frozen=True, slots=True)
+class OrderKey:
+    """Which order: the cycle of a standing order. There cannot be two."""
+
+    merchant: str
+    standing_order: str
+    cycle: int
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A product (its id) and how many of it."""
+
+    product: str
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One priced product of an order; amounts in minor units of the order's currency."""
+
+    product: str
+    title: str
+    quantity: int
+    unit_price_minor: int
+    amount_minor: int
+    price: str
+    list_unit_price_minor: int
+    basis: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What an order costs at an instant, in minor units, and why."""
+
+    amount_minor: int
+    currency: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Something that was decided about an order, and the facts that decided it."""
+
+    time: datetime
+    # For programs.
+    kind: str
+    # For people.
+    summary: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What one cycle of a standing order produced."""
+
+    key: OrderKey
+    customer: str
+    local_date: date
+    due_time: datetime
+    # It is never HELD for longer than this.
+    hold_until_time: datetime
+    state: OrderState
+    reasons: tuple[OrderReason, ...] = ()
+    items: tuple[Item, ...] = ()
+    lines: tuple[Line, ...] = ()
+    currency: str = ""
+    # What the customer was told: a ceiling. None before there is a price.
+    notified_minor: int | None = None
+    # What is or was to be paid. None before it is collected.
+    amount_minor: int | None = None
+    charge_not_before_time: datetime | None = None
+    notice_time: datetime | None = None
+    # UPCOMING: when it is collected; None until the notice is delivered.
+    collect_time: datetime | None = None
+    pay_time: datetime | None = None
+    # HELD: when it is looked at again, and what for.
+    recheck_time: datetime | None = None
+    held_stage: Stage | None = None
+    # How often the customer was told what it would cost.
+    announcement_count: int = 0
+    traceparent: str = ""
+    # The decisions that this change adds to the order's history.
+    decisions: tuple[Decision, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What other services said about an order that is to be prepared."""
+
+    quote: Quote | None
+    problems: tuple[OrderReason, ...] = ()
+
+
+def opened(order: Order, findings: Findings, lead: timedelta, now: datetime) -> Order:
+    """An order after its preparation: UPCOMING with its price, or HELD for what is in the way."""
+    if findings.quote is None or findings.problems:
+        return held(order, findings.problems, Stage.PREPARE, now)
+    quote = findings.quote
+    # A late start defers the charge; it never shortens the lead.
+    charge_not_before = max(order.due_time, now + lead)
+    return replace(
+        order,
+        state=OrderState.UPCOMING,
+        reasons=(),
+        lines=quote.lines,
+        currency=quote.currency,
+        notified_minor=quote.amount_minor,
+        charge_not_before_time=charge_not_before,
+        collect_time=None,
+        recheck_time=None,
+        held_stage=None,
+        announcement_count=order.announcement_count + 1,
+        decisions=(
+            Decision(
+                now,
+                "PREPARED",
+                "Priced and announced; this amount is the most that it can cost.",
+                {
+                    "amount_minor": quote.amount_minor,
+                    "currency": quote.currency,
+                    "charge_not_before": charge_not_before.isoformat(),
+                    "lines": [line_data(line) for line in quote.lines],
+                },
+            ),
+        ),
+    )
+
+
+def held(order: Order, reasons: Sequence[OrderReason], stage: Stage, now: datetime) -> Order:
+    """An order that waits for something to be put right, or LAPSED once its window is over."""
+    if now >= order.hold_until_time:
+        return replace(
+            order,
+            state=OrderState.LAPSED,
+            reasons=(*dict.fromkeys(reasons), OrderReason.HOLD_EXPIRED),
+            recheck_time=None,
+            decisions=(
+                _reasoned(now, "LAPSED", "What was in the way was not put right.", reasons),
+            ),
+        )
+    again = order.state is OrderState.HELD and order.reasons == tuple(dict.fromkeys(reasons))
+    return replace(
+        order,
+        state=OrderState.HELD,
+        reasons=tuple(dict.fromkeys(reasons)),
+        collect_time=None,
+        recheck_time=min(now + HELD_RECHECK, order.hold_until_time),
+        held_stage=stage,
+        # Looking again and finding the same is no news.
+        decisions=() if again else (_reasoned(now, "HELD", "Something is in the way.", reasons),),
+    )
+
+
+def skipped(order: Order, reason: OrderReason, now: datetime) -> Order:
+    """An order of a cycle that is left out."""
+    summary = {
+        OrderReason.SKIPPED_BY_CUSTOMER: "The customer left this cycle out.",
+        OrderReason.PAUSED: "The standing order was paused.",
+        OrderReason.MISSED: "The cycle passed unbilled; only the latest one is caught up.",
+        OrderReason.DATE_EXCLUDED: "The schedule leaves this date out.",
+    }[reason]
+    return replace(
+        order,
+        state=OrderState.SKIPPED,
+        reasons=(reason,),
+        collect_time=None,
+        recheck_time=None,
+        decisions=(_reasoned(now, "SKIPPED", summary, (reason,)),),
+    )
+
+
+def collected(
+    order: Order, quote: Quote | None, problems: Sequence[OrderReason], now: datetime
+) -> Order:
+    """An order at its due time: to be paid, never above what was notified, or HELD."""
+    if quote is None or problems or order.notified_minor is None:
+        return held(order, problems, Stage.COLLECT, now)
+    cheaper = quote.amount_minor < order.notified_minor and quote.currency == order.currency
+    amount = quote.amount_minor if cheaper else order.notified_minor
+    return replace(
+        order,
+        state=OrderState.AWAITING_PAYMENT,
+        reasons=(),
+        lines=quote.lines if cheaper else order.lines,
+        amount_minor=amount,
+        collect_time=None,
+        recheck_time=None,
+        held_stage=None,
+        decisions=(
+            Decision(
+                now,
+                "COLLECTED",
+                "The price fell since the notice; the lower one is charged."
+                if cheaper
+                else "The notified amount is charged.",
+                {
+                    "amount_minor": amount,
+                    "currency": order.currency,
+                    "notified_minor": order.notified_minor,
+                    "quoted_minor": quote.amount_minor,
+                },
+            ),
+        ),
+    )
+
+
+def line_data(line: Line) -> dict[str, Any]:
+    """A line as plain data."""
+    return {
+        "product": line.product,
+        "title": line.title,
+        "quantity": line.quantity,
+        "unit_price_minor": line.unit_price_minor,
+        "amount_minor": line.amount_minor,
+        "price": line.price,
+        "list_unit_price_minor": line.list_unit_price_minor,
+        "basis": line.basis,
+    }
+
+
+def _reasoned(now: datetime, kind: str, summary: str, reasons: Sequence[OrderReason]) -> Decision:
+    return Decision(now, kind, summary, {"reasons": [str(reason) for reason in reasons]})

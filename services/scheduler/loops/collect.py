@@ -1,0 +1,134 @@
+"""Collect: at its due time each announced order is priced again, its stock held, its payment asked."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.runtime import outbox
+from services.runtime.clock import Clock
+from services.runtime.database import Database
+from services.runtime.loops import Step
+from services.scheduler import events
+from services.scheduler.domain.order import (
+    Order,
+    OrderState,
+    Quote,
+    Stage,
+    collected,
+    opened,
+)
+from services.scheduler.loops.findings import Templates, find, template_of
+from services.scheduler.peers import Cart, Peers
+from services.scheduler.store import orders, standing_orders
+
+BATCH_ORDERS = 500
+# Far longer than any payment takes; what is settled earlier gives its hold back earlier.
+STOCK_HOLD = timedelta(days=45)
+
+
+class Collect:
+    """Brings due orders to their payment, and looks again at those that are held."""
+
+    def __init__(self, database: Database, clock: Clock, peers: Peers) -> None:
+        self._database = database
+        self._clock = clock
+        self._peers = peers
+
+    async def collect_step(self) -> Step:
+        """Collect a batch of announced orders that are due."""
+        now = self._clock.now()
+        async with self._database.engine.begin() as tx:
+            claimed = await orders.claim_to_collect(tx, now, BATCH_ORDERS)
+            if not claimed:
+                return _idle(await orders.first_to_collect(tx), now)
+            templates = await _templates(tx, claimed)
+        await self._work(claimed, OrderState.UPCOMING, templates, now)
+        return Step(worked=len(claimed))
+
+    async def held_step(self) -> Step:
+        """Look again at a batch of held orders."""
+        now = self._clock.now()
+        async with self._database.engine.begin() as tx:
+            claimed = await orders.claim_held(tx, now, BATCH_ORDERS)
+            if not claimed:
+                return _idle(await orders.first_held(tx), now)
+            templates = await _templates(tx, claimed)
+        await self._work(claimed, OrderState.HELD, templates, now)
+        return Step(worked=len(claimed))
+
+    async def _work(
+        self, claimed: Sequence[Order], state: OrderState, templates: Templates, now: datetime
+    ) -> None:
+        to_prepare = [order for order in claimed if order.held_stage is Stage.PREPARE]
+        to_collect = [order for order in claimed if order.held_stage is not Stage.PREPARE]
+        try:
+            decided = await self._prepared(to_prepare, templates, now)
+            decided += await self._collected(to_collect, now)
+        except BaseException:
+            async with self._database.engine.begin() as tx:
+                await orders.release(tx, [order.key for order in claimed])
+            raise
+        async with self._database.begin() as tx:
+            # An order that was skipped or cancelled meanwhile stays so; its hold runs out.
+            stored = await orders.update(tx, decided, state, now)
+            await _tell(tx, stored, templates, now)
+            ended = [o for o in stored if o.state is OrderState.LAPSED]
+            completed = await standing_orders.complete(
+                tx, [(o.key.merchant, o.key.standing_order) for o in ended], now
+            )
+            await outbox.put(
+                tx, [events.standing_order_changed(one, "COMPLETED", now) for one in completed]
+            )
+
+    async def _prepared(
+        self, waiting: Sequence[Order], templates: Templates, now: datetime
+    ) -> list[Order]:
+        if not waiting:
+            return []
+        findings = await find(self._peers, waiting, templates, now)
+        return [
+            opened(order, found, template_of(order, templates).notice_lead, now)
+            for order, found in zip(waiting, findings, strict=True)
+        ]
+
+    async def _collected(self, due: Sequence[Order], now: datetime) -> list[Order]:
+        """Price again; hold the stock of what can be priced; then it is to be paid, or held."""
+        answers = await self._peers.quote([Cart(o.key, o.items, now) for o in due]) if due else []
+        priced = [
+            order for order, answer in zip(due, answers, strict=True) if isinstance(answer, Quote)
+        ]
+        shortages = await self._peers.hold_stock(priced, now + STOCK_HOLD) if priced else []
+        lacking = {order.key: short for order, short in zip(priced, shortages, strict=True)}
+        return [
+            collected(order, answer, lacking[order.key], now)
+            if isinstance(answer, Quote)
+            else collected(order, None, answer, now)
+            for order, answer in zip(due, answers, strict=True)
+        ]
+
+
+async def _templates(tx: AsyncConnection, claimed: Sequence[Order]) -> Templates:
+    return await standing_orders.by_key(
+        tx, [(order.key.merchant, order.key.standing_order) for order in claimed]
+    )
+
+
+async def _tell(
+    tx: AsyncConnection, stored: Sequence[Order], templates: Templates, now: datetime
+) -> None:
+    facts = [
+        fact
+        for order in stored
+        # What is held for the same reason as before is no news.
+        if order.decisions
+        for fact in events.order_facts(
+            order, template_of(order, templates), now, payment_begins=True
+        )
+    ]
+    await outbox.put(tx, facts)
+
+
+def _idle(first: datetime | None, now: datetime) -> Step:
+    """Nothing could be claimed; what is due all the same is claimed elsewhere and not done yet."""
+    return Step(wake_at=first, pending=first is not None and first <= now)

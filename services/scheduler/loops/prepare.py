@@ -1,0 +1,93 @@
+"""Prepare: at due less lead, each cycle gets its one order, priced and announced."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from services.runtime import outbox, telemetry
+from services.runtime.clock import Clock
+from services.runtime.database import Database
+from services.runtime.loops import Step
+from services.scheduler import events
+from services.scheduler.domain.order import Order, OrderState, opened
+from services.scheduler.domain.standing_order import Opening, StandingOrder, open_cycles
+from services.scheduler.loops.findings import find, template_of
+from services.scheduler.peers import Peers
+from services.scheduler.store import orders, standing_orders
+
+BATCH_STANDING_ORDERS = 500
+
+
+class Prepare:
+    """Opens the cycles whose time has come."""
+
+    def __init__(self, database: Database, clock: Clock, peers: Peers) -> None:
+        self._database = database
+        self._clock = clock
+        self._peers = peers
+
+    async def step(self) -> Step:
+        """Prepare a batch: claim, ask the others without a transaction, then store all at once."""
+        now = self._clock.now()
+        async with self._database.engine.begin() as tx:
+            claimed = await standing_orders.claim_due(tx, now, BATCH_STANDING_ORDERS)
+            if not claimed:
+                first = await standing_orders.first_due(tx)
+                return Step(wake_at=first, pending=first is not None and first <= now)
+        openings = [open_cycles(one, now) for one in claimed]
+        try:
+            decided = await self._decide(openings, now)
+        except BaseException:
+            await self._release(claimed)
+            raise
+        await self._store(openings, decided, now)
+        return Step(worked=len(claimed))
+
+    async def _decide(self, openings: list[Opening], now: datetime) -> list[Order]:
+        """The orders of all openings, priced, or held for what is in the way."""
+        templates = {
+            (o.standing_order.merchant, o.standing_order.standing_order): o.standing_order
+            for o in openings
+        }
+        orders_all = [order for opening in openings for order in opening.orders]
+        to_prepare = [order for order in orders_all if order.state is OrderState.UPCOMING]
+        done = [order for order in orders_all if order.state is not OrderState.UPCOMING]
+        if to_prepare:
+            findings = await find(self._peers, to_prepare, templates, now)
+            done += [
+                opened(order, found, template_of(order, templates).notice_lead, now)
+                for order, found in zip(to_prepare, findings, strict=True)
+            ]
+        traces = telemetry.new_traceparents("prepare cycle", len(done))
+        return [replace(o, traceparent=trace) for o, trace in zip(done, traces, strict=True)]
+
+    async def _store(self, openings: list[Opening], decided: list[Order], now: datetime) -> None:
+        templates = {
+            (o.standing_order.merchant, o.standing_order.standing_order): o.standing_order
+            for o in openings
+        }
+        async with self._database.begin() as tx:
+            advanced = await standing_orders.advance(tx, list(templates.values()), now)
+            stored = [o for o in decided if (o.key.merchant, o.key.standing_order) in advanced]
+            await orders.insert(tx, stored, now)
+            await outbox.put(
+                tx,
+                [
+                    fact
+                    for order in stored
+                    for fact in events.order_facts(order, template_of(order, templates), now)
+                ],
+            )
+            ended = [key for key in advanced if templates[key].next_cycle is None]
+            completed = await standing_orders.complete(tx, ended, now) if ended else []
+            await outbox.put(
+                tx, [events.standing_order_changed(one, "COMPLETED", now) for one in completed]
+            )
+            changed_since = [key for key in templates if key not in advanced]
+            if changed_since:
+                await standing_orders.release(tx, changed_since)
+
+    async def _release(self, claimed: list[StandingOrder]) -> None:
+        async with self._database.engine.begin() as tx:
+            await standing_orders.release(
+                tx, [(one.merchant, one.standing_order) for one in claimed]
+            )

@@ -1,0 +1,100 @@
+"""Standing orders and orders."""
+
+from alembic import op
+
+from services.runtime.migrations import RUNTIME_TABLES_V1
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    for statement in (RUNTIME_TABLES_V1 + TABLES).split(";\n"):
+        if statement.strip():
+            op.execute(statement)
+
+
+# The shard key is the standing order: it is in every key, and every hot query finds it by one.
+TABLES = """
+CREATE TABLE standing_orders (
+    merchant                text        NOT NULL,
+    standing_order          text        NOT NULL,
+    customer                text        NOT NULL,
+    title                   text        NOT NULL,
+    items                   jsonb       NOT NULL,
+    schedule                jsonb       NOT NULL,
+    billing_mode            text        NOT NULL
+                            CHECK (billing_mode IN ('AUTOMATIC', 'PAY_ON_NOTICE')),
+    mandate                 text        NOT NULL,
+    ship_to                 jsonb,
+    price_protection        jsonb,
+    notice_lead             interval    NOT NULL,
+    payment_window          interval    NOT NULL,
+    state                   text        NOT NULL
+                            CHECK (state IN ('ACTIVE', 'PAUSED', 'CANCELLED', 'COMPLETED')),
+    base_cycle              integer     NOT NULL CHECK (base_cycle >= 1),
+    next_cycle              integer     CHECK (next_cycle >= 1),
+    next_due_time           timestamptz,
+    prepare_time            timestamptz,
+    skipped_cycles          integer[]   NOT NULL DEFAULT '{}',
+    paid_order_count        integer     NOT NULL DEFAULT 0,
+    last_amount_minor       bigint,
+    last_currency           text        NOT NULL DEFAULT '',
+    version                 integer     NOT NULL DEFAULT 1,
+    claim_time              timestamptz,
+    create_time             timestamptz NOT NULL,
+    update_time             timestamptz NOT NULL,
+    PRIMARY KEY (standing_order, merchant)
+);
+CREATE INDEX standing_orders_due ON standing_orders (prepare_time) WHERE state = 'ACTIVE';
+CREATE INDEX standing_orders_of_merchant ON standing_orders (merchant, standing_order);
+CREATE INDEX standing_orders_of_customer ON standing_orders (merchant, customer, standing_order);
+
+CREATE TABLE orders (
+    merchant                text        NOT NULL,
+    standing_order          text        NOT NULL,
+    cycle                   integer     NOT NULL CHECK (cycle >= 1),
+    customer                text        NOT NULL,
+    local_date              date        NOT NULL,
+    due_time                timestamptz NOT NULL,
+    state                   text        NOT NULL,
+    reasons                 text[]      NOT NULL,
+    items                   jsonb       NOT NULL,
+    lines                   jsonb       NOT NULL,
+    currency                text        NOT NULL,
+    notified_minor          bigint,
+    amount_minor            bigint,
+    charge_not_before_time  timestamptz,
+    notice_time             timestamptz,
+    collect_time            timestamptz,
+    pay_time                timestamptz,
+    recheck_time            timestamptz,
+    held_stage              text,
+    hold_until_time         timestamptz NOT NULL,
+    announcement_count      integer     NOT NULL,
+    traceparent             text        NOT NULL,
+    history                 jsonb       NOT NULL,
+    claim_time              timestamptz,
+    create_time             timestamptz NOT NULL,
+    update_time             timestamptz NOT NULL,
+    -- One cycle, at most one order.
+    PRIMARY KEY (standing_order, merchant, cycle),
+    FOREIGN KEY (standing_order, merchant) REFERENCES standing_orders,
+    CHECK (state IN ('UPCOMING', 'AWAITING_PAYMENT', 'PAID', 'SKIPPED', 'HELD', 'LAPSED',
+                     'CANCELLED')),
+    -- Never more than the customer was told.
+    CHECK (amount_minor <= notified_minor)
+);
+CREATE INDEX orders_to_collect ON orders (collect_time) WHERE state = 'UPCOMING';
+CREATE INDEX orders_held ON orders (recheck_time) WHERE state = 'HELD';
+CREATE INDEX orders_of_merchant ON orders (merchant, standing_order, cycle);
+
+-- A final state stays, whatever arrives late, twice or out of order.
+CREATE FUNCTION refuse_regress() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'order % of % is % for good', OLD.cycle, OLD.standing_order, OLD.state;
+END $$;
+CREATE TRIGGER orders_final BEFORE UPDATE OF state ON orders FOR EACH ROW
+    WHEN (OLD.state IN ('PAID', 'SKIPPED', 'LAPSED', 'CANCELLED') AND NEW.state <> OLD.state)
+    EXECUTE FUNCTION refuse_regress();
+"""

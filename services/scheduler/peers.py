@@ -1,0 +1,218 @@
+"""What the scheduler asks of the other services, always for a whole batch at once."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+import grpc
+from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
+from recurring.notify.v1 import notify_pb2, notify_pb2_grpc
+from recurring.payments.v1 import payments_pb2, payments_pb2_grpc
+
+from services.runtime.wire import from_money, to_money, to_timestamp
+from services.scheduler.domain.order import Item, Line, Order, OrderKey, OrderReason, Quote
+from services.scheduler.domain.standing_order import StandingOrder
+
+# The most that one call may carry, by the contracts.
+BATCH_MAX_ENTRIES = 500
+
+_REASONS = {
+    catalog_pb2.ItemProblem.PRODUCT_NOT_FOUND: OrderReason.PRODUCT_UNAVAILABLE,
+    catalog_pb2.ItemProblem.PRODUCT_DISCONTINUED: OrderReason.PRODUCT_UNAVAILABLE,
+    catalog_pb2.ItemProblem.PRICE_NOT_FOUND: OrderReason.PRICE_UNAVAILABLE,
+    catalog_pb2.ItemProblem.CURRENCY_MISMATCH: OrderReason.PRICE_UNAVAILABLE,
+    catalog_pb2.ItemProblem.OUT_OF_STOCK: OrderReason.OUT_OF_STOCK,
+}
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+@dataclass(frozen=True, slots=True)
+class Cart:
+    """What to price, for which cycle, at which instant."""
+
+    key: OrderKey
+    items: tuple[Item, ...]
+    price_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MandateQuestion:
+    """Whether a mandate covers an amount at an instant."""
+
+    mandate: str
+    amount_minor: int
+    currency: str
+    charge_time: datetime
+
+
+# A quote, or why there is none.
+QuoteAnswer = Quote | tuple[OrderReason, ...]
+
+
+class Peers:
+    """Asks catalog, payments and notify."""
+
+    def __init__(
+        self, catalog: grpc.aio.Channel, payments: grpc.aio.Channel, notify: grpc.aio.Channel
+    ) -> None:
+        self.catalog = catalog_pb2_grpc.CatalogServiceStub(catalog)
+        self.payments = payments_pb2_grpc.PaymentsServiceStub(payments)
+        self.notify = notify_pb2_grpc.NotifyServiceStub(notify)
+
+    async def quote(self, carts: Sequence[Cart]) -> list[QuoteAnswer]:
+        """Price carts, in their order."""
+        return await _in_batches(carts, self._quote)
+
+    async def _quote(self, carts: Sequence[Cart]) -> list[QuoteAnswer]:
+        response = await self.catalog.BatchQuote(
+            catalog_pb2.BatchQuoteRequest(carts=[_cart(cart) for cart in carts])
+        )
+        return [_quote_answer(result) for result in response.results]
+
+    async def protect_prices(
+        self, standing_order: StandingOrder, protection: catalog_pb2.PriceProtection
+    ) -> list[catalog_pb2.ItemProblem]:
+        """Have the sign-up prices remembered; returns what is wrong with the items."""
+        merchant = standing_order.merchant
+        response = await self.catalog.BatchProtectPrices(
+            catalog_pb2.BatchProtectPricesRequest(
+                entries=[
+                    catalog_pb2.ProtectPrices(
+                        standing_order=standing_order_name(merchant, standing_order.standing_order),
+                        products=[
+                            product_name(merchant, item.product) for item in standing_order.items
+                        ],
+                        sign_up_time=to_timestamp(standing_order.create_time),
+                        protection=protection,
+                    )
+                ]
+            )
+        )
+        return list(response.results[0].problems)
+
+    async def phones_bound(self, customers: Sequence[str]) -> list[bool]:
+        """Whether customers (by resource name) have a bound phone, in their order."""
+        return await _in_batches(customers, self._phones_bound)
+
+    async def _phones_bound(self, customers: Sequence[str]) -> list[bool]:
+        response = await self.notify.BatchCheckContacts(
+            notify_pb2.BatchCheckContactsRequest(customers=customers)
+        )
+        return [result.phone_bound for result in response.results]
+
+    async def mandates_cover(self, questions: Sequence[MandateQuestion]) -> list[bool]:
+        """Whether mandates cover amounts, in their order."""
+        return await _in_batches(questions, self._mandates_cover)
+
+    async def _mandates_cover(self, questions: Sequence[MandateQuestion]) -> list[bool]:
+        response = await self.payments.BatchCheckMandates(
+            payments_pb2.BatchCheckMandatesRequest(
+                checks=[
+                    payments_pb2.MandateCheck(
+                        mandate=one.mandate,
+                        amount=to_money(one.amount_minor, one.currency),
+                        charge_time=to_timestamp(one.charge_time),
+                    )
+                    for one in questions
+                ]
+            )
+        )
+        return [not result.reasons for result in response.results]
+
+    async def hold_stock(
+        self, orders: Sequence[Order], expire_time: datetime
+    ) -> list[tuple[OrderReason, ...]]:
+        """Hold the stock of orders; returns for each, in their order, what is in the way."""
+
+        async def ask(batch: Sequence[Order]) -> list[tuple[OrderReason, ...]]:
+            response = await self.catalog.BatchHoldStock(
+                catalog_pb2.BatchHoldStockRequest(
+                    entries=[
+                        catalog_pb2.StockHoldRequest(
+                            order=order_name(order.key),
+                            items=_items(order.key.merchant, order.items),
+                            expire_time=to_timestamp(expire_time),
+                        )
+                        for order in batch
+                    ]
+                )
+            )
+            return [_reasons(result.problems) for result in response.results]
+
+        return await _in_batches(orders, ask)
+
+
+def product_name(merchant: str, product: str) -> str:
+    """A product's resource name."""
+    return f"merchants/{merchant}/products/{product}"
+
+
+def standing_order_name(merchant: str, standing_order: str) -> str:
+    """A standing order's resource name."""
+    return f"merchants/{merchant}/standingOrders/{standing_order}"
+
+
+def customer_name(merchant: str, customer: str) -> str:
+    """A customer's resource name."""
+    return f"merchants/{merchant}/customers/{customer}"
+
+
+def order_name(key: OrderKey) -> str:
+    """An order's resource name."""
+    return f"merchants/{key.merchant}/standingOrders/{key.standing_order}/orders/{key.cycle}"
+
+
+async def _in_batches(
+    asked: Sequence[A], ask: Callable[[Sequence[A]], Awaitable[list[B]]]
+) -> list[B]:
+    answers: list[B] = []
+    for start in range(0, len(asked), BATCH_MAX_ENTRIES):
+        answers += await ask(asked[start : start + BATCH_MAX_ENTRIES])
+    return answers
+
+
+def _items(merchant: str, items: Sequence[Item]) -> list[catalog_pb2.Item]:
+    return [
+        catalog_pb2.Item(product=product_name(merchant, item.product), quantity=item.quantity)
+        for item in items
+    ]
+
+
+def _cart(cart: Cart) -> catalog_pb2.Cart:
+    return catalog_pb2.Cart(
+        standing_order=standing_order_name(cart.key.merchant, cart.key.standing_order),
+        cycle=cart.key.cycle,
+        items=_items(cart.key.merchant, cart.items),
+        price_time=to_timestamp(cart.price_time),
+    )
+
+
+def _reasons(problems: Sequence[catalog_pb2.ItemProblem]) -> tuple[OrderReason, ...]:
+    return tuple(dict.fromkeys(_REASONS[problem.reason] for problem in problems))
+
+
+def _quote_answer(result: catalog_pb2.QuoteResult) -> QuoteAnswer:
+    if result.WhichOneof("result") == "problems":
+        return _reasons(result.problems.problems)
+    total = from_money(result.quote.total)
+    return Quote(
+        amount_minor=total.amount_minor,
+        currency=total.currency,
+        lines=tuple(_line(line) for line in result.quote.lines),
+    )
+
+
+def _line(line: catalog_pb2.QuoteLine) -> Line:
+    return Line(
+        product=line.product,
+        title=line.title,
+        quantity=line.quantity,
+        unit_price_minor=from_money(line.unit_price).amount_minor,
+        amount_minor=from_money(line.amount).amount_minor,
+        price=line.price,
+        list_unit_price_minor=from_money(line.list_unit_price).amount_minor,
+        basis=catalog_pb2.QuoteLine.Basis.Name(line.basis),
+    )

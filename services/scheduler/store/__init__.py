@@ -1,0 +1,1 @@
+"""The scheduler's rows: SQL by name, and between rows and the domain."""

@@ -1,0 +1,328 @@
+"""Rows of orders."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.scheduler.domain.order import (
+    Decision,
+    Line,
+    Order,
+    OrderKey,
+    OrderReason,
+    OrderState,
+    Stage,
+    line_data,
+)
+from services.scheduler.store.standing_orders import CLAIM_SECONDS, dump_items, load_items
+
+# The columns that change in an order's life, with their types.
+_CHANGING = {
+    "state": "text",
+    "lines": "jsonb",
+    "currency": "text",
+    "notified_minor": "bigint",
+    "amount_minor": "bigint",
+    "charge_not_before_time": "timestamptz",
+    "notice_time": "timestamptz",
+    "collect_time": "timestamptz",
+    "pay_time": "timestamptz",
+    "recheck_time": "timestamptz",
+    "held_stage": "text",
+    "announcement_count": "integer",
+    "traceparent": "text",
+    "reasons": "text",
+    "history": "jsonb",
+}
+_FIXED = {
+    "merchant": "text",
+    "standing_order": "text",
+    "cycle": "integer",
+    "customer": "text",
+    "local_date": "date",
+    "due_time": "timestamptz",
+    "hold_until_time": "timestamptz",
+    "items": "jsonb",
+}
+_ALL = _FIXED | _CHANGING
+_ARRAYS = ", ".join(
+    f"CAST(:{name} AS {'text' if kind == 'jsonb' else kind}[])" for name, kind in _ALL.items()
+)
+
+
+def _typed(name: str) -> str:
+    """A column out of an unnest, in the type of its table; reasons travel as one text an order."""
+    if name == "reasons":
+        return "coalesce(string_to_array(nullif(given.reasons, ''), ','), '{}')"
+    return f"CAST(given.{name} AS jsonb)" if _ALL[name] == "jsonb" else f"given.{name}"
+
+
+_GIVEN = f"unnest({_ARRAYS}) AS given ({', '.join(_ALL)})"
+
+_INSERT = text(f"""
+    INSERT INTO orders ({", ".join(_ALL)}, create_time, update_time)
+    SELECT {", ".join(_typed(name) for name in _ALL)}, :now, :now FROM {_GIVEN}
+    ON CONFLICT (standing_order, merchant, cycle) DO NOTHING
+""")  # noqa: S608 - column names of this module
+
+# An order that left the expected state meanwhile (was skipped, cancelled) stays as it is.
+_UPDATE = text(f"""
+    UPDATE orders SET
+        {", ".join(f"{name} = {_typed(name)}" for name in _CHANGING if name != "history")},
+        history = orders.history || CAST(given.history AS jsonb),
+        update_time = :now, claim_time = NULL
+    FROM {_GIVEN}
+    WHERE orders.standing_order = given.standing_order AND orders.merchant = given.merchant
+      AND orders.cycle = given.cycle AND orders.state = :expected
+    RETURNING orders.merchant, orders.standing_order, orders.cycle
+""")  # noqa: S608 - column names of this module
+
+_GET = text("""
+    SELECT * FROM orders
+    WHERE standing_order = :standing_order AND merchant = :merchant AND cycle = :cycle
+""")
+
+_LIST = text("""
+    SELECT * FROM orders
+    WHERE merchant = :merchant
+      AND (CAST(:standing_order AS text) IS NULL OR standing_order = :standing_order)
+      AND (standing_order, cycle) > (:after_standing_order, :after_cycle)
+      AND (CAST(:state AS text) IS NULL OR state = :state)
+    ORDER BY standing_order, cycle LIMIT :limit
+""")
+
+_OPEN_LOCKED = text("""
+    SELECT * FROM orders
+    WHERE standing_order = :standing_order AND merchant = :merchant
+      AND state IN ('UPCOMING', 'HELD', 'AWAITING_PAYMENT')
+    ORDER BY cycle FOR UPDATE
+""")
+
+_BY_KEY_LOCKED = text("""
+    SELECT orders.* FROM orders
+    JOIN unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:cycle AS int[]))
+      AS asked (merchant, standing_order, cycle) USING (merchant, standing_order, cycle)
+    ORDER BY standing_order, cycle FOR UPDATE OF orders
+""")
+
+_CLAIM_TO_COLLECT = text("""
+    UPDATE orders SET claim_time = now()
+    FROM (
+        SELECT standing_order, merchant, cycle FROM orders
+        WHERE state = 'UPCOMING' AND collect_time <= :now
+          AND (claim_time IS NULL OR claim_time < now() - make_interval(secs => :claim_seconds))
+        ORDER BY collect_time LIMIT :limit FOR UPDATE SKIP LOCKED
+    ) AS due
+    WHERE orders.standing_order = due.standing_order AND orders.merchant = due.merchant
+      AND orders.cycle = due.cycle
+    RETURNING orders.*
+""")
+
+_CLAIM_HELD = text("""
+    UPDATE orders SET claim_time = now()
+    FROM (
+        SELECT standing_order, merchant, cycle FROM orders
+        WHERE state = 'HELD' AND recheck_time <= :now
+          AND (claim_time IS NULL OR claim_time < now() - make_interval(secs => :claim_seconds))
+        ORDER BY recheck_time LIMIT :limit FOR UPDATE SKIP LOCKED
+    ) AS due
+    WHERE orders.standing_order = due.standing_order AND orders.merchant = due.merchant
+      AND orders.cycle = due.cycle
+    RETURNING orders.*
+""")
+
+_RELEASE = text("""
+    UPDATE orders SET claim_time = NULL
+    FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:cycle AS int[]))
+      AS claimed (merchant, standing_order, cycle)
+    WHERE orders.standing_order = claimed.standing_order AND orders.merchant = claimed.merchant
+      AND orders.cycle = claimed.cycle
+""")
+
+_FIRST_TO_COLLECT = text("SELECT min(collect_time) FROM orders WHERE state = 'UPCOMING'")
+_FIRST_HELD = text("SELECT min(recheck_time) FROM orders WHERE state = 'HELD'")
+
+_HISTORY = text("""
+    SELECT history FROM orders
+    WHERE standing_order = :standing_order AND merchant = :merchant AND cycle = :cycle
+""")
+
+
+async def insert(tx: AsyncConnection, orders: Sequence[Order], now: datetime) -> None:
+    """Store new orders; a cycle that has one keeps it."""
+    if orders:
+        await tx.execute(_INSERT, {**_columns(orders), "now": now})
+
+
+async def update(
+    tx: AsyncConnection, orders: Sequence[Order], expected: OrderState, now: datetime
+) -> list[Order]:
+    """Store changed orders, those that are still in the state that was expected; returns them."""
+    if not orders:
+        return []
+    rows = await tx.execute(_UPDATE, {**_columns(orders), "expected": expected, "now": now})
+    changed = {OrderKey(row.merchant, row.standing_order, row.cycle) for row in rows}
+    return [order for order in orders if order.key in changed]
+
+
+async def get(tx: AsyncConnection, key: OrderKey) -> Any:  # noqa: ANN401 - a row
+    """The row of an order, for showing; None if there is none."""
+    return (await tx.execute(_GET, _key(key))).one_or_none()
+
+
+async def list_of_merchant(
+    tx: AsyncConnection,
+    merchant: str,
+    *,
+    standing_order: str | None,
+    state: str | None,
+    after: tuple[str, int],
+    limit: int,
+) -> list[Any]:
+    """Rows of orders by standing order and cycle, after a position."""
+    rows = await tx.execute(
+        _LIST,
+        {
+            "merchant": merchant,
+            "standing_order": standing_order,
+            "state": state,
+            "after_standing_order": after[0],
+            "after_cycle": after[1],
+            "limit": limit,
+        },
+    )
+    return list(rows)
+
+
+async def open_orders(tx: AsyncConnection, merchant: str, standing_order: str) -> list[Order]:
+    """The orders of a standing order that are not over, locked."""
+    rows = await tx.execute(_OPEN_LOCKED, {"merchant": merchant, "standing_order": standing_order})
+    return [order_of(row) for row in rows]
+
+
+async def by_key(tx: AsyncConnection, keys: Sequence[OrderKey]) -> dict[OrderKey, Order]:
+    """Many orders, locked."""
+    rows = await tx.execute(_BY_KEY_LOCKED, _keys(keys))
+    found = [order_of(row) for row in rows]
+    return {order.key: order for order in found}
+
+
+async def claim_to_collect(tx: AsyncConnection, now: datetime, limit: int) -> list[Order]:
+    """Claim announced orders whose time to be paid has come, the longest due first."""
+    return await _claim(tx, _CLAIM_TO_COLLECT, now, limit)
+
+
+async def claim_held(tx: AsyncConnection, now: datetime, limit: int) -> list[Order]:
+    """Claim held orders that are to be looked at again, the longest due first."""
+    return await _claim(tx, _CLAIM_HELD, now, limit)
+
+
+async def release(tx: AsyncConnection, keys: Sequence[OrderKey]) -> None:
+    """Give claims back, so that they are taken up again at once."""
+    await tx.execute(_RELEASE, _keys(keys))
+
+
+async def first_to_collect(tx: AsyncConnection) -> datetime | None:
+    """When the next order is to be collected, claimed or not."""
+    return (await tx.execute(_FIRST_TO_COLLECT)).scalar_one()  # type: ignore[no-any-return]
+
+
+async def first_held(tx: AsyncConnection) -> datetime | None:
+    """When the next held order is to be looked at, claimed or not."""
+    return (await tx.execute(_FIRST_HELD)).scalar_one()  # type: ignore[no-any-return]
+
+
+async def history(tx: AsyncConnection, key: OrderKey) -> list[Decision]:
+    """What was decided about an order, the oldest first."""
+    found = (await tx.execute(_HISTORY, _key(key))).scalar_one()
+    return [
+        Decision(datetime.fromisoformat(one["time"]), one["kind"], one["summary"], one["data"])
+        for one in json.loads(found)
+    ]
+
+
+async def _claim(tx: AsyncConnection, claim: Any, now: datetime, limit: int) -> list[Order]:  # noqa: ANN401
+    rows = await tx.execute(claim, {"now": now, "limit": limit, "claim_seconds": CLAIM_SECONDS})
+    return [order_of(row) for row in rows]
+
+
+def _key(key: OrderKey) -> dict[str, Any]:
+    return {"merchant": key.merchant, "standing_order": key.standing_order, "cycle": key.cycle}
+
+
+def _keys(keys: Sequence[OrderKey]) -> dict[str, list[Any]]:
+    return {
+        "merchant": [key.merchant for key in keys],
+        "standing_order": [key.standing_order for key in keys],
+        "cycle": [key.cycle for key in keys],
+    }
+
+
+def _columns(orders: Sequence[Order]) -> dict[str, list[Any]]:
+    return {
+        **_keys([order.key for order in orders]),
+        "customer": [order.customer for order in orders],
+        "local_date": [order.local_date for order in orders],
+        "due_time": [order.due_time for order in orders],
+        "hold_until_time": [order.hold_until_time for order in orders],
+        "items": [dump_items(order.items) for order in orders],
+        "state": [order.state for order in orders],
+        "lines": [json.dumps([line_data(line) for line in order.lines]) for order in orders],
+        "currency": [order.currency for order in orders],
+        "notified_minor": [order.notified_minor for order in orders],
+        "amount_minor": [order.amount_minor for order in orders],
+        "charge_not_before_time": [order.charge_not_before_time for order in orders],
+        "notice_time": [order.notice_time for order in orders],
+        "collect_time": [order.collect_time for order in orders],
+        "pay_time": [order.pay_time for order in orders],
+        "recheck_time": [order.recheck_time for order in orders],
+        "held_stage": [order.held_stage for order in orders],
+        "announcement_count": [order.announcement_count for order in orders],
+        "traceparent": [order.traceparent for order in orders],
+        "reasons": [",".join(order.reasons) for order in orders],
+        "history": [_dump_decisions(order.decisions) for order in orders],
+    }
+
+
+def _dump_decisions(decisions: Sequence[Decision]) -> str:
+    return json.dumps(
+        [
+            {
+                "time": one.time.isoformat(),
+                "kind": one.kind,
+                "summary": one.summary,
+                "data": dict(one.data),
+            }
+            for one in decisions
+        ]
+    )
+
+
+def order_of(row: Any) -> Order:  # noqa: ANN401 - a row
+    """An order from its row, without its history."""
+    return Order(
+        key=OrderKey(row.merchant, row.standing_order, row.cycle),
+        customer=row.customer,
+        local_date=row.local_date,
+        due_time=row.due_time,
+        hold_until_time=row.hold_until_time,
+        state=OrderState(row.state),
+        reasons=tuple(OrderReason(reason) for reason in row.reasons),
+        items=load_items(row.items),
+        lines=tuple(Line(**line) for line in json.loads(row.lines)),
+        currency=row.currency,
+        notified_minor=row.notified_minor,
+        amount_minor=row.amount_minor,
+        charge_not_before_time=row.charge_not_before_time,
+        notice_time=row.notice_time,
+        collect_time=row.collect_time,
+        pay_time=row.pay_time,
+        recheck_time=row.recheck_time,
+        held_stage=Stage(row.held_stage) if row.held_stage else None,
+        announcement_count=row.announcement_count,
+        traceparent=row.traceparent,
+    )

@@ -1,0 +1,92 @@
+"""A schedule as the JSON text in its column, and back."""
+
+import json
+from datetime import date, time
+from functools import lru_cache
+from typing import Any
+
+from services.scheduler.domain.schedule import (
+    Daily,
+    End,
+    EndAfter,
+    EndOn,
+    Monthly,
+    Recurrence,
+    Schedule,
+    Weekday,
+    Weekly,
+    Yearly,
+)
+
+_CACHED_SCHEDULES = 16_384
+
+
+def dump(schedule: Schedule) -> str:
+    """The schedule as JSON."""
+    return json.dumps(
+        {
+            "start_date": schedule.start_date.isoformat(),
+            "local_time": schedule.local_time.isoformat("minutes"),
+            "time_zone": schedule.time_zone,
+            "recurrence": _dump_recurrence(schedule.recurrence),
+            "end": _dump_end(schedule.end),
+        }
+    )
+
+
+# Templates change rarely and are read each cycle; many share one schedule.
+@lru_cache(maxsize=_CACHED_SCHEDULES)
+def load(text: str) -> Schedule:
+    """The schedule that `dump` wrote."""
+    data = json.loads(text)
+    return Schedule(
+        start_date=date.fromisoformat(data["start_date"]),
+        local_time=time.fromisoformat(data["local_time"]),
+        time_zone=data["time_zone"],
+        recurrence=_load_recurrence(data["recurrence"]),
+        end=_load_end(data["end"]),
+    )
+
+
+def _dump_recurrence(recurrence: Recurrence) -> dict[str, Any]:
+    match recurrence:
+        case Daily(every_days):
+            return {"daily": {"every_days": every_days}}
+        case Weekly(every_weeks, weekdays):
+            return {"weekly": {"every_weeks": every_weeks, "weekdays": [int(w) for w in weekdays]}}
+        case Monthly(every_months, month_days):
+            return {"monthly": {"every_months": every_months, "month_days": list(month_days)}}
+        case Yearly(every_years):
+            return {"yearly": {"every_years": every_years}}
+
+
+def _load_recurrence(data: dict[str, Any]) -> Recurrence:
+    ((kind, values),) = data.items()
+    match kind:
+        case "daily":
+            return Daily(values["every_days"])
+        case "weekly":
+            return Weekly(values["every_weeks"], tuple(Weekday(w) for w in values["weekdays"]))
+        case "monthly":
+            return Monthly(values["every_months"], tuple(values["month_days"]))
+        case "yearly":
+            return Yearly(values["every_years"])
+    raise ValueError(kind)
+
+
+def _dump_end(end: End | None) -> dict[str, Any] | None:
+    match end:
+        case EndAfter(cycle_count):
+            return {"cycle_count": cycle_count}
+        case EndOn(end_date):
+            return {"end_date": end_date.isoformat()}
+        case None:
+            return None
+
+
+def _load_end(data: dict[str, Any] | None) -> End | None:
+    if data is None:
+        return None
+    if "cycle_count" in data:
+        return EndAfter(data["cycle_count"])
+    return EndOn(date.fromisoformat(data["end_date"]))

@@ -1,0 +1,333 @@
+"""Rows of standing orders."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.scheduler.domain.order import BillingMode, Item
+from services.scheduler.domain.standing_order import StandingOrder, State
+from services.scheduler.store import schedules
+
+# A loop that claimed rows and died loses its claim after this long, on the database's own clock: it
+# concerns machines, not customers.
+CLAIM_SECONDS = 20
+
+_INSERT = text("""
+    INSERT INTO standing_orders (
+        merchant, standing_order, customer, title, items, schedule, billing_mode, mandate, ship_to,
+        price_protection, notice_lead, payment_window, state, base_cycle, next_cycle, next_due_time,
+        prepare_time, create_time, update_time)
+    VALUES (
+        :merchant, :standing_order, :customer, :title, CAST(:items AS jsonb),
+        CAST(:schedule AS jsonb), :billing_mode, :mandate, CAST(:ship_to AS jsonb),
+        CAST(:price_protection AS jsonb), :notice_lead, :payment_window, :state, :base_cycle,
+        :next_cycle, :next_due_time, :prepare_time, :create_time, :update_time)
+    ON CONFLICT (standing_order, merchant) DO NOTHING
+    RETURNING standing_order
+""")
+
+_GET = text("""
+    SELECT * FROM standing_orders WHERE standing_order = :standing_order AND merchant = :merchant
+""")
+
+_GET_LOCKED = text("""
+    SELECT * FROM standing_orders WHERE standing_order = :standing_order AND merchant = :merchant
+    FOR UPDATE
+""")
+
+_LIST = text("""
+    SELECT * FROM standing_orders
+    WHERE merchant = :merchant AND standing_order > :after
+      AND (CAST(:customer AS text) IS NULL OR customer = :customer)
+      AND (CAST(:state AS text) IS NULL OR state = :state)
+    ORDER BY standing_order LIMIT :limit
+""")
+
+_BY_KEY = text("""
+    SELECT standing_orders.* FROM standing_orders
+    JOIN unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]))
+      AS asked (merchant, standing_order) USING (merchant, standing_order)
+""")
+
+_CHANGE = text("""
+    UPDATE standing_orders
+    SET state = :state, next_cycle = :next_cycle, next_due_time = :next_due_time,
+        prepare_time = :prepare_time, skipped_cycles = :skipped_cycles, update_time = :now,
+        version = version + 1, claim_time = NULL
+    WHERE standing_order = :standing_order AND merchant = :merchant
+    RETURNING *
+""")
+
+_CLAIM_DUE = text("""
+    UPDATE standing_orders SET claim_time = now()
+    FROM (
+        SELECT standing_order, merchant FROM standing_orders
+        WHERE state = 'ACTIVE' AND prepare_time <= :now
+          AND (claim_time IS NULL OR claim_time < now() - make_interval(secs => :claim_seconds))
+        ORDER BY prepare_time LIMIT :limit FOR UPDATE SKIP LOCKED
+    ) AS due
+    WHERE standing_orders.standing_order = due.standing_order
+      AND standing_orders.merchant = due.merchant
+    RETURNING standing_orders.*
+""")
+
+# A standing order that was changed since it was claimed is left as it is, and claimed again.
+_ADVANCE = text("""
+    UPDATE standing_orders
+    SET next_cycle = change.next_cycle, next_due_time = change.next_due_time,
+        prepare_time = change.prepare_time, version = standing_orders.version + 1,
+        skipped_cycles = (SELECT coalesce(array_agg(cycle), '{}') FROM unnest(skipped_cycles) AS cycle
+                          WHERE cycle >= change.next_cycle),
+        update_time = :now, claim_time = NULL
+    FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:version AS int[]),
+                CAST(:next_cycle AS int[]), CAST(:next_due_time AS timestamptz[]),
+                CAST(:prepare_time AS timestamptz[]))
+      AS change (merchant, standing_order, version, next_cycle, next_due_time, prepare_time)
+    WHERE standing_orders.standing_order = change.standing_order
+      AND standing_orders.merchant = change.merchant
+      AND standing_orders.version = change.version AND state = 'ACTIVE'
+    RETURNING standing_orders.merchant, standing_orders.standing_order
+""")
+
+_RELEASE = text("""
+    UPDATE standing_orders SET claim_time = NULL
+    FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]))
+      AS claimed (merchant, standing_order)
+    WHERE standing_orders.standing_order = claimed.standing_order
+      AND standing_orders.merchant = claimed.merchant
+""")
+
+_FIRST_DUE = text("SELECT min(prepare_time) FROM standing_orders WHERE state = 'ACTIVE'")
+
+_SETTLED = text("""
+    UPDATE standing_orders
+    SET paid_order_count = paid_order_count + 1, last_amount_minor = paid.amount_minor,
+        last_currency = paid.currency, update_time = :now
+    FROM (SELECT DISTINCT ON (merchant, standing_order) * FROM unnest(
+            CAST(:merchant AS text[]), CAST(:standing_order AS text[]),
+            CAST(:amount_minor AS bigint[]), CAST(:currency AS text[]))
+          AS paid (merchant, standing_order, amount_minor, currency)) AS paid
+    WHERE standing_orders.standing_order = paid.standing_order
+      AND standing_orders.merchant = paid.merchant
+""")
+
+_COMPLETE = text("""
+    UPDATE standing_orders SET state = 'COMPLETED', update_time = :now, version = version + 1
+    FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]))
+      AS asked (merchant, standing_order)
+    WHERE standing_orders.standing_order = asked.standing_order
+      AND standing_orders.merchant = asked.merchant
+      AND state = 'ACTIVE' AND next_cycle IS NULL
+      AND NOT EXISTS (
+        SELECT FROM orders WHERE orders.standing_order = standing_orders.standing_order
+          AND orders.merchant = standing_orders.merchant
+          AND orders.state IN ('UPCOMING', 'AWAITING_PAYMENT', 'HELD'))
+    RETURNING standing_orders.*
+""")
+
+
+async def insert(tx: AsyncConnection, standing_order: StandingOrder) -> bool:
+    """Store a new standing order; False if its id is taken."""
+    found = await tx.execute(
+        _INSERT,
+        {
+            "merchant": standing_order.merchant,
+            "standing_order": standing_order.standing_order,
+            "customer": standing_order.customer,
+            "title": standing_order.title,
+            "items": dump_items(standing_order.items),
+            "schedule": schedules.dump(standing_order.schedule),
+            "billing_mode": standing_order.billing_mode,
+            "mandate": standing_order.mandate,
+            "ship_to": _dump(standing_order.ship_to),
+            "price_protection": _dump(standing_order.price_protection),
+            "notice_lead": standing_order.notice_lead,
+            "payment_window": standing_order.payment_window,
+            "state": standing_order.state,
+            "base_cycle": standing_order.base_cycle,
+            "next_cycle": standing_order.next_cycle,
+            "next_due_time": standing_order.next_due_time,
+            "prepare_time": standing_order.prepare_time,
+            "create_time": standing_order.create_time,
+            "update_time": standing_order.update_time,
+        },
+    )
+    return found.one_or_none() is not None
+
+
+async def get(
+    tx: AsyncConnection, merchant: str, standing_order: str, *, lock: bool = False
+) -> StandingOrder | None:
+    """A standing order, locked until the transaction ends if asked for."""
+    row = (
+        await tx.execute(
+            _GET_LOCKED if lock else _GET,
+            {"merchant": merchant, "standing_order": standing_order},
+        )
+    ).one_or_none()
+    return _standing_order(row) if row else None
+
+
+async def list_of_merchant(
+    tx: AsyncConnection,
+    merchant: str,
+    *,
+    customer: str | None,
+    state: str | None,
+    after: str,
+    limit: int,
+) -> list[StandingOrder]:
+    """A merchant's standing orders by id, after an id."""
+    rows = await tx.execute(
+        _LIST,
+        {
+            "merchant": merchant,
+            "customer": customer,
+            "state": state,
+            "after": after,
+            "limit": limit,
+        },
+    )
+    return [_standing_order(row) for row in rows]
+
+
+async def by_key(
+    tx: AsyncConnection, keys: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], StandingOrder]:
+    """Many standing orders by (merchant, standing order)."""
+    rows = await tx.execute(_BY_KEY, _keys(sorted(set(keys))))
+    return {(row.merchant, row.standing_order): _standing_order(row) for row in rows}
+
+
+async def change(
+    tx: AsyncConnection, standing_order: StandingOrder, now: datetime
+) -> StandingOrder:
+    """Store what a caller's change made of a standing order that is locked."""
+    row = await tx.execute(
+        _CHANGE,
+        {
+            "merchant": standing_order.merchant,
+            "standing_order": standing_order.standing_order,
+            "state": standing_order.state,
+            "next_cycle": standing_order.next_cycle,
+            "next_due_time": standing_order.next_due_time,
+            "prepare_time": standing_order.prepare_time,
+            "skipped_cycles": sorted(standing_order.skipped_cycles),
+            "now": now,
+        },
+    )
+    return _standing_order(row.one())
+
+
+async def claim_due(tx: AsyncConnection, now: datetime, limit: int) -> list[StandingOrder]:
+    """Claim standing orders with a cycle to prepare, the longest due first."""
+    rows = await tx.execute(
+        _CLAIM_DUE, {"now": now, "limit": limit, "claim_seconds": CLAIM_SECONDS}
+    )
+    return [_standing_order(row) for row in rows]
+
+
+async def advance(
+    tx: AsyncConnection, standing_orders: Sequence[StandingOrder], now: datetime
+) -> set[tuple[str, str]]:
+    """Move claimed standing orders on to their next cycle; returns those not changed since."""
+    rows = await tx.execute(
+        _ADVANCE,
+        {
+            **_keys([(one.merchant, one.standing_order) for one in standing_orders]),
+            "version": [one.version for one in standing_orders],
+            "next_cycle": [one.next_cycle for one in standing_orders],
+            "next_due_time": [one.next_due_time for one in standing_orders],
+            "prepare_time": [one.prepare_time for one in standing_orders],
+            "now": now,
+        },
+    )
+    return {(row.merchant, row.standing_order) for row in rows}
+
+
+async def release(tx: AsyncConnection, keys: Sequence[tuple[str, str]]) -> None:
+    """Give claims back, so that they are taken up again at once."""
+    await tx.execute(_RELEASE, _keys(keys))
+
+
+async def first_due(tx: AsyncConnection) -> datetime | None:
+    """When the next cycle is to be prepared, claimed or not."""
+    return (await tx.execute(_FIRST_DUE)).scalar_one()  # type: ignore[no-any-return]
+
+
+async def settled(
+    tx: AsyncConnection, paid: Sequence[tuple[str, str, int, str]], now: datetime
+) -> None:
+    """Count paid orders: (merchant, standing order, amount in minor units, currency) of each."""
+    await tx.execute(
+        _SETTLED,
+        {
+            **_keys([(one[0], one[1]) for one in paid]),
+            "amount_minor": [one[2] for one in paid],
+            "currency": [one[3] for one in paid],
+            "now": now,
+        },
+    )
+
+
+async def complete(
+    tx: AsyncConnection, keys: Sequence[tuple[str, str]], now: datetime
+) -> list[StandingOrder]:
+    """Complete those that have no further cycle and no open order; returns them."""
+    rows = await tx.execute(_COMPLETE, {**_keys(sorted(set(keys))), "now": now})
+    return [_standing_order(row) for row in rows]
+
+
+def dump_items(items: Sequence[Item]) -> str:
+    """Items as the JSON text in their column."""
+    return json.dumps([[item.product, item.quantity] for item in items])
+
+
+def load_items(data: str) -> tuple[Item, ...]:
+    """Items from their column."""
+    return tuple(Item(product, quantity) for product, quantity in json.loads(data))
+
+
+def _dump(data: Any) -> str | None:  # noqa: ANN401 - any JSON
+    return None if data is None else json.dumps(data)
+
+
+def _load(data: str | None) -> Any:  # noqa: ANN401 - any JSON
+    return None if data is None else json.loads(data)
+
+
+def _keys(keys: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+    return {"merchant": [key[0] for key in keys], "standing_order": [key[1] for key in keys]}
+
+
+def _standing_order(row: Any) -> StandingOrder:  # noqa: ANN401 - a row
+    return StandingOrder(
+        merchant=row.merchant,
+        standing_order=row.standing_order,
+        customer=row.customer,
+        title=row.title,
+        items=load_items(row.items),
+        schedule=schedules.load(row.schedule),
+        billing_mode=BillingMode(row.billing_mode),
+        mandate=row.mandate,
+        ship_to=_load(row.ship_to),
+        price_protection=_load(row.price_protection),
+        notice_lead=row.notice_lead,
+        payment_window=row.payment_window,
+        create_time=row.create_time,
+        update_time=row.update_time,
+        state=State(row.state),
+        base_cycle=row.base_cycle,
+        next_cycle=row.next_cycle,
+        next_due_time=row.next_due_time,
+        prepare_time=row.prepare_time,
+        skipped_cycles=frozenset(row.skipped_cycles),
+        paid_order_count=row.paid_order_count,
+        last_amount_minor=row.last_amount_minor,
+        last_currency=row.last_currency,
+        version=row.version,
+    )
