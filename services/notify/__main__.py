@@ -1,0 +1,48 @@
+"""`python -m services.notify`: settings and wiring."""
+
+from pydantic import Field, SecretStr
+from recurring.notify.v1 import notify_pb2_grpc
+
+from services.notify import api, events, gateways, loops
+from services.notify.domain import Channel
+from services.runtime.process import Parts, Runtime, main
+from services.runtime.settings import RuntimeSettings
+
+
+class Settings(RuntimeSettings):
+    """What notify needs to know beyond what every service does."""
+
+    # Base address of the SMS gateway; messages go to <SMS_URL>/v1/messages.
+    sms_url: str = Field(pattern=r"^https?://.+")
+    sms_api_key: SecretStr = Field(min_length=1)
+    # What phones show as the sender: at most 11 letters and digits, or a number.
+    sms_sender: str = Field(default="Recurring", min_length=1, max_length=16)
+    smtp_host: str = Field(min_length=1)
+    smtp_port: int = Field(ge=1, le=65535)
+    email_sender: str = Field(default="Recurring <no-reply@recurring.example>", pattern=r"^.+@.+$")
+
+
+async def assemble(runtime: Runtime[Settings]) -> Parts:
+    """Put notify together."""
+    settings = runtime.settings
+    sms = gateways.SmsGateway(
+        settings.sms_url, settings.sms_api_key.get_secret_value(), settings.sms_sender
+    )
+    runtime.resources.push_async_callback(sms.close)
+    email = gateways.EmailGateway(settings.smtp_host, settings.smtp_port, settings.email_sender)
+    runtime.resources.push_async_callback(email.close)
+    delivering = loops.Deliveries(
+        runtime.database, runtime.clock, {Channel.SMS: sms, Channel.EMAIL: email}
+    )
+    return Parts(
+        servicer=api.Servicer(runtime.database, runtime.clock),
+        register=notify_pb2_grpc.add_NotifyServiceServicer_to_server,
+        grpc_service="recurring.notify.v1.NotifyService",
+        scopes=api.SCOPES,
+        loops={"delivery": delivering.step},
+        subscriptions=events.subscriptions(runtime.clock),
+    )
+
+
+if __name__ == "__main__":
+    main("notify", Settings, assemble)

@@ -1,0 +1,263 @@
+"""Whom a notice reaches, by what channel, how often it is tried, and when a phone is proved. Pure."""
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+CODE_DIGITS = 6
+CODE_LIFE = timedelta(minutes=10)
+CODE_WRONG_MAX = 5
+CODES_MAX = 5
+CODES_MAX_PERIOD = timedelta(hours=1)
+# Trying all codes against a stolen hash takes one core longer than a code lives.
+_CODE_HASH_COST = 2**12
+
+# Pauses before the attempts after the first; the last one repeats.
+RETRY_PAUSES = (
+    timedelta(seconds=10),
+    timedelta(minutes=1),
+    timedelta(minutes=5),
+    timedelta(minutes=30),
+    timedelta(hours=1),
+)
+DELIVERY_LIFE = timedelta(hours=24)
+
+FAILURE_NO_CHANNEL = "NO_CHANNEL"
+FAILURE_CODE_VOID = "CODE_VOID"
+_MASK = "•"
+# "+49" and the last two digits tell the owner which phone it is, and nobody else.
+_SHOWN_START_CHARACTERS = 3
+_SHOWN_END_CHARACTERS = 2
+
+
+class Channel(StrEnum):
+    """A way to a customer."""
+
+    SMS = "SMS"
+    EMAIL = "EMAIL"
+
+
+class NoticeKind(StrEnum):
+    """What a notice is for."""
+
+    PHONE_CODE = "PHONE_CODE"
+    ORDER_UPCOMING = "ORDER_UPCOMING"
+    PAYMENT_REQUEST = "PAYMENT_REQUEST"
+    PAYMENT_DECLINED = "PAYMENT_DECLINED"
+    RECEIPT = "RECEIPT"
+    ORDER_SKIPPED = "ORDER_SKIPPED"
+    ORDER_HELD = "ORDER_HELD"
+    ORDER_LAPSED = "ORDER_LAPSED"
+    ORDER_CANCELLED = "ORDER_CANCELLED"
+    STANDING_ORDER_CHANGED = "STANDING_ORDER_CHANGED"
+    REFUND = "REFUND"
+
+
+class DeliveryState(StrEnum):
+    """How far a notice has come on one channel."""
+
+    PENDING = "PENDING"
+    DELIVERED = "DELIVERED"
+    FAILED = "FAILED"
+
+
+# These go by e-mail as well, where there is an address.
+_COPIED_BY_EMAIL = {NoticeKind.ORDER_UPCOMING, NoticeKind.PAYMENT_REQUEST, NoticeKind.RECEIPT}
+# Before money moves the customer hears of it, whatever is muted.
+_NEVER_MUTED = {NoticeKind.ORDER_UPCOMING, NoticeKind.PAYMENT_REQUEST}
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerKey:
+    """Which customer."""
+
+    merchant: str
+    customer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """How to reach a customer. An empty e-mail or phone is none."""
+
+    key: CustomerKey
+    display_name: str
+    email: str
+    phone: str
+    bind_time: datetime | None
+    # How many times a phone was bound; tells one bound phone from the next.
+    bind_count: int
+    sms_receipts_muted: bool
+    email_muted: bool
+    create_time: datetime
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What a notice before a charge promises, whenever it arrives."""
+
+    amount_minor: int
+    currency: str
+    charge_not_before: datetime
+    notice_lead: timedelta
+
+    def charge_not_before_if_delivered(self, deliver_time: datetime) -> datetime:
+        """No charge earlier than this: a late notice defers it and never shortens the lead."""
+        return max(self.charge_not_before, deliver_time + self.notice_lead)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A notice on its way through one channel."""
+
+    channel: Channel
+    # Whether this channel decides if the notice was delivered.
+    main: bool
+    state: DeliveryState
+    subject: str
+    text: str
+    # Sent in place of the text, and forgotten afterwards.
+    secret_text: str | None
+    next_attempt_time: datetime
+    give_up_time: datetime
+    attempt_count: int = 0
+    deliver_time: datetime | None = None
+    failure_code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One message to a customer about one fact."""
+
+    key: CustomerKey
+    notice: str
+    kind: NoticeKind
+    subject_resource: str
+    promise: Promise | None
+    traceparent: str
+    create_time: datetime
+    deliveries: tuple[Delivery, ...]
+
+
+def can_be_reached(contact: Contact | None) -> bool:
+    """Whether there is any way to the customer."""
+    return contact is not None and bool(contact.phone or contact.email)
+
+
+def channels(kind: NoticeKind, contact: Contact | None) -> tuple[Channel, ...]:
+    """The channels that a notice goes through, the main one first.
+
+    None when the customer cannot be reached, or has muted what this is.
+    """
+    if contact is None:
+        return ()
+    sms_muted = kind is NoticeKind.RECEIPT and contact.sms_receipts_muted
+    sms = bool(contact.phone) and not sms_muted
+    email = bool(contact.email) and not contact.email_muted
+    if sms:
+        return (
+            (Channel.SMS, Channel.EMAIL) if email and kind in _COPIED_BY_EMAIL else (Channel.SMS,)
+        )
+    if email or (contact.email and kind in _NEVER_MUTED):
+        return (Channel.EMAIL,)
+    return ()
+
+
+class Verdict(StrEnum):
+    """What became of one attempt to send."""
+
+    DELIVERED = "DELIVERED"
+    # Worth trying again, with the same key, since it may have arrived.
+    TEMPORARY = "TEMPORARY"
+    PERMANENT = "PERMANENT"
+    NOT_TRIED = "NOT_TRIED"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt to send, and why it failed, as the gateway names it."""
+
+    verdict: Verdict
+    failure_code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What an attempt makes of a delivery."""
+
+    state: DeliveryState
+    attempt_count: int
+    next_attempt_time: datetime
+    deliver_time: datetime | None
+    failure_code: str
+
+
+def worth_sending(delivery: Delivery, now: datetime) -> bool:
+    """Whether a delivery still helps: a one-time code only while it lives, all else rather late."""
+    return delivery.secret_text is None or now < delivery.give_up_time
+
+
+def progress(delivery: Delivery, attempt: Attempt, now: datetime) -> Progress:
+    """What an attempt at this instant makes of a pending delivery."""
+    if attempt.verdict is Verdict.NOT_TRIED:
+        return Progress(
+            DeliveryState.PENDING, delivery.attempt_count, delivery.next_attempt_time, None,
+            delivery.failure_code,
+        )  # fmt: skip
+    count = delivery.attempt_count + 1
+    if attempt.verdict is Verdict.DELIVERED:
+        return Progress(DeliveryState.DELIVERED, count, delivery.next_attempt_time, now, "")
+    again = now + RETRY_PAUSES[min(count, len(RETRY_PAUSES)) - 1]
+    over = attempt.verdict is Verdict.PERMANENT or again > delivery.give_up_time
+    state = DeliveryState.FAILED if over else DeliveryState.PENDING
+    return Progress(state, count, again, None, attempt.failure_code)
+
+
+# --- the proof that a phone is its owner's ------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PhoneCode:
+    """A one-time code that was sent to a phone and has not been used or voided."""
+
+    notice: str
+    phone: str
+    salt: bytes
+    code_hash: bytes
+    wrong_count: int
+    expire_time: datetime
+
+
+class CodeCheck(StrEnum):
+    """What became of a code that somebody gave; the failures are the reasons that callers get."""
+
+    RIGHT = "RIGHT"
+    CODE_NOT_PENDING = "CODE_NOT_PENDING"
+    CODE_EXPIRED = "CODE_EXPIRED"
+    CODE_WRONG = "CODE_WRONG"
+
+
+def hash_code(code: str, salt: bytes) -> bytes:
+    """What is kept of a code."""
+    return hashlib.scrypt(code.encode(), salt=salt, n=_CODE_HASH_COST, r=8, p=1, dklen=32)
+
+
+def check_code(pending: PhoneCode | None, code: str, now: datetime) -> CodeCheck:
+    """Whether a code proves the phone that it was sent to."""
+    if pending is None:
+        return CodeCheck.CODE_NOT_PENDING
+    if now >= pending.expire_time:
+        return CodeCheck.CODE_EXPIRED
+    if not hmac.compare_digest(hash_code(code, pending.salt), pending.code_hash):
+        return CodeCheck.CODE_WRONG
+    return CodeCheck.RIGHT
+
+
+def mask_phone(phone: str) -> str:
+    """A phone number with all but its ends hidden; empty for none."""
+    hidden = len(phone) - _SHOWN_START_CHARACTERS - _SHOWN_END_CHARACTERS
+    if hidden <= 0:
+        return _MASK * len(phone)
+    return phone[:_SHOWN_START_CHARACTERS] + _MASK * hidden + phone[-_SHOWN_END_CHARACTERS:]

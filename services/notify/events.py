@@ -1,0 +1,374 @@
+"""What notify tells, and the notices that it makes of what others tell."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from google.protobuf import timestamp_pb2
+from recurring.notify.v1 import events_pb2, notify_pb2
+from recurring.payments.v1 import events_pb2 as payments_events_pb2
+from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
+from recurring.scheduler.v1 import scheduler_pb2
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.notify.domain import (
+    DELIVERY_LIFE,
+    FAILURE_NO_CHANNEL,
+    Channel,
+    Contact,
+    CustomerKey,
+    Delivery,
+    DeliveryState,
+    Notice,
+    Promise,
+    can_be_reached,
+    channels,
+)
+from services.notify.store import contacts, notices
+from services.notify.templates import kinds
+from services.notify.templates.wording import Line, Template, Texts, render
+from services.runtime import outbox, telemetry
+from services.runtime.clock import Clock
+from services.runtime.events import Event, Fact, Subscription
+from services.runtime.wire import (
+    NamePattern,
+    from_money,
+    from_timestamp,
+    to_money,
+    to_timestamp,
+)
+
+CUSTOMER = NamePattern("merchants/{merchant}/customers/{customer}")
+CONTACT = NamePattern("merchants/{merchant}/customers/{customer}/contact")
+NOTICE = NamePattern("merchants/{merchant}/customers/{customer}/notices/{notice}")
+
+# --- out ----------------------------------------------------------------------------------------
+
+
+def notice_delivered(notice: Notice, deliver_time: datetime) -> Fact:
+    """A notice reached the customer by its main channel."""
+    message = events_pb2.NoticeDelivered(
+        notice=notice_name(notice),
+        customer=customer_name(notice.key),
+        kind=notify_pb2.NoticeKind.Value(notice.kind),
+        subject_resource=notice.subject_resource,
+        deliver_time=to_timestamp(deliver_time),
+    )
+    if notice.promise is not None:
+        promise = notice.promise
+        message.charge_promise.CopyFrom(
+            events_pb2.ChargePromise(
+                amount=to_money(promise.amount_minor, promise.currency),
+                charge_not_before_time=to_timestamp(
+                    promise.charge_not_before_if_delivered(deliver_time)
+                ),
+            )
+        )
+    return _fact_of_notice(notice, message, deliver_time)
+
+
+def notice_failed(notice: Notice, failure_code: str, now: datetime) -> Fact:
+    """A notice could not be delivered by its main channel."""
+    message = events_pb2.NoticeFailed(
+        notice=notice_name(notice),
+        customer=customer_name(notice.key),
+        kind=notify_pb2.NoticeKind.Value(notice.kind),
+        subject_resource=notice.subject_resource,
+        failure_code=failure_code,
+    )
+    return _fact_of_notice(notice, message, now)
+
+
+def contact_bound(contact: Contact, now: datetime) -> Fact:
+    """A customer proved that a phone is theirs."""
+    customer = customer_name(contact.key)
+    message = events_pb2.ContactBound(customer=customer, bind_time=to_timestamp(now))
+    return Fact(
+        key=f"{customer}#{contact.bind_count}",
+        message=message,
+        tenant=contact.key.merchant,
+        partition_key=customer,
+        occur_time=now,
+    )
+
+
+def customer_name(key: CustomerKey) -> str:
+    """The customer's resource name."""
+    return CUSTOMER.format(key.merchant, key.customer)
+
+
+def notice_name(notice: Notice) -> str:
+    """The notice's resource name."""
+    return NOTICE.format(notice.key.merchant, notice.key.customer, notice.notice)
+
+
+def _fact_of_notice(notice: Notice, message: Any, now: datetime) -> Fact:  # noqa: ANN401
+    return Fact(
+        key=message.notice,
+        message=message,
+        tenant=notice.key.merchant,
+        partition_key=message.customer,
+        occur_time=now,
+        traceparent=telemetry.continued(f"deliver {notice.kind}", notice.traceparent),
+    )
+
+
+# --- notices ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A notice before it is known how the customer is reached."""
+
+    customer: str
+    subject_resource: str
+    template: Template
+    promise: Promise | None = None
+
+
+async def post(
+    tx: AsyncConnection, drafts: Sequence[tuple[Event[Any], Draft]], now: datetime
+) -> None:
+    """Make a notice of each event, once, with a delivery a channel; tell of whom it cannot reach.
+
+    The notice has the event's id, which is derived from the fact: one fact, one notice.
+    """
+    keys = [CustomerKey(*CUSTOMER.parse(draft.customer)) for _, draft in drafts]
+    found = await contacts.by_key(tx, keys)
+    made = [
+        _notice(event, draft, key, found.get(key), now)
+        for (event, draft), key in zip(drafts, keys, strict=True)
+    ]
+    new = await notices.insert(tx, made)
+    failed = [n for n in new if any(d.state is DeliveryState.FAILED for d in n.deliveries)]
+    await outbox.put(tx, [notice_failed(notice, FAILURE_NO_CHANNEL, now) for notice in failed])
+
+
+def _notice(
+    event: Event[Any], draft: Draft, key: CustomerKey, contact: Contact | None, now: datetime
+) -> Notice:
+    kind = draft.template.kind
+    texts = render(draft.template, contact.display_name if contact else "")
+    chosen = channels(kind, contact)
+    deliveries = [
+        pending_delivery(channel, texts, now, now + DELIVERY_LIFE, main=channel is chosen[0])
+        for channel in chosen
+    ]
+    if not can_be_reached(contact):
+        deliveries = [_undeliverable(texts, now)]
+    return Notice(
+        key=key,
+        notice=str(event.id),
+        kind=kind,
+        subject_resource=draft.subject_resource,
+        promise=draft.promise,
+        traceparent=telemetry.continued(f"notice {kind}", event.traceparent),
+        create_time=now,
+        deliveries=tuple(deliveries),
+    )
+
+
+def pending_delivery(
+    channel: Channel, texts: Texts, now: datetime, give_up_time: datetime, *, main: bool
+) -> Delivery:
+    """A delivery that is due at once."""
+    sms = channel is Channel.SMS
+    return Delivery(
+        channel=channel,
+        main=main,
+        state=DeliveryState.PENDING,
+        subject="" if sms else texts.email_subject,
+        text=texts.sms if sms else texts.email,
+        secret_text=None,
+        next_attempt_time=now,
+        give_up_time=give_up_time,
+    )
+
+
+def _undeliverable(texts: Texts, now: datetime) -> Delivery:
+    """What would have been sent, for whoever asks why it was not."""
+    return Delivery(
+        channel=Channel.SMS,
+        main=True,
+        state=DeliveryState.FAILED,
+        subject="",
+        text=texts.sms,
+        secret_text=None,
+        next_attempt_time=now,
+        give_up_time=now,
+        failure_code=FAILURE_NO_CHANNEL,
+    )
+
+
+# --- in -----------------------------------------------------------------------------------------
+
+
+def order_upcoming(message: scheduler_events_pb2.OrderUpcoming) -> Draft:
+    """A cycle was prepared: the customer hears what will be charged and when."""
+    ref, amount = message.ref, from_money(message.amount)
+    charge_not_before = from_timestamp(message.charge_not_before_time)
+    previous = from_money(message.previous_amount) if message.HasField("previous_amount") else None
+    return Draft(
+        ref.customer,
+        ref.order,
+        kinds.OrderUpcoming(
+            title=ref.title,
+            time_zone=ref.time_zone,
+            amount=amount,
+            previous_amount=previous,
+            charge_not_before=charge_not_before,
+            pay_on_notice=ref.billing_mode == scheduler_pb2.PAY_ON_NOTICE,
+            lines=_lines(message.lines),
+        ),
+        Promise(
+            amount.amount_minor,
+            amount.currency,
+            charge_not_before,
+            timedelta(seconds=message.notice_lead.seconds),
+        ),
+    )
+
+
+def order_confirmed(message: scheduler_events_pb2.OrderConfirmed) -> Draft:
+    """Paid: the receipt."""
+    ref = message.ref
+    return Draft(
+        ref.customer,
+        ref.order,
+        kinds.Receipt(
+            title=ref.title,
+            time_zone=ref.time_zone,
+            amount=from_money(message.amount),
+            pay_time=from_timestamp(message.pay_time),
+            next_due_time=_optional_time(message, "next_due_time"),
+            lines=_lines(message.lines),
+        ),
+    )
+
+
+def order_skipped(message: scheduler_events_pb2.OrderSkipped) -> Draft:
+    """A cycle brings no order."""
+    ref, reasons = message.ref, _reasons([message.reason])
+    due_time = from_timestamp(ref.due_time)
+    template = kinds.OrderSkipped(ref.title, ref.time_zone, due_time, reasons)
+    return Draft(ref.customer, ref.order, template)
+
+
+def order_held(message: scheduler_events_pb2.OrderHeld) -> Draft:
+    """An order waits."""
+    ref, reasons = message.ref, _reasons(message.reasons)
+    due_time = from_timestamp(ref.due_time)
+    template = kinds.OrderHeld(ref.title, ref.time_zone, due_time, reasons)
+    return Draft(ref.customer, ref.order, template)
+
+
+def order_lapsed(message: scheduler_events_pb2.OrderLapsed) -> Draft:
+    """An order ended without payment."""
+    ref, reasons = message.ref, _reasons(message.reasons)
+    due_time = from_timestamp(ref.due_time)
+    template = kinds.OrderLapsed(ref.title, ref.time_zone, due_time, reasons)
+    return Draft(ref.customer, ref.order, template)
+
+
+def order_cancelled(message: scheduler_events_pb2.OrderCancelled) -> Draft:
+    """An order ended with its standing order."""
+    ref = message.ref
+    template = kinds.OrderCancelled(ref.title, ref.time_zone, from_timestamp(ref.due_time))
+    return Draft(ref.customer, ref.order, template)
+
+
+def standing_order_changed(message: scheduler_events_pb2.StandingOrderChanged) -> Draft:
+    """A standing order was created, paused, resumed, cancelled or completed."""
+    template = kinds.StandingOrderChanged(
+        message.title,
+        message.time_zone,
+        _enum_name(message, "change", message.change),
+        _optional_time(message, "next_due_time"),
+    )
+    return Draft(message.customer, message.standing_order, template)
+
+
+def payment_requested(message: payments_events_pb2.PaymentRequested) -> Draft:
+    """The customer is asked to confirm a payment."""
+    ref = message.ref
+    template = kinds.PaymentRequest(
+        ref.title, ref.time_zone, from_money(ref.amount), from_timestamp(message.expire_time)
+    )
+    return Draft(ref.customer, ref.order, template)
+
+
+def payment_declined(message: payments_events_pb2.PaymentDeclined) -> Draft:
+    """An attempt was declined."""
+    ref = message.ref
+    template = kinds.PaymentDeclined(
+        ref.title,
+        ref.time_zone,
+        from_money(ref.amount),
+        _optional_time(message, "next_attempt_time"),
+    )
+    return Draft(ref.customer, ref.order, template)
+
+
+def refund_succeeded(message: payments_events_pb2.RefundSucceeded) -> Draft:
+    """Money was given back."""
+    ref = message.ref
+    template = kinds.Refund(ref.title, from_money(message.refund_amount), from_money(ref.amount))
+    return Draft(ref.customer, ref.order, template)
+
+
+Reader = Callable[[Any], Draft]
+
+READERS: Mapping[str, Sequence[tuple[Any, Reader]]] = {
+    "SCHEDULER": (
+        (scheduler_events_pb2.OrderUpcoming, order_upcoming),
+        (scheduler_events_pb2.OrderConfirmed, order_confirmed),
+        (scheduler_events_pb2.OrderSkipped, order_skipped),
+        (scheduler_events_pb2.OrderHeld, order_held),
+        (scheduler_events_pb2.OrderLapsed, order_lapsed),
+        (scheduler_events_pb2.OrderCancelled, order_cancelled),
+        (scheduler_events_pb2.StandingOrderChanged, standing_order_changed),
+    ),
+    "PAYMENTS": (
+        (payments_events_pb2.PaymentRequested, payment_requested),
+        (payments_events_pb2.PaymentDeclined, payment_declined),
+        (payments_events_pb2.RefundSucceeded, refund_succeeded),
+    ),
+}
+
+
+def subscriptions(clock: Clock) -> dict[str, tuple[Subscription, ...]]:
+    """What is done with other services' events, by their stream: a notice of each."""
+    return {
+        stream: tuple(
+            _subscription(clock, message_type, reader) for message_type, reader in readers
+        )
+        for stream, readers in READERS.items()
+    }
+
+
+def _subscription(clock: Clock, message_type: Any, reader: Reader) -> Subscription:  # noqa: ANN401
+    async def handle(tx: AsyncConnection, events: Sequence[Event[Any]]) -> None:
+        await post(tx, [(event, reader(event.message)) for event in events], clock.now())
+
+    return Subscription(message_type, handle)
+
+
+def _lines(lines: Sequence[scheduler_pb2.OrderLine]) -> tuple[Line, ...]:
+    return tuple(Line(line.title, line.quantity, from_money(line.amount)) for line in lines)
+
+
+def _reasons(numbers: Sequence[int]) -> tuple[str, ...]:
+    """The reasons' names; a reason of a newer scheduler has its number for a name."""
+    names = scheduler_pb2.OrderReason.DESCRIPTOR.values_by_number
+    return tuple(names[n].name if n in names else str(n) for n in numbers)
+
+
+def _enum_name(message: Any, field: str, number: int) -> str:  # noqa: ANN401 - any message
+    names = message.DESCRIPTOR.fields_by_name[field].enum_type.values_by_number
+    return names[number].name if number in names else str(number)
+
+
+def _optional_time(message: Any, field: str) -> datetime | None:  # noqa: ANN401 - any message
+    stamp: timestamp_pb2.Timestamp = getattr(message, field)
+    return from_timestamp(stamp) if message.HasField(field) else None

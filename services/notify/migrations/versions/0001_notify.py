@@ -1,0 +1,94 @@
+"""Contacts, phone codes, notices and their deliveries. The shard key is the customer."""
+
+from alembic import op
+
+from services.runtime.migrations import RUNTIME_TABLES_V1
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    for statement in (RUNTIME_TABLES_V1 + TABLES).split(";\n"):
+        if statement.strip():
+            op.execute(statement)
+
+
+TABLES = """
+CREATE TABLE contacts (
+    merchant              text        NOT NULL,
+    customer              text        NOT NULL,
+    display_name          text        NOT NULL,
+    email                 text        NOT NULL,
+    phone                 text        NOT NULL DEFAULT '',
+    bind_time             timestamptz,
+    bind_count            integer     NOT NULL DEFAULT 0,
+    sms_receipts_muted    boolean     NOT NULL,
+    email_muted           boolean     NOT NULL,
+    version               integer     NOT NULL DEFAULT 1,
+    create_time           timestamptz NOT NULL,
+    PRIMARY KEY (customer, merchant),
+    CHECK ((phone = '') = (bind_time IS NULL))
+);
+CREATE INDEX contacts_of_merchant ON contacts (merchant, customer);
+
+CREATE TABLE notices (
+    merchant              text        NOT NULL,
+    customer              text        NOT NULL,
+    notice                text        NOT NULL,
+    position              bigint      GENERATED ALWAYS AS IDENTITY,
+    kind                  text        NOT NULL,
+    subject_resource      text        NOT NULL,
+    promised_amount_minor bigint,
+    promised_currency     text,
+    charge_not_before     timestamptz,
+    notice_lead           interval,
+    traceparent           text        NOT NULL,
+    create_time           timestamptz NOT NULL,
+    PRIMARY KEY (customer, merchant, notice),
+    CHECK (num_nulls(promised_amount_minor, promised_currency, charge_not_before, notice_lead)
+           IN (0, 4))
+);
+CREATE UNIQUE INDEX notices_of_customer ON notices (customer, merchant, position);
+
+CREATE TABLE deliveries (
+    merchant              text        NOT NULL,
+    customer              text        NOT NULL,
+    notice                text        NOT NULL,
+    channel               text        NOT NULL CHECK (channel IN ('SMS', 'EMAIL')),
+    main                  boolean     NOT NULL,
+    state                 text        NOT NULL CHECK (state IN ('PENDING', 'DELIVERED', 'FAILED')),
+    subject               text        NOT NULL,
+    text                  text        NOT NULL,
+    secret_text           text,
+    next_attempt_time     timestamptz NOT NULL,
+    give_up_time          timestamptz NOT NULL,
+    attempt_count         integer     NOT NULL DEFAULT 0,
+    claim_time            timestamptz,
+    deliver_time          timestamptz,
+    failure_code          text        NOT NULL,
+    PRIMARY KEY (customer, merchant, notice, channel),
+    FOREIGN KEY (customer, merchant, notice) REFERENCES notices,
+    CHECK ((state = 'DELIVERED') = (deliver_time IS NOT NULL)),
+    CHECK (state = 'PENDING' OR secret_text IS NULL)
+);
+CREATE INDEX deliveries_due ON deliveries (next_attempt_time) WHERE state = 'PENDING';
+
+CREATE TABLE phone_codes (
+    merchant              text        NOT NULL,
+    customer              text        NOT NULL,
+    notice                text        NOT NULL,
+    phone                 text        NOT NULL,
+    salt                  bytea       NOT NULL,
+    code_hash             bytea       NOT NULL,
+    state                 text        NOT NULL CHECK (state IN ('PENDING', 'USED', 'VOID')),
+    wrong_count           integer     NOT NULL DEFAULT 0,
+    create_time           timestamptz NOT NULL,
+    expire_time           timestamptz NOT NULL,
+    PRIMARY KEY (customer, merchant, notice),
+    FOREIGN KEY (customer, merchant, notice) REFERENCES notices
+);
+CREATE UNIQUE INDEX phone_codes_pending ON phone_codes (customer, merchant)
+    WHERE state = 'PENDING';
+CREATE INDEX phone_codes_recent ON phone_codes (customer, merchant, create_time);
+"""

@@ -1,0 +1,1 @@
+"""Notify's rows: SQL by name, and between rows and the domain."""

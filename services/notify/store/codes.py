@@ -1,0 +1,112 @@
+"""The one-time codes that prove phones."""
+
+from datetime import datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.notify.domain import (
+    CODE_WRONG_MAX,
+    FAILURE_CODE_VOID,
+    CustomerKey,
+    PhoneCode,
+)
+
+_INSERT = text("""
+    INSERT INTO phone_codes (merchant, customer, notice, phone, salt, code_hash, state, create_time,
+                             expire_time)
+    VALUES (:merchant, :customer, :notice, :phone, :salt, :code_hash, 'PENDING', :create_time,
+            :expire_time)
+""")
+
+_PENDING = text("""
+    SELECT * FROM phone_codes
+    WHERE customer = :customer AND merchant = :merchant AND state = 'PENDING'
+    FOR UPDATE
+""")
+
+_COUNT_SINCE = text("""
+    SELECT count(*) FROM phone_codes
+    WHERE customer = :customer AND merchant = :merchant AND create_time > :since
+""")
+
+# A code that is void need not be sent any more, and its text must not outlive it.
+_VOID = text("""
+    WITH voided AS (
+        UPDATE phone_codes SET state = 'VOID'
+        WHERE customer = :customer AND merchant = :merchant AND state = 'PENDING'
+        RETURNING customer, merchant, notice)
+    UPDATE deliveries SET state = 'FAILED', failure_code = :failure_code, secret_text = NULL
+    FROM voided
+    WHERE deliveries.customer = voided.customer AND deliveries.merchant = voided.merchant
+      AND deliveries.notice = voided.notice AND deliveries.state = 'PENDING'
+""")
+
+_COUNT_WRONG = text("""
+    UPDATE phone_codes SET wrong_count = wrong_count + 1,
+        state = CASE WHEN wrong_count + 1 >= :wrong_max THEN 'VOID' ELSE state END
+    WHERE customer = :customer AND merchant = :merchant AND state = 'PENDING'
+""")
+
+_USE = text("""
+    UPDATE phone_codes SET state = 'USED'
+    WHERE customer = :customer AND merchant = :merchant AND state = 'PENDING'
+""")
+
+
+async def insert(
+    tx: AsyncConnection, key: CustomerKey, code: PhoneCode, create_time: datetime
+) -> None:
+    """Store a code that is being sent. The one before must have been voided."""
+    await tx.execute(
+        _INSERT,
+        {
+            **_key(key),
+            "notice": code.notice,
+            "phone": code.phone,
+            "salt": code.salt,
+            "code_hash": code.code_hash,
+            "create_time": create_time,
+            "expire_time": code.expire_time,
+        },
+    )
+
+
+async def pending(tx: AsyncConnection, key: CustomerKey) -> PhoneCode | None:
+    """The code that the customer can still use, expired or not; locked."""
+    row = (await tx.execute(_PENDING, _key(key))).one_or_none()
+    if row is None:
+        return None
+    return PhoneCode(
+        notice=row.notice,
+        phone=row.phone,
+        salt=bytes(row.salt),
+        code_hash=bytes(row.code_hash),
+        wrong_count=row.wrong_count,
+        expire_time=row.expire_time,
+    )
+
+
+async def count_since(tx: AsyncConnection, key: CustomerKey, since: datetime) -> int:
+    """How many codes were made for a customer after an instant."""
+    found = await tx.execute(_COUNT_SINCE, {**_key(key), "since": since})
+    return int(found.scalar_one())
+
+
+async def void(tx: AsyncConnection, key: CustomerKey) -> None:
+    """Void the customer's code, if there is one, and its message, if that is still on its way."""
+    await tx.execute(_VOID, {**_key(key), "failure_code": FAILURE_CODE_VOID})
+
+
+async def count_wrong(tx: AsyncConnection, key: CustomerKey) -> None:
+    """Count a wrong guess at the customer's code; the last one allowed voids it."""
+    await tx.execute(_COUNT_WRONG, {**_key(key), "wrong_max": CODE_WRONG_MAX})
+
+
+async def use(tx: AsyncConnection, key: CustomerKey) -> None:
+    """Mark the customer's code as used."""
+    await tx.execute(_USE, _key(key))
+
+
+def _key(key: CustomerKey) -> dict[str, str]:
+    return {"merchant": key.merchant, "customer": key.customer}

@@ -1,0 +1,122 @@
+"""Contacts."""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.notify.domain import Contact, CustomerKey
+
+_INSERT = text("""
+    INSERT INTO contacts (merchant, customer, display_name, email, sms_receipts_muted, email_muted,
+                          create_time)
+    VALUES (:merchant, :customer, :display_name, :email, :sms_receipts_muted, :email_muted,
+            :create_time)
+    ON CONFLICT (customer, merchant) DO NOTHING
+    RETURNING *
+""")
+
+_UPDATE = text("""
+    UPDATE contacts SET display_name = :display_name, email = :email,
+        sms_receipts_muted = :sms_receipts_muted, email_muted = :email_muted, version = version + 1
+    WHERE customer = :customer AND merchant = :merchant
+    RETURNING *
+""")
+
+_BIND = text("""
+    UPDATE contacts SET phone = :phone, bind_time = :now, bind_count = bind_count + 1,
+        version = version + 1
+    WHERE customer = :customer AND merchant = :merchant
+    RETURNING *
+""")
+
+_ONE = text("SELECT * FROM contacts WHERE customer = :customer AND merchant = :merchant")
+
+_ONE_LOCKED = text("""
+    SELECT * FROM contacts WHERE customer = :customer AND merchant = :merchant FOR UPDATE
+""")
+
+_OF_MERCHANT = text("""
+    SELECT * FROM contacts WHERE merchant = :merchant AND customer > :after
+    ORDER BY customer LIMIT :limit
+""")
+
+_BY_KEY = text("""
+    SELECT contacts.* FROM contacts
+    JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[])) AS asked (customer, merchant)
+      USING (customer, merchant)
+""")
+
+
+async def insert(tx: AsyncConnection, contact: Contact) -> Contact | None:
+    """Create a contact without a phone; None if the customer has one."""
+    row = (await tx.execute(_INSERT, _columns(contact))).one_or_none()
+    return _contact(row) if row else None
+
+
+async def update(tx: AsyncConnection, contact: Contact) -> Contact:
+    """Store the name, e-mail and preferences of an existing contact."""
+    return _contact((await tx.execute(_UPDATE, _columns(contact))).one())
+
+
+async def bind(tx: AsyncConnection, key: CustomerKey, phone: str, now: datetime) -> Contact:
+    """Make a phone an existing contact's bound phone."""
+    found = await tx.execute(_BIND, {**_key(key), "phone": phone, "now": now})
+    return _contact(found.one())
+
+
+async def one(tx: AsyncConnection, key: CustomerKey, *, lock: bool = False) -> Contact | None:
+    """A contact, locked until the transaction ends if asked for."""
+    row = (await tx.execute(_ONE_LOCKED if lock else _ONE, _key(key))).one_or_none()
+    return _contact(row) if row else None
+
+
+async def of_merchant(tx: AsyncConnection, merchant: str, after: str, limit: int) -> list[Contact]:
+    """A merchant's contacts by customer, after a customer."""
+    rows = await tx.execute(_OF_MERCHANT, {"merchant": merchant, "after": after, "limit": limit})
+    return [_contact(row) for row in rows]
+
+
+async def by_key(tx: AsyncConnection, keys: Collection[CustomerKey]) -> dict[CustomerKey, Contact]:
+    """Those of the contacts that exist."""
+    distinct = set(keys)
+    rows = await tx.execute(
+        _BY_KEY,
+        {
+            "customer": [key.customer for key in distinct],
+            "merchant": [key.merchant for key in distinct],
+        },
+    )
+    return {found.key: found for found in map(_contact, rows)}
+
+
+def _key(key: CustomerKey) -> dict[str, Any]:
+    return {"merchant": key.merchant, "customer": key.customer}
+
+
+def _columns(contact: Contact) -> dict[str, Any]:
+    return {
+        **_key(contact.key),
+        "display_name": contact.display_name,
+        "email": contact.email,
+        "sms_receipts_muted": contact.sms_receipts_muted,
+        "email_muted": contact.email_muted,
+        "create_time": contact.create_time,
+    }
+
+
+def _contact(row: Any) -> Contact:  # noqa: ANN401 - a row
+    return Contact(
+        key=CustomerKey(row.merchant, row.customer),
+        display_name=row.display_name,
+        email=row.email,
+        phone=row.phone,
+        bind_time=row.bind_time,
+        bind_count=row.bind_count,
+        sms_receipts_muted=row.sms_receipts_muted,
+        email_muted=row.email_muted,
+        create_time=row.create_time,
+        version=row.version,
+    )

@@ -1,0 +1,324 @@
+"""Notices and their deliveries."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.notify.domain import (
+    Channel,
+    CustomerKey,
+    Delivery,
+    DeliveryState,
+    Notice,
+    NoticeKind,
+    Progress,
+    Promise,
+)
+from services.runtime.database import columns
+
+# --- posting -----------------------------------------------------------------------------------
+
+_INSERT_NOTICES = text("""
+    INSERT INTO notices (merchant, customer, notice, kind, subject_resource, promised_amount_minor,
+                         promised_currency, charge_not_before, notice_lead, traceparent, create_time)
+    SELECT * FROM unnest(
+        CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]),
+        CAST(:kind AS text[]), CAST(:subject_resource AS text[]),
+        CAST(:promised_amount_minor AS bigint[]), CAST(:promised_currency AS text[]),
+        CAST(:charge_not_before AS timestamptz[]), CAST(:notice_lead AS interval[]),
+        CAST(:traceparent AS text[]), CAST(:create_time AS timestamptz[]))
+    ON CONFLICT (customer, merchant, notice) DO NOTHING
+    RETURNING merchant, customer, notice
+""")
+
+_INSERT_DELIVERIES = text("""
+    INSERT INTO deliveries (merchant, customer, notice, channel, main, state, subject, text,
+                            secret_text, next_attempt_time, give_up_time, failure_code)
+    SELECT * FROM unnest(
+        CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]),
+        CAST(:channel AS text[]), CAST(:main AS boolean[]), CAST(:state AS text[]),
+        CAST(:subject AS text[]), CAST(:text AS text[]), CAST(:secret_text AS text[]),
+        CAST(:next_attempt_time AS timestamptz[]), CAST(:give_up_time AS timestamptz[]),
+        CAST(:failure_code AS text[]))
+    ON CONFLICT (customer, merchant, notice, channel) DO NOTHING
+""")
+
+
+async def insert(tx: AsyncConnection, notices: Sequence[Notice]) -> list[Notice]:
+    """Store notices with their deliveries; returns those that were not there yet."""
+    if not notices:
+        return []
+    found = await tx.execute(_INSERT_NOTICES, _notice_columns(notices))
+    fresh = {(CustomerKey(row.merchant, row.customer), row.notice) for row in found}
+    new = [notice for notice in notices if (notice.key, notice.notice) in fresh]
+    rows = [(notice, delivery) for notice in new for delivery in notice.deliveries]
+    if rows:
+        await tx.execute(_INSERT_DELIVERIES, _delivery_columns(rows))
+    return new
+
+
+# --- reading -----------------------------------------------------------------------------------
+
+_ONE = text("""
+    SELECT * FROM notices
+    WHERE customer = :customer AND merchant = :merchant AND notice = :notice
+""")
+
+_OF_CUSTOMER = text("""
+    SELECT * FROM notices
+    WHERE customer = :customer AND merchant = :merchant AND position > :after
+      AND (:subject_resource = '' OR subject_resource = :subject_resource)
+    ORDER BY position LIMIT :limit
+""")
+
+# The secret text stays where it is: nobody but the delivery loop reads it.
+_DELIVERIES = text("""
+    SELECT notice, channel, main, state, subject, text, NULL AS secret_text, next_attempt_time,
+           give_up_time, attempt_count, deliver_time, failure_code
+    FROM deliveries
+    WHERE customer = :customer AND merchant = :merchant
+      AND notice = ANY(CAST(:notices AS text[]))
+    ORDER BY main DESC
+""")
+
+
+async def one(tx: AsyncConnection, key: CustomerKey, notice: str) -> Notice | None:
+    """A notice with its deliveries."""
+    row = (await tx.execute(_ONE, {**_key(key), "notice": notice})).one_or_none()
+    if row is None:
+        return None
+    deliveries = await _deliveries(tx, key, [notice])
+    return _notice(row, deliveries[notice])
+
+
+async def of_customer(
+    tx: AsyncConnection, key: CustomerKey, subject_resource: str, after: int, limit: int
+) -> list[tuple[int, Notice]]:
+    """A customer's notices with their positions, the oldest first, after a position.
+
+    Only those about the subject resource, unless that is empty.
+    """
+    found = await tx.execute(
+        _OF_CUSTOMER,
+        {**_key(key), "subject_resource": subject_resource, "after": after, "limit": limit},
+    )
+    rows = list(found)
+    deliveries = await _deliveries(tx, key, [row.notice for row in rows])
+    return [(row.position, _notice(row, deliveries[row.notice])) for row in rows]
+
+
+async def _deliveries(
+    tx: AsyncConnection, key: CustomerKey, notices: Sequence[str]
+) -> dict[str, list[Delivery]]:
+    found: dict[str, list[Delivery]] = defaultdict(list)
+    for row in await tx.execute(_DELIVERIES, {**_key(key), "notices": list(notices)}):
+        found[row.notice].append(_delivery(row))
+    return found
+
+
+# --- delivering --------------------------------------------------------------------------------
+
+# Addresses are those of the moment of sending; a code goes to the phone that it is to prove.
+_CLAIM = text("""
+    WITH claimed AS (
+        UPDATE deliveries SET claim_time = now()
+        FROM (
+            SELECT customer, merchant, notice, channel FROM deliveries
+            WHERE state = 'PENDING' AND next_attempt_time <= :now
+              AND (claim_time IS NULL OR claim_time < now() - make_interval(secs => :claim_seconds))
+            ORDER BY next_attempt_time LIMIT :limit FOR UPDATE SKIP LOCKED
+        ) AS due
+        WHERE deliveries.customer = due.customer AND deliveries.merchant = due.merchant
+          AND deliveries.notice = due.notice AND deliveries.channel = due.channel
+        RETURNING deliveries.*)
+    SELECT claimed.*, notices.kind, notices.subject_resource, notices.promised_amount_minor,
+           notices.promised_currency, notices.charge_not_before, notices.notice_lead,
+           notices.traceparent, notices.create_time,
+           CASE WHEN channel = 'EMAIL' THEN contacts.email
+                WHEN kind = 'PHONE_CODE' THEN phone_codes.phone
+                ELSE contacts.phone END AS address,
+           CASE WHEN channel = 'SMS' AND kind <> 'PHONE_CODE' THEN contacts.bind_count
+                ELSE 0 END AS address_version
+    FROM claimed
+    JOIN notices USING (customer, merchant, notice)
+    LEFT JOIN contacts USING (customer, merchant)
+    LEFT JOIN phone_codes USING (customer, merchant, notice)
+""")
+
+_FINISH = text("""
+    UPDATE deliveries SET state = done.state, attempt_count = done.attempt_count,
+        next_attempt_time = done.next_attempt_time, deliver_time = done.deliver_time,
+        failure_code = done.failure_code, claim_time = NULL,
+        secret_text = CASE WHEN done.state = 'PENDING' THEN deliveries.secret_text END
+    FROM unnest(
+        CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]),
+        CAST(:channel AS text[]), CAST(:state AS text[]), CAST(:attempt_count AS integer[]),
+        CAST(:next_attempt_time AS timestamptz[]), CAST(:deliver_time AS timestamptz[]),
+        CAST(:failure_code AS text[]))
+      AS done (merchant, customer, notice, channel, state, attempt_count, next_attempt_time,
+               deliver_time, failure_code)
+    WHERE deliveries.customer = done.customer AND deliveries.merchant = done.merchant
+      AND deliveries.notice = done.notice AND deliveries.channel = done.channel
+      AND deliveries.state = 'PENDING'
+    RETURNING deliveries.merchant, deliveries.customer, deliveries.notice, deliveries.channel
+""")
+
+_NEXT_ATTEMPT = text("SELECT min(next_attempt_time) FROM deliveries WHERE state = 'PENDING'")
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A delivery that is to be attempted now, and where to."""
+
+    notice: Notice
+    delivery: Delivery
+    # Empty when the customer has none any more. Not to be logged.
+    address: str
+    address_version: int
+
+
+async def claim(
+    tx: AsyncConnection, now: datetime, limit: int, claim_seconds: int
+) -> list[Outgoing]:
+    """Take a batch of due deliveries for this process, until they are finished or the claim ends.
+
+    Claims run on the database's own clock: they concern machines, not customers.
+    """
+    rows = await tx.execute(_CLAIM, {"now": now, "limit": limit, "claim_seconds": claim_seconds})
+    return [_outgoing(row) for row in rows]
+
+
+async def finish(
+    tx: AsyncConnection, results: Sequence[tuple[Outgoing, Progress]]
+) -> list[tuple[Outgoing, Progress]]:
+    """Store what attempts came to; returns those whose delivery was still pending."""
+    rows = [
+        {
+            **_key(outgoing.notice.key),
+            "notice": outgoing.notice.notice,
+            "channel": outgoing.delivery.channel,
+            "state": progress.state,
+            "attempt_count": progress.attempt_count,
+            "next_attempt_time": progress.next_attempt_time,
+            "deliver_time": progress.deliver_time,
+            "failure_code": progress.failure_code,
+        }
+        for outgoing, progress in results
+    ]
+    found = await tx.execute(
+        _FINISH,
+        columns(
+            rows, "merchant", "customer", "notice", "channel", "state", "attempt_count",
+            "next_attempt_time", "deliver_time", "failure_code",
+        ),
+    )  # fmt: skip
+    stored = {(CustomerKey(row.merchant, row.customer), row.notice, row.channel) for row in found}
+    return [
+        (outgoing, progress)
+        for outgoing, progress in results
+        if (outgoing.notice.key, outgoing.notice.notice, outgoing.delivery.channel) in stored
+    ]
+
+
+async def next_attempt(tx: AsyncConnection) -> datetime | None:
+    """When the next delivery is due, claimed or not."""
+    return (await tx.execute(_NEXT_ATTEMPT)).scalar_one()  # type: ignore[no-any-return]
+
+
+# --- rows --------------------------------------------------------------------------------------
+
+
+def _key(key: CustomerKey) -> dict[str, str]:
+    return {"merchant": key.merchant, "customer": key.customer}
+
+
+def _notice_columns(notices: Iterable[Notice]) -> dict[str, list[Any]]:
+    rows = [
+        {
+            **_key(notice.key),
+            "notice": notice.notice,
+            "kind": notice.kind,
+            "subject_resource": notice.subject_resource,
+            "promised_amount_minor": notice.promise and notice.promise.amount_minor,
+            "promised_currency": notice.promise and notice.promise.currency,
+            "charge_not_before": notice.promise and notice.promise.charge_not_before,
+            "notice_lead": notice.promise and notice.promise.notice_lead,
+            "traceparent": notice.traceparent,
+            "create_time": notice.create_time,
+        }
+        for notice in notices
+    ]
+    return columns(
+        rows, "merchant", "customer", "notice", "kind", "subject_resource",
+        "promised_amount_minor", "promised_currency", "charge_not_before", "notice_lead",
+        "traceparent", "create_time",
+    )  # fmt: skip
+
+
+def _delivery_columns(pairs: Iterable[tuple[Notice, Delivery]]) -> dict[str, list[Any]]:
+    rows = [
+        {
+            **_key(notice.key),
+            "notice": notice.notice,
+            "channel": delivery.channel,
+            "main": delivery.main,
+            "state": delivery.state,
+            "subject": delivery.subject,
+            "text": delivery.text,
+            "secret_text": delivery.secret_text,
+            "next_attempt_time": delivery.next_attempt_time,
+            "give_up_time": delivery.give_up_time,
+            "failure_code": delivery.failure_code,
+        }
+        for notice, delivery in pairs
+    ]
+    return columns(
+        rows, "merchant", "customer", "notice", "channel", "main", "state", "subject", "text",
+        "secret_text", "next_attempt_time", "give_up_time", "failure_code",
+    )  # fmt: skip
+
+
+def _notice(row: Any, deliveries: Iterable[Delivery]) -> Notice:  # noqa: ANN401 - a row
+    promise = None
+    if row.promised_currency is not None:
+        promise = Promise(
+            row.promised_amount_minor, row.promised_currency, row.charge_not_before, row.notice_lead
+        )
+    return Notice(
+        key=CustomerKey(row.merchant, row.customer),
+        notice=row.notice,
+        kind=NoticeKind(row.kind),
+        subject_resource=row.subject_resource,
+        promise=promise,
+        traceparent=row.traceparent,
+        create_time=row.create_time,
+        deliveries=tuple(deliveries),
+    )
+
+
+def _delivery(row: Any) -> Delivery:  # noqa: ANN401 - a row
+    return Delivery(
+        channel=Channel(row.channel),
+        main=row.main,
+        state=DeliveryState(row.state),
+        subject=row.subject,
+        text=row.text,
+        secret_text=row.secret_text,
+        next_attempt_time=row.next_attempt_time,
+        give_up_time=row.give_up_time,
+        attempt_count=row.attempt_count,
+        deliver_time=row.deliver_time,
+        failure_code=row.failure_code,
+    )
+
+
+def _outgoing(row: Any) -> Outgoing:  # noqa: ANN401 - a row
+    delivery = _delivery(row)
+    return Outgoing(
+        _notice(row, (delivery,)), delivery, row.address or "", row.address_version or 0
+    )

@@ -1,0 +1,49 @@
+"""Made-up facts, one of each kind of notice, for previews."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+
+from services.notify.domain import NoticeKind
+from services.notify.templates.kinds import (
+    CODE_LEFT_OUT,
+    OrderCancelled,
+    OrderHeld,
+    OrderLapsed,
+    OrderSkipped,
+    OrderUpcoming,
+    PaymentDeclined,
+    PaymentRequest,
+    PhoneCode,
+    Receipt,
+    Refund,
+    StandingOrderChanged,
+)
+from services.notify.templates.wording import Line, Template
+from services.runtime.wire import Money
+
+_DUE = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
+_MONTH_LATER = datetime(2026, 2, 28, 8, 0, tzinfo=UTC)
+_AMOUNT = Money(1250, "EUR")
+_PREVIOUS_AMOUNT = Money(1000, "EUR")
+_TITLE, _ZONE = "Coffee for the office", "Europe/Berlin"
+_LINES = (Line("Espresso, 1 kg", 1, _AMOUNT),)
+EXAMPLE_DISPLAY_NAME = "Ann"
+
+EXAMPLES: Mapping[NoticeKind, Template] = MappingProxyType({
+    template.kind: template
+    for template in (
+        PhoneCode(CODE_LEFT_OUT),
+        OrderUpcoming(_TITLE, _ZONE, _AMOUNT, _PREVIOUS_AMOUNT, _DUE, pay_on_notice=False,
+                      lines=_LINES),
+        PaymentRequest(_TITLE, _ZONE, _AMOUNT, _DUE + timedelta(days=3)),
+        PaymentDeclined(_TITLE, _ZONE, _AMOUNT, _DUE + timedelta(days=1)),
+        Receipt(_TITLE, _ZONE, _AMOUNT, _DUE, _MONTH_LATER, _LINES),
+        OrderSkipped(_TITLE, _ZONE, _DUE, ("SKIPPED_BY_CUSTOMER",)),
+        OrderHeld(_TITLE, _ZONE, _DUE, ("OUT_OF_STOCK",)),
+        OrderLapsed(_TITLE, _ZONE, _DUE, ("PAYMENT_DECLINED",)),
+        OrderCancelled(_TITLE, _ZONE, _DUE),
+        StandingOrderChanged(_TITLE, _ZONE, "CREATED", _DUE),
+        Refund(_TITLE, _PREVIOUS_AMOUNT, _AMOUNT),
+    )
+})  # fmt: skip

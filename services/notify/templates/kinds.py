@@ -1,0 +1,309 @@
+"""The kinds of notices: each holds the facts of one and words them. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import ClassVar
+
+from services.notify.domain import CODE_DIGITS, CODE_LIFE, NoticeKind
+from services.notify.templates.wording import (
+    Line,
+    Wording,
+    money_text,
+    reasons_text,
+    time_text,
+    title_text,
+)
+from services.runtime.wire import Money
+
+CODE_LEFT_OUT = "*" * CODE_DIGITS
+_MINUTE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class PhoneCode:
+    """The one-time code that proves a phone."""
+
+    kind: ClassVar[NoticeKind] = NoticeKind.PHONE_CODE
+    code: str
+
+    def wording(self) -> Wording:
+        """Names nobody: the phone may turn out to be a stranger's."""
+        minutes = CODE_LIFE // _MINUTE
+        return Wording(
+            "Your code",
+            (
+                f"{self.code} is your code to confirm this phone.",
+                f"It is valid for {minutes} minutes.",
+                "Tell it to nobody. If you did not ask for it, you need not do anything.",
+            ),
+            greets=False,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OrderUpcoming:
+    """Before a charge: what, how much, when."""
+
+    kind: ClassVar[NoticeKind] = NoticeKind.ORDER_UPCOMING
+    title: str
+    time_zone: str
+    amount: Money
+    # The total of the cycle before, if there was one.
+    previous_amount: Money | None
+    charge_not_before: datetime
+    # Whether the customer confirms the payment, rather than being charged.
+    pay_on_notice: bool
+    lines: tuple[Line, ...]
+
+    def wording(self) -> Wording:
+        """Names the ceiling and the earliest time, as the charge will keep them."""
+        title, when = title_text(self.title), time_text(self.charge_not_before, self.time_zone)
+        what = f"Your order {title} comes to {money_text(self.amount)}"
+        if self.previous_amount is not None and self.previous_amount != self.amount:
+            what += f" (was {money_text(self.previous_amount)} last time)"
+        how = f"We will charge you no earlier than {when}."
+        if self.pay_on_notice:
+            how = f"We will ask you to confirm the payment, no earlier than {when}."
+        return Wording(
+            f"Coming up: {title}",
+            (f"{what}.", how, "To skip or change it, use your account before then."),
+            self.lines,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentRequest:
+    """Please confirm a payment."""
+
+    kind: ClassVar[NoticeKind] = NoticeKind.PAYMENT_REQUEST
+    title: str
+    time_zone: str
+    amount: Money
+    expire_time: datetime
+
+    def wording(self) -> Wording:
+        """Says until when, and what happens otherwise."""
+        title, amount = title_text(self.title), money_text(self.amount)
+        until = time_text(self.expire_time, self.time_zone)
+        return Wording(
+            f"Please confirm your payment for {title}",
+            (
+                f"Please confirm your payment of {amount} for {title} in your account by {until}.",
+                "If you do not, this order ends and nothing is charged.",
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentDeclined:
+    """A payment was declined."""
+
+    kind: ClassVar[NoticeKind] = NoticeKind.PAYMENT_DECLINED
+    title: str
+    time_zone: str
+    amount: Money
+    # None when there is no further attempt without the customer.
+    next_attempt_time: datetime | None
+
+    def wording(self) -> Wording:
+        """Says whether it is tried again."""
+        title = title_text(self.title)
+        act = "Please look at your payment method in your account."
+        if self.next_attempt_time is not None:
+            again = time_text(self.next_attempt_time, self.time_zone)
+            act = f"We will try again on {again}. If it needs a change, please make it before."
+        return Wording(
+            f"Payment declined: {title}",
+            (f"Your payment of {money_text(self.amount)} for {title} was declined.", act),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Paid."""
+
+    kind: ClassVar[NoticeKind] = NoticeKind.RECEIPT
+    title: str
+    time_zone: str
+    amount: Money
+    pay_time: datetime
+    # None when there is no further cycle.
+    next_due_time: datetime | None
+    lines: tuple[Line, ...]
+
+    def wording(self) -> Wording:
+        """Says what was paid, and when the next order is due."""
+        title, amount = title_text(self.title), money_text(self.amount)
+        paid = time_text(self.pay_time, self.time_zone)
+        coming = "This was the last order."
+        if self.next_due_time is not None:
+            when = time_text(self.next_due_time, self.time_zone)
+            coming = f"The next one is due on {when}; change or skip it in your account."
+        return Wording(
+            f"Receipt: {title}",
+            (
+                f"You paid {amount} for {title} on {paid}. Thank you.",
+                coming,
+            ),
+            self.lines,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OrderSkipped:
+    """A cycle brings no order."""
+
+    kind: ClassVar[NoticeKind] = NoticeKind.ORDER_SKIPPED
+    title: str
+    time_zone: str
+    due_time: datetime
+    reasons: tuple[str, ...]
+
+    def wording(self) -> Wording:
+        """Says why."""
+        title, when = title_text(self.title), time_text(self.due_time, self.time_zone)
+        return Wording(
+            f"Skipped: {title}",
+            (
+                f"Your order {title} of {when} is left out: {reasons_text(self.reasons)}.",
+                "Nothing is charged for it.",
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OrderHeld:
+    """An order waits for something to be put right."""
+
+    kind: ClassVar[NoticeKind] = NoticeKind.ORDER_HELD
+    title: str
+    time_zone: str
+    due_time: datetime
+    reasons: tuple[str, ...]
+
+    def wording(self) -> Wording:
+        """Says what is in the way, and who has to do something about it."""
+        title, when = title_text(self.title), time_text(self.due_time, self.time_zone)
+        act = "We look at it again by ourselves."
+        if _FOR_THE_CUSTOMER.intersection(self.reasons):
+            act = "Please put it right in your account."
+        return Wording(
+            f"On hold: {title}",
+            (
+                f"Your order {title} of {when} is on hold: {reasons_text(self.reasons)}.",
+                f"{act} Nothing is charged meanwhile.",
+            ),
+        )
+
+
+_FOR_THE_CUSTOMER = frozenset({
+    "PHONE_NOT_BOUND", "MANDATE_NOT_COVERING", "NOTICE_UNDELIVERABLE", "PAYMENT_REFUSED",
+    "PAYMENT_DECLINED",
+})  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class OrderLapsed:
+    """An order ended without payment."""
+
+    kind: ClassVar[NoticeKind] = NoticeKind.ORDER_LAPSED
+    title: str
+    time_zone: str
+    due_time: datetime
+    reasons: tuple[str, ...]
+
+    def wording(self) -> Wording:
+        """Says why, and that no money moved."""
+        title, when = title_text(self.title), time_text(self.due_time, self.time_zone)
+        why = reasons_text(self.reasons)
+        return Wording(
+            f"Not ordered: {title}",
+            (
+                f"Your order {title} of {when} has ended without payment: {why}.",
+                "Nothing was charged for it. Your account shows what comes next.",
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OrderCancelled:
+    """An order ended since its standing order was cancelled."""
+
+    kind: ClassVar[NoticeKind] = NoticeKind.ORDER_CANCELLED
+    title: str
+    time_zone: str
+    due_time: datetime
+
+    def wording(self) -> Wording:
+        """Says that no money moves."""
+        title, when = title_text(self.title), time_text(self.due_time, self.time_zone)
+        return Wording(
+            f"Cancelled: {title}",
+            (
+                f"Your order {title} of {when} is cancelled, since its standing order is.",
+                "Nothing is charged for it.",
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StandingOrderChanged:
+    """A standing order was created, paused, resumed, cancelled or completed."""
+
+    kind: ClassVar[NoticeKind] = NoticeKind.STANDING_ORDER_CHANGED
+    title: str
+    time_zone: str
+    # The name of scheduler's StandingOrderChanged.Change.
+    change: str
+    next_due_time: datetime | None
+
+    def wording(self) -> Wording:
+        """Says what it is now, and what comes next."""
+        title = title_text(self.title)
+        is_now, act, goes_on = _CHANGES.get(self.change, _CHANGE_UNKNOWN)
+        coming = ""
+        if goes_on and self.next_due_time is not None:
+            coming = f" The next order is due on {time_text(self.next_due_time, self.time_zone)}."
+        return Wording(
+            f"Your standing order {title} {is_now}",
+            (f"Your standing order {title} {is_now}.{coming}", act),
+        )
+
+
+# What it is now, what that means, and whether there is a next order to speak of.
+_CHANGES: Mapping[str, tuple[str, str, bool]] = MappingProxyType({
+    "CREATED": ("is set up", "We will tell you before each one. Pause or cancel it in your account.",
+                True),
+    "PAUSED": ("is paused", "Nothing is ordered or charged until you resume it in your account.",
+               False),
+    "RESUMED": ("is active again", "We will tell you before each order.", True),
+    "CANCELLED": ("is cancelled", "There will be no further orders.", False),
+    "COMPLETED": ("is complete", "There will be no further orders. Thank you.", False),
+})  # fmt: skip
+_CHANGE_UNKNOWN = ("has changed", "Your account shows what is new.", True)
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """Money was given back."""
+
+    kind: ClassVar[NoticeKind] = NoticeKind.REFUND
+    title: str
+    refund_amount: Money
+    paid_amount: Money
+
+    def wording(self) -> Wording:
+        """Says how much of what was paid."""
+        title = title_text(self.title)
+        paid = f"your payment of {money_text(self.paid_amount)}"
+        if self.refund_amount != self.paid_amount:
+            paid = f"{money_text(self.refund_amount)} of {paid}"
+        return Wording(
+            f"Refund: {title}",
+            (
+                f"We gave back {paid} for {title}.",
+                "It can take a few days until your account shows it.",
+            ),
+        )

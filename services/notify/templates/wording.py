@@ -1,0 +1,148 @@
+"""How facts become text: amounts, times, reasons, and a notice as an SMS and as an e-mail. Pure.
+
+An SMS says everything that matters in at most SMS_MAX_CHARACTERS of the GSM 7-bit alphabet, as far as
+names and titles are in it (3GPP TS 23.038). An e-mail says the same and adds the lines of the order.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+from typing import Protocol
+from zoneinfo import ZoneInfo
+
+from services.notify.domain import NoticeKind
+from services.runtime.wire import Money, minor_digits
+
+SMS_MAX_CHARACTERS = 320
+TITLE_MAX_CHARACTERS = 60
+DISPLAY_NAME_MAX_CHARACTERS = 60
+# More reasons than fit into this are summed up.
+REASONS_MAX_CHARACTERS = 90
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One product of an order."""
+
+    title: str
+    quantity: int
+    amount: Money
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """What a notice says: a subject, sentences, and lines for those who have room."""
+
+    subject: str
+    sentences: tuple[str, ...]
+    lines: tuple[Line, ...] = ()
+    # Whether the customer is addressed by name.
+    greets: bool = True
+
+
+class Template(Protocol):
+    """The facts of one kind of notice, and how they are told."""
+
+    @property
+    def kind(self) -> NoticeKind:
+        """What the notice is for."""
+
+    def wording(self) -> Wording:
+        """The facts in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """A notice as it goes out."""
+
+    sms: str
+    email_subject: str
+    email: str
+
+
+def render(template: Template, display_name: str) -> Texts:
+    """A notice to somebody by that name; an empty name greets nobody in particular."""
+    wording = template.wording()
+    told = " ".join(wording.sentences)
+    name = _clip(display_name, DISPLAY_NAME_MAX_CHARACTERS)
+    greeting = f"Hi {name}" if name else "Hello"
+    paragraphs = [f"{greeting},", *wording.sentences[:1]]
+    if wording.lines:
+        paragraphs.append("\n".join(_line(line) for line in wording.lines))
+    paragraphs.extend(wording.sentences[1:])
+    return Texts(
+        sms=f"{greeting}! {told}" if wording.greets else told,
+        email_subject=wording.subject,
+        email="\n\n".join(paragraphs) + "\n",
+    )
+
+
+# --- words for facts ---------------------------------------------------------------------------
+
+
+def money_text(amount: Money) -> str:
+    """An amount with its currency, for example 12.50 EUR."""
+    digits = minor_digits(amount.currency)
+    sign = "-" if amount.amount_minor < 0 else ""
+    units, rest = divmod(abs(amount.amount_minor), 10**digits)
+    fraction = f".{rest:0{digits}d}" if digits else ""
+    return f"{sign}{units}{fraction} {amount.currency}"
+
+
+def time_text(moment: datetime, time_zone: str) -> str:
+    """An instant where the customer is, for example Sat 31 Jan 2026, 09:00."""
+    local = moment.astimezone(ZoneInfo(time_zone))
+    return f"{local:%a} {local.day} {local:%b %Y, %H:%M}"
+
+
+def reasons_text(reasons: tuple[str, ...]) -> str:
+    """Why, in words, for the reasons' names."""
+    words = list(dict.fromkeys(REASONS.get(reason, _REASON_UNKNOWN) for reason in reasons))
+    told = " and ".join(words or [_REASON_UNKNOWN])
+    if len(told) <= REASONS_MAX_CHARACTERS:
+        return told
+    return f"{words[0]} (and more)"
+
+
+_REASON_UNKNOWN = "your account says why"
+
+# scheduler's OrderReason in words.
+REASONS: Mapping[str, str] = MappingProxyType({
+    "SKIPPED_BY_CUSTOMER": "you asked to leave it out",
+    "PAUSED": "the standing order is paused",
+    "MISSED": "its date passed while we could not act",
+    "DATE_EXCLUDED": "its date is one that you left out",
+    "PRODUCT_UNAVAILABLE": "a product is not sold any more",
+    "PRICE_UNAVAILABLE": "a product has no price",
+    "OUT_OF_STOCK": "a product is out of stock",
+    "PHONE_NOT_BOUND": "your phone is not confirmed",
+    "MANDATE_NOT_COVERING": "your consent to be charged does not cover it",
+    "NOTICE_UNDELIVERABLE": "we could not reach you to announce it",
+    "PAYMENT_REFUSED": "the payment was not allowed",
+    "PAYMENT_DECLINED": "the payment was declined",
+    "PAYMENT_REQUEST_EXPIRED": "the payment was not confirmed in time",
+    "STANDING_ORDER_CANCELLED": "the standing order is cancelled",
+    "HOLD_EXPIRED": "what it waited for was not put right in time",
+})  # fmt: skip
+
+
+def _line(line: Line) -> str:
+    return f"{line.quantity} x {_clean(line.title)}: {money_text(line.amount)}"
+
+
+def _clean(text: str) -> str:
+    """Text on one line, without characters that steer a phone or a mail header."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _clip(text: str, most_characters: int) -> str:
+    cleaned = _clean(text)
+    if len(cleaned) <= most_characters:
+        return cleaned
+    return cleaned[: most_characters - 3].rstrip() + "..."
+
+
+def title_text(text: str) -> str:
+    """What the customer calls a standing order, on one line and not too long."""
+    return _clip(text, TITLE_MAX_CHARACTERS)
