@@ -72,6 +72,13 @@ class Peers:
         )
         return [_quote_answer(result) for result in response.results]
 
+    async def first_quote(self, cart: Cart) -> Quote | list[catalog_pb2.ItemProblem]:
+        """Price one cart, or what is wrong with its items, product by product."""
+        response = await self.catalog.BatchQuote(catalog_pb2.BatchQuoteRequest(carts=[_cart(cart)]))
+        (result,) = response.results
+        answer = _quote_answer(result)
+        return answer if isinstance(answer, Quote) else list(result.problems.problems)
+
     async def protect_prices(
         self, standing_order: StandingOrder, protection: catalog_pb2.PriceProtection
     ) -> list[catalog_pb2.ItemProblem]:

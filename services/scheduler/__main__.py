@@ -1,0 +1,46 @@
+"""`python -m services.scheduler`: settings and wiring."""
+
+from recurring.scheduler.v1 import scheduler_pb2_grpc
+
+from services.runtime.process import Parts, Runtime, main
+from services.runtime.settings import RuntimeSettings
+from services.scheduler import api, events
+from services.scheduler.loops.collect import Collect
+from services.scheduler.loops.prepare import Prepare
+from services.scheduler.peers import Peers
+
+
+class SchedulerSettings(RuntimeSettings):
+    """Where the services are that the scheduler asks; gRPC targets such as dns:///catalog:7401."""
+
+    catalog_target: str
+    payments_target: str
+    notify_target: str
+
+
+async def assemble(runtime: Runtime[SchedulerSettings]) -> Parts:
+    """Put the scheduler together."""
+    settings = runtime.settings
+    peers = Peers(
+        runtime.channel(settings.catalog_target),
+        runtime.channel(settings.payments_target),
+        runtime.channel(settings.notify_target),
+    )
+    prepare = Prepare(runtime.database, runtime.clock, peers)
+    collect = Collect(runtime.database, runtime.clock, peers)
+    return Parts(
+        servicer=api.Servicer(runtime.database, runtime.clock, peers),
+        register=scheduler_pb2_grpc.add_SchedulerServiceServicer_to_server,
+        grpc_service="recurring.scheduler.v1.SchedulerService",
+        scopes=api.SCOPES,
+        loops={
+            "prepare": prepare.step,
+            "collect": collect.collect_step,
+            "held": collect.held_step,
+        },
+        subscriptions=events.SUBSCRIPTIONS,
+    )
+
+
+if __name__ == "__main__":
+    main("scheduler", SchedulerSettings, assemble)

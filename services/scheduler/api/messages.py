@@ -1,0 +1,160 @@
+"""From the domain to messages."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from google.protobuf import duration_pb2, struct_pb2
+from google.protobuf.json_format import MessageToDict, ParseDict
+from google.type import dayofweek_pb2, postal_address_pb2, timeofday_pb2
+from recurring.notify.v1 import notify_pb2
+from recurring.payments.v1 import payments_pb2
+from recurring.scheduler.v1 import scheduler_pb2
+
+from services.runtime.wire import etag, from_timestamp, to_date, to_money, to_timestamp
+from services.scheduler.domain.order import Decision, Line, OrderKey
+from services.scheduler.domain.schedule import (
+    Daily,
+    EndAfter,
+    EndOn,
+    Monthly,
+    Schedule,
+    Weekly,
+    Yearly,
+)
+from services.scheduler.domain.standing_order import StandingOrder
+from services.scheduler.events import line_messages
+from services.scheduler.peers import (
+    customer_name,
+    order_name,
+    product_name,
+    standing_order_name,
+)
+
+
+def standing_order_message(template: StandingOrder) -> scheduler_pb2.StandingOrder:
+    """A standing order on the wire."""
+    merchant = template.merchant
+    message = scheduler_pb2.StandingOrder(
+        name=standing_order_name(merchant, template.standing_order),
+        customer=customer_name(merchant, template.customer),
+        title=template.title,
+        items=[
+            scheduler_pb2.Item(product=product_name(merchant, i.product), quantity=i.quantity)
+            for i in template.items
+        ],
+        schedule=schedule_message(template.schedule),
+        billing_mode=scheduler_pb2.BillingMode.Value(template.billing_mode),
+        mandate=template.mandate,
+        notice_lead=duration_pb2.Duration(seconds=int(template.notice_lead.total_seconds())),
+        payment_window=duration_pb2.Duration(seconds=int(template.payment_window.total_seconds())),
+        state=scheduler_pb2.StandingOrder.State.Value(template.state),
+        next_cycle=template.next_cycle or 0,
+        skipped_cycles=sorted(template.skipped_cycles),
+        paid_order_count=template.paid_order_count,
+        create_time=to_timestamp(template.create_time),
+        update_time=to_timestamp(template.update_time),
+        etag=etag(template.version),
+    )
+    if template.next_due_time is not None:
+        message.next_due_time.CopyFrom(to_timestamp(template.next_due_time))
+    if template.ship_to is not None:
+        message.ship_to.CopyFrom(
+            ParseDict(dict(template.ship_to), postal_address_pb2.PostalAddress())
+        )
+    if template.price_protection is not None:
+        message.price_protection.CopyFrom(
+            ParseDict(dict(template.price_protection), scheduler_pb2.PriceProtection())
+        )
+    return message
+
+
+def schedule_message(schedule: Schedule) -> scheduler_pb2.Schedule:
+    """A schedule on the wire."""
+    message = scheduler_pb2.Schedule(
+        start_date=to_date(schedule.start_date),
+        local_time=timeofday_pb2.TimeOfDay(
+            hours=schedule.local_time.hour, minutes=schedule.local_time.minute
+        ),
+        time_zone=schedule.time_zone,
+    )
+    match schedule.recurrence:
+        case Daily(every_days):
+            message.daily.every_days = every_days
+        case Weekly(every_weeks, weekdays):
+            message.weekly.every_weeks = every_weeks
+            message.weekly.weekdays.extend(
+                dayofweek_pb2.DayOfWeek.Name(int(day)) for day in weekdays
+            )
+        case Monthly(every_months, month_days):
+            message.monthly.every_months = every_months
+            message.monthly.month_days.extend(month_days)
+        case Yearly(every_years):
+            message.yearly.every_years = every_years
+    match schedule.end:
+        case EndAfter(cycle_count):
+            message.cycle_count = cycle_count
+        case EndOn(end_date):
+            message.end_date.CopyFrom(to_date(end_date))
+    return message
+
+
+def order_message(row: Any) -> scheduler_pb2.Order:  # noqa: ANN401 - a row
+    """An order's row on the wire."""
+    message = scheduler_pb2.Order(
+        name=order_name(OrderKey(row.merchant, row.standing_order, row.cycle)),
+        customer=customer_name(row.merchant, row.customer),
+        cycle=row.cycle,
+        local_date=to_date(row.local_date),
+        due_time=to_timestamp(row.due_time),
+        state=scheduler_pb2.Order.State.Value(row.state),
+        reasons=[scheduler_pb2.OrderReason.Value(reason) for reason in row.reasons],
+        lines=line_messages([Line(**line) for line in json.loads(row.lines)], row.currency),
+        create_time=to_timestamp(row.create_time),
+        update_time=to_timestamp(row.update_time),
+    )
+    if row.notified_minor is not None:
+        message.notified_amount.CopyFrom(to_money(row.notified_minor, row.currency))
+    if row.amount_minor is not None:
+        message.amount.CopyFrom(to_money(row.amount_minor, row.currency))
+    for name in ("notice_time", "charge_not_before_time", "pay_time"):
+        moment = getattr(row, name)
+        if moment is not None:
+            getattr(message, name).CopyFrom(to_timestamp(moment))
+    return message
+
+
+def decision_message(decision: Decision) -> scheduler_pb2.Decision:
+    """A decision on the wire."""
+    data = struct_pb2.Struct()
+    data.update(dict(decision.data))
+    return scheduler_pb2.Decision(
+        time=to_timestamp(decision.time), kind=decision.kind, summary=decision.summary, data=data
+    )
+
+
+def charge_decisions(charge: payments_pb2.Charge) -> list[Decision]:
+    """What payments did about an order, attempt by attempt."""
+    return [
+        Decision(
+            from_timestamp(attempt.start_time),
+            "ATTEMPT",
+            f"Attempt {attempt.number} at the provider: "
+            f"{payments_pb2.Charge.Attempt.State.Name(attempt.state)}.",
+            MessageToDict(attempt, preserving_proto_field_name=True),
+        )
+        for attempt in charge.attempts
+    ]
+
+
+def notice_decisions(notices: Sequence[notify_pb2.Notice]) -> list[Decision]:
+    """What the customer was told about an order, and how it arrived."""
+    return [
+        Decision(
+            from_timestamp(notice.create_time),
+            "NOTICE",
+            f"The customer was sent {notify_pb2.NoticeKind.Name(notice.kind)}.",
+            MessageToDict(notice, preserving_proto_field_name=True),
+        )
+        for notice in notices
+    ]
