@@ -64,6 +64,24 @@ CREATE INDEX requests_created ON requests (create_time);
 """
 
 
+def statements(script: str) -> list[str]:
+    """The statements of a script, which each end with a semicolon at the end of a line.
+
+    The driver takes one statement at a time. A function's body between $$ and $$ is not cut.
+    """
+    found: list[str] = []
+    begun = ""
+    for piece in script.split(";\n"):
+        begun += piece
+        if begun.count("$$") % 2:
+            begun += ";\n"
+            continue
+        if begun.strip():
+            found.append(begun)
+        begun = ""
+    return found
+
+
 def upgrade(service: str, database_url: str) -> None:
     """Run the migrations that the database lacks. Must not be called from a running event loop.
 
