@@ -1,0 +1,37 @@
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from services.notify import api, gateways, loops
+from services.notify.domain import Channel
+from services.runtime.database import Database, connect
+from tests.conftest import ServiceDatabase
+from tests.integration.notify.suite import NOW, ManualClock, Notify
+from tests.integration.sandbox.process import SMS_API_KEY, Sandbox
+
+
+@pytest.fixture
+async def sandbox(tmp_path: Path) -> AsyncIterator[Sandbox]:
+    async with aiohttp.ClientSession() as http:
+        process = Sandbox(tmp_path / "record.sqlite3", http)
+        await process.start()
+        try:
+            yield process
+        finally:
+            if process.process is not None:
+                await process.stop()
+
+
+@pytest.fixture
+async def notify(service_database: ServiceDatabase, sandbox: Sandbox) -> AsyncIterator[Notify]:
+    engine = connect(service_database("notify"), application="test", pool_size=4)
+    database, clock = Database(engine), ManualClock(NOW)
+    sms = gateways.SmsGateway(f"{sandbox.url}/sms", SMS_API_KEY, "Recurring")
+    email = gateways.EmailGateway("127.0.0.1", sandbox.smtp_port, "orders@acme.example")
+    deliveries = loops.Deliveries(database, clock, {Channel.SMS: sms, Channel.EMAIL: email})
+    yield Notify(database, clock, sandbox, api.Servicer(database, clock), deliveries)
+    await sms.close()
+    await email.close()
+    await database.close()

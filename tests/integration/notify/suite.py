@@ -1,0 +1,198 @@
+"""Notify on a real database, with a real gateway and mail server, and a clock that a test moves."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from google.protobuf.message import Message
+from recurring.notify.v1 import notify_pb2
+from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
+from recurring.scheduler.v1 import scheduler_pb2
+from sqlalchemy import text
+
+from services.notify import api, events, loops
+from services.notify.store import notices
+from services.runtime.access import Caller, set_caller
+from services.runtime.database import Database
+from services.runtime.events import Event, Fact
+from services.runtime.wire import to_money, to_timestamp
+from tests.integration.sandbox.process import Sandbox
+
+MERCHANT = "merchants/acme"
+NOW = datetime(2026, 1, 28, 8, 0, tzinfo=UTC)
+DUE = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
+LEAD = timedelta(hours=72)
+ANN = "merchants/acme/customers/ann"
+PHONE = "+491701234567"
+INVALID_PHONE = "+15005550001"
+UNDELIVERABLE_PHONE = "+15005550002"
+UNAVAILABLE_TWICE_PHONE = "+15005550003"
+LOST_ANSWER_PHONE = "+15005550004"
+
+
+class ManualClock:
+    """Stands still until a test moves it."""
+
+    def __init__(self, now: datetime) -> None:
+        self._now = now
+
+    def now(self) -> datetime:
+        return self._now
+
+    def seconds_until(self, moment: datetime) -> float | None:
+        return 0.0 if moment <= self._now else None
+
+    def move(self, by: timedelta) -> None:
+        self._now += by
+
+    def move_to(self, moment: datetime) -> None:
+        self._now = moment
+
+
+@dataclass
+class Notify:
+    """The service without its process: its calls, its handlers, its loop."""
+
+    database: Database
+    clock: ManualClock
+    sandbox: Sandbox
+    api: api.Servicer
+    deliveries: loops.Deliveries
+    wake_at: datetime | None = field(default=None)
+
+    async def call(self, method: str, request: Message, *, merchant: str = "acme") -> Any:  # noqa: ANN401
+        """Call an RPC as a merchant's platform; requests that need an id get one."""
+        set_caller(Caller("test", merchant, frozenset({"platform"})))
+        if "request_id" in request.DESCRIPTOR.fields_by_name and not request.request_id:  # type: ignore[attr-defined]
+            request.request_id = str(uuid.uuid4())  # type: ignore[attr-defined]
+        return await getattr(self.api, method)(request, None)
+
+    async def contact(self, customer: str = ANN, **fields: Any) -> notify_pb2.Contact:  # noqa: ANN401
+        """Create or change a contact."""
+        wanted = notify_pb2.Contact(name=f"{customer}/contact", display_name="Ann", **fields)
+        request = notify_pb2.UpdateContactRequest(contact=wanted, allow_missing=True)
+        found: notify_pb2.Contact = await self.call("UpdateContact", request)
+        return found
+
+    async def start_binding(self, phone: str = PHONE, customer: str = ANN) -> None:
+        request = notify_pb2.StartPhoneBindingRequest(name=f"{customer}/contact", phone=phone)
+        await self.call("StartPhoneBinding", request)
+
+    async def confirm(self, code: str, customer: str = ANN) -> notify_pb2.Contact:
+        request = notify_pb2.ConfirmPhoneBindingRequest(name=f"{customer}/contact", code=code)
+        found: notify_pb2.Contact = await self.call("ConfirmPhoneBinding", request)
+        return found
+
+    async def bind(self, phone: str = PHONE, customer: str = ANN) -> notify_pb2.Contact:
+        """Bind a phone with the code that arrived on it."""
+        await self.start_binding(phone, customer)
+        await self.deliver()
+        return await self.confirm((await self.inbox(phone))[-1][:6], customer)
+
+    async def bind_unreachable(self, phone: str, customer: str = ANN) -> None:
+        """A phone that was bound once and has since begun to misbehave."""
+        await self.bind(PHONE, customer)
+        async with self.database.begin() as tx:
+            await tx.execute(text("UPDATE contacts SET phone = :phone"), {"phone": phone})
+
+    async def tell(self, *messages: Message, fact_key: str = "") -> None:
+        """Let the handler take events of one type, as the inbox does with those that are new."""
+        told = [
+            Fact(fact_key or str(index), message, "acme", "x", self.clock.now())
+            for index, message in enumerate(messages)
+        ]
+        await self.handle([_event(fact) for fact in told])
+
+    async def handle(self, told: Sequence[Event[Any]]) -> None:
+        by_type = {
+            subscription.type: subscription
+            for subscriptions in events.subscriptions(self.clock).values()
+            for subscription in subscriptions
+        }
+        [event_type] = {event.message.DESCRIPTOR.full_name for event in told}
+        async with self.database.begin() as tx:
+            await by_type[event_type].handler(tx, told)
+
+    async def deliver(self) -> None:
+        """Send everything that is due now."""
+        while (step := await self.deliveries.step()).worked:
+            pass
+        self.wake_at = step.wake_at
+
+    async def claim_and_die(self) -> None:
+        """Claim what is due, as a process does that is then killed."""
+        async with self.database.begin() as tx:
+            await notices.claim(tx, self.clock.now(), 500, loops.CLAIM_SECONDS)
+
+    async def end_claims(self) -> None:
+        """Let the time pass after which claims are void."""
+        async with self.database.begin() as tx:
+            await tx.execute(text("UPDATE deliveries SET claim_time = claim_time - interval '1h'"))
+
+    async def inbox(self, phone: str = PHONE) -> list[str]:
+        """The texts that arrived on a phone, the oldest first."""
+        answer = await self.sandbox.ask("GET", "/sms/v1/messages", query={"to": phone})
+        return [message["body"] for message in answer.body["data"]]
+
+    async def mailbox(self, address: str) -> list[dict[str, Any]]:
+        answer = await self.sandbox.ask("GET", "/mail/v1/messages", query={"to": address})
+        found: list[dict[str, Any]] = answer.body["data"]
+        return found
+
+    async def outage(self, part: str, *, on: bool) -> None:
+        await self.sandbox.ask("PUT", f"/outages/{part}", json={"on": on})
+
+    async def notices(self, customer: str = ANN) -> list[notify_pb2.Notice]:
+        request = notify_pb2.ListNoticesRequest(parent=customer)
+        return list((await self.call("ListNotices", request)).notices)
+
+    async def told(self, message_type: type[Message]) -> list[Any]:
+        """What the outbox holds of a type."""
+        async with self.database.read() as connection:
+            rows = await connection.execute(
+                text("SELECT data FROM outbox WHERE type = :type ORDER BY position"),
+                {"type": message_type.DESCRIPTOR.full_name},
+            )
+            return [message_type.FromString(bytes(row.data)) for row in rows]
+
+
+def _event(fact: Fact) -> Event[Any]:
+    return Event(fact.event_id, fact.tenant, fact.partition_key, fact.occur_time, "", fact.message)
+
+
+def order_ref(customer: str = ANN, cycle: int = 1) -> scheduler_events_pb2.OrderRef:
+    return scheduler_events_pb2.OrderRef(
+        order=f"{MERCHANT}/standingOrders/coffee/orders/{cycle}",
+        customer=customer,
+        title="Coffee",
+        billing_mode=scheduler_pb2.AUTOMATIC,
+        time_zone="Europe/Berlin",
+        due_time=to_timestamp(DUE),
+    )
+
+
+def order_upcoming(customer: str = ANN, cycle: int = 1) -> scheduler_events_pb2.OrderUpcoming:
+    message = scheduler_events_pb2.OrderUpcoming(
+        ref=order_ref(customer, cycle),
+        amount=to_money(1250, "EUR"),
+        charge_not_before_time=to_timestamp(DUE),
+    )
+    message.notice_lead.FromTimedelta(LEAD)
+    return message
+
+
+def order_confirmed(customer: str = ANN, cycle: int = 1) -> scheduler_events_pb2.OrderConfirmed:
+    return scheduler_events_pb2.OrderConfirmed(
+        ref=order_ref(customer, cycle),
+        amount=to_money(1250, "EUR"),
+        lines=[scheduler_pb2.OrderLine(title="Espresso", quantity=2, amount=to_money(1250, "EUR"))],
+        pay_time=to_timestamp(DUE),
+    )
+
+
+def order_skipped(customer: str = ANN, cycle: int = 1) -> scheduler_events_pb2.OrderSkipped:
+    return scheduler_events_pb2.OrderSkipped(
+        ref=order_ref(customer, cycle), reason=scheduler_pb2.SKIPPED_BY_CUSTOMER
+    )

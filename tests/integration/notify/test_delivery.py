@@ -1,0 +1,292 @@
+"""Notices on their way: once each, through outages, and what is told of them."""
+
+from datetime import timedelta
+
+import pytest
+from recurring.notify.v1 import events_pb2, notify_pb2
+
+from services.runtime.wire import from_timestamp
+from tests.integration.notify.suite import (
+    ANN,
+    DUE,
+    INVALID_PHONE,
+    LEAD,
+    LOST_ANSWER_PHONE,
+    PHONE,
+    UNAVAILABLE_TWICE_PHONE,
+    UNDELIVERABLE_PHONE,
+    Notify,
+    order_confirmed,
+    order_skipped,
+    order_upcoming,
+)
+
+Delivery = notify_pb2.Notice.Delivery
+
+
+async def test_a_customer_reads_what_will_be_charged_and_when(notify: Notify) -> None:
+    await notify.contact()
+    await notify.bind()
+    await notify.tell(order_upcoming())
+    await notify.deliver()
+
+    assert (await notify.inbox())[-1] == (
+        "Hi Ann! Your order Coffee comes to 12.50 EUR. We will charge you no earlier than "
+        "Sat 31 Jan 2026, 09:00. To skip or change it, use your account before then."
+    )
+
+
+async def test_one_event_told_twice_is_one_sms(notify: Notify) -> None:
+    await notify.contact()
+    await notify.bind()
+    for _ in range(2):
+        await notify.tell(order_skipped())
+        await notify.deliver()
+
+    assert len(await notify.inbox()) == 2  # The code and the notice.
+    assert len(await notify.notices()) == 2
+
+
+async def test_a_set_of_events_is_an_sms_for_each_customer(notify: Notify) -> None:
+    phones = {f"merchants/acme/customers/c{n}": f"+49170000000{n}" for n in range(3)}
+    for customer, phone in phones.items():
+        await notify.contact(customer)
+        await notify.bind(phone, customer)
+    await notify.tell(*(order_skipped(customer) for customer in phones))
+    await notify.deliver()
+
+    assert [len(await notify.inbox(phone)) for phone in phones.values()] == [2, 2, 2]
+
+
+async def test_a_lost_answer_leaves_one_sms_on_the_phone(notify: Notify) -> None:
+    await notify.contact()
+    await notify.bind_unreachable(LOST_ANSWER_PHONE)
+    await notify.tell(order_skipped())
+    await notify.deliver()
+    notify.clock.move(timedelta(seconds=10))
+    await notify.deliver()
+
+    assert len(await notify.inbox(LOST_ANSWER_PHONE)) == 1
+    [delivery] = (await notify.notices())[-1].deliveries
+    assert (delivery.state, delivery.attempt_count) == (Delivery.DELIVERED, 2)
+
+
+async def test_a_gateway_that_is_unavailable_twice_is_tried_a_third_time(notify: Notify) -> None:
+    await notify.contact()
+    await notify.bind_unreachable(UNAVAILABLE_TWICE_PHONE)
+    await notify.tell(order_skipped())
+    waits = []
+    for _ in range(3):
+        await notify.deliver()
+        if notify.wake_at is not None:
+            waits.append(notify.wake_at - notify.clock.now())
+            notify.clock.move_to(notify.wake_at)
+
+    assert waits == [timedelta(seconds=10), timedelta(minutes=1)]
+    assert len(await notify.inbox(UNAVAILABLE_TWICE_PHONE)) == 1
+
+
+async def test_an_outage_delays_notices_and_loses_none(notify: Notify) -> None:
+    await notify.contact()
+    await notify.bind()
+    await notify.outage("sms", on=True)
+    await notify.tell(order_upcoming())
+    await notify.deliver()
+    [pending] = (await notify.notices())[-1].deliveries
+    await notify.outage("sms", on=False)
+    notify.clock.move(timedelta(hours=6))
+    await notify.deliver()
+    [delivered] = (await notify.notices())[-1].deliveries
+
+    assert (pending.state, pending.failure_code) == (Delivery.PENDING, "service_unavailable")
+    assert (delivered.state, delivered.failure_code) == (Delivery.DELIVERED, "")
+    assert len(await notify.inbox()) == 2
+
+
+async def test_a_gateway_that_cannot_be_reached_at_all_is_tried_again(notify: Notify) -> None:
+    await notify.contact()
+    await notify.bind()
+    await notify.sandbox.stop()
+    await notify.tell(order_skipped())
+    await notify.deliver()
+    await notify.sandbox.start()
+    notify.clock.move(timedelta(seconds=10))
+    await notify.deliver()
+
+    assert len(await notify.inbox()) == 2
+
+
+async def test_a_notice_that_never_gets_through_fails_after_a_day(notify: Notify) -> None:
+    await notify.contact()
+    await notify.bind()
+    await notify.outage("sms", on=True)
+    await notify.tell(order_upcoming())
+    posted = notify.clock.now()
+    await notify.deliver()
+    while notify.wake_at is not None:
+        notify.clock.move_to(notify.wake_at)
+        await notify.deliver()
+
+    [failed] = await notify.told(events_pb2.NoticeFailed)
+    assert (failed.kind, failed.failure_code) == (
+        notify_pb2.ORDER_UPCOMING,
+        "service_unavailable",
+    )
+    assert timedelta(hours=23) <= notify.clock.now() - posted <= timedelta(hours=24)
+
+
+@pytest.mark.parametrize(
+    ("phone", "failure_code"),
+    [(INVALID_PHONE, "invalid_number"), (UNDELIVERABLE_PHONE, "undelivered")],
+)
+async def test_a_phone_that_cannot_receive_fails_at_once(
+    notify: Notify, phone: str, failure_code: str
+) -> None:
+    await notify.contact()
+    await notify.bind_unreachable(phone)
+    await notify.tell(order_upcoming())
+    await notify.deliver()
+
+    [failed] = await notify.told(events_pb2.NoticeFailed)
+    assert (failed.subject_resource, failed.failure_code) == (
+        order_upcoming().ref.order,
+        failure_code,
+    )
+
+
+@pytest.mark.parametrize("has_contact", [True, False])
+async def test_a_customer_without_phone_and_mail_is_told_of_as_unreachable(
+    notify: Notify, *, has_contact: bool
+) -> None:
+    if has_contact:
+        await notify.contact()
+    await notify.tell(order_upcoming())
+    await notify.deliver()
+
+    [failed] = await notify.told(events_pb2.NoticeFailed)
+    assert (failed.customer, failed.failure_code) == (ANN, "NO_CHANNEL")
+    [delivery] = (await notify.notices())[0].deliveries
+    assert (delivery.state, delivery.failure_code) == (Delivery.FAILED, "NO_CHANNEL")
+
+
+async def test_a_notice_in_time_promises_what_the_event_says(notify: Notify) -> None:
+    await notify.contact()
+    await notify.bind()
+    await notify.tell(order_upcoming())
+    await notify.deliver()
+
+    delivered = (await notify.told(events_pb2.NoticeDelivered))[-1]
+    assert delivered.charge_promise.amount.units == 12
+    assert from_timestamp(delivered.charge_promise.charge_not_before_time) == DUE
+
+
+async def test_a_late_notice_defers_the_charge_by_its_full_lead(notify: Notify) -> None:
+    await notify.contact()
+    await notify.bind()
+    await notify.outage("sms", on=True)
+    await notify.tell(order_upcoming())
+    await notify.deliver()
+    await notify.outage("sms", on=False)
+    notify.clock.move(timedelta(hours=5))
+    await notify.deliver()
+
+    delivered = (await notify.told(events_pb2.NoticeDelivered))[-1]
+    promised = from_timestamp(delivered.charge_promise.charge_not_before_time)
+    assert promised == notify.clock.now() + LEAD > DUE
+
+
+async def test_a_notice_follows_the_customer_to_a_new_phone(notify: Notify) -> None:
+    await notify.contact()
+    await notify.bind()
+    await notify.outage("sms", on=True)
+    await notify.tell(order_skipped())
+    await notify.deliver()
+    await notify.outage("sms", on=False)
+    await notify.bind("+491709999999")
+    notify.clock.move(timedelta(seconds=10))
+    await notify.deliver()
+
+    assert len(await notify.inbox(PHONE)) == 1
+    assert "Coffee" in (await notify.inbox("+491709999999"))[-1]
+
+
+async def test_a_receipt_is_copied_by_mail_with_the_lines_of_the_order(notify: Notify) -> None:
+    await notify.contact(email="ann@example.com")
+    await notify.bind()
+    await notify.tell(order_confirmed())
+    await notify.deliver()
+
+    [mail] = await notify.mailbox("ann@example.com")
+    assert (mail["from"], mail["subject"]) == ("orders@acme.example", "Receipt: Coffee")
+    assert "2 x Espresso: 12.50 EUR" in mail["text"]
+    assert len(await notify.told(events_pb2.NoticeDelivered)) == 2  # The code's and this one's.
+
+
+async def test_an_outage_of_the_mail_server_leaves_one_mail_in_the_end(notify: Notify) -> None:
+    await notify.contact(email="ann@example.com")
+    await notify.bind()
+    await notify.outage("mail", on=True)
+    await notify.tell(order_confirmed())
+    await notify.deliver()
+    await notify.outage("mail", on=False)
+    notify.clock.move(timedelta(seconds=10))
+    await notify.deliver()
+
+    [mail] = await notify.mailbox("ann@example.com")
+    assert mail["deliveries"] == 1
+
+
+async def test_without_a_phone_the_mail_decides_whether_a_notice_was_delivered(
+    notify: Notify,
+) -> None:
+    await notify.contact(email="ann@example.com")
+    await notify.tell(order_skipped())
+    await notify.deliver()
+
+    [delivered] = await notify.told(events_pb2.NoticeDelivered)
+    assert delivered.kind == notify_pb2.ORDER_SKIPPED
+    assert len(await notify.mailbox("ann@example.com")) == 1
+
+
+async def test_muted_receipts_do_not_reach_the_phone_and_other_notices_do(notify: Notify) -> None:
+    await notify.contact(preferences=notify_pb2.Contact.Preferences(sms_receipts_muted=True))
+    await notify.bind()
+    await notify.tell(order_confirmed())
+    await notify.tell(order_skipped())
+    await notify.deliver()
+
+    assert [text[:30] for text in (await notify.inbox())[1:]] == ["Hi Ann! Your order Coffee of S"]
+    assert await notify.told(events_pb2.NoticeFailed) == []
+
+
+async def test_muted_mail_brings_none(notify: Notify) -> None:
+    muted = notify_pb2.Contact.Preferences(email_muted=True)
+    await notify.contact(email="ann@example.com", preferences=muted)
+    await notify.bind()
+    await notify.tell(order_confirmed())
+    await notify.deliver()
+
+    assert await notify.mailbox("ann@example.com") == []
+
+
+async def test_what_a_process_died_over_is_sent_by_the_next(notify: Notify) -> None:
+    await notify.contact()
+    await notify.bind()
+    await notify.tell(order_skipped())
+    await notify.claim_and_die()
+    waiting = await notify.deliveries.step()
+    await notify.end_claims()
+    await notify.deliver()
+
+    assert waiting.worked  # So that a simulated clock does not run past it.
+    assert len(await notify.inbox()) == 2
+
+
+async def test_a_batch_is_more_than_fits_on_the_wire_at_once(notify: Notify) -> None:
+    await notify.contact()
+    await notify.bind()
+    await notify.tell(*(order_skipped(cycle=cycle) for cycle in range(1, 81)))
+    step = await notify.deliveries.step()
+
+    assert step.worked == 80
+    assert len(await notify.told(events_pb2.NoticeDelivered)) == 81
