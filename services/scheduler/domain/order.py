@@ -29,11 +29,6 @@ class OrderState(StrEnum):
     CANCELLED = "CANCELLED"
 
 
-FINAL_STATES = frozenset(
-    {OrderState.PAID, OrderState.SKIPPED, OrderState.LAPSED, OrderState.CANCELLED}
-)
-
-
 class OrderReason(StrEnum):
     """Why an order is in its state; named as on the wire."""
 

@@ -1,0 +1,141 @@
+"""What can happen to an order, and what never can."""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.scheduler.domain.order import (
+    Findings,
+    Item,
+    Line,
+    Order,
+    OrderKey,
+    OrderReason,
+    OrderState,
+    Quote,
+    Stage,
+    collected,
+    held,
+    opened,
+)
+
+DUE = datetime(2027, 1, 31, 12, tzinfo=UTC)
+LEAD = timedelta(hours=72)
+ORDER = Order(
+    key=OrderKey("acme", "coffee", 1),
+    customer="ada",
+    local_date=date(2027, 1, 31),
+    due_time=DUE,
+    hold_until_time=DUE + timedelta(days=3),
+    state=OrderState.UPCOMING,
+    items=(Item("beans", 2),),
+)
+
+amounts = st.integers(1, 10**9)
+hours = st.integers(-30 * 24, 30 * 24).map(lambda count: timedelta(hours=count))
+
+
+def quote(amount_minor: int, currency: str = "EUR") -> Quote:
+    line = Line(
+        "merchants/acme/products/beans", "Beans", 1, amount_minor, amount_minor,
+        "merchants/acme/products/beans/prices/first", amount_minor, "LIST_PRICE",
+    )  # fmt: skip
+    return Quote(amount_minor, currency, (line,))
+
+
+def announced(amount_minor: int = 1000) -> Order:
+    return opened(ORDER, Findings(quote(amount_minor)), LEAD, DUE - LEAD)
+
+
+def test_an_order_prepared_in_time_is_charged_at_its_due_time() -> None:
+    order = announced()
+
+    assert order.state is OrderState.UPCOMING
+    assert order.charge_not_before_time == DUE
+    assert order.notified_minor == 1000
+
+
+@given(late=hours)
+def test_a_late_start_defers_the_charge_and_never_shortens_the_lead(late: timedelta) -> None:
+    order = opened(ORDER, Findings(quote(1000)), LEAD, DUE + late)
+
+    assert order.charge_not_before_time is not None
+    assert order.charge_not_before_time >= DUE
+    assert order.charge_not_before_time >= DUE + late + LEAD
+
+
+def test_an_order_is_not_collected_before_its_notice_is_delivered() -> None:
+    assert announced().collect_time is None
+
+
+@given(notified=amounts, quoted=amounts, currency=st.sampled_from(["EUR", "USD"]))
+def test_nobody_pays_more_than_was_announced(notified: int, quoted: int, currency: str) -> None:
+    order = collected(announced(notified), quote(quoted, currency), (), DUE)
+
+    assert order.state is OrderState.AWAITING_PAYMENT
+    assert order.amount_minor is not None
+    assert order.amount_minor <= notified
+    assert order.currency == "EUR"
+
+
+def test_a_price_that_fell_since_the_notice_is_passed_on_with_its_lines() -> None:
+    order = collected(announced(1000), quote(800), (), DUE)
+
+    assert order.amount_minor == 800
+    assert order.lines[0].amount_minor == 800
+
+
+def test_an_order_that_cannot_be_priced_or_told_is_held_with_every_reason() -> None:
+    problems = (OrderReason.PRODUCT_UNAVAILABLE, OrderReason.PHONE_NOT_BOUND)
+
+    order = opened(ORDER, Findings(None, problems), LEAD, DUE - LEAD)
+
+    assert order.state is OrderState.HELD
+    assert order.reasons == problems
+    assert order.held_stage is Stage.PREPARE
+
+
+def test_stock_that_is_short_at_the_due_time_holds_the_order_for_collecting_again() -> None:
+    order = collected(announced(), quote(1000), (OrderReason.OUT_OF_STOCK,), DUE)
+
+    assert order.state is OrderState.HELD
+    assert order.held_stage is Stage.COLLECT
+    assert order.collect_time is None
+
+
+@given(wait=hours)
+def test_a_hold_ends_with_its_window(wait: timedelta) -> None:
+    now = DUE + wait
+    order = held(ORDER, (OrderReason.OUT_OF_STOCK,), Stage.COLLECT, now)
+
+    if now < ORDER.hold_until_time:
+        assert order.state is OrderState.HELD
+        assert order.recheck_time is not None
+        assert now < order.recheck_time <= ORDER.hold_until_time
+    else:
+        assert order.state is OrderState.LAPSED
+        assert order.reasons == (OrderReason.OUT_OF_STOCK, OrderReason.HOLD_EXPIRED)
+
+
+def test_finding_the_same_obstacle_again_is_no_news() -> None:
+    first = held(ORDER, (OrderReason.OUT_OF_STOCK,), Stage.COLLECT, DUE)
+    again = held(
+        replace(first, decisions=()),
+        (OrderReason.OUT_OF_STOCK,),
+        Stage.COLLECT,
+        DUE + timedelta(hours=6),
+    )
+
+    assert first.decisions
+    assert again.decisions == ()
+
+
+def test_an_order_announced_again_is_announced_with_a_new_number() -> None:
+    waiting = held(announced(), (OrderReason.NOTICE_UNDELIVERABLE,), Stage.PREPARE, DUE - LEAD)
+
+    again = opened(waiting, Findings(quote(1000)), LEAD, DUE - LEAD + timedelta(hours=6))
+
+    assert again.announcement_count == 2
+    assert again.charge_not_before_time == DUE + timedelta(hours=6)

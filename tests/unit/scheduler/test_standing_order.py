@@ -1,0 +1,190 @@
+"""Which cycles of a standing order get their row, and when."""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.scheduler.domain.order import BillingMode, Item, Order, OrderReason, OrderState
+from services.scheduler.domain.schedule import (
+    Daily,
+    EndAfter,
+    Monthly,
+    Recurrence,
+    Schedule,
+    Weekly,
+)
+from services.scheduler.domain.standing_order import (
+    NOTICE_HEADROOM,
+    StandingOrder,
+    State,
+    at_cycle,
+    open_cycles,
+    resumed,
+)
+
+START = date(2027, 1, 31)
+NOON = time(12, 0)
+SIGN_UP = datetime(2027, 1, 20, 12, tzinfo=UTC)
+
+recurrences = st.one_of(
+    st.builds(Daily, st.integers(1, 40)),
+    st.builds(Weekly, st.integers(1, 5)),
+    st.builds(Monthly, st.integers(1, 4), st.just((31,))),
+)
+leads = st.integers(1, 60 * 24).map(lambda hours: timedelta(hours=hours))
+waits = st.lists(st.integers(0, 90 * 24), min_size=1, max_size=12)
+
+
+def standing_order(
+    recurrence: Recurrence | None = None,
+    *,
+    lead: timedelta = timedelta(hours=72),
+    cycle_count: int | None = None,
+) -> StandingOrder:
+    end = EndAfter(cycle_count) if cycle_count else None
+    template = StandingOrder(
+        merchant="acme",
+        standing_order="coffee",
+        customer="ada",
+        title="Coffee",
+        items=(Item("beans", 1),),
+        schedule=Schedule(START, NOON, "UTC", recurrence or Monthly(1, (31,)), end),
+        billing_mode=BillingMode.AUTOMATIC,
+        mandate="merchants/acme/customers/ada/mandates/card",
+        ship_to=None,
+        price_protection=None,
+        notice_lead=lead,
+        payment_window=timedelta(hours=72),
+        create_time=SIGN_UP,
+        update_time=SIGN_UP,
+    )
+    return at_cycle(template, 1)
+
+
+def play(template: StandingOrder, wait_hours: list[int]) -> tuple[StandingOrder, list[Order]]:
+    """Open cycles at moments that far apart, each time until nothing is left to open."""
+    now, orders = SIGN_UP, list[Order]()
+    for hours in wait_hours:
+        now += timedelta(hours=hours)
+        while template.prepare_time is not None and template.prepare_time <= now:
+            opening = open_cycles(template, now)
+            orders += opening.orders
+            template = opening.standing_order
+    return template, orders
+
+
+def cycles(orders: list[Order]) -> list[int]:
+    return [order.key.cycle for order in orders]
+
+
+def test_a_cycle_is_opened_its_lead_and_some_headroom_before_it_is_due() -> None:
+    template = standing_order()
+    due = datetime(2027, 1, 31, 12, tzinfo=UTC)
+
+    too_early = open_cycles(
+        template, due - timedelta(hours=72) - NOTICE_HEADROOM - timedelta(seconds=1)
+    )
+    in_time = open_cycles(template, due - timedelta(hours=72) - NOTICE_HEADROOM)
+
+    assert too_early.orders == ()
+    assert cycles(list(in_time.orders)) == [1]
+    assert in_time.standing_order.next_cycle == 2
+    assert in_time.standing_order.next_due_time == datetime(2027, 2, 28, 12, tzinfo=UTC)
+
+
+@given(recurrence=recurrences, lead=leads, wait_hours=waits)
+def test_every_cycle_gets_exactly_one_row_whenever_somebody_looks(
+    recurrence: Recurrence, lead: timedelta, wait_hours: list[int]
+) -> None:
+    template, orders = play(standing_order(recurrence, lead=lead), wait_hours)
+
+    assert cycles(orders) == list(range(1, len(orders) + 1))
+    assert template.next_cycle == len(orders) + 1
+
+
+@given(recurrence=recurrences, lead=leads, wait_hours=waits)
+def test_of_the_cycles_that_fell_due_unseen_only_the_latest_is_billed(
+    recurrence: Recurrence, lead: timedelta, wait_hours: list[int]
+) -> None:
+    template = standing_order(recurrence, lead=lead)
+    now = SIGN_UP + timedelta(hours=sum(wait_hours))
+
+    opened = open_cycles(template, now).orders
+    due_already = [order for order in opened if order.due_time <= now]
+    billed = [order for order in due_already if order.state is OrderState.UPCOMING]
+
+    assert len(billed) <= 1
+    assert all(
+        order.reasons == (OrderReason.MISSED,) for order in due_already if order not in billed
+    )
+
+
+@given(recurrence=recurrences, wait_hours=waits)
+def test_no_two_cycles_are_due_at_one_instant(
+    recurrence: Recurrence, wait_hours: list[int]
+) -> None:
+    _, orders = play(standing_order(recurrence), wait_hours)
+
+    due_times = [order.due_time for order in orders]
+    assert due_times == sorted(set(due_times))
+
+
+def test_a_cycle_that_the_customer_left_out_is_recorded_and_forgotten_by_the_template() -> None:
+    template = replace(standing_order(), skipped_cycles=frozenset({1, 5}))
+
+    opening = open_cycles(template, datetime(2027, 1, 30, tzinfo=UTC))
+
+    (order,) = opening.orders
+    assert order.state is OrderState.SKIPPED
+    assert order.reasons == (OrderReason.SKIPPED_BY_CUSTOMER,)
+    assert opening.standing_order.skipped_cycles == {5}
+
+
+def test_after_its_last_cycle_a_standing_order_has_no_next_one() -> None:
+    template = standing_order(cycle_count=2)
+
+    opening = open_cycles(template, datetime(2027, 12, 1, tzinfo=UTC))
+
+    assert cycles(list(opening.orders)) == [1, 2]
+    assert opening.standing_order.next_cycle is None
+    assert opening.standing_order.prepare_time is None
+
+
+def test_a_sleep_of_years_is_caught_up_in_bites() -> None:
+    template = standing_order(Daily(1))
+    now = datetime(2028, 1, 31, 13, tzinfo=UTC)
+
+    first = open_cycles(template, now)
+    _, all_orders = play(template, [int((now - SIGN_UP).total_seconds() // 3600)])
+
+    assert len(first.orders) == 100
+    assert cycles(all_orders) == list(range(1, len(all_orders) + 1))
+    assert [o.state for o in all_orders if o.due_time <= now].count(OrderState.UPCOMING) == 1
+
+
+@given(recurrence=recurrences, lead=leads, hours=st.integers(0, 400 * 24))
+def test_resuming_records_what_the_pause_swallowed_and_goes_on_in_time(
+    recurrence: Recurrence, lead: timedelta, hours: int
+) -> None:
+    paused = replace(standing_order(recurrence, lead=lead), state=State.PAUSED)
+    now = SIGN_UP + timedelta(hours=hours)
+
+    opening = resumed(paused, now)
+    template = opening.standing_order
+
+    assert template.state is State.ACTIVE
+    assert [order.key.cycle for order in opening.orders] == list(range(1, len(opening.orders) + 1))
+    assert all(order.reasons == (OrderReason.PAUSED,) for order in opening.orders)
+    assert template.next_due_time is not None
+    assert template.next_due_time - lead >= now
+    assert all(order.due_time - lead < now for order in opening.orders)
+
+
+def test_the_anchor_does_not_drift_through_a_pause() -> None:
+    paused = replace(standing_order(), state=State.PAUSED)
+
+    opening = resumed(paused, datetime(2027, 3, 1, tzinfo=UTC))
+
+    assert opening.standing_order.next_due_time == datetime(2027, 3, 31, 12, tzinfo=UTC)
