@@ -90,6 +90,7 @@ def description(home: Path, addresses: Addresses, keys: Keys) -> dict[str, Any]:
         },
         "nats_url": addresses.nats_url,
         "sandbox_url": addresses.sandbox_url,
+        "provider_api_key": keys.password("provider"),
         "smtp": f"{smtp_host}:{smtp_port}",
         "merchant": DEMO_MERCHANT,
         "token_file": str(demo_token_file(keys)),
