@@ -86,7 +86,8 @@ class Consumer:
                 pull = await self._broker.pull(self._stream, self._durable)
                 await self._consume(pull)
             except NotFoundError:
-                log.info("stream not there yet", extra={"stream": self._stream})
+                # Its owner has not started yet.
+                log.debug("stream not there yet", extra={"stream": self._stream})
                 await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
             except (NatsError, TimeoutError, OSError) as error:
                 log.warning("consumer: %r", error, extra={"stream": self._stream})
