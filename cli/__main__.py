@@ -3,6 +3,9 @@
 import typer
 
 from cli import clock, contacts, events, orders, payments, products, standing_orders, status
+from cli.audit import report
+from cli.command import run_to_exit
+from cli.demo import play
 
 app = typer.Typer(
     name="recurring",
@@ -31,6 +34,14 @@ for name, noun in {
 }.items():
     app.add_typer(noun, name=name)
 status.register(app)
+report.register(app)
+
+
+@app.command("demo")
+def demo() -> None:
+    """Play six months of standing orders on the sandbox's clock, then audit them."""
+    run_to_exit(play.demo())
+
 
 if __name__ == "__main__":
     app()

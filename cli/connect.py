@@ -10,7 +10,7 @@ and is enough where there is no such file:
 | `RECURRING_TOKEN_FILE` | file with the bearer token |
 | `RECURRING_MERCHANT` | the merchant to act for |
 | `RECURRING_NATS_URL`, `RECURRING_SANDBOX_URL` | the broker, the sandbox |
-| `RECURRING_<SERVICE>_DATABASE_URL` | for audits only |
+| `RECURRING_<SERVICE>_DATABASE_URL`, `RECURRING_PROVIDER_API_KEY` | for audits only |
 """
 
 import asyncio
@@ -67,8 +67,10 @@ class Stack:
     merchant: str
     nats_url: str
     sandbox_url: str
-    # Service -> postgresql:// address; empty where only the contracts can be reached.
+    # For audits: service -> postgresql:// address, and the key to the provider's books. Empty where
+    # only the contracts can be reached.
     database_urls: Mapping[str, str]
+    provider_api_key: str
 
 
 def find_stack(environment: Mapping[str, str]) -> Stack:
@@ -79,19 +81,24 @@ def find_stack(environment: Mapping[str, str]) -> Stack:
     home = Path(environment.get("RECURRING_HOME") or ROOT / ".recurring")
     file = home / "stack.json"
     described: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+
+    def value(variable: str, key: str) -> str:
+        return environment.get(variable) or str(described.get(key, ""))
+
     targets = _by_service(environment, "TARGET", described.get("targets", {}))
     missing = [service for service in SERVICES if service not in targets]
     if missing:
         variables = ", ".join(f"RECURRING_{service.upper()}_TARGET" for service in missing)
         raise CommandError(f"no stack is described in {file}: run `make up`, or set {variables}")
-    token_file = environment.get("RECURRING_TOKEN_FILE") or described.get("token_file", "")
+    token_file = value("RECURRING_TOKEN_FILE", "token_file")
     return Stack(
         targets=targets,
         token=Path(token_file).read_text().strip() if token_file else "",
-        merchant=environment.get("RECURRING_MERCHANT") or described.get("merchant", ""),
-        nats_url=environment.get("RECURRING_NATS_URL") or described.get("nats_url", ""),
-        sandbox_url=environment.get("RECURRING_SANDBOX_URL") or described.get("sandbox_url", ""),
+        merchant=value("RECURRING_MERCHANT", "merchant"),
+        nats_url=value("RECURRING_NATS_URL", "nats_url"),
+        sandbox_url=value("RECURRING_SANDBOX_URL", "sandbox_url"),
         database_urls=_by_service(environment, "DATABASE_URL", described.get("database_urls", {})),
+        provider_api_key=value("RECURRING_PROVIDER_API_KEY", "provider_api_key"),
     )
 
 

@@ -70,22 +70,35 @@ class Sandbox:
             await self._check(response)
 
     async def listed(
-        self, path: str, query: Mapping[str, str], *, cursor: str = "after", key: str = "id"
+        self,
+        path: str,
+        query: Mapping[str, str],
+        *,
+        cursor: tuple[str, str] = ("after", "id"),
+        api_key: str = "",
     ) -> AsyncIterator[dict[str, Any]]:
-        """Everything that a listing holds, page by page; `key` of the last one is the `cursor`."""
+        """Everything that a listing holds, page by page.
+
+        `cursor` is the parameter that a page begins after, and what the last entry gives for it.
+        """
         asked = {"limit": str(PAGE_SIZE), **query}
+        parameter, field = cursor
         while True:
-            page = await self.get(path, asked)
+            page = await self.get(path, asked, api_key=api_key)
             for entry in page["data"]:
                 yield entry
             if not page["has_more"]:
                 return
-            asked[cursor] = str(page["data"][-1][key])
+            asked[parameter] = str(page["data"][-1][field])
 
-    async def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
+    async def get(
+        self, path: str, query: Mapping[str, str] | None = None, *, api_key: str = ""
+    ) -> dict[str, Any]:
         """One answer of the sandbox."""
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else None
+        url = f"{self._url}{path}"
         try:
-            async with self._client().get(f"{self._url}{path}", params=query) as response:
+            async with self._client().get(url, params=query, headers=headers) as response:
                 await self._check(response)
                 answer: dict[str, Any] = await response.json()
                 return answer

@@ -46,8 +46,17 @@ def minor_digits(currency: str) -> int:
 
 def to_minor(money: money_pb2.Money) -> int:
     """The amount in minor units of its currency (cents for EUR)."""
-    factor = 10 ** minor_digits(money.currency_code)
-    return int(money.units) * factor + int(money.nanos) // (NANOS_PER_UNIT // factor)
+    factor = int(10 ** minor_digits(money.currency_code))
+    amount_minor: int = money.units * factor + money.nanos // (NANOS_PER_UNIT // factor)
+    return amount_minor
+
+
+def from_minor(amount_minor: int, currency: str) -> money_pb2.Money:
+    """An amount of minor units, not negative, on the wire."""
+    factor = int(10 ** minor_digits(currency))
+    units, rest = divmod(amount_minor, factor)
+    nanos = rest * (NANOS_PER_UNIT // factor)
+    return money_pb2.Money(currency_code=currency, units=units, nanos=nanos)
 
 
 def format_minor(amount_minor: int, currency: str) -> str:

@@ -1,0 +1,350 @@
+"""The comparisons. Each is a pure function of facts and names everything that does not agree."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol, TypeVar
+
+from cli.audit.calendar import due_times
+from cli.audit.facts import Attempt, Charge, Delivery, Facts, Order, Payment, StandingOrder
+from cli.values import format_minor, format_moment
+
+PROVIDER_CLEARING = "provider-clearing"
+LIVE_STATES = {"ACTIVE", "COMPLETED"}
+
+
+class Kind(StrEnum):
+    """In which way something does not agree."""
+
+    # There once too often, or for no reason at all.
+    DUPLICATE = "duplicate"
+    MISSING = "missing"
+    IMBALANCE = "imbalance"
+    # There, once, and not as it has to be.
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that does not agree."""
+
+    kind: Kind
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One comparison: how much was expected, how much was there, and what does not agree."""
+
+    what: str
+    expected: str
+    found: str
+    findings: tuple[Finding, ...]
+
+    def count(self, kind: Kind) -> int:
+        """How many findings are of a kind."""
+        return sum(finding.kind is kind for finding in self.findings)
+
+
+class Priced(Protocol):
+    """Something with an amount in minor units."""
+
+    @property
+    def amount_minor(self) -> int | None: ...  # noqa: D102
+    @property
+    def currency(self) -> str: ...  # noqa: D102
+
+
+T = TypeVar("T")
+K = TypeVar("K")
+
+
+def check_cycles(facts: Facts) -> Check:
+    """Every cycle that fell due has exactly one order, with the calendar's own due time."""
+    orders = _grouped(facts.orders, lambda order: order.key)
+    by_standing_order = _grouped(facts.orders, lambda order: order.key[:2])
+    findings = []
+    due_count = 0
+    known = set()
+    for standing_order in facts.standing_orders:
+        until = facts.now if standing_order.state in LIVE_STATES else standing_order.change_time
+        of_it = by_standing_order.get((standing_order.merchant, standing_order.standing_order), [])
+        for cycle, due_time in _cycles(standing_order, of_it, facts.now):
+            key = (standing_order.merchant, standing_order.standing_order, cycle)
+            known.add(key)
+            found = orders.get(key, [])
+            if due_time <= until:
+                due_count += 1
+                findings += _exactly_one(found, f"order of cycle {_cycle(key)}")
+            findings += [
+                _wrong(f"cycle {_cycle(key)} was due {format_moment(order.due_time)},"
+                       f" the calendar says {format_moment(due_time)}")
+                for order in found
+                if order.due_time != due_time
+            ]  # fmt: skip
+    findings += [
+        _wrong(f"order of cycle {_cycle(key)}, which the calendar does not have")
+        for key in orders
+        if key not in known
+    ]
+    return _check("cycles due → orders", due_count, len(facts.orders), findings)
+
+
+def check_payments(facts: Facts) -> Check:
+    """Every paid order has exactly one payment at the provider, of the same amount; no other has."""
+    charges = _grouped(facts.charges, lambda charge: charge.order)
+    succeeded = [attempt for attempt in facts.attempts if attempt.state == "SUCCEEDED"]
+    attempts = _grouped(succeeded, lambda attempt: attempt.charge)
+    captured = [payment for payment in facts.payments if payment.succeeded]
+    payments = _grouped(captured, lambda payment: payment.key)
+    paid = [order for order in facts.orders if order.state == "PAID"]
+    findings = []
+    for order in paid:
+        of_order = [each for each in charges.get(order.name, []) if each.state == "SUCCEEDED"]
+        findings += _exactly_one(of_order, f"succeeded charge of {order.name}")
+        for charge in of_order:
+            findings += _same_amount(order, charge, f"{order.name} and its charge")
+    paid_names = {order.name for order in paid}
+    for charge in facts.charges:
+        of_charge = attempts.get(charge.name, [])
+        if charge.state == "SUCCEEDED":
+            findings += _exactly_one(of_charge, f"succeeded attempt of {charge.name}")
+            if charge.order not in paid_names:
+                findings.append(_wrong(f"{charge.name} succeeded, its order is not paid"))
+        elif of_charge:
+            findings.append(_wrong(f"{charge.name} is {charge.state} with a succeeded attempt"))
+        for attempt in of_charge:
+            what = f"attempt {attempt.number} of {charge.name}"
+            at_provider = payments.get(attempt.key, [])
+            findings += _exactly_one(at_provider, f"payment at the provider for {what}")
+            for payment in at_provider:
+                findings += _same_amount(attempt, payment, f"{what} and {payment.id}")
+    findings += _strangers(captured, {attempt.key for attempt in succeeded})
+    findings += _unfinished(facts.attempts)
+    return _check("paid orders ↔ payments at the provider", len(paid), len(captured), findings)
+
+
+def check_refunds(facts: Facts) -> Check:
+    """Every refund is the provider's own, of the same amount, and the other way round."""
+    succeeded = [refund for refund in facts.refunds if refund.state == "SUCCEEDED"]
+    booked = _grouped(succeeded, lambda refund: refund.payment)
+    given = _grouped(facts.provider_refunds, lambda refund: refund.id)
+    findings = []
+    for refund in succeeded:
+        at_provider = given.get(refund.payment, [])
+        findings += _exactly_one(at_provider, f"refund at the provider for {refund.name}")
+        for payment in at_provider:
+            findings += _same_amount(refund, payment, f"{refund.name} and {payment.id}")
+    for payment in facts.provider_refunds:
+        findings += _exactly_one(booked.get(payment.id, []), f"our refund for {payment.id}")
+    return _check("refunds ↔ refunds at the provider", len(succeeded), len(given), findings)
+
+
+def check_ledger(facts: Facts) -> Check:
+    """The books balance, hold every charge and refund once, and agree with the provider's."""
+    findings = []
+    sums: dict[tuple[str, str], int] = defaultdict(int)
+    clearing: dict[str, int] = defaultdict(int)
+    for entry in facts.ledger_entries:
+        sums[entry.transaction, entry.currency] += entry.amount_minor
+        if entry.account == PROVIDER_CLEARING:
+            clearing[entry.currency] += entry.amount_minor
+    findings += [
+        Finding(
+            Kind.IMBALANCE, f"transaction {transaction} is off by {format_minor(off, currency)}"
+        )
+        for (transaction, currency), off in sums.items()
+        if off
+    ]
+    findings += _same_totals(clearing, _held_by_provider(facts))
+    booked = _grouped(
+        {(entry.source, entry.transaction) for entry in facts.ledger_entries}, lambda pair: pair[0]
+    )
+    sources = [charge.name for charge in facts.charges if charge.state == "SUCCEEDED"]
+    sources += [refund.name for refund in facts.refunds if refund.state == "SUCCEEDED"]
+    for source in sources:
+        findings += _exactly_one(booked.get(source, []), f"transaction of {source}")
+    findings += [
+        _wrong(f"a transaction of {source}, which has not succeeded")
+        for source in booked
+        if source not in set(sources)
+    ]
+    transactions = len({entry.transaction for entry in facts.ledger_entries})
+    return _check("charges and refunds → ledger", len(sources), transactions, findings)
+
+
+def check_promises(facts: Facts) -> Check:
+    """Before every payment its notice was delivered, and it cost no more than the notice said."""
+    charges = {charge.name: charge for charge in facts.charges}
+    told = _grouped(
+        [each for each in facts.deliveries if each.main and each.state == "DELIVERED"],
+        lambda delivery: delivery.subject,
+    )
+    findings = []
+    succeeded = [attempt for attempt in facts.attempts if attempt.state == "SUCCEEDED"]
+    kept = 0
+    for attempt in succeeded:
+        charge = charges[attempt.charge]
+        broken = _broken_promise(attempt, charge, told.get(charge.order, []))
+        findings += [broken] if broken else []
+        kept += not broken
+    return _check("payments → notices delivered before", len(succeeded), kept, findings)
+
+
+def check_messages(facts: Facts) -> Check:
+    """Every notice reached each of its channels once, and nothing else was sent."""
+    messages = _grouped(facts.messages, lambda message: (message.channel, message.key))
+    findings = []
+    known = set()
+    delivered = 0
+    for delivery in facts.deliveries:
+        places = [(delivery.channel, key) for key in delivery.keys]
+        known.update(places)
+        sent = [message for place in places for message in messages.get(place, [])]
+        what = f"{delivery.channel} of {delivery.kind} {delivery.notice}"
+        if delivery.state == "DELIVERED":
+            delivered += 1
+            findings += _exactly_one(sent, what)
+        elif len(sent) > 1:
+            findings += _exactly_one(sent, what)
+    findings += [
+        Finding(Kind.DUPLICATE, f"{channel} {key} was sent for no notice")
+        for channel, key in messages
+        if (channel, key) not in known
+    ]
+    return _check("notices ↔ messages sent", delivered, len(facts.messages), findings)
+
+
+def check_backlogs(facts: Facts) -> Check:
+    """Everything has been told, and nothing could not be handled."""
+    findings = []
+    for backlog in facts.backlogs:
+        if backlog.unpublished_count:
+            text = f"{backlog.service} has {backlog.unpublished_count} events that it has not told"
+            findings.append(_wrong(text))
+        if backlog.dead_letter_count:
+            text = f"{backlog.service} has {backlog.dead_letter_count} dead letters"
+            findings.append(_wrong(text))
+    left = sum(each.unpublished_count + each.dead_letter_count for each in facts.backlogs)
+    return _check("events untold or dead", 0, left, findings)
+
+
+CHECKS: Sequence[Callable[[Facts], Check]] = (
+    check_cycles,
+    check_payments,
+    check_refunds,
+    check_ledger,
+    check_promises,
+    check_messages,
+    check_backlogs,
+)
+
+
+def _cycles(
+    standing_order: StandingOrder, orders: Sequence[Order], now: datetime
+) -> Iterable[tuple[int, datetime]]:
+    """Every cycle up to the latest that is due or has an order: some are announced beforehand."""
+    until = max([now, *(order.due_time for order in orders)])
+    return enumerate(due_times(standing_order.schedule, until), standing_order.first_cycle)
+
+
+def _broken_promise(attempt: Attempt, charge: Charge, told: Sequence[Delivery]) -> Finding | None:
+    before = [
+        each for each in told if each.deliver_time and each.deliver_time <= attempt.start_time
+    ]
+    promises = [each for each in before if each.kind == "ORDER_UPCOMING"]
+    if not promises and (charge.automatic or not before):
+        return _wrong(f"{charge.name} was paid without a notice delivered before")
+    if promises and not any(_covers(promise, attempt) for promise in promises):
+        return _wrong(f"{charge.name} cost more than its notice said")
+    return None
+
+
+def _covers(promise: Delivery, attempt: Attempt) -> bool:
+    return (
+        promise.promised_minor is not None
+        and promise.promised_currency == attempt.currency
+        and promise.promised_minor >= attempt.amount_minor
+    )
+
+
+def _exactly_one(found: Sequence[object], what: str) -> list[Finding]:
+    if not found:
+        return [Finding(Kind.MISSING, f"no {what}")]
+    if len(found) > 1:
+        return [Finding(Kind.DUPLICATE, f"{len(found)} of: {what}")]
+    return []
+
+
+def _same_amount(one: Priced, other: Priced, what: str) -> list[Finding]:
+    if (one.amount_minor, one.currency) == (other.amount_minor, other.currency):
+        return []
+    amounts = [
+        "nothing" if each.amount_minor is None else format_minor(each.amount_minor, each.currency)
+        for each in (one, other)
+    ]
+    return [Finding(Kind.IMBALANCE, f"{what}: {amounts[0]} and {amounts[1]}")]
+
+
+def _same_totals(ours: Mapping[str, int], theirs: Mapping[str, int]) -> list[Finding]:
+    return [
+        Finding(
+            Kind.IMBALANCE,
+            f"{PROVIDER_CLEARING} holds {format_minor(ours.get(currency, 0), currency)},"
+            f" the provider {format_minor(theirs.get(currency, 0), currency)}",
+        )
+        for currency in sorted({*ours, *theirs})
+        if ours.get(currency, 0) != theirs.get(currency, 0)
+    ]
+
+
+def _held_by_provider(facts: Facts) -> dict[str, int]:
+    """What the provider captured less what it gave back, in minor units by currency."""
+    held: dict[str, int] = defaultdict(int)
+    for payment in facts.payments:
+        held[payment.currency] += payment.amount_minor if payment.succeeded else 0
+    for refund in facts.provider_refunds:
+        held[refund.currency] -= refund.amount_minor
+    return held
+
+
+def _strangers(captured: Sequence[Payment], keys: set[str]) -> list[Finding]:
+    """Payments at the provider that no succeeded attempt of ours knows."""
+    return [
+        Finding(
+            Kind.DUPLICATE,
+            f"{payment.id} took {format_minor(payment.amount_minor, payment.currency)}"
+            " for no succeeded attempt",
+        )
+        for payment in captured
+        if payment.key not in keys
+    ]
+
+
+def _unfinished(attempts: Iterable[Attempt]) -> list[Finding]:
+    return [
+        _wrong(f"nobody knows what became of attempt {attempt.number} of {attempt.charge}")
+        for attempt in attempts
+        if attempt.state == "UNKNOWN"
+    ]
+
+
+def _grouped(values: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    groups: dict[K, list[T]] = defaultdict(list)
+    for value in values:
+        groups[key(value)].append(value)
+    return groups
+
+
+def _wrong(text: str) -> Finding:
+    return Finding(Kind.WRONG, text)
+
+
+def _cycle(key: tuple[str, str, int]) -> str:
+    return f"{key[2]} of {key[0]}/{key[1]}"
+
+
+def _check(what: str, expected: int, found: int, findings: list[Finding]) -> Check:
+    return Check(what, str(expected), str(found), tuple(findings))

@@ -1,0 +1,275 @@
+"""Who is in the story: what the merchant sells, and four customers who sign up."""
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+
+from recurring.catalog.v1 import catalog_pb2
+from recurring.notify.v1 import notify_pb2
+from recurring.payments.v1 import payments_pb2
+from recurring.scheduler.v1 import scheduler_pb2
+
+from cli.connect import Session, new_request_id, pages
+from cli.demo import plan
+from cli.demo.plan import Plan
+from cli.errors import CommandError
+from cli.names import last_id
+from cli.values import from_minor, to_date, to_duration, to_timestamp
+
+# Ofcom keeps 07700 900000 to 900999 for fiction; each run takes four of them.
+FICTIONAL_PHONE = "+447700900{:03}"
+FICTIONAL_PHONES = 1000
+CEILING_MINOR = 60_00
+_CODE = re.compile(r"\b\d{6}\b")
+_COFFEE = re.compile(r"coffee-(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A customer: who they are, what they pay with, and the standing order they want."""
+
+    first_name: str
+    number: int
+    card: str
+    about: str
+    wish: scheduler_pb2.StandingOrder
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """One run's names: every run has customers and products of its own."""
+
+    merchant: str
+    run: int
+    roles: tuple[Role, ...]
+
+    def customer_id(self, role: Role) -> str:
+        """The customer's id; their standing order has the same."""
+        return f"{role.first_name.lower()}-{self.run}"
+
+    def customer(self, role: Role) -> str:
+        """The customer's name."""
+        return f"merchants/{self.merchant}/customers/{self.customer_id(role)}"
+
+    def standing_order(self, role: Role) -> str:
+        """The name of the customer's standing order."""
+        return f"merchants/{self.merchant}/standingOrders/{self.customer_id(role)}"
+
+    def payment_method(self, role: Role) -> str:
+        """The name of the customer's only payment method."""
+        return f"{self.customer(role)}/paymentMethods/card"
+
+    def phone(self, role: Role) -> str:
+        """The customer's number, which rings in the sandbox only."""
+        number = (self.run * len(self.roles) + role.number) % FICTIONAL_PHONES
+        return FICTIONAL_PHONE.format(number)
+
+    def email(self, role: Role) -> str:
+        """The customer's mail address."""
+        return f"{self.customer_id(role)}@example.com"
+
+    def role(self, first_name: str) -> Role:
+        """The customer of that name."""
+        return next(role for role in self.roles if role.first_name == first_name)
+
+    def first_names(self) -> dict[str, str]:
+        """First names by customer id."""
+        return {self.customer_id(role): role.first_name for role in self.roles}
+
+
+async def assemble(session: Session, dates: Plan) -> Cast:
+    """A cast for the next run; the number of the run follows from the products of those before."""
+    request = catalog_pb2.ListProductsRequest(parent=session.parent)
+    run = 1
+    async for product in pages(session.catalog.ListProducts, request, "products"):
+        if match := _COFFEE.fullmatch(last_id(product.name)):
+            run = max(run, int(match[1]) + 1)
+    return Cast(session.merchant, run, _roles(session.parent, run, dates))
+
+
+async def stock_the_shop(session: Session, run: int) -> None:
+    """Create the three products of the story, with prices and stock."""
+    coffee = catalog_pb2.Product(
+        title="Coffee, 500 g", increase_notice_days=plan.INCREASE_NOTICE_DAYS
+    )
+    box = catalog_pb2.Product(
+        title="Vegetable box", stock_tracked=True, low_stock_threshold=plan.BOXES_LOW
+    )
+    lenses = catalog_pb2.Product(title="Contact lenses")
+    for name, product, amount_minor in (
+        ("coffee", coffee, plan.COFFEE_MINOR),
+        ("box", box, plan.BOX_MINOR),
+        ("lenses", lenses, plan.LENSES_MINOR),
+    ):
+        made = await session.catalog.CreateProduct(
+            catalog_pb2.CreateProductRequest(
+                parent=session.parent,
+                product_id=f"{name}-{run}",
+                product=product,
+                request_id=new_request_id(),
+            )
+        )
+        await set_price(session, made.name, "at-first", amount_minor)
+    await restock(session, f"{session.parent}/products/box-{run}", plan.BOXES_AT_FIRST)
+
+
+async def set_price(
+    session: Session, product: str, price_id: str, amount_minor: int, from_plan: Plan | None = None
+) -> None:
+    """Add a price in minor units, from now on or from the day of the plan's price rise."""
+    effective_time = from_plan.noon(plan.PRICE_RISE_DAY) if from_plan else None
+    await session.catalog.CreatePrice(
+        catalog_pb2.CreatePriceRequest(
+            parent=product,
+            price_id=price_id,
+            price=catalog_pb2.Price(
+                unit_price=from_minor(amount_minor, plan.CURRENCY),
+                effective_time=to_timestamp(effective_time),
+            ),
+            request_id=new_request_id(),
+        )
+    )
+
+
+async def restock(session: Session, product: str, units: int) -> None:
+    """Add units of a product."""
+    await session.catalog.AdjustStock(
+        catalog_pb2.AdjustStockRequest(
+            product=product, delta_units=units, request_id=new_request_id()
+        )
+    )
+
+
+async def ask_for_code(session: Session, cast: Cast, role: Role) -> None:
+    """Give the customer's contact, and send a one-time code to their phone."""
+    contact = notify_pb2.Contact(
+        name=f"{cast.customer(role)}/contact",
+        display_name=role.first_name,
+        email=cast.email(role),
+    )
+    await session.notify.UpdateContact(
+        notify_pb2.UpdateContactRequest(
+            contact=contact, allow_missing=True, request_id=new_request_id()
+        )
+    )
+    await session.notify.StartPhoneBinding(
+        notify_pb2.StartPhoneBindingRequest(
+            name=contact.name, phone=cast.phone(role), request_id=new_request_id()
+        )
+    )
+
+
+async def sign_up(session: Session, cast: Cast, role: Role) -> None:
+    """Bind the phone with the code that arrived, give consent, and create the standing order."""
+    await session.notify.ConfirmPhoneBinding(
+        notify_pb2.ConfirmPhoneBindingRequest(
+            name=f"{cast.customer(role)}/contact",
+            code=await _read_code(session, cast.phone(role)),
+            request_id=new_request_id(),
+        )
+    )
+    await session.payments.CreatePaymentMethod(
+        payments_pb2.CreatePaymentMethodRequest(
+            parent=cast.customer(role),
+            payment_method_id="card",
+            payment_method=payments_pb2.PaymentMethod(provider_token=role.card),
+            request_id=new_request_id(),
+        )
+    )
+    wanted = scheduler_pb2.StandingOrder(customer=cast.customer(role))
+    wanted.MergeFrom(role.wish)
+    if wanted.billing_mode == scheduler_pb2.AUTOMATIC:
+        wanted.mandate = await _consent(session, cast, role)
+    await session.scheduler.CreateStandingOrder(
+        scheduler_pb2.CreateStandingOrderRequest(
+            parent=session.parent,
+            standing_order_id=cast.customer_id(role),
+            standing_order=wanted,
+            request_id=new_request_id(),
+        )
+    )
+
+
+async def _read_code(session: Session, phone: str) -> str:
+    """The one-time code as its owner reads it on their phone."""
+    inbox = await session.sandbox.inbox(phone)
+    codes = [match[0] for message in inbox if (match := _CODE.search(message["body"]))]
+    if not codes:
+        raise CommandError(f"no one-time code arrived at {phone}")
+    return codes[-1]
+
+
+async def _consent(session: Session, cast: Cast, role: Role) -> str:
+    """Record the customer's consent and return its name."""
+    mandate = await session.payments.CreateMandate(
+        payments_pb2.CreateMandateRequest(
+            parent=cast.customer(role),
+            mandate_id="consent",
+            mandate=payments_pb2.Mandate(
+                payment_method=cast.payment_method(role),
+                charge_ceiling=from_minor(CEILING_MINOR, plan.CURRENCY),
+                evidence=payments_pb2.Mandate.Evidence(
+                    text=f"I let {cast.merchant} charge my card for {role.wish.title}.",
+                    accept_time=to_timestamp(await session.now()),
+                    source="demo",
+                ),
+            ),
+            request_id=new_request_id(),
+        )
+    )
+    return str(mandate.name)
+
+
+def _roles(merchant: str, run: int, dates: Plan) -> tuple[Role, ...]:
+    def wish(title: str, product: str, quantity: int, day: int) -> scheduler_pb2.StandingOrder:
+        return scheduler_pb2.StandingOrder(
+            title=title,
+            items=[
+                scheduler_pb2.Item(
+                    product=f"{merchant}/products/{product}-{run}", quantity=quantity
+                )
+            ],
+            schedule=scheduler_pb2.Schedule(
+                start_date=to_date(dates.date(day)), time_zone=plan.ZONE
+            ),
+            billing_mode=scheduler_pb2.AUTOMATIC,
+            notice_lead=to_duration(plan.NOTICE_LEAD),
+        )
+
+    ada = wish("Ada's coffee", "coffee", plan.ADA_BAGS, plan.START_DAY)
+    ada.schedule.monthly.every_months = 1
+    ada.schedule.monthly.month_days.append(plan.ADA_MONTH_DAY)
+    ada.schedule.cycle_count = plan.ADA_CYCLES
+
+    ben = wish("Vegetables", "box", 1, plan.BEN_FIRST_DAY)
+    ben.schedule.weekly.every_weeks = plan.BEN_EVERY_WEEKS
+    ben.billing_mode = scheduler_pb2.PAY_ON_NOTICE
+    ben.payment_window.FromTimedelta(timedelta(hours=72))
+
+    cleo = wish("Lenses", "lenses", 1, plan.START_DAY)
+    cleo.schedule.monthly.every_months = 1
+    cleo.schedule.monthly.month_days.append(plan.CLEO_MONTH_DAY)
+    cleo.schedule.end_date.CopyFrom(to_date(dates.date(plan.CLEO_END_DAY)))
+
+    dan = wish("Dan's coffee", "coffee", 1, plan.DAN_FIRST_DAY)
+    dan.schedule.daily.every_days = plan.DAN_EVERY_DAYS
+    dan.price_protection.lock.cycle_count = plan.DAN_LOCKED_CYCLES
+
+    return (
+        Role("Ada", 0, "pm_card_visa", "two bags on the 31st of every month, charged", ada),
+        Role("Ben", 1, "pm_card_mastercard", "a box every two weeks, pays each himself", ben),
+        Role(
+            "Cleo",
+            2,
+            "pm_sandbox_declineFirstAttempt",
+            "lenses on the 15th; her card declines at first",
+            cleo,
+        ),
+        Role(
+            "Dan",
+            3,
+            "pm_sandbox_timeoutAfterCharge",
+            "a bag every 30 days, price locked; his bank charges and does not say so",
+            dan,
+        ),
+    )

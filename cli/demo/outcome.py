@@ -1,0 +1,63 @@
+"""What came of the story: every order, charge and message of each customer, by the contracts."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from recurring.payments.v1 import payments_pb2
+from recurring.scheduler.v1 import scheduler_pb2
+
+from cli.connect import Session, all_pages
+from cli.demo.cast import Cast, Role
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One customer's half year."""
+
+    role: Role
+    standing_order: scheduler_pb2.StandingOrder
+    orders: tuple[scheduler_pb2.Order, ...]
+    charges: tuple[payments_pb2.Charge, ...]
+    refunds: tuple[payments_pb2.Refund, ...]
+    # As the sandbox's phone holds them: `created` and `body`.
+    messages: tuple[dict[str, Any], ...]
+
+    def charge_of(self, order: scheduler_pb2.Order) -> payments_pb2.Charge | None:
+        """The charge of an order, if it came to one."""
+        return next((charge for charge in self.charges if charge.order == order.name), None)
+
+
+async def read_outcome(session: Session, cast: Cast, role: Role, start: datetime) -> Outcome:
+    """Ask the services, and look into the customer's phone for what came since the start."""
+    name = cast.standing_order(role)
+    orders = await all_pages(
+        session.scheduler.ListOrders, scheduler_pb2.ListOrdersRequest(parent=name), "orders"
+    )
+    charges = await all_pages(
+        session.payments.ListCharges,
+        payments_pb2.ListChargesRequest(parent=cast.customer(role)),
+        "charges",
+    )
+    refunds = [
+        refund
+        for charge in charges
+        for refund in await all_pages(
+            session.payments.ListRefunds,
+            payments_pb2.ListRefundsRequest(parent=charge.name),
+            "refunds",
+        )
+    ]
+    inbox = await session.sandbox.inbox(cast.phone(role))
+    return Outcome(
+        role=role,
+        standing_order=await session.scheduler.GetStandingOrder(
+            scheduler_pb2.GetStandingOrderRequest(name=name)
+        ),
+        orders=tuple(orders),
+        charges=tuple(charges),
+        refunds=tuple(refunds),
+        messages=tuple(
+            message for message in inbox if datetime.fromisoformat(message["created"]) >= start
+        ),
+    )

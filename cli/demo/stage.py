@@ -1,0 +1,82 @@
+"""Where the story is played: the clock moves from one deed to the next, and events pass by."""
+
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Self
+
+from nats.aio.client import Client
+from rich.progress import Progress, TaskID
+from rich.text import Text
+
+from cli.clock import new_progress
+from cli.connect import Session
+from cli.demo.cast import Cast
+from cli.demo.plan import Plan
+from cli.events import ALL_EVENTS, SeenEvent, event_line, subscribe
+from cli.names import last_id
+from cli.values import format_moment
+
+
+class Stage:
+    """Prints what people do and what the services tell, dated with the simulated time."""
+
+    def __init__(self, session: Session, cast: Cast, dates: Plan) -> None:
+        self._session = session
+        self._console = session.output.console
+        self._first_names = cast.first_names()
+        self._run_ending = f"-{cast.run}"
+        self._start = dates.start
+        self._length = dates.end - dates.start
+        self._now = dates.start
+        self._progress: Progress = new_progress(self._console)
+        self._task = TaskID(0)
+        self._client: Client | None = None
+
+    async def __aenter__(self) -> Self:
+        self._client = await subscribe(self._session.stack.nats_url, ALL_EVENTS, self._see)
+        self._progress.start()
+        self._task = self._progress.add_task(
+            format_moment(self._start), total=self._length / timedelta(seconds=1)
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+        if self._client is not None:
+            await self._client.close()
+
+    async def advance(self, to: datetime) -> None:
+        """Move the clock to an instant; everything that falls due meanwhile has happened then."""
+        if to <= self._now:
+            await self.settle()
+            return
+        async for step in self._session.sandbox.advance(to):
+            self._now = step.now
+            self._progress.update(
+                self._task,
+                completed=(step.now - self._start).total_seconds(),
+                description=format_moment(step.now),
+            )
+
+    async def settle(self) -> None:
+        """Wait until all that follows from what was done now has happened."""
+        await self._session.sandbox.settle()
+
+    def tell(self, who: str, text: str) -> None:
+        """Print what somebody does."""
+        when = f"{format_moment(self._now)}  "
+        self._console.print(Text.assemble((when, "dim"), (f"{who:<10} ", "bold"), (text, "yellow")))
+
+    async def _see(self, event: SeenEvent) -> None:
+        """Print an event if it is of this run."""
+        if event.tenant != self._session.merchant:
+            return
+        if event.customer in self._first_names:
+            self._console.print(event_line(event, self._first_names[event.customer]))
+        elif last_id(getattr(event.message, "product", "")).endswith(self._run_ending):
+            self._console.print(event_line(event, "merchant"))

@@ -1,0 +1,81 @@
+"""Did the story come out as it had to? Every deviation is a sentence; none is the wanted answer."""
+
+from collections.abc import Iterator, Sequence
+
+from recurring.payments.v1 import payments_pb2
+from recurring.scheduler.v1 import scheduler_pb2
+
+from cli.demo import plan
+from cli.demo.outcome import Outcome
+from cli.demo.plan import Expected
+from cli.values import format_minor, format_moment, from_timestamp, to_minor
+
+_ATTEMPT = payments_pb2.Charge.Attempt
+# What each customer's card does with every charge.
+_ATTEMPTS_OF_A_PAYMENT = {
+    "Ada": [_ATTEMPT.SUCCEEDED],
+    "Ben": [_ATTEMPT.SUCCEEDED],
+    "Cleo": [_ATTEMPT.DECLINED, _ATTEMPT.SUCCEEDED],
+    "Dan": [_ATTEMPT.SUCCEEDED],
+}
+_STATES_AT_THE_END = {
+    "Ada": scheduler_pb2.StandingOrder.COMPLETED,
+    "Ben": scheduler_pb2.StandingOrder.CANCELLED,
+    "Cleo": scheduler_pb2.StandingOrder.COMPLETED,
+    "Dan": scheduler_pb2.StandingOrder.CANCELLED,
+}
+
+
+def deviations(outcome: Outcome, expected: Sequence[Expected]) -> Iterator[str]:
+    """Where a customer's half year differs from the plan."""
+    who = outcome.role.first_name
+    yield from _cycles(who, outcome.orders, expected)
+    yield from _attempts(who, outcome)
+    if outcome.standing_order.state != _STATES_AT_THE_END[who]:
+        state = scheduler_pb2.StandingOrder.State.Name(outcome.standing_order.state)
+        yield f"{who}'s standing order ended {state}"
+    refunded = sum(
+        to_minor(refund.amount) for refund in outcome.refunds if refund.state == refund.SUCCEEDED
+    )
+    wanted = plan.REFUND_MINOR if who == "Ada" else 0
+    if refunded != wanted:
+        yield f"{who} got {_money(refunded)} back, not {_money(wanted)}"
+    if not outcome.messages:
+        yield f"{who} got no message"
+
+
+def _cycles(
+    who: str, orders: Sequence[scheduler_pb2.Order], expected: Sequence[Expected]
+) -> Iterator[str]:
+    numbers = [order.cycle for order in orders]
+    if numbers != list(range(1, len(expected) + 1)):
+        yield f"{who} has orders of the cycles {numbers}, not of 1 to {len(expected)}"
+        return
+    for order, wanted in zip(orders, expected, strict=True):
+        what = f"{who}'s order {order.cycle}"
+        if from_timestamp(order.due_time) != wanted.due_time:
+            was = format_moment(from_timestamp(order.due_time))
+            yield f"{what} was due {was}, not {format_moment(wanted.due_time)}"
+        if order.state != wanted.state:
+            names = [scheduler_pb2.Order.State.Name(each) for each in (order.state, wanted.state)]
+            yield f"{what} is {names[0]}, not {names[1]}"
+        elif wanted.reason is not None and list(order.reasons) != [wanted.reason]:
+            names = [scheduler_pb2.OrderReason.Name(each) for each in order.reasons]
+            yield f"{what} has the reasons {names}"
+        elif wanted.amount_minor is not None and to_minor(order.amount) != wanted.amount_minor:
+            yield f"{what} cost {_money(to_minor(order.amount))}, not {_money(wanted.amount_minor)}"
+
+
+def _attempts(who: str, outcome: Outcome) -> Iterator[str]:
+    for order in outcome.orders:
+        if order.state != order.PAID:
+            continue
+        charge = outcome.charge_of(order)
+        states = [attempt.state for attempt in charge.attempts] if charge else []
+        if states != _ATTEMPTS_OF_A_PAYMENT[who]:
+            names = [_ATTEMPT.State.Name(state) for state in states]
+            yield f"{who}'s order {order.cycle} was paid by the attempts {names}"
+
+
+def _money(amount_minor: int) -> str:
+    return format_minor(amount_minor, plan.CURRENCY)
