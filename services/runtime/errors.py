@@ -111,9 +111,11 @@ class Violations:
         self.require(name, f"must be {least} to {most}", met=least <= value <= most)
 
     def require_length(self, name: str, value: str, least: int, most: int) -> None:
-        """Note a text that is too short or too long, in characters."""
+        """Note a text that is too short or too long, in characters, or that nobody can store."""
         self.require(
-            name, f"must have {least} to {most} characters", met=least <= len(value) <= most
+            name,
+            f"must have {least} to {most} characters, none of them U+0000",
+            met=least <= len(value) <= most and "\x00" not in value,
         )
 
     def check(self) -> None:

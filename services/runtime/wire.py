@@ -22,6 +22,7 @@ NANOS_PER_UNIT = 1_000_000_000
 AMOUNT_UNITS_MAX = 1_000_000
 PAGE_SIZE_DEFAULT = 50
 PAGE_SIZE_MAX = 1000
+_PAGE_RULE = "must come from the page before, with the same request"
 
 # ISO 4217 has two minor digits for most currencies; these are the others in use.
 _MINOR_DIGITS_DEFAULT = 2
@@ -33,6 +34,8 @@ _MINOR_DIGITS = {
 }  # fmt: skip
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _ID = r"[a-z0-9][a-z0-9-]{0,62}"
+# An id that is put together from others has room for them.
+_DERIVED_ID = r"[a-z0-9][a-z0-9-]{0,126}"
 ID_PATTERN = re.compile(_ID)
 
 
@@ -133,16 +136,22 @@ def read_id(violations: Violations, field: str, text: str) -> str:
 
 
 class NamePattern:
-    """A resource name pattern such as `merchants/{merchant}/products/{product}` (AIP-122)."""
+    """A resource name pattern such as `merchants/{merchant}/products/{product}` (AIP-122).
 
-    def __init__(self, pattern: str, *, wildcard: str | None = None) -> None:
+    The variable `wildcard` can also be `-`; the variable `derived` holds an id made from others.
+    """
+
+    def __init__(
+        self, pattern: str, *, wildcard: str | None = None, derived: str | None = None
+    ) -> None:
         self.pattern = pattern
         self._variables = re.findall(r"\{(\w+)\}", pattern)
-        expression = re.sub(
-            r"\{(\w+)\}",
-            lambda m: f"(?P<{m[1]}>{_ID}{'|-' if m[1] == wildcard else ''})",
-            pattern,
-        )
+
+        def group(match: re.Match[str]) -> str:
+            form = _DERIVED_ID if match[1] == derived else _ID
+            return f"(?P<{match[1]}>{form}{'|-' if match[1] == wildcard else ''})"
+
+        expression = re.sub(r"\{(\w+)\}", group, pattern)
         self._expression = re.compile(expression)
 
     def read(self, violations: Violations, field: str, name: str) -> tuple[str, ...]:
@@ -180,6 +189,18 @@ class Page:
         text = "\x1f".join((self.fingerprint, *last))
         return base64.urlsafe_b64encode(text.encode()).decode()
 
+    def after_number(self) -> int:
+        """The row before the page in a list with one numeric key, counted from 1; 0 on the first.
+
+        Raises INVALID_ARGUMENT PAGE_TOKEN_INVALID.
+        """
+        text = self.after[0] if self.after else "0"
+        if not re.fullmatch(r"[0-9]{1,18}", text):
+            violations = Violations()
+            violations.add("page_token", _PAGE_RULE, "PAGE_TOKEN_INVALID")
+            violations.check()
+        return int(text)
+
 
 def read_page(request: Any, *, keys: int) -> Page:  # noqa: ANN401 - any List request
     """The page that a List request asks for; `keys` is the number of sort keys of the list.
@@ -204,10 +225,7 @@ def read_page(request: Any, *, keys: int) -> Page:  # noqa: ANN401 - any List re
         found, *after_list = text.split("\x1f")
         after = tuple(after_list)
         if found != fingerprint or len(after) != keys or "\x00" in text:
-            violations.add(
-                "page_token", "must come from the page before, with the same request",
-                "PAGE_TOKEN_INVALID",
-            )  # fmt: skip
+            violations.add("page_token", _PAGE_RULE, "PAGE_TOKEN_INVALID")
     violations.check()
     return Page(request.page_size or PAGE_SIZE_DEFAULT, after, fingerprint)
 
