@@ -94,6 +94,22 @@ class Contact:
     version: int
 
 
+def new_contact(key: CustomerKey, now: datetime) -> Contact:
+    """A contact of whom nothing is known yet."""
+    return Contact(
+        key=key,
+        display_name="",
+        email="",
+        phone="",
+        bind_time=None,
+        bind_count=0,
+        sms_receipts_muted=False,
+        email_muted=False,
+        create_time=now,
+        version=1,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Promise:
     """What a notice before a charge promises, whenever it arrives."""

@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from services.notify import events
 from services.notify.domain import (
     FAILURE_CODE_VOID,
     FAILURE_NO_CHANNEL,
@@ -19,6 +18,7 @@ from services.notify.domain import (
     progress,
     worth_sending,
 )
+from services.notify.events.facts import notice_delivered, notice_failed
 from services.notify.gateways import Gateway, Message
 from services.notify.store import notices
 from services.notify.store.notices import Outgoing
@@ -115,5 +115,5 @@ def _facts(outgoing: Outgoing, result: Progress, now: datetime) -> list[Fact]:
     if not outgoing.delivery.main or result.state is DeliveryState.PENDING:
         return []
     if result.deliver_time is not None:
-        return [events.notice_delivered(outgoing.notice, result.deliver_time)]
-    return [events.notice_failed(outgoing.notice, result.failure_code, now)]
+        return [notice_delivered(outgoing.notice, result.deliver_time)]
+    return [notice_failed(outgoing.notice, result.failure_code, now)]

@@ -51,6 +51,7 @@ _COUNT_WRONG = text("""
 _USE = text("""
     UPDATE phone_codes SET state = 'USED'
     WHERE customer = :customer AND merchant = :merchant AND state = 'PENDING'
+    RETURNING phone
 """)
 
 
@@ -103,9 +104,9 @@ async def count_wrong(tx: AsyncConnection, key: CustomerKey) -> None:
     await tx.execute(_COUNT_WRONG, {**_key(key), "wrong_max": CODE_WRONG_MAX})
 
 
-async def use(tx: AsyncConnection, key: CustomerKey) -> None:
-    """Mark the customer's code as used."""
-    await tx.execute(_USE, _key(key))
+async def use(tx: AsyncConnection, key: CustomerKey) -> str:
+    """Mark the customer's pending code as used; returns the phone that it proves."""
+    return str((await tx.execute(_USE, _key(key))).scalar_one())
 
 
 def _key(key: CustomerKey) -> dict[str, str]:

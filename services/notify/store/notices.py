@@ -148,6 +148,7 @@ _CLAIM = text("""
     JOIN notices USING (customer, merchant, notice)
     LEFT JOIN contacts USING (customer, merchant)
     LEFT JOIN phone_codes USING (customer, merchant, notice)
+    ORDER BY notices.position
 """)
 
 _FINISH = text("""
@@ -185,7 +186,7 @@ class Outgoing:
 async def claim(
     tx: AsyncConnection, now: datetime, limit: int, claim_seconds: int
 ) -> list[Outgoing]:
-    """Take a batch of due deliveries for this process, until they are finished or the claim ends.
+    """Take a batch of due deliveries, the oldest notice first, until finished or the claim ends.
 
     Claims run on the database's own clock: they concern machines, not customers.
     """

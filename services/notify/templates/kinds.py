@@ -63,12 +63,12 @@ class OrderUpcoming:
         what = f"Your order {title} comes to {money_text(self.amount)}"
         if self.previous_amount is not None and self.previous_amount != self.amount:
             what += f" (was {money_text(self.previous_amount)} last time)"
-        how = f"We will charge you no earlier than {when}."
+        how = f"We will charge you on {when} or later."
         if self.pay_on_notice:
-            how = f"We will ask you to confirm the payment, no earlier than {when}."
+            how = f"We will ask you to confirm it on {when} or later."
         return Wording(
             f"Coming up: {title}",
-            (f"{what}.", how, "To skip or change it, use your account before then."),
+            (f"{what}.", how, "Skip or change it in your account before then."),
             self.lines,
         )
 

@@ -12,7 +12,8 @@ from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 from sqlalchemy import text
 
-from services.notify import api, events, loops
+from services.notify import api, loops
+from services.notify.events import handlers
 from services.notify.store import notices
 from services.runtime.access import Caller, set_caller
 from services.runtime.database import Database
@@ -108,7 +109,7 @@ class Notify:
     async def handle(self, told: Sequence[Event[Any]]) -> None:
         by_type = {
             subscription.type: subscription
-            for subscriptions in events.subscriptions(self.clock).values()
+            for subscriptions in handlers.subscriptions(self.clock).values()
             for subscription in subscriptions
         }
         [event_type] = {event.message.DESCRIPTOR.full_name for event in told}

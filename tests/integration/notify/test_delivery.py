@@ -31,8 +31,8 @@ async def test_a_customer_reads_what_will_be_charged_and_when(notify: Notify) ->
     await notify.deliver()
 
     assert (await notify.inbox())[-1] == (
-        "Hi Ann! Your order Coffee comes to 12.50 EUR. We will charge you no earlier than "
-        "Sat 31 Jan 2026, 09:00. To skip or change it, use your account before then."
+        "Hi Ann! Your order Coffee comes to 12.50 EUR. We will charge you on "
+        "Sat 31 Jan 2026, 09:00 or later. Skip or change it in your account before then."
     )
 
 

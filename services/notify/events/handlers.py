@@ -1,207 +1,22 @@
-"""What notify tells, and the notices that it makes of what others tell."""
+"""What others tell, and the notice that notify makes of each."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from google.protobuf import timestamp_pb2
-from recurring.notify.v1 import events_pb2, notify_pb2
 from recurring.payments.v1 import events_pb2 as payments_events_pb2
 from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.notify.domain import (
-    DELIVERY_LIFE,
-    FAILURE_NO_CHANNEL,
-    Channel,
-    Contact,
-    CustomerKey,
-    Delivery,
-    DeliveryState,
-    Notice,
-    Promise,
-    can_be_reached,
-    channels,
-)
-from services.notify.store import contacts, notices
+from services.notify.domain import Promise
+from services.notify.events.posting import Draft, post
 from services.notify.templates import kinds
-from services.notify.templates.wording import Line, Template, Texts, render
-from services.runtime import outbox, telemetry
+from services.notify.templates.wording import Line
 from services.runtime.clock import Clock
-from services.runtime.events import Event, Fact, Subscription
-from services.runtime.wire import (
-    NamePattern,
-    from_money,
-    from_timestamp,
-    to_money,
-    to_timestamp,
-)
-
-CUSTOMER = NamePattern("merchants/{merchant}/customers/{customer}")
-CONTACT = NamePattern("merchants/{merchant}/customers/{customer}/contact")
-NOTICE = NamePattern("merchants/{merchant}/customers/{customer}/notices/{notice}")
-
-# --- out ----------------------------------------------------------------------------------------
-
-
-def notice_delivered(notice: Notice, deliver_time: datetime) -> Fact:
-    """A notice reached the customer by its main channel."""
-    message = events_pb2.NoticeDelivered(
-        notice=notice_name(notice),
-        customer=customer_name(notice.key),
-        kind=notify_pb2.NoticeKind.Value(notice.kind),
-        subject_resource=notice.subject_resource,
-        deliver_time=to_timestamp(deliver_time),
-    )
-    if notice.promise is not None:
-        promise = notice.promise
-        message.charge_promise.CopyFrom(
-            events_pb2.ChargePromise(
-                amount=to_money(promise.amount_minor, promise.currency),
-                charge_not_before_time=to_timestamp(
-                    promise.charge_not_before_if_delivered(deliver_time)
-                ),
-            )
-        )
-    return _fact_of_notice(notice, message, deliver_time)
-
-
-def notice_failed(notice: Notice, failure_code: str, now: datetime) -> Fact:
-    """A notice could not be delivered by its main channel."""
-    message = events_pb2.NoticeFailed(
-        notice=notice_name(notice),
-        customer=customer_name(notice.key),
-        kind=notify_pb2.NoticeKind.Value(notice.kind),
-        subject_resource=notice.subject_resource,
-        failure_code=failure_code,
-    )
-    return _fact_of_notice(notice, message, now)
-
-
-def contact_bound(contact: Contact, now: datetime) -> Fact:
-    """A customer proved that a phone is theirs."""
-    customer = customer_name(contact.key)
-    message = events_pb2.ContactBound(customer=customer, bind_time=to_timestamp(now))
-    return Fact(
-        key=f"{customer}#{contact.bind_count}",
-        message=message,
-        tenant=contact.key.merchant,
-        partition_key=customer,
-        occur_time=now,
-    )
-
-
-def customer_name(key: CustomerKey) -> str:
-    """The customer's resource name."""
-    return CUSTOMER.format(key.merchant, key.customer)
-
-
-def notice_name(notice: Notice) -> str:
-    """The notice's resource name."""
-    return NOTICE.format(notice.key.merchant, notice.key.customer, notice.notice)
-
-
-def _fact_of_notice(notice: Notice, message: Any, now: datetime) -> Fact:  # noqa: ANN401
-    return Fact(
-        key=message.notice,
-        message=message,
-        tenant=notice.key.merchant,
-        partition_key=message.customer,
-        occur_time=now,
-        traceparent=telemetry.continued(f"deliver {notice.kind}", notice.traceparent),
-    )
-
-
-# --- notices ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A notice before it is known how the customer is reached."""
-
-    customer: str
-    subject_resource: str
-    template: Template
-    promise: Promise | None = None
-
-
-async def post(
-    tx: AsyncConnection, drafts: Sequence[tuple[Event[Any], Draft]], now: datetime
-) -> None:
-    """Make a notice of each event, once, with a delivery a channel; tell of whom it cannot reach.
-
-    The notice has the event's id, which is derived from the fact: one fact, one notice.
-    """
-    keys = [CustomerKey(*CUSTOMER.parse(draft.customer)) for _, draft in drafts]
-    found = await contacts.by_key(tx, keys)
-    made = [
-        _notice(event, draft, key, found.get(key), now)
-        for (event, draft), key in zip(drafts, keys, strict=True)
-    ]
-    new = await notices.insert(tx, made)
-    failed = [n for n in new if any(d.state is DeliveryState.FAILED for d in n.deliveries)]
-    await outbox.put(tx, [notice_failed(notice, FAILURE_NO_CHANNEL, now) for notice in failed])
-
-
-def _notice(
-    event: Event[Any], draft: Draft, key: CustomerKey, contact: Contact | None, now: datetime
-) -> Notice:
-    kind = draft.template.kind
-    texts = render(draft.template, contact.display_name if contact else "")
-    chosen = channels(kind, contact)
-    deliveries = [
-        pending_delivery(channel, texts, now, now + DELIVERY_LIFE, main=channel is chosen[0])
-        for channel in chosen
-    ]
-    if not can_be_reached(contact):
-        deliveries = [_undeliverable(texts, now)]
-    return Notice(
-        key=key,
-        notice=str(event.id),
-        kind=kind,
-        subject_resource=draft.subject_resource,
-        promise=draft.promise,
-        traceparent=telemetry.continued(f"notice {kind}", event.traceparent),
-        create_time=now,
-        deliveries=tuple(deliveries),
-    )
-
-
-def pending_delivery(
-    channel: Channel, texts: Texts, now: datetime, give_up_time: datetime, *, main: bool
-) -> Delivery:
-    """A delivery that is due at once."""
-    sms = channel is Channel.SMS
-    return Delivery(
-        channel=channel,
-        main=main,
-        state=DeliveryState.PENDING,
-        subject="" if sms else texts.email_subject,
-        text=texts.sms if sms else texts.email,
-        secret_text=None,
-        next_attempt_time=now,
-        give_up_time=give_up_time,
-    )
-
-
-def _undeliverable(texts: Texts, now: datetime) -> Delivery:
-    """What would have been sent, for whoever asks why it was not."""
-    return Delivery(
-        channel=Channel.SMS,
-        main=True,
-        state=DeliveryState.FAILED,
-        subject="",
-        text=texts.sms,
-        secret_text=None,
-        next_attempt_time=now,
-        give_up_time=now,
-        failure_code=FAILURE_NO_CHANNEL,
-    )
-
-
-# --- in -----------------------------------------------------------------------------------------
+from services.runtime.events import Event, Subscription
+from services.runtime.wire import from_money, from_timestamp
 
 
 def order_upcoming(message: scheduler_events_pb2.OrderUpcoming) -> Draft:

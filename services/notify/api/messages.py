@@ -1,0 +1,49 @@
+"""From the domain to messages."""
+
+from recurring.notify.v1 import notify_pb2
+
+from services.notify.domain import Contact, Delivery, Notice, mask_phone
+from services.notify.events.facts import CONTACT, notice_name
+from services.runtime.wire import etag, to_timestamp
+
+
+def contact_message(contact: Contact) -> notify_pb2.Contact:
+    """A contact, its phone masked."""
+    message = notify_pb2.Contact(
+        name=CONTACT.format(contact.key.merchant, contact.key.customer),
+        display_name=contact.display_name,
+        email=contact.email,
+        masked_phone=mask_phone(contact.phone),
+        preferences=notify_pb2.Contact.Preferences(
+            sms_receipts_muted=contact.sms_receipts_muted, email_muted=contact.email_muted
+        ),
+        create_time=to_timestamp(contact.create_time),
+        etag=etag(contact.version),
+    )
+    if contact.bind_time is not None:
+        message.bind_time.CopyFrom(to_timestamp(contact.bind_time))
+    return message
+
+
+def notice_message(notice: Notice) -> notify_pb2.Notice:
+    """A notice with its deliveries, the main one first."""
+    return notify_pb2.Notice(
+        name=notice_name(notice),
+        kind=notify_pb2.NoticeKind.Value(notice.kind),
+        subject_resource=notice.subject_resource,
+        deliveries=[_delivery_message(delivery) for delivery in notice.deliveries],
+        create_time=to_timestamp(notice.create_time),
+    )
+
+
+def _delivery_message(delivery: Delivery) -> notify_pb2.Notice.Delivery:
+    message = notify_pb2.Notice.Delivery(
+        channel=notify_pb2.Channel.Value(delivery.channel),
+        state=notify_pb2.Notice.Delivery.State.Value(delivery.state),
+        text=delivery.text,
+        attempt_count=delivery.attempt_count,
+        failure_code=delivery.failure_code,
+    )
+    if delivery.deliver_time is not None:
+        message.deliver_time.CopyFrom(to_timestamp(delivery.deliver_time))
+    return message

@@ -1,0 +1,289 @@
+"""recurring.notify.v1.NotifyService; each method's contract is in its proto."""
+
+import secrets
+from dataclasses import replace
+
+import grpc
+from recurring.notify.v1 import notify_pb2, notify_pb2_grpc
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.notify.api.messages import contact_message, notice_message
+from services.notify.api.reading import (
+    MERCHANT,
+    read_code,
+    read_contact,
+    read_customer,
+    read_customers,
+    read_fields,
+    read_kind,
+    read_mask,
+    read_phone,
+    read_position,
+    read_subject_resource,
+    require_name,
+)
+from services.notify.domain import (
+    CODE_DIGITS,
+    CODE_LIFE,
+    CODES_MAX,
+    CODES_MAX_PERIOD,
+    CodeCheck,
+    Contact,
+    CustomerKey,
+    PhoneCode,
+    check_code,
+    hash_code,
+    new_contact,
+)
+from services.notify.events.facts import CONTACT, NOTICE, contact_bound
+from services.notify.events.posting import code_notice
+from services.notify.store import codes, contacts, notices
+from services.notify.templates.examples import EXAMPLE_DISPLAY_NAME, EXAMPLES
+from services.notify.templates.wording import render
+from services.runtime import outbox
+from services.runtime.access import SCOPE_PLATFORM, SCOPE_SUITE, caller
+from services.runtime.clock import Clock
+from services.runtime.database import Database
+from services.runtime.errors import (
+    Problem,
+    Violations,
+    etag_mismatch,
+    not_found,
+    wrong_state,
+)
+from services.runtime.requests import Mutation, derived_id, mutation
+from services.runtime.wire import etag, read_page, to_timestamp
+
+SALT_BYTES = 16
+
+SCOPES = {
+    "UpdateContact": SCOPE_PLATFORM,
+    "GetContact": SCOPE_PLATFORM,
+    "ListContacts": SCOPE_PLATFORM,
+    "StartPhoneBinding": SCOPE_PLATFORM,
+    "ConfirmPhoneBinding": SCOPE_PLATFORM,
+    "ListNotices": SCOPE_PLATFORM,
+    "GetNotice": SCOPE_PLATFORM,
+    "PreviewNotice": SCOPE_PLATFORM,
+    "BatchCheckContacts": SCOPE_SUITE,
+}
+
+_CODE_PROBLEMS = {
+    CodeCheck.CODE_NOT_PENDING: "no code is waiting to be confirmed; start the binding again",
+    CodeCheck.CODE_EXPIRED: "the code has expired; start the binding again",
+    CodeCheck.CODE_WRONG: "the code is not the one that was sent",
+}
+
+
+class Servicer(notify_pb2_grpc.NotifyServiceServicer):
+    """Answers recurring.notify.v1.NotifyService; each method's contract is in its proto."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self.database = database
+        self._clock = clock
+
+    # --- contacts -------------------------------------------------------------------------------
+
+    @mutation(notify_pb2.Contact)
+    async def UpdateContact(
+        self, request: notify_pb2.UpdateContactRequest, tx: AsyncConnection
+    ) -> notify_pb2.Contact:
+        """Create or change a contact."""
+        wanted = request.contact
+        violations = Violations()
+        key = read_contact(violations, "contact.name", wanted.name)
+        fields = read_fields(violations, wanted)
+        mask = read_mask(violations, request)
+        violations.check()
+        caller().check(key.merchant)
+        present = await contacts.one(tx, key, lock=True)
+        if wanted.etag and wanted.etag != (etag(present.version) if present else None):
+            raise etag_mismatch(wanted.name)
+        if present is None and not request.allow_missing:
+            raise not_found("CONTACT_NOT_FOUND", wanted.name)
+        if present is None:
+            # What is created takes all that is given, whatever the mask (AIP-134).
+            mask = frozenset(fields)
+        if "display_name" in mask:
+            require_name(violations, fields)
+            violations.check()
+        changes = {name: value for name, value in fields.items() if name in mask}
+        if present is None:
+            new = replace(new_contact(key, self._clock.now()), **changes)  # type: ignore[arg-type]
+            # Nothing is inserted if somebody has created it in this instant: then it is changed.
+            created = await contacts.insert(tx, new) or await contacts.update(tx, new)
+            return contact_message(created)
+        changed = replace(present, **changes)  # type: ignore[arg-type]
+        return contact_message(await contacts.update(tx, changed))
+
+    async def GetContact(
+        self, request: notify_pb2.GetContactRequest, _context: object
+    ) -> notify_pb2.Contact:
+        """Get a contact."""
+        violations = Violations()
+        key = read_contact(violations, "name", request.name)
+        violations.check()
+        caller().check(key.merchant)
+        async with self.database.read() as connection:
+            return contact_message(await _existing(connection, key))
+
+    async def ListContacts(
+        self, request: notify_pb2.ListContactsRequest, _context: object
+    ) -> notify_pb2.ListContactsResponse:
+        """List a merchant's contacts by customer."""
+        violations = Violations()
+        (merchant,) = MERCHANT.read(violations, "parent", request.parent)
+        violations.check()
+        caller().check(merchant)
+        page = read_page(request, keys=1)
+        after = page.after[0] if page.after else ""
+        async with self.database.read() as connection:
+            found = await contacts.of_merchant(connection, merchant, after, page.size + 1)
+        shown = found[: page.size]
+        return notify_pb2.ListContactsResponse(
+            contacts=[contact_message(contact) for contact in shown],
+            next_page_token=(
+                page.token((shown[-1].key.customer,)) if len(found) > page.size else ""
+            ),
+        )
+
+    # --- binding a phone ------------------------------------------------------------------------
+
+    @mutation(notify_pb2.StartPhoneBindingResponse)
+    async def StartPhoneBinding(
+        self, request: notify_pb2.StartPhoneBindingRequest, tx: AsyncConnection
+    ) -> notify_pb2.StartPhoneBindingResponse:
+        """Send a one-time code to a number."""
+        violations = Violations()
+        key = read_contact(violations, "name", request.name)
+        phone = read_phone(violations, "phone", request.phone)
+        violations.check()
+        caller().check(key.merchant)
+        now = self._clock.now()
+        # The contact's lock lets one code at a time be made.
+        await _existing(tx, key, lock=True)
+        if await codes.count_since(tx, key, now - CODES_MAX_PERIOD) >= CODES_MAX:
+            raise Problem(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                "CODES_TOO_MANY",
+                f"{CODES_MAX} codes were sent within an hour; try again later",
+            )
+        notice_id = str(derived_id("phone-code", key.merchant, key.customer, request.request_id))
+        code = f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}d}"
+        salt = secrets.token_bytes(SALT_BYTES)
+        sent = PhoneCode(notice_id, phone, salt, hash_code(code, salt), 0, now + CODE_LIFE)
+        await codes.void(tx, key)
+        await notices.insert(tx, [code_notice(key, notice_id, code, now)])
+        await codes.insert(tx, key, sent, now)
+        return notify_pb2.StartPhoneBindingResponse(expire_time=to_timestamp(sent.expire_time))
+
+    async def ConfirmPhoneBinding(
+        self, request: notify_pb2.ConfirmPhoneBindingRequest, _context: object
+    ) -> notify_pb2.Contact:
+        """Prove with the code that the number is the customer's.
+
+        Not a `mutation`, which undoes all that a refused call did: a wrong guess must be counted.
+        """
+        violations = Violations()
+        key = read_contact(violations, "name", request.name)
+        given = read_code(violations, "code", request.code)
+        violations.check()
+        caller().check(key.merchant)
+        once = Mutation(request, request.request_id)
+        async with self.database.begin() as tx:
+            # The contact's lock lets one guess at a time be made.
+            await _existing(tx, key, lock=True)
+            before = await once.replay(tx, notify_pb2.Contact)
+            if before is not None:
+                return before
+            code = await codes.pending(tx, key)
+            check = check_code(code, given, self._clock.now())
+            if check is CodeCheck.RIGHT:
+                return await once.once(tx, notify_pb2.Contact, lambda tx: self._bind(tx, key))
+            if check is CodeCheck.CODE_WRONG:
+                await codes.count_wrong(tx, key)
+        raise wrong_state(check, _CODE_PROBLEMS[check])
+
+    async def _bind(self, tx: AsyncConnection, key: CustomerKey) -> notify_pb2.Contact:
+        now = self._clock.now()
+        contact = await contacts.bind(tx, key, await codes.use(tx, key), now)
+        await outbox.put(tx, [contact_bound(contact, now)])
+        return contact_message(contact)
+
+    # --- notices --------------------------------------------------------------------------------
+
+    async def ListNotices(
+        self, request: notify_pb2.ListNoticesRequest, _context: object
+    ) -> notify_pb2.ListNoticesResponse:
+        """List a customer's notices, the oldest first."""
+        violations = Violations()
+        key = read_customer(violations, "parent", request.parent)
+        subject = read_subject_resource(violations, "subject_resource", request.subject_resource)
+        violations.check()
+        caller().check(key.merchant)
+        page = read_page(request, keys=1)
+        after = read_position(page)
+        async with self.database.read() as connection:
+            found = await notices.of_customer(connection, key, subject, after, page.size + 1)
+        shown = found[: page.size]
+        return notify_pb2.ListNoticesResponse(
+            notices=[notice_message(notice) for _, notice in shown],
+            next_page_token=page.token((str(shown[-1][0]),)) if len(found) > page.size else "",
+        )
+
+    async def GetNotice(
+        self, request: notify_pb2.GetNoticeRequest, _context: object
+    ) -> notify_pb2.Notice:
+        """Get a notice."""
+        violations = Violations()
+        merchant, customer, notice_id = NOTICE.read(violations, "name", request.name)
+        violations.check()
+        caller().check(merchant)
+        async with self.database.read() as connection:
+            notice = await notices.one(connection, CustomerKey(merchant, customer), notice_id)
+        if notice is None:
+            raise not_found("NOTICE_NOT_FOUND", request.name)
+        return notice_message(notice)
+
+    async def PreviewNotice(
+        self, request: notify_pb2.PreviewNoticeRequest, _context: object
+    ) -> notify_pb2.PreviewNoticeResponse:
+        """What a kind of notice says, with made-up facts."""
+        violations = Violations()
+        (merchant,) = MERCHANT.read(violations, "parent", request.parent)
+        kind = read_kind(violations, "kind", request.kind)
+        violations.check()
+        caller().check(merchant)
+        texts = render(EXAMPLES[kind], EXAMPLE_DISPLAY_NAME)
+        return notify_pb2.PreviewNoticeResponse(
+            sms_text=texts.sms, email_subject=texts.email_subject, email_text=texts.email
+        )
+
+    # --- for the suite --------------------------------------------------------------------------
+
+    async def BatchCheckContacts(
+        self, request: notify_pb2.BatchCheckContactsRequest, _context: object
+    ) -> notify_pb2.BatchCheckContactsResponse:
+        """Whether customers can be told, many at once."""
+        violations = Violations()
+        keys = read_customers(violations, request.customers)
+        violations.check()
+        for merchant in {key.merchant for key in keys}:
+            caller().check(merchant)
+        async with self.database.read() as connection:
+            found = await contacts.by_key(connection, keys)
+        return notify_pb2.BatchCheckContactsResponse(
+            results=[
+                notify_pb2.ContactCheckResult(phone_bound=bool(key in found and found[key].phone))
+                for key in keys
+            ]
+        )
+
+
+async def _existing(
+    connection: AsyncConnection, key: CustomerKey, *, lock: bool = False
+) -> Contact:
+    contact = await contacts.one(connection, key, lock=lock)
+    if contact is None:
+        raise not_found("CONTACT_NOT_FOUND", CONTACT.format(key.merchant, key.customer))
+    return contact

@@ -1,0 +1,1 @@
+"""What notify tells, and the notices that it makes of what others tell."""

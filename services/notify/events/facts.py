@@ -1,0 +1,83 @@
+"""What notify tells."""
+
+from datetime import datetime
+from typing import Any
+
+from recurring.notify.v1 import events_pb2, notify_pb2
+
+from services.notify.domain import Contact, CustomerKey, Notice
+from services.runtime import telemetry
+from services.runtime.events import Fact
+from services.runtime.wire import NamePattern, to_money, to_timestamp
+
+CUSTOMER = NamePattern("merchants/{merchant}/customers/{customer}")
+CONTACT = NamePattern("merchants/{merchant}/customers/{customer}/contact")
+NOTICE = NamePattern("merchants/{merchant}/customers/{customer}/notices/{notice}")
+
+
+def notice_delivered(notice: Notice, deliver_time: datetime) -> Fact:
+    """A notice reached the customer by its main channel."""
+    message = events_pb2.NoticeDelivered(
+        notice=notice_name(notice),
+        customer=customer_name(notice.key),
+        kind=notify_pb2.NoticeKind.Value(notice.kind),
+        subject_resource=notice.subject_resource,
+        deliver_time=to_timestamp(deliver_time),
+    )
+    if notice.promise is not None:
+        promise = notice.promise
+        message.charge_promise.CopyFrom(
+            events_pb2.ChargePromise(
+                amount=to_money(promise.amount_minor, promise.currency),
+                charge_not_before_time=to_timestamp(
+                    promise.charge_not_before_if_delivered(deliver_time)
+                ),
+            )
+        )
+    return _fact_of_notice(notice, message, deliver_time)
+
+
+def notice_failed(notice: Notice, failure_code: str, now: datetime) -> Fact:
+    """A notice could not be delivered by its main channel."""
+    message = events_pb2.NoticeFailed(
+        notice=notice_name(notice),
+        customer=customer_name(notice.key),
+        kind=notify_pb2.NoticeKind.Value(notice.kind),
+        subject_resource=notice.subject_resource,
+        failure_code=failure_code,
+    )
+    return _fact_of_notice(notice, message, now)
+
+
+def contact_bound(contact: Contact, now: datetime) -> Fact:
+    """A customer proved that a phone is theirs."""
+    customer = customer_name(contact.key)
+    message = events_pb2.ContactBound(customer=customer, bind_time=to_timestamp(now))
+    return Fact(
+        key=f"{customer}#{contact.bind_count}",
+        message=message,
+        tenant=contact.key.merchant,
+        partition_key=customer,
+        occur_time=now,
+    )
+
+
+def customer_name(key: CustomerKey) -> str:
+    """The customer's resource name."""
+    return CUSTOMER.format(key.merchant, key.customer)
+
+
+def notice_name(notice: Notice) -> str:
+    """The notice's resource name."""
+    return NOTICE.format(notice.key.merchant, notice.key.customer, notice.notice)
+
+
+def _fact_of_notice(notice: Notice, message: Any, now: datetime) -> Fact:  # noqa: ANN401
+    return Fact(
+        key=message.notice,
+        message=message,
+        tenant=notice.key.merchant,
+        partition_key=message.customer,
+        occur_time=now,
+        traceparent=telemetry.continued(f"deliver {notice.kind}", notice.traceparent),
+    )
