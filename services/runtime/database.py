@@ -23,6 +23,8 @@ def connect(database_url: str, *, application: str, pool_size: int) -> AsyncEngi
         max_overflow=0,
         pool_timeout=POOL_TIMEOUT_SECONDS,
         pool_pre_ping=True,
+        # Errors go to logs, and parameters can be phone numbers.
+        hide_parameters=True,
         connect_args={
             "timeout": CONNECT_TIMEOUT_SECONDS,
             "server_settings": {
