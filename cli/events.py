@@ -158,7 +158,7 @@ def _delivered(event: notify.NoticeDelivered) -> str:
 _DESCRIPTIONS: dict[type[Message], Callable[[Any], str]] = {
     catalog.PriceChangeScheduled: _price_change,
     catalog.StockLow: lambda it: f"{it.title}: {it.available_units} left",
-    catalog.ProductDiscontinued: lambda it: it.title,
+    catalog.ProductDiscontinued: lambda it: f"{it.title}: sold no longer",
     scheduler.OrderUpcoming: lambda it: (
         f"{_order(it.ref)}: at most {format_money(it.amount)}"
         f" on {format_timestamp(it.ref.due_time)}"

@@ -12,6 +12,7 @@ from cli.audit.facts import Attempt, Charge, Delivery, Facts, Order, Payment, St
 from cli.values import format_minor, format_moment
 
 PROVIDER_CLEARING = "provider-clearing"
+SUCCEEDED = "SUCCEEDED"
 LIVE_STATES = {"ACTIVE", "COMPLETED"}
 
 
@@ -95,21 +96,21 @@ def check_cycles(facts: Facts) -> Check:
 def check_payments(facts: Facts) -> Check:
     """Every paid order has exactly one payment at the provider, of the same amount; no other has."""
     charges = _grouped(facts.charges, lambda charge: charge.order)
-    succeeded = [attempt for attempt in facts.attempts if attempt.state == "SUCCEEDED"]
+    succeeded = [attempt for attempt in facts.attempts if attempt.state == SUCCEEDED]
     attempts = _grouped(succeeded, lambda attempt: attempt.charge)
-    captured = [payment for payment in facts.payments if payment.succeeded]
+    captured = [payment for payment in facts.payments if payment.state == SUCCEEDED]
     payments = _grouped(captured, lambda payment: payment.key)
     paid = [order for order in facts.orders if order.state == "PAID"]
     findings = []
     for order in paid:
-        of_order = [each for each in charges.get(order.name, []) if each.state == "SUCCEEDED"]
+        of_order = [each for each in charges.get(order.name, []) if each.state == SUCCEEDED]
         findings += _exactly_one(of_order, f"succeeded charge of {order.name}")
         for charge in of_order:
             findings += _same_amount(order, charge, f"{order.name} and its charge")
     paid_names = {order.name for order in paid}
     for charge in facts.charges:
         of_charge = attempts.get(charge.name, [])
-        if charge.state == "SUCCEEDED":
+        if charge.state == SUCCEEDED:
             findings += _exactly_one(of_charge, f"succeeded attempt of {charge.name}")
             if charge.order not in paid_names:
                 findings.append(_wrong(f"{charge.name} succeeded, its order is not paid"))
@@ -128,7 +129,7 @@ def check_payments(facts: Facts) -> Check:
 
 def check_refunds(facts: Facts) -> Check:
     """Every refund is the provider's own, of the same amount, and the other way round."""
-    succeeded = [refund for refund in facts.refunds if refund.state == "SUCCEEDED"]
+    succeeded = [refund for refund in facts.refunds if refund.state == SUCCEEDED]
     booked = _grouped(succeeded, lambda refund: refund.payment)
     given = _grouped(facts.provider_refunds, lambda refund: refund.id)
     findings = []
@@ -162,8 +163,8 @@ def check_ledger(facts: Facts) -> Check:
     booked = _grouped(
         {(entry.source, entry.transaction) for entry in facts.ledger_entries}, lambda pair: pair[0]
     )
-    sources = [charge.name for charge in facts.charges if charge.state == "SUCCEEDED"]
-    sources += [refund.name for refund in facts.refunds if refund.state == "SUCCEEDED"]
+    sources = [charge.name for charge in facts.charges if charge.state == SUCCEEDED]
+    sources += [refund.name for refund in facts.refunds if refund.state == SUCCEEDED]
     for source in sources:
         findings += _exactly_one(booked.get(source, []), f"transaction of {source}")
     findings += [
@@ -183,7 +184,7 @@ def check_promises(facts: Facts) -> Check:
         lambda delivery: delivery.subject,
     )
     findings = []
-    succeeded = [attempt for attempt in facts.attempts if attempt.state == "SUCCEEDED"]
+    succeeded = [attempt for attempt in facts.attempts if attempt.state == SUCCEEDED]
     kept = 0
     for attempt in succeeded:
         charge = charges[attempt.charge]
@@ -255,7 +256,7 @@ def _broken_promise(attempt: Attempt, charge: Charge, told: Sequence[Delivery]) 
         each for each in told if each.deliver_time and each.deliver_time <= attempt.start_time
     ]
     promises = [each for each in before if each.kind == "ORDER_UPCOMING"]
-    if not promises and (charge.automatic or not before):
+    if not promises and (charge.billing_mode == "AUTOMATIC" or not before):
         return _wrong(f"{charge.name} was paid without a notice delivered before")
     if promises and not any(_covers(promise, attempt) for promise in promises):
         return _wrong(f"{charge.name} cost more than its notice said")
@@ -304,7 +305,7 @@ def _held_by_provider(facts: Facts) -> dict[str, int]:
     """What the provider captured less what it gave back, in minor units by currency."""
     held: dict[str, int] = defaultdict(int)
     for payment in facts.payments:
-        held[payment.currency] += payment.amount_minor if payment.succeeded else 0
+        held[payment.currency] += payment.amount_minor if payment.state == SUCCEEDED else 0
     for refund in facts.provider_refunds:
         held[refund.currency] -= refund.amount_minor
     return held

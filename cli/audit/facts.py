@@ -55,7 +55,7 @@ class Charge:
     name: str
     order: str
     state: str
-    automatic: bool
+    billing_mode: str
     amount_minor: int
     currency: str
 
@@ -104,7 +104,7 @@ class Payment:
     id: str
     # Our key of the attempt; empty for refunds.
     key: str
-    succeeded: bool
+    state: str
     amount_minor: int
     currency: str
 

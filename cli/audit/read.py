@@ -43,7 +43,7 @@ _ORDERS = """
 """
 _CHARGES = """
     SELECT 'merchants/' || merchant || '/customers/' || customer || '/charges/' || charge AS name,
-           order_name, state, billing_mode = 'AUTOMATIC' AS automatic, amount_minor, currency
+           order_name, state, billing_mode, amount_minor, currency
     FROM charges
 """
 _ATTEMPTS = """
@@ -141,7 +141,7 @@ async def _provider(sandbox: Sandbox, path: str, api_key: str) -> tuple[Payment,
             Payment(
                 id=entry["id"],
                 key=entry["metadata"].get("attempt", ""),
-                succeeded=entry["status"] == "succeeded",
+                state=entry["status"].upper(),
                 amount_minor=entry["amount"],
                 currency=entry["currency"].upper(),
             )
