@@ -1,0 +1,46 @@
+"""`python -m services.payments`: settings and wiring."""
+
+import aiohttp
+from pydantic import Field, SecretStr
+from recurring.payments.v1 import payments_pb2_grpc
+
+from services.payments import api, events, loops
+from services.payments.provider import CONNECTIONS_MAX, StripeProvider
+from services.runtime.process import Parts, Runtime, main
+from services.runtime.settings import RuntimeSettings
+
+
+class Settings(RuntimeSettings):
+    """What payments needs to know beyond what every service does."""
+
+    # Base address of the provider, without its `/v1`.
+    provider_url: str = Field(pattern=r"^https?://.+$")
+    provider_api_key: SecretStr = Field(min_length=1)
+
+
+async def assemble(runtime: Runtime[Settings]) -> Parts:
+    """Put payments together."""
+    settings, database, clock = runtime.settings, runtime.database, runtime.clock
+    http = await runtime.resources.enter_async_context(
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX))
+    )
+    provider = StripeProvider(
+        http, settings.provider_url, settings.provider_api_key.get_secret_value()
+    )
+    return Parts(
+        servicer=api.Servicer(database, clock, provider),
+        register=payments_pb2_grpc.add_PaymentsServiceServicer_to_server,
+        grpc_service="recurring.payments.v1.PaymentsService",
+        scopes=api.SCOPES,
+        loops={
+            "charge": loops.Charging(database, clock, provider).step,
+            "lookup": loops.Lookup(database, clock, provider).step,
+            "request-expiry": loops.Expiry(database, clock).step,
+            "refund": loops.Refunding(database, clock, provider).step,
+        },
+        subscriptions=events.subscriptions(clock),
+    )
+
+
+if __name__ == "__main__":
+    main("payments", Settings, assemble)

@@ -1,0 +1,317 @@
+"""RPCs about what customers agree to: payment methods and mandates."""
+
+import re
+from datetime import datetime
+
+from recurring.payments.v1 import payments_pb2
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.payments.api.messages import (
+    mandate_message,
+    payment_method_message,
+    reason_values,
+)
+from services.payments.api.names import (
+    MANDATE,
+    read_customer,
+    read_mandate,
+    read_payment_method,
+    read_payment_method_of,
+)
+from services.payments.domain.consent import (
+    Mandate,
+    PaymentMethod,
+    mandate_reasons,
+    month_of,
+    ordered,
+)
+from services.payments.domain.keys import CustomerKey, MandateKey, PaymentMethodKey
+from services.payments.provider import Provider
+from services.payments.store import consent as store
+from services.runtime.clock import Clock
+from services.runtime.database import Database
+from services.runtime.errors import (
+    Violations,
+    already_exists,
+    etag_mismatch,
+    not_found,
+    wrong_state,
+)
+from services.runtime.requests import Mutation, mutation
+from services.runtime.wire import (
+    Money,
+    etag,
+    read_id,
+    read_money,
+    read_page,
+    read_timestamp,
+)
+
+BATCH_MAX_CHECKS = 500
+EVIDENCE_TEXT_MAX_CHARACTERS = 2000
+EVIDENCE_SOURCE_MAX_CHARACTERS = 200
+# Tokens become part of an address at the provider.
+_PROVIDER_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,255}")
+
+
+class ConsentMethods:
+    """Payment methods and mandates."""
+
+    database: Database
+    _clock: Clock
+    _provider: Provider
+
+    # --- payment methods ------------------------------------------------------------------------
+
+    async def CreatePaymentMethod(
+        self, request: payments_pb2.CreatePaymentMethodRequest, _context: object
+    ) -> payments_pb2.PaymentMethod:
+        """Register a token that the provider knows."""
+        token = request.payment_method.provider_token
+        violations = Violations()
+        read_id(violations, "payment_method_id", request.payment_method_id)
+        violations.require(
+            "payment_method.provider_token",
+            "must be a token of the provider: 1 to 255 letters, digits, _ and -",
+            met=_PROVIDER_TOKEN.fullmatch(token) is not None,
+        )
+        owner = read_customer(violations, "parent", request.parent)
+        once = Mutation(request, request.request_id)
+        async with self.database.read() as connection:
+            answered = await once.replay(connection, payments_pb2.PaymentMethod)
+        if answered is not None:
+            return answered
+        # The provider is asked before the transaction, which must not wait for it.
+        card = await self._provider.card(token)
+        if card is None:
+            raise wrong_state("PROVIDER_TOKEN_UNKNOWN", "the provider does not know the token")
+        key = PaymentMethodKey(owner, request.payment_method_id)
+        method = PaymentMethod(key, token, card.brand, card.last4, self._clock.now())
+
+        async def create(tx: AsyncConnection) -> payments_pb2.PaymentMethod:
+            if not await store.insert_payment_method(tx, method):
+                raise already_exists("PAYMENT_METHOD_ALREADY_EXISTS", key.name)
+            return payment_method_message(method)
+
+        async with self.database.begin() as tx:
+            return await once.once(tx, payments_pb2.PaymentMethod, create)
+
+    async def GetPaymentMethod(
+        self, request: payments_pb2.GetPaymentMethodRequest, _context: object
+    ) -> payments_pb2.PaymentMethod:
+        """Get a payment method."""
+        key = read_payment_method(Violations(), "name", request.name)
+        async with self.database.read() as connection:
+            return payment_method_message(await existing_payment_method(connection, key))
+
+    async def ListPaymentMethods(
+        self, request: payments_pb2.ListPaymentMethodsRequest, _context: object
+    ) -> payments_pb2.ListPaymentMethodsResponse:
+        """List a customer's payment methods by id."""
+        owner = read_customer(Violations(), "parent", request.parent)
+        page = read_page(request, keys=1)
+        after = page.after[0] if page.after else ""
+        async with self.database.read() as connection:
+            found = await store.payment_methods_of(connection, owner, after, page.size + 1)
+        shown = found[: page.size]
+        more = len(found) > page.size
+        return payments_pb2.ListPaymentMethodsResponse(
+            payment_methods=[payment_method_message(method) for method in shown],
+            next_page_token=page.token((shown[-1].key.payment_method,)) if more else "",
+        )
+
+    # --- mandates -------------------------------------------------------------------------------
+
+    @mutation(payments_pb2.Mandate)
+    async def CreateMandate(
+        self, request: payments_pb2.CreateMandateRequest, tx: AsyncConnection
+    ) -> payments_pb2.Mandate:
+        """Record a consent."""
+        mandate = self._read_mandate(request)
+        await existing_payment_method(
+            tx, PaymentMethodKey(mandate.key.owner, mandate.payment_method)
+        )
+        if not await store.insert_mandate(tx, mandate):
+            raise already_exists("MANDATE_ALREADY_EXISTS", mandate.key.name)
+        return mandate_message(mandate)
+
+    def _read_mandate(self, request: payments_pb2.CreateMandateRequest) -> Mandate:
+        now, wanted = self._clock.now(), request.mandate
+        violations = Violations()
+        read_id(violations, "mandate_id", request.mandate_id)
+        method = read_payment_method_of(
+            violations, "mandate.payment_method", wanted.payment_method, request.parent
+        )
+        ceiling = read_money(violations, "mandate.charge_ceiling", wanted.charge_ceiling)
+        month_ceiling = _read_month_ceiling(violations, wanted, ceiling)
+        valid_from_time, valid_until_time = _read_validity(violations, wanted, now)
+        accept_time = _read_evidence(violations, wanted.evidence)
+        owner = read_customer(violations, "parent", request.parent)
+        return Mandate(
+            key=MandateKey(owner, request.mandate_id),
+            payment_method=method,
+            charge_ceiling_minor=ceiling.amount_minor,
+            month_ceiling_minor=month_ceiling,
+            currency=ceiling.currency,
+            valid_from_time=valid_from_time,
+            valid_until_time=valid_until_time,
+            evidence_text=wanted.evidence.text,
+            evidence_accept_time=accept_time,
+            evidence_source=wanted.evidence.source,
+            create_time=now,
+        )
+
+    async def GetMandate(
+        self, request: payments_pb2.GetMandateRequest, _context: object
+    ) -> payments_pb2.Mandate:
+        """Get a mandate."""
+        key = read_mandate(Violations(), "name", request.name)
+        async with self.database.read() as connection:
+            return mandate_message(await _existing_mandate(connection, key))
+
+    async def ListMandates(
+        self, request: payments_pb2.ListMandatesRequest, _context: object
+    ) -> payments_pb2.ListMandatesResponse:
+        """List a customer's mandates by id."""
+        owner = read_customer(Violations(), "parent", request.parent)
+        page = read_page(request, keys=1)
+        after = page.after[0] if page.after else ""
+        async with self.database.read() as connection:
+            found = await store.mandates_of(connection, owner, after, page.size + 1)
+        shown = found[: page.size]
+        more = len(found) > page.size
+        return payments_pb2.ListMandatesResponse(
+            mandates=[mandate_message(mandate) for mandate in shown],
+            next_page_token=page.token((shown[-1].key.mandate,)) if more else "",
+        )
+
+    @mutation(payments_pb2.Mandate)
+    async def RevokeMandate(
+        self, request: payments_pb2.RevokeMandateRequest, tx: AsyncConnection
+    ) -> payments_pb2.Mandate:
+        """End a consent: whoever begins an attempt holds the lock that this waits for."""
+        key = read_mandate(Violations(), "name", request.name)
+        mandate = await _existing_mandate(tx, key, lock=True)
+        if request.etag and request.etag != etag(mandate.version):
+            raise etag_mismatch(request.name)
+        if mandate.revoke_time is None:
+            mandate = await store.revoke_mandate(tx, key, self._clock.now())
+        return mandate_message(mandate)
+
+    async def BatchCheckMandates(
+        self, request: payments_pb2.BatchCheckMandatesRequest, _context: object
+    ) -> payments_pb2.BatchCheckMandatesResponse:
+        """Check many mandates with two statements."""
+        violations = Violations()
+        violations.require(
+            "checks",
+            f"must have 1 to {BATCH_MAX_CHECKS} entries",
+            met=1 <= len(request.checks) <= BATCH_MAX_CHECKS,
+        )
+        violations.check()
+        checks = [
+            _read_check(violations, f"checks[{index}]", check)
+            for index, check in enumerate(request.checks)
+        ]
+        violations.check()
+        async with self.database.read() as connection:
+            mandates = await store.mandates(connection, [key for key, _, _ in checks])
+            totals = await store.month_totals_minor(
+                connection, [(key, month_of(at)) for key, _, at in checks]
+            )
+        return payments_pb2.BatchCheckMandatesResponse(
+            results=[
+                payments_pb2.MandateCheckResult(
+                    reasons=reason_values(
+                        ordered(
+                            mandate_reasons(
+                                mandates.get(key), amount.amount_minor, amount.currency, spent, at
+                            )
+                        )
+                    )
+                )
+                for (key, amount, at), spent in zip(checks, totals, strict=True)
+            ]
+        )
+
+
+async def existing_payment_method(
+    connection: AsyncConnection, key: PaymentMethodKey
+) -> PaymentMethod:
+    """A payment method; raises NOT_FOUND."""
+    found = (await store.payment_methods(connection, [key])).get(key)
+    if found is None:
+        raise not_found("PAYMENT_METHOD_NOT_FOUND", key.name)
+    return found
+
+
+async def _existing_mandate(
+    connection: AsyncConnection, key: MandateKey, *, lock: bool = False
+) -> Mandate:
+    found = (await store.mandates(connection, [key], lock=lock)).get(key)
+    if found is None:
+        raise not_found("MANDATE_NOT_FOUND", key.name)
+    return found
+
+
+# --- wire to domain -----------------------------------------------------------------------------
+
+
+def _read_month_ceiling(
+    violations: Violations, wanted: payments_pb2.Mandate, charge_ceiling: Money
+) -> int | None:
+    if not wanted.HasField("month_ceiling"):
+        return None
+    ceiling = read_money(violations, "mandate.month_ceiling", wanted.month_ceiling)
+    violations.require(
+        "mandate.month_ceiling.currency_code",
+        "must be the currency of charge_ceiling",
+        met=ceiling.currency == charge_ceiling.currency,
+    )
+    return ceiling.amount_minor
+
+
+def _read_validity(
+    violations: Violations, wanted: payments_pb2.Mandate, now: datetime
+) -> tuple[datetime, datetime | None]:
+    valid_from_time = now
+    if wanted.HasField("valid_from_time"):
+        valid_from_time = read_timestamp(
+            violations, "mandate.valid_from_time", wanted.valid_from_time
+        )
+    if not wanted.HasField("valid_until_time"):
+        return valid_from_time, None
+    valid_until_time = read_timestamp(
+        violations, "mandate.valid_until_time", wanted.valid_until_time
+    )
+    violations.require(
+        "mandate.valid_until_time",
+        "must be later than valid_from_time, and not past",
+        met=valid_until_time > max(valid_from_time, now),
+    )
+    return valid_from_time, valid_until_time
+
+
+def _read_evidence(violations: Violations, evidence: payments_pb2.Mandate.Evidence) -> datetime:
+    """Check the evidence of a consent; returns when it was given."""
+    violations.require_length(
+        "mandate.evidence.text", evidence.text, 1, EVIDENCE_TEXT_MAX_CHARACTERS
+    )
+    violations.require_length(
+        "mandate.evidence.source", evidence.source, 0, EVIDENCE_SOURCE_MAX_CHARACTERS
+    )
+    violations.require(
+        "mandate.evidence.accept_time",
+        "must be given",
+        met=evidence.HasField("accept_time"),
+    )
+    return read_timestamp(violations, "mandate.evidence.accept_time", evidence.accept_time)
+
+
+def _read_check(
+    violations: Violations, field: str, check: payments_pb2.MandateCheck
+) -> tuple[MandateKey, Money, datetime]:
+    merchant, customer, mandate = MANDATE.read(violations, f"{field}.mandate", check.mandate)
+    amount = read_money(violations, f"{field}.amount", check.amount)
+    charge_time = read_timestamp(violations, f"{field}.charge_time", check.charge_time)
+    return MandateKey(CustomerKey(customer, merchant), mandate), amount, charge_time

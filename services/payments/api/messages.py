@@ -1,0 +1,124 @@
+"""From the domain to the wire."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from recurring.payments.v1 import payments_pb2
+
+from services.payments.api.names import LEDGER_ACCOUNT, LEDGER_ENTRY
+from services.payments.domain.books import Refund
+from services.payments.domain.charges import Attempt, Charge
+from services.payments.domain.consent import Mandate, PaymentMethod, RefusalReason
+from services.runtime.wire import etag, to_money, to_timestamp
+
+
+def payment_method_message(method: PaymentMethod) -> payments_pb2.PaymentMethod:
+    """A payment method, without its token."""
+    return payments_pb2.PaymentMethod(
+        name=method.key.name,
+        brand=method.brand,
+        last4=method.last4,
+        create_time=to_timestamp(method.create_time),
+    )
+
+
+def mandate_message(mandate: Mandate) -> payments_pb2.Mandate:
+    """A mandate."""
+    revoked = mandate.revoke_time is not None
+    message = payments_pb2.Mandate(
+        name=mandate.key.name,
+        payment_method=f"{mandate.key.owner.name}/paymentMethods/{mandate.payment_method}",
+        charge_ceiling=to_money(mandate.charge_ceiling_minor, mandate.currency),
+        valid_from_time=to_timestamp(mandate.valid_from_time),
+        evidence=payments_pb2.Mandate.Evidence(
+            text=mandate.evidence_text,
+            accept_time=to_timestamp(mandate.evidence_accept_time),
+            source=mandate.evidence_source,
+        ),
+        state=payments_pb2.Mandate.REVOKED if revoked else payments_pb2.Mandate.ACTIVE,
+        create_time=to_timestamp(mandate.create_time),
+        etag=etag(mandate.version),
+    )
+    if mandate.month_ceiling_minor is not None:
+        message.month_ceiling.CopyFrom(to_money(mandate.month_ceiling_minor, mandate.currency))
+    if mandate.valid_until_time is not None:
+        message.valid_until_time.CopyFrom(to_timestamp(mandate.valid_until_time))
+    if mandate.revoke_time is not None:
+        message.revoke_time.CopyFrom(to_timestamp(mandate.revoke_time))
+    return message
+
+
+def charge_message(
+    charge: Charge, attempts: Sequence[Attempt], refunded_minor: int
+) -> payments_pb2.Charge:
+    """A charge with its attempts."""
+    message = payments_pb2.Charge(
+        name=charge.key.name,
+        order=charge.order,
+        amount=to_money(charge.amount_minor, charge.currency),
+        mandate=charge.mandate,
+        state=payments_pb2.Charge.State.Value(charge.state),
+        attempts=[_attempt_message(attempt) for attempt in attempts],
+        refusal_reasons=reason_values(charge.refusal_reasons),
+        refunded_amount=to_money(refunded_minor, charge.currency),
+        create_time=to_timestamp(charge.create_time),
+        update_time=to_timestamp(charge.update_time),
+        notice=charge.notice,
+    )
+    if charge.next_attempt_time is not None:
+        message.next_attempt_time.CopyFrom(to_timestamp(charge.next_attempt_time))
+    if charge.expire_time is not None:
+        message.expire_time.CopyFrom(to_timestamp(charge.expire_time))
+    return message
+
+
+def _attempt_message(attempt: Attempt) -> payments_pb2.Charge.Attempt:
+    message = payments_pb2.Charge.Attempt(
+        number=attempt.number,
+        state=payments_pb2.Charge.Attempt.State.Value(attempt.state),
+        decline_code=attempt.decline_code,
+        start_time=to_timestamp(attempt.start_time),
+        provider_payment=attempt.provider_payment,
+    )
+    if attempt.end_time is not None:
+        message.end_time.CopyFrom(to_timestamp(attempt.end_time))
+    return message
+
+
+def reason_values(
+    reasons: Iterable[RefusalReason],
+) -> list[payments_pb2.RefusalReason.ValueType]:
+    """Refusal reasons on the wire."""
+    return [payments_pb2.RefusalReason.Value(reason) for reason in reasons]
+
+
+def refund_message(refund: Refund) -> payments_pb2.Refund:
+    """A refund."""
+    return payments_pb2.Refund(
+        name=refund.key.name,
+        amount=to_money(refund.amount_minor, refund.currency),
+        note=refund.note,
+        state=payments_pb2.Refund.State.Value(refund.state),
+        create_time=to_timestamp(refund.create_time),
+        update_time=to_timestamp(refund.update_time),
+    )
+
+
+def ledger_account_message(merchant: str, row: Any) -> payments_pb2.LedgerAccount:  # noqa: ANN401
+    """An account's balance in one currency."""
+    return payments_pb2.LedgerAccount(
+        name=LEDGER_ACCOUNT.format(merchant, row.account),
+        balance=to_money(row.balance_minor, row.currency),
+    )
+
+
+def ledger_entry_message(row: Any) -> payments_pb2.LedgerEntry:  # noqa: ANN401 - a row
+    """One leg of a booking."""
+    return payments_pb2.LedgerEntry(
+        name=LEDGER_ENTRY.format(row.merchant, f"{row.transaction}-{row.leg}"),
+        transaction=str(row.transaction),
+        account=LEDGER_ACCOUNT.format(row.merchant, row.account),
+        amount=to_money(row.amount_minor, row.currency),
+        source=row.source,
+        book_time=to_timestamp(row.book_time),
+    )

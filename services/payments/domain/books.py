@@ -1,0 +1,90 @@
+"""Refunds, and what the ledger says of charges and refunds."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from services.payments.domain.charges import Charge
+from services.payments.domain.keys import CustomerKey, RefundKey, derived_key
+
+PROVIDER_CLEARING = "provider-clearing"
+MERCHANT_PAYABLE = "merchant-payable"
+
+
+class RefundState(StrEnum):
+    """Where a refund stands; the last two are final."""
+
+    PENDING = "PENDING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """Money given back."""
+
+    key: RefundKey
+    amount_minor: int
+    currency: str
+    note: str
+    state: RefundState
+    idempotency_key: str
+    create_time: datetime
+    update_time: datetime
+    # How often it was sent without an answer.
+    try_count: int = 0
+    # The provider's id of the payment that it gives back.
+    provider_payment: str = ""
+    traceparent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One leg of a booking: a positive amount is a debit, a negative one a credit."""
+
+    account: str
+    amount_minor: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """A transaction of the ledger; one source is booked once a kind."""
+
+    owner: CustomerKey
+    # Name of the charge or refund.
+    source: str
+    kind: str
+    legs: tuple[Leg, ...]
+    book_time: datetime
+
+    @property
+    def transaction(self) -> str:
+        """Its id, the same for the same source and kind."""
+        return derived_key(self.source, self.kind)
+
+
+def book_charge(charge: Charge, now: datetime) -> Booking:
+    """The provider owes us what the customer paid; we owe it to the merchant."""
+    return Booking(
+        charge.key.owner,
+        charge.key.name,
+        "CHARGE",
+        _transfer(charge.amount_minor, charge.currency, PROVIDER_CLEARING, MERCHANT_PAYABLE),
+        now,
+    )
+
+
+def book_refund(refund: Refund, now: datetime) -> Booking:
+    """The reverse of a charge, for the part that was given back."""
+    return Booking(
+        refund.key.charge.owner,
+        refund.key.name,
+        "REFUND",
+        _transfer(refund.amount_minor, refund.currency, MERCHANT_PAYABLE, PROVIDER_CLEARING),
+        now,
+    )
+
+
+def _transfer(amount_minor: int, currency: str, debit: str, credit: str) -> tuple[Leg, ...]:
+    return Leg(debit, amount_minor, currency), Leg(credit, -amount_minor, currency)

@@ -1,0 +1,313 @@
+"""The life of a charge, and the guard before each attempt.
+
+SCHEDULED → IN_FLIGHT → SUCCEEDED, or back to SCHEDULED after a soft decline, or REFUSED by the guard,
+or ABANDONED. A charge that the customer confirms begins as REQUESTED and returns there when declined.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from services.payments.domain.consent import (
+    Mandate,
+    Notice,
+    RefusalReason,
+    mandate_reasons,
+    ordered,
+)
+from services.payments.domain.keys import ChargeKey, MandateKey, derived_key
+from services.payments.domain.outcomes import Declined, Succeeded
+
+# A soft decline is tried again this long after it; after the last one the charge is abandoned.
+RETRY_DELAYS = (timedelta(days=1), timedelta(days=3), timedelta(days=5))
+# How long a charge waits for word that its notice was delivered, from when it was first looked at.
+NOTICE_WAIT = timedelta(hours=24)
+
+
+class BillingMode(StrEnum):
+    """Who says yes to a charge: the mandate, or the customer each time."""
+
+    AUTOMATIC = "AUTOMATIC"
+    PAY_ON_NOTICE = "PAY_ON_NOTICE"
+
+
+class ChargeState(StrEnum):
+    """Where a charge stands; the last three are final."""
+
+    SCHEDULED = "SCHEDULED"
+    REQUESTED = "REQUESTED"
+    IN_FLIGHT = "IN_FLIGHT"
+    SUCCEEDED = "SUCCEEDED"
+    REFUSED = "REFUSED"
+    ABANDONED = "ABANDONED"
+
+
+class AttemptState(StrEnum):
+    """What is known of an attempt."""
+
+    UNKNOWN = "UNKNOWN"
+    SUCCEEDED = "SUCCEEDED"
+    DECLINED = "DECLINED"
+
+
+class AbandonReason(StrEnum):
+    """Why a charge ended without money."""
+
+    DECLINED = "DECLINED"
+    REQUEST_EXPIRED = "REQUEST_EXPIRED"
+    WITHDRAWN = "WITHDRAWN"
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """One payment owed for one order."""
+
+    key: ChargeKey
+    # The order's resource name.
+    order: str
+    billing_mode: BillingMode
+    amount_minor: int
+    currency: str
+    # The mandate's resource name; empty when the customer confirms each payment.
+    mandate: str
+    title: str
+    time_zone: str
+    traceparent: str
+    state: ChargeState
+    create_time: datetime
+    update_time: datetime
+    # Id of what is charged: the mandate's, or what the customer confirmed with.
+    payment_method: str = ""
+    attempt_count: int = 0
+    # SCHEDULED only: when it is tried, or looked at, next.
+    next_attempt_time: datetime | None = None
+    # When a request to pay ends.
+    expire_time: datetime | None = None
+    # Set while the charge waits for word of its notice: when it stops waiting.
+    notice_wait_until_time: datetime | None = None
+    # Name of the notice that the guard relied on.
+    notice: str = ""
+    refusal_reasons: tuple[RefusalReason, ...] = ()
+    abandon_reason: AbandonReason | None = None
+    # Of the last decline.
+    decline_code: str = ""
+    # The order was withdrawn; kept apart from the charge, since it can come first.
+    withdrawn: bool = False
+
+    @property
+    def mandate_key(self) -> MandateKey | None:
+        """The mandate, if it is one of this customer's: another's mandate allows nothing."""
+        prefix = f"{self.key.owner.name}/mandates/"
+        if not self.mandate.startswith(prefix):
+            return None
+        return MandateKey(self.key.owner, self.mandate.removeprefix(prefix))
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try at the provider, as it is sent, sent again and looked up."""
+
+    charge: ChargeKey
+    # From 1.
+    number: int
+    idempotency_key: str
+    amount_minor: int
+    currency: str
+    payment_method: str
+    # Id of the mandate that it was made under; empty: the customer confirmed.
+    mandate: str
+    start_time: datetime
+    state: AttemptState = AttemptState.UNKNOWN
+    decline_code: str = ""
+    provider_payment: str = ""
+    end_time: datetime | None = None
+    # How often its outcome was looked up in vain.
+    lookup_count: int = 0
+    # What the provider knows the payment method by; read only where it is sent.
+    provider_token: str = field(default="", repr=False)
+
+
+# --- the guard ----------------------------------------------------------------------------------
+
+
+def notice_reasons(charge: Charge, notice: Notice, now: datetime) -> set[RefusalReason]:
+    """Every promise of a notice that a charge at this instant would break."""
+    found = set()
+    if now < notice.charge_not_before_time:
+        found.add(RefusalReason.EARLIER_THAN_NOTIFIED)
+    if charge.currency != notice.currency:
+        found.add(RefusalReason.CURRENCY_MISMATCH)
+    elif charge.amount_minor > notice.amount_minor:
+        found.add(RefusalReason.ABOVE_NOTIFIED_AMOUNT)
+    return found
+
+
+def guard(
+    charge: Charge, notice: Notice | None, mandate: Mandate | None, month_minor: int, now: datetime
+) -> tuple[RefusalReason, ...]:
+    """Every reason why a charge must not be made now; none at all allows it.
+
+    A customer's own confirmation stands for the mandate, and for a notice where there was none; what a
+    notice did promise holds all the same.
+    """
+    found = set()
+    if notice is not None:
+        found |= notice_reasons(charge, notice, now)
+    elif charge.billing_mode is not BillingMode.PAY_ON_NOTICE:
+        found.add(RefusalReason.NOTICE_NOT_DELIVERED)
+    if charge.billing_mode is not BillingMode.PAY_ON_NOTICE:
+        found |= mandate_reasons(mandate, charge.amount_minor, charge.currency, month_minor, now)
+    return ordered(found)
+
+
+# --- the life of a charge -----------------------------------------------------------------------
+
+
+def decide(
+    charge: Charge, notice: Notice | None, mandate: Mandate | None, month_minor: int, now: datetime
+) -> Charge:
+    """What becomes of a SCHEDULED charge whose time has come.
+
+    IN_FLIGHT: an attempt begins. SCHEDULED: it waits for what time alone can bring, the word that the
+    notice was delivered or the instant that the notice promised. Else it is over.
+    """
+    if charge.withdrawn:
+        return abandon(charge, AbandonReason.WITHDRAWN, now)
+    if charge.expire_time is not None and now >= charge.expire_time:
+        return abandon(charge, AbandonReason.REQUEST_EXPIRED, now)
+    reasons = guard(charge, notice, mandate, month_minor, now)
+    if not reasons:
+        return begin_attempt(charge, notice, mandate, now)
+    if notice is not None and reasons == (RefusalReason.EARLIER_THAN_NOTIFIED,):
+        return _wait(charge, notice.charge_not_before_time, now)
+    if reasons == (RefusalReason.NOTICE_NOT_DELIVERED,):
+        until = charge.notice_wait_until_time or now + NOTICE_WAIT
+        if now < until:
+            return replace(_wait(charge, until, now), notice_wait_until_time=until)
+    return replace(
+        charge,
+        state=ChargeState.REFUSED,
+        refusal_reasons=reasons,
+        notice=notice.notice if notice else "",
+        next_attempt_time=None,
+        notice_wait_until_time=None,
+        update_time=now,
+    )
+
+
+def _wait(charge: Charge, until: datetime, now: datetime) -> Charge:
+    """Look at the charge again at an instant, or when its request ends."""
+    if charge.expire_time is not None:
+        until = min(until, charge.expire_time)
+    return replace(charge, next_attempt_time=until, update_time=now)
+
+
+def begin_attempt(
+    charge: Charge, notice: Notice | None, mandate: Mandate | None, now: datetime
+) -> Charge:
+    """The charge with one more attempt, whose outcome nobody knows yet."""
+    return replace(
+        charge,
+        state=ChargeState.IN_FLIGHT,
+        payment_method=mandate.payment_method if mandate else charge.payment_method,
+        attempt_count=charge.attempt_count + 1,
+        next_attempt_time=None,
+        notice_wait_until_time=None,
+        notice=notice.notice if notice else "",
+        update_time=now,
+    )
+
+
+def present_attempt(charge: Charge, now: datetime) -> Attempt:
+    """The attempt that a charge has just begun."""
+    mandate = charge.mandate_key
+    return Attempt(
+        charge=charge.key,
+        number=charge.attempt_count,
+        idempotency_key=derived_key(charge.key.name, str(charge.attempt_count)),
+        amount_minor=charge.amount_minor,
+        currency=charge.currency,
+        payment_method=charge.payment_method,
+        mandate=mandate.mandate if mandate else "",
+        start_time=now,
+    )
+
+
+def settle(charge: Charge, outcome: Succeeded | Declined, now: datetime) -> Charge:
+    """What becomes of an IN_FLIGHT charge once its attempt's outcome is known."""
+    if isinstance(outcome, Succeeded):
+        return replace(charge, state=ChargeState.SUCCEEDED, update_time=now)
+    declined = replace(charge, decline_code=outcome.code, update_time=now)
+    if charge.withdrawn:
+        return abandon(declined, AbandonReason.WITHDRAWN, now)
+    if charge.billing_mode is BillingMode.PAY_ON_NOTICE:
+        return replace(declined, state=ChargeState.REQUESTED, payment_method="")
+    if outcome.hard or charge.attempt_count > len(RETRY_DELAYS):
+        return abandon(declined, AbandonReason.DECLINED, now)
+    retry_time = now + RETRY_DELAYS[charge.attempt_count - 1]
+    return replace(declined, state=ChargeState.SCHEDULED, next_attempt_time=retry_time)
+
+
+def abandon(charge: Charge, reason: AbandonReason, now: datetime) -> Charge:
+    """The charge, over without money."""
+    return replace(
+        charge,
+        state=ChargeState.ABANDONED,
+        abandon_reason=reason,
+        next_attempt_time=None,
+        notice_wait_until_time=None,
+        update_time=now,
+    )
+
+
+def confirm(charge: Charge, payment_method: str, now: datetime) -> Charge | None:
+    """A REQUESTED charge that the customer said yes to; None if it can't be confirmed now."""
+    expired = charge.expire_time is not None and now >= charge.expire_time
+    if charge.state is not ChargeState.REQUESTED or charge.withdrawn or expired:
+        return None
+    return replace(
+        charge,
+        state=ChargeState.SCHEDULED,
+        payment_method=payment_method,
+        next_attempt_time=now,
+        update_time=now,
+    )
+
+
+# --- many at once -------------------------------------------------------------------------------
+
+
+class MonthTotals:
+    """What mandates have paid in a month, with what is being begun in the same batch."""
+
+    def __init__(self, spent_minor: dict[MandateKey, int]) -> None:
+        self._spent_minor = dict(spent_minor)
+
+    def of(self, mandate: MandateKey | None) -> int:
+        """The total of a mandate, in minor units."""
+        return self._spent_minor.get(mandate, 0) if mandate else 0
+
+    def add(self, charge: Charge) -> None:
+        """Count a charge whose attempt has begun."""
+        if charge.mandate_key:
+            total = self.of(charge.mandate_key) + charge.amount_minor
+            self._spent_minor[charge.mandate_key] = total
+
+
+def decide_all(
+    charges: Iterable[Charge],
+    notices: dict[ChargeKey, Notice],
+    mandates: dict[MandateKey, Mandate],
+    spent_minor: dict[MandateKey, int],
+    now: datetime,
+) -> Iterator[Charge]:
+    """Decide charges one after the other, each against what those before it have taken."""
+    totals = MonthTotals(spent_minor)
+    for charge in charges:
+        key = charge.mandate_key
+        mandate = mandates.get(key) if key else None
+        decided = decide(charge, notices.get(charge.key), mandate, totals.of(key), now)
+        if decided.state is ChargeState.IN_FLIGHT:
+            totals.add(decided)
+        yield decided

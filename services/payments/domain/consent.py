@@ -1,0 +1,103 @@
+"""What a customer has agreed to: payment methods, mandates, and what delivered notices promised."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from services.payments.domain.keys import ChargeKey, MandateKey, PaymentMethodKey
+
+
+class RefusalReason(StrEnum):
+    """Why the guard does not allow a charge."""
+
+    NOTICE_NOT_DELIVERED = "NOTICE_NOT_DELIVERED"
+    ABOVE_NOTIFIED_AMOUNT = "ABOVE_NOTIFIED_AMOUNT"
+    EARLIER_THAN_NOTIFIED = "EARLIER_THAN_NOTIFIED"
+    MANDATE_NOT_FOUND = "MANDATE_NOT_FOUND"
+    MANDATE_REVOKED = "MANDATE_REVOKED"
+    MANDATE_NOT_YET_VALID = "MANDATE_NOT_YET_VALID"
+    MANDATE_EXPIRED = "MANDATE_EXPIRED"
+    ABOVE_CHARGE_CEILING = "ABOVE_CHARGE_CEILING"
+    ABOVE_MONTH_CEILING = "ABOVE_MONTH_CEILING"
+    CURRENCY_MISMATCH = "CURRENCY_MISMATCH"
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentMethod:
+    """A provider's token of a card or account."""
+
+    key: PaymentMethodKey
+    provider_token: str = field(repr=False)
+    brand: str
+    last4: str
+    create_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Mandate:
+    """A customer's consent to be charged."""
+
+    key: MandateKey
+    payment_method: str
+    charge_ceiling_minor: int
+    month_ceiling_minor: int | None
+    currency: str
+    valid_from_time: datetime
+    valid_until_time: datetime | None
+    evidence_text: str
+    evidence_accept_time: datetime
+    evidence_source: str
+    create_time: datetime
+    revoke_time: datetime | None = None
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What a delivered notice promised about one charge."""
+
+    charge: ChargeKey
+    # Its resource name.
+    notice: str
+    amount_minor: int
+    currency: str
+    charge_not_before_time: datetime
+    deliver_time: datetime
+
+
+def mandate_reasons(
+    mandate: Mandate | None, amount_minor: int, currency: str, month_minor: int, at: datetime
+) -> set[RefusalReason]:
+    """Every reason why a mandate does not cover an amount at an instant.
+
+    `month_minor` is what the mandate has paid, or may be paying, in the month of that instant.
+    """
+    if mandate is None:
+        return {RefusalReason.MANDATE_NOT_FOUND}
+    found = set()
+    if mandate.revoke_time is not None:
+        found.add(RefusalReason.MANDATE_REVOKED)
+    if at < mandate.valid_from_time:
+        found.add(RefusalReason.MANDATE_NOT_YET_VALID)
+    if mandate.valid_until_time is not None and at >= mandate.valid_until_time:
+        found.add(RefusalReason.MANDATE_EXPIRED)
+    if currency != mandate.currency:
+        return found | {RefusalReason.CURRENCY_MISMATCH}
+    if amount_minor > mandate.charge_ceiling_minor:
+        found.add(RefusalReason.ABOVE_CHARGE_CEILING)
+    month_ceiling = mandate.month_ceiling_minor
+    if month_ceiling is not None and month_minor + amount_minor > month_ceiling:
+        found.add(RefusalReason.ABOVE_MONTH_CEILING)
+    return found
+
+
+def ordered(reasons: set[RefusalReason]) -> tuple[RefusalReason, ...]:
+    """Reasons in the order of the contract."""
+    return tuple(reason for reason in RefusalReason if reason in reasons)
+
+
+def month_of(moment: datetime) -> tuple[datetime, datetime]:
+    """The calendar month (UTC) of an instant: its first instant, and that of the next month."""
+    first = moment.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    following = (first + timedelta(days=31)).replace(day=1)
+    return first, following

@@ -1,0 +1,44 @@
+"""What the provider said of a payment or a refund, and when to ask again if it said nothing."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+# An outcome that is not known is asked for again this long afterwards, then later and later.
+ASK_AGAIN_DELAY_FIRST = timedelta(seconds=30)
+ASK_AGAIN_DELAY_MAX = timedelta(hours=1)
+# Enough to come to the longest delay; an outage may well bring more questions than that.
+_DOUBLINGS_MAX = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The money moved."""
+
+    # The provider's id of the payment or refund.
+    provider_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """The money did not move and, by this attempt, never will."""
+
+    code: str
+    # Declined for good: trying the same method again is pointless, or forbidden.
+    hard: bool
+    provider_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Nobody knows whether the money moved."""
+
+    why: str
+
+
+Outcome = Succeeded | Declined | Unknown
+
+
+def ask_again_delay(times_asked: int) -> timedelta:
+    """How long to wait after so many questions (from 0) that brought no answer."""
+    doublings = min(times_asked, _DOUBLINGS_MAX)
+    return min(ASK_AGAIN_DELAY_FIRST * (1 << doublings), ASK_AGAIN_DELAY_MAX)

@@ -1,0 +1,266 @@
+"""What payments tells, and what it does when orders fall due, are withdrawn, or notices arrive."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from recurring.notify.v1 import events_pb2 as notify_events_pb2
+from recurring.notify.v1 import notify_pb2
+from recurring.payments.v1 import events_pb2, payments_pb2
+from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
+from recurring.scheduler.v1 import scheduler_pb2
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.payments.domain.books import Refund
+from services.payments.domain.charges import (
+    AbandonReason,
+    BillingMode,
+    Charge,
+    ChargeState,
+    abandon,
+)
+from services.payments.domain.consent import Notice, PaymentMethod
+from services.payments.domain.keys import ChargeKey, CustomerKey
+from services.payments.store import charges as charge_store
+from services.payments.store import consent as consent_store
+from services.runtime import outbox, telemetry
+from services.runtime.clock import Clock
+from services.runtime.events import Event, Fact, Subscription
+from services.runtime.wire import (
+    NamePattern,
+    from_money,
+    from_timestamp,
+    to_money,
+    to_timestamp,
+)
+
+ORDER = NamePattern("merchants/{merchant}/standingOrders/{standing_order}/orders/{cycle}")
+CUSTOMER = NamePattern("merchants/{merchant}/customers/{customer}")
+
+# --- out ----------------------------------------------------------------------------------------
+
+
+def payment_requested(charge: Charge, now: datetime) -> Fact:
+    """The customer is asked to confirm."""
+    message = events_pb2.PaymentRequested(ref=_ref(charge))
+    if charge.expire_time is not None:
+        message.expire_time.CopyFrom(to_timestamp(charge.expire_time))
+    return _fact(charge, charge.key.name, message, now)
+
+
+def payment_succeeded(charge: Charge, method: PaymentMethod, now: datetime) -> Fact:
+    """The money moved."""
+    message = events_pb2.PaymentSucceeded(
+        ref=_ref(charge),
+        pay_time=to_timestamp(now),
+        attempt_count=charge.attempt_count,
+        brand=method.brand,
+        last4=method.last4,
+    )
+    return _fact(charge, charge.key.name, message, now)
+
+
+def payment_declined(charge: Charge, now: datetime) -> Fact:
+    """The last attempt was declined, and the charge goes on."""
+    message = events_pb2.PaymentDeclined(
+        ref=_ref(charge), attempt=charge.attempt_count, decline_code=charge.decline_code
+    )
+    if charge.next_attempt_time is not None:
+        message.next_attempt_time.CopyFrom(to_timestamp(charge.next_attempt_time))
+    return _fact(charge, f"{charge.key.name}@{charge.attempt_count}", message, now)
+
+
+def payment_refused(charge: Charge, now: datetime) -> Fact:
+    """The guard did not allow it."""
+    message = events_pb2.PaymentRefused(
+        ref=_ref(charge),
+        reasons=[payments_pb2.RefusalReason.Value(reason) for reason in charge.refusal_reasons],
+    )
+    return _fact(charge, charge.key.name, message, now)
+
+
+def payment_abandoned(charge: Charge, now: datetime) -> Fact:
+    """The charge is over without money."""
+    message = events_pb2.PaymentAbandoned(
+        ref=_ref(charge),
+        reason=events_pb2.PaymentAbandoned.Reason.Value(str(charge.abandon_reason)),
+        decline_code=charge.decline_code,
+    )
+    return _fact(charge, charge.key.name, message, now)
+
+
+def refund_succeeded(refund: Refund, charge: Charge, now: datetime) -> Fact:
+    """Money was given back."""
+    message = events_pb2.RefundSucceeded(
+        ref=_ref(charge),
+        refund=refund.key.name,
+        refund_amount=to_money(refund.amount_minor, refund.currency),
+    )
+    return _fact(charge, refund.key.name, message, now, refund.traceparent)
+
+
+def decided(charges: Sequence[Charge], now: datetime) -> list[Fact]:
+    """What the guard's decisions are to others: an attempt or a wait is not yet news."""
+    tell = {ChargeState.REFUSED: payment_refused, ChargeState.ABANDONED: payment_abandoned}
+    return [tell[charge.state](charge, now) for charge in charges if charge.state in tell]
+
+
+def not_paid(charge: Charge, now: datetime) -> Fact:
+    """What a decline is to others. The last one is told once: by what it led to."""
+    over = charge.state is ChargeState.ABANDONED
+    return payment_abandoned(charge, now) if over else payment_declined(charge, now)
+
+
+def _ref(charge: Charge) -> events_pb2.ChargeRef:
+    return events_pb2.ChargeRef(
+        charge=charge.key.name,
+        order=charge.order,
+        customer=charge.key.owner.name,
+        amount=to_money(charge.amount_minor, charge.currency),
+        title=charge.title,
+        time_zone=charge.time_zone,
+    )
+
+
+def _fact(charge: Charge, key: str, message: Any, now: datetime, parent: str = "") -> Fact:  # noqa: ANN401
+    return Fact(
+        key=key,
+        message=message,
+        tenant=charge.key.owner.merchant,
+        partition_key=charge.key.owner.name,
+        occur_time=now,
+        traceparent=telemetry.continued(
+            f"tell {message.DESCRIPTOR.name}", parent or charge.traceparent
+        ),
+    )
+
+
+# --- in -----------------------------------------------------------------------------------------
+
+
+class Handlers:
+    """What payments does with the events of others: it notes them, and the loops do the rest."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    async def on_payment_due(self, tx: AsyncConnection, events: Sequence[Event[Any]]) -> None:
+        """An order is to be paid: it gets its charge."""
+        now = self._clock.now()
+        wanted = {charge.key: charge for charge in (_charge(event, now) for event in events)}
+        new = await charge_store.insert(tx, list(wanted.values()))
+        requested = [
+            wanted[key] for key in sorted(new) if wanted[key].state is ChargeState.REQUESTED
+        ]
+        await outbox.put(tx, [payment_requested(charge, now) for charge in requested])
+        await _end_withdrawn(tx, new, now)
+
+    async def on_payment_withdrawn(self, tx: AsyncConnection, events: Sequence[Event[Any]]) -> None:
+        """An order is not wanted any more: what has not been sent to the provider never will be."""
+        now = self._clock.now()
+        withdrawn = {charge_key(event.message.ref.order, _owner(event)) for event in events}
+        await charge_store.insert_withdrawals(tx, withdrawn, now)
+        await _end_withdrawn(tx, withdrawn, now)
+
+    async def on_notice_delivered(self, tx: AsyncConnection, events: Sequence[Event[Any]]) -> None:
+        """A customer heard what will be charged: the evidence that the guard asks for."""
+        notices = [
+            _notice(event.message)
+            for event in events
+            if event.message.kind == notify_pb2.ORDER_UPCOMING
+            and event.message.HasField("charge_promise")
+        ]
+        if notices:
+            await consent_store.insert_notices(tx, notices)
+            await charge_store.wake(tx, [each.charge for each in notices], self._clock.now())
+
+
+def subscriptions(clock: Clock) -> Mapping[str, Sequence[Subscription]]:
+    """Whose events payments reads, and what it does with them."""
+    handlers = Handlers(clock)
+    return {
+        "SCHEDULER": (
+            Subscription(scheduler_events_pb2.PaymentDue, handlers.on_payment_due),
+            Subscription(scheduler_events_pb2.PaymentWithdrawn, handlers.on_payment_withdrawn),
+        ),
+        "NOTIFY": (Subscription(notify_events_pb2.NoticeDelivered, handlers.on_notice_delivered),),
+    }
+
+
+def charge_key(order: str, owner: CustomerKey) -> ChargeKey:
+    """The charge of an order: derived from it, so that it can have one only.
+
+    Raises ValueError if the order is not one of the customer's merchant.
+    """
+    merchant, standing_order, cycle = ORDER.parse(order)
+    if merchant != owner.merchant:
+        msg = f"{order} is not an order of {owner.name}'s merchant"
+        raise ValueError(msg)
+    return ChargeKey(owner, f"{standing_order}-{cycle}")
+
+
+async def _end_withdrawn(tx: AsyncConnection, keys: set[ChargeKey], now: datetime) -> None:
+    """Abandon those of the charges that are withdrawn and have no attempt under way.
+
+    One that is being attempted is left alone: what becomes of it is decided with the outcome.
+    """
+    open_states = {ChargeState.SCHEDULED, ChargeState.REQUESTED}
+    ended = [
+        abandon(charge, AbandonReason.WITHDRAWN, now)
+        for charge in (await charge_store.locked(tx, keys)).values()
+        if charge.withdrawn and charge.state in open_states
+    ]
+    await charge_store.save(tx, ended)
+    await outbox.put(tx, [payment_abandoned(charge, now) for charge in ended])
+
+
+def _owner(event: Event[Any]) -> CustomerKey:
+    merchant, customer = CUSTOMER.parse(event.message.ref.customer)
+    return CustomerKey(customer, merchant)
+
+
+def _charge(event: Event[scheduler_events_pb2.PaymentDue], now: datetime) -> Charge:
+    message = event.message
+    amount = from_money(message.amount)
+    charge = Charge(
+        key=charge_key(message.ref.order, _owner(event)),
+        order=message.ref.order,
+        billing_mode=BillingMode.AUTOMATIC,
+        amount_minor=amount.amount_minor,
+        currency=amount.currency,
+        mandate=message.mandate,
+        title=message.ref.title,
+        time_zone=message.ref.time_zone,
+        traceparent=telemetry.continued("charge", event.traceparent),
+        state=ChargeState.SCHEDULED,
+        create_time=now,
+        update_time=now,
+        next_attempt_time=now,
+    )
+    if message.ref.billing_mode != scheduler_pb2.PAY_ON_NOTICE:
+        return charge
+    return replace(
+        charge,
+        billing_mode=BillingMode.PAY_ON_NOTICE,
+        mandate="",
+        state=ChargeState.REQUESTED,
+        next_attempt_time=None,
+        expire_time=(
+            from_timestamp(message.expire_time) if message.HasField("expire_time") else None
+        ),
+    )
+
+
+def _notice(message: notify_events_pb2.NoticeDelivered) -> Notice:
+    merchant, customer = CUSTOMER.parse(message.customer)
+    promise = message.charge_promise
+    amount = from_money(promise.amount)
+    return Notice(
+        charge=charge_key(message.subject_resource, CustomerKey(customer, merchant)),
+        notice=message.notice,
+        amount_minor=amount.amount_minor,
+        currency=amount.currency,
+        charge_not_before_time=from_timestamp(promise.charge_not_before_time),
+        deliver_time=from_timestamp(message.deliver_time),
+    )

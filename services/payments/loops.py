@@ -1,0 +1,257 @@
+"""The due work of payments: attempts, look-ups of what is not known, expired requests, refunds.
+
+Each step looks first, with one indexed read, when anything is due; what is due is taken in one
+transaction, asked of the provider outside of any, and settled in a second one.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.payments import events
+from services.payments.domain.books import RefundState, book_charge, book_refund
+from services.payments.domain.charges import (
+    AbandonReason,
+    Attempt,
+    ChargeState,
+    abandon,
+    decide_all,
+    present_attempt,
+    settle,
+)
+from services.payments.domain.consent import month_of
+from services.payments.domain.keys import ChargeKey, PaymentMethodKey
+from services.payments.domain.outcomes import (
+    Declined,
+    Outcome,
+    Succeeded,
+    Unknown,
+    ask_again_delay,
+)
+from services.payments.provider import Provider
+from services.payments.store import attempts as attempt_store
+from services.payments.store import charges as charge_store
+from services.payments.store import consent as consent_store
+from services.payments.store import ledger as ledger_store
+from services.payments.store import refunds as refund_store
+from services.runtime import outbox
+from services.runtime.clock import Clock
+from services.runtime.database import Database
+from services.runtime.loops import Step
+
+BATCH_ROWS = 500
+REQUESTS_AT_ONCE = 50
+# What a batch may take at the provider in all. It is well below the claims of attempts and refunds,
+# so that nobody else asks about them meanwhile; what was not answered by then is looked up later.
+ROUND_TIMEOUT_SECONDS = 20.0
+# Rows that are due but that another process holds are looked at again after this long.
+HELD_PAUSE_SECONDS = 0.1
+
+T = TypeVar("T")
+
+
+class Charging:
+    """Decides charges whose time has come, and sends the attempts that the guard allows."""
+
+    def __init__(self, database: Database, clock: Clock, provider: Provider) -> None:
+        self._database = database
+        self._clock = clock
+        self._provider = provider
+
+    async def step(self) -> Step:
+        """Decide a batch of due charges and charge those that are allowed."""
+        now = self._clock.now()
+        if (wait := await _not_due(self._database, charge_store.next_due, now)) is not None:
+            return wait
+        async with self._database.begin() as tx:
+            taken, begun = await _decide_due(tx, now)
+        if not taken:
+            return await _held_elsewhere()
+        if begun:
+            outcomes = await _ask_all(begun, self._provider.charge)
+            async with self._database.begin() as tx:
+                await _settle_attempts(tx, outcomes, self._clock.now())
+        return Step(worked=taken)
+
+
+class Lookup:
+    """Finds out what became of attempts whose outcome is not known."""
+
+    def __init__(self, database: Database, clock: Clock, provider: Provider) -> None:
+        self._database = database
+        self._clock = clock
+        self._provider = provider
+
+    async def step(self) -> Step:
+        """Look a batch of attempts up, and send again those that never reached the provider."""
+        now = self._clock.now()
+        if (wait := await _not_due(self._database, attempt_store.next_lookup, now)) is not None:
+            return wait
+        async with self._database.begin() as tx:
+            claimed = await attempt_store.claim(tx, now, BATCH_ROWS)
+        if not claimed:
+            return await _held_elsewhere()
+        outcomes = await _ask_all(claimed, self._find_or_charge)
+        async with self._database.begin() as tx:
+            await _settle_attempts(tx, outcomes, self._clock.now())
+        return Step(worked=len(claimed))
+
+    async def _find_or_charge(self, attempt: Attempt) -> Outcome:
+        """The attempt goes on under its own key, so the money moves once however often it is sent."""
+        found = await self._provider.find(attempt)
+        return await self._provider.charge(attempt) if found is None else found
+
+
+class Expiry:
+    """Ends requests to pay that nobody confirmed in time."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def step(self) -> Step:
+        """Abandon a batch of expired requests."""
+        now = self._clock.now()
+        if (wait := await _not_due(self._database, charge_store.next_expiry, now)) is not None:
+            return wait
+        async with self._database.begin() as tx:
+            expired = [
+                abandon(charge, AbandonReason.REQUEST_EXPIRED, now)
+                for charge in await charge_store.take_expired(tx, now, BATCH_ROWS)
+            ]
+            await charge_store.save(tx, expired)
+            await outbox.put(tx, [events.payment_abandoned(charge, now) for charge in expired])
+        return Step(worked=len(expired)) if expired else await _held_elsewhere()
+
+
+class Refunding:
+    """Sends refunds until the provider has answered each."""
+
+    def __init__(self, database: Database, clock: Clock, provider: Provider) -> None:
+        self._database = database
+        self._clock = clock
+        self._provider = provider
+
+    async def step(self) -> Step:
+        """Send a batch of pending refunds."""
+        now = self._clock.now()
+        if (wait := await _not_due(self._database, refund_store.next_try, now)) is not None:
+            return wait
+        async with self._database.begin() as tx:
+            claimed = await refund_store.claim(tx, now, BATCH_ROWS)
+        if not claimed:
+            return await _held_elsewhere()
+        outcomes = await _ask_all(claimed, self._provider.refund)
+        now = self._clock.now()
+        known = [(r, o) for r, o in outcomes if not isinstance(o, Unknown)]
+        unknown = [refund for refund, outcome in outcomes if isinstance(outcome, Unknown)]
+        later = [now + ask_again_delay(refund.try_count) for refund in unknown]
+        async with self._database.begin() as tx:
+            await refund_store.postpone(tx, unknown, later)
+            settled = await refund_store.settle(tx, known, now)
+            given_back = [each for each in settled if each.state is RefundState.SUCCEEDED]
+            charges = await charge_store.by_key(tx, [each.key.charge for each in given_back])
+            await ledger_store.book(tx, [book_refund(each, now) for each in given_back])
+            await outbox.put(
+                tx,
+                [
+                    events.refund_succeeded(each, charges[each.key.charge], now)
+                    for each in given_back
+                ],
+            )
+        return Step(worked=len(claimed))
+
+
+async def _decide_due(tx: AsyncConnection, now: datetime) -> tuple[int, list[Attempt]]:
+    """Decide a batch of due charges; returns how many there were, and the attempts that begin.
+
+    The mandates stay locked until the attempts are stored.
+    """
+    due = await charge_store.take_due(tx, now, BATCH_ROWS)
+    if not due:
+        return 0, []
+    notices = await consent_store.latest_notices(tx, [charge.key for charge in due])
+    wanted = {charge.mandate_key for charge in due if charge.mandate_key}
+    mandates = await consent_store.mandates(tx, wanted, lock=True)
+    month = month_of(now)
+    limited = [key for key, mandate in mandates.items() if mandate.month_ceiling_minor is not None]
+    totals = await consent_store.month_totals_minor(tx, [(key, month) for key in limited])
+    spent_minor = dict(zip(limited, totals, strict=True))
+    decided = list(decide_all(due, notices, mandates, spent_minor, now))
+    await charge_store.save(tx, decided)
+    await outbox.put(tx, events.decided(decided, now))
+    begun = [
+        present_attempt(charge, now) for charge in decided if charge.state is ChargeState.IN_FLIGHT
+    ]
+    return len(due), await attempt_store.begin(tx, begun, now + ask_again_delay(0))
+
+
+async def _settle_attempts(
+    tx: AsyncConnection, outcomes: Sequence[tuple[Attempt, Outcome]], now: datetime
+) -> None:
+    """Write what the provider said. An outcome that is known already is not written again."""
+    known = {a.charge: (a, o) for a, o in outcomes if not isinstance(o, Unknown)}
+    if known:
+        await _settle_known(tx, known, now)
+    # Last, so that everybody locks charges before attempts.
+    unknown = [attempt for attempt, outcome in outcomes if isinstance(outcome, Unknown)]
+    later = [now + ask_again_delay(attempt.lookup_count) for attempt in unknown]
+    await attempt_store.postpone(tx, unknown, later)
+
+
+async def _settle_known(
+    tx: AsyncConnection,
+    known: Mapping[ChargeKey, tuple[Attempt, Succeeded | Declined]],
+    now: datetime,
+) -> None:
+    charges = await charge_store.locked(tx, known)
+    news = await attempt_store.settle(tx, list(known.values()), now)
+    settled = [settle(charges[key], known[key][1], now) for key in sorted(news)]
+    await charge_store.save(tx, settled)
+    paid = [charge for charge in settled if charge.state is ChargeState.SUCCEEDED]
+    unpaid = [charge for charge in settled if charge.state is not ChargeState.SUCCEEDED]
+    await ledger_store.book(tx, [book_charge(charge, now) for charge in paid])
+    method_keys = {c.key: PaymentMethodKey(c.key.owner, c.payment_method) for c in paid}
+    methods = await consent_store.payment_methods(tx, method_keys.values())
+    await outbox.put(
+        tx,
+        [events.payment_succeeded(c, methods[method_keys[c.key]], now) for c in paid]
+        + [events.not_paid(charge, now) for charge in unpaid],
+    )
+
+
+async def _not_due(
+    database: Database,
+    next_due: Callable[[AsyncConnection], Awaitable[datetime | None]],
+    now: datetime,
+) -> Step | None:
+    """A step that found nothing to do, and when there will be; None if something is due."""
+    async with database.read() as connection:
+        due = await next_due(connection)
+    return Step(wake_at=due) if due is None or due > now else None
+
+
+async def _held_elsewhere() -> Step:
+    """Something is due that another process has taken, or died over: this is not the end of it."""
+    await asyncio.sleep(HELD_PAUSE_SECONDS)
+    return Step(worked=1)
+
+
+async def _ask_all(
+    items: Iterable[T], ask: Callable[[T], Awaitable[Outcome]]
+) -> list[tuple[T, Outcome]]:
+    """Ask the provider about each, so many at once, for so long at the most."""
+    deadline = asyncio.get_running_loop().time() + ROUND_TIMEOUT_SECONDS
+    places = asyncio.Semaphore(REQUESTS_AT_ONCE)
+
+    async def ask_one(item: T) -> tuple[T, Outcome]:
+        try:
+            async with asyncio.timeout_at(deadline), places:
+                return item, await ask(item)
+        except TimeoutError:
+            return item, Unknown("no answer within the time of the batch")
+
+    return list(await asyncio.gather(*(ask_one(item) for item in items)))

@@ -1,0 +1,229 @@
+"""Payment methods, mandates, notices, charges, attempts, refunds and the ledger."""
+
+from alembic import op
+
+from services.runtime.migrations import RUNTIME_TABLES_V1
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    for statement in (RUNTIME_TABLES_V1 + TABLES).split(";\n"):
+        if statement.strip():
+            op.execute(statement)
+    for statement in LEDGER_RULES:
+        op.execute(statement)
+
+
+# The shard key of every table is the customer, within a merchant.
+TABLES = """
+CREATE TABLE payment_methods (
+    merchant                text        NOT NULL,
+    customer                text        NOT NULL,
+    payment_method          text        NOT NULL,
+    provider_token          text        NOT NULL,
+    brand                   text        NOT NULL,
+    last4                   text        NOT NULL,
+    create_time             timestamptz NOT NULL,
+    PRIMARY KEY (customer, merchant, payment_method)
+);
+
+CREATE TABLE mandates (
+    merchant                text        NOT NULL,
+    customer                text        NOT NULL,
+    mandate                 text        NOT NULL,
+    payment_method          text        NOT NULL,
+    charge_ceiling_minor    bigint      NOT NULL CHECK (charge_ceiling_minor > 0),
+    month_ceiling_minor     bigint      CHECK (month_ceiling_minor > 0),
+    currency                text        NOT NULL,
+    valid_from_time         timestamptz NOT NULL,
+    valid_until_time        timestamptz,
+    evidence_text           text        NOT NULL,
+    evidence_accept_time    timestamptz NOT NULL,
+    evidence_source         text        NOT NULL,
+    create_time             timestamptz NOT NULL,
+    revoke_time             timestamptz,
+    version                 integer     NOT NULL DEFAULT 1,
+    PRIMARY KEY (customer, merchant, mandate),
+    FOREIGN KEY (customer, merchant, payment_method) REFERENCES payment_methods
+);
+
+CREATE TABLE notices (
+    merchant                text        NOT NULL,
+    customer                text        NOT NULL,
+    charge                  text        NOT NULL,
+    notice                  text        NOT NULL,
+    amount_minor            bigint      NOT NULL,
+    currency                text        NOT NULL,
+    charge_not_before_time  timestamptz NOT NULL,
+    deliver_time            timestamptz NOT NULL,
+    PRIMARY KEY (customer, merchant, charge, notice)
+);
+
+CREATE TABLE withdrawals (
+    merchant                text        NOT NULL,
+    customer                text        NOT NULL,
+    charge                  text        NOT NULL,
+    withdraw_time           timestamptz NOT NULL,
+    PRIMARY KEY (customer, merchant, charge)
+);
+
+CREATE TABLE charges (
+    merchant                text        NOT NULL,
+    customer                text        NOT NULL,
+    charge                  text        NOT NULL,
+    order_name              text        NOT NULL,
+    billing_mode            text        NOT NULL
+                            CHECK (billing_mode IN ('AUTOMATIC', 'PAY_ON_NOTICE')),
+    amount_minor            bigint      NOT NULL CHECK (amount_minor > 0),
+    currency                text        NOT NULL,
+    mandate                 text        NOT NULL,
+    title                   text        NOT NULL,
+    time_zone               text        NOT NULL,
+    traceparent             text        NOT NULL,
+    state                   text        NOT NULL CHECK (state IN ('SCHEDULED', 'REQUESTED',
+                                        'IN_FLIGHT', 'SUCCEEDED', 'REFUSED', 'ABANDONED')),
+    payment_method          text        NOT NULL DEFAULT '',
+    attempt_count           integer     NOT NULL DEFAULT 0,
+    next_attempt_time       timestamptz,
+    expire_time             timestamptz,
+    notice_wait_until_time  timestamptz,
+    notice                  text        NOT NULL DEFAULT '',
+    refusal_reasons         text[]      NOT NULL DEFAULT '{}',
+    abandon_reason          text,
+    decline_code            text        NOT NULL DEFAULT '',
+    create_time             timestamptz NOT NULL,
+    update_time             timestamptz NOT NULL,
+    PRIMARY KEY (customer, merchant, charge),
+    CHECK ((state = 'SCHEDULED') = (next_attempt_time IS NOT NULL)),
+    CHECK ((state = 'ABANDONED') = (abandon_reason IS NOT NULL))
+);
+CREATE INDEX charges_of_merchant ON charges (merchant, charge, customer);
+CREATE INDEX charges_due ON charges (next_attempt_time) WHERE state = 'SCHEDULED';
+CREATE INDEX charges_expiring ON charges (expire_time) WHERE state = 'REQUESTED';
+
+CREATE TABLE attempts (
+    merchant                text        NOT NULL,
+    customer                text        NOT NULL,
+    charge                  text        NOT NULL,
+    number                  integer     NOT NULL CHECK (number > 0),
+    idempotency_key         text        NOT NULL,
+    amount_minor            bigint      NOT NULL CHECK (amount_minor > 0),
+    currency                text        NOT NULL,
+    payment_method          text        NOT NULL,
+    mandate                 text        NOT NULL,
+    state                   text        NOT NULL DEFAULT 'UNKNOWN'
+                            CHECK (state IN ('UNKNOWN', 'SUCCEEDED', 'DECLINED')),
+    decline_code            text        NOT NULL DEFAULT '',
+    provider_payment        text        NOT NULL DEFAULT '',
+    start_time              timestamptz NOT NULL,
+    end_time                timestamptz,
+    lookup_count            integer     NOT NULL DEFAULT 0,
+    next_lookup_time        timestamptz,
+    claim_time              timestamptz,
+    PRIMARY KEY (customer, merchant, charge, number),
+    FOREIGN KEY (customer, merchant, charge) REFERENCES charges,
+    FOREIGN KEY (customer, merchant, payment_method) REFERENCES payment_methods,
+    CHECK ((state = 'UNKNOWN') = (next_lookup_time IS NOT NULL))
+);
+-- No attempt begins while one has an unknown outcome, and none after one that succeeded.
+CREATE UNIQUE INDEX attempts_one_live ON attempts (customer, merchant, charge)
+    WHERE state <> 'DECLINED';
+CREATE INDEX attempts_unknown ON attempts (next_lookup_time) WHERE state = 'UNKNOWN';
+CREATE INDEX attempts_of_mandate ON attempts (customer, merchant, mandate, start_time)
+    WHERE state <> 'DECLINED';
+
+CREATE TABLE refunds (
+    merchant                text        NOT NULL,
+    customer                text        NOT NULL,
+    charge                  text        NOT NULL,
+    refund                  text        NOT NULL,
+    amount_minor            bigint      NOT NULL CHECK (amount_minor > 0),
+    currency                text        NOT NULL,
+    note                    text        NOT NULL,
+    state                   text        NOT NULL DEFAULT 'PENDING'
+                            CHECK (state IN ('PENDING', 'SUCCEEDED', 'FAILED')),
+    idempotency_key         text        NOT NULL,
+    provider_refund         text        NOT NULL DEFAULT '',
+    failure_code            text        NOT NULL DEFAULT '',
+    traceparent             text        NOT NULL,
+    try_count               integer     NOT NULL DEFAULT 0,
+    next_try_time           timestamptz,
+    claim_time              timestamptz,
+    create_time             timestamptz NOT NULL,
+    update_time             timestamptz NOT NULL,
+    PRIMARY KEY (customer, merchant, charge, refund),
+    FOREIGN KEY (customer, merchant, charge) REFERENCES charges,
+    CHECK ((state = 'PENDING') = (next_try_time IS NOT NULL))
+);
+CREATE INDEX refunds_pending ON refunds (next_try_time) WHERE state = 'PENDING';
+
+CREATE TABLE ledger_transactions (
+    merchant                text        NOT NULL,
+    customer                text        NOT NULL,
+    transaction             uuid        NOT NULL,
+    source                  text        NOT NULL,
+    kind                    text        NOT NULL,
+    book_time               timestamptz NOT NULL,
+    PRIMARY KEY (customer, merchant, transaction),
+    UNIQUE (customer, merchant, source, kind)
+);
+
+CREATE TABLE ledger_entries (
+    merchant                text        NOT NULL,
+    customer                text        NOT NULL,
+    transaction             uuid        NOT NULL,
+    leg                     integer     NOT NULL,
+    position                bigint      GENERATED ALWAYS AS IDENTITY,
+    account                 text        NOT NULL,
+    amount_minor            bigint      NOT NULL CHECK (amount_minor <> 0),
+    currency                text        NOT NULL,
+    PRIMARY KEY (customer, merchant, transaction, leg),
+    FOREIGN KEY (customer, merchant, transaction) REFERENCES ledger_transactions
+);
+CREATE INDEX ledger_entries_of_merchant ON ledger_entries (merchant, position);
+CREATE INDEX ledger_entries_by_account ON ledger_entries (merchant, account, currency)
+    INCLUDE (amount_minor);
+"""
+
+LEDGER_RULES = (
+    """
+    CREATE FUNCTION ledger_refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        RAISE EXCEPTION '% is append-only: % is refused', TG_TABLE_NAME, TG_OP
+            USING ERRCODE = 'restrict_violation';
+    END $$
+    """,
+    """
+    CREATE TRIGGER ledger_transactions_append_only
+        BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger_transactions
+        FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change()
+    """,
+    """
+    CREATE TRIGGER ledger_entries_append_only
+        BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger_entries
+        FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change()
+    """,
+    """
+    CREATE FUNCTION ledger_check_sum() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF EXISTS (
+            SELECT FROM ledger_entries
+            WHERE customer = NEW.customer AND merchant = NEW.merchant
+              AND transaction = NEW.transaction
+            GROUP BY currency HAVING sum(amount_minor) <> 0
+        ) THEN
+            RAISE EXCEPTION 'ledger transaction % does not sum to zero', NEW.transaction
+                USING ERRCODE = 'check_violation';
+        END IF;
+        RETURN NULL;
+    END $$
+    """,
+    # Deferred to the commit, when all legs are there.
+    """
+    CREATE CONSTRAINT TRIGGER ledger_entries_sum_to_zero
+        AFTER INSERT ON ledger_entries DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW EXECUTE FUNCTION ledger_check_sum()
+    """,
+)

@@ -1,0 +1,204 @@
+"""Attempts: stored before they are sent, claimed while they are looked up."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.payments.domain.charges import Attempt, AttemptState
+from services.payments.domain.keys import ChargeKey
+from services.payments.domain.outcomes import Declined, Succeeded
+from services.payments.store import keys
+
+# A process that claimed an attempt and died loses it after this long. Claims run on the database's
+# own clock: they concern machines, not customers.
+CLAIM_SECONDS = 30
+
+_INSERT = text("""
+    INSERT INTO attempts (merchant, customer, charge, number, idempotency_key, amount_minor,
+                          currency, payment_method, mandate, start_time, next_lookup_time,
+                          claim_time)
+    SELECT *, now() FROM unnest(
+        CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:charge AS text[]),
+        CAST(:number AS integer[]), CAST(:idempotency_key AS text[]),
+        CAST(:amount_minor AS bigint[]), CAST(:currency AS text[]),
+        CAST(:payment_method AS text[]), CAST(:mandate AS text[]),
+        CAST(:start_time AS timestamptz[]), CAST(:next_lookup_time AS timestamptz[]))
+""")
+
+_TO_SEND = text("""
+    SELECT attempts.*, payment_methods.provider_token FROM attempts
+    JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
+      AS asked (customer, merchant, charge) USING (customer, merchant, charge)
+    JOIN payment_methods USING (customer, merchant, payment_method)
+    WHERE state = 'UNKNOWN'
+""")
+
+_CLAIM = text("""
+    WITH claimed AS (
+        UPDATE attempts SET claim_time = now()
+        FROM (
+            SELECT customer, merchant, charge, number FROM attempts
+            WHERE state = 'UNKNOWN' AND next_lookup_time <= :now
+              AND (claim_time IS NULL
+                   OR claim_time < now() - make_interval(secs => :claim_seconds))
+            ORDER BY next_lookup_time LIMIT :limit FOR UPDATE SKIP LOCKED
+        ) AS due
+        WHERE attempts.customer = due.customer AND attempts.merchant = due.merchant
+          AND attempts.charge = due.charge AND attempts.number = due.number
+        RETURNING attempts.*
+    )
+    SELECT claimed.*, payment_methods.provider_token FROM claimed
+    JOIN payment_methods USING (customer, merchant, payment_method)
+""")
+
+_NEXT_LOOKUP = text("SELECT min(next_lookup_time) FROM attempts WHERE state = 'UNKNOWN'")
+
+_SETTLE = text("""
+    UPDATE attempts SET state = done.state, decline_code = done.decline_code,
+                        provider_payment = done.provider_payment, end_time = :now,
+                        next_lookup_time = NULL, claim_time = NULL
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
+                CAST(:number AS integer[]), CAST(:state AS text[]), CAST(:decline_code AS text[]),
+                CAST(:provider_payment AS text[]))
+      AS done (customer, merchant, charge, number, state, decline_code, provider_payment)
+    WHERE attempts.customer = done.customer AND attempts.merchant = done.merchant
+      AND attempts.charge = done.charge AND attempts.number = done.number
+      AND attempts.state = 'UNKNOWN'
+    RETURNING attempts.merchant, attempts.customer, attempts.charge
+""")
+
+_POSTPONE = text("""
+    UPDATE attempts SET next_lookup_time = later.next_lookup_time,
+                        lookup_count = later.lookup_count, claim_time = NULL
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
+                CAST(:number AS integer[]), CAST(:lookup_count AS integer[]),
+                CAST(:next_lookup_time AS timestamptz[]))
+      AS later (customer, merchant, charge, number, lookup_count, next_lookup_time)
+    WHERE attempts.customer = later.customer AND attempts.merchant = later.merchant
+      AND attempts.charge = later.charge AND attempts.number = later.number
+      AND attempts.state = 'UNKNOWN'
+""")
+
+_OF_CHARGES = text("""
+    SELECT attempts.* FROM attempts
+    JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
+      AS asked (customer, merchant, charge) USING (customer, merchant, charge)
+    ORDER BY number
+""")
+
+
+async def begin(
+    tx: AsyncConnection, attempts: Sequence[Attempt], next_lookup_time: datetime
+) -> list[Attempt]:
+    """Store attempts with their keys, claimed by whoever sends them; returns what is to be sent."""
+    if not attempts:
+        return []
+    await tx.execute(
+        _INSERT,
+        {
+            **_keys(attempts),
+            "idempotency_key": [attempt.idempotency_key for attempt in attempts],
+            "amount_minor": [attempt.amount_minor for attempt in attempts],
+            "currency": [attempt.currency for attempt in attempts],
+            "payment_method": [attempt.payment_method for attempt in attempts],
+            "mandate": [attempt.mandate for attempt in attempts],
+            "start_time": [attempt.start_time for attempt in attempts],
+            "next_lookup_time": [next_lookup_time for _ in attempts],
+        },
+    )
+    rows = await tx.execute(_TO_SEND, keys.charges(attempt.charge for attempt in attempts))
+    return [_attempt(row, row.provider_token) for row in rows]
+
+
+async def claim(tx: AsyncConnection, now: datetime, limit: int) -> list[Attempt]:
+    """A batch of the attempts whose outcome is to be looked up now."""
+    rows = await tx.execute(_CLAIM, {"now": now, "limit": limit, "claim_seconds": CLAIM_SECONDS})
+    return [_attempt(row, row.provider_token) for row in rows]
+
+
+async def next_lookup(tx: AsyncConnection) -> datetime | None:
+    """When the next outcome is looked up."""
+    return (await tx.execute(_NEXT_LOOKUP)).scalar_one()  # type: ignore[no-any-return]
+
+
+async def settle(
+    tx: AsyncConnection,
+    outcomes: Sequence[tuple[Attempt, Succeeded | Declined]],
+    now: datetime,
+) -> set[ChargeKey]:
+    """Write outcomes; returns the charges whose outcome was not known before."""
+    if not outcomes:
+        return set()
+    rows = await tx.execute(
+        _SETTLE,
+        {
+            **_keys([attempt for attempt, _ in outcomes]),
+            "state": [_state_after(outcome) for _, outcome in outcomes],
+            "decline_code": [
+                outcome.code if isinstance(outcome, Declined) else "" for _, outcome in outcomes
+            ],
+            "provider_payment": [outcome.provider_id for _, outcome in outcomes],
+            "now": now,
+        },
+    )
+    return {keys.charge_of(row) for row in rows}
+
+
+async def postpone(
+    tx: AsyncConnection, attempts: Sequence[Attempt], next_lookup_times: Sequence[datetime]
+) -> None:
+    """Look attempts up again later: their outcome is still not known."""
+    if not attempts:
+        return
+    await tx.execute(
+        _POSTPONE,
+        {
+            **_keys(attempts),
+            "lookup_count": [attempt.lookup_count + 1 for attempt in attempts],
+            "next_lookup_time": list(next_lookup_times),
+        },
+    )
+
+
+async def of_charges(
+    tx: AsyncConnection, wanted: Iterable[ChargeKey]
+) -> dict[ChargeKey, list[Attempt]]:
+    """The attempts of charges, the oldest first."""
+    found: dict[ChargeKey, list[Attempt]] = {}
+    for row in await tx.execute(_OF_CHARGES, keys.charges(wanted)):
+        found.setdefault(keys.charge_of(row), []).append(_attempt(row))
+    return found
+
+
+def _keys(attempts: Sequence[Attempt]) -> dict[str, list[Any]]:
+    return {
+        **keys.owners([attempt.charge.owner for attempt in attempts]),
+        "charge": [attempt.charge.charge for attempt in attempts],
+        "number": [attempt.number for attempt in attempts],
+    }
+
+
+def _state_after(outcome: Succeeded | Declined) -> AttemptState:
+    return AttemptState.SUCCEEDED if isinstance(outcome, Succeeded) else AttemptState.DECLINED
+
+
+def _attempt(row: Any, provider_token: str = "") -> Attempt:  # noqa: ANN401 - a row
+    return Attempt(
+        charge=keys.charge_of(row),
+        number=row.number,
+        idempotency_key=row.idempotency_key,
+        amount_minor=row.amount_minor,
+        currency=row.currency,
+        payment_method=row.payment_method,
+        mandate=row.mandate,
+        start_time=row.start_time,
+        state=AttemptState(row.state),
+        decline_code=row.decline_code,
+        provider_payment=row.provider_payment,
+        end_time=row.end_time,
+        lookup_count=row.lookup_count,
+        provider_token=provider_token,
+    )

@@ -1,0 +1,278 @@
+"""Charges and withdrawals."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.payments.domain.charges import (
+    AbandonReason,
+    BillingMode,
+    Charge,
+    ChargeState,
+)
+from services.payments.domain.consent import RefusalReason
+from services.payments.domain.keys import ChargeKey, CustomerKey
+from services.payments.store import keys
+
+_INSERT = text("""
+    INSERT INTO charges (merchant, customer, charge, order_name, billing_mode, amount_minor,
+                         currency, mandate, title, time_zone, traceparent, state,
+                         next_attempt_time, expire_time, create_time, update_time)
+    SELECT * FROM unnest(
+        CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:charge AS text[]),
+        CAST(:order_name AS text[]), CAST(:billing_mode AS text[]), CAST(:amount_minor AS bigint[]),
+        CAST(:currency AS text[]), CAST(:mandate AS text[]), CAST(:title AS text[]),
+        CAST(:time_zone AS text[]), CAST(:traceparent AS text[]), CAST(:state AS text[]),
+        CAST(:next_attempt_time AS timestamptz[]), CAST(:expire_time AS timestamptz[]),
+        CAST(:create_time AS timestamptz[]), CAST(:update_time AS timestamptz[]))
+    ON CONFLICT (customer, merchant, charge) DO NOTHING
+    RETURNING merchant, customer, charge
+""")
+
+_SAVE = text("""
+    UPDATE charges SET
+        state = new.state, payment_method = new.payment_method, attempt_count = new.attempt_count,
+        next_attempt_time = new.next_attempt_time,
+        notice_wait_until_time = new.notice_wait_until_time, notice = new.notice,
+        refusal_reasons = string_to_array(new.refusal_reasons, ','),
+        abandon_reason = new.abandon_reason, decline_code = new.decline_code,
+        update_time = new.update_time
+    FROM unnest(
+        CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:charge AS text[]),
+        CAST(:state AS text[]), CAST(:payment_method AS text[]), CAST(:attempt_count AS integer[]),
+        CAST(:next_attempt_time AS timestamptz[]), CAST(:notice_wait_until_time AS timestamptz[]),
+        CAST(:notice AS text[]), CAST(:refusal_reasons AS text[]), CAST(:abandon_reason AS text[]),
+        CAST(:decline_code AS text[]), CAST(:update_time AS timestamptz[]))
+      AS new (merchant, customer, charge, state, payment_method, attempt_count, next_attempt_time,
+              notice_wait_until_time, notice, refusal_reasons, abandon_reason, decline_code,
+              update_time)
+    WHERE charges.customer = new.customer AND charges.merchant = new.merchant
+      AND charges.charge = new.charge
+""")
+
+_BY_KEY = text("""
+    SELECT charges.* FROM charges
+    JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
+      AS asked (customer, merchant, charge) USING (customer, merchant, charge)
+""")
+
+# Rows are locked in the order of their key, so that two batches never wait for each other. State is
+# not asked for here: a row whose state changes while the lock is waited for would be overlooked.
+_LOCKED = text("""
+    SELECT charges.* FROM charges
+    JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
+      AS asked (customer, merchant, charge) USING (customer, merchant, charge)
+    ORDER BY customer, merchant, charge FOR UPDATE OF charges
+""")
+
+_TAKE_DUE = text("""
+    SELECT * FROM charges WHERE state = 'SCHEDULED' AND next_attempt_time <= :now
+    ORDER BY next_attempt_time LIMIT :limit FOR UPDATE SKIP LOCKED
+""")
+
+_TAKE_EXPIRED = text("""
+    SELECT * FROM charges WHERE state = 'REQUESTED' AND expire_time <= :now
+    ORDER BY expire_time LIMIT :limit FOR UPDATE SKIP LOCKED
+""")
+
+_NEXT_DUE = text("SELECT min(next_attempt_time) FROM charges WHERE state = 'SCHEDULED'")
+
+_NEXT_EXPIRY = text("SELECT min(expire_time) FROM charges WHERE state = 'REQUESTED'")
+
+_OF_CUSTOMER = text("""
+    SELECT * FROM charges
+    WHERE customer = :customer AND merchant = :merchant AND charge > :after
+      AND (CAST(:state AS text) = '' OR state = :state)
+    ORDER BY charge LIMIT :limit
+""")
+
+_OF_MERCHANT = text("""
+    SELECT * FROM charges
+    WHERE merchant = :merchant AND (charge, customer) > (:after, :after_customer)
+      AND (CAST(:state AS text) = '' OR state = :state)
+    ORDER BY charge, customer LIMIT :limit
+""")
+
+_WAKE = text("""
+    UPDATE charges SET next_attempt_time = :now
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
+      AS asked (customer, merchant, charge)
+    WHERE charges.customer = asked.customer AND charges.merchant = asked.merchant
+      AND charges.charge = asked.charge
+      AND state = 'SCHEDULED' AND notice_wait_until_time IS NOT NULL
+""")
+
+_INSERT_WITHDRAWALS = text("""
+    INSERT INTO withdrawals (merchant, customer, charge, withdraw_time)
+    SELECT *, CAST(:now AS timestamptz)
+    FROM unnest(CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:charge AS text[]))
+    ON CONFLICT (customer, merchant, charge) DO NOTHING
+""")
+
+_WITHDRAWALS = text("""
+    SELECT merchant, customer, charge FROM withdrawals
+    JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
+      AS asked (customer, merchant, charge) USING (customer, merchant, charge)
+""")
+
+
+async def insert(tx: AsyncConnection, charges: Sequence[Charge]) -> set[ChargeKey]:
+    """Add charges; returns which were new."""
+    rows = await tx.execute(
+        _INSERT,
+        {
+            **keys.owners([charge.key.owner for charge in charges]),
+            "charge": [charge.key.charge for charge in charges],
+            "order_name": [charge.order for charge in charges],
+            "billing_mode": [charge.billing_mode for charge in charges],
+            "amount_minor": [charge.amount_minor for charge in charges],
+            "currency": [charge.currency for charge in charges],
+            "mandate": [charge.mandate for charge in charges],
+            "title": [charge.title for charge in charges],
+            "time_zone": [charge.time_zone for charge in charges],
+            "traceparent": [charge.traceparent for charge in charges],
+            "state": [charge.state for charge in charges],
+            "next_attempt_time": [charge.next_attempt_time for charge in charges],
+            "expire_time": [charge.expire_time for charge in charges],
+            "create_time": [charge.create_time for charge in charges],
+            "update_time": [charge.update_time for charge in charges],
+        },
+    )
+    return {keys.charge_of(row) for row in rows}
+
+
+async def save(tx: AsyncConnection, charges: Sequence[Charge]) -> None:
+    """Write what has changed of charges whose rows this transaction has locked."""
+    if not charges:
+        return
+    await tx.execute(
+        _SAVE,
+        {
+            **keys.owners([charge.key.owner for charge in charges]),
+            "charge": [charge.key.charge for charge in charges],
+            "state": [charge.state for charge in charges],
+            "payment_method": [charge.payment_method for charge in charges],
+            "attempt_count": [charge.attempt_count for charge in charges],
+            "next_attempt_time": [charge.next_attempt_time for charge in charges],
+            "notice_wait_until_time": [charge.notice_wait_until_time for charge in charges],
+            "notice": [charge.notice for charge in charges],
+            "refusal_reasons": [",".join(charge.refusal_reasons) for charge in charges],
+            "abandon_reason": [charge.abandon_reason for charge in charges],
+            "decline_code": [charge.decline_code for charge in charges],
+            "update_time": [charge.update_time for charge in charges],
+        },
+    )
+
+
+async def by_key(tx: AsyncConnection, wanted: Iterable[ChargeKey]) -> dict[ChargeKey, Charge]:
+    """Those of the charges that exist."""
+    rows = await tx.execute(_BY_KEY, keys.charges(wanted))
+    return {found.key: found for found in map(_charge, rows)}
+
+
+async def locked(tx: AsyncConnection, wanted: Iterable[ChargeKey]) -> dict[ChargeKey, Charge]:
+    """Those of the charges that exist, locked until the transaction ends."""
+    rows = await tx.execute(_LOCKED, keys.charges(wanted))
+    found = await _with_withdrawals(tx, [_charge(row) for row in rows])
+    return {charge.key: charge for charge in found}
+
+
+async def take_due(tx: AsyncConnection, now: datetime, limit: int) -> list[Charge]:
+    """A batch of SCHEDULED charges whose time has come, locked, those that others hold left out."""
+    rows = await tx.execute(_TAKE_DUE, {"now": now, "limit": limit})
+    return await _with_withdrawals(tx, [_charge(row) for row in rows])
+
+
+async def take_expired(tx: AsyncConnection, now: datetime, limit: int) -> list[Charge]:
+    """A batch of requests that nobody confirmed in time, locked like the due ones."""
+    rows = await tx.execute(_TAKE_EXPIRED, {"now": now, "limit": limit})
+    return [_charge(row) for row in rows]
+
+
+async def next_due(tx: AsyncConnection) -> datetime | None:
+    """When the next SCHEDULED charge is tried or looked at."""
+    return (await tx.execute(_NEXT_DUE)).scalar_one()  # type: ignore[no-any-return]
+
+
+async def next_expiry(tx: AsyncConnection) -> datetime | None:
+    """When the next request to pay ends."""
+    return (await tx.execute(_NEXT_EXPIRY)).scalar_one()  # type: ignore[no-any-return]
+
+
+async def of_customer(
+    tx: AsyncConnection, owner: CustomerKey, state: str, after: str, limit: int
+) -> list[Charge]:
+    """A customer's charges by id, after an id; only those in a state, unless it is empty."""
+    parameters = {**keys.owner(owner), "state": state, "after": after, "limit": limit}
+    return [_charge(row) for row in await tx.execute(_OF_CUSTOMER, parameters)]
+
+
+async def of_merchant(
+    tx: AsyncConnection, merchant: str, state: str, after: tuple[str, str], limit: int
+) -> list[Charge]:
+    """A merchant's charges by id and customer, as those of a customer."""
+    charge, customer = after
+    parameters = {
+        "merchant": merchant,
+        "state": state,
+        "after": charge,
+        "after_customer": customer,
+        "limit": limit,
+    }
+    return [_charge(row) for row in await tx.execute(_OF_MERCHANT, parameters)]
+
+
+async def wake(tx: AsyncConnection, wanted: Iterable[ChargeKey], now: datetime) -> None:
+    """Have charges that wait for word of their notice looked at now.
+
+    They are locked first: the guard may just be about to let one of them wait.
+    """
+    parameters = keys.charges(wanted)
+    await tx.execute(_LOCKED, parameters)
+    await tx.execute(_WAKE, {**parameters, "now": now})
+
+
+async def insert_withdrawals(
+    tx: AsyncConnection, wanted: Iterable[ChargeKey], now: datetime
+) -> None:
+    """Remember that charges are not wanted any more, whether or not they are there yet."""
+    await tx.execute(_INSERT_WITHDRAWALS, {**keys.charges(wanted), "now": now})
+
+
+async def _with_withdrawals(tx: AsyncConnection, charges: list[Charge]) -> list[Charge]:
+    """Read after the locks were taken, so that no withdrawal committed meanwhile is overlooked."""
+    if not charges:
+        return []
+    rows = await tx.execute(_WITHDRAWALS, keys.charges(charge.key for charge in charges))
+    withdrawn = {keys.charge_of(row) for row in rows}
+    return [replace(charge, withdrawn=charge.key in withdrawn) for charge in charges]
+
+
+def _charge(row: Any) -> Charge:  # noqa: ANN401 - a row
+    return Charge(
+        key=keys.charge_of(row),
+        order=row.order_name,
+        billing_mode=BillingMode(row.billing_mode),
+        amount_minor=row.amount_minor,
+        currency=row.currency,
+        mandate=row.mandate,
+        title=row.title,
+        time_zone=row.time_zone,
+        traceparent=row.traceparent,
+        state=ChargeState(row.state),
+        create_time=row.create_time,
+        update_time=row.update_time,
+        payment_method=row.payment_method,
+        attempt_count=row.attempt_count,
+        next_attempt_time=row.next_attempt_time,
+        expire_time=row.expire_time,
+        notice_wait_until_time=row.notice_wait_until_time,
+        notice=row.notice,
+        refusal_reasons=tuple(RefusalReason(reason) for reason in row.refusal_reasons),
+        abandon_reason=AbandonReason(row.abandon_reason) if row.abandon_reason else None,
+        decline_code=row.decline_code,
+    )

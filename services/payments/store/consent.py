@@ -1,0 +1,275 @@
+"""Payment methods, mandates, and the notices that are kept as evidence."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.payments.domain.consent import Mandate, Notice, PaymentMethod
+from services.payments.domain.keys import ChargeKey, CustomerKey, MandateKey, PaymentMethodKey
+from services.payments.store import keys
+
+# --- payment methods ----------------------------------------------------------------------------
+
+_INSERT_PAYMENT_METHOD = text("""
+    INSERT INTO payment_methods (merchant, customer, payment_method, provider_token, brand, last4,
+                                 create_time)
+    VALUES (:merchant, :customer, :payment_method, :provider_token, :brand, :last4, :create_time)
+    ON CONFLICT (customer, merchant, payment_method) DO NOTHING
+    RETURNING payment_method
+""")
+
+_PAYMENT_METHODS_BY_KEY = text("""
+    SELECT payment_methods.* FROM payment_methods
+    JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]),
+                CAST(:payment_method AS text[])) AS asked (customer, merchant, payment_method)
+      USING (customer, merchant, payment_method)
+""")
+
+_PAYMENT_METHODS_OF_CUSTOMER = text("""
+    SELECT * FROM payment_methods
+    WHERE customer = :customer AND merchant = :merchant AND payment_method > :after
+    ORDER BY payment_method LIMIT :limit
+""")
+
+
+async def insert_payment_method(tx: AsyncConnection, method: PaymentMethod) -> bool:
+    """Add a payment method; False if its id is taken."""
+    found = await tx.execute(
+        _INSERT_PAYMENT_METHOD,
+        {
+            **keys.owner(method.key.owner),
+            "payment_method": method.key.payment_method,
+            "provider_token": method.provider_token,
+            "brand": method.brand,
+            "last4": method.last4,
+            "create_time": method.create_time,
+        },
+    )
+    return found.one_or_none() is not None
+
+
+async def payment_methods(
+    tx: AsyncConnection, wanted: Iterable[PaymentMethodKey]
+) -> dict[PaymentMethodKey, PaymentMethod]:
+    """Those of the payment methods that exist."""
+    rows = await tx.execute(_PAYMENT_METHODS_BY_KEY, keys.payment_methods(wanted))
+    return {found.key: found for found in map(_payment_method, rows)}
+
+
+async def payment_methods_of(
+    tx: AsyncConnection, owner: CustomerKey, after: str, limit: int
+) -> list[PaymentMethod]:
+    """A customer's payment methods by id, after an id."""
+    rows = await tx.execute(
+        _PAYMENT_METHODS_OF_CUSTOMER, {**keys.owner(owner), "after": after, "limit": limit}
+    )
+    return [_payment_method(row) for row in rows]
+
+
+# --- mandates -----------------------------------------------------------------------------------
+
+_INSERT_MANDATE = text("""
+    INSERT INTO mandates (merchant, customer, mandate, payment_method, charge_ceiling_minor,
+                          month_ceiling_minor, currency, valid_from_time, valid_until_time,
+                          evidence_text, evidence_accept_time, evidence_source, create_time)
+    VALUES (:merchant, :customer, :mandate, :payment_method, :charge_ceiling_minor,
+            :month_ceiling_minor, :currency, :valid_from_time, :valid_until_time,
+            :evidence_text, :evidence_accept_time, :evidence_source, :create_time)
+    ON CONFLICT (customer, merchant, mandate) DO NOTHING
+    RETURNING mandate
+""")
+
+_MANDATES_BY_KEY = text("""
+    SELECT mandates.* FROM mandates
+    JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:mandate AS text[]))
+      AS asked (customer, merchant, mandate) USING (customer, merchant, mandate)
+""")
+
+# Rows are locked in the order of their key, so that two batches never wait for each other.
+_MANDATES_LOCKED = text("""
+    SELECT mandates.* FROM mandates
+    JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:mandate AS text[]))
+      AS asked (customer, merchant, mandate) USING (customer, merchant, mandate)
+    ORDER BY customer, merchant, mandate FOR UPDATE OF mandates
+""")
+
+_MANDATES_OF_CUSTOMER = text("""
+    SELECT * FROM mandates
+    WHERE customer = :customer AND merchant = :merchant AND mandate > :after
+    ORDER BY mandate LIMIT :limit
+""")
+
+_REVOKE_MANDATE = text("""
+    UPDATE mandates SET revoke_time = :now, version = version + 1
+    WHERE customer = :customer AND merchant = :merchant AND mandate = :mandate
+    RETURNING *
+""")
+
+_MONTH_TOTALS = text("""
+    SELECT asked.ordinal, CAST(sum(attempts.amount_minor) AS bigint) AS total_minor FROM attempts
+    JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:mandate AS text[]),
+                CAST(:first AS timestamptz[]), CAST(:following AS timestamptz[]))
+      WITH ORDINALITY AS asked (customer, merchant, mandate, first, following, ordinal)
+      USING (customer, merchant, mandate)
+    WHERE attempts.state <> 'DECLINED'
+      AND attempts.start_time >= asked.first AND attempts.start_time < asked.following
+    GROUP BY asked.ordinal
+""")
+
+
+async def insert_mandate(tx: AsyncConnection, mandate: Mandate) -> bool:
+    """Add a mandate; False if its id is taken."""
+    found = await tx.execute(
+        _INSERT_MANDATE,
+        {
+            **keys.owner(mandate.key.owner),
+            "mandate": mandate.key.mandate,
+            "payment_method": mandate.payment_method,
+            "charge_ceiling_minor": mandate.charge_ceiling_minor,
+            "month_ceiling_minor": mandate.month_ceiling_minor,
+            "currency": mandate.currency,
+            "valid_from_time": mandate.valid_from_time,
+            "valid_until_time": mandate.valid_until_time,
+            "evidence_text": mandate.evidence_text,
+            "evidence_accept_time": mandate.evidence_accept_time,
+            "evidence_source": mandate.evidence_source,
+            "create_time": mandate.create_time,
+        },
+    )
+    return found.one_or_none() is not None
+
+
+async def mandates(
+    tx: AsyncConnection, wanted: Iterable[MandateKey], *, lock: bool = False
+) -> dict[MandateKey, Mandate]:
+    """Those of the mandates that exist, locked until the transaction ends if asked for.
+
+    Whoever begins an attempt holds the lock: so a mandate that was revoked begins no other, and its
+    month's total is counted by one at a time.
+    """
+    statement = _MANDATES_LOCKED if lock else _MANDATES_BY_KEY
+    rows = await tx.execute(statement, keys.mandates(wanted))
+    return {found.key: found for found in map(_mandate, rows)}
+
+
+async def mandates_of(
+    tx: AsyncConnection, owner: CustomerKey, after: str, limit: int
+) -> list[Mandate]:
+    """A customer's mandates by id, after an id."""
+    rows = await tx.execute(
+        _MANDATES_OF_CUSTOMER, {**keys.owner(owner), "after": after, "limit": limit}
+    )
+    return [_mandate(row) for row in rows]
+
+
+async def revoke_mandate(tx: AsyncConnection, key: MandateKey, now: datetime) -> Mandate:
+    """End the consent of an existing mandate."""
+    parameters = {**keys.owner(key.owner), "mandate": key.mandate, "now": now}
+    return _mandate((await tx.execute(_REVOKE_MANDATE, parameters)).one())
+
+
+async def month_totals_minor(
+    tx: AsyncConnection, asked: Sequence[tuple[MandateKey, tuple[datetime, datetime]]]
+) -> list[int]:
+    """What each mandate has paid, or may be paying, from an instant until before another."""
+    rows = await tx.execute(
+        _MONTH_TOTALS,
+        {
+            **keys.owners([key.owner for key, _ in asked]),
+            "mandate": [key.mandate for key, _ in asked],
+            "first": [first for _, (first, _) in asked],
+            "following": [following for _, (_, following) in asked],
+        },
+    )
+    totals = {row.ordinal: row.total_minor for row in rows}
+    return [totals.get(ordinal, 0) for ordinal in range(1, len(asked) + 1)]
+
+
+# --- notices ------------------------------------------------------------------------------------
+
+_INSERT_NOTICES = text("""
+    INSERT INTO notices (merchant, customer, charge, notice, amount_minor, currency,
+                         charge_not_before_time, deliver_time)
+    SELECT * FROM unnest(
+        CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:charge AS text[]),
+        CAST(:notice AS text[]), CAST(:amount_minor AS bigint[]), CAST(:currency AS text[]),
+        CAST(:charge_not_before_time AS timestamptz[]), CAST(:deliver_time AS timestamptz[]))
+    ON CONFLICT (customer, merchant, charge, notice) DO NOTHING
+""")
+
+# What the customer heard last is what counts.
+_LATEST_NOTICES = text("""
+    SELECT DISTINCT ON (customer, merchant, charge) notices.* FROM notices
+    JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
+      AS asked (customer, merchant, charge) USING (customer, merchant, charge)
+    ORDER BY customer, merchant, charge, deliver_time DESC, notice DESC
+""")
+
+
+async def insert_notices(tx: AsyncConnection, notices: Sequence[Notice]) -> None:
+    """Keep what delivered notices promised; what is kept already stays."""
+    await tx.execute(
+        _INSERT_NOTICES,
+        {
+            **keys.owners([notice.charge.owner for notice in notices]),
+            "charge": [notice.charge.charge for notice in notices],
+            "notice": [notice.notice for notice in notices],
+            "amount_minor": [notice.amount_minor for notice in notices],
+            "currency": [notice.currency for notice in notices],
+            "charge_not_before_time": [notice.charge_not_before_time for notice in notices],
+            "deliver_time": [notice.deliver_time for notice in notices],
+        },
+    )
+
+
+async def latest_notices(
+    tx: AsyncConnection, wanted: Iterable[ChargeKey]
+) -> dict[ChargeKey, Notice]:
+    """The last notice delivered about each charge that had any."""
+    rows = await tx.execute(_LATEST_NOTICES, keys.charges(wanted))
+    return {found.charge: found for found in map(_notice, rows)}
+
+
+# --- rows ---------------------------------------------------------------------------------------
+
+
+def _payment_method(row: Any) -> PaymentMethod:  # noqa: ANN401 - a row
+    return PaymentMethod(
+        key=PaymentMethodKey(CustomerKey(row.customer, row.merchant), row.payment_method),
+        provider_token=row.provider_token,
+        brand=row.brand,
+        last4=row.last4,
+        create_time=row.create_time,
+    )
+
+
+def _mandate(row: Any) -> Mandate:  # noqa: ANN401 - a row
+    return Mandate(
+        key=MandateKey(CustomerKey(row.customer, row.merchant), row.mandate),
+        payment_method=row.payment_method,
+        charge_ceiling_minor=row.charge_ceiling_minor,
+        month_ceiling_minor=row.month_ceiling_minor,
+        currency=row.currency,
+        valid_from_time=row.valid_from_time,
+        valid_until_time=row.valid_until_time,
+        evidence_text=row.evidence_text,
+        evidence_accept_time=row.evidence_accept_time,
+        evidence_source=row.evidence_source,
+        create_time=row.create_time,
+        revoke_time=row.revoke_time,
+        version=row.version,
+    )
+
+
+def _notice(row: Any) -> Notice:  # noqa: ANN401 - a row
+    return Notice(
+        charge=keys.charge_of(row),
+        notice=row.notice,
+        amount_minor=row.amount_minor,
+        currency=row.currency,
+        charge_not_before_time=row.charge_not_before_time,
+        deliver_time=row.deliver_time,
+    )

@@ -1,0 +1,45 @@
+"""Keys as the array parameters of statements over sets."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from services.payments.domain.keys import ChargeKey, CustomerKey, MandateKey, PaymentMethodKey
+
+
+def owner(key: CustomerKey) -> dict[str, str]:
+    """The columns of one customer."""
+    return {"merchant": key.merchant, "customer": key.customer}
+
+
+def owners(keys: Sequence[CustomerKey]) -> dict[str, list[str]]:
+    """The columns of many customers."""
+    return {
+        "merchant": [key.merchant for key in keys],
+        "customer": [key.customer for key in keys],
+    }
+
+
+def charges(keys: Iterable[ChargeKey]) -> dict[str, list[str]]:
+    """The columns of distinct charges, in the order in which rows are locked."""
+    distinct = sorted(set(keys))
+    return {**owners([key.owner for key in distinct]), "charge": [key.charge for key in distinct]}
+
+
+def mandates(keys: Iterable[MandateKey]) -> dict[str, list[str]]:
+    """The columns of distinct mandates, in the order in which rows are locked."""
+    distinct = sorted(set(keys))
+    return {**owners([key.owner for key in distinct]), "mandate": [key.mandate for key in distinct]}
+
+
+def payment_methods(keys: Iterable[PaymentMethodKey]) -> dict[str, list[str]]:
+    """The columns of distinct payment methods."""
+    distinct = sorted(set(keys))
+    return {
+        **owners([key.owner for key in distinct]),
+        "payment_method": [key.payment_method for key in distinct],
+    }
+
+
+def charge_of(row: Any) -> ChargeKey:  # noqa: ANN401 - a row
+    """The charge that a row belongs to."""
+    return ChargeKey(CustomerKey(row.customer, row.merchant), row.charge)

@@ -1,0 +1,97 @@
+"""The double-entry ledger: rows are added and never changed, which PostgreSQL enforces."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.payments.domain.books import Booking
+from services.payments.store import keys
+
+_INSERT_TRANSACTIONS = text("""
+    INSERT INTO ledger_transactions (merchant, customer, transaction, source, kind, book_time)
+    SELECT * FROM unnest(
+        CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:transaction AS uuid[]),
+        CAST(:source AS text[]), CAST(:kind AS text[]), CAST(:book_time AS timestamptz[]))
+""")
+
+_INSERT_ENTRIES = text("""
+    INSERT INTO ledger_entries (merchant, customer, transaction, leg, account, amount_minor,
+                                currency)
+    SELECT * FROM unnest(
+        CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:transaction AS uuid[]),
+        CAST(:leg AS integer[]), CAST(:account AS text[]), CAST(:amount_minor AS bigint[]),
+        CAST(:currency AS text[]))
+""")
+
+_BALANCES = text("""
+    SELECT account, currency, CAST(sum(amount_minor) AS bigint) AS balance_minor
+    FROM ledger_entries
+    WHERE merchant = :merchant AND (account, currency) > (:after_account, :after_currency)
+    GROUP BY account, currency ORDER BY account, currency LIMIT :limit
+""")
+
+_ENTRIES = text("""
+    SELECT ledger_entries.*, source, book_time FROM ledger_entries
+    JOIN ledger_transactions USING (customer, merchant, transaction)
+    WHERE merchant = :merchant AND position > :after
+    ORDER BY position LIMIT :limit
+""")
+
+
+async def book(tx: AsyncConnection, bookings: Sequence[Booking]) -> None:
+    """Add transactions with their entries. PostgreSQL refuses one whose source is booked already."""
+    if not bookings:
+        return
+    await tx.execute(
+        _INSERT_TRANSACTIONS,
+        {
+            **keys.owners([booking.owner for booking in bookings]),
+            "transaction": [booking.transaction for booking in bookings],
+            "source": [booking.source for booking in bookings],
+            "kind": [booking.kind for booking in bookings],
+            "book_time": [booking.book_time for booking in bookings],
+        },
+    )
+    legs = [
+        (booking, number, leg)
+        for booking in bookings
+        for number, leg in enumerate(booking.legs, start=1)
+    ]
+    await tx.execute(
+        _INSERT_ENTRIES,
+        {
+            **keys.owners([booking.owner for booking, _, _ in legs]),
+            "transaction": [booking.transaction for booking, _, _ in legs],
+            "leg": [number for _, number, _ in legs],
+            "account": [leg.account for _, _, leg in legs],
+            "amount_minor": [leg.amount_minor for _, _, leg in legs],
+            "currency": [leg.currency for _, _, leg in legs],
+        },
+    )
+
+
+async def balances(
+    tx: AsyncConnection, merchant: str, after: tuple[str, str], limit: int
+) -> list[Any]:
+    """A merchant's accounts with their balances, by account and currency."""
+    account, currency = after
+    rows = await tx.execute(
+        _BALANCES,
+        {
+            "merchant": merchant,
+            "after_account": account,
+            "after_currency": currency,
+            "limit": limit,
+        },
+    )
+    return list(rows)
+
+
+async def entries(tx: AsyncConnection, merchant: str, after_position: int, limit: int) -> list[Any]:
+    """A merchant's entries in the order of booking, after a position."""
+    rows = await tx.execute(
+        _ENTRIES, {"merchant": merchant, "after": after_position, "limit": limit}
+    )
+    return list(rows)

@@ -1,0 +1,217 @@
+"""Refunds, claimed while they are sent."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.payments.domain.books import Refund, RefundState
+from services.payments.domain.keys import ChargeKey, RefundKey
+from services.payments.domain.outcomes import Declined, Succeeded
+from services.payments.store import keys
+
+# A process that claimed a refund and died loses it after this long, on the database's own clock.
+CLAIM_SECONDS = 30
+
+_INSERT = text("""
+    INSERT INTO refunds (merchant, customer, charge, refund, amount_minor, currency, note,
+                         idempotency_key, traceparent, next_try_time, create_time, update_time)
+    VALUES (:merchant, :customer, :charge, :refund, :amount_minor, :currency, :note,
+            :idempotency_key, :traceparent, :now, :now, :now)
+    ON CONFLICT (customer, merchant, charge, refund) DO NOTHING
+    RETURNING refund
+""")
+
+_BY_KEY = text("""
+    SELECT * FROM refunds
+    WHERE customer = :customer AND merchant = :merchant AND charge = :charge AND refund = :refund
+""")
+
+_OF_CHARGE = text("""
+    SELECT * FROM refunds
+    WHERE customer = :customer AND merchant = :merchant AND charge = :charge AND refund > :after
+    ORDER BY refund LIMIT :limit
+""")
+
+_TOTALS = text("""
+    SELECT merchant, customer, charge,
+           CAST(sum(amount_minor) AS bigint) AS promised_minor,
+           CAST(coalesce(sum(amount_minor) FILTER (WHERE state = 'SUCCEEDED'), 0) AS bigint)
+             AS refunded_minor
+    FROM refunds
+    JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
+      AS asked (customer, merchant, charge) USING (customer, merchant, charge)
+    WHERE state <> 'FAILED'
+    GROUP BY customer, merchant, charge
+""")
+
+_CLAIM = text("""
+    WITH claimed AS (
+        UPDATE refunds SET claim_time = now()
+        FROM (
+            SELECT customer, merchant, charge, refund FROM refunds
+            WHERE state = 'PENDING' AND next_try_time <= :now
+              AND (claim_time IS NULL
+                   OR claim_time < now() - make_interval(secs => :claim_seconds))
+            ORDER BY next_try_time LIMIT :limit FOR UPDATE SKIP LOCKED
+        ) AS due
+        WHERE refunds.customer = due.customer AND refunds.merchant = due.merchant
+          AND refunds.charge = due.charge AND refunds.refund = due.refund
+        RETURNING refunds.*
+    )
+    SELECT claimed.*, attempts.provider_payment FROM claimed
+    JOIN attempts USING (customer, merchant, charge)
+    WHERE attempts.state = 'SUCCEEDED'
+""")
+
+_NEXT_TRY = text("SELECT min(next_try_time) FROM refunds WHERE state = 'PENDING'")
+
+_SETTLE = text("""
+    UPDATE refunds SET state = done.state, failure_code = done.failure_code,
+                       provider_refund = done.provider_refund, update_time = :now,
+                       next_try_time = NULL, claim_time = NULL
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
+                CAST(:refund AS text[]), CAST(:state AS text[]), CAST(:failure_code AS text[]),
+                CAST(:provider_refund AS text[]))
+      AS done (customer, merchant, charge, refund, state, failure_code, provider_refund)
+    WHERE refunds.customer = done.customer AND refunds.merchant = done.merchant
+      AND refunds.charge = done.charge AND refunds.refund = done.refund
+      AND refunds.state = 'PENDING'
+    RETURNING refunds.*
+""")
+
+_POSTPONE = text("""
+    UPDATE refunds SET next_try_time = later.next_try_time, try_count = later.try_count,
+                       claim_time = NULL
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
+                CAST(:refund AS text[]), CAST(:try_count AS integer[]),
+                CAST(:next_try_time AS timestamptz[]))
+      AS later (customer, merchant, charge, refund, try_count, next_try_time)
+    WHERE refunds.customer = later.customer AND refunds.merchant = later.merchant
+      AND refunds.charge = later.charge AND refunds.refund = later.refund
+      AND refunds.state = 'PENDING'
+""")
+
+
+async def insert(tx: AsyncConnection, refund: Refund) -> bool:
+    """Add a refund, to be sent now; False if its id is taken."""
+    found = await tx.execute(
+        _INSERT,
+        {
+            **_key(refund.key),
+            "amount_minor": refund.amount_minor,
+            "currency": refund.currency,
+            "note": refund.note,
+            "idempotency_key": refund.idempotency_key,
+            "traceparent": refund.traceparent,
+            "now": refund.create_time,
+        },
+    )
+    return found.one_or_none() is not None
+
+
+async def refund(tx: AsyncConnection, key: RefundKey) -> Refund | None:
+    """A refund; None if there is none of this name."""
+    row = (await tx.execute(_BY_KEY, _key(key))).one_or_none()
+    return _refund(row) if row else None
+
+
+async def of_charge(tx: AsyncConnection, charge: ChargeKey, after: str, limit: int) -> list[Refund]:
+    """The refunds of a charge by id, after an id."""
+    parameters = {**keys.owner(charge.owner), "charge": charge.charge}
+    rows = await tx.execute(_OF_CHARGE, {**parameters, "after": after, "limit": limit})
+    return [_refund(row) for row in rows]
+
+
+async def promised_minor(tx: AsyncConnection, charge: ChargeKey) -> int:
+    """What has been given back of a charge or is on its way."""
+    row = (await tx.execute(_TOTALS, keys.charges([charge]))).one_or_none()
+    return int(row.promised_minor) if row else 0
+
+
+async def refunded_minor(tx: AsyncConnection, charges: Iterable[ChargeKey]) -> dict[ChargeKey, int]:
+    """What has been given back of those charges that have refunds."""
+    rows = await tx.execute(_TOTALS, keys.charges(charges))
+    return {keys.charge_of(row): row.refunded_minor for row in rows}
+
+
+async def claim(tx: AsyncConnection, now: datetime, limit: int) -> list[Refund]:
+    """A batch of the refunds that are to be sent now."""
+    rows = await tx.execute(_CLAIM, {"now": now, "limit": limit, "claim_seconds": CLAIM_SECONDS})
+    return [_refund(row, row.provider_payment) for row in rows]
+
+
+async def next_try(tx: AsyncConnection) -> datetime | None:
+    """When the next refund is sent."""
+    return (await tx.execute(_NEXT_TRY)).scalar_one()  # type: ignore[no-any-return]
+
+
+async def settle(
+    tx: AsyncConnection, outcomes: Sequence[tuple[Refund, Succeeded | Declined]], now: datetime
+) -> list[Refund]:
+    """Write outcomes; returns the refunds, as they are now, whose outcome was not known before."""
+    if not outcomes:
+        return []
+    rows = await tx.execute(
+        _SETTLE,
+        {
+            **_keys([refund for refund, _ in outcomes]),
+            "state": [_state_after(outcome) for _, outcome in outcomes],
+            "failure_code": [
+                outcome.code if isinstance(outcome, Declined) else "" for _, outcome in outcomes
+            ],
+            "provider_refund": [outcome.provider_id for _, outcome in outcomes],
+            "now": now,
+        },
+    )
+    return [_refund(row) for row in rows]
+
+
+async def postpone(
+    tx: AsyncConnection, refunds: Sequence[Refund], next_try_times: Sequence[datetime]
+) -> None:
+    """Send refunds again later, with the same key: their outcome is not known."""
+    if not refunds:
+        return
+    await tx.execute(
+        _POSTPONE,
+        {
+            **_keys(refunds),
+            "try_count": [refund.try_count + 1 for refund in refunds],
+            "next_try_time": list(next_try_times),
+        },
+    )
+
+
+def _key(key: RefundKey) -> dict[str, str]:
+    return {**keys.owner(key.charge.owner), "charge": key.charge.charge, "refund": key.refund}
+
+
+def _keys(refunds: Sequence[Refund]) -> dict[str, list[Any]]:
+    return {
+        **keys.owners([refund.key.charge.owner for refund in refunds]),
+        "charge": [refund.key.charge.charge for refund in refunds],
+        "refund": [refund.key.refund for refund in refunds],
+    }
+
+
+def _state_after(outcome: Succeeded | Declined) -> RefundState:
+    return RefundState.SUCCEEDED if isinstance(outcome, Succeeded) else RefundState.FAILED
+
+
+def _refund(row: Any, provider_payment: str = "") -> Refund:  # noqa: ANN401 - a row
+    return Refund(
+        key=RefundKey(keys.charge_of(row), row.refund),
+        amount_minor=row.amount_minor,
+        currency=row.currency,
+        note=row.note,
+        state=RefundState(row.state),
+        idempotency_key=row.idempotency_key,
+        create_time=row.create_time,
+        update_time=row.update_time,
+        try_count=row.try_count,
+        provider_payment=provider_payment,
+        traceparent=row.traceparent,
+    )

@@ -1,0 +1,32 @@
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from services.payments.provider import StripeProvider
+from services.runtime.database import Database, connect
+from tests.conftest import ServiceDatabase
+from tests.integration.payments.suite import NOW, ManualClock, Payments
+from tests.integration.sandbox.process import PROVIDER_API_KEY, Sandbox
+
+
+@pytest.fixture
+async def sandbox(tmp_path: Path) -> AsyncIterator[Sandbox]:
+    async with aiohttp.ClientSession() as http:
+        process = Sandbox(tmp_path / "record.sqlite3", http)
+        await process.start()
+        try:
+            yield process
+        finally:
+            if process.process is not None:
+                await process.stop()
+
+
+@pytest.fixture
+async def payments(service_database: ServiceDatabase, sandbox: Sandbox) -> AsyncIterator[Payments]:
+    database = Database(connect(service_database("payments"), application="test", pool_size=6))
+    async with aiohttp.ClientSession() as http:
+        provider = StripeProvider(http, sandbox.url, PROVIDER_API_KEY)
+        yield Payments(database, ManualClock(NOW), sandbox, provider)
+    await database.close()

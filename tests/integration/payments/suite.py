@@ -1,0 +1,288 @@
+"""Payments on a real database, with a real provider's process, and a clock that a test moves."""
+
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from google.protobuf.message import Message
+from recurring.notify.v1 import events_pb2 as notify_events_pb2
+from recurring.notify.v1 import notify_pb2
+from recurring.payments.v1 import events_pb2, payments_pb2
+from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
+from recurring.scheduler.v1 import scheduler_pb2
+from sqlalchemy import text
+
+from services.payments import api
+from services.payments.events import Handlers
+from services.payments.loops import Charging, Expiry, Lookup, Refunding
+from services.payments.provider import Provider
+from services.runtime.access import Caller, set_caller
+from services.runtime.database import Database
+from services.runtime.events import Event
+from services.runtime.loops import Step
+from services.runtime.wire import to_money, to_timestamp
+from tests.integration.sandbox.process import Sandbox
+
+NOW = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
+ANN = "merchants/acme/customers/ann"
+BOB = "merchants/acme/customers/bob"
+ORDER = "merchants/acme/standingOrders/coffee/orders/1"
+CHARGE = f"{ANN}/charges/coffee-1"
+VISA = f"{ANN}/paymentMethods/visa"
+MANDATE = f"{ANN}/mandates/coffee"
+AMOUNT_MINOR = 1250
+DAY = timedelta(days=1)
+
+State = payments_pb2.Charge.State
+Abandoned = events_pb2.PaymentAbandoned
+
+
+class ManualClock:
+    """Stands still until a test moves it."""
+
+    def __init__(self, now: datetime) -> None:
+        self._now = now
+
+    def now(self) -> datetime:
+        return self._now
+
+    def seconds_until(self, moment: datetime) -> float | None:
+        return 0.0 if moment <= self._now else None
+
+    def move(self, by: timedelta) -> None:
+        self._now += by
+
+
+def order(number: int) -> str:
+    return f"merchants/acme/standingOrders/coffee/orders/{number}"
+
+
+def charge_name(number: int, customer: str = ANN) -> str:
+    return f"{customer}/charges/coffee-{number}"
+
+
+@dataclass
+class Payments:
+    """The service without its process: its calls, its handlers, its loops."""
+
+    database: Database
+    clock: ManualClock
+    sandbox: Sandbox
+    provider: Provider
+
+    def __post_init__(self) -> None:
+        self.api = api.Servicer(self.database, self.clock, self.provider)
+        self.handlers = Handlers(self.clock)
+        self.loops = [
+            Charging(self.database, self.clock, self.provider),
+            Lookup(self.database, self.clock, self.provider),
+            Expiry(self.database, self.clock),
+            Refunding(self.database, self.clock, self.provider),
+        ]
+
+    # --- calls ----------------------------------------------------------------------------------
+
+    async def call(self, request: Message, *, merchant: str = "acme") -> Any:  # noqa: ANN401
+        """Call the RPC of a request as a merchant's platform; one that needs an id gets one."""
+        set_caller(Caller("test", merchant, frozenset({"platform"})))
+        if "request_id" in request.DESCRIPTOR.fields_by_name and not request.request_id:  # type: ignore[attr-defined]
+            request.request_id = str(uuid.uuid4())  # type: ignore[attr-defined]
+        method = request.DESCRIPTOR.name.removesuffix("Request")
+        return await getattr(self.api, method)(request, None)
+
+    async def payment_method(
+        self, token: str = "pm_card_visa", name: str = VISA
+    ) -> payments_pb2.PaymentMethod:
+        parent, _, method_id = name.partition("/paymentMethods/")
+        request = payments_pb2.CreatePaymentMethodRequest(
+            parent=parent,
+            payment_method_id=method_id,
+            payment_method=payments_pb2.PaymentMethod(provider_token=token),
+        )
+        created: payments_pb2.PaymentMethod = await self.call(request)
+        return created
+
+    async def mandate(
+        self,
+        name: str = MANDATE,
+        payment_method: str = VISA,
+        ceiling_minor: int = 10_000,
+        **fields: Any,  # noqa: ANN401
+    ) -> payments_pb2.Mandate:
+        parent, _, mandate_id = name.partition("/mandates/")
+        request = payments_pb2.CreateMandateRequest(
+            parent=parent,
+            mandate_id=mandate_id,
+            mandate=payments_pb2.Mandate(
+                payment_method=payment_method,
+                charge_ceiling=to_money(ceiling_minor, "EUR"),
+                evidence=payments_pb2.Mandate.Evidence(
+                    text="Charge me for coffee.", accept_time=to_timestamp(self.clock.now())
+                ),
+                **fields,
+            ),
+        )
+        created: payments_pb2.Mandate = await self.call(request)
+        return created
+
+    async def consent(self, token: str = "pm_card_visa", **fields: Any) -> None:  # noqa: ANN401
+        """A payment method and a mandate of ann's."""
+        await self.payment_method(token)
+        await self.mandate(**fields)
+
+    async def charge(self, name: str = CHARGE) -> payments_pb2.Charge:
+        found: payments_pb2.Charge = await self.call(payments_pb2.GetChargeRequest(name=name))
+        return found
+
+    async def confirm(self, name: str = CHARGE, payment_method: str = VISA) -> payments_pb2.Charge:
+        confirmed: payments_pb2.Charge = await self.call(
+            payments_pb2.ConfirmPaymentRequestRequest(name=name, payment_method=payment_method)
+        )
+        return confirmed
+
+    async def refund(
+        self, refund_id: str = "spilt", amount_minor: int | None = None
+    ) -> payments_pb2.Refund:
+        request = payments_pb2.CreateRefundRequest(parent=CHARGE, refund_id=refund_id)
+        if amount_minor is not None:
+            request.refund.amount.CopyFrom(to_money(amount_minor, "EUR"))
+        created: payments_pb2.Refund = await self.call(request)
+        return created
+
+    # --- events ---------------------------------------------------------------------------------
+
+    async def deliver(self, handler: Callable[..., Awaitable[None]], *messages: Message) -> None:
+        """Hand events to a handler as the inbox does: a set in one transaction."""
+        async with self.database.begin() as tx:
+            await handler(tx, [self._event(message) for message in messages])
+
+    def _event(self, message: Message) -> Event[Any]:
+        return Event(uuid.uuid4(), "acme", ANN, self.clock.now(), "", message)
+
+    def notice(
+        self,
+        order: str = ORDER,
+        amount_minor: int = AMOUNT_MINOR,
+        not_before: datetime = NOW,
+        customer: str = ANN,
+    ) -> Message:
+        return notify_events_pb2.NoticeDelivered(
+            notice=f"{customer}/notices/upcoming-{order.rpartition('/')[2]}",
+            customer=customer,
+            kind=notify_pb2.ORDER_UPCOMING,
+            subject_resource=order,
+            deliver_time=to_timestamp(self.clock.now()),
+            charge_promise=notify_events_pb2.ChargePromise(
+                amount=to_money(amount_minor, "EUR"),
+                charge_not_before_time=to_timestamp(not_before),
+            ),
+        )
+
+    def due(
+        self,
+        order: str = ORDER,
+        amount_minor: int = AMOUNT_MINOR,
+        customer: str = ANN,
+        mandate: str = MANDATE,
+    ) -> scheduler_events_pb2.PaymentDue:
+        return scheduler_events_pb2.PaymentDue(
+            ref=self._ref(order, customer, scheduler_pb2.AUTOMATIC),
+            amount=to_money(amount_minor, "EUR"),
+            mandate=mandate,
+        )
+
+    def due_on_notice(self, lasts: timedelta = DAY) -> scheduler_events_pb2.PaymentDue:
+        return scheduler_events_pb2.PaymentDue(
+            ref=self._ref(ORDER, ANN, scheduler_pb2.PAY_ON_NOTICE),
+            amount=to_money(AMOUNT_MINOR, "EUR"),
+            expire_time=to_timestamp(self.clock.now() + lasts),
+        )
+
+    def withdrawn(self, order: str = ORDER) -> Message:
+        return scheduler_events_pb2.PaymentWithdrawn(
+            ref=self._ref(order, ANN, scheduler_pb2.AUTOMATIC)
+        )
+
+    def _ref(
+        self, order: str, customer: str, mode: scheduler_pb2.BillingMode.ValueType
+    ) -> scheduler_events_pb2.OrderRef:
+        return scheduler_events_pb2.OrderRef(
+            order=order,
+            customer=customer,
+            title="Coffee",
+            billing_mode=mode,
+            time_zone="Europe/Berlin",
+            due_time=to_timestamp(self.clock.now()),
+        )
+
+    async def announce(self, *messages: Message) -> None:
+        await self.deliver(self.handlers.on_notice_delivered, *(messages or [self.notice()]))
+
+    async def fall_due(self, *messages: Message) -> None:
+        await self.deliver(self.handlers.on_payment_due, *(messages or [self.due()]))
+
+    async def withdraw(self, *messages: Message) -> None:
+        await self.deliver(self.handlers.on_payment_withdrawn, *(messages or [self.withdrawn()]))
+
+    # --- time -----------------------------------------------------------------------------------
+
+    async def work(self) -> datetime | None:
+        """Run all loops until none has anything to do now; returns when there will be something."""
+        while True:
+            steps: list[Step] = [await loop.step() for loop in self.loops]
+            if not any(step.worked for step in steps):
+                return min((step.wake_at for step in steps if step.wake_at), default=None)
+
+    async def pass_time(self, by: timedelta) -> None:
+        """Let time pass as the sandbox's clock does: from one instant of work to the next."""
+        end = self.clock.now() + by
+        while (wake_at := await self.work()) is not None and wake_at <= end:
+            self.clock.move(wake_at - self.clock.now())
+        self.clock.move(end - self.clock.now())
+        await self.work()
+
+    # --- what others see ------------------------------------------------------------------------
+
+    async def facts(self) -> list[Message]:
+        """What payments has told, in order."""
+        types = {
+            message.DESCRIPTOR.full_name: message
+            for message in vars(events_pb2).values()
+            if isinstance(message, type) and issubclass(message, Message)
+        }
+        rows = await self.rows("SELECT type, data FROM outbox ORDER BY position")
+        return [types[row.type].FromString(row.data) for row in rows]
+
+    async def told(self) -> list[str]:
+        return [fact.DESCRIPTOR.name for fact in await self.facts()]
+
+    async def rows(self, sql: str) -> Sequence[Any]:
+        async with self.database.read() as connection:
+            return (await connection.execute(text(sql))).all()
+
+    async def payments_at_provider(self) -> list[dict[str, Any]]:
+        """The provider's own record of payments, the oldest first."""
+        answer = await self.sandbox.provider("GET", "/payment_intents?limit=100")
+        found: list[dict[str, Any]] = answer.body["data"]
+        return found[::-1]
+
+    async def charged_minor(self) -> int:
+        """What the provider has taken from customers."""
+        return sum(each["amount_received"] for each in await self.payments_at_provider())
+
+    async def balances(self) -> dict[str, int]:
+        """The books: minor units by account, all in EUR."""
+        answer = await self.call(payments_pb2.ListLedgerAccountsRequest(parent="merchants/acme"))
+        return {
+            account.name.rpartition("/")[2]: account.balance.units * 100
+            + account.balance.nanos // 10_000_000
+            for account in answer.ledger_accounts
+        }
+
+
+def fact_of(facts: Sequence[Message], name: str) -> Any:  # noqa: ANN401 - any message
+    """The only fact of a type."""
+    [found] = [fact for fact in facts if fact.DESCRIPTOR.name == name]
+    return found
