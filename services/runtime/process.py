@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import grpc
-from sqlalchemy.exc import SQLAlchemyError
 
 from services.runtime import migrations, outbox, telemetry
 from services.runtime.access import Gate
@@ -188,8 +187,7 @@ async def _until_it_works(what: str, start: Callable[[], Awaitable[R]]) -> R:
     while True:
         try:
             return await start()
-        except (OSError, TimeoutError, SQLAlchemyError, RuntimeError) as error:
-            log.warning("waiting for %s: %s", what, error)
-        except Exception as error:  # noqa: BLE001 - client libraries have errors of their own
-            log.warning("waiting for %s: %r", what, error)
+        except Exception as error:  # noqa: BLE001 - each client library has errors of its own
+            lines = str(error).splitlines() or [""]
+            log.warning("waiting for %s: %s: %s", what, type(error).__name__, lines[0])
         await asyncio.sleep(START_RETRY_SECONDS)
