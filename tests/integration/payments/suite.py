@@ -75,7 +75,7 @@ class Payments:
     def __post_init__(self) -> None:
         self.api = api.Servicer(self.database, self.clock, self.provider)
         self.handlers = Handlers(self.clock)
-        self.loops = [
+        self.loops: list[Charging | Lookup | Expiry | Refunding] = [
             Charging(self.database, self.clock, self.provider),
             Lookup(self.database, self.clock, self.provider),
             Expiry(self.database, self.clock),
@@ -93,13 +93,13 @@ class Payments:
         return await getattr(self.api, method)(request, None)
 
     async def payment_method(
-        self, token: str = "pm_card_visa", name: str = VISA
+        self, card: str = "pm_card_visa", name: str = VISA
     ) -> payments_pb2.PaymentMethod:
         parent, _, method_id = name.partition("/paymentMethods/")
         request = payments_pb2.CreatePaymentMethodRequest(
             parent=parent,
             payment_method_id=method_id,
-            payment_method=payments_pb2.PaymentMethod(provider_token=token),
+            payment_method=payments_pb2.PaymentMethod(provider_token=card),
         )
         created: payments_pb2.PaymentMethod = await self.call(request)
         return created
@@ -127,9 +127,9 @@ class Payments:
         created: payments_pb2.Mandate = await self.call(request)
         return created
 
-    async def consent(self, token: str = "pm_card_visa", **fields: Any) -> None:  # noqa: ANN401
+    async def consent(self, card: str = "pm_card_visa", **fields: Any) -> None:  # noqa: ANN401
         """A payment method and a mandate of ann's."""
-        await self.payment_method(token)
+        await self.payment_method(card)
         await self.mandate(**fields)
 
     async def charge(self, name: str = CHARGE) -> payments_pb2.Charge:
