@@ -9,9 +9,12 @@ from pathlib import Path
 import nats
 import pytest
 
+from deploy.embedded.addresses import Addresses
 from deploy.embedded.nats import EmbeddedNats
 from deploy.embedded.ports import free_ports
 from deploy.embedded.postgres import EmbeddedPostgres
+from deploy.embedded.stack import EmbeddedStack
+from tests.suite import Suite
 
 OWNER_PASSWORD = "only-for-tests-on-this-machine"
 
@@ -52,6 +55,25 @@ def nats_server(servers_folder: Path) -> Iterator[EmbeddedNats]:
         yield server
     finally:
         server.destroy()
+
+
+@pytest.fixture(scope="session")
+def suite_stack(servers_folder: Path) -> Iterator[EmbeddedStack]:
+    """The whole suite with its sandbox, on free ports, for the whole session."""
+    stack = EmbeddedStack(servers_folder / "suite", Addresses.free())
+    try:
+        stack.up()
+        yield stack
+    finally:
+        stack.destroy()
+
+
+@pytest.fixture
+async def suite(suite_stack: EmbeddedStack) -> AsyncIterator[Suite]:
+    """The running suite; each test makes a merchant of its own in it."""
+    suite = Suite(suite_stack)
+    yield suite
+    await suite.close()
 
 
 @pytest.fixture

@@ -1,0 +1,222 @@
+"""The whole suite as its users see it: typed clients of the four services, and the sandbox."""
+
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from itertools import count
+from typing import Any
+
+import grpc
+import nats
+from google.protobuf.message import Message
+from google.rpc import code_pb2, error_details_pb2
+from grpc_status import rpc_status
+from nats.aio.subscription import Subscription
+from recurring.catalog.v1 import catalog_pb2_grpc
+from recurring.notify.v1 import notify_pb2_grpc
+from recurring.payments.v1 import payments_pb2_grpc
+from recurring.scheduler.v1 import scheduler_pb2_grpc
+
+from cli.sandbox import Sandbox
+from deploy.embedded.keys import Keys
+from deploy.embedded.stack import EmbeddedStack
+
+CALL_TIMEOUT_SECONDS = 20.0
+EVENT_TIMEOUT_SECONDS = 20.0
+
+_numbers = count(1)
+
+
+def new_id() -> str:
+    """A request id that nobody has used."""
+    return str(uuid.uuid4())
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What a caller learns from an error."""
+
+    code: str
+    reason: str
+    domain: str
+    message: str
+    # Field -> the reason of its violation.
+    fields: dict[str, str]
+
+
+def read_refusal(error: grpc.aio.AioRpcError) -> Refusal:
+    """An error as its details say it; raises AssertionError if it has none."""
+    status = rpc_status.from_call(error)  # type: ignore[arg-type] # it has the same two methods
+    assert status is not None, error
+    info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    for detail in status.details:
+        for known in (info, bad_request):
+            detail.Unpack(known)
+    fields = {violation.field: violation.reason for violation in bad_request.field_violations}
+    code = code_pb2.Code.Name(status.code)
+    return Refusal(code, info.reason, info.domain, status.message, fields)
+
+
+async def refused(call: Awaitable[Any]) -> Refusal:
+    """Why a call was refused; raises AssertionError if it was not."""
+    try:
+        answer = await call
+    except grpc.aio.AioRpcError as error:
+        return read_refusal(error)
+    raise AssertionError(f"was answered: {answer}")
+
+
+class _Bearer(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[misc, unused-ignore]
+    def __init__(self, token: str) -> None:
+        self._header = ("authorization", f"Bearer {token}")
+
+    async def intercept_unary_unary(
+        self,
+        continuation: Callable[[grpc.aio.ClientCallDetails, Any], Any],
+        client_call_details: grpc.aio.ClientCallDetails,
+        request: Any,  # noqa: ANN401 - any message
+    ) -> Any:  # noqa: ANN401
+        details = grpc.aio.ClientCallDetails(
+            client_call_details.method,
+            client_call_details.timeout or CALL_TIMEOUT_SECONDS,
+            grpc.aio.Metadata(*(client_call_details.metadata or ()), self._header),
+            client_call_details.credentials,
+            client_call_details.wait_for_ready,
+        )
+        return await continuation(details, request)
+
+
+class Client:
+    """A program with one token, and the stubs of the four services."""
+
+    def __init__(self, targets: dict[str, str], merchant: str, token: str) -> None:
+        self.merchant = merchant
+        self.token = token
+        self._targets = targets
+        self._channels: list[grpc.aio.Channel] = []
+
+    @property
+    def name(self) -> str:
+        """The resource name of the merchant."""
+        return f"merchants/{self.merchant}"
+
+    @cached_property
+    def catalog(self) -> catalog_pb2_grpc.CatalogServiceStub:
+        return catalog_pb2_grpc.CatalogServiceStub(self.channel("catalog"))
+
+    @cached_property
+    def scheduler(self) -> scheduler_pb2_grpc.SchedulerServiceStub:
+        return scheduler_pb2_grpc.SchedulerServiceStub(self.channel("scheduler"))
+
+    @cached_property
+    def payments(self) -> payments_pb2_grpc.PaymentsServiceStub:
+        return payments_pb2_grpc.PaymentsServiceStub(self.channel("payments"))
+
+    @cached_property
+    def notify(self) -> notify_pb2_grpc.NotifyServiceStub:
+        return notify_pb2_grpc.NotifyServiceStub(self.channel("notify"))
+
+    def channel(self, service: str) -> grpc.aio.Channel:
+        """A channel of its own to a service; closed when the test ends."""
+        channel = grpc.aio.insecure_channel(
+            self._targets[service],
+            # The server's limits are tried, not the client's.
+            options=[("grpc.max_send_message_length", -1), ("grpc.enable_http_proxy", 0)],
+            interceptors=[_Bearer(self.token)] if self.token else [],
+        )
+        self._channels.append(channel)
+        return channel
+
+    async def close(self) -> None:
+        for channel in self._channels:
+            await channel.close()
+
+
+class Suite:
+    """The running stack, for one test."""
+
+    def __init__(self, stack: EmbeddedStack) -> None:
+        self.stack = stack
+        self.addresses = stack.addresses
+        self.targets = {
+            service: stack.addresses.target(service)
+            for service in ("catalog", "scheduler", "payments", "notify")
+        }
+        self.sandbox = Sandbox(stack.addresses.sandbox_url)
+        self._keys = Keys(stack.home / "keys")
+        self._clients: list[Client] = []
+
+    def client(self, merchant: str = "", scope: str = "platform") -> Client:
+        """A program of a merchant (a new one, if none is named) with a scope."""
+        merchant = merchant or f"m{next(_numbers)}-{uuid.uuid4().hex[:8]}"
+        return self.with_token(self.token(merchant, scope), merchant)
+
+    def suite_client(self) -> Client:
+        """One of the suite's own services, which may ask about every merchant."""
+        return self.client("*", "suite")
+
+    def with_token(self, token: str, merchant: str = "acme") -> Client:
+        """A program with any token; with none if it is empty."""
+        client = Client(self.targets, merchant, token)
+        self._clients.append(client)
+        return client
+
+    def token(self, merchant: str, scope: str) -> str:
+        """A token that the stack's key has signed."""
+        subject = f"test-{merchant}-{scope}".replace("*", "any").replace(" ", "-")
+        return self._keys.token_file(subject, merchant=merchant, scope=scope).read_text()
+
+    async def advance(self, by: timedelta) -> None:
+        """Move the simulated clock, for every test: others must not rely on it standing still."""
+        target = await self.sandbox.now() + by
+        async for _ in self.sandbox.advance(target):
+            pass
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator["Ear"]:
+        """Hear the events that are published from now on."""
+        client = await nats.connect(self.addresses.nats_url)
+        try:
+            subscription = await client.subscribe("recurring.>")
+            await client.flush()
+            yield Ear(subscription)
+        finally:
+            await client.close()
+
+    async def close(self) -> None:
+        for client in self._clients:
+            await client.close()
+        await self.sandbox.close()
+
+
+@dataclass(frozen=True)
+class Heard:
+    """An event as a subscriber gets it."""
+
+    subject: str
+    headers: dict[str, str]
+    message: Any
+
+
+class Ear:
+    """Hears events as any subscriber of NATS does."""
+
+    def __init__(self, subscription: Subscription) -> None:
+        self._subscription = subscription
+
+    async def next(self, message_type: type[Message], merchant: str) -> Heard:
+        """The next event of a type about a merchant."""
+        while True:
+            told = await self._subscription.next_msg(EVENT_TIMEOUT_SECONDS)
+            headers = dict(told.headers or {})
+            if told.subject == full_name(message_type) and headers.get("ce-tenant") == merchant:
+                return Heard(told.subject, headers, message_type.FromString(told.data))
+
+
+def full_name(message_type: type[Message]) -> str:
+    """The subject and type of an event."""
+    name: str = message_type.DESCRIPTOR.full_name
+    return name
