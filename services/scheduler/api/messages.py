@@ -1,6 +1,5 @@
 """From the domain to messages."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -109,7 +108,7 @@ def order_message(row: Any) -> scheduler_pb2.Order:  # noqa: ANN401 - a row
         due_time=to_timestamp(row.due_time),
         state=scheduler_pb2.Order.State.Value(row.state),
         reasons=[scheduler_pb2.OrderReason.Value(reason) for reason in row.reasons],
-        lines=line_messages([Line(**line) for line in json.loads(row.lines)], row.currency),
+        lines=line_messages([Line(**line) for line in row.lines], row.currency),
         create_time=to_timestamp(row.create_time),
         update_time=to_timestamp(row.update_time),
     )

@@ -241,7 +241,7 @@ async def history(tx: AsyncConnection, key: OrderKey) -> list[Decision]:
     found = (await tx.execute(_HISTORY, _key(key))).scalar_one()
     return [
         Decision(datetime.fromisoformat(one["time"]), one["kind"], one["summary"], one["data"])
-        for one in json.loads(found)
+        for one in found
     ]
 
 
@@ -313,7 +313,7 @@ def order_of(row: Any) -> Order:  # noqa: ANN401 - a row
         state=OrderState(row.state),
         reasons=tuple(OrderReason(reason) for reason in row.reasons),
         items=load_items(row.items),
-        lines=tuple(Line(**line) for line in json.loads(row.lines)),
+        lines=tuple(Line(**line) for line in row.lines),
         currency=row.currency,
         notified_minor=row.notified_minor,
         amount_minor=row.amount_minor,

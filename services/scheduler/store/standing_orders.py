@@ -23,7 +23,7 @@ _INSERT = text("""
         prepare_time, create_time, update_time)
     VALUES (
         :merchant, :standing_order, :customer, :title, CAST(:items AS jsonb),
-        CAST(:schedule AS jsonb), :billing_mode, :mandate, CAST(:ship_to AS jsonb),
+        :schedule, :billing_mode, :mandate, CAST(:ship_to AS jsonb),
         CAST(:price_protection AS jsonb), :notice_lead, :payment_window, :state, :base_cycle,
         :next_cycle, :next_due_time, :prepare_time, :create_time, :update_time)
     ON CONFLICT (standing_order, merchant) DO NOTHING
@@ -287,17 +287,13 @@ def dump_items(items: Sequence[Item]) -> str:
     return json.dumps([[item.product, item.quantity] for item in items])
 
 
-def load_items(data: str) -> tuple[Item, ...]:
+def load_items(data: list[Any]) -> tuple[Item, ...]:
     """Items from their column."""
-    return tuple(Item(product, quantity) for product, quantity in json.loads(data))
+    return tuple(Item(product, quantity) for product, quantity in data)
 
 
 def _dump(data: Any) -> str | None:  # noqa: ANN401 - any JSON
     return None if data is None else json.dumps(data)
-
-
-def _load(data: str | None) -> Any:  # noqa: ANN401 - any JSON
-    return None if data is None else json.loads(data)
 
 
 def _keys(keys: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
@@ -314,8 +310,8 @@ def _standing_order(row: Any) -> StandingOrder:  # noqa: ANN401 - a row
         schedule=schedules.load(row.schedule),
         billing_mode=BillingMode(row.billing_mode),
         mandate=row.mandate,
-        ship_to=_load(row.ship_to),
-        price_protection=_load(row.price_protection),
+        ship_to=row.ship_to,
+        price_protection=row.price_protection,
         notice_lead=row.notice_lead,
         payment_window=row.payment_window,
         create_time=row.create_time,

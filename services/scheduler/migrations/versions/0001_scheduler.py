@@ -21,7 +21,8 @@ CREATE TABLE standing_orders (
     customer                text        NOT NULL,
     title                   text        NOT NULL,
     items                   jsonb       NOT NULL,
-    schedule                jsonb       NOT NULL,
+    -- JSON, kept as text: it is read far more often than it is different.
+    schedule                text        NOT NULL,
     billing_mode            text        NOT NULL
                             CHECK (billing_mode IN ('AUTOMATIC', 'PAY_ON_NOTICE')),
     mandate                 text        NOT NULL,
