@@ -111,14 +111,17 @@ class EmailGateway:
     """
 
     def __init__(self, host: str, port: int, sender: str) -> None:
+        self._host = host
+        self._port = port
         self._sender = sender
         self._domain = parseaddr(sender)[1].rpartition("@")[2]
         # The one used last is used next, so that no more are opened than are needed.
         self._idle: asyncio.LifoQueue[aiosmtplib.SMTP] = asyncio.LifoQueue()
         for _ in range(EMAIL_CONNECTIONS_MAX):
-            self._idle.put_nowait(
-                aiosmtplib.SMTP(hostname=host, port=port, timeout=TIMEOUT_SECONDS)
-            )
+            self._idle.put_nowait(self._new_client())
+
+    def _new_client(self) -> aiosmtplib.SMTP:
+        return aiosmtplib.SMTP(hostname=self._host, port=self._port, timeout=TIMEOUT_SECONDS)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -128,24 +131,24 @@ class EmailGateway:
     async def send(self, message: Message) -> Attempt:
         """Send an e-mail."""
         client = await self._idle.get()
+        usable = False
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 if not client.is_connected:
                     await client.connect()
                 await client.send_message(self._email(message))
+            usable = True
+            return Attempt(Verdict.DELIVERED)
         except (aiosmtplib.SMTPRecipientsRefused, aiosmtplib.SMTPDataError) as error:
+            usable = True
             return _email_attempt(error)
         except (aiosmtplib.SMTPException, TimeoutError, OSError):
-            # Whatever state it is in, the next message needs a connection that works.
-            client.close()
             return Attempt(Verdict.TEMPORARY, FAILURE_UNREACHABLE)
-        except BaseException:
-            client.close()
-            raise
-        else:
-            return Attempt(Verdict.DELIVERED)
         finally:
-            self._idle.put_nowait(client)
+            # A connection that failed midway is in no known state: the next message gets another.
+            if not usable:
+                client.close()
+            self._idle.put_nowait(client if usable else self._new_client())
 
     def _email(self, message: Message) -> EmailMessage:
         email = EmailMessage()

@@ -222,7 +222,7 @@ class OrderLapsed:
             f"Not ordered: {title}",
             (
                 f"Your order {title} of {when} has ended without payment: {why}.",
-                "Nothing was charged for it. Your account shows what comes next.",
+                "Nothing was charged for it.",
             ),
         )
 

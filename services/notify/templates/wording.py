@@ -18,7 +18,7 @@ SMS_MAX_CHARACTERS = 320
 TITLE_MAX_CHARACTERS = 60
 DISPLAY_NAME_MAX_CHARACTERS = 60
 # More reasons than fit into this are summed up.
-REASONS_MAX_CHARACTERS = 90
+REASONS_MAX_CHARACTERS = 75
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,6 @@ from tests.integration.sandbox.process import SMS_API_KEY, Sandbox
 async def sandbox(tmp_path: Path) -> AsyncIterator[Sandbox]:
     async with aiohttp.ClientSession() as http:
         process = Sandbox(tmp_path / "record.sqlite3", http)
-        await process.start()
         try:
             yield process
         finally:

@@ -1,5 +1,6 @@
 """Notices on their way: once each, through outages, and what is told of them."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -290,3 +291,43 @@ async def test_a_batch_is_more_than_fits_on_the_wire_at_once(notify: Notify) -> 
 
     assert step.worked == 80
     assert len(await notify.told(events_pb2.NoticeDelivered)) == 81
+
+
+async def test_two_processes_share_the_work_and_send_nothing_twice(notify: Notify) -> None:
+    await notify.contact()
+    await notify.bind()
+    await notify.tell(*(order_skipped(cycle=cycle) for cycle in range(1, 21)))
+    await asyncio.gather(*(notify.deliver() for _ in range(2)))
+    asked = await notify.sandbox.ask("GET", "/record/requests?part=sms&limit=100")
+
+    assert len(asked.body["data"]) == 21
+
+
+async def test_one_notice_that_cannot_be_sent_does_not_hold_up_the_others(notify: Notify) -> None:
+    bob = "merchants/acme/customers/bob"
+    await notify.contact()
+    await notify.bind_unreachable(INVALID_PHONE)
+    await notify.contact(bob)
+    await notify.bind("+491700000002", bob)
+    await notify.tell(order_skipped(), order_skipped(bob))
+    await notify.deliver()
+
+    assert len(await notify.inbox("+491700000002")) == 2
+
+
+async def test_no_log_line_holds_a_phone_number_an_address_or_a_code(
+    notify: Notify, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    await notify.contact(email="ann@example.com")
+    await notify.bind()
+    for part in ("sms", "mail"):
+        await notify.outage(part, on=True)
+    await notify.tell(order_confirmed())
+    await notify.deliver()
+    await notify.sandbox.stop()
+    notify.clock.move(timedelta(hours=1))
+    await notify.deliver()
+
+    for secret in (PHONE, PHONE[1:], "ann@example.com", "is your code"):
+        assert secret not in caplog.text

@@ -1,0 +1,225 @@
+"""The proof that a phone is its owner's."""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from recurring.notify.v1 import events_pb2, notify_pb2
+from sqlalchemy import text
+
+from services.runtime.errors import Problem
+from tests.integration.notify.suite import ANN, PHONE, Notify
+
+CONTACT = f"{ANN}/contact"
+
+
+async def reason(call: Awaitable[Any]) -> str:
+    with pytest.raises(Problem) as refused:
+        await call
+    return refused.value.reason
+
+
+async def code_sent(notify: Notify, phone: str = PHONE) -> str:
+    await notify.start_binding(phone)
+    await notify.deliver()
+    return (await notify.inbox(phone))[-1][:6]
+
+
+def another(code: str) -> str:
+    return f"{(int(code) + 1) % 10**6:06d}"
+
+
+async def test_a_code_from_the_phone_binds_it(notify: Notify) -> None:
+    await notify.contact()
+    contact = await notify.confirm(await code_sent(notify))
+
+    assert contact.masked_phone == "+49••••••••67"
+    [bound] = await notify.told(events_pb2.ContactBound)
+    assert (bound.customer, bound.bind_time) == (ANN, contact.bind_time)
+
+
+async def test_nobody_without_a_contact_gets_a_code(notify: Notify) -> None:
+    assert await reason(notify.start_binding()) == "CONTACT_NOT_FOUND"
+
+
+async def test_a_code_that_was_never_sent_binds_nothing(notify: Notify) -> None:
+    await notify.contact()
+
+    assert await reason(notify.confirm("000000")) == "CODE_NOT_PENDING"
+
+
+async def test_a_code_works_once(notify: Notify) -> None:
+    await notify.contact()
+    code = await code_sent(notify)
+    await notify.confirm(code)
+
+    assert await reason(notify.confirm(code)) == "CODE_NOT_PENDING"
+
+
+async def test_a_code_is_void_after_ten_minutes(notify: Notify) -> None:
+    await notify.contact()
+    code = await code_sent(notify)
+    notify.clock.move(timedelta(minutes=10))
+
+    assert await reason(notify.confirm(code)) == "CODE_EXPIRED"
+
+
+async def test_five_wrong_guesses_void_a_code(notify: Notify) -> None:
+    await notify.contact()
+    code = await code_sent(notify)
+    guesses = [await reason(notify.confirm(another(code))) for _ in range(5)]
+
+    assert guesses == ["CODE_WRONG"] * 5
+    assert await reason(notify.confirm(code)) == "CODE_NOT_PENDING"
+
+
+async def test_four_wrong_guesses_leave_a_fifth_that_is_right(notify: Notify) -> None:
+    await notify.contact()
+    code = await code_sent(notify)
+    for _ in range(4):
+        await reason(notify.confirm(another(code)))
+
+    assert (await notify.confirm(code)).masked_phone
+
+
+async def test_guesses_made_at_once_are_all_counted(notify: Notify) -> None:
+    await notify.contact()
+    wrong = another(await code_sent(notify))
+    reasons = await asyncio.gather(*(reason(notify.confirm(wrong)) for _ in range(8)))
+
+    assert sorted(reasons) == ["CODE_NOT_PENDING"] * 3 + ["CODE_WRONG"] * 5
+
+
+async def test_a_new_code_voids_the_one_before(notify: Notify) -> None:
+    await notify.contact()
+    first = await code_sent(notify)
+    second = await code_sent(notify)
+    while second == first:  # Once in a million times.
+        second = await code_sent(notify)
+
+    assert await reason(notify.confirm(first)) == "CODE_WRONG"
+    assert (await notify.confirm(second)).masked_phone
+
+
+async def test_a_sixth_code_within_an_hour_is_refused(notify: Notify) -> None:
+    await notify.contact()
+    for _ in range(5):
+        await notify.start_binding()
+
+    assert await reason(notify.start_binding()) == "CODES_TOO_MANY"
+    notify.clock.move(timedelta(hours=1))
+    await notify.start_binding()
+
+
+async def test_a_bound_phone_stays_bound_until_the_new_one_is_proved(notify: Notify) -> None:
+    await notify.contact()
+    await notify.bind()
+    code = await code_sent(notify, "+491709999999")
+    before = await notify.call("GetContact", notify_pb2.GetContactRequest(name=CONTACT))
+    after = await notify.confirm(code)
+
+    assert (before.masked_phone[-2:], after.masked_phone[-2:]) == ("67", "99")
+
+
+async def test_a_family_can_share_a_phone(notify: Notify) -> None:
+    customers = [ANN, "merchants/acme/customers/bob"]
+    for customer in customers:
+        await notify.contact(customer)
+        await notify.bind(PHONE, customer)
+    request = notify_pb2.BatchCheckContactsRequest(customers=customers)
+    answer = await notify.call("BatchCheckContacts", request, merchant="*")
+
+    assert [result.phone_bound for result in answer.results] == [True, True]
+
+
+async def test_the_same_request_again_sends_no_second_code(notify: Notify) -> None:
+    await notify.contact()
+    request = notify_pb2.StartPhoneBindingRequest(
+        name=CONTACT, phone=PHONE, request_id=str(uuid.uuid4())
+    )
+    answers = [await notify.call("StartPhoneBinding", request) for _ in range(2)]
+    await notify.deliver()
+
+    assert answers[0] == answers[1]
+    assert len(await notify.inbox()) == 1
+
+
+async def test_the_same_confirmation_again_is_answered_as_before(notify: Notify) -> None:
+    await notify.contact()
+    request = notify_pb2.ConfirmPhoneBindingRequest(
+        name=CONTACT, code=await code_sent(notify), request_id=str(uuid.uuid4())
+    )
+    answers = await asyncio.gather(*(notify.call("ConfirmPhoneBinding", request) for _ in range(2)))
+
+    assert answers[0] == answers[1]
+    assert len(await notify.told(events_pb2.ContactBound)) == 1
+
+
+async def test_a_code_is_sent_and_not_shown(notify: Notify) -> None:
+    await notify.contact()
+    await notify.start_binding()
+    [pending] = await notify.notices()
+    await notify.deliver()
+    [sent] = await notify.notices()
+    code = (await notify.inbox())[0][:6]
+
+    assert code.isdigit()
+    assert code not in str(pending) + str(sent)
+    assert sent.deliveries[0].text.startswith("****** is your code")
+
+
+@pytest.mark.parametrize("delivered", [True, False])
+async def test_nothing_stored_gives_a_code_away_once_it_is_sent_or_void(
+    notify: Notify, *, delivered: bool
+) -> None:
+    await notify.contact()
+    if delivered:
+        await code_sent(notify)
+    else:
+        await notify.outage("sms", on=True)
+        await notify.start_binding()
+        await notify.deliver()
+        notify.clock.move(timedelta(minutes=10))
+        await notify.deliver()
+    async with notify.database.read() as connection:
+        rows = await connection.execute(text("SELECT state, secret_text FROM deliveries"))
+
+    assert list(rows) == [("DELIVERED" if delivered else "FAILED", None)]
+
+
+async def test_a_code_that_was_voided_in_an_outage_is_not_sent_after_it(notify: Notify) -> None:
+    await notify.contact()
+    await notify.outage("sms", on=True)
+    await notify.start_binding()
+    await notify.deliver()
+    await notify.outage("sms", on=False)
+    code = await code_sent(notify)
+    notify.clock.move(timedelta(minutes=1))
+    await notify.deliver()
+
+    assert [body[:6] for body in await notify.inbox()] == [code]
+
+
+async def test_a_code_goes_to_the_new_phone_and_not_to_the_bound_one(notify: Notify) -> None:
+    await notify.contact()
+    await notify.bind()
+    await code_sent(notify, "+491709999999")
+
+    assert len(await notify.inbox(PHONE)) == 1
+
+
+@pytest.mark.parametrize("phone", ["", "030 123", "+0123456789", "+49170", "+4917012345678901"])
+async def test_a_number_that_is_not_e164_is_refused(notify: Notify, phone: str) -> None:
+    await notify.contact()
+
+    assert await reason(notify.start_binding(phone)) == "FIELD_INVALID"
+
+
+@pytest.mark.parametrize("code", ["", "12345", "1234567", "12345a", "١٢٣٤٥٦"])
+async def test_a_code_that_is_not_six_digits_is_no_guess(notify: Notify, code: str) -> None:
+    await notify.contact()
+
+    assert await reason(notify.confirm(code)) == "FIELD_INVALID"

@@ -1,0 +1,212 @@
+"""Who is reached how, how often a message is tried, and what a code proves."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.notify.domain import (
+    DELIVERY_LIFE,
+    Attempt,
+    Channel,
+    CodeCheck,
+    Contact,
+    CustomerKey,
+    Delivery,
+    DeliveryState,
+    NoticeKind,
+    PhoneCode,
+    Promise,
+    Verdict,
+    channels,
+    check_code,
+    hash_code,
+    mask_phone,
+    new_contact,
+    progress,
+    worth_sending,
+)
+
+NOW = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
+BOTH = replace(
+    new_contact(CustomerKey("acme", "ann"), NOW),
+    display_name="Ann",
+    email="ann@example.com",
+    phone="+491701234567",
+)
+PHONE_ONLY = replace(BOTH, email="")
+EMAIL_ONLY = replace(BOTH, phone="")
+SMS, EMAIL = Channel.SMS, Channel.EMAIL
+COPIED = {NoticeKind.ORDER_UPCOMING, NoticeKind.PAYMENT_REQUEST, NoticeKind.RECEIPT}
+
+
+@pytest.mark.parametrize("kind", NoticeKind)
+def test_the_phone_comes_first_and_mail_copies_what_matters(kind: NoticeKind) -> None:
+    assert channels(kind, BOTH) == ((SMS, EMAIL) if kind in COPIED else (SMS,))
+
+
+@pytest.mark.parametrize("kind", NoticeKind)
+def test_without_a_phone_everything_comes_by_mail(kind: NoticeKind) -> None:
+    assert channels(kind, EMAIL_ONLY) == (EMAIL,)
+
+
+@pytest.mark.parametrize("kind", NoticeKind)
+def test_without_a_mail_address_everything_comes_by_phone(kind: NoticeKind) -> None:
+    assert channels(kind, PHONE_ONLY) == (SMS,)
+
+
+@pytest.mark.parametrize("contact", [None, replace(BOTH, phone="", email="")])
+def test_without_any_way_there_is_no_channel(contact: Contact | None) -> None:
+    assert channels(NoticeKind.ORDER_UPCOMING, contact) == ()
+
+
+@pytest.mark.parametrize("kind", set(NoticeKind) - {NoticeKind.RECEIPT})
+def test_muting_receipts_mutes_nothing_else(kind: NoticeKind) -> None:
+    assert channels(kind, replace(BOTH, sms_receipts_muted=True)) == channels(kind, BOTH)
+
+
+def test_a_receipt_that_is_muted_on_the_phone_still_comes_by_mail() -> None:
+    assert channels(NoticeKind.RECEIPT, replace(BOTH, sms_receipts_muted=True)) == (EMAIL,)
+
+
+@pytest.mark.parametrize("kind", NoticeKind)
+def test_muted_mail_leaves_the_phone(kind: NoticeKind) -> None:
+    assert channels(kind, replace(BOTH, email_muted=True)) == (SMS,)
+
+
+@pytest.mark.parametrize("kind", [NoticeKind.ORDER_UPCOMING, NoticeKind.PAYMENT_REQUEST])
+def test_before_money_moves_the_customer_hears_of_it_whatever_is_muted(kind: NoticeKind) -> None:
+    muted = replace(EMAIL_ONLY, email_muted=True, sms_receipts_muted=True)
+
+    assert channels(kind, muted) == (EMAIL,)
+
+
+def test_what_is_muted_everywhere_has_no_channel() -> None:
+    muted = replace(BOTH, email_muted=True, sms_receipts_muted=True)
+
+    assert channels(NoticeKind.RECEIPT, muted) == ()
+
+
+# --- attempts -----------------------------------------------------------------------------------
+
+PENDING = Delivery(
+    channel=SMS,
+    main=True,
+    state=DeliveryState.PENDING,
+    subject="",
+    text="Hello",
+    secret_text=None,
+    next_attempt_time=NOW,
+    give_up_time=NOW + DELIVERY_LIFE,
+)
+UNAVAILABLE = Attempt(Verdict.TEMPORARY, "503")
+
+
+def test_attempts_come_later_and_later_for_a_day() -> None:
+    delivery, pauses = PENDING, []
+    while True:
+        now = delivery.next_attempt_time
+        made = progress(delivery, UNAVAILABLE, now)
+        if made.state is not DeliveryState.PENDING:
+            break
+        pauses.append(made.next_attempt_time - now)
+        delivery = replace(
+            delivery, attempt_count=made.attempt_count, next_attempt_time=made.next_attempt_time
+        )
+
+    seconds, minutes, hours = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours"))
+    assert pauses[:6] == [10 * seconds, minutes, 5 * minutes, 30 * minutes, hours, hours]
+    assert set(pauses[5:]) == {hours}
+    assert timedelta(hours=23) < sum(pauses, timedelta()) <= DELIVERY_LIFE
+
+
+def test_a_message_that_is_refused_for_good_is_not_tried_again() -> None:
+    made = progress(PENDING, Attempt(Verdict.PERMANENT, "invalid_number"), NOW)
+
+    assert (made.state, made.failure_code) == (DeliveryState.FAILED, "invalid_number")
+
+
+def test_a_delivery_forgets_why_it_had_failed_before() -> None:
+    failed_once = replace(PENDING, attempt_count=1, failure_code="503")
+    made = progress(failed_once, Attempt(Verdict.DELIVERED), NOW)
+
+    assert (made.state, made.deliver_time, made.failure_code) == (
+        DeliveryState.DELIVERED,
+        NOW,
+        "",
+    )
+
+
+def test_a_message_whose_turn_did_not_come_has_not_been_tried() -> None:
+    made = progress(PENDING, Attempt(Verdict.NOT_TRIED), NOW)
+
+    assert (made.state, made.attempt_count, made.next_attempt_time) == (
+        DeliveryState.PENDING,
+        0,
+        NOW,
+    )
+
+
+def test_a_notice_is_sent_however_late_and_a_code_only_while_it_lives() -> None:
+    late = PENDING.give_up_time
+
+    assert worth_sending(PENDING, late)
+    assert not worth_sending(replace(PENDING, secret_text="123456"), late)
+
+
+@given(
+    lead=st.timedeltas(timedelta(hours=1), timedelta(days=60)),
+    delay=st.timedeltas(timedelta(), timedelta(days=90)),
+)
+def test_a_promise_keeps_both_its_time_and_its_lead_however_late_it_arrives(
+    lead: timedelta, delay: timedelta
+) -> None:
+    promise = Promise(1250, "EUR", NOW + lead, lead)
+    delivered = NOW + delay
+    earliest = promise.charge_not_before_if_delivered(delivered)
+
+    assert earliest == NOW + lead + delay
+
+
+# --- codes --------------------------------------------------------------------------------------
+
+SALT = b"0123456789abcdef"
+SENT = PhoneCode(
+    "notice", "+491701234567", SALT, hash_code("012345", SALT), 0, NOW + timedelta(minutes=10)
+)
+
+
+@pytest.mark.parametrize(
+    ("pending", "code", "after", "check"),
+    [
+        (SENT, "012345", timedelta(), CodeCheck.RIGHT),
+        (SENT, "012345", timedelta(minutes=9, seconds=59), CodeCheck.RIGHT),
+        (SENT, "012345", timedelta(minutes=10), CodeCheck.CODE_EXPIRED),
+        (SENT, "012346", timedelta(), CodeCheck.CODE_WRONG),
+        (SENT, "012346", timedelta(minutes=10), CodeCheck.CODE_EXPIRED),
+        (None, "012345", timedelta(), CodeCheck.CODE_NOT_PENDING),
+    ],
+)
+def test_a_code_proves_a_phone_if_it_is_right_and_in_time(
+    pending: PhoneCode | None, code: str, after: timedelta, check: CodeCheck
+) -> None:
+    assert check_code(pending, code, NOW + after) is check
+
+
+def test_the_same_code_is_kept_differently_each_time() -> None:
+    assert hash_code("012345", b"one") != hash_code("012345", b"another")
+
+
+@given(st.from_regex(r"\+[1-9][0-9]{6,14}", fullmatch=True))
+def test_a_masked_phone_shows_its_ends_alone(phone: str) -> None:
+    masked = mask_phone(phone)
+
+    assert len(masked) == len(phone)
+    assert (masked[:3], masked[-2:]) == (phone[:3], phone[-2:])
+    assert set(masked[3:-2]) == {"•"}
+
+
+def test_no_phone_is_masked_as_none() -> None:
+    assert mask_phone("") == ""

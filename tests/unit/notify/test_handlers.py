@@ -1,0 +1,137 @@
+"""Which notice each event of the other services becomes, and what it says."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from google.protobuf.message import Message
+from recurring.payments.v1 import events_pb2 as payments
+from recurring.scheduler.v1 import events_pb2 as scheduler
+from recurring.scheduler.v1 import scheduler_pb2
+
+from services.notify.domain import Promise
+from services.notify.events.handlers import READERS, order_skipped, order_upcoming
+from services.notify.events.posting import Draft
+from services.notify.templates.wording import render
+from services.runtime.wire import to_money, to_timestamp
+
+DUE = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
+NEXT = datetime(2026, 2, 28, 8, 0, tzinfo=UTC)
+CUSTOMER = "merchants/acme/customers/ann"
+STANDING_ORDER = "merchants/acme/standingOrders/coffee"
+ORDER = f"{STANDING_ORDER}/orders/1"
+REF = scheduler.OrderRef(
+    order=ORDER,
+    customer=CUSTOMER,
+    title="Coffee",
+    billing_mode=scheduler_pb2.AUTOMATIC,
+    time_zone="Europe/Berlin",
+    due_time=to_timestamp(DUE),
+)
+CHARGE = payments.ChargeRef(
+    charge=f"{CUSTOMER}/charges/1",
+    order=ORDER,
+    customer=CUSTOMER,
+    amount=to_money(1250, "EUR"),
+    title="Coffee",
+    time_zone="Europe/Berlin",
+)
+
+
+def draft(message: Message) -> Draft:
+    readers = {kind: reader for pairs in READERS.values() for kind, reader in pairs}
+    return readers[type(message)](message)
+
+
+def sms(message: Message) -> str:
+    return render(draft(message).template, "Ann").sms
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        (
+            scheduler.OrderConfirmed(
+                ref=REF, amount=to_money(1250, "EUR"), pay_time=to_timestamp(DUE),
+                next_due_time=to_timestamp(NEXT),
+            ),
+            ("Hi Ann! You paid 12.50 EUR for Coffee on Sat 31 Jan 2026, 09:00. Thank you. The next "
+            "one is due on Sat 28 Feb 2026, 09:00; change or skip it in your account."),
+        ),
+        (
+            scheduler.OrderSkipped(ref=REF, reason=scheduler_pb2.OUT_OF_STOCK),
+            ("Hi Ann! Your order Coffee of Sat 31 Jan 2026, 09:00 is left out: a product is out of "
+            "stock. Nothing is charged for it."),
+        ),
+        (
+            scheduler.OrderHeld(ref=REF, reasons=[scheduler_pb2.MANDATE_NOT_COVERING]),
+            ("Hi Ann! Your order Coffee of Sat 31 Jan 2026, 09:00 is on hold: your consent to be "
+            "charged does not cover it. Please put it right in your account. Nothing is charged "
+            "meanwhile."),
+        ),
+        (
+            scheduler.OrderLapsed(ref=REF, reasons=[scheduler_pb2.PAYMENT_DECLINED]),
+            ("Hi Ann! Your order Coffee of Sat 31 Jan 2026, 09:00 has ended without payment: the "
+            "payment was declined. Nothing was charged for it."),
+        ),
+        (
+            scheduler.OrderCancelled(ref=REF),
+            ("Hi Ann! Your order Coffee of Sat 31 Jan 2026, 09:00 is cancelled, since its standing "
+            "order is. Nothing is charged for it."),
+        ),
+        (
+            scheduler.StandingOrderChanged(
+                standing_order=STANDING_ORDER, customer=CUSTOMER, title="Coffee",
+                change=scheduler.StandingOrderChanged.CREATED, time_zone="Europe/Berlin",
+                next_due_time=to_timestamp(DUE),
+            ),
+            ("Hi Ann! Your standing order Coffee is set up. The next order is due on Sat 31 Jan "
+            "2026, 09:00. We will tell you before each one. Pause or cancel it in your account."),
+        ),
+        (
+            scheduler.StandingOrderChanged(
+                standing_order=STANDING_ORDER, customer=CUSTOMER, title="Coffee",
+                change=scheduler.StandingOrderChanged.CANCELLED, time_zone="Europe/Berlin",
+            ),
+            "Hi Ann! Your standing order Coffee is cancelled. There will be no further orders.",
+        ),
+        (
+            payments.PaymentRequested(ref=CHARGE, expire_time=to_timestamp(DUE)),
+            ("Hi Ann! Please confirm your payment of 12.50 EUR for Coffee in your account by Sat 31 "
+            "Jan 2026, 09:00. If you do not, this order ends and nothing is charged."),
+        ),
+        (
+            payments.PaymentDeclined(ref=CHARGE, attempt=1, decline_code="lost_card"),
+            ("Hi Ann! Your payment of 12.50 EUR for Coffee was declined. Please look at your payment "
+            "method in your account."),
+        ),
+        (
+            payments.RefundSucceeded(ref=CHARGE, refund_amount=to_money(1250, "EUR")),
+            ("Hi Ann! We gave back your payment of 12.50 EUR for Coffee. It can take a few days "
+            "until your account shows it."),
+        ),
+    ],
+)  # fmt: skip
+def test_an_event_is_told_in_plain_words(message: Message, text: str) -> None:
+    assert sms(message) == text
+
+
+def test_a_notice_is_about_the_order_that_the_event_is_about() -> None:
+    found = draft(scheduler.OrderCancelled(ref=REF))
+
+    assert (found.customer, found.subject_resource) == (CUSTOMER, ORDER)
+
+
+def test_a_notice_before_a_charge_carries_its_promise() -> None:
+    upcoming = scheduler.OrderUpcoming(
+        ref=REF, amount=to_money(1250, "EUR"), charge_not_before_time=to_timestamp(DUE)
+    )
+    upcoming.notice_lead.FromTimedelta(timedelta(hours=72))
+
+    assert order_upcoming(upcoming).promise == Promise(1250, "EUR", DUE, timedelta(hours=72))
+
+
+def test_a_reason_of_a_newer_scheduler_refers_to_the_account() -> None:
+    skipped = scheduler.OrderSkipped(ref=REF)
+    skipped.MergeFromString(b"\x10\xe7\x07")  # reason: 999
+
+    assert "your account says why" in render(order_skipped(skipped).template, "Ann").sms

@@ -1,0 +1,247 @@
+"""What customers read."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from recurring.notify.v1 import notify_pb2
+from recurring.scheduler.v1 import events_pb2, scheduler_pb2
+
+from services.notify.domain import NoticeKind
+from services.notify.templates import kinds
+from services.notify.templates.examples import EXAMPLES
+from services.notify.templates.wording import (
+    REASONS,
+    SMS_MAX_CHARACTERS,
+    Line,
+    Template,
+    money_text,
+    reasons_text,
+    render,
+    time_text,
+)
+from services.runtime.wire import Money
+
+DUE = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
+BERLIN = "Europe/Berlin"
+COFFEE = Money(1250, "EUR")
+
+# The characters of the GSM 7-bit default alphabet that our own words may use.
+GSM_7 = set(
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,:;!?'()+-*/%&=<>\"@\n"
+)
+
+names = st.text(max_size=90)
+titles = st.text(min_size=1, max_size=90)
+zones = st.sampled_from(["Europe/Berlin", "Asia/Kathmandu", "America/St_Johns", "Pacific/Apia"])
+# A hundred items, ten thousand of each, at a million units a piece: more cannot be ordered.
+amounts = st.builds(Money, st.integers(1, 10**14), st.sampled_from(["EUR", "JPY", "KWD", "USD"]))
+moments = st.datetimes(datetime(2000, 1, 1), datetime(2100, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001 - hypothesis adds the zone
+reasons = st.lists(st.sampled_from([*REASONS, "SOMETHING_NEW"]), max_size=6).map(tuple)
+lines = st.lists(st.builds(Line, titles, st.integers(1, 10_000), amounts), max_size=3).map(tuple)
+templates: st.SearchStrategy[Template] = st.one_of(
+    st.builds(kinds.PhoneCode, st.from_regex("[0-9]{6}", fullmatch=True)),
+    st.builds(
+        kinds.OrderUpcoming, titles, zones, amounts, st.none() | amounts, moments, st.booleans(),
+        lines,
+    ),
+    st.builds(kinds.PaymentRequest, titles, zones, amounts, moments),
+    st.builds(kinds.PaymentDeclined, titles, zones, amounts, st.none() | moments),
+    st.builds(kinds.Receipt, titles, zones, amounts, moments, st.none() | moments, lines),
+    st.builds(kinds.OrderSkipped, titles, zones, moments, reasons),
+    st.builds(kinds.OrderHeld, titles, zones, moments, reasons),
+    st.builds(kinds.OrderLapsed, titles, zones, moments, reasons),
+    st.builds(kinds.OrderCancelled, titles, zones, moments),
+    st.builds(
+        kinds.StandingOrderChanged, titles, zones,
+        st.sampled_from([*events_pb2.StandingOrderChanged.Change.keys(), "9"]),
+        st.none() | moments,
+    ),
+    st.builds(kinds.Refund, titles, amounts, amounts),
+)  # fmt: skip
+
+
+def upcoming(
+    title: str, amount: Money, previous: Money | None, when: datetime, *, pay_on_notice: bool
+) -> kinds.OrderUpcoming:
+    return kinds.OrderUpcoming(title, BERLIN, amount, previous, when, pay_on_notice, ())
+
+
+@given(template=templates, name=names)
+def test_an_sms_is_never_too_long(template: Template, name: str) -> None:
+    assert 0 < len(render(template, name).sms) <= SMS_MAX_CHARACTERS
+
+
+def test_the_wordiest_sms_is_not_too_long_either() -> None:
+    late = datetime(2099, 9, 30, 8, 0, tzinfo=UTC)
+    most, nearly = Money(10**14, "EUR"), Money(10**14 - 1, "EUR")
+    long = "W" * 60
+    wordy: list[Template] = [
+        *(upcoming(long, most, nearly, late, pay_on_notice=paying) for paying in (True, False)),
+        kinds.PaymentRequest(long, BERLIN, most, late),
+        kinds.PaymentDeclined(long, BERLIN, most, late),
+        kinds.PaymentDeclined(long, BERLIN, most, None),
+        kinds.Receipt(long, BERLIN, most, late, late, ()),
+        kinds.Refund(long, nearly, most),
+        *(
+            kinds.StandingOrderChanged(long, BERLIN, change, late)
+            for change, _ in events_pb2.StandingOrderChanged.Change.items()
+        ),
+        *(
+            kind(long, BERLIN, late, (first, second))
+            for kind in (kinds.OrderSkipped, kinds.OrderHeld, kinds.OrderLapsed)
+            for first in REASONS
+            for second in REASONS
+        ),
+    ]
+    texts = [render(template, long).sms for template in wordy]
+
+    assert [text for text in texts if len(text) > SMS_MAX_CHARACTERS] == []
+
+
+@given(
+    make=st.sampled_from([
+        lambda amount: upcoming("Coffee", amount, None, DUE, pay_on_notice=False),
+        lambda amount: kinds.PaymentRequest("Coffee", BERLIN, amount, DUE),
+        lambda amount: kinds.PaymentDeclined("Coffee", BERLIN, amount, None),
+        lambda amount: kinds.Receipt("Coffee", BERLIN, amount, DUE, None, ()),
+        lambda amount: kinds.Refund("Coffee", amount, amount),
+    ]),
+    amount=amounts,
+    name=names,
+)  # fmt: skip
+def test_a_notice_about_money_names_the_amount_on_every_channel(
+    make: Callable[[Money], Template], amount: Money, name: str
+) -> None:
+    texts = render(make(amount), name)
+
+    assert money_text(amount) in texts.sms
+    assert money_text(amount) in texts.email
+
+
+@given(template=templates, name=names)
+def test_a_subject_and_an_sms_stay_on_one_line(template: Template, name: str) -> None:
+    texts = render(template, name)
+
+    assert texts.sms.isprintable()
+    assert texts.email_subject.isprintable()
+
+
+@pytest.mark.parametrize("kind", NoticeKind)
+def test_our_own_words_fit_the_alphabet_of_phones(kind: NoticeKind) -> None:
+    assert set(render(EXAMPLES[kind], "Ann").sms) <= GSM_7
+
+
+def test_all_kinds_of_the_contract_have_an_example() -> None:
+    assert set(EXAMPLES) == set(notify_pb2.NoticeKind.keys()[1:])
+
+
+def test_all_reasons_of_the_scheduler_have_words() -> None:
+    assert set(REASONS) == set(scheduler_pb2.OrderReason.keys()[1:])
+
+
+def test_a_reason_without_words_refers_to_the_account() -> None:
+    assert reasons_text(("SOMETHING_NEW",)) == "your account says why"
+
+
+def test_two_reasons_are_both_told() -> None:
+    assert reasons_text(("OUT_OF_STOCK", "PRICE_UNAVAILABLE")) == (
+        "a product is out of stock and a product has no price"
+    )
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [
+        (Money(1250, "EUR"), "12.50 EUR"),
+        (Money(5, "EUR"), "0.05 EUR"),
+        (Money(1250, "JPY"), "1250 JPY"),
+        (Money(1250, "KWD"), "1.250 KWD"),
+        (Money(-5, "EUR"), "-0.05 EUR"),
+    ],
+)
+def test_an_amount_reads_as_people_write_it(amount: Money, text: str) -> None:
+    assert money_text(amount) == text
+
+
+@pytest.mark.parametrize(
+    ("zone", "text"),
+    [
+        ("Europe/Berlin", "Sat 31 Jan 2026, 09:00"),
+        ("Asia/Kathmandu", "Sat 31 Jan 2026, 13:45"),
+        ("Pacific/Honolulu", "Fri 30 Jan 2026, 22:00"),
+    ],
+)
+def test_a_time_is_that_of_the_customer(zone: str, text: str) -> None:
+    assert time_text(DUE, zone) == text
+
+
+def sms(template: Any) -> str:  # noqa: ANN401 - any template
+    return render(template, "Ann").sms
+
+
+def test_a_price_that_changed_is_compared_with_the_one_before() -> None:
+    risen = upcoming("Coffee", COFFEE, Money(1000, "EUR"), DUE, pay_on_notice=False)
+
+    assert "12.50 EUR (was 10.00 EUR last time)" in sms(risen)
+
+
+def test_a_price_that_stayed_is_not_compared() -> None:
+    same = upcoming("Coffee", COFFEE, COFFEE, DUE, pay_on_notice=False)
+
+    assert "last time" not in sms(same)
+
+
+def test_who_pays_on_notice_is_told_of_a_request_and_not_of_a_charge() -> None:
+    asked = upcoming("Coffee", COFFEE, None, DUE, pay_on_notice=True)
+
+    assert "We will ask you to confirm it on Sat 31 Jan 2026, 09:00 or later." in sms(asked)
+    assert "charge" not in sms(asked)
+
+
+def test_a_decline_that_is_tried_again_says_when() -> None:
+    again = datetime(2026, 2, 1, 8, 0, tzinfo=UTC)
+
+    assert "We will try again on Sun 1 Feb 2026, 09:00." in sms(
+        kinds.PaymentDeclined("Coffee", BERLIN, COFFEE, again)
+    )
+
+
+def test_a_hold_that_the_customer_can_end_asks_for_it() -> None:
+    held = kinds.OrderHeld("Coffee", BERLIN, DUE, ("MANDATE_NOT_COVERING",))
+
+    assert "Please put it right in your account." in sms(held)
+
+
+def test_a_hold_that_ends_by_itself_asks_for_nothing() -> None:
+    held = kinds.OrderHeld("Coffee", BERLIN, DUE, ("OUT_OF_STOCK",))
+
+    assert "We look at it again by ourselves." in sms(held)
+
+
+def test_part_of_a_payment_given_back_is_told_as_part() -> None:
+    assert sms(kinds.Refund("Coffee", Money(500, "EUR"), COFFEE)).startswith(
+        "Hi Ann! We gave back 5.00 EUR of your payment of 12.50 EUR for Coffee."
+    )
+
+
+def test_a_code_greets_nobody_by_name() -> None:
+    assert "Ann" not in sms(kinds.PhoneCode("123456"))
+
+
+def test_who_has_no_name_is_greeted_all_the_same() -> None:
+    assert render(kinds.OrderCancelled("Coffee", BERLIN, DUE), "").sms.startswith("Hello! ")
+
+
+def test_a_mail_lists_the_lines_of_the_order() -> None:
+    receipt = kinds.Receipt("Coffee", BERLIN, COFFEE, DUE, None, (Line("Espresso", 2, COFFEE),))
+
+    assert render(receipt, "Ann").email == (
+        "Hi Ann,\n\n"
+        "You paid 12.50 EUR for Coffee on Sat 31 Jan 2026, 09:00. Thank you.\n\n"
+        "2 x Espresso: 12.50 EUR\n\n"
+        "This was the last order.\n"
+    )
