@@ -25,8 +25,6 @@ def connect(database_url: str, *, application: str, pool_size: int) -> AsyncEngi
         pool_pre_ping=True,
         # Errors go to logs, and parameters can be phone numbers.
         hide_parameters=True,
-        # JSON stays text: a store reads what it needs of it, and keeps what it has read before.
-        json_deserializer=str,
         connect_args={
             "timeout": CONNECT_TIMEOUT_SECONDS,
             "server_settings": {
