@@ -1,0 +1,62 @@
+"""The whole life: due → prepared → announced → charged → confirmed → receipt on the phone.
+
+All four services and the sandbox run as processes; time is the sandbox's, which is moved from before
+the preparation to after the due time. What is measured is how long the suite takes until nothing is
+left to do.
+"""
+
+import json
+import time
+from datetime import timedelta
+
+import aiohttp
+import asyncpg
+
+from bench.measure import Run, WrongResultError, check
+from bench.seed import Book
+from bench.stack import Stack
+
+AFTER_DUE = timedelta(minutes=1)
+ADVANCE_TIMEOUT_SECONDS = 240.0
+
+PAID = "SELECT count(*) FROM orders WHERE state = 'PAID' AND merchant = $1"
+CHARGED = "SELECT count(*) FROM charges WHERE state = 'SUCCEEDED' AND merchant = $1"
+RECEIPTS = """
+    SELECT count(*) FROM notices JOIN deliveries USING (customer, merchant, notice)
+    WHERE kind = 'RECEIPT' AND channel = 'SMS' AND state = 'DELIVERED' AND merchant = $1
+"""
+
+
+async def measure(stack: Stack, book: Book) -> Run:
+    """Live through the first cycle of every standing order of a book that is yet to be due."""
+    started = time.perf_counter()
+    await _advance(stack.sandbox_url, book)
+    seconds = time.perf_counter() - started
+    check("orders paid", book.count, await _count(stack.url("scheduler"), PAID, book))
+    check("charges", book.count, await _count(stack.url("payments"), CHARGED, book))
+    check("receipts", book.count, await _count(stack.url("notify"), RECEIPTS, book))
+    return Run(book.count, seconds)
+
+
+async def _advance(sandbox_url: str, book: Book) -> None:
+    """Move the clock past the due time; returns when every service has come to rest there."""
+    target = {"to": (book.due_time + AFTER_DUE).isoformat()}
+    timeout = aiohttp.ClientTimeout(total=ADVANCE_TIMEOUT_SECONDS)
+    async with (
+        aiohttp.ClientSession(timeout=timeout) as http,
+        http.post(f"{sandbox_url}/clock/advance", json=target) as response,
+    ):
+        response.raise_for_status()
+        last = {}
+        async for line in response.content:
+            last = json.loads(line)
+    if not last.get("done"):
+        raise WrongResultError(f"the clock did not arrive: {last}")
+
+
+async def _count(url: str, query: str, book: Book) -> int:
+    connection = await asyncpg.connect(url)
+    try:
+        return int(await connection.fetchval(query, book.merchant))
+    finally:
+        await connection.close()

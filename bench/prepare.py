@@ -1,0 +1,82 @@
+"""The prepare stage: due → quoted → order and outbox rows committed.
+
+The scheduler's own loop step runs here, without the scheduler's other loops, against catalog,
+payments and notify as processes of their own over gRPC.
+"""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+
+from bench.measure import Run, check
+from bench.seed import Book
+from bench.stack import Stack
+from services.runtime import telemetry
+from services.runtime.channel import open_channel
+from services.runtime.clock import SandboxClock
+from services.runtime.database import Database, connect
+from services.scheduler.loops.prepare import Prepare
+from services.scheduler.peers import Peers
+
+POOL_CONNECTIONS = 8
+PREPARED = "SELECT count(*) FROM orders WHERE state = 'UPCOMING' AND notified_minor > 0"
+TOLD = "SELECT count(*) FROM outbox WHERE type = 'recurring.scheduler.v1.OrderUpcoming'"
+
+
+async def measure(stack: Stack, book: Book) -> Run:
+    """Prepare every standing order of a book that is due."""
+    async with _prepare(stack) as prepare:
+        started = time.perf_counter()
+        worked = 0
+        while step := (await prepare.step()).worked:
+            worked += step
+        seconds = time.perf_counter() - started
+    check("standing orders claimed", book.count, worked)
+    await _check(stack.url("scheduler"), book)
+    return Run(book.count, seconds)
+
+
+async def _check(url: str, book: Book) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        check("orders prepared", book.count, await connection.fetchval(PREPARED))
+        check("events in the outbox", book.count, await connection.fetchval(TOLD))
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def _prepare(stack: Stack) -> AsyncIterator[Prepare]:
+    """The loop, wired as the scheduler's process wires it."""
+    environment = stack.environment("scheduler")
+    token_file = Path(environment["RECURRING_SERVICE_TOKEN_FILE"])
+    clock = SandboxClock(stack.sandbox_url, "bench")
+    await clock.read()
+    database = Database(
+        connect(
+            stack.sqlalchemy_url("scheduler"),
+            application="recurring-bench",
+            pool_size=POOL_CONNECTIONS,
+        )
+    )
+    channels = [
+        open_channel(environment[f"RECURRING_{service}_TARGET"], token_file)
+        for service in ("CATALOG", "PAYMENTS", "NOTIFY")
+    ]
+    try:
+        for channel in channels:
+            await channel.channel_ready()
+        await database.ping()
+        yield Prepare(database, clock, Peers(*channels))
+    finally:
+        for channel in channels:
+            await channel.close()
+        await database.close()
+
+
+def start_tracing() -> None:
+    """Trace as the scheduler's process does. Once a process."""
+    telemetry.start_tracing("bench")

@@ -1,0 +1,102 @@
+"""The stack that is measured: a home and ports of its own, deleted afterwards."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from deploy.embedded import wiring
+from deploy.embedded.addresses import PARTS, SERVICES, Addresses
+from deploy.embedded.databases import Databases
+from deploy.embedded.keys import Keys
+from deploy.embedded.postgres import EmbeddedPostgres
+from deploy.embedded.stack import EmbeddedStack
+from services.runtime import migrations
+
+BYTES_PER_MEGABYTE = 1_000_000
+YARDSTICK_DATABASE = "recurring_yardstick"
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Where everything is."""
+
+    home: Path
+    addresses: Addresses
+    keys: Keys
+    # The database of the limit and the peer, on the same server as the services' own.
+    yardstick_url: str
+
+    def environment(self, service: str) -> dict[str, str]:
+        """What a service's process is told."""
+        return wiring.service_environment(service, self.addresses, self.keys)
+
+    def sqlalchemy_url(self, service: str) -> str:
+        """A service's database as SQLAlchemy reads it."""
+        return wiring.database_url(service, self.addresses, self.keys)
+
+    def url(self, service: str) -> str:
+        """A service's database as asyncpg reads it."""
+        return _plain(self.sqlalchemy_url(service))
+
+    @property
+    def sandbox_url(self) -> str:
+        """Where the sandbox answers."""
+        return self.addresses.sandbox_url
+
+    def start_scheduler(self) -> None:
+        """Start the one service that the earlier measurements take the place of."""
+        EmbeddedStack(self.home, self.addresses).up()
+
+    def checkpoint(self) -> None:
+        """Write out what earlier work left to be written, so that it does not fall into the next."""
+        _postgres(self.home, self.addresses).databases.execute("CHECKPOINT")
+
+    def memory_megabytes(self) -> dict[str, float]:
+        """The resident memory of each process of a service."""
+        return {
+            part.part: psutil.Process(part.pid).memory_info().rss / BYTES_PER_MEGABYTE
+            for part in EmbeddedStack(self.home, self.addresses).status()
+            if part.part in SERVICES and part.pid
+        }
+
+
+@contextmanager
+def running(home: Path) -> Iterator[Stack]:
+    """The whole stack but the scheduler, whose database is there all the same."""
+    # A run that was killed may have left its stack behind.
+    EmbeddedStack(home, Addresses.free()).destroy()
+    addresses = Addresses.free()
+    embedded = EmbeddedStack(home, addresses, [part for part in PARTS if part != "scheduler"])
+    try:
+        embedded.up()
+        keys = Keys(home / "keys")
+        databases = _postgres(home, addresses).databases
+        yield Stack(home, addresses, keys, _yardstick(databases, keys))
+    finally:
+        EmbeddedStack(home, addresses).destroy()
+
+
+def migrate_scheduler(stack: Stack) -> None:
+    """Make the scheduler's database as its process would. Not from inside an event loop."""
+    role = wiring.role("scheduler")
+    databases = _postgres(stack.home, stack.addresses).databases
+    databases.ensure_owned(role, stack.keys.password(role))
+    migrations.upgrade("scheduler", stack.sqlalchemy_url("scheduler"))
+
+
+def _yardstick(databases: Databases, keys: Keys) -> str:
+    password = keys.password(YARDSTICK_DATABASE)
+    return _plain(databases.ensure_owned(YARDSTICK_DATABASE, password))
+
+
+def _postgres(home: Path, addresses: Addresses) -> EmbeddedPostgres:
+    return EmbeddedPostgres(
+        home / "postgres", addresses.ports["postgres"], home / "log" / "postgres.log"
+    )
+
+
+def _plain(sqlalchemy_url: str) -> str:
+    return sqlalchemy_url.replace("postgresql+asyncpg://", "postgresql://", 1)
