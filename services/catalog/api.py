@@ -1,7 +1,7 @@
 """The catalog's RPCs: validate, decide, store, answer."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
@@ -56,6 +56,7 @@ STOCK_DELTA_MAX_UNITS = 1_000_000
 PRICES_MAX = 1000
 BATCH_MAX_ENTRIES = 500
 ITEMS_MAX = 100
+END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 # A price "from now on" may be on the wire for a while.
 EFFECTIVE_TIME_GRACE = timedelta(minutes=1)
 
@@ -192,8 +193,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
     async def _add_price(self, tx: AsyncConnection, product: Product, price: Price) -> None:
         if product.state is ProductState.DISCONTINUED:
             raise wrong_state("PRODUCT_DISCONTINUED", "the product is off sale for good")
-        end_of_time = datetime.max.replace(tzinfo=price.effective_time.tzinfo)
-        known = await store.prices_of_product(tx, product.key, end_of_time, PRICES_MAX)
+        known = await store.prices_of_product(tx, product.key, END_OF_TIME, PRICES_MAX)
         if len(known) == PRICES_MAX:
             raise wrong_state("PRICES_TOO_MANY", f"a product has at most {PRICES_MAX} prices")
         if known and known[0].currency != price.currency:
@@ -210,9 +210,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         """List a product's prices, the newest first."""
         key = _read_key("parent", request.parent)
         page = read_page(request, keys=1)
-        before = datetime.max.replace(tzinfo=self._clock.now().tzinfo)
-        if page.after:
-            before = datetime.fromisoformat(page.after[0])
+        before = page.after_time() or END_OF_TIME
         async with self.database.read() as connection:
             await _existing(connection, key)
             found = await store.prices_of_product(connection, key, before, page.size + 1)

@@ -11,12 +11,13 @@ import re
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, NoReturn
 
+import grpc
 from google.protobuf import timestamp_pb2
 from google.type import date_pb2, money_pb2
 
-from services.runtime.errors import Violations
+from services.runtime.errors import FieldViolation, Problem, Violations
 
 NANOS_PER_UNIT = 1_000_000_000
 AMOUNT_UNITS_MAX = 1_000_000
@@ -89,7 +90,8 @@ def read_money(violations: Violations, field: str, money: money_pb2.Money) -> Mo
         violations.add(f"{field}.nanos", f"must be whole minor units of {money.currency_code}")
         return _NO_MONEY
     amount = from_money(money)
-    if amount.amount_minor <= 0 or money.nanos < 0 or money.units > AMOUNT_UNITS_MAX:
+    most_minor = AMOUNT_UNITS_MAX * 10 ** minor_digits(money.currency_code)
+    if money.nanos < 0 or not 0 < amount.amount_minor <= most_minor:
         violations.add(field, f"must be more than 0 and at most {AMOUNT_UNITS_MAX} units")
     return amount
 
@@ -196,10 +198,25 @@ class Page:
         """
         text = self.after[0] if self.after else "0"
         if not re.fullmatch(r"[0-9]{1,18}", text):
-            violations = Violations()
-            violations.add("page_token", _PAGE_RULE, "PAGE_TOKEN_INVALID")
-            violations.check()
+            _refuse_page_token()
         return int(text)
+
+    def after_time(self) -> datetime | None:
+        """The row before the page in a list by one time; None on the first page.
+
+        Raises INVALID_ARGUMENT PAGE_TOKEN_INVALID.
+        """
+        if not self.after:
+            return None
+        try:
+            return datetime.fromisoformat(self.after[0]).astimezone(UTC)
+        except (ValueError, OverflowError):
+            _refuse_page_token()
+
+
+def _refuse_page_token() -> NoReturn:
+    violation = FieldViolation("page_token", "PAGE_TOKEN_INVALID", _PAGE_RULE)
+    raise Problem(grpc.StatusCode.INVALID_ARGUMENT, violation.reason, _PAGE_RULE, (violation,))
 
 
 def read_page(request: Any, *, keys: int) -> Page:  # noqa: ANN401 - any List request
@@ -215,7 +232,11 @@ def read_page(request: Any, *, keys: int) -> Page:  # noqa: ANN401 - any List re
     asked.CopyFrom(request)
     asked.ClearField("page_size")
     asked.ClearField("page_token")
-    fingerprint = hashlib.sha256(asked.SerializeToString(deterministic=True)).hexdigest()[:16]
+    # Lists of different things can be asked for in the same bytes: the kind of request counts too.
+    content = f"{asked.DESCRIPTOR.full_name}\n".encode() + asked.SerializeToString(
+        deterministic=True
+    )
+    fingerprint = hashlib.sha256(content).hexdigest()[:16]
     after: tuple[str, ...] = ()
     if request.page_token:
         try:
