@@ -1,10 +1,9 @@
 """Settings come from the environment, and a process with a bad one says so and does not start."""
 
 from enum import StrEnum
-from pathlib import Path
-from typing import Self, TypeVar
+from typing import TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, FilePath, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ENVIRONMENT_PREFIX = "RECURRING_"
@@ -30,22 +29,23 @@ class RuntimeSettings(BaseSettings):
     metrics_address: str = Field(pattern=r"^.+:\d+$")
     # Base address of the sandbox, whose clock all services share; empty: the system's clock.
     clock_url: str = Field(default="", pattern=r"^(https?://.+)?$")
-    auth_jwks_file: Path
+    auth_jwks_file: FilePath
     auth_issuer: str = Field(min_length=1)
     auth_audience: str = Field(min_length=1)
-    service_token_file: Path
+    service_token_file: FilePath
     log_level: str = Field(default="INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
     reflection_enabled: bool = False
     migrate_on_start: bool = False
     drain_seconds: float = Field(default=10, ge=0, le=300)
     outbox_retention_days: int = Field(default=30, ge=1, le=3650)
 
-    @model_validator(mode="after")
-    def _production_is_real(self) -> Self:
-        if self.environment is Environment.PRODUCTION and self.clock_url:
-            msg = "clock_url: a simulated clock is refused in production"
+    @field_validator("clock_url")
+    @classmethod
+    def _production_is_real(cls, clock_url: str, info: ValidationInfo) -> str:
+        if clock_url and info.data.get("environment") is Environment.PRODUCTION:
+            msg = "a simulated clock is refused in production"
             raise ValueError(msg)
-        return self
+        return clock_url
 
 
 class SettingsError(Exception):
