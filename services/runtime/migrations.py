@@ -79,6 +79,9 @@ def statements(script: str) -> list[str]:
         if begun.strip():
             found.append(begun)
         begun = ""
+    if begun.strip():
+        # A function's body that does not end: PostgreSQL says so.
+        found.append(begun)
     return found
 
 
