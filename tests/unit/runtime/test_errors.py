@@ -1,0 +1,72 @@
+"""What callers are told of an error: a reason, and every field that is at fault."""
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+
+from services.runtime.errors import FIELD_INVALID, Problem, Violations, etag_mismatch
+
+
+def raised(violations: Violations) -> Problem:
+    with pytest.raises(Problem) as refusal:
+        violations.check()
+    return refusal.value
+
+
+def test_nothing_wrong_raises_nothing() -> None:
+    violations = Violations()
+    violations.require_range("quantity", 1, 1, 10)
+    violations.require_length("title", "Coffee", 1, 100)
+    violations.check()
+
+
+def test_everything_wrong_is_told_in_one_go() -> None:
+    violations = Violations()
+    violations.require_range("quantity", 0, 1, 10)
+    violations.require_length("title", "", 1, 100)
+    problem = raised(violations)
+    assert problem.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert [violation.field for violation in problem.violations] == ["quantity", "title"]
+    assert problem.message == (
+        "quantity: must be 1 to 10; title: must have 1 to 100 characters, none of them U+0000"
+    )
+
+
+@pytest.mark.parametrize("text", ["", "x" * 101, "a\x00b"])
+def test_a_text_that_cannot_be_stored_is_refused(text: str) -> None:
+    violations = Violations()
+    violations.require_length("title", text, 1, 100)
+    assert raised(violations).reason == FIELD_INVALID
+
+
+def test_violations_of_one_kind_give_the_call_their_reason() -> None:
+    violations = Violations()
+    violations.add("items[0].product", "does not exist", "PRODUCT_NOT_FOUND")
+    violations.add("items[1].product", "does not exist", "PRODUCT_NOT_FOUND")
+    assert raised(violations).reason == "PRODUCT_NOT_FOUND"
+
+
+def test_violations_of_several_kinds_are_an_invalid_request() -> None:
+    violations = Violations()
+    violations.add("items[0].product", "does not exist", "PRODUCT_NOT_FOUND")
+    violations.add("title", "is too long")
+    assert raised(violations).reason == FIELD_INVALID
+
+
+def test_a_status_carries_reason_domain_metadata_and_fields() -> None:
+    problem = etag_mismatch("merchants/acme/products/coffee")
+    status = problem.status("catalog.recurring")
+    info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    assert status.code == grpc.StatusCode.ABORTED.value[0]
+    assert status.details[0].Unpack(info)
+    assert status.details[1].Unpack(bad_request)
+    assert (info.reason, info.domain) == ("ETAG_MISMATCH", "catalog.recurring")
+    assert [violation.field for violation in bad_request.field_violations] == ["etag"]
+
+
+def test_a_status_without_violations_has_no_bad_request() -> None:
+    problem = Problem(grpc.StatusCode.NOT_FOUND, "GONE", "gone", metadata={"name": "x"})
+    [detail] = problem.status("catalog.recurring").details
+    info = error_details_pb2.ErrorInfo()
+    assert detail.Unpack(info)
+    assert info.metadata == {"name": "x"}
