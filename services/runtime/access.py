@@ -103,9 +103,12 @@ class Gate:
                 leeway=CLOCK_SKEW_SECONDS,
                 options={"require": ["exp", "iss", "aud", "sub", "merchant", "scope"]},
             )
-        except (jwt.InvalidTokenError, KeyError):
+        except (jwt.PyJWTError, KeyError):
             raise _unauthenticated("TOKEN_INVALID", "the token is not valid here") from None
-        who = Caller(claims["sub"], claims["merchant"], frozenset(claims["scope"].split()))
+        subject, tenant, scope = (claims[name] for name in ("sub", "merchant", "scope"))
+        if not (isinstance(tenant, str) and tenant and isinstance(scope, str)):
+            raise _unauthenticated("TOKEN_INVALID", "merchant and scope must be texts")
+        who = Caller(subject, tenant, frozenset(scope.split()))
         self._verified[token] = (who, float(claims["exp"]))
         if len(self._verified) > VERIFIED_TOKENS_MAX:
             self._verified.popitem(last=False)

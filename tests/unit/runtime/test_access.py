@@ -1,0 +1,198 @@
+"""Tokens: who is let in, and to what."""
+
+import asyncio
+import base64
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from services.runtime import access
+from services.runtime.access import ANY_TENANT, Caller, Gate
+from services.runtime.errors import Problem
+
+ISSUER, AUDIENCE = "https://issuer.example", "recurring"
+METHOD = "/recurring.catalog.v1.CatalogService/GetProduct"
+SUITE_METHOD = "/recurring.catalog.v1.CatalogService/BatchQuote"
+SHARED_METHOD = "/recurring.catalog.v1.CatalogService/ListProducts"
+HOUR_SECONDS = 3600
+
+KEY = Ed25519PrivateKey.generate()
+OTHER_KEY = Ed25519PrivateKey.generate()
+Claims = dict[str, Any]
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    file = tmp_path / "jwks.json"
+    public = base64.urlsafe_b64encode(KEY.public_key().public_bytes_raw()).rstrip(b"=").decode()
+    key = {"kty": "OKP", "crv": "Ed25519", "x": public, "kid": "one", "alg": "EdDSA"}
+    file.write_text(json.dumps({"keys": [key]}))
+    scopes = {METHOD: "platform", SUITE_METHOD: "suite", SHARED_METHOD: "platform suite"}
+    return Gate(file, ISSUER, AUDIENCE, scopes)
+
+
+def claims(**changes: Any) -> Claims:  # noqa: ANN401 - claims can be anything
+    """The claims of a good token, changed; None leaves a claim out."""
+    good = {
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "sub": "shop",
+        "merchant": "acme",
+        "scope": "platform",
+        "exp": int(time.time()) + HOUR_SECONDS,
+    }
+    return {name: value for name, value in {**good, **changes}.items() if value is not None}
+
+
+def signed(key: Ed25519PrivateKey = KEY, kid: str | None = "one", **changes: Any) -> str:  # noqa: ANN401
+    headers = {"kid": kid} if kid else None
+    return jwt.encode(claims(**changes), key, algorithm="EdDSA", headers=headers)
+
+
+def refusal(gate: Gate, authorization: str | None, method: str = METHOD) -> str:
+    with pytest.raises(Problem) as refused:
+        gate.admit(method, authorization)
+    return refused.value.reason
+
+
+def test_a_good_token_tells_who_calls(gate: Gate) -> None:
+    who = gate.admit(METHOD, f"Bearer {signed()}")
+    assert who == Caller("shop", "acme", frozenset({"platform"}))
+
+
+@pytest.mark.parametrize("authorization", [None, "", "Basic eDp5", "bearer x", "Bearer"])
+def test_without_a_bearer_token_nobody_is_let_in(gate: Gate, authorization: str | None) -> None:
+    assert refusal(gate, authorization) == "TOKEN_MISSING"
+
+
+def unsigned() -> str:
+    return jwt.encode(claims(), None, algorithm="none", headers={"kid": "one"})
+
+
+def signed_with_the_public_key() -> str:
+    """A secret that everybody knows: the classic confusion of algorithms."""
+    public = KEY.public_key().public_bytes_raw()
+    return jwt.encode(claims(), public, algorithm="HS256", headers={"kid": "one"})
+
+
+def signed_with_the_public_pem() -> str:
+    pem = KEY.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    signature = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256)
+    head = _base64url(json.dumps({"alg": "HS256", "typ": "JWT", "kid": "one"}).encode())
+    text = f"{head}.{_base64url(json.dumps(claims()).encode())}"
+    return f"{text}.{_base64url(signature.sign(text.encode(), pem))}"
+
+
+def tampered() -> str:
+    head, _, signature = signed().split(".")
+    return f"{head}.{_base64url(json.dumps(claims(merchant='other')).encode())}.{signature}"
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+BAD_TOKENS = {
+    "expired": signed(exp=int(time.time()) - HOUR_SECONDS),
+    "not yet valid": signed(nbf=int(time.time()) + HOUR_SECONDS),
+    "foreign issuer": signed(iss="https://elsewhere.example"),
+    "wrong audience": signed(aud="somebody-else"),
+    "signed by another key": signed(OTHER_KEY),
+    "unknown key": signed(kid="two"),
+    "no key named": signed(kid=None),
+    "algorithm none": unsigned(),
+    "HS256 with the public key": signed_with_the_public_key(),
+    "HS256 with the public key's PEM": signed_with_the_public_pem(),
+    "tampered": tampered(),
+    "no token at all": "x",
+    "empty": "",
+    "too long": signed(padding="x" * access.TOKEN_MAX_BYTES),
+    **{
+        f"without {name}": signed(**{name: None})
+        for name in ("iss", "aud", "sub", "exp", "merchant", "scope")
+    },
+    "merchant no text": signed(merchant=["acme"]),
+    "merchant empty": signed(merchant=""),
+    "scope no text": signed(scope=["platform"]),
+}
+
+
+@pytest.mark.parametrize("token", BAD_TOKENS.values(), ids=BAD_TOKENS.keys())
+def test_a_bad_token_is_refused(gate: Gate, token: str) -> None:
+    assert refusal(gate, f"Bearer {token}") == "TOKEN_INVALID"
+
+
+def test_a_bad_token_stays_bad(gate: Gate) -> None:
+    token = BAD_TOKENS["signed by another key"]
+    assert [refusal(gate, f"Bearer {token}") for _ in range(2)] == ["TOKEN_INVALID"] * 2
+
+
+async def test_a_token_that_was_good_is_refused_once_it_has_expired(gate: Gate) -> None:
+    # Within the skew that clocks are allowed, and over it in a second or two.
+    token = signed(exp=int(time.time()) - access.CLOCK_SKEW_SECONDS + 2)
+    gate.admit(METHOD, f"Bearer {token}")
+    with pytest.raises(Problem) as refused:
+        while True:
+            gate.admit(METHOD, f"Bearer {token}")
+            await asyncio.sleep(0.02)
+    assert refused.value.reason == "TOKEN_INVALID"
+
+
+def test_tokens_are_told_apart_however_many_there_are(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "VERIFIED_TOKENS_MAX", 3)
+    tokens = {f"m{number}": signed(merchant=f"m{number}") for number in range(6)}
+    for _ in range(2):
+        admitted = {m: gate.admit(METHOD, f"Bearer {token}").tenant for m, token in tokens.items()}
+        assert admitted == {merchant: merchant for merchant in tokens}
+
+
+@pytest.mark.parametrize(
+    ("scope", "method", "let_in"),
+    [
+        ("platform", METHOD, True),
+        ("suite", METHOD, False),
+        ("platform", SUITE_METHOD, False),
+        ("other suite", SUITE_METHOD, True),
+        ("platform", SHARED_METHOD, True),
+        ("suite", SHARED_METHOD, True),
+        ("", METHOD, False),
+        ("platform suite", "/recurring.catalog.v1.CatalogService/NotInTheTable", False),
+    ],
+)
+def test_a_method_needs_one_of_its_scopes(
+    gate: Gate, scope: str, method: str, *, let_in: bool
+) -> None:
+    authorization = f"Bearer {signed(scope=scope)}"
+    if let_in:
+        assert gate.admit(method, authorization).subject == "shop"
+    else:
+        assert refusal(gate, authorization, method) == "SCOPE_MISSING"
+
+
+def test_a_caller_sees_one_merchant_only() -> None:
+    who = Caller("shop", "acme", frozenset())
+    who.check("acme")
+    with pytest.raises(Problem) as refused:
+        who.check("other")
+    assert refused.value.reason == "MERCHANT_FORBIDDEN"
+
+
+def test_the_suites_own_services_see_every_merchant() -> None:
+    who = Caller("scheduler", ANY_TENANT, frozenset())
+    who.check("acme")
+    who.check("other")
+
+
+def test_no_merchant_can_be_called_like_the_wildcard() -> None:
+    with pytest.raises(Problem):
+        Caller("shop", "acme", frozenset()).check(ANY_TENANT)
