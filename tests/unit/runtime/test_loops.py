@@ -1,0 +1,192 @@
+"""Loops: work goes on while there is any, waits well, and says truly when there is none."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from services.runtime.loops import Loop, Step, Worker, Workers
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+LATER = NOW + timedelta(days=1)
+NEVER_POLL_SECONDS = 3600.0
+# Far more than anything here takes; reached only when something hangs.
+GRACE_SECONDS = 20.0
+
+IDLE = Step()
+
+
+class StoppedClock:
+    """A simulated clock that nobody advances."""
+
+    def now(self) -> datetime:
+        return NOW
+
+    def seconds_until(self, moment: datetime) -> float | None:
+        return 0.0 if moment <= NOW else None
+
+
+class Script:
+    """A step that does what it is told, one thing after the other, and then finds nothing."""
+
+    def __init__(self, *steps: Step | Exception) -> None:
+        self.left = list(steps)
+        self.begun = 0
+        self._changed = asyncio.Condition()
+
+    async def __call__(self) -> Step:
+        async with self._changed:
+            self.begun += 1
+            self._changed.notify_all()
+        step = self.left.pop(0) if self.left else IDLE
+        if isinstance(step, Exception):
+            raise step
+        return step
+
+    async def until_begun(self, count: int) -> None:
+        async with self._changed, asyncio.timeout(GRACE_SECONDS):
+            await self._changed.wait_for(lambda: self.begun >= count)
+
+
+class HeldStep:
+    """A step that stays under way until it is let go."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Semaphore(0)
+        self.let_go = asyncio.Semaphore(0)
+
+    async def __call__(self) -> Step:
+        self.begun.release()
+        await self.let_go.acquire()
+        return IDLE
+
+
+@asynccontextmanager
+async def running(*workers: Worker) -> AsyncIterator[Workers]:
+    together = Workers(workers)
+    task = asyncio.create_task(together.run())
+    try:
+        async with asyncio.timeout(GRACE_SECONDS):
+            yield together
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+def loop(step: "Script | HeldStep", poll_seconds: float = NEVER_POLL_SECONDS) -> Loop:
+    return Loop("test", StoppedClock(), step, poll_seconds)
+
+
+async def test_work_is_done_at_once_while_there_is_any() -> None:
+    script = Script(Step(worked=3), Step(worked=2))
+    work = loop(script)
+    async with running(work):
+        await work.settle()
+    assert work.activity == 5
+    assert script.left == []
+
+
+async def test_a_nudge_wakes_an_idle_loop() -> None:
+    script = Script()
+    work = loop(script)
+    async with running(work):
+        await script.until_begun(1)
+        work.nudge()
+        await script.until_begun(2)
+
+
+async def test_a_nudge_during_a_step_is_not_lost() -> None:
+    step = HeldStep()
+    work = loop(step)
+    async with running(work):
+        await step.begun.acquire()
+        work.nudge()
+        step.let_go.release()
+        await step.begun.acquire()
+
+
+async def test_an_idle_loop_looks_again_by_itself() -> None:
+    script = Script()
+    async with running(loop(script, poll_seconds=0.001)):
+        await script.until_begun(3)
+
+
+async def test_a_loop_looks_again_when_its_time_has_come() -> None:
+    script = Script(Step(wake_at=NOW))
+    async with running(loop(script)):
+        await script.until_begun(2)
+
+
+async def test_rest_is_only_believed_of_a_step_that_began_after_the_question() -> None:
+    step = HeldStep()
+    work = loop(step)
+    async with running(work):
+        await step.begun.acquire()
+        rest = asyncio.create_task(work.settle())
+        # The step that was under way finds nothing, but it may have looked too early.
+        step.let_go.release()
+        await step.begun.acquire()
+        assert not rest.done()
+        step.let_go.release()
+        await rest
+
+
+async def test_rest_tells_when_there_is_work_next() -> None:
+    work = loop(Script(Step(worked=1), Step(wake_at=LATER), Step(wake_at=LATER)))
+    async with running(work):
+        assert await work.settle() == LATER
+
+
+async def test_work_in_other_hands_is_no_rest() -> None:
+    script = Script(Step(pending=True), Step(pending=True), Step(pending=True))
+    work = loop(script)
+    async with running(work):
+        await work.settle()
+    assert script.left == []
+
+
+async def test_a_failing_step_is_tried_until_it_works(caplog: pytest.LogCaptureFixture) -> None:
+    script = Script(OSError("out"), OSError("still out"), Step(worked=1))
+    work = loop(script)
+    async with running(work):
+        await work.settle()
+    assert work.activity == 1
+    assert [record.getMessage() for record in caplog.records] == ["step failed"] * 2
+
+
+async def test_a_loop_that_fails_is_not_at_rest() -> None:
+    work = loop(Script(*[OSError("out")] * 100))
+    async with running(work) as workers:
+        activity = await workers.settle(0.05)
+    assert not activity.quiet
+
+
+async def test_a_process_is_at_rest_when_all_its_loops_are() -> None:
+    held = HeldStep()
+    workers: Sequence[Worker] = [loop(Script()), loop(held)]
+    async with running(*workers) as together:
+        assert not (await together.settle(0.05)).quiet
+        held.let_go.release()
+        held.let_go.release()
+        held.let_go.release()
+        assert (await together.settle(GRACE_SECONDS)).quiet
+
+
+async def test_a_process_wakes_for_the_earliest_of_its_loops() -> None:
+    sooner = LATER - timedelta(hours=1)
+    work = [loop(Script(*[Step(wake_at=when)] * 9)) for when in (LATER, sooner)]
+    async with running(*work, loop(Script())) as together:
+        activity = await together.settle(GRACE_SECONDS)
+    assert (activity.quiet, activity.wake_at) == (True, sooner)
+
+
+async def test_a_process_counts_the_work_of_all_its_loops() -> None:
+    work = [loop(Script(Step(worked=2))), loop(Script(Step(worked=3)))]
+    async with running(*work) as together:
+        assert (await together.settle(GRACE_SECONDS)).count == 5
+
+
+async def test_a_process_without_loops_is_at_rest() -> None:
+    assert (await Workers([]).settle(GRACE_SECONDS)).quiet
