@@ -24,6 +24,8 @@ ANY_TENANT = "*"
 
 SCOPE_PLATFORM = "platform"
 SCOPE_SUITE = "suite"
+# For what platforms read and services ask as well.
+SCOPE_EITHER = f"{SCOPE_PLATFORM} {SCOPE_SUITE}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ from services.notify.store import codes, contacts, notices
 from services.notify.templates.examples import EXAMPLE_DISPLAY_NAME, EXAMPLES
 from services.notify.templates.wording import render
 from services.runtime import outbox
-from services.runtime.access import SCOPE_PLATFORM, SCOPE_SUITE, caller
+from services.runtime.access import SCOPE_EITHER, SCOPE_PLATFORM, SCOPE_SUITE, caller
 from services.runtime.clock import Clock
 from services.runtime.database import Database
 from services.runtime.errors import (
@@ -62,7 +62,7 @@ SCOPES = {
     "ListContacts": SCOPE_PLATFORM,
     "StartPhoneBinding": SCOPE_PLATFORM,
     "ConfirmPhoneBinding": SCOPE_PLATFORM,
-    "ListNotices": SCOPE_PLATFORM,
+    "ListNotices": SCOPE_EITHER,
     "GetNotice": SCOPE_PLATFORM,
     "PreviewNotice": SCOPE_PLATFORM,
     "BatchCheckContacts": SCOPE_SUITE,

@@ -6,7 +6,7 @@ from services.payments.api.charges import ChargeMethods
 from services.payments.api.consent import ConsentMethods
 from services.payments.api.ledger import LedgerMethods
 from services.payments.provider import Provider
-from services.runtime.access import SCOPE_PLATFORM, SCOPE_SUITE
+from services.runtime.access import SCOPE_EITHER, SCOPE_PLATFORM, SCOPE_SUITE
 from services.runtime.clock import Clock
 from services.runtime.database import Database
 
@@ -18,7 +18,7 @@ SCOPES = {
     "GetMandate": SCOPE_PLATFORM,
     "ListMandates": SCOPE_PLATFORM,
     "RevokeMandate": SCOPE_PLATFORM,
-    "GetCharge": SCOPE_PLATFORM,
+    "GetCharge": SCOPE_EITHER,
     "ListCharges": SCOPE_PLATFORM,
     "ConfirmPaymentRequest": SCOPE_PLATFORM,
     "CreateRefund": SCOPE_PLATFORM,
