@@ -150,11 +150,11 @@ class Handlers:
         now = self._clock.now()
         wanted = {charge.key: charge for charge in (_charge(event, now) for event in events)}
         new = await charge_store.insert(tx, list(wanted.values()))
+        live = new - await _end_withdrawn(tx, new, now)
         requested = [
-            wanted[key] for key in sorted(new) if wanted[key].state is ChargeState.REQUESTED
+            wanted[key] for key in sorted(live) if wanted[key].state is ChargeState.REQUESTED
         ]
         await outbox.put(tx, [payment_requested(charge, now) for charge in requested])
-        await _end_withdrawn(tx, new, now)
 
     async def on_payment_withdrawn(self, tx: AsyncConnection, events: Sequence[Event[Any]]) -> None:
         """An order is not wanted any more: what has not been sent to the provider never will be."""
@@ -200,8 +200,10 @@ def charge_key(order: str, owner: CustomerKey) -> ChargeKey:
     return ChargeKey(owner, f"{standing_order}-{cycle}")
 
 
-async def _end_withdrawn(tx: AsyncConnection, keys: set[ChargeKey], now: datetime) -> None:
-    """Abandon those of the charges that are withdrawn and have no attempt under way.
+async def _end_withdrawn(
+    tx: AsyncConnection, keys: set[ChargeKey], now: datetime
+) -> set[ChargeKey]:
+    """Abandon those of the charges that are withdrawn and have no attempt under way; returns which.
 
     One that is being attempted is left alone: what becomes of it is decided with the outcome.
     """
@@ -213,6 +215,7 @@ async def _end_withdrawn(tx: AsyncConnection, keys: set[ChargeKey], now: datetim
     ]
     await charge_store.save(tx, ended)
     await outbox.put(tx, [payment_abandoned(charge, now) for charge in ended])
+    return {charge.key for charge in ended}
 
 
 def _owner(event: Event[Any]) -> CustomerKey:

@@ -1,0 +1,172 @@
+"""Refunds, and a ledger that nobody can bend."""
+
+import asyncio
+
+import pytest
+from recurring.payments.v1 import payments_pb2
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from services.runtime.errors import Problem
+from tests.integration.payments.suite import AMOUNT_MINOR, CHARGE, Payments, fact_of
+
+Refund = payments_pb2.Refund
+
+
+@pytest.fixture
+async def paid(payments: Payments) -> Payments:
+    await payments.consent()
+    await payments.announce()
+    await payments.fall_due()
+    await payments.work()
+    return payments
+
+
+async def refund_state(payments: Payments, refund_id: str = "spilt") -> int:
+    request = payments_pb2.GetRefundRequest(name=f"{CHARGE}/refunds/{refund_id}")
+    found: Refund = await payments.call(request)
+    return found.state
+
+
+async def test_a_refund_gives_back_and_books_what_is_left(paid: Payments) -> None:
+    await paid.refund("part", 250)
+    await paid.refund("rest")
+    await paid.work()
+
+    charge = await paid.charge()
+    assert charge.refunded_amount == charge.amount
+    assert set((await paid.balances()).values()) == {0}
+    refunded = [f for f in await paid.facts() if f.DESCRIPTOR.name == "RefundSucceeded"]
+    assert [each.refund_amount.units for each in refunded] == [2, 10]  # type: ignore[attr-defined]
+    record = (await paid.sandbox.provider("GET", "/refunds")).body["data"]
+    assert sum(each["amount"] for each in record) == AMOUNT_MINOR
+
+
+async def test_no_more_is_given_back_than_was_paid(paid: Payments) -> None:
+    refunds = (paid.refund(f"refund-{number}", AMOUNT_MINOR - 100) for number in range(3))
+    answers = await asyncio.gather(*refunds, return_exceptions=True)
+
+    refused = [answer.reason for answer in answers if isinstance(answer, Problem)]
+    assert refused == ["REFUND_ABOVE_CHARGE"] * 2
+
+
+async def test_a_refund_survives_an_outage_of_the_provider(paid: Payments) -> None:
+    await paid.sandbox.ask("PUT", "/outages/provider", json={"on": True})
+    await paid.refund()
+    await paid.work()
+    assert await refund_state(paid) == Refund.PENDING
+
+    await paid.sandbox.ask("PUT", "/outages/provider", json={"on": False})
+    wake_at = await paid.work()
+    assert wake_at is not None
+    await paid.pass_time(wake_at - paid.clock.now())
+    assert await refund_state(paid) == Refund.SUCCEEDED
+    fact_of(await paid.facts(), "RefundSucceeded")
+
+
+async def test_a_refund_that_the_provider_refuses_fails_and_can_be_asked_for_anew(
+    paid: Payments,
+) -> None:
+    intent = (await paid.charge()).attempts[0].provider_payment
+    await paid.sandbox.provider("POST", "/refunds", {"payment_intent": intent})
+    await paid.refund()
+    await paid.work()
+
+    assert await refund_state(paid) == Refund.FAILED
+    assert (await paid.charge()).refunded_amount.units == 0
+    await paid.refund("again")
+
+
+async def test_only_a_paid_charge_is_refunded(payments: Payments) -> None:
+    await payments.fall_due()
+    with pytest.raises(Problem) as refused:
+        await payments.refund()
+    assert refused.value.reason == "CHARGE_STATE"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE ledger_entries SET amount_minor = amount_minor + 1",
+        "DELETE FROM ledger_entries",
+        "TRUNCATE ledger_entries",
+        "UPDATE ledger_transactions SET book_time = now()",
+        "DELETE FROM ledger_transactions",
+        "TRUNCATE ledger_transactions CASCADE",
+    ],
+)
+async def test_postgresql_refuses_to_change_the_books(paid: Payments, statement: str) -> None:
+    with pytest.raises(DBAPIError, match="append-only"):
+        async with paid.database.begin() as tx:
+            await tx.execute(text(statement))
+
+
+async def test_postgresql_refuses_a_leg_that_has_no_counterpart(paid: Payments) -> None:
+    with pytest.raises(DBAPIError, match="does not sum to zero"):
+        async with paid.database.begin() as tx:
+            await tx.execute(
+                text("""
+                    INSERT INTO ledger_entries (merchant, customer, transaction, leg, account,
+                                                amount_minor, currency)
+                    SELECT merchant, customer, transaction, 3, 'provider-clearing', 1, 'EUR'
+                    FROM ledger_transactions
+                """)
+            )
+
+
+async def test_postgresql_refuses_legs_that_balance_only_across_currencies(
+    paid: Payments,
+) -> None:
+    with pytest.raises(DBAPIError, match="does not sum to zero"):
+        async with paid.database.begin() as tx:
+            await tx.execute(
+                text("""
+                    INSERT INTO ledger_entries (merchant, customer, transaction, leg, account,
+                                                amount_minor, currency)
+                    SELECT merchant, customer, transaction, leg, 'provider-clearing', amount, code
+                    FROM ledger_transactions,
+                         (VALUES (3, 1, 'EUR'), (4, -1, 'USD')) AS legs (leg, amount, code)
+                """)
+            )
+
+
+async def test_postgresql_refuses_to_book_a_charge_twice(paid: Payments) -> None:
+    with pytest.raises(DBAPIError, match="ledger_transactions"):
+        async with paid.database.begin() as tx:
+            await tx.execute(
+                text("""
+                    INSERT INTO ledger_transactions
+                        (merchant, customer, transaction, source, kind, book_time)
+                    SELECT merchant, customer, gen_random_uuid(), source, kind, book_time
+                    FROM ledger_transactions
+                """)
+            )
+
+
+async def test_postgresql_refuses_a_second_attempt_after_a_success(paid: Payments) -> None:
+    with pytest.raises(DBAPIError, match="attempts_one_live"):
+        async with paid.database.begin() as tx:
+            await tx.execute(
+                text("""
+                    INSERT INTO attempts (merchant, customer, charge, number, idempotency_key,
+                                          amount_minor, currency, payment_method, mandate,
+                                          start_time, next_lookup_time)
+                    SELECT merchant, customer, charge, 2, 'another key', amount_minor, currency,
+                           payment_method, mandate, start_time, start_time
+                    FROM attempts
+                """)
+            )
+
+
+async def test_entries_are_read_page_by_page_in_the_order_of_booking(paid: Payments) -> None:
+    await paid.refund()
+    await paid.work()
+    request = payments_pb2.ListLedgerEntriesRequest(parent="merchants/acme", page_size=3)
+    first = await paid.call(request)
+    request.page_token = first.next_page_token
+    second = await paid.call(request)
+
+    entries = [*first.ledger_entries, *second.ledger_entries]
+    assert [entry.source for entry in entries] == [CHARGE] * 2 + [f"{CHARGE}/refunds/spilt"] * 2
+    assert second.next_page_token == ""
+    assert sum(entry.amount.units for entry in entries) == 0

@@ -1,0 +1,225 @@
+"""Payment methods and mandates: what a platform records, and what it is told when it cannot."""
+
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from recurring.payments.v1 import payments_pb2
+
+from services.runtime.errors import Problem
+from services.runtime.wire import to_money, to_timestamp
+from tests.integration.payments.suite import (
+    AMOUNT_MINOR,
+    ANN,
+    DAY,
+    MANDATE,
+    NOW,
+    VISA,
+    Payments,
+    State,
+    charge_name,
+    order,
+)
+
+
+async def test_a_payment_method_shows_its_card_and_not_its_token(payments: Payments) -> None:
+    created = await payments.payment_method()
+    assert (created.brand, created.last4, created.provider_token) == ("visa", "4242", "")
+    assert await payments.call(payments_pb2.GetPaymentMethodRequest(name=VISA)) == created
+
+
+async def test_a_token_that_the_provider_does_not_know_is_refused(payments: Payments) -> None:
+    with pytest.raises(Problem) as refused:
+        await payments.payment_method("pm_of_nobody")
+    assert refused.value.reason == "PROVIDER_TOKEN_UNKNOWN"
+
+
+async def test_a_token_is_never_taken_for_an_address(payments: Payments) -> None:
+    with pytest.raises(Problem) as refused:
+        await payments.payment_method("../refunds")
+    assert refused.value.violations[0].field == "payment_method.provider_token"
+
+
+async def test_the_same_request_registers_a_payment_method_once(payments: Payments) -> None:
+    request = payments_pb2.CreatePaymentMethodRequest(
+        parent=ANN,
+        payment_method_id="visa",
+        payment_method=payments_pb2.PaymentMethod(provider_token="pm_card_visa"),
+        request_id=str(uuid.uuid4()),
+    )
+    first = await payments.call(request)
+    # The second answer is the remembered one, so it needs no provider.
+    await payments.sandbox.ask("PUT", "/outages/provider", json={"on": True})
+    assert await payments.call(request) == first
+    request.payment_method_id = "other"
+    with pytest.raises(Problem) as refused:
+        await payments.call(request)
+    assert refused.value.reason == "REQUEST_ID_REUSED"
+
+
+async def test_while_the_provider_is_out_nothing_is_registered(payments: Payments) -> None:
+    await payments.sandbox.ask("PUT", "/outages/provider", json={"on": True})
+    with pytest.raises(ConnectionError):
+        await payments.payment_method()
+
+
+async def test_a_mandate_is_kept_as_it_was_given(payments: Payments) -> None:
+    await payments.payment_method()
+    created = await payments.mandate(
+        month_ceiling=to_money(30_000, "EUR"), valid_until_time=to_timestamp(NOW + DAY)
+    )
+    assert created.state == payments_pb2.Mandate.ACTIVE
+    assert created.valid_from_time == to_timestamp(NOW)
+    assert await payments.call(payments_pb2.GetMandateRequest(name=MANDATE)) == created
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"payment_method": VISA.replace("/ann/", "/bob/")}, "mandate.payment_method"),
+        ({"ceiling_minor": 0}, "mandate.charge_ceiling"),
+        ({"month_ceiling": to_money(100, "USD")}, "mandate.month_ceiling.currency_code"),
+        ({"valid_until_time": to_timestamp(NOW)}, "mandate.valid_until_time"),
+        (
+            {
+                "valid_from_time": to_timestamp(NOW + 2 * DAY),
+                "valid_until_time": to_timestamp(NOW + DAY),
+            },
+            "mandate.valid_until_time",
+        ),
+    ],
+)
+async def test_a_mandate_that_makes_no_sense_is_refused_by_field(
+    payments: Payments, fields: dict[str, Any], field: str
+) -> None:
+    await payments.payment_method()
+    with pytest.raises(Problem) as refused:
+        await payments.mandate(**fields)
+    assert [violation.field for violation in refused.value.violations] == [field]
+
+
+async def test_a_consent_without_evidence_is_refused(payments: Payments) -> None:
+    request = payments_pb2.CreateMandateRequest(
+        parent=ANN,
+        mandate_id="coffee",
+        mandate=payments_pb2.Mandate(payment_method=VISA, charge_ceiling=to_money(100, "EUR")),
+    )
+    with pytest.raises(Problem) as refused:
+        await payments.call(request)
+    assert [violation.field for violation in refused.value.violations] == [
+        "mandate.evidence.text",
+        "mandate.evidence.accept_time",
+    ]
+
+
+async def test_a_mandate_needs_a_payment_method_that_exists(payments: Payments) -> None:
+    with pytest.raises(Problem) as refused:
+        await payments.mandate()
+    assert refused.value.reason == "PAYMENT_METHOD_NOT_FOUND"
+
+
+async def test_no_attempt_begins_after_a_mandate_is_revoked(payments: Payments) -> None:
+    await payments.consent("pm_sandbox_declineFirstAttempt")
+    await payments.announce()
+    await payments.fall_due()
+    await payments.work()
+    await payments.call(payments_pb2.RevokeMandateRequest(name=MANDATE))
+    await payments.pass_time(5 * DAY)
+
+    charge = await payments.charge()
+    assert charge.state == State.REFUSED
+    assert charge.refusal_reasons == [payments_pb2.MANDATE_REVOKED]
+    assert len(charge.attempts) == 1
+
+
+async def test_revoking_again_changes_nothing(payments: Payments) -> None:
+    await payments.consent()
+    first = await payments.call(payments_pb2.RevokeMandateRequest(name=MANDATE))
+    payments.clock.move(DAY)
+    assert await payments.call(payments_pb2.RevokeMandateRequest(name=MANDATE)) == first
+
+
+async def test_a_stale_etag_revokes_nothing(payments: Payments) -> None:
+    await payments.consent()
+    with pytest.raises(Problem) as refused:
+        await payments.call(payments_pb2.RevokeMandateRequest(name=MANDATE, etag='"0"'))
+    assert refused.value.reason == "ETAG_MISMATCH"
+
+
+async def test_a_months_ceiling_counts_what_was_paid_in_that_month(payments: Payments) -> None:
+    await payments.consent(month_ceiling=to_money(2 * AMOUNT_MINOR - 1, "EUR"))
+    await payments.announce(*(payments.notice(order(number)) for number in (1, 2, 3)))
+    await payments.fall_due(payments.due(order(1)))
+    await payments.work()
+    await payments.fall_due(payments.due(order(2)))
+    await payments.work()
+    # 31 January is followed by a new month.
+    await payments.pass_time(DAY)
+    await payments.fall_due(payments.due(order(3)))
+    await payments.work()
+
+    states = [(await payments.charge(charge_name(number))).state for number in (1, 2, 3)]
+    assert states == [State.SUCCEEDED, State.REFUSED, State.SUCCEEDED]
+
+
+async def test_many_mandates_are_checked_in_the_order_of_asking(payments: Payments) -> None:
+    await payments.consent(month_ceiling=to_money(AMOUNT_MINOR, "EUR"))
+    await payments.announce()
+    await payments.fall_due()
+    await payments.work()
+
+    def check(amount_minor: int, at: timedelta, mandate: str = MANDATE) -> Any:  # noqa: ANN401
+        return payments_pb2.MandateCheck(
+            mandate=mandate,
+            amount=to_money(amount_minor, "EUR"),
+            charge_time=to_timestamp(NOW + at),
+        )
+
+    request = payments_pb2.BatchCheckMandatesRequest(
+        checks=[
+            check(100, timedelta(0)),
+            check(100, DAY),
+            check(10_001, DAY),
+            check(100, DAY, f"{MANDATE}-x"),
+            check(100, -DAY),
+        ]
+    )
+    answer = await payments.api.BatchCheckMandates(request, None)
+    assert [list(result.reasons) for result in answer.results] == [
+        [payments_pb2.ABOVE_MONTH_CEILING],
+        [],
+        [payments_pb2.ABOVE_CHARGE_CEILING, payments_pb2.ABOVE_MONTH_CEILING],
+        [payments_pb2.MANDATE_NOT_FOUND],
+        [payments_pb2.MANDATE_NOT_YET_VALID, payments_pb2.ABOVE_MONTH_CEILING],
+    ]
+
+
+async def test_another_merchants_platform_sees_nothing(payments: Payments) -> None:
+    await payments.consent()
+    with pytest.raises(Problem) as refused:
+        await payments.call(payments_pb2.GetMandateRequest(name=MANDATE), merchant="umbrella")
+    assert refused.value.reason == "MERCHANT_FORBIDDEN"
+
+
+async def test_charges_are_listed_page_by_page_for_one_customer_or_all(payments: Payments) -> None:
+    bob = ANN.replace("ann", "bob")
+    await payments.fall_due(
+        *(payments.due(order(number)) for number in (1, 2, 3)),
+        payments.due(order(4), customer=bob),
+    )
+
+    async def names(parent: str) -> list[str]:
+        found, token = [], ""
+        while True:
+            page = await payments.call(
+                payments_pb2.ListChargesRequest(parent=parent, page_size=2, page_token=token)
+            )
+            found += [charge.name for charge in page.charges]
+            token = page.next_page_token
+            if not token:
+                return found
+
+    of_ann = [charge_name(number) for number in (1, 2, 3)]
+    assert await names(ANN) == of_ann
+    assert await names("merchants/acme/customers/-") == [*of_ann, charge_name(4, bob)]

@@ -1,0 +1,145 @@
+"""Answers that never came, outages and crashes: the customer is charged once all the same."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from services.payments import loops
+from services.payments.domain.charges import Attempt
+from services.payments.domain.outcomes import Outcome
+from services.payments.loops import Charging
+from services.payments.provider import StripeProvider
+from services.runtime.wire import to_money
+from tests.integration.payments.suite import AMOUNT_MINOR, Payments, State, order
+
+MINUTE = timedelta(minutes=1)
+
+
+class Crash(Exception):
+    """The process ends."""
+
+
+class CrashingBeforeSending(StripeProvider):
+    async def charge(self, attempt: Attempt) -> Outcome:
+        raise Crash(attempt.charge.name)
+
+
+class CrashingAfterSending(StripeProvider):
+    async def charge(self, attempt: Attempt) -> Outcome:
+        await super().charge(attempt)
+        raise Crash(attempt.charge.name)
+
+
+async def give_claims_up(payments: Payments) -> None:
+    """As when the machine time of a claim has passed."""
+    async with payments.database.begin() as tx:
+        await tx.exec_driver_sql("UPDATE attempts SET claim_time = claim_time - interval '1 hour'")
+
+
+@pytest.mark.parametrize(
+    "card", ["pm_sandbox_timeoutAfterCharge", "pm_sandbox_timeoutBeforeCharge"]
+)
+async def test_a_lost_answer_is_looked_up_and_the_customer_charged_once(
+    payments: Payments, card: str
+) -> None:
+    await payments.consent(card)
+    await payments.announce()
+    await payments.fall_due()
+    await payments.work()
+    assert (await payments.charge()).state == State.IN_FLIGHT
+    assert await payments.told() == []
+
+    await payments.pass_time(MINUTE)
+    charge = await payments.charge()
+    assert charge.state == State.SUCCEEDED
+    assert len(charge.attempts) == 1
+    assert await payments.charged_minor() == AMOUNT_MINOR
+    assert (await payments.balances())["provider-clearing"] == AMOUNT_MINOR
+    assert await payments.told() == ["PaymentSucceeded"]
+
+
+@pytest.mark.parametrize("provider_type", [CrashingBeforeSending, CrashingAfterSending])
+async def test_a_process_that_dies_around_the_call_leaves_the_charge_to_the_look_up(
+    payments: Payments, provider_type: type[StripeProvider]
+) -> None:
+    await payments.consent()
+    await payments.announce()
+    await payments.fall_due()
+    real = payments.provider
+    assert isinstance(real, StripeProvider)
+    dying = provider_type(real._http, payments.sandbox.url, "")
+    dying._authorization = real._authorization
+    with pytest.raises(Crash):
+        await Charging(payments.database, payments.clock, dying).step()
+    await give_claims_up(payments)
+
+    await payments.pass_time(MINUTE)
+    assert (await payments.charge()).state == State.SUCCEEDED
+    assert await payments.charged_minor() == AMOUNT_MINOR
+
+
+async def test_a_claimed_attempt_keeps_the_service_busy_until_its_claim_ends(
+    payments: Payments,
+) -> None:
+    await payments.consent("pm_sandbox_timeoutAfterCharge")
+    await payments.announce()
+    await payments.fall_due()
+    await payments.work()
+    async with payments.database.begin() as tx:
+        await tx.exec_driver_sql("UPDATE attempts SET claim_time = now()")
+    payments.clock.move(MINUTE)
+
+    [_, lookup, _, _] = payments.loops
+    assert (await lookup.step()).worked > 0
+    assert (await payments.charge()).state == State.IN_FLIGHT
+
+
+async def test_an_outage_of_the_provider_delays_the_charge_and_no_more(payments: Payments) -> None:
+    await payments.consent()
+    await payments.announce()
+    await payments.sandbox.ask("PUT", "/outages/provider", json={"on": True})
+    await payments.fall_due()
+    await payments.pass_time(timedelta(hours=6))
+    assert (await payments.charge()).state == State.IN_FLIGHT
+
+    await payments.sandbox.ask("PUT", "/outages/provider", json={"on": False})
+    await payments.pass_time(timedelta(hours=1))
+    charge = await payments.charge()
+    assert charge.state == State.SUCCEEDED
+    assert len(charge.attempts) == 1
+    assert await payments.charged_minor() == AMOUNT_MINOR
+
+
+async def test_two_processes_make_one_attempt_of_each_charge(payments: Payments) -> None:
+    await payments.consent()
+    count = 40
+    orders = [order(number) for number in range(1, count + 1)]
+    await payments.announce(*(payments.notice(each) for each in orders))
+    await payments.fall_due(*(payments.due(each) for each in orders))
+    twins = [Charging(payments.database, payments.clock, payments.provider) for _ in range(2)]
+
+    await asyncio.gather(*(twin.step() for twin in twins))
+    await payments.work()
+
+    attempts = await payments.rows("SELECT state, number FROM attempts")
+    assert [(row.state, row.number) for row in attempts] == [("SUCCEEDED", 1)] * count
+    assert len(await payments.payments_at_provider()) == count
+    assert sorted(await payments.told()) == ["PaymentSucceeded"] * count
+
+
+async def test_processes_that_charge_one_mandate_at_once_keep_to_its_month(
+    payments: Payments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ceiling_minor = 3 * AMOUNT_MINOR
+    await payments.consent(month_ceiling=to_money(ceiling_minor, "EUR"))
+    orders = [order(number) for number in range(1, 7)]
+    await payments.announce(*(payments.notice(each) for each in orders))
+    await payments.fall_due(*(payments.due(each) for each in orders))
+    # One charge a batch, so that each process has another charge of the mandate.
+    monkeypatch.setattr(loops, "BATCH_ROWS", 1)
+    processes = [Charging(payments.database, payments.clock, payments.provider) for _ in orders]
+
+    await asyncio.gather(*(process.step() for process in processes))
+
+    assert await payments.charged_minor() == ceiling_minor

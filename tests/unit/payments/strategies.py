@@ -1,0 +1,91 @@
+"""Charges, notices and mandates that fit together or do not."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import strategies as st
+
+from services.payments.domain.charges import BillingMode, Charge, ChargeState
+from services.payments.domain.consent import Mandate, Notice
+from services.payments.domain.keys import ChargeKey, CustomerKey, MandateKey
+
+NOW = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
+ANN = CustomerKey("ann", "acme")
+KEY = ChargeKey(ANN, "coffee-1")
+MANDATE_KEY = MandateKey(ANN, "coffee")
+
+CHARGE = Charge(
+    key=KEY,
+    order="merchants/acme/standingOrders/coffee/orders/1",
+    billing_mode=BillingMode.AUTOMATIC,
+    amount_minor=1000,
+    currency="EUR",
+    mandate=MANDATE_KEY.name,
+    title="Coffee",
+    time_zone="Europe/Berlin",
+    traceparent="",
+    state=ChargeState.SCHEDULED,
+    create_time=NOW,
+    update_time=NOW,
+    next_attempt_time=NOW,
+)
+REQUEST = replace(
+    CHARGE,
+    billing_mode=BillingMode.PAY_ON_NOTICE,
+    mandate="",
+    payment_method="visa",
+    expire_time=NOW + timedelta(days=1),
+)
+NOTICE = Notice(KEY, "the notice", 1000, "EUR", NOW, NOW - timedelta(days=3))
+MANDATE = Mandate(
+    key=MANDATE_KEY,
+    payment_method="visa",
+    charge_ceiling_minor=1000,
+    month_ceiling_minor=None,
+    currency="EUR",
+    valid_from_time=NOW,
+    valid_until_time=None,
+    evidence_text="Yes.",
+    evidence_accept_time=NOW,
+    evidence_source="",
+    create_time=NOW,
+)
+
+amounts_minor = st.integers(1, 2000)
+currencies = st.sampled_from(["EUR", "USD"])
+# Around NOW, which each limit is compared with.
+moments = st.integers(-2, 2).map(lambda hours: NOW + timedelta(hours=hours))
+
+charges = st.builds(
+    lambda amount_minor, currency, withdrawn: replace(
+        CHARGE, amount_minor=amount_minor, currency=currency, withdrawn=withdrawn
+    ),
+    amounts_minor,
+    currencies,
+    st.booleans(),
+)
+notices = st.none() | st.builds(
+    lambda amount_minor, currency, not_before: replace(
+        NOTICE, amount_minor=amount_minor, currency=currency, charge_not_before_time=not_before
+    ),
+    amounts_minor,
+    currencies,
+    moments,
+)
+mandates = st.none() | st.builds(
+    lambda ceiling, month, currency, valid_from, valid_until, revoked: replace(
+        MANDATE,
+        charge_ceiling_minor=ceiling,
+        month_ceiling_minor=month,
+        currency=currency,
+        valid_from_time=valid_from,
+        valid_until_time=valid_until,
+        revoke_time=revoked,
+    ),
+    amounts_minor,
+    st.none() | st.integers(1, 4000),
+    currencies,
+    moments,
+    st.none() | moments,
+    st.none() | moments,
+)
