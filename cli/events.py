@@ -209,7 +209,7 @@ async def watch_events(
             facts = {"type": event.type, "time": event.occur_time.isoformat()}
             session.output.data({**facts, "data": MessageToDict(event.message)})
         else:
-            session.output.console.print(event_line(event, event.customer))
+            session.output.console.print(event_line(event, event.customer), soft_wrap=True)
 
     client = await subscribe(session.stack.nats_url, ALL_EVENTS, see)
     try:

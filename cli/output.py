@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-# A pipe has no width that a table would have to fit into.
+# A pipe has no width that a table would have to fit into; prose is folded at the other.
 PIPED_WIDTH_COLUMNS = 400
+PROSE_WIDTH_COLUMNS = 100
 
 M = TypeVar("M", bound=Message)
 
@@ -26,7 +27,8 @@ class Output:
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        self.console = Console(soft_wrap=False, highlight=False)
+        width = None if sys.stdout.isatty() else PIPED_WIDTH_COLUMNS
+        self.console = Console(highlight=False, width=width)
 
     def one(self, message: M, columns: Columns[M]) -> None:
         """Show one resource, a line a column; columns that show nothing are left out."""
@@ -60,9 +62,8 @@ class Output:
         self.table(table)
 
     def table(self, table: Table) -> None:
-        """Show a table; it is as wide as it needs to be where nobody looks at a screen."""
-        width = None if self.console.is_terminal else PIPED_WIDTH_COLUMNS
-        self.console.print(table, width=width)
+        """Show a table, as wide as it needs to be or the terminal allows."""
+        self.console.print(table)
 
     def data(self, value: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
         """Print a value as JSON."""

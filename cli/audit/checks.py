@@ -90,7 +90,7 @@ def check_cycles(facts: Facts) -> Check:
         for key in orders
         if key not in known
     ]
-    return _check("cycles due → orders", due_count, len(facts.orders), findings)
+    return _check("cycles due / orders", due_count, len(facts.orders), findings)
 
 
 def check_payments(facts: Facts) -> Check:
@@ -124,7 +124,7 @@ def check_payments(facts: Facts) -> Check:
                 findings += _same_amount(attempt, payment, f"{what} and {payment.id}")
     findings += _strangers(captured, {attempt.key for attempt in succeeded})
     findings += _unfinished(facts.attempts)
-    return _check("paid orders ↔ payments at the provider", len(paid), len(captured), findings)
+    return _check("paid orders / charges at the provider", len(paid), len(captured), findings)
 
 
 def check_refunds(facts: Facts) -> Check:
@@ -140,7 +140,7 @@ def check_refunds(facts: Facts) -> Check:
             findings += _same_amount(refund, payment, f"{refund.name} and {payment.id}")
     for payment in facts.provider_refunds:
         findings += _exactly_one(booked.get(payment.id, []), f"our refund for {payment.id}")
-    return _check("refunds ↔ refunds at the provider", len(succeeded), len(given), findings)
+    return _check("refunds / refunds at the provider", len(succeeded), len(given), findings)
 
 
 def check_ledger(facts: Facts) -> Check:
@@ -173,7 +173,7 @@ def check_ledger(facts: Facts) -> Check:
         if source not in set(sources)
     ]
     transactions = len({entry.transaction for entry in facts.ledger_entries})
-    return _check("charges and refunds → ledger", len(sources), transactions, findings)
+    return _check("charges and refunds / ledger", len(sources), transactions, findings)
 
 
 def check_promises(facts: Facts) -> Check:
@@ -191,7 +191,7 @@ def check_promises(facts: Facts) -> Check:
         broken = _broken_promise(attempt, charge, told.get(charge.order, []))
         findings += [broken] if broken else []
         kept += not broken
-    return _check("payments → notices delivered before", len(succeeded), kept, findings)
+    return _check("payments / after their notice, within it", len(succeeded), kept, findings)
 
 
 def check_messages(facts: Facts) -> Check:
@@ -215,7 +215,7 @@ def check_messages(facts: Facts) -> Check:
         for channel, key in messages
         if (channel, key) not in known
     ]
-    return _check("notices ↔ messages sent", delivered, len(facts.messages), findings)
+    return _check("notices / messages sent", delivered, len(facts.messages), findings)
 
 
 def check_backlogs(facts: Facts) -> Check:

@@ -1,7 +1,7 @@
 """What came of the story: every order, charge and message of each customer, by the contracts."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from recurring.payments.v1 import payments_pb2
@@ -9,6 +9,14 @@ from recurring.scheduler.v1 import scheduler_pb2
 
 from cli.connect import Session, all_pages
 from cli.demo.cast import Cast, Role
+
+
+@dataclass(frozen=True, slots=True)
+class UnansweredPayment:
+    """A payment that the provider made, and whose answer never reached us."""
+
+    id: str
+    time: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +30,7 @@ class Outcome:
     refunds: tuple[payments_pb2.Refund, ...]
     # As the sandbox's phone holds them: `created` and `body`.
     messages: tuple[dict[str, Any], ...]
+    unanswered: tuple[UnansweredPayment, ...]
 
     def charge_of(self, order: scheduler_pb2.Order) -> payments_pb2.Charge | None:
         """The charge of an order, if it came to one."""
@@ -60,4 +69,27 @@ async def read_outcome(session: Session, cast: Cast, role: Role, start: datetime
         messages=tuple(
             message for message in inbox if datetime.fromisoformat(message["created"]) >= start
         ),
+        unanswered=tuple(await _unanswered(session, {charge.name for charge in charges})),
     )
+
+
+async def _unanswered(session: Session, charges: set[str]) -> list[UnansweredPayment]:
+    """Payments of these charges that the sandbox made and then hung up on, the oldest first."""
+    requests = session.sandbox.listed(
+        "/record/requests", {"part": "provider"}, cursor=("after", "seq")
+    )
+    dropped = {
+        request["key"] async for request in requests if request["outcome"].endswith(" dropped")
+    }
+    intents = session.sandbox.listed(
+        "/v1/payment_intents",
+        {},
+        cursor=("starting_after", "id"),
+        api_key=session.stack.provider_api_key,
+    )
+    found = [
+        UnansweredPayment(intent["id"], datetime.fromtimestamp(intent["created"], UTC))
+        async for intent in intents
+        if intent["metadata"].get("charge") in charges and intent["metadata"]["attempt"] in dropped
+    ]
+    return sorted(found, key=lambda payment: payment.time)

@@ -5,7 +5,6 @@ import time
 import grpc.aio
 import typer
 from rich.console import Console
-from rich.rule import Rule
 from rich.text import Text
 
 from cli.audit.report import run_audit
@@ -81,7 +80,7 @@ async def _verdict(session: Session, cast: Cast, dates: Plan, outcomes: list[Out
 
 
 def _introduce(console: Console, cast: Cast) -> None:
-    console.print(Rule(f"Six months of standing orders, run {cast.run}", align="left"))
+    console.print(Text(f"Six months of standing orders, run {cast.run}", style="bold underline"))
     for role in cast.roles:
         console.print(Text.assemble((f"{role.first_name:<6}", "bold"), role.about))
     console.print(Text("Times are simulated, and in UTC.\n", style="dim"))

@@ -70,13 +70,17 @@ class Stage:
     def tell(self, who: str, text: str) -> None:
         """Print what somebody does."""
         when = f"{format_moment(self._now)}  "
-        self._console.print(Text.assemble((when, "dim"), (f"{who:<10} ", "bold"), (text, "yellow")))
+        self._print(Text.assemble((when, "dim"), (f"{who:<10} ", "bold"), (text, "yellow")))
 
     async def _see(self, event: SeenEvent) -> None:
         """Print an event if it is of this run."""
         if event.tenant != self._session.merchant:
             return
         if event.customer in self._first_names:
-            self._console.print(event_line(event, self._first_names[event.customer]))
+            self._print(event_line(event, self._first_names[event.customer]))
         elif last_id(getattr(event.message, "product", "")).endswith(self._run_ending):
-            self._console.print(event_line(event, "merchant"))
+            self._print(event_line(event, "merchant"))
+
+    def _print(self, line: Text) -> None:
+        """Print a line as it is: where it is to be broken is up to the terminal."""
+        self._console.print(line, soft_wrap=True)

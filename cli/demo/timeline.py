@@ -13,6 +13,7 @@ from rich.text import Text
 
 from cli.demo.outcome import Outcome
 from cli.names import last_id
+from cli.output import PROSE_WIDTH_COLUMNS
 from cli.payments import describe_attempt
 from cli.standing_orders import describe_schedule
 from cli.values import format_minor, format_moment, format_money, from_timestamp, to_minor
@@ -33,7 +34,13 @@ class Entry:
 
 def timeline(outcome: Outcome) -> list[Entry]:
     """Everything that happened to a customer, the oldest first."""
-    entries = [*_attempts(outcome), *_refunds(outcome), *_orders(outcome), *_messages(outcome)]
+    entries = [
+        *_lost_answers(outcome),
+        *_attempts(outcome),
+        *_refunds(outcome),
+        *_orders(outcome),
+        *_messages(outcome),
+    ]
     return sorted(entries, key=lambda entry: (entry.time, entry.rank))
 
 
@@ -56,6 +63,7 @@ def render(outcome: Outcome) -> Panel:
         Group(Text(about, style="italic"), table, Text(end, style="bold")),
         title=outcome.role.first_name,
         title_align="left",
+        width=PROSE_WIDTH_COLUMNS,
     )
 
 
@@ -68,6 +76,13 @@ def _attempts(outcome: Outcome) -> Iterator[Entry]:
             )
             ended = attempt.end_time if attempt.HasField("end_time") else attempt.start_time
             yield Entry(from_timestamp(ended), 1, "card", text)
+
+
+def _lost_answers(outcome: Outcome) -> Iterator[Entry]:
+    for payment in outcome.unanswered:
+        yield Entry(
+            payment.time, 0, "card", f"charged at the provider ({payment.id}), its answer lost"
+        )
 
 
 def _refunds(outcome: Outcome) -> Iterator[Entry]:

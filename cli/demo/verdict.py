@@ -40,6 +40,10 @@ def deviations(outcome: Outcome, expected: Sequence[Expected]) -> Iterator[str]:
     wanted = plan.REFUND_MINOR if who == "Ada" else 0
     if refunded != wanted:
         yield f"{who} got {_money(refunded)} back, not {_money(wanted)}"
+    paid = sum(order.state == order.PAID for order in outcome.orders)
+    unanswered = paid if who == "Dan" else 0
+    if len(outcome.unanswered) != unanswered:
+        yield f"{len(outcome.unanswered)} payments of {who} went unanswered, not {unanswered}"
     if not outcome.messages:
         yield f"{who} got no message"
 
