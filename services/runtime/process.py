@@ -183,11 +183,14 @@ R = TypeVar("R")
 
 
 async def _until_it_works(what: str, start: Callable[[], Awaitable[R]]) -> R:
-    """Try to start something for as long as it takes, saying in one line what is missing."""
+    """Try to start something for as long as it takes, saying in one line what is missing, once."""
+    said = ""
     while True:
         try:
             return await start()
         except Exception as error:  # noqa: BLE001 - each client library has errors of its own
-            lines = str(error).splitlines() or [""]
-            log.warning("waiting for %s: %s: %s", what, type(error).__name__, lines[0])
+            why = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+            if why != said:
+                log.warning("waiting for %s: %s", what, why)
+                said = why
         await asyncio.sleep(START_RETRY_SECONDS)
