@@ -5,6 +5,8 @@ transaction, asked of the provider outside of any, and settled in a second one.
 """
 
 import asyncio
+import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
@@ -41,6 +43,8 @@ from services.runtime import outbox
 from services.runtime.clock import Clock
 from services.runtime.database import Database
 from services.runtime.loops import Step
+
+log = logging.getLogger(__name__)
 
 BATCH_ROWS = 500
 REQUESTS_AT_ONCE = 50
@@ -254,4 +258,8 @@ async def _ask_all(
         except TimeoutError:
             return item, Unknown("no answer within the time of the batch")
 
-    return list(await asyncio.gather(*(ask_one(item) for item in items)))
+    answers = list(await asyncio.gather(*(ask_one(item) for item in items)))
+    whys = Counter(outcome.why for _, outcome in answers if isinstance(outcome, Unknown))
+    if whys:
+        log.warning("outcomes not known yet", extra={"count_by_cause": dict(whys)})
+    return answers

@@ -110,7 +110,7 @@ class StripeProvider:
         if answer.status == _PAYMENT_REQUIRED:
             intent = answer.error.get("payment_intent") or {}
             return _declined(answer.error, str(intent.get("id", "")))
-        return _payment_outcome(answer)
+        return _intent_outcome(answer.body) if answer.status == _OK else _refused(answer)
 
     async def find(self, attempt: Attempt) -> Outcome | None:
         """Search the PaymentIntents for the attempt's key."""
@@ -120,7 +120,9 @@ class StripeProvider:
             return answer
         if answer.status != _OK:
             return Unknown(f"search answered {answer.status}")
-        found = answer.body["data"]
+        found = answer.body.get("data")
+        if not isinstance(found, list):
+            return Unknown("search answered without a list")
         return _intent_outcome(found[0]) if found else None
 
     async def refund(self, refund: Refund) -> Outcome:
@@ -135,12 +137,14 @@ class StripeProvider:
             return answer
         if answer.status != _OK:
             return _refused(answer)
-        status = answer.body.get("status")
+        name, status = answer.body.get("id"), answer.body.get("status")
+        if not isinstance(name, str):
+            return Unknown("the answer is no refund")
         # A pending one is the provider's to finish; a later failure comes as a fact of its own.
         if status in {"failed", "canceled"}:
             code = str(answer.body.get("failure_reason") or status)
-            return Declined(code, hard=True, provider_id=str(answer.body["id"]))
-        return Succeeded(str(answer.body["id"]))
+            return Declined(code, hard=True, provider_id=name)
+        return Succeeded(name)
 
     async def card(self, token: str) -> Card | None:
         """Look a PaymentMethod up."""
@@ -182,13 +186,11 @@ class StripeProvider:
         return _Answer(response.status, body)
 
 
-def _payment_outcome(answer: _Answer) -> Outcome:
-    return _intent_outcome(answer.body) if answer.status == _OK else _refused(answer)
-
-
-def _intent_outcome(intent: Mapping[str, Any]) -> Outcome:
+def _intent_outcome(intent: object) -> Outcome:
     """What a PaymentIntent, as it stands, says of its attempt."""
-    name, status = str(intent["id"]), intent.get("status")
+    if not isinstance(intent, dict) or not isinstance(intent.get("id"), str):
+        return Unknown("the answer is no payment")
+    name, status = intent["id"], intent.get("status")
     if status == "succeeded":
         return Succeeded(name)
     if status == "requires_payment_method":
