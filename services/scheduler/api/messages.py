@@ -126,10 +126,24 @@ def order_message(row: Any) -> scheduler_pb2.Order:  # noqa: ANN401 - a row
 def decision_message(decision: Decision) -> scheduler_pb2.Decision:
     """A decision on the wire."""
     data = struct_pb2.Struct()
-    data.update(dict(decision.data))
+    data.update(_without_numbers(dict(decision.data)))
     return scheduler_pb2.Decision(
         time=to_timestamp(decision.time), kind=decision.kind, summary=decision.summary, data=data
     )
+
+
+def _without_numbers(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    """Numbers as decimal text: those of a Struct are floats, which money must not become."""
+    match value:
+        case bool():
+            return value
+        case int():
+            return str(value)
+        case dict():
+            return {key: _without_numbers(one) for key, one in value.items()}
+        case list():
+            return [_without_numbers(one) for one in value]
+    return value
 
 
 def charge_decisions(charge: payments_pb2.Charge) -> list[Decision]:

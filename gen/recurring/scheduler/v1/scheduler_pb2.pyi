@@ -359,7 +359,7 @@ class Schedule(_message.Message):
         """1 to 120."""
         @_builtins.property
         def month_days(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-            """1 to 31, or -1 to -31 from the month's end (-1 is its last day). Default: that of the start date."""
+            """1 to 31, or -1 to -28 from the month's end (-1 is its last day). Default: that of the start date."""
 
         def __init__(
             self,
@@ -1160,7 +1160,7 @@ class Decision(_message.Message):
     def time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def data(self) -> _struct_pb2.Struct:
-        """The facts."""
+        """The facts. Numbers are decimal text, since a Struct's own are floats."""
 
     def __init__(
         self,
