@@ -7,6 +7,7 @@ from services.runtime.settings import RuntimeSettings
 from services.scheduler import api, events
 from services.scheduler.loops.collect import Collect
 from services.scheduler.loops.prepare import Prepare
+from services.scheduler.loops.resume import Resume
 from services.scheduler.peers import Peers
 
 
@@ -37,6 +38,7 @@ async def assemble(runtime: Runtime[SchedulerSettings]) -> Parts:
             "prepare": prepare.step,
             "collect": collect.collect_step,
             "held": collect.held_step,
+            "resume": Resume(runtime.database, runtime.clock).step,
         },
         subscriptions=events.SUBSCRIPTIONS,
     )

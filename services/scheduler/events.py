@@ -94,6 +94,11 @@ def standing_order_changed(template: StandingOrder, change: str, now: datetime) 
     )
 
 
+def standing_order_ended(template: StandingOrder, now: datetime) -> Fact:
+    """A standing order had its last cycle: its schedule's, or the customer's."""
+    return standing_order_changed(template, str(template.state), now)
+
+
 def line_messages(lines: Sequence[Line], currency: str) -> list[scheduler_pb2.OrderLine]:
     """Lines on the wire."""
     return [
@@ -130,7 +135,7 @@ def _upcoming(
         amount=to_money(order.notified_minor or 0, order.currency),
         lines=line_messages(order.lines, order.currency),
         charge_not_before_time=to_timestamp(order.charge_not_before_time or order.due_time),
-        notice_lead=duration_pb2.Duration(seconds=int(template.notice_lead.total_seconds())),
+        notice_lead=duration_pb2.Duration(seconds=int(order.notice_lead.total_seconds())),
     )
     if template.last_amount_minor is not None:
         message.previous_amount.CopyFrom(
@@ -240,7 +245,7 @@ async def settle(
             times[order.key],
         )
     ]
-    facts += [standing_order_changed(template, "COMPLETED", now) for template in completed]
+    facts += [standing_order_ended(template, now) for template in completed]
     await outbox.put(tx, facts)
 
 

@@ -1,5 +1,41 @@
 """The scheduler's RPCs: validate, decide, store, answer."""
 
-from services.scheduler.api.servicer import SCOPES, Servicer
+from recurring.scheduler.v1 import scheduler_pb2_grpc
 
-__all__ = ["SCOPES", "Servicer"]
+from services.runtime.access import SCOPE_PLATFORM
+from services.runtime.clock import Clock
+from services.runtime.database import Database
+from services.scheduler.api.cycles import CycleMethods
+from services.scheduler.api.orders import OrderMethods
+from services.scheduler.peers import Peers
+
+SCOPES = dict.fromkeys(
+    (
+        "CreateStandingOrder",
+        "GetStandingOrder",
+        "ListStandingOrders",
+        "UpdateStandingOrder",
+        "PreviewStandingOrderUpdate",
+        "PauseStandingOrder",
+        "ResumeStandingOrder",
+        "CancelStandingOrder",
+        "SkipCycle",
+        "RestoreCycle",
+        "ChangeCycle",
+        "OrderNow",
+        "PreviewCycles",
+        "GetOrder",
+        "ListOrders",
+        "ExplainOrder",
+    ),
+    SCOPE_PLATFORM,
+)
+
+
+class Servicer(CycleMethods, OrderMethods, scheduler_pb2_grpc.SchedulerServiceServicer):
+    """Answers recurring.scheduler.v1.SchedulerService; each method's contract is in its proto."""
+
+    def __init__(self, database: Database, clock: Clock, peers: Peers) -> None:
+        self.database = database
+        self._clock = clock
+        self._peers = peers

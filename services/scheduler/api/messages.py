@@ -1,6 +1,6 @@
 """From the domain to messages."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from google.protobuf import duration_pb2, struct_pb2
@@ -11,8 +11,10 @@ from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
 from services.runtime.wire import etag, from_timestamp, to_date, to_money, to_timestamp
-from services.scheduler.domain.order import Decision, Line, OrderKey
+from services.scheduler.domain.order import Decision, Item, Line, OrderKey
+from services.scheduler.domain.rrule import to_rrule
 from services.scheduler.domain.schedule import (
+    BusinessDayRule,
     Daily,
     EndAfter,
     EndOn,
@@ -21,7 +23,7 @@ from services.scheduler.domain.schedule import (
     Weekly,
     Yearly,
 )
-from services.scheduler.domain.standing_order import StandingOrder
+from services.scheduler.domain.standing_order import CycleChange, StandingOrder
 from services.scheduler.events import line_messages
 from services.scheduler.peers import (
     customer_name,
@@ -38,10 +40,7 @@ def standing_order_message(template: StandingOrder) -> scheduler_pb2.StandingOrd
         name=standing_order_name(merchant, template.standing_order),
         customer=customer_name(merchant, template.customer),
         title=template.title,
-        items=[
-            scheduler_pb2.Item(product=product_name(merchant, i.product), quantity=i.quantity)
-            for i in template.items
-        ],
+        items=_item_messages(merchant, template.items),
         schedule=schedule_message(template.schedule),
         billing_mode=scheduler_pb2.BillingMode.Value(template.billing_mode),
         mandate=template.mandate,
@@ -49,7 +48,17 @@ def standing_order_message(template: StandingOrder) -> scheduler_pb2.StandingOrd
         payment_window=duration_pb2.Duration(seconds=int(template.payment_window.total_seconds())),
         state=scheduler_pb2.StandingOrder.State.Value(template.state),
         next_cycle=template.next_cycle or 0,
-        skipped_cycles=sorted(template.skipped_cycles),
+        catch_up=scheduler_pb2.CatchUp(
+            mode=scheduler_pb2.CatchUp.Mode.Value(template.catch_up.mode),
+            window=duration_pb2.Duration(seconds=int(template.catch_up.window.total_seconds())),
+        ),
+        skipped_cycles=template.skipped_cycles,
+        cycle_changes=[
+            message
+            for cycle in sorted(template.changes)
+            if (message := _change_message(merchant, cycle, template.changes[cycle]))
+        ],
+        last_cycle=template.last_cycle or 0,
         paid_order_count=template.paid_order_count,
         create_time=to_timestamp(template.create_time),
         update_time=to_timestamp(template.update_time),
@@ -57,10 +66,10 @@ def standing_order_message(template: StandingOrder) -> scheduler_pb2.StandingOrd
     )
     if template.next_due_time is not None:
         message.next_due_time.CopyFrom(to_timestamp(template.next_due_time))
+    if template.resume_time is not None:
+        message.resume_time.CopyFrom(to_timestamp(template.resume_time))
     if template.ship_to is not None:
-        message.ship_to.CopyFrom(
-            ParseDict(dict(template.ship_to), postal_address_pb2.PostalAddress())
-        )
+        message.ship_to.CopyFrom(_address(template.ship_to))
     if template.price_protection is not None:
         message.price_protection.CopyFrom(
             ParseDict(dict(template.price_protection), scheduler_pb2.PriceProtection())
@@ -68,15 +77,55 @@ def standing_order_message(template: StandingOrder) -> scheduler_pb2.StandingOrd
     return message
 
 
+def _item_messages(merchant: str, items: Sequence[Item]) -> list[scheduler_pb2.Item]:
+    return [
+        scheduler_pb2.Item(product=product_name(merchant, item.product), quantity=item.quantity)
+        for item in items
+    ]
+
+
+def _address(data: Mapping[str, Any]) -> postal_address_pb2.PostalAddress:
+    return ParseDict(dict(data), postal_address_pb2.PostalAddress())
+
+
+def _change_message(
+    merchant: str, cycle: int, change: CycleChange
+) -> scheduler_pb2.CycleChange | None:
+    """What is different in a cycle, apart from its being skipped; None if nothing is."""
+    message = scheduler_pb2.CycleChange(cycle=cycle)
+    if change.local_date is not None:
+        message.local_date.CopyFrom(to_date(change.local_date))
+    if change.items is not None:
+        message.items.extend(_item_messages(merchant, change.items))
+    if change.ship_to is not None:
+        message.ship_to.CopyFrom(_address(change.ship_to))
+    return message if len(message.ListFields()) > 1 else None
+
+
 def schedule_message(schedule: Schedule) -> scheduler_pb2.Schedule:
-    """A schedule on the wire."""
+    """A schedule on the wire, as fields and as a rule."""
     message = scheduler_pb2.Schedule(
         start_date=to_date(schedule.start_date),
         local_time=timeofday_pb2.TimeOfDay(
             hours=schedule.local_time.hour, minutes=schedule.local_time.minute
         ),
         time_zone=schedule.time_zone,
+        blackouts=[
+            scheduler_pb2.Schedule.Blackout(
+                start_date=to_date(one.start_date), end_date=to_date(one.end_date)
+            )
+            for one in schedule.blackouts
+        ],
+        rrule=to_rrule(schedule),
     )
+    if schedule.blackouts:
+        message.blackout_rule = scheduler_pb2.Schedule.BlackoutRule.Value(schedule.blackout_rule)
+    if schedule.business_days.rule is not BusinessDayRule.NONE:
+        message.business_days.rule = scheduler_pb2.Schedule.BusinessDays.Rule.Value(
+            schedule.business_days.rule
+        )
+        message.business_days.country = schedule.business_days.country
+        message.business_days.subdivision = schedule.business_days.subdivision
     match schedule.recurrence:
         case Daily(every_days):
             message.daily.every_days = every_days
@@ -85,11 +134,19 @@ def schedule_message(schedule: Schedule) -> scheduler_pb2.Schedule:
             message.weekly.weekdays.extend(
                 dayofweek_pb2.DayOfWeek.Name(int(day)) for day in weekdays
             )
-        case Monthly(every_months, month_days):
+        case Monthly(every_months, month_days, nth_weekdays):
             message.monthly.every_months = every_months
             message.monthly.month_days.extend(month_days)
-        case Yearly(every_years):
+            message.monthly.nth_weekdays.extend(
+                scheduler_pb2.Schedule.NthWeekday(
+                    nth=one.nth, weekday=dayofweek_pb2.DayOfWeek.Name(int(one.weekday))
+                )
+                for one in nth_weekdays
+            )
+        case Yearly(every_years, month, month_day):
             message.yearly.every_years = every_years
+            message.yearly.month = month
+            message.yearly.month_day = month_day
     match schedule.end:
         case EndAfter(cycle_count):
             message.cycle_count = cycle_count
@@ -112,6 +169,8 @@ def order_message(row: Any) -> scheduler_pb2.Order:  # noqa: ANN401 - a row
         create_time=to_timestamp(row.create_time),
         update_time=to_timestamp(row.update_time),
     )
+    if row.ship_to is not None:
+        message.ship_to.CopyFrom(_address(row.ship_to))
     if row.notified_minor is not None:
         message.notified_amount.CopyFrom(to_money(row.notified_minor, row.currency))
     if row.amount_minor is not None:

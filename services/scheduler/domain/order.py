@@ -116,11 +116,14 @@ class Order:
     customer: str
     local_date: date
     due_time: datetime
+    # How long before it is charged the customer must have heard of it.
+    notice_lead: timedelta
     # It is never HELD for longer than this.
     hold_until_time: datetime
     state: OrderState
     reasons: tuple[OrderReason, ...] = ()
     items: tuple[Item, ...] = ()
+    ship_to: Mapping[str, Any] | None = None
     lines: tuple[Line, ...] = ()
     currency: str = ""
     # What the customer was told: a ceiling. None before there is a price.
@@ -150,13 +153,13 @@ class Findings:
     problems: tuple[OrderReason, ...] = ()
 
 
-def opened(order: Order, findings: Findings, lead: timedelta, now: datetime) -> Order:
+def opened(order: Order, findings: Findings, now: datetime) -> Order:
     """An order after its preparation: UPCOMING with its price, or HELD for what is in the way."""
     if findings.quote is None or findings.problems:
         return held(order, findings.problems, Stage.PREPARE, now)
     quote = findings.quote
     # A late start defers the charge; it never shortens the lead.
-    charge_not_before = max(order.due_time, now + lead)
+    charge_not_before = max(order.due_time, now + order.notice_lead)
     return replace(
         order,
         state=OrderState.UPCOMING,
@@ -207,6 +210,22 @@ def held(order: Order, reasons: Sequence[OrderReason], stage: Stage, now: dateti
         held_stage=stage,
         # Looking again and finding the same is no news.
         decisions=() if again else (_reasoned(now, "HELD", "Something is in the way.", reasons),),
+    )
+
+
+def brought_forward(order: Order, local_date: date, now: datetime) -> Order:
+    """An announced order that the customer wants at once: it is prepared again, without a lead."""
+    return replace(
+        order,
+        state=OrderState.HELD,
+        reasons=(),
+        local_date=local_date,
+        due_time=now,
+        notice_lead=timedelta(),
+        collect_time=None,
+        recheck_time=now,
+        held_stage=Stage.PREPARE,
+        decisions=(Decision(now, "ORDERED_NOW", "The customer asked for it at once."),),
     )
 
 

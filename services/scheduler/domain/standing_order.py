@@ -1,8 +1,8 @@
 """Standing orders: the template, and which of its cycles are to be opened. Pure functions."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -22,9 +22,11 @@ from services.scheduler.domain.schedule import Schedule
 
 NOTICE_LEAD_DEFAULT = timedelta(hours=72)
 PAYMENT_WINDOW_DEFAULT = timedelta(hours=72)
+CATCH_UP_WINDOW_DEFAULT = timedelta(days=30)
 # Preparation begins this much before the lead, so that the notice is delivered in time for it.
 NOTICE_HEADROOM = timedelta(minutes=15)
-SKIP_AHEAD_MAX_CYCLES = 100
+NO_LEAD = timedelta()
+CHANGE_AHEAD_MAX_CYCLES = 100
 # A standing order that has slept for long is caught up in several bites.
 OPEN_MAX_CYCLES = 100
 
@@ -36,6 +38,38 @@ class State(StrEnum):
     PAUSED = "PAUSED"
     CANCELLED = "CANCELLED"
     COMPLETED = "COMPLETED"
+
+
+class CatchUpMode(StrEnum):
+    """Which of the cycles that passed unbilled are billed late."""
+
+    LATEST_ONLY = "LATEST_ONLY"
+    ALL_IN_ORDER = "ALL_IN_ORDER"
+    NONE = "NONE"
+
+
+@dataclass(frozen=True, slots=True)
+class CatchUp:
+    """What becomes of cycles that passed unbilled."""
+
+    mode: CatchUpMode = CatchUpMode.LATEST_ONLY
+    # ALL_IN_ORDER: cycles due longer ago than this are missed all the same.
+    window: timedelta = CATCH_UP_WINDOW_DEFAULT
+
+
+@dataclass(frozen=True, slots=True)
+class CycleChange:
+    """What is different in one cycle; what is None is as in the template."""
+
+    skip: bool = False
+    local_date: date | None = None
+    items: tuple[Item, ...] | None = None
+    ship_to: Mapping[str, Any] | None = None
+    # When the customer asked for the cycle to take place at once.
+    order_now_time: datetime | None = None
+
+
+_UNCHANGED = CycleChange()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,28 +91,54 @@ class StandingOrder:
     payment_window: timedelta
     create_time: datetime
     update_time: datetime
+    catch_up: CatchUp = CatchUp()
     state: State = State.ACTIVE
-    # The number of the schedule's first cycle.
+    # The number of the schedule's first cycle. It is below 1 where a schedule began in the past.
     base_cycle: int = 1
     # The next cycle without an order; None when there is none.
     next_cycle: int | None = 1
     next_due_time: datetime | None = None
     # When that cycle is to be prepared.
     prepare_time: datetime | None = None
-    skipped_cycles: frozenset[int] = frozenset()
+    # The last cycle that the customer wants; None: as many as the schedule has.
+    last_cycle: int | None = None
+    # PAUSED: when it goes on by itself.
+    resume_time: datetime | None = None
+    # What is different in single coming cycles, by number.
+    changes: Mapping[int, CycleChange] = field(default_factory=dict)
     paid_order_count: int = 0
     # The total of the cycle before, in minor units.
     last_amount_minor: int | None = None
     last_currency: str = ""
     version: int = 1
 
-    def date(self, cycle: int) -> CycleDate | None:
-        """The date of a cycle; None when the schedule has ended before it."""
-        return calendar.cycle(self.schedule, cycle - self.base_cycle)
+    def change(self, cycle: int) -> CycleChange:
+        """What is different in a cycle."""
+        return self.changes.get(cycle, _UNCHANGED)
 
-    def prepare_at(self, due_time: datetime) -> datetime:
+    def date(self, cycle: int) -> CycleDate | None:
+        """The date of a cycle; None when there is no such cycle."""
+        index = cycle - self.base_cycle
+        if index < 0 or (self.last_cycle is not None and cycle > self.last_cycle):
+            return None
+        found = calendar.cycle(self.schedule, index)
+        change = self.changes.get(cycle)
+        if found is None or change is None:
+            return found
+        return _changed_date(self.schedule, found, change)
+
+    def lead(self, cycle: int) -> timedelta:
+        """How long before its due time the customer hears of a cycle."""
+        return NO_LEAD if self.change(cycle).order_now_time else self.notice_lead
+
+    def prepare_at(self, cycle: int, due_time: datetime) -> datetime:
         """When a cycle that is due then is to be prepared."""
-        return due_time - self.notice_lead - NOTICE_HEADROOM
+        return due_time - self.lead(cycle) - NOTICE_HEADROOM
+
+    @property
+    def skipped_cycles(self) -> tuple[int, ...]:
+        """The coming cycles that the customer leaves out."""
+        return tuple(sorted(cycle for cycle, change in self.changes.items() if change.skip))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,89 +150,170 @@ class Opening:
     orders: tuple[Order, ...]
 
 
+def _changed_date(schedule: Schedule, found: CycleDate, change: CycleChange) -> CycleDate:
+    zone = schedule.time_zone
+    if change.order_now_time is not None:
+        day, due_at = calendar.utc_to_local_date(change.order_now_time, zone), change.order_now_time
+    elif change.local_date is not None:
+        day = change.local_date
+        due_at = calendar.local_to_utc(day, schedule.local_time, zone)
+    else:
+        return found
+    return replace(found, local_date=day, due_at=due_at, skip_reason=None, move_reason=None)
+
+
 def at_cycle(standing_order: StandingOrder, cycle: int) -> StandingOrder:
-    """The standing order with this cycle as its next; with none if its schedule has ended."""
-    date = standing_order.date(cycle)
-    if date is None:
-        return replace(standing_order, next_cycle=None, next_due_time=None, prepare_time=None)
+    """The standing order with this cycle as its next; with none if there is no such cycle."""
+    date_ = standing_order.date(cycle)
+    # One-cycle changes are gone with their cycle.
+    changes = {c: change for c, change in standing_order.changes.items() if c >= cycle}
+    if date_ is None:
+        return replace(
+            standing_order, next_cycle=None, next_due_time=None, prepare_time=None, changes={}
+        )
     return replace(
         standing_order,
         next_cycle=cycle,
-        next_due_time=date.due_at,
-        prepare_time=standing_order.prepare_at(date.due_at),
-        # One-cycle changes are gone with their cycle.
-        skipped_cycles=frozenset(c for c in standing_order.skipped_cycles if c >= cycle),
+        next_due_time=date_.due_at,
+        prepare_time=standing_order.prepare_at(cycle, date_.due_at),
+        changes=changes,
     )
 
 
 def open_cycles(standing_order: StandingOrder, now: datetime) -> Opening:
     """Every cycle whose time to be prepared has come gets an order, at most OPEN_MAX_CYCLES at once.
 
-    Of several that have fallen due already, the latest is billed and the others are recorded as
-    missed. Cycles ahead of their due time are all prepared: a short interval and a long lead overlap.
+    Of those that have fallen due unbilled, the catch-up policy says which are billed late; the others
+    are recorded as missed. Cycles ahead of their due time are all prepared: a short interval and a
+    long lead overlap.
     """
     orders: list[Order] = []
-    for cycle, date in _coming(standing_order):
-        if standing_order.prepare_at(date.due_at) > now or len(orders) == OPEN_MAX_CYCLES:
+    for cycle, date_ in _coming(standing_order):
+        begins = standing_order.prepare_at(cycle, date_.due_at)
+        if begins > now or len(orders) == OPEN_MAX_CYCLES:
             return Opening(at_cycle(standing_order, cycle), tuple(orders))
-        order = new_order(standing_order, cycle, date, now)
-        reason = skip_reason(standing_order, cycle, date)
-        if reason is None and _later_is_due(standing_order, cycle, now):
+        order = new_order(standing_order, cycle, date_, now)
+        reason = skip_reason(standing_order, cycle, date_)
+        if reason is None and _is_missed(standing_order, cycle, date_, now):
             reason = OrderReason.MISSED
         orders.append(skipped(order, reason, now) if reason else order)
     after = (standing_order.next_cycle or 0) + len(orders)
     return Opening(at_cycle(standing_order, after), tuple(orders))
 
 
+def paused(
+    standing_order: StandingOrder, until_time: datetime | None, cycle_count: int | None
+) -> StandingOrder:
+    """A standing order that rests: until it is resumed, until then, or for so many cycles."""
+    resume_time = until_time
+    if cycle_count is not None and standing_order.next_cycle is not None:
+        following = standing_order.next_cycle + cycle_count
+        date_ = standing_order.date(following)
+        # When the cycle after them is to be prepared, it is resumed just in time for it.
+        resume_time = standing_order.prepare_at(following, date_.due_at) if date_ else None
+    return replace(standing_order, state=State.PAUSED, resume_time=resume_time)
+
+
 def resumed(standing_order: StandingOrder, now: datetime) -> Opening:
     """A standing order after its pause: it goes on with the first cycle that can be told in time."""
     orders: list[Order] = []
-    active = replace(standing_order, state=State.ACTIVE)
-    for cycle, date in _coming(standing_order):
-        if date.due_at - standing_order.notice_lead >= now:
+    active = replace(standing_order, state=State.ACTIVE, resume_time=None)
+    for cycle, date_ in _coming(standing_order):
+        if date_.due_at - standing_order.lead(cycle) >= now:
             return Opening(at_cycle(active, cycle), tuple(orders))
-        orders.append(skipped(new_order(standing_order, cycle, date, now), OrderReason.PAUSED, now))
+        order = new_order(standing_order, cycle, date_, now)
+        orders.append(skipped(order, OrderReason.PAUSED, now))
     after = (standing_order.next_cycle or 0) + len(orders)
     return Opening(at_cycle(active, after), tuple(orders))
 
 
-def skip_reason(standing_order: StandingOrder, cycle: int, date: CycleDate) -> OrderReason | None:
+def rescheduled(
+    standing_order: StandingOrder,
+    schedule: Schedule,
+    last_date: date | None,
+    now: datetime,
+) -> StandingOrder:
+    """The standing order under another schedule from its next cycle on, without a gap or an overlap.
+
+    `last_date` is that of the last cycle that has an order. Single cycles that were moved follow the
+    new schedule; what else was changed of them stays.
+    """
+    cycle = standing_order.next_cycle
+    if cycle is None:
+        return replace(standing_order, schedule=schedule)
+    today = calendar.utc_to_local_date(now, schedule.time_zone)
+    earliest = max(today, last_date + timedelta(days=1)) if last_date else today
+    index = calendar.first_index_on_or_after(schedule, earliest)
+    while index is not None:
+        found = calendar.cycle(schedule, index)
+        if found is None or (found.due_at > now and (found.local_date or earliest) >= earliest):
+            break
+        index += 1
+    changes = {c: replace(change, local_date=None) for c, change in standing_order.changes.items()}
+    # Where the new schedule is over already, no cycle is left: the index after its last.
+    base = cycle - (index if index is not None else calendar.cycle_count(schedule))
+    return at_cycle(
+        replace(standing_order, schedule=schedule, base_cycle=base, changes=changes), cycle
+    )
+
+
+def with_change(standing_order: StandingOrder, cycle: int, change: CycleChange) -> StandingOrder:
+    """The standing order with something different in one coming cycle."""
+    changes = {**standing_order.changes, cycle: change}
+    if change == _UNCHANGED:
+        del changes[cycle]
+    return at_cycle(replace(standing_order, changes=changes), standing_order.next_cycle or cycle)
+
+
+def skip_reason(standing_order: StandingOrder, cycle: int, date_: CycleDate) -> OrderReason | None:
     """Why a cycle brings no order, as far as its date and the customer's wishes say."""
-    if date.local_date is None:
-        return OrderReason.DATE_EXCLUDED
-    if cycle in standing_order.skipped_cycles:
+    if standing_order.change(cycle).skip:
         return OrderReason.SKIPPED_BY_CUSTOMER
+    if date_.local_date is None:
+        return OrderReason.DATE_EXCLUDED
     return None
 
 
-def new_order(standing_order: StandingOrder, cycle: int, date: CycleDate, now: datetime) -> Order:
+def new_order(standing_order: StandingOrder, cycle: int, date_: CycleDate, now: datetime) -> Order:
     """The order of a cycle before anything is decided about it."""
-    hold_until = max(date.due_at, now) + HOLD_WINDOW
+    hold_until = max(date_.due_at, now) + HOLD_WINDOW
     following = standing_order.date(cycle + 1)
     if following is not None and following.due_at > now:
         # A cycle never waits past the next one.
         hold_until = min(hold_until, following.due_at)
+    change = standing_order.change(cycle)
     return Order(
         key=OrderKey(standing_order.merchant, standing_order.standing_order, cycle),
         customer=standing_order.customer,
-        local_date=date.local_date or date.nominal_date,
-        due_time=date.due_at,
+        local_date=date_.local_date or date_.nominal_date,
+        due_time=date_.due_at,
+        notice_lead=standing_order.lead(cycle),
         hold_until_time=hold_until,
         state=OrderState.UPCOMING,
-        items=standing_order.items,
+        items=standing_order.items if change.items is None else change.items,
+        ship_to=standing_order.ship_to if change.ship_to is None else change.ship_to,
     )
 
 
 def _coming(standing_order: StandingOrder) -> Iterator[tuple[int, CycleDate]]:
     cycle = standing_order.next_cycle
     while cycle is not None:
-        date = standing_order.date(cycle)
-        if date is None:
+        found = standing_order.date(cycle)
+        if found is None:
             return
-        yield cycle, date
+        yield cycle, found
         cycle += 1
 
 
-def _later_is_due(standing_order: StandingOrder, cycle: int, now: datetime) -> bool:
-    following = standing_order.date(cycle + 1)
-    return following is not None and following.due_at <= now
+def _is_missed(standing_order: StandingOrder, cycle: int, date_: CycleDate, now: datetime) -> bool:
+    """Whether a cycle that nothing else leaves out passed unbilled and stays so."""
+    if date_.due_at > now or standing_order.change(cycle).order_now_time is not None:
+        return False
+    match standing_order.catch_up.mode:
+        case CatchUpMode.ALL_IN_ORDER:
+            return date_.due_at < now - standing_order.catch_up.window
+        case CatchUpMode.NONE:
+            return True
+        case CatchUpMode.LATEST_ONLY:
+            following = standing_order.date(cycle + 1)
+            return following is not None and following.due_at <= now

@@ -77,9 +77,7 @@ class Collect:
             completed = await standing_orders.complete(
                 tx, [(o.key.merchant, o.key.standing_order) for o in ended], now
             )
-            await outbox.put(
-                tx, [events.standing_order_changed(one, "COMPLETED", now) for one in completed]
-            )
+            await outbox.put(tx, [events.standing_order_ended(one, now) for one in completed])
 
     async def _prepared(
         self, waiting: Sequence[Order], templates: Templates, now: datetime
@@ -87,10 +85,7 @@ class Collect:
         if not waiting:
             return []
         findings = await find(self._peers, waiting, templates, now)
-        return [
-            opened(order, found, template_of(order, templates).notice_lead, now)
-            for order, found in zip(waiting, findings, strict=True)
-        ]
+        return [opened(order, found, now) for order, found in zip(waiting, findings, strict=True)]
 
     async def _collected(self, due: Sequence[Order], now: datetime) -> list[Order]:
         """Price again; hold the stock of what can be priced; then it is to be paid, or held."""

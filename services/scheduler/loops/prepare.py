@@ -9,7 +9,7 @@ from services.runtime.database import Database
 from services.runtime.loops import Step
 from services.scheduler import events
 from services.scheduler.domain.order import Order, OrderState, opened
-from services.scheduler.domain.standing_order import Opening, StandingOrder, open_cycles
+from services.scheduler.domain.standing_order import Opening, StandingOrder, State, open_cycles
 from services.scheduler.loops.findings import find, template_of
 from services.scheduler.peers import Peers
 from services.scheduler.store import orders, standing_orders
@@ -54,8 +54,7 @@ class Prepare:
         if to_prepare:
             findings = await find(self._peers, to_prepare, templates, now)
             done += [
-                opened(order, found, template_of(order, templates).notice_lead, now)
-                for order, found in zip(to_prepare, findings, strict=True)
+                opened(order, found, now) for order, found in zip(to_prepare, findings, strict=True)
             ]
         traces = telemetry.new_traceparents("prepare cycle", len(done))
         return [replace(o, traceparent=trace) for o, trace in zip(done, traces, strict=True)]
@@ -66,7 +65,9 @@ class Prepare:
             for o in openings
         }
         async with self._database.begin() as tx:
-            advanced = await standing_orders.advance(tx, list(templates.values()), now)
+            advanced = await standing_orders.advance(
+                tx, list(templates.values()), State.ACTIVE, now
+            )
             stored = [o for o in decided if (o.key.merchant, o.key.standing_order) in advanced]
             await orders.insert(tx, stored, now)
             await outbox.put(
@@ -79,9 +80,7 @@ class Prepare:
             )
             ended = [key for key in advanced if templates[key].next_cycle is None]
             completed = await standing_orders.complete(tx, ended, now) if ended else []
-            await outbox.put(
-                tx, [events.standing_order_changed(one, "COMPLETED", now) for one in completed]
-            )
+            await outbox.put(tx, [events.standing_order_ended(one, now) for one in completed])
             changed_since = [key for key in templates if key not in advanced]
             if changed_since:
                 await standing_orders.release(tx, changed_since)

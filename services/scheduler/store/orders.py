@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import text
@@ -23,6 +23,9 @@ from services.scheduler.store.standing_orders import CLAIM_SECONDS, dump_items, 
 # The columns that change in an order's life, with their types.
 _CHANGING = {
     "state": "text",
+    "local_date": "date",
+    "due_time": "timestamptz",
+    "notice_lead": "interval",
     "lines": "jsonb",
     "currency": "text",
     "notified_minor": "bigint",
@@ -43,10 +46,9 @@ _FIXED = {
     "standing_order": "text",
     "cycle": "integer",
     "customer": "text",
-    "local_date": "date",
-    "due_time": "timestamptz",
     "hold_until_time": "timestamptz",
     "items": "jsonb",
+    "ship_to": "jsonb",
 }
 _ALL = _FIXED | _CHANGING
 _ARRAYS = ", ".join(
@@ -143,6 +145,12 @@ _RELEASE = text("""
       AND orders.cycle = claimed.cycle
 """)
 
+_LAST_DATE = text("""
+    SELECT local_date FROM orders
+    WHERE standing_order = :standing_order AND merchant = :merchant
+    ORDER BY cycle DESC LIMIT 1
+""")
+
 _FIRST_TO_COLLECT = text("SELECT min(collect_time) FROM orders WHERE state = 'UPCOMING'")
 _FIRST_HELD = text("SELECT min(recheck_time) FROM orders WHERE state = 'HELD'")
 
@@ -236,6 +244,12 @@ async def first_held(tx: AsyncConnection) -> datetime | None:
     return (await tx.execute(_FIRST_HELD)).scalar_one()  # type: ignore[no-any-return]
 
 
+async def last_date(tx: AsyncConnection, merchant: str, standing_order: str) -> date | None:
+    """The date of the last cycle that has an order."""
+    found = await tx.execute(_LAST_DATE, {"merchant": merchant, "standing_order": standing_order})
+    return found.scalar_one_or_none()
+
+
 async def history(tx: AsyncConnection, key: OrderKey) -> list[Decision]:
     """What was decided about an order, the oldest first."""
     found = (await tx.execute(_HISTORY, _key(key))).scalar_one()
@@ -269,7 +283,9 @@ def _columns(orders: Sequence[Order]) -> dict[str, list[Any]]:
         "local_date": [order.local_date for order in orders],
         "due_time": [order.due_time for order in orders],
         "hold_until_time": [order.hold_until_time for order in orders],
+        "notice_lead": [order.notice_lead for order in orders],
         "items": [dump_items(order.items) for order in orders],
+        "ship_to": [None if o.ship_to is None else json.dumps(o.ship_to) for o in orders],
         "state": [order.state for order in orders],
         "lines": [json.dumps([line_data(line) for line in order.lines]) for order in orders],
         "currency": [order.currency for order in orders],
@@ -309,10 +325,12 @@ def order_of(row: Any) -> Order:  # noqa: ANN401 - a row
         customer=row.customer,
         local_date=row.local_date,
         due_time=row.due_time,
+        notice_lead=row.notice_lead,
         hold_until_time=row.hold_until_time,
         state=OrderState(row.state),
         reasons=tuple(OrderReason(reason) for reason in row.reasons),
         items=load_items(row.items),
+        ship_to=row.ship_to,
         lines=tuple(Line(**line) for line in row.lines),
         currency=row.currency,
         notified_minor=row.notified_minor,

@@ -6,11 +6,16 @@ from functools import lru_cache
 from typing import Any
 
 from services.scheduler.domain.schedule import (
+    BlackoutRule,
+    BusinessDayRule,
+    BusinessDays,
     Daily,
+    DateRange,
     End,
     EndAfter,
     EndOn,
     Monthly,
+    NthWeekday,
     Recurrence,
     Schedule,
     Weekday,
@@ -30,6 +35,15 @@ def dump(schedule: Schedule) -> str:
             "time_zone": schedule.time_zone,
             "recurrence": _dump_recurrence(schedule.recurrence),
             "end": _dump_end(schedule.end),
+            "blackouts": [
+                [one.start_date.isoformat(), one.end_date.isoformat()] for one in schedule.blackouts
+            ],
+            "blackout_rule": schedule.blackout_rule,
+            "business_days": {
+                "rule": schedule.business_days.rule,
+                "country": schedule.business_days.country,
+                "subdivision": schedule.business_days.subdivision,
+            },
         }
     )
 
@@ -39,12 +53,23 @@ def dump(schedule: Schedule) -> str:
 def load(text: str) -> Schedule:
     """The schedule that `dump` wrote."""
     data = json.loads(text)
+    business_days = data["business_days"]
     return Schedule(
         start_date=date.fromisoformat(data["start_date"]),
         local_time=time.fromisoformat(data["local_time"]),
         time_zone=data["time_zone"],
         recurrence=_load_recurrence(data["recurrence"]),
         end=_load_end(data["end"]),
+        blackouts=tuple(
+            DateRange(date.fromisoformat(first), date.fromisoformat(last))
+            for first, last in data["blackouts"]
+        ),
+        blackout_rule=BlackoutRule(data["blackout_rule"]),
+        business_days=BusinessDays(
+            BusinessDayRule(business_days["rule"]),
+            business_days["country"],
+            business_days["subdivision"],
+        ),
     )
 
 
@@ -54,10 +79,16 @@ def _dump_recurrence(recurrence: Recurrence) -> dict[str, Any]:
             return {"daily": {"every_days": every_days}}
         case Weekly(every_weeks, weekdays):
             return {"weekly": {"every_weeks": every_weeks, "weekdays": [int(w) for w in weekdays]}}
-        case Monthly(every_months, month_days):
-            return {"monthly": {"every_months": every_months, "month_days": list(month_days)}}
-        case Yearly(every_years):
-            return {"yearly": {"every_years": every_years}}
+        case Monthly(every_months, month_days, nth_weekdays):
+            return {
+                "monthly": {
+                    "every_months": every_months,
+                    "month_days": list(month_days),
+                    "nth_weekdays": [[one.nth, int(one.weekday)] for one in nth_weekdays],
+                }
+            }
+        case Yearly(every_years, month, month_day):
+            return {"yearly": {"every_years": every_years, "month": month, "month_day": month_day}}
 
 
 def _load_recurrence(data: dict[str, Any]) -> Recurrence:
@@ -68,9 +99,13 @@ def _load_recurrence(data: dict[str, Any]) -> Recurrence:
         case "weekly":
             return Weekly(values["every_weeks"], tuple(Weekday(w) for w in values["weekdays"]))
         case "monthly":
-            return Monthly(values["every_months"], tuple(values["month_days"]))
+            return Monthly(
+                values["every_months"],
+                tuple(values["month_days"]),
+                tuple(NthWeekday(nth, Weekday(day)) for nth, day in values["nth_weekdays"]),
+            )
         case "yearly":
-            return Yearly(values["every_years"])
+            return Yearly(values["every_years"], values["month"], values["month_day"])
     raise ValueError(kind)
 
 

@@ -1,15 +1,21 @@
 """Rows of standing orders."""
 
 import json
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.scheduler.domain.order import BillingMode, Item
-from services.scheduler.domain.standing_order import StandingOrder, State
+from services.scheduler.domain.standing_order import (
+    CatchUp,
+    CatchUpMode,
+    CycleChange,
+    StandingOrder,
+    State,
+)
 from services.scheduler.store import schedules
 
 # A loop that claimed rows and died loses its claim after this long, on the database's own clock: it
@@ -19,13 +25,14 @@ CLAIM_SECONDS = 20
 _INSERT = text("""
     INSERT INTO standing_orders (
         merchant, standing_order, customer, title, items, schedule, billing_mode, mandate, ship_to,
-        price_protection, notice_lead, payment_window, state, base_cycle, next_cycle, next_due_time,
-        prepare_time, create_time, update_time)
+        price_protection, notice_lead, payment_window, catch_up_mode, catch_up_window, state,
+        base_cycle, next_cycle, next_due_time, prepare_time, changes, create_time, update_time)
     VALUES (
         :merchant, :standing_order, :customer, :title, CAST(:items AS jsonb),
         :schedule, :billing_mode, :mandate, CAST(:ship_to AS jsonb),
-        CAST(:price_protection AS jsonb), :notice_lead, :payment_window, :state, :base_cycle,
-        :next_cycle, :next_due_time, :prepare_time, :create_time, :update_time)
+        CAST(:price_protection AS jsonb), :notice_lead, :payment_window, :catch_up_mode,
+        :catch_up_window, :state, :base_cycle, :next_cycle, :next_due_time, :prepare_time,
+        CAST(:changes AS jsonb), :create_time, :update_time)
     ON CONFLICT (standing_order, merchant) DO NOTHING
     RETURNING standing_order
 """)
@@ -55,9 +62,14 @@ _BY_KEY = text("""
 
 _CHANGE = text("""
     UPDATE standing_orders
-    SET state = :state, next_cycle = :next_cycle, next_due_time = :next_due_time,
-        prepare_time = :prepare_time, skipped_cycles = :skipped_cycles, update_time = :now,
-        version = version + 1, claim_time = NULL
+    SET title = :title, items = CAST(:items AS jsonb), schedule = :schedule,
+        billing_mode = :billing_mode, mandate = :mandate, ship_to = CAST(:ship_to AS jsonb),
+        notice_lead = :notice_lead, payment_window = :payment_window,
+        catch_up_mode = :catch_up_mode, catch_up_window = :catch_up_window, state = :state,
+        base_cycle = :base_cycle, next_cycle = :next_cycle, next_due_time = :next_due_time,
+        prepare_time = :prepare_time, last_cycle = :last_cycle, resume_time = :resume_time,
+        changes = CAST(:changes AS jsonb), update_time = :now, version = version + 1,
+        claim_time = NULL
     WHERE standing_order = :standing_order AND merchant = :merchant
     RETURNING *
 """)
@@ -75,21 +87,33 @@ _CLAIM_DUE = text("""
     RETURNING standing_orders.*
 """)
 
+_CLAIM_RESTED = text("""
+    UPDATE standing_orders SET claim_time = now()
+    FROM (
+        SELECT standing_order, merchant FROM standing_orders
+        WHERE state = 'PAUSED' AND resume_time <= :now
+          AND (claim_time IS NULL OR claim_time < now() - make_interval(secs => :claim_seconds))
+        ORDER BY resume_time LIMIT :limit FOR UPDATE SKIP LOCKED
+    ) AS due
+    WHERE standing_orders.standing_order = due.standing_order
+      AND standing_orders.merchant = due.merchant
+    RETURNING standing_orders.*
+""")
+
 # A standing order that was changed since it was claimed is left as it is, and claimed again.
 _ADVANCE = text("""
     UPDATE standing_orders
-    SET next_cycle = change.next_cycle, next_due_time = change.next_due_time,
-        prepare_time = change.prepare_time, version = standing_orders.version + 1,
-        skipped_cycles = (SELECT coalesce(array_agg(cycle), '{}') FROM unnest(skipped_cycles) AS cycle
-                          WHERE cycle >= change.next_cycle),
-        update_time = :now, claim_time = NULL
+    SET state = 'ACTIVE', next_cycle = change.next_cycle, next_due_time = change.next_due_time,
+        prepare_time = change.prepare_time, changes = CAST(change.changes AS jsonb),
+        resume_time = NULL, version = standing_orders.version + 1, update_time = :now,
+        claim_time = NULL
     FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:version AS int[]),
                 CAST(:next_cycle AS int[]), CAST(:next_due_time AS timestamptz[]),
-                CAST(:prepare_time AS timestamptz[]))
-      AS change (merchant, standing_order, version, next_cycle, next_due_time, prepare_time)
+                CAST(:prepare_time AS timestamptz[]), CAST(:changes AS text[]))
+      AS change (merchant, standing_order, version, next_cycle, next_due_time, prepare_time, changes)
     WHERE standing_orders.standing_order = change.standing_order
       AND standing_orders.merchant = change.merchant
-      AND standing_orders.version = change.version AND state = 'ACTIVE'
+      AND standing_orders.version = change.version AND state = :expected
     RETURNING standing_orders.merchant, standing_orders.standing_order
 """)
 
@@ -102,6 +126,7 @@ _RELEASE = text("""
 """)
 
 _FIRST_DUE = text("SELECT min(prepare_time) FROM standing_orders WHERE state = 'ACTIVE'")
+_FIRST_RESTED = text("SELECT min(resume_time) FROM standing_orders WHERE state = 'PAUSED'")
 
 _SETTLED = text("""
     UPDATE standing_orders
@@ -116,7 +141,9 @@ _SETTLED = text("""
 """)
 
 _COMPLETE = text("""
-    UPDATE standing_orders SET state = 'COMPLETED', update_time = :now, version = version + 1
+    UPDATE standing_orders
+    SET state = CASE WHEN last_cycle IS NULL THEN 'COMPLETED' ELSE 'CANCELLED' END,
+        update_time = :now, version = version + 1
     FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]))
       AS asked (merchant, standing_order)
     WHERE standing_orders.standing_order = asked.standing_order
@@ -135,23 +162,9 @@ async def insert(tx: AsyncConnection, standing_order: StandingOrder) -> bool:
     found = await tx.execute(
         _INSERT,
         {
-            "merchant": standing_order.merchant,
-            "standing_order": standing_order.standing_order,
+            **_columns(standing_order),
             "customer": standing_order.customer,
-            "title": standing_order.title,
-            "items": dump_items(standing_order.items),
-            "schedule": schedules.dump(standing_order.schedule),
-            "billing_mode": standing_order.billing_mode,
-            "mandate": standing_order.mandate,
-            "ship_to": _dump(standing_order.ship_to),
             "price_protection": _dump(standing_order.price_protection),
-            "notice_lead": standing_order.notice_lead,
-            "payment_window": standing_order.payment_window,
-            "state": standing_order.state,
-            "base_cycle": standing_order.base_cycle,
-            "next_cycle": standing_order.next_cycle,
-            "next_due_time": standing_order.next_due_time,
-            "prepare_time": standing_order.prepare_time,
             "create_time": standing_order.create_time,
             "update_time": standing_order.update_time,
         },
@@ -207,19 +220,7 @@ async def change(
     tx: AsyncConnection, standing_order: StandingOrder, now: datetime
 ) -> StandingOrder:
     """Store what a caller's change made of a standing order that is locked."""
-    row = await tx.execute(
-        _CHANGE,
-        {
-            "merchant": standing_order.merchant,
-            "standing_order": standing_order.standing_order,
-            "state": standing_order.state,
-            "next_cycle": standing_order.next_cycle,
-            "next_due_time": standing_order.next_due_time,
-            "prepare_time": standing_order.prepare_time,
-            "skipped_cycles": sorted(standing_order.skipped_cycles),
-            "now": now,
-        },
-    )
+    row = await tx.execute(_CHANGE, {**_columns(standing_order), "now": now})
     return _standing_order(row.one())
 
 
@@ -231,8 +232,16 @@ async def claim_due(tx: AsyncConnection, now: datetime, limit: int) -> list[Stan
     return [_standing_order(row) for row in rows]
 
 
+async def claim_rested(tx: AsyncConnection, now: datetime, limit: int) -> list[StandingOrder]:
+    """Claim paused standing orders whose pause is over, the longest over first."""
+    rows = await tx.execute(
+        _CLAIM_RESTED, {"now": now, "limit": limit, "claim_seconds": CLAIM_SECONDS}
+    )
+    return [_standing_order(row) for row in rows]
+
+
 async def advance(
-    tx: AsyncConnection, standing_orders: Sequence[StandingOrder], now: datetime
+    tx: AsyncConnection, standing_orders: Sequence[StandingOrder], expected: State, now: datetime
 ) -> set[tuple[str, str]]:
     """Move claimed standing orders on to their next cycle; returns those not changed since."""
     rows = await tx.execute(
@@ -243,6 +252,8 @@ async def advance(
             "next_cycle": [one.next_cycle for one in standing_orders],
             "next_due_time": [one.next_due_time for one in standing_orders],
             "prepare_time": [one.prepare_time for one in standing_orders],
+            "changes": [dump_changes(one.changes) for one in standing_orders],
+            "expected": expected,
             "now": now,
         },
     )
@@ -257,6 +268,11 @@ async def release(tx: AsyncConnection, keys: Sequence[tuple[str, str]]) -> None:
 async def first_due(tx: AsyncConnection) -> datetime | None:
     """When the next cycle is to be prepared, claimed or not."""
     return (await tx.execute(_FIRST_DUE)).scalar_one()  # type: ignore[no-any-return]
+
+
+async def first_rested(tx: AsyncConnection) -> datetime | None:
+    """When the next pause is over, claimed or not."""
+    return (await tx.execute(_FIRST_RESTED)).scalar_one()  # type: ignore[no-any-return]
 
 
 async def settled(
@@ -292,6 +308,60 @@ def load_items(data: list[Any]) -> tuple[Item, ...]:
     return tuple(Item(product, quantity) for product, quantity in data)
 
 
+def dump_changes(changes: Mapping[int, CycleChange]) -> str:
+    """One-cycle changes as the JSON text in their column."""
+    return json.dumps(
+        {
+            cycle: {
+                "skip": change.skip,
+                "local_date": change.local_date.isoformat() if change.local_date else None,
+                "items": [[i.product, i.quantity] for i in change.items] if change.items else None,
+                "ship_to": change.ship_to,
+                "order_now_time": (
+                    change.order_now_time.isoformat() if change.order_now_time else None
+                ),
+            }
+            for cycle, change in changes.items()
+        }
+    )
+
+
+def _load_change(data: dict[str, Any]) -> CycleChange:
+    now_time = data["order_now_time"]
+    return CycleChange(
+        skip=data["skip"],
+        local_date=date.fromisoformat(data["local_date"]) if data["local_date"] else None,
+        items=load_items(data["items"]) if data["items"] else None,
+        ship_to=data["ship_to"],
+        order_now_time=datetime.fromisoformat(now_time) if now_time else None,
+    )
+
+
+def _columns(standing_order: StandingOrder) -> dict[str, Any]:
+    return {
+        "merchant": standing_order.merchant,
+        "standing_order": standing_order.standing_order,
+        "title": standing_order.title,
+        "items": dump_items(standing_order.items),
+        "schedule": schedules.dump(standing_order.schedule),
+        "billing_mode": standing_order.billing_mode,
+        "mandate": standing_order.mandate,
+        "ship_to": _dump(standing_order.ship_to),
+        "notice_lead": standing_order.notice_lead,
+        "payment_window": standing_order.payment_window,
+        "catch_up_mode": standing_order.catch_up.mode,
+        "catch_up_window": standing_order.catch_up.window,
+        "state": standing_order.state,
+        "base_cycle": standing_order.base_cycle,
+        "next_cycle": standing_order.next_cycle,
+        "next_due_time": standing_order.next_due_time,
+        "prepare_time": standing_order.prepare_time,
+        "last_cycle": standing_order.last_cycle,
+        "resume_time": standing_order.resume_time,
+        "changes": dump_changes(standing_order.changes),
+    }
+
+
 def _dump(data: Any) -> str | None:  # noqa: ANN401 - any JSON
     return None if data is None else json.dumps(data)
 
@@ -321,7 +391,10 @@ def _standing_order(row: Any) -> StandingOrder:  # noqa: ANN401 - a row
         next_cycle=row.next_cycle,
         next_due_time=row.next_due_time,
         prepare_time=row.prepare_time,
-        skipped_cycles=frozenset(row.skipped_cycles),
+        catch_up=CatchUp(CatchUpMode(row.catch_up_mode), row.catch_up_window),
+        last_cycle=row.last_cycle,
+        resume_time=row.resume_time,
+        changes={int(cycle): _load_change(data) for cycle, data in row.changes.items()},
         paid_order_count=row.paid_order_count,
         last_amount_minor=row.last_amount_minor,
         last_currency=row.last_currency,

@@ -319,7 +319,7 @@ Global___OrderCancelled: _TypeAlias = OrderCancelled  # noqa: Y015
 
 @_typing.final
 class StandingOrderChanged(_message.Message):
-    """A standing order was created, paused, resumed, cancelled or came to its end."""
+    """A standing order was created, changed, paused, resumed, cancelled or came to its end."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -335,6 +335,8 @@ class StandingOrderChanged(_message.Message):
         RESUMED: StandingOrderChanged._Change.ValueType  # 3
         CANCELLED: StandingOrderChanged._Change.ValueType  # 4
         COMPLETED: StandingOrderChanged._Change.ValueType  # 5
+        UPDATED: StandingOrderChanged._Change.ValueType  # 6
+        """The template, or one coming cycle."""
 
     class Change(_Change, metaclass=_ChangeEnumTypeWrapper): ...
     CHANGE_UNSPECIFIED: StandingOrderChanged.Change.ValueType  # 0
@@ -343,6 +345,8 @@ class StandingOrderChanged(_message.Message):
     RESUMED: StandingOrderChanged.Change.ValueType  # 3
     CANCELLED: StandingOrderChanged.Change.ValueType  # 4
     COMPLETED: StandingOrderChanged.Change.ValueType  # 5
+    UPDATED: StandingOrderChanged.Change.ValueType  # 6
+    """The template, or one coming cycle."""
 
     STANDING_ORDER_FIELD_NUMBER: _builtins.int
     CUSTOMER_FIELD_NUMBER: _builtins.int

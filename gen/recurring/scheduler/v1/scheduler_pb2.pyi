@@ -24,6 +24,7 @@ Conventions, the same in all four services:
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -177,10 +178,14 @@ class StandingOrder(_message.Message):
     PRICE_PROTECTION_FIELD_NUMBER: _builtins.int
     NOTICE_LEAD_FIELD_NUMBER: _builtins.int
     PAYMENT_WINDOW_FIELD_NUMBER: _builtins.int
+    CATCH_UP_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     NEXT_CYCLE_FIELD_NUMBER: _builtins.int
     NEXT_DUE_TIME_FIELD_NUMBER: _builtins.int
     SKIPPED_CYCLES_FIELD_NUMBER: _builtins.int
+    CYCLE_CHANGES_FIELD_NUMBER: _builtins.int
+    RESUME_TIME_FIELD_NUMBER: _builtins.int
+    LAST_CYCLE_FIELD_NUMBER: _builtins.int
     PAID_ORDER_COUNT_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
@@ -197,6 +202,8 @@ class StandingOrder(_message.Message):
     state: Global___StandingOrder.State.ValueType
     next_cycle: _builtins.int
     """The next cycle without an order; 0 when there is none."""
+    last_cycle: _builtins.int
+    """It ends after this cycle; 0: it does not."""
     paid_order_count: _builtins.int
     """Orders paid so far."""
     etag: _builtins.str
@@ -224,12 +231,24 @@ class StandingOrder(_message.Message):
         """
 
     @_builtins.property
+    def catch_up(self) -> Global___CatchUp:
+        """What becomes of cycles that passed while the system could not act. Default: LATEST_ONLY."""
+
+    @_builtins.property
     def next_due_time(self) -> _timestamp_pb2.Timestamp:
         """When that cycle is due; absent when there is none."""
 
     @_builtins.property
     def skipped_cycles(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Coming cycles that the customer wants left out."""
+
+    @_builtins.property
+    def cycle_changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___CycleChange]:
+        """What else is changed for one coming cycle only."""
+
+    @_builtins.property
+    def resume_time(self) -> _timestamp_pb2.Timestamp:
+        """PAUSED: when it goes on by itself; absent: when it is resumed."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
@@ -249,22 +268,122 @@ class StandingOrder(_message.Message):
         price_protection: Global___PriceProtection | None = ...,
         notice_lead: _duration_pb2.Duration | None = ...,
         payment_window: _duration_pb2.Duration | None = ...,
+        catch_up: Global___CatchUp | None = ...,
         state: Global___StandingOrder.State.ValueType = ...,
         next_cycle: _builtins.int = ...,
         next_due_time: _timestamp_pb2.Timestamp | None = ...,
         skipped_cycles: _abc.Iterable[_builtins.int] | None = ...,
+        cycle_changes: _abc.Iterable[Global___CycleChange] | None = ...,
+        resume_time: _timestamp_pb2.Timestamp | None = ...,
+        last_cycle: _builtins.int = ...,
         paid_order_count: _builtins.int = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "next_due_time", b"next_due_time", "notice_lead", b"notice_lead", "payment_window", b"payment_window", "price_protection", b"price_protection", "schedule", b"schedule", "ship_to", b"ship_to", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["catch_up", b"catch_up", "create_time", b"create_time", "next_due_time", b"next_due_time", "notice_lead", b"notice_lead", "payment_window", b"payment_window", "price_protection", b"price_protection", "resume_time", b"resume_time", "schedule", b"schedule", "ship_to", b"ship_to", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["billing_mode", b"billing_mode", "create_time", b"create_time", "customer", b"customer", "etag", b"etag", "items", b"items", "mandate", b"mandate", "name", b"name", "next_cycle", b"next_cycle", "next_due_time", b"next_due_time", "notice_lead", b"notice_lead", "paid_order_count", b"paid_order_count", "payment_window", b"payment_window", "price_protection", b"price_protection", "schedule", b"schedule", "ship_to", b"ship_to", "skipped_cycles", b"skipped_cycles", "state", b"state", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["billing_mode", b"billing_mode", "catch_up", b"catch_up", "create_time", b"create_time", "customer", b"customer", "cycle_changes", b"cycle_changes", "etag", b"etag", "items", b"items", "last_cycle", b"last_cycle", "mandate", b"mandate", "name", b"name", "next_cycle", b"next_cycle", "next_due_time", b"next_due_time", "notice_lead", b"notice_lead", "paid_order_count", b"paid_order_count", "payment_window", b"payment_window", "price_protection", b"price_protection", "resume_time", b"resume_time", "schedule", b"schedule", "ship_to", b"ship_to", "skipped_cycles", b"skipped_cycles", "state", b"state", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StandingOrder: _TypeAlias = StandingOrder  # noqa: Y015
+
+@_typing.final
+class CatchUp(_message.Message):
+    """What becomes of cycles that passed unbilled. Each leaves a row, whatever is decided; a late notice
+    defers the charge and never shortens the lead.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Mode:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[CatchUp._Mode.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        MODE_UNSPECIFIED: CatchUp._Mode.ValueType  # 0
+        LATEST_ONLY: CatchUp._Mode.ValueType  # 1
+        """The latest one."""
+        ALL_IN_ORDER: CatchUp._Mode.ValueType  # 2
+        """All, each with its own notice and lead."""
+        NONE: CatchUp._Mode.ValueType  # 3
+        """None."""
+
+    class Mode(_Mode, metaclass=_ModeEnumTypeWrapper):
+        """Which of them are billed."""
+
+    MODE_UNSPECIFIED: CatchUp.Mode.ValueType  # 0
+    LATEST_ONLY: CatchUp.Mode.ValueType  # 1
+    """The latest one."""
+    ALL_IN_ORDER: CatchUp.Mode.ValueType  # 2
+    """All, each with its own notice and lead."""
+    NONE: CatchUp.Mode.ValueType  # 3
+    """None."""
+
+    MODE_FIELD_NUMBER: _builtins.int
+    WINDOW_FIELD_NUMBER: _builtins.int
+    mode: Global___CatchUp.Mode.ValueType
+    @_builtins.property
+    def window(self) -> _duration_pb2.Duration:
+        """ALL_IN_ORDER: cycles due longer ago than this are missed all the same; 1 hour to 60 days, default
+        30 days.
+        """
+
+    def __init__(
+        self,
+        *,
+        mode: Global___CatchUp.Mode.ValueType = ...,
+        window: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["window", b"window"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mode", b"mode", "window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CatchUp: _TypeAlias = CatchUp  # noqa: Y015
+
+@_typing.final
+class CycleChange(_message.Message):
+    """What is different in one cycle; gone after it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CYCLE_FIELD_NUMBER: _builtins.int
+    LOCAL_DATE_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    SHIP_TO_FIELD_NUMBER: _builtins.int
+    cycle: _builtins.int
+    """The cycle's number."""
+    @_builtins.property
+    def local_date(self) -> _date_pb2.Date:
+        """Its date instead of the schedule's; between those of the cycles before and after."""
+
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___Item]:
+        """Its items instead of the template's: all of them; 1 to 100, each product once."""
+
+    @_builtins.property
+    def ship_to(self) -> _postal_address_pb2.PostalAddress:
+        """Where it goes instead."""
+
+    def __init__(
+        self,
+        *,
+        cycle: _builtins.int = ...,
+        local_date: _date_pb2.Date | None = ...,
+        items: _abc.Iterable[Global___Item] | None = ...,
+        ship_to: _postal_address_pb2.PostalAddress | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["local_date", b"local_date", "ship_to", b"ship_to"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cycle", b"cycle", "items", b"items", "local_date", b"local_date", "ship_to", b"ship_to"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CycleChange: _TypeAlias = CycleChange  # noqa: Y015
 
 @_typing.final
 class Item(_message.Message):
@@ -294,12 +413,106 @@ Global___Item: _TypeAlias = Item  # noqa: Y015
 
 @_typing.final
 class Schedule(_message.Message):
-    """When cycles fall due. The k-th date is computed from the start date, never from the date before. A
+    """When cycles fall due. It can be given as fields, or as an RFC 5545 rule in `rrule` alone; it is always
+    shown as both. The k-th date is computed from the start date, never from the date before. A
     day that a month lacks falls back to the month's last. A local time that a clock change skips is read
     with the offset before the change; one that occurs twice is the first.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
+
+    class _BlackoutRule:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _BlackoutRuleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Schedule._BlackoutRule.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        BLACKOUT_RULE_UNSPECIFIED: Schedule._BlackoutRule.ValueType  # 0
+        SKIP: Schedule._BlackoutRule.ValueType  # 1
+        """It is left out; its number is kept."""
+        MOVE_TO_NEXT_ALLOWED: Schedule._BlackoutRule.ValueType  # 2
+        """It moves to the next allowed day, or is left out if that meets the next cycle."""
+
+    class BlackoutRule(_BlackoutRule, metaclass=_BlackoutRuleEnumTypeWrapper):
+        """What becomes of a cycle whose date is in a blackout."""
+
+    BLACKOUT_RULE_UNSPECIFIED: Schedule.BlackoutRule.ValueType  # 0
+    SKIP: Schedule.BlackoutRule.ValueType  # 1
+    """It is left out; its number is kept."""
+    MOVE_TO_NEXT_ALLOWED: Schedule.BlackoutRule.ValueType  # 2
+    """It moves to the next allowed day, or is left out if that meets the next cycle."""
+
+    @_typing.final
+    class Blackout(_message.Message):
+        """Dates from start_date to end_date, both included."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        START_DATE_FIELD_NUMBER: _builtins.int
+        END_DATE_FIELD_NUMBER: _builtins.int
+        @_builtins.property
+        def start_date(self) -> _date_pb2.Date: ...
+        @_builtins.property
+        def end_date(self) -> _date_pb2.Date: ...
+        def __init__(
+            self,
+            *,
+            start_date: _date_pb2.Date | None = ...,
+            end_date: _date_pb2.Date | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["end_date", b"end_date", "start_date", b"start_date"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["end_date", b"end_date", "start_date", b"start_date"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class BusinessDays(_message.Message):
+        """How dates keep off weekends and public holidays."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        class _Rule:
+            ValueType = _typing.NewType("ValueType", _builtins.int)
+            V: _TypeAlias = ValueType  # noqa: Y015
+
+        class _RuleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Schedule.BusinessDays._Rule.ValueType], _builtins.type):
+            DESCRIPTOR: _descriptor.EnumDescriptor
+            RULE_UNSPECIFIED: Schedule.BusinessDays._Rule.ValueType  # 0
+            NEXT: Schedule.BusinessDays._Rule.ValueType  # 1
+            """To the next business day."""
+            PREVIOUS: Schedule.BusinessDays._Rule.ValueType  # 2
+            """To the business day before."""
+
+        class Rule(_Rule, metaclass=_RuleEnumTypeWrapper):
+            """Where a date that is no business day goes."""
+
+        RULE_UNSPECIFIED: Schedule.BusinessDays.Rule.ValueType  # 0
+        NEXT: Schedule.BusinessDays.Rule.ValueType  # 1
+        """To the next business day."""
+        PREVIOUS: Schedule.BusinessDays.Rule.ValueType  # 2
+        """To the business day before."""
+
+        RULE_FIELD_NUMBER: _builtins.int
+        COUNTRY_FIELD_NUMBER: _builtins.int
+        SUBDIVISION_FIELD_NUMBER: _builtins.int
+        rule: Global___Schedule.BusinessDays.Rule.ValueType
+        country: _builtins.str
+        """ISO 3166 code of the country whose holidays count, for example "DE"; empty: weekends only."""
+        subdivision: _builtins.str
+        """ISO 3166-2 part of that country, for example "BY"."""
+        def __init__(
+            self,
+            *,
+            rule: Global___Schedule.BusinessDays.Rule.ValueType = ...,
+            country: _builtins.str = ...,
+            subdivision: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["country", b"country", "rule", b"rule", "subdivision", b"subdivision"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     @_typing.final
     class Daily(_message.Message):
@@ -355,41 +568,78 @@ class Schedule(_message.Message):
 
         EVERY_MONTHS_FIELD_NUMBER: _builtins.int
         MONTH_DAYS_FIELD_NUMBER: _builtins.int
+        NTH_WEEKDAYS_FIELD_NUMBER: _builtins.int
         every_months: _builtins.int
         """1 to 120."""
         @_builtins.property
         def month_days(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
             """1 to 31, or -1 to -28 from the month's end (-1 is its last day). Default: that of the start date."""
 
+        @_builtins.property
+        def nth_weekdays(self) -> _containers.RepeatedCompositeFieldContainer[Global___Schedule.NthWeekday]:
+            """Instead of days: for example the second Tuesday."""
+
         def __init__(
             self,
             *,
             every_months: _builtins.int = ...,
             month_days: _abc.Iterable[_builtins.int] | None = ...,
+            nth_weekdays: _abc.Iterable[Global___Schedule.NthWeekday] | None = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["every_months", b"every_months", "month_days", b"month_days"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["every_months", b"every_months", "month_days", b"month_days", "nth_weekdays", b"nth_weekdays"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class NthWeekday(_message.Message):
+        """The n-th such weekday of a month. A month without a fifth has no such date."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        NTH_FIELD_NUMBER: _builtins.int
+        WEEKDAY_FIELD_NUMBER: _builtins.int
+        nth: _builtins.int
+        """1 to 5, or -1 to -5 from the month's end."""
+        weekday: _dayofweek_pb2.DayOfWeek.ValueType
+        def __init__(
+            self,
+            *,
+            nth: _builtins.int = ...,
+            weekday: _dayofweek_pb2.DayOfWeek.ValueType = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["nth", b"nth", "weekday", b"weekday"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     @_typing.final
     class Yearly(_message.Message):
-        """Every so many years, on the start date's day."""
+        """Every so many years, on a day of a month."""
 
         DESCRIPTOR: _descriptor.Descriptor
 
         EVERY_YEARS_FIELD_NUMBER: _builtins.int
+        MONTH_FIELD_NUMBER: _builtins.int
+        MONTH_DAY_FIELD_NUMBER: _builtins.int
         every_years: _builtins.int
         """1 to 10."""
+        month: _builtins.int
+        """1 to 12. Default: that of the start date."""
+        month_day: _builtins.int
+        """1 to 31. Default: that of the start date."""
         def __init__(
             self,
             *,
             every_years: _builtins.int = ...,
+            month: _builtins.int = ...,
+            month_day: _builtins.int = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["every_years", b"every_years"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["every_years", b"every_years", "month", b"month", "month_day", b"month_day"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -402,10 +652,20 @@ class Schedule(_message.Message):
     YEARLY_FIELD_NUMBER: _builtins.int
     CYCLE_COUNT_FIELD_NUMBER: _builtins.int
     END_DATE_FIELD_NUMBER: _builtins.int
+    BLACKOUTS_FIELD_NUMBER: _builtins.int
+    BLACKOUT_RULE_FIELD_NUMBER: _builtins.int
+    BUSINESS_DAYS_FIELD_NUMBER: _builtins.int
+    RRULE_FIELD_NUMBER: _builtins.int
     time_zone: _builtins.str
     """IANA name, for example "Europe/Berlin"."""
     cycle_count: _builtins.int
     """The number of cycles, 1 to 100 000."""
+    blackout_rule: Global___Schedule.BlackoutRule.ValueType
+    """What becomes of a cycle in a blackout. Default: it is left out."""
+    rrule: _builtins.str
+    """Start, zone, recurrence and end as `DTSTART;TZID=…:…` and `RRULE:…` on two lines (RFC 5545, with
+    RSCALE and SKIP of RFC 7529). Given: those fields must be absent. Shown: the same schedule.
+    """
     @_builtins.property
     def start_date(self) -> _date_pb2.Date:
         """The first possible date; the phase of the rule is counted from it. Not past."""
@@ -426,6 +686,14 @@ class Schedule(_message.Message):
     def end_date(self) -> _date_pb2.Date:
         """The last possible date."""
 
+    @_builtins.property
+    def blackouts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Schedule.Blackout]:
+        """Dates on which nothing falls due; at most 100, in order and apart."""
+
+    @_builtins.property
+    def business_days(self) -> Global___Schedule.BusinessDays:
+        """Default: every day is as good as another."""
+
     def __init__(
         self,
         *,
@@ -438,10 +706,14 @@ class Schedule(_message.Message):
         yearly: Global___Schedule.Yearly | None = ...,
         cycle_count: _builtins.int = ...,
         end_date: _date_pb2.Date | None = ...,
+        blackouts: _abc.Iterable[Global___Schedule.Blackout] | None = ...,
+        blackout_rule: Global___Schedule.BlackoutRule.ValueType = ...,
+        business_days: Global___Schedule.BusinessDays | None = ...,
+        rrule: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cycle_count", b"cycle_count", "daily", b"daily", "end", b"end", "end_date", b"end_date", "local_time", b"local_time", "monthly", b"monthly", "recurrence", b"recurrence", "start_date", b"start_date", "weekly", b"weekly", "yearly", b"yearly"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["business_days", b"business_days", "cycle_count", b"cycle_count", "daily", b"daily", "end", b"end", "end_date", b"end_date", "local_time", b"local_time", "monthly", b"monthly", "recurrence", b"recurrence", "start_date", b"start_date", "weekly", b"weekly", "yearly", b"yearly"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cycle_count", b"cycle_count", "daily", b"daily", "end", b"end", "end_date", b"end_date", "local_time", b"local_time", "monthly", b"monthly", "recurrence", b"recurrence", "start_date", b"start_date", "time_zone", b"time_zone", "weekly", b"weekly", "yearly", b"yearly"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blackout_rule", b"blackout_rule", "blackouts", b"blackouts", "business_days", b"business_days", "cycle_count", b"cycle_count", "daily", b"daily", "end", b"end", "end_date", b"end_date", "local_time", b"local_time", "monthly", b"monthly", "recurrence", b"recurrence", "rrule", b"rrule", "start_date", b"start_date", "time_zone", b"time_zone", "weekly", b"weekly", "yearly", b"yearly"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_end: _TypeAlias = _typing.Literal["cycle_count", "end_date"]  # noqa: Y015
     _WhichOneofArgType_end: _TypeAlias = _typing.Literal["end", b"end"]  # noqa: Y015
@@ -588,6 +860,7 @@ class Order(_message.Message):
     PAY_TIME_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    SHIP_TO_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/standingOrders/{standing_order}/orders/{cycle}`."""
     customer: _builtins.str
@@ -628,6 +901,10 @@ class Order(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def ship_to(self) -> _postal_address_pb2.PostalAddress:
+        """Where it goes."""
+
     def __init__(
         self,
         *,
@@ -646,10 +923,11 @@ class Order(_message.Message):
         pay_time: _timestamp_pb2.Timestamp | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        ship_to: _postal_address_pb2.PostalAddress | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_not_before_time", b"charge_not_before_time", "create_time", b"create_time", "due_time", b"due_time", "local_date", b"local_date", "notice_time", b"notice_time", "notified_amount", b"notified_amount", "pay_time", b"pay_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_not_before_time", b"charge_not_before_time", "create_time", b"create_time", "due_time", b"due_time", "local_date", b"local_date", "notice_time", b"notice_time", "notified_amount", b"notified_amount", "pay_time", b"pay_time", "ship_to", b"ship_to", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_not_before_time", b"charge_not_before_time", "create_time", b"create_time", "customer", b"customer", "cycle", b"cycle", "due_time", b"due_time", "lines", b"lines", "local_date", b"local_date", "name", b"name", "notice_time", b"notice_time", "notified_amount", b"notified_amount", "pay_time", b"pay_time", "reasons", b"reasons", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_not_before_time", b"charge_not_before_time", "create_time", b"create_time", "customer", b"customer", "cycle", b"cycle", "due_time", b"due_time", "lines", b"lines", "local_date", b"local_date", "name", b"name", "notice_time", b"notice_time", "notified_amount", b"notified_amount", "pay_time", b"pay_time", "reasons", b"reasons", "ship_to", b"ship_to", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -815,28 +1093,131 @@ class ListStandingOrdersResponse(_message.Message):
 Global___ListStandingOrdersResponse: _TypeAlias = ListStandingOrdersResponse  # noqa: Y015
 
 @_typing.final
+class UpdateStandingOrderRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STANDING_ORDER_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    @_builtins.property
+    def standing_order(self) -> Global___StandingOrder:
+        """`standing_order.name` says which; its etag, if set, must be the present one."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """What to change."""
+
+    def __init__(
+        self,
+        *,
+        standing_order: Global___StandingOrder | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["standing_order", b"standing_order", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "standing_order", b"standing_order", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateStandingOrderRequest: _TypeAlias = UpdateStandingOrderRequest  # noqa: Y015
+
+@_typing.final
+class PreviewStandingOrderUpdateRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STANDING_ORDER_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    CYCLE_COUNT_FIELD_NUMBER: _builtins.int
+    cycle_count: _builtins.int
+    """How many; 1 to 100, default 12."""
+    @_builtins.property
+    def standing_order(self) -> Global___StandingOrder:
+        """As in UpdateStandingOrder."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """As in UpdateStandingOrder."""
+
+    def __init__(
+        self,
+        *,
+        standing_order: Global___StandingOrder | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+        cycle_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["standing_order", b"standing_order", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cycle_count", b"cycle_count", "standing_order", b"standing_order", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewStandingOrderUpdateRequest: _TypeAlias = PreviewStandingOrderUpdateRequest  # noqa: Y015
+
+@_typing.final
+class PreviewStandingOrderUpdateResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def before(self) -> _containers.RepeatedCompositeFieldContainer[Global___CyclePreview]:
+        """As it is."""
+
+    @_builtins.property
+    def after(self) -> _containers.RepeatedCompositeFieldContainer[Global___CyclePreview]:
+        """As it would be."""
+
+    def __init__(
+        self,
+        *,
+        before: _abc.Iterable[Global___CyclePreview] | None = ...,
+        after: _abc.Iterable[Global___CyclePreview] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewStandingOrderUpdateResponse: _TypeAlias = PreviewStandingOrderUpdateResponse  # noqa: Y015
+
+@_typing.final
 class PauseStandingOrderRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    CYCLE_COUNT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     etag: _builtins.str
     """If set, it must be the standing order's present etag."""
     request_id: _builtins.str
+    cycle_count: _builtins.int
+    """For so many of the coming cycles; 1 to 100."""
+    @_builtins.property
+    def until_time(self) -> _timestamp_pb2.Timestamp:
+        """Until then; after now."""
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         etag: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        until_time: _timestamp_pb2.Timestamp | None = ...,
+        cycle_count: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cycle_count", b"cycle_count", "duration", b"duration", "until_time", b"until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cycle_count", b"cycle_count", "duration", b"duration", "etag", b"etag", "name", b"name", "request_id", b"request_id", "until_time", b"until_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_duration: _TypeAlias = _typing.Literal["until_time", "cycle_count"]  # noqa: Y015
+    _WhichOneofArgType_duration: _TypeAlias = _typing.Literal["duration", b"duration"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_duration) -> _WhichOneofReturnType_duration | None: ...
 
 Global___PauseStandingOrderRequest: _TypeAlias = PauseStandingOrderRequest  # noqa: Y015
 
@@ -847,20 +1228,26 @@ class ResumeStandingOrderRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ANCHOR_DATE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     etag: _builtins.str
     """If set, it must be the standing order's present etag."""
     request_id: _builtins.str
+    @_builtins.property
+    def anchor_date(self) -> _date_pb2.Date:
+        """Anchor the schedule anew on this date, not past; absent: dates stay as they were."""
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         etag: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        anchor_date: _date_pb2.Date | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["anchor_date", b"anchor_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anchor_date", b"anchor_date", "etag", b"etag", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -873,20 +1260,24 @@ class CancelStandingOrderRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    AFTER_CURRENT_CYCLE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     etag: _builtins.str
     """If set, it must be the standing order's present etag."""
     request_id: _builtins.str
+    after_current_cycle: _builtins.bool
+    """Let the cycle that has an open order, or else the next one, be the last."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         etag: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        after_current_cycle: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_current_cycle", b"after_current_cycle", "etag", b"etag", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -922,6 +1313,97 @@ class SkipCycleRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SkipCycleRequest: _TypeAlias = SkipCycleRequest  # noqa: Y015
+
+@_typing.final
+class RestoreCycleRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CYCLE_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The standing order."""
+    cycle: _builtins.int
+    """The cycle, from 1."""
+    etag: _builtins.str
+    """If set, it must be the standing order's present etag."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        cycle: _builtins.int = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cycle", b"cycle", "etag", b"etag", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RestoreCycleRequest: _TypeAlias = RestoreCycleRequest  # noqa: Y015
+
+@_typing.final
+class ChangeCycleRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The standing order."""
+    etag: _builtins.str
+    """If set, it must be the standing order's present etag."""
+    request_id: _builtins.str
+    @_builtins.property
+    def change(self) -> Global___CycleChange:
+        """Which cycle, and what is different in it; at least one thing."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        change: Global___CycleChange | None = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "etag", b"etag", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChangeCycleRequest: _TypeAlias = ChangeCycleRequest  # noqa: Y015
+
+@_typing.final
+class OrderNowRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The standing order."""
+    etag: _builtins.str
+    """If set, it must be the standing order's present etag."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OrderNowRequest: _TypeAlias = OrderNowRequest  # noqa: Y015
 
 @_typing.final
 class PreviewCyclesRequest(_message.Message):

@@ -50,6 +50,16 @@ class SchedulerServiceStub:
                 request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListStandingOrdersRequest.SerializeToString,
                 response_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListStandingOrdersResponse.FromString,
                 _registered_method=True)
+        self.UpdateStandingOrder = channel.unary_unary(
+                '/recurring.scheduler.v1.SchedulerService/UpdateStandingOrder',
+                request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.UpdateStandingOrderRequest.SerializeToString,
+                response_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.StandingOrder.FromString,
+                _registered_method=True)
+        self.PreviewStandingOrderUpdate = channel.unary_unary(
+                '/recurring.scheduler.v1.SchedulerService/PreviewStandingOrderUpdate',
+                request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.PreviewStandingOrderUpdateRequest.SerializeToString,
+                response_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.PreviewStandingOrderUpdateResponse.FromString,
+                _registered_method=True)
         self.PauseStandingOrder = channel.unary_unary(
                 '/recurring.scheduler.v1.SchedulerService/PauseStandingOrder',
                 request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.PauseStandingOrderRequest.SerializeToString,
@@ -68,6 +78,21 @@ class SchedulerServiceStub:
         self.SkipCycle = channel.unary_unary(
                 '/recurring.scheduler.v1.SchedulerService/SkipCycle',
                 request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.SkipCycleRequest.SerializeToString,
+                response_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.StandingOrder.FromString,
+                _registered_method=True)
+        self.RestoreCycle = channel.unary_unary(
+                '/recurring.scheduler.v1.SchedulerService/RestoreCycle',
+                request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.RestoreCycleRequest.SerializeToString,
+                response_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.StandingOrder.FromString,
+                _registered_method=True)
+        self.ChangeCycle = channel.unary_unary(
+                '/recurring.scheduler.v1.SchedulerService/ChangeCycle',
+                request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ChangeCycleRequest.SerializeToString,
+                response_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.StandingOrder.FromString,
+                _registered_method=True)
+        self.OrderNow = channel.unary_unary(
+                '/recurring.scheduler.v1.SchedulerService/OrderNow',
+                request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.OrderNowRequest.SerializeToString,
                 response_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.StandingOrder.FromString,
                 _registered_method=True)
         self.PreviewCycles = channel.unary_unary(
@@ -126,8 +151,35 @@ class SchedulerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateStandingOrder(self, request, context):
+        """Changes the template from the next cycle that has no order yet; orders that exist stay as announced.
+        A new schedule goes on after the last cycle that has an order, without a gap or an overlap. Products
+        that are new are protected at today's prices.
+
+        `update_mask` may name customer-facing parts: title, items, schedule, billing_mode, mandate, ship_to,
+        notice_lead, payment_window, catch_up. Field violations and reasons as in CreateStandingOrder, and:
+
+        Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
+        FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED), MANDATE_NOT_COVERING,
+        PHONE_NOT_BOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PreviewStandingOrderUpdate(self, request, context):
+        """What UpdateStandingOrder would do: the coming cycles as they are and as they would be, side by side.
+        Nothing is stored.
+
+        Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
+        FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def PauseStandingOrder(self, request, context):
-        """Stops opening cycles until it is resumed. An order that is already UPCOMING is cancelled; one that
+        """Stops opening cycles until it is resumed, by itself or by a call. An order that is already UPCOMING is cancelled; one that
         awaits payment is carried through.
 
         Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
@@ -139,7 +191,8 @@ class SchedulerServiceServicer:
 
     def ResumeStandingOrder(self, request, context):
         """Goes on with the first cycle that can still be announced in time; the cycles that fell due during
-        the pause are recorded as SKIPPED with reason PAUSED. Dates stay those of the original anchor.
+        the pause are recorded as SKIPPED with reason PAUSED. Dates stay those of the original anchor, unless
+        it is anchored anew.
 
         Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
         FAILED_PRECONDITION STANDING_ORDER_STATE (it is not PAUSED).
@@ -149,7 +202,7 @@ class SchedulerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelStandingOrder(self, request, context):
-        """Ends a standing order. An UPCOMING order is cancelled. One that awaits payment is cancelled if no
+        """Ends a standing order, at once or after its current cycle. At once, an UPCOMING order is cancelled. One that awaits payment is cancelled if no
         money has moved; if the payment was quicker, it is confirmed and delivered.
 
         Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
@@ -167,6 +220,46 @@ class SchedulerServiceServicer:
         FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED),
         ORDER_STATE (its payment has begun or it is over); OUT_OF_RANGE CYCLE_OUT_OF_RANGE (the schedule
         has no such cycle, or it is more than 100 cycles ahead).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RestoreCycle(self, request, context):
+        """Takes back what was changed for one cycle that has no order yet, SkipCycle included.
+
+        Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
+        FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED), CYCLE_CUT_OFF (the cycle
+        has its order already); OUT_OF_RANGE CYCLE_OUT_OF_RANGE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ChangeCycle(self, request, context):
+        """Changes one coming cycle and no other: its date, its items, where it goes. What an earlier call
+        changed of the same cycle and this one does not name stays. The template is as before afterwards.
+
+        Field violations beside the syntactic ones: PRODUCT_NOT_FOUND, PRODUCT_DISCONTINUED,
+        PRICE_NOT_FOUND, CURRENCY_MISMATCH (change.items[i].product); DATE_OUT_OF_RANGE (change.local_date:
+        it is past, or would meet or pass the cycle before or after).
+
+        Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
+        FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED), CYCLE_CUT_OFF (the cycle
+        has its order already); OUT_OF_RANGE CYCLE_OUT_OF_RANGE (the schedule has no such cycle, or it is
+        more than 100 cycles ahead).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def OrderNow(self, request, context):
+        """Brings the next cycle forward to now; it adds none. The customer asked for it, so the notice has no
+        lead: it is charged as soon as the notice is delivered.
+
+        Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
+        FAILED_PRECONDITION STANDING_ORDER_STATE (it is not ACTIVE); OUT_OF_RANGE CYCLE_OUT_OF_RANGE (the
+        schedule has no further cycle).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -223,6 +316,16 @@ def add_SchedulerServiceServicer_to_server(servicer, server):
                     request_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListStandingOrdersRequest.FromString,
                     response_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListStandingOrdersResponse.SerializeToString,
             ),
+            'UpdateStandingOrder': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateStandingOrder,
+                    request_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.UpdateStandingOrderRequest.FromString,
+                    response_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.StandingOrder.SerializeToString,
+            ),
+            'PreviewStandingOrderUpdate': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewStandingOrderUpdate,
+                    request_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.PreviewStandingOrderUpdateRequest.FromString,
+                    response_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.PreviewStandingOrderUpdateResponse.SerializeToString,
+            ),
             'PauseStandingOrder': grpc.unary_unary_rpc_method_handler(
                     servicer.PauseStandingOrder,
                     request_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.PauseStandingOrderRequest.FromString,
@@ -241,6 +344,21 @@ def add_SchedulerServiceServicer_to_server(servicer, server):
             'SkipCycle': grpc.unary_unary_rpc_method_handler(
                     servicer.SkipCycle,
                     request_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.SkipCycleRequest.FromString,
+                    response_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.StandingOrder.SerializeToString,
+            ),
+            'RestoreCycle': grpc.unary_unary_rpc_method_handler(
+                    servicer.RestoreCycle,
+                    request_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.RestoreCycleRequest.FromString,
+                    response_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.StandingOrder.SerializeToString,
+            ),
+            'ChangeCycle': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChangeCycle,
+                    request_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ChangeCycleRequest.FromString,
+                    response_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.StandingOrder.SerializeToString,
+            ),
+            'OrderNow': grpc.unary_unary_rpc_method_handler(
+                    servicer.OrderNow,
+                    request_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.OrderNowRequest.FromString,
                     response_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.StandingOrder.SerializeToString,
             ),
             'PreviewCycles': grpc.unary_unary_rpc_method_handler(
@@ -357,6 +475,60 @@ class SchedulerService:
             _registered_method=True)
 
     @staticmethod
+    def UpdateStandingOrder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.scheduler.v1.SchedulerService/UpdateStandingOrder',
+            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.UpdateStandingOrderRequest.SerializeToString,
+            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.StandingOrder.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewStandingOrderUpdate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.scheduler.v1.SchedulerService/PreviewStandingOrderUpdate',
+            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.PreviewStandingOrderUpdateRequest.SerializeToString,
+            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.PreviewStandingOrderUpdateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def PauseStandingOrder(request,
             target,
             options=(),
@@ -453,6 +625,87 @@ class SchedulerService:
             target,
             '/recurring.scheduler.v1.SchedulerService/SkipCycle',
             recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.SkipCycleRequest.SerializeToString,
+            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.StandingOrder.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RestoreCycle(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.scheduler.v1.SchedulerService/RestoreCycle',
+            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.RestoreCycleRequest.SerializeToString,
+            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.StandingOrder.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ChangeCycle(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.scheduler.v1.SchedulerService/ChangeCycle',
+            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ChangeCycleRequest.SerializeToString,
+            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.StandingOrder.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OrderNow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.scheduler.v1.SchedulerService/OrderNow',
+            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.OrderNowRequest.SerializeToString,
             recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.StandingOrder.FromString,
             options,
             channel_credentials,

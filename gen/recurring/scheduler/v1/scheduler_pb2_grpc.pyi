@@ -50,8 +50,27 @@ class SchedulerServiceStub:
     """Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND."""
     ListStandingOrders: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.ListStandingOrdersRequest, _scheduler_pb2.ListStandingOrdersResponse]
     """Lists standing orders by id."""
+    UpdateStandingOrder: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.UpdateStandingOrderRequest, _scheduler_pb2.StandingOrder]
+    """Changes the template from the next cycle that has no order yet; orders that exist stay as announced.
+    A new schedule goes on after the last cycle that has an order, without a gap or an overlap. Products
+    that are new are protected at today's prices.
+
+    `update_mask` may name customer-facing parts: title, items, schedule, billing_mode, mandate, ship_to,
+    notice_lead, payment_window, catch_up. Field violations and reasons as in CreateStandingOrder, and:
+
+    Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
+    FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED), MANDATE_NOT_COVERING,
+    PHONE_NOT_BOUND.
+    """
+    PreviewStandingOrderUpdate: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.PreviewStandingOrderUpdateRequest, _scheduler_pb2.PreviewStandingOrderUpdateResponse]
+    """What UpdateStandingOrder would do: the coming cycles as they are and as they would be, side by side.
+    Nothing is stored.
+
+    Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
+    FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED).
+    """
     PauseStandingOrder: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.PauseStandingOrderRequest, _scheduler_pb2.StandingOrder]
-    """Stops opening cycles until it is resumed. An order that is already UPCOMING is cancelled; one that
+    """Stops opening cycles until it is resumed, by itself or by a call. An order that is already UPCOMING is cancelled; one that
     awaits payment is carried through.
 
     Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
@@ -59,13 +78,14 @@ class SchedulerServiceStub:
     """
     ResumeStandingOrder: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.ResumeStandingOrderRequest, _scheduler_pb2.StandingOrder]
     """Goes on with the first cycle that can still be announced in time; the cycles that fell due during
-    the pause are recorded as SKIPPED with reason PAUSED. Dates stay those of the original anchor.
+    the pause are recorded as SKIPPED with reason PAUSED. Dates stay those of the original anchor, unless
+    it is anchored anew.
 
     Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
     FAILED_PRECONDITION STANDING_ORDER_STATE (it is not PAUSED).
     """
     CancelStandingOrder: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.CancelStandingOrderRequest, _scheduler_pb2.StandingOrder]
-    """Ends a standing order. An UPCOMING order is cancelled. One that awaits payment is cancelled if no
+    """Ends a standing order, at once or after its current cycle. At once, an UPCOMING order is cancelled. One that awaits payment is cancelled if no
     money has moved; if the payment was quicker, it is confirmed and delivered.
 
     Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
@@ -79,6 +99,34 @@ class SchedulerServiceStub:
     FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED),
     ORDER_STATE (its payment has begun or it is over); OUT_OF_RANGE CYCLE_OUT_OF_RANGE (the schedule
     has no such cycle, or it is more than 100 cycles ahead).
+    """
+    RestoreCycle: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.RestoreCycleRequest, _scheduler_pb2.StandingOrder]
+    """Takes back what was changed for one cycle that has no order yet, SkipCycle included.
+
+    Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
+    FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED), CYCLE_CUT_OFF (the cycle
+    has its order already); OUT_OF_RANGE CYCLE_OUT_OF_RANGE.
+    """
+    ChangeCycle: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.ChangeCycleRequest, _scheduler_pb2.StandingOrder]
+    """Changes one coming cycle and no other: its date, its items, where it goes. What an earlier call
+    changed of the same cycle and this one does not name stays. The template is as before afterwards.
+
+    Field violations beside the syntactic ones: PRODUCT_NOT_FOUND, PRODUCT_DISCONTINUED,
+    PRICE_NOT_FOUND, CURRENCY_MISMATCH (change.items[i].product); DATE_OUT_OF_RANGE (change.local_date:
+    it is past, or would meet or pass the cycle before or after).
+
+    Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
+    FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED), CYCLE_CUT_OFF (the cycle
+    has its order already); OUT_OF_RANGE CYCLE_OUT_OF_RANGE (the schedule has no such cycle, or it is
+    more than 100 cycles ahead).
+    """
+    OrderNow: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.OrderNowRequest, _scheduler_pb2.StandingOrder]
+    """Brings the next cycle forward to now; it adds none. The customer asked for it, so the notice has no
+    lead: it is charged as soon as the notice is delivered.
+
+    Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
+    FAILED_PRECONDITION STANDING_ORDER_STATE (it is not ACTIVE); OUT_OF_RANGE CYCLE_OUT_OF_RANGE (the
+    schedule has no further cycle).
     """
     PreviewCycles: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.PreviewCyclesRequest, _scheduler_pb2.PreviewCyclesResponse]
     """The coming cycles: dates, amounts with the reason for each, notice times, what would be skipped and
@@ -134,12 +182,43 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists standing orders by id."""
 
     @_abc_1.abstractmethod
+    def UpdateStandingOrder(
+        self,
+        request: _scheduler_pb2.UpdateStandingOrderRequest,
+        context: _aio.ServicerContext[_scheduler_pb2.UpdateStandingOrderRequest, _abc.Awaitable[_scheduler_pb2.StandingOrder]],
+    ) -> _abc.Awaitable[_scheduler_pb2.StandingOrder]:
+        """Changes the template from the next cycle that has no order yet; orders that exist stay as announced.
+        A new schedule goes on after the last cycle that has an order, without a gap or an overlap. Products
+        that are new are protected at today's prices.
+
+        `update_mask` may name customer-facing parts: title, items, schedule, billing_mode, mandate, ship_to,
+        notice_lead, payment_window, catch_up. Field violations and reasons as in CreateStandingOrder, and:
+
+        Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
+        FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED), MANDATE_NOT_COVERING,
+        PHONE_NOT_BOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def PreviewStandingOrderUpdate(
+        self,
+        request: _scheduler_pb2.PreviewStandingOrderUpdateRequest,
+        context: _aio.ServicerContext[_scheduler_pb2.PreviewStandingOrderUpdateRequest, _abc.Awaitable[_scheduler_pb2.PreviewStandingOrderUpdateResponse]],
+    ) -> _abc.Awaitable[_scheduler_pb2.PreviewStandingOrderUpdateResponse]:
+        """What UpdateStandingOrder would do: the coming cycles as they are and as they would be, side by side.
+        Nothing is stored.
+
+        Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
+        FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED).
+        """
+
+    @_abc_1.abstractmethod
     def PauseStandingOrder(
         self,
         request: _scheduler_pb2.PauseStandingOrderRequest,
         context: _aio.ServicerContext[_scheduler_pb2.PauseStandingOrderRequest, _abc.Awaitable[_scheduler_pb2.StandingOrder]],
     ) -> _abc.Awaitable[_scheduler_pb2.StandingOrder]:
-        """Stops opening cycles until it is resumed. An order that is already UPCOMING is cancelled; one that
+        """Stops opening cycles until it is resumed, by itself or by a call. An order that is already UPCOMING is cancelled; one that
         awaits payment is carried through.
 
         Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
@@ -153,7 +232,8 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_scheduler_pb2.ResumeStandingOrderRequest, _abc.Awaitable[_scheduler_pb2.StandingOrder]],
     ) -> _abc.Awaitable[_scheduler_pb2.StandingOrder]:
         """Goes on with the first cycle that can still be announced in time; the cycles that fell due during
-        the pause are recorded as SKIPPED with reason PAUSED. Dates stay those of the original anchor.
+        the pause are recorded as SKIPPED with reason PAUSED. Dates stay those of the original anchor, unless
+        it is anchored anew.
 
         Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
         FAILED_PRECONDITION STANDING_ORDER_STATE (it is not PAUSED).
@@ -165,7 +245,7 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _scheduler_pb2.CancelStandingOrderRequest,
         context: _aio.ServicerContext[_scheduler_pb2.CancelStandingOrderRequest, _abc.Awaitable[_scheduler_pb2.StandingOrder]],
     ) -> _abc.Awaitable[_scheduler_pb2.StandingOrder]:
-        """Ends a standing order. An UPCOMING order is cancelled. One that awaits payment is cancelled if no
+        """Ends a standing order, at once or after its current cycle. At once, an UPCOMING order is cancelled. One that awaits payment is cancelled if no
         money has moved; if the payment was quicker, it is confirmed and delivered.
 
         Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
@@ -185,6 +265,52 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED),
         ORDER_STATE (its payment has begun or it is over); OUT_OF_RANGE CYCLE_OUT_OF_RANGE (the schedule
         has no such cycle, or it is more than 100 cycles ahead).
+        """
+
+    @_abc_1.abstractmethod
+    def RestoreCycle(
+        self,
+        request: _scheduler_pb2.RestoreCycleRequest,
+        context: _aio.ServicerContext[_scheduler_pb2.RestoreCycleRequest, _abc.Awaitable[_scheduler_pb2.StandingOrder]],
+    ) -> _abc.Awaitable[_scheduler_pb2.StandingOrder]:
+        """Takes back what was changed for one cycle that has no order yet, SkipCycle included.
+
+        Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
+        FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED), CYCLE_CUT_OFF (the cycle
+        has its order already); OUT_OF_RANGE CYCLE_OUT_OF_RANGE.
+        """
+
+    @_abc_1.abstractmethod
+    def ChangeCycle(
+        self,
+        request: _scheduler_pb2.ChangeCycleRequest,
+        context: _aio.ServicerContext[_scheduler_pb2.ChangeCycleRequest, _abc.Awaitable[_scheduler_pb2.StandingOrder]],
+    ) -> _abc.Awaitable[_scheduler_pb2.StandingOrder]:
+        """Changes one coming cycle and no other: its date, its items, where it goes. What an earlier call
+        changed of the same cycle and this one does not name stays. The template is as before afterwards.
+
+        Field violations beside the syntactic ones: PRODUCT_NOT_FOUND, PRODUCT_DISCONTINUED,
+        PRICE_NOT_FOUND, CURRENCY_MISMATCH (change.items[i].product); DATE_OUT_OF_RANGE (change.local_date:
+        it is past, or would meet or pass the cycle before or after).
+
+        Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
+        FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED), CYCLE_CUT_OFF (the cycle
+        has its order already); OUT_OF_RANGE CYCLE_OUT_OF_RANGE (the schedule has no such cycle, or it is
+        more than 100 cycles ahead).
+        """
+
+    @_abc_1.abstractmethod
+    def OrderNow(
+        self,
+        request: _scheduler_pb2.OrderNowRequest,
+        context: _aio.ServicerContext[_scheduler_pb2.OrderNowRequest, _abc.Awaitable[_scheduler_pb2.StandingOrder]],
+    ) -> _abc.Awaitable[_scheduler_pb2.StandingOrder]:
+        """Brings the next cycle forward to now; it adds none. The customer asked for it, so the notice has no
+        lead: it is charged as soon as the notice is delivered.
+
+        Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
+        FAILED_PRECONDITION STANDING_ORDER_STATE (it is not ACTIVE); OUT_OF_RANGE CYCLE_OUT_OF_RANGE (the
+        schedule has no further cycle).
         """
 
     @_abc_1.abstractmethod

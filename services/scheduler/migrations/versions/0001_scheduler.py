@@ -32,11 +32,16 @@ CREATE TABLE standing_orders (
     payment_window          interval    NOT NULL,
     state                   text        NOT NULL
                             CHECK (state IN ('ACTIVE', 'PAUSED', 'CANCELLED', 'COMPLETED')),
-    base_cycle              integer     NOT NULL CHECK (base_cycle >= 1),
+    base_cycle              integer     NOT NULL,
     next_cycle              integer     CHECK (next_cycle >= 1),
     next_due_time           timestamptz,
     prepare_time            timestamptz,
-    skipped_cycles          integer[]   NOT NULL DEFAULT '{}',
+    catch_up_mode           text        NOT NULL
+                            CHECK (catch_up_mode IN ('LATEST_ONLY', 'ALL_IN_ORDER', 'NONE')),
+    catch_up_window         interval    NOT NULL,
+    last_cycle              integer,
+    resume_time             timestamptz,
+    changes                 jsonb       NOT NULL,
     paid_order_count        integer     NOT NULL DEFAULT 0,
     last_amount_minor       bigint,
     last_currency           text        NOT NULL DEFAULT '',
@@ -47,6 +52,7 @@ CREATE TABLE standing_orders (
     PRIMARY KEY (standing_order, merchant)
 );
 CREATE INDEX standing_orders_due ON standing_orders (prepare_time) WHERE state = 'ACTIVE';
+CREATE INDEX standing_orders_resting ON standing_orders (resume_time) WHERE state = 'PAUSED';
 CREATE INDEX standing_orders_of_merchant ON standing_orders (merchant, standing_order);
 CREATE INDEX standing_orders_of_customer ON standing_orders (merchant, customer, standing_order);
 
@@ -57,9 +63,11 @@ CREATE TABLE orders (
     customer                text        NOT NULL,
     local_date              date        NOT NULL,
     due_time                timestamptz NOT NULL,
+    notice_lead             interval    NOT NULL,
     state                   text        NOT NULL,
     reasons                 text[]      NOT NULL,
     items                   jsonb       NOT NULL,
+    ship_to                 jsonb,
     lines                   jsonb       NOT NULL,
     currency                text        NOT NULL,
     notified_minor          bigint,

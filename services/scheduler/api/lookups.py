@@ -1,0 +1,113 @@
+"""Finding what a call is about, as far as its caller may see it."""
+
+from collections.abc import Sequence
+
+import grpc
+from recurring.catalog.v1 import catalog_pb2
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.runtime.access import caller
+from services.runtime.errors import (
+    FieldViolation,
+    Problem,
+    Violations,
+    etag_mismatch,
+    not_found,
+    wrong_state,
+)
+from services.runtime.wire import etag
+from services.scheduler import events
+from services.scheduler.api.reading import STANDING_ORDER
+from services.scheduler.domain.order import Item, OrderKey
+from services.scheduler.domain.standing_order import CHANGE_AHEAD_MAX_CYCLES, StandingOrder, State
+from services.scheduler.peers import product_name, standing_order_name
+from services.scheduler.store import standing_orders
+
+LIVE_STATES = (State.ACTIVE, State.PAUSED)
+_CYCLE_MAX = 2**31 - 1
+
+
+def read_name(name: str, field: str = "name") -> tuple[str, str]:
+    """The merchant and the id of a standing order that the caller may see."""
+    violations = Violations()
+    merchant, standing_order = STANDING_ORDER.read(violations, field, name)
+    violations.check()
+    caller().check(merchant)
+    return merchant, standing_order
+
+
+def read_order_name(name: str) -> OrderKey:
+    """The key of an order that the caller may see."""
+    violations = Violations()
+    merchant, standing_order, cycle = events.ORDER.read(violations, "name", name)
+    if cycle and not cycle.isdecimal():
+        violations.add("name", "must end in the number of a cycle")
+    violations.check()
+    caller().check(merchant)
+    return OrderKey(merchant, standing_order, min(int(cycle), _CYCLE_MAX))
+
+
+async def existing(
+    connection: AsyncConnection, merchant: str, standing_order: str, *, lock: bool = False
+) -> StandingOrder:
+    """A standing order. Raises NOT_FOUND STANDING_ORDER_NOT_FOUND."""
+    found = await standing_orders.get(connection, merchant, standing_order, lock=lock)
+    if found is None:
+        name = standing_order_name(merchant, standing_order)
+        raise not_found("STANDING_ORDER_NOT_FOUND", name)
+    return found
+
+
+def check_present(
+    template: StandingOrder, present_etag: str, states: Sequence[State]
+) -> StandingOrder:
+    """Refuse a change that is decided on another version, or that its state does not allow."""
+    name = standing_order_name(template.merchant, template.standing_order)
+    if present_etag and present_etag != etag(template.version):
+        raise etag_mismatch(name)
+    if template.state not in states:
+        raise wrong_state("STANDING_ORDER_STATE", f"{name} is {template.state}")
+    return template
+
+
+async def locked(
+    tx: AsyncConnection, name: str, present_etag: str, states: Sequence[State]
+) -> StandingOrder:
+    """A standing order in one of the states, as the caller knows it, locked for a change."""
+    merchant, standing_order = read_name(name)
+    template = await existing(tx, merchant, standing_order, lock=True)
+    return check_present(template, present_etag, states)
+
+
+def cycle_out_of_range() -> Problem:
+    """The standing order has no such coming cycle."""
+    return Problem(
+        grpc.StatusCode.OUT_OF_RANGE,
+        "CYCLE_OUT_OF_RANGE",
+        f"there is no such cycle, or it is over {CHANGE_AHEAD_MAX_CYCLES} cycles ahead",
+        (FieldViolation("cycle", "CYCLE_OUT_OF_RANGE", "must be a coming cycle"),),
+    )
+
+
+def refuse_items(
+    merchant: str,
+    field: str,
+    items: Sequence[Item],
+    problems: Sequence[catalog_pb2.ItemProblem],
+) -> None:
+    """Refuse products that cannot be ordered, naming each."""
+    places = {product_name(merchant, item.product): place for place, item in enumerate(items)}
+    violations = Violations()
+    for problem in problems:
+        reason = catalog_pb2.ItemProblem.Reason.Name(problem.reason)
+        violations.add(
+            f"{field}[{places[problem.product]}].product",
+            {
+                "PRODUCT_NOT_FOUND": "does not exist",
+                "PRODUCT_DISCONTINUED": "is off sale for good",
+                "PRICE_NOT_FOUND": "has no price at the due time",
+                "CURRENCY_MISMATCH": "has a price in another currency than the items before it",
+            }[reason],
+            reason,
+        )
+    violations.check()

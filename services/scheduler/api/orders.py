@@ -1,0 +1,104 @@
+"""Orders: what became of cycles, and why."""
+
+import grpc
+from recurring.notify.v1 import notify_pb2
+from recurring.payments.v1 import payments_pb2
+from recurring.scheduler.v1 import scheduler_pb2
+
+from services.runtime.access import caller
+from services.runtime.database import Database
+from services.runtime.errors import Violations, not_found
+from services.runtime.wire import NamePattern, read_page
+from services.scheduler.api.lookups import read_order_name
+from services.scheduler.api.messages import (
+    charge_decisions,
+    decision_message,
+    notice_decisions,
+    order_message,
+)
+from services.scheduler.peers import Peers, customer_name, order_name
+from services.scheduler.store import orders
+
+EXPLAIN_MAX_NOTICES = 1000
+ORDERS_PARENT = NamePattern(
+    "merchants/{merchant}/standingOrders/{standing_order}", wildcard="standing_order"
+)
+
+
+class OrderMethods:
+    """The methods of recurring.scheduler.v1.SchedulerService about orders."""
+
+    database: Database
+    _peers: Peers
+
+    async def GetOrder(
+        self, request: scheduler_pb2.GetOrderRequest, _context: object
+    ) -> scheduler_pb2.Order:
+        """Get an order."""
+        key = read_order_name(request.name)
+        async with self.database.read() as connection:
+            row = await orders.get(connection, key)
+        if row is None:
+            raise not_found("ORDER_NOT_FOUND", request.name)
+        return order_message(row)
+
+    async def ListOrders(
+        self, request: scheduler_pb2.ListOrdersRequest, _context: object
+    ) -> scheduler_pb2.ListOrdersResponse:
+        """List orders by standing order and cycle."""
+        violations = Violations()
+        merchant, standing_order = ORDERS_PARENT.read(violations, "parent", request.parent)
+        violations.check()
+        caller().check(merchant)
+        page = read_page(request, keys=2)
+        state = scheduler_pb2.Order.State.Name(request.state) if request.state else None
+        async with self.database.read() as connection:
+            found = await orders.list_of_merchant(
+                connection,
+                merchant,
+                standing_order=None if standing_order == "-" else standing_order,
+                state=state,
+                after=(page.after[0], int(page.after[1])) if page.after else ("", 0),
+                limit=page.size + 1,
+            )
+        shown = found[: page.size]
+        more = len(found) > page.size
+        return scheduler_pb2.ListOrdersResponse(
+            orders=[order_message(row) for row in shown],
+            next_page_token=(
+                page.token((shown[-1].standing_order, str(shown[-1].cycle))) if more else ""
+            ),
+        )
+
+    async def ExplainOrder(
+        self, request: scheduler_pb2.ExplainOrderRequest, _context: object
+    ) -> scheduler_pb2.ExplainOrderResponse:
+        """Tell every decision of an order, from what all services stored."""
+        key = read_order_name(request.name)
+        async with self.database.read() as connection:
+            row = await orders.get(connection, key)
+            if row is None:
+                raise not_found("ORDER_NOT_FOUND", request.name)
+            decisions = await orders.history(connection, key)
+        customer = customer_name(row.merchant, row.customer)
+        charge = f"{customer}/charges/{key.standing_order}-{key.cycle}"
+        try:
+            decisions += charge_decisions(
+                await self._peers.payments.GetCharge(payments_pb2.GetChargeRequest(name=charge))
+            )
+        except grpc.aio.AioRpcError as error:
+            # An order that was never to be paid has no charge.
+            if error.code() is not grpc.StatusCode.NOT_FOUND:
+                raise
+        notices = await self._peers.notify.ListNotices(
+            notify_pb2.ListNoticesRequest(
+                parent=customer,
+                subject_resource=order_name(key),
+                page_size=EXPLAIN_MAX_NOTICES,
+            )
+        )
+        decisions += notice_decisions(notices.notices)
+        decisions.sort(key=lambda decision: decision.time)
+        return scheduler_pb2.ExplainOrderResponse(
+            order=order_message(row), decisions=[decision_message(one) for one in decisions]
+        )

@@ -1,0 +1,356 @@
+"""Standing orders as a whole: create, look, change, pause, resume, cancel."""
+
+from dataclasses import replace
+
+from google.protobuf import field_mask_pb2
+from google.protobuf.json_format import ParseDict
+from recurring.catalog.v1 import catalog_pb2
+from recurring.scheduler.v1 import scheduler_pb2
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.runtime import outbox
+from services.runtime.access import caller
+from services.runtime.clock import Clock
+from services.runtime.database import Database
+from services.runtime.errors import Violations, already_exists, wrong_state
+from services.runtime.requests import Mutation, derived_id, mutation
+from services.runtime.wire import read_date, read_id, read_page, read_timestamp
+from services.scheduler import events
+from services.scheduler.api.lookups import (
+    LIVE_STATES,
+    check_present,
+    existing,
+    locked,
+    read_name,
+    refuse_items,
+)
+from services.scheduler.api.messages import standing_order_message
+from services.scheduler.api.reading import CUSTOMER, MERCHANT, read_standing_order
+from services.scheduler.domain import calendar
+from services.scheduler.domain.order import OrderKey, OrderReason, OrderState, Quote
+from services.scheduler.domain.standing_order import (
+    CHANGE_AHEAD_MAX_CYCLES,
+    StandingOrder,
+    State,
+    at_cycle,
+    paused,
+    rescheduled,
+    resumed,
+)
+from services.scheduler.peers import (
+    Cart,
+    MandateQuestion,
+    Peers,
+    customer_name,
+    standing_order_name,
+)
+from services.scheduler.store import orders, standing_orders
+
+WITHDRAWABLE_STATES = (OrderState.UPCOMING, OrderState.HELD)
+CHANGEABLE_FIELDS = (
+    "title", "items", "schedule", "billing_mode", "mandate", "ship_to", "notice_lead",
+    "payment_window", "catch_up",
+)  # fmt: skip
+# What a change of these asks of the other services is asked again.
+CHECKED_FIELDS = frozenset({"items", "billing_mode", "mandate"})
+
+StandingOrderMessage = scheduler_pb2.StandingOrder
+
+
+class TemplateMethods:
+    """The methods of recurring.scheduler.v1.SchedulerService about standing orders as a whole."""
+
+    database: Database
+    _clock: Clock
+    _peers: Peers
+
+    async def CreateStandingOrder(
+        self, request: scheduler_pb2.CreateStandingOrderRequest, _context: object
+    ) -> StandingOrderMessage:
+        """Create a standing order, once everything that it needs is known to be there."""
+        once = Mutation(request, request.request_id)
+        async with self.database.read() as connection:
+            answered = await once.replay(connection, StandingOrderMessage)
+        if answered is not None:
+            return answered
+        template = self._read_new(request)
+        name = standing_order_name(template.merchant, template.standing_order)
+        async with self.database.read() as connection:
+            known = await standing_orders.get(
+                connection, template.merchant, template.standing_order
+            )
+        if known is not None:
+            raise already_exists("STANDING_ORDER_ALREADY_EXISTS", name)
+        await self._check_with_peers(template)
+
+        async def act(tx: AsyncConnection) -> StandingOrderMessage:
+            if not await standing_orders.insert(tx, template):
+                raise already_exists("STANDING_ORDER_ALREADY_EXISTS", name)
+            fact = events.standing_order_changed(template, "CREATED", template.create_time)
+            await outbox.put(tx, [fact])
+            return standing_order_message(template)
+
+        async with self.database.begin() as tx:
+            return await once.once(tx, StandingOrderMessage, act)
+
+    def _read_new(self, request: scheduler_pb2.CreateStandingOrderRequest) -> StandingOrder:
+        violations = Violations()
+        (merchant,) = MERCHANT.read(violations, "parent", request.parent)
+        violations.check()
+        caller().check(merchant)
+        standing_order_id = request.standing_order_id
+        if standing_order_id:
+            read_id(violations, "standing_order_id", standing_order_id)
+        else:
+            standing_order_id = str(derived_id(merchant, request.request_id))
+        template = read_standing_order(
+            merchant, standing_order_id, request.standing_order, self._clock.now(), violations
+        )
+        return _sound(template, violations)
+
+    async def _check_with_peers(self, template: StandingOrder) -> None:
+        """Refuse what could not be billed; then have the sign-up prices remembered."""
+        customer = customer_name(template.merchant, template.customer)
+        (bound,) = await self._peers.phones_bound([customer])
+        if not bound:
+            raise wrong_state("PHONE_NOT_BOUND", "the customer has no bound phone")
+        field = "standing_order.items"
+        first_due = template.next_due_time or template.update_time
+        cycle = template.next_cycle or 1
+        key = OrderKey(template.merchant, template.standing_order, cycle)
+        quote = await self._peers.first_quote(Cart(key, template.items, first_due))
+        if not isinstance(quote, Quote):
+            refuse_items(template.merchant, field, template.items, quote)
+            return
+        if template.mandate:
+            # A new customer pays the list price.
+            amount = sum(line.list_unit_price_minor * line.quantity for line in quote.lines)
+            question = MandateQuestion(template.mandate, amount, quote.currency, first_due)
+            (covered,) = await self._peers.mandates_cover([question])
+            if not covered:
+                raise wrong_state(
+                    "MANDATE_NOT_COVERING", "the mandate does not cover the next cycle"
+                )
+        protection = catalog_pb2.PriceProtection()
+        if template.price_protection:
+            ParseDict(dict(template.price_protection), protection)
+        problems = await self._peers.protect_prices(template, protection)
+        refuse_items(template.merchant, field, template.items, problems)
+
+    async def GetStandingOrder(
+        self, request: scheduler_pb2.GetStandingOrderRequest, _context: object
+    ) -> StandingOrderMessage:
+        """Get a standing order."""
+        merchant, standing_order = read_name(request.name)
+        async with self.database.read() as connection:
+            return standing_order_message(await existing(connection, merchant, standing_order))
+
+    async def ListStandingOrders(
+        self, request: scheduler_pb2.ListStandingOrdersRequest, _context: object
+    ) -> scheduler_pb2.ListStandingOrdersResponse:
+        """List a merchant's standing orders by id."""
+        violations = Violations()
+        (merchant,) = MERCHANT.read(violations, "parent", request.parent)
+        customer = None
+        if request.customer:
+            _, customer = CUSTOMER.read(violations, "customer", request.customer)
+        violations.check()
+        caller().check(merchant)
+        page = read_page(request, keys=1)
+        state = scheduler_pb2.StandingOrder.State.Name(request.state) if request.state else None
+        async with self.database.read() as connection:
+            found = await standing_orders.list_of_merchant(
+                connection,
+                merchant,
+                customer=customer,
+                state=state,
+                after=page.after[0] if page.after else "",
+                limit=page.size + 1,
+            )
+        shown = found[: page.size]
+        more = len(found) > page.size
+        return scheduler_pb2.ListStandingOrdersResponse(
+            standing_orders=[standing_order_message(one) for one in shown],
+            next_page_token=page.token((shown[-1].standing_order,)) if more else "",
+        )
+
+    async def UpdateStandingOrder(
+        self, request: scheduler_pb2.UpdateStandingOrderRequest, _context: object
+    ) -> StandingOrderMessage:
+        """Change the template from its next cycle on."""
+        once = Mutation(request, request.request_id)
+        async with self.database.read() as connection:
+            answered = await once.replay(connection, StandingOrderMessage)
+        if answered is not None:
+            return answered
+        wanted = await self._updated(request.standing_order, request.update_mask)
+        if CHECKED_FIELDS.intersection(request.update_mask.paths):
+            await self._check_with_peers(wanted)
+
+        async def act(tx: AsyncConnection) -> StandingOrderMessage:
+            # Whatever changed the standing order meanwhile decided on another one: try again.
+            present = await locked(tx, request.standing_order.name, "", LIVE_STATES)
+            check_present(wanted, f'"{present.version}"', LIVE_STATES)
+            changed = await standing_orders.change(tx, wanted, self._clock.now())
+            fact = events.standing_order_changed(changed, "UPDATED", self._clock.now())
+            await outbox.put(tx, [fact])
+            return standing_order_message(changed)
+
+        async with self.database.begin() as tx:
+            return await once.once(tx, StandingOrderMessage, act)
+
+    async def _updated(
+        self, message: StandingOrderMessage, mask: field_mask_pb2.FieldMask
+    ) -> StandingOrder:
+        """What the masked fields of a message make of the standing order that it names."""
+        violations = Violations()
+        _check_mask(violations, mask)
+        merchant, standing_order = read_name(message.name, "standing_order.name")
+        now = self._clock.now()
+        async with self.database.read() as connection:
+            template = await existing(connection, merchant, standing_order)
+            last_date = await orders.last_date(connection, merchant, standing_order)
+        check_present(template, message.etag, LIVE_STATES)
+        merged = standing_order_message(template)
+        merged.schedule.ClearField("rrule")
+        mask.MergeMessage(message, merged, replace_message_field=True, replace_repeated_field=True)
+        wanted = _sound(
+            read_standing_order(
+                merchant, standing_order, merged, now, violations, template.schedule.start_date
+            ),
+            violations,
+        )
+        changed = replace(
+            template,
+            title=wanted.title,
+            items=wanted.items,
+            billing_mode=wanted.billing_mode,
+            mandate=wanted.mandate,
+            ship_to=wanted.ship_to,
+            notice_lead=wanted.notice_lead,
+            payment_window=wanted.payment_window,
+            catch_up=wanted.catch_up,
+            update_time=now,
+        )
+        if "schedule" in mask.paths:
+            return rescheduled(changed, wanted.schedule, last_date, now)
+        return at_cycle(changed, changed.next_cycle) if changed.next_cycle else changed
+
+    @mutation(StandingOrderMessage)
+    async def PauseStandingOrder(
+        self, request: scheduler_pb2.PauseStandingOrderRequest, tx: AsyncConnection
+    ) -> StandingOrderMessage:
+        """Stop opening cycles; an announced order is cancelled."""
+        violations = Violations()
+        until_time = cycle_count = None
+        match request.WhichOneof("duration"):
+            case "until_time":
+                until_time = read_timestamp(violations, "until_time", request.until_time)
+                violations.require(
+                    "until_time", "must be later than now", met=until_time > self._clock.now()
+                )
+            case "cycle_count":
+                cycle_count = request.cycle_count
+                violations.require_range("cycle_count", cycle_count, 1, CHANGE_AHEAD_MAX_CYCLES)
+        violations.check()
+        template = await locked(tx, request.name, request.etag, (State.ACTIVE,))
+        resting = paused(template, until_time, cycle_count)
+        return await self._end_open_orders(tx, resting, OrderReason.PAUSED)
+
+    @mutation(StandingOrderMessage)
+    async def ResumeStandingOrder(
+        self, request: scheduler_pb2.ResumeStandingOrderRequest, tx: AsyncConnection
+    ) -> StandingOrderMessage:
+        """Go on after a pause; the cycles that it swallowed are recorded."""
+        now = self._clock.now()
+        violations = Violations()
+        anchor = None
+        if request.HasField("anchor_date"):
+            anchor = read_date(violations, "anchor_date", request.anchor_date)
+        violations.check()
+        template = await locked(tx, request.name, request.etag, (State.PAUSED,))
+        opening = resumed(template, now)
+        going_on = opening.standing_order
+        if anchor is not None:
+            today = calendar.utc_to_local_date(now, template.schedule.time_zone)
+            violations.require("anchor_date", "must not be past", met=anchor >= today)
+            violations.check()
+            last_date = await orders.last_date(tx, template.merchant, template.standing_order)
+            schedule = replace(template.schedule, start_date=anchor)
+            going_on = rescheduled(going_on, schedule, last_date, now)
+        changed = await standing_orders.change(tx, going_on, now)
+        # The customer paused and knows it: the cycles of the pause are recorded, not told.
+        await orders.insert(tx, opening.orders, now)
+        await outbox.put(tx, [events.standing_order_changed(changed, "RESUMED", now)])
+        return standing_order_message(changed)
+
+    @mutation(StandingOrderMessage)
+    async def CancelStandingOrder(
+        self, request: scheduler_pb2.CancelStandingOrderRequest, tx: AsyncConnection
+    ) -> StandingOrderMessage:
+        """End a standing order, at once or after its current cycle."""
+        template = await locked(tx, request.name, request.etag, LIVE_STATES)
+        if request.after_current_cycle:
+            return await self._end_after_current(tx, template)
+        ended = replace(
+            template,
+            state=State.CANCELLED,
+            next_cycle=None,
+            next_due_time=None,
+            prepare_time=None,
+            resume_time=None,
+        )
+        return await self._end_open_orders(tx, ended, OrderReason.STANDING_ORDER_CANCELLED)
+
+    async def _end_after_current(
+        self, tx: AsyncConnection, template: StandingOrder
+    ) -> StandingOrderMessage:
+        """Let the cycle that is under way, or else the next one, be the last."""
+        if template.next_cycle is None:
+            return standing_order_message(template)
+        found = await orders.open_orders(tx, template.merchant, template.standing_order)
+        last = found[-1].key.cycle if found else template.next_cycle
+        ending = at_cycle(replace(template, last_cycle=last), template.next_cycle)
+        now = self._clock.now()
+        changed = await standing_orders.change(tx, ending, now)
+        await outbox.put(tx, [events.standing_order_changed(changed, "UPDATED", now)])
+        return standing_order_message(changed)
+
+    async def _end_open_orders(
+        self, tx: AsyncConnection, template: StandingOrder, reason: OrderReason
+    ) -> StandingOrderMessage:
+        """Store a pause or a cancellation, and end the orders that it ends."""
+        now = self._clock.now()
+        changed = await standing_orders.change(tx, template, now)
+        facts = [events.standing_order_changed(changed, str(changed.state), now)]
+        found = await orders.open_orders(tx, template.merchant, template.standing_order)
+        for state in WITHDRAWABLE_STATES:
+            ending = [events.cancelled(one, reason, now) for one in found if one.state is state]
+            stored = await orders.update(tx, ending, state, now)
+            facts += [fact for one in stored for fact in events.order_facts(one, changed, now)]
+        if template.state is State.CANCELLED:
+            facts += [
+                events.payment_withdrawn(one, changed, now)
+                for one in found
+                if one.state is OrderState.AWAITING_PAYMENT
+            ]
+        await outbox.put(tx, facts)
+        return standing_order_message(changed)
+
+
+def _sound(template: StandingOrder | None, violations: Violations) -> StandingOrder:
+    """A template that was read without a violation."""
+    violations.check()
+    if template is None:
+        msg = "a message without violations gave no standing order"
+        raise RuntimeError(msg)
+    return template
+
+
+def _check_mask(violations: Violations, mask: field_mask_pb2.FieldMask) -> None:
+    violations.require("update_mask", "must name at least one field", met=bool(mask.paths))
+    for path in mask.paths:
+        if path not in CHANGEABLE_FIELDS:
+            violations.add("update_mask", f"must name only {', '.join(CHANGEABLE_FIELDS)}")
+            break
+    violations.check()
