@@ -19,7 +19,7 @@ from services.runtime.clock import Clock, SandboxClock, SystemClock
 from services.runtime.database import Database, connect
 from services.runtime.events import Subscription
 from services.runtime.inbox import Consumer
-from services.runtime.loops import Loop, Step, Worker, Workers
+from services.runtime.loops import Chore, Loop, Step, Worker, Workers
 from services.runtime.server import Server
 from services.runtime.settings import RuntimeSettings, SettingsError, load
 
@@ -135,8 +135,9 @@ async def _run(service: str, settings: S, assemble: Assemble[S], resources: Asyn
     await _until_it_works("database", database.ping)
     broker = await _until_it_works("nats", lambda: Broker.connect(settings.nats_url, service))
     resources.push_async_callback(broker.close)
-    await _until_it_works("nats", lambda: _ensure_stream(broker, service))
-    workers = Workers(_workers(service, settings, database, broker, clock, parts))
+    relay = outbox.Relay(database, broker, service)
+    await _until_it_works("nats", relay.ensure_stream)
+    workers = Workers(_workers(service, settings, database, broker, clock, parts, relay))
     database.on_commit(workers.nudge)
     await server.ready(serving=True)
     log.info("serving", extra={"address": settings.grpc_address})
@@ -146,10 +147,6 @@ async def _run(service: str, settings: S, assemble: Assemble[S], resources: Asyn
             group.create_task(clock.run(workers.settle))
 
 
-async def _ensure_stream(broker: Broker, service: str) -> None:
-    await broker.ensure_stream(service.upper(), [f"recurring.{service}.v1.>"])
-
-
 def _workers(
     service: str,
     settings: RuntimeSettings,
@@ -157,21 +154,14 @@ def _workers(
     broker: Broker,
     clock: Clock,
     parts: Parts,
+    relay: outbox.Relay,
 ) -> list[Worker]:
-    relay = outbox.Relay(database, broker, f"//recurring/{service}")
-    steps: dict[str, Callable[[], Awaitable[Step]]] = {
-        "relay": relay.step,
-        **parts.loops,
-    }
+    async def purge() -> Step:
+        return await outbox.purge(database, settings.outbox_retention_days)
+
+    steps = {"relay": relay.step, **parts.loops}
     workers: list[Worker] = [Loop(name, clock, step) for name, step in steps.items()]
-    workers.append(
-        Loop(
-            "purge",
-            clock,
-            lambda: outbox.purge(database, settings.outbox_retention_days),
-            PURGE_POLL_SECONDS,
-        )
-    )
+    workers.append(Chore("purge", clock, purge, PURGE_POLL_SECONDS))
     workers += [
         Consumer(database, broker, stream, service, subscriptions)
         for stream, subscriptions in parts.subscriptions.items()
