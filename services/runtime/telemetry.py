@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -22,7 +23,7 @@ from services.runtime.events import Event
 
 OTLP_ENDPOINT_VARIABLE = "OTEL_EXPORTER_OTLP_ENDPOINT"
 _LINKS_MAX = 32
-_TRACEPARENT_PARTS = 4
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 
 _tracer = trace.get_tracer("recurring")
 _meter = metrics.get_meter("recurring")
@@ -128,15 +129,11 @@ def new_traceparents(name: str, count: int) -> list[str]:
 
 
 def _span_context(parent: str) -> SpanContext | None:
-    parts = parent.split("-")
-    if len(parts) != _TRACEPARENT_PARTS:
+    match = _TRACEPARENT.fullmatch(parent)
+    if match is None:
         return None
-    return SpanContext(
-        int(parts[1], 16),
-        int(parts[2], 16),
-        is_remote=True,
-        trace_flags=TraceFlags(int(parts[3], 16)),
-    )
+    trace_id, span_id, flags = (int(part, 16) for part in match.groups())
+    return SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(flags))
 
 
 def continued(name: str, parent: str) -> str:
