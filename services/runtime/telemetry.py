@@ -16,6 +16,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import Link, SpanContext, TraceFlags
 from prometheus_client import start_http_server
 
@@ -82,10 +83,15 @@ def start_logging(service: str, level: str) -> None:
 
 def start_tracing(service: str, *processors: SpanProcessor) -> TracerProvider:
     """Make traces; they are exported by OTLP where an endpoint is set in the environment."""
-    provider = TracerProvider(resource=Resource.create({"service.name": f"recurring-{service}"}))
+    exported = bool(os.environ.get(OTLP_ENDPOINT_VARIABLE))
+    provider = TracerProvider(
+        resource=Resource.create({"service.name": f"recurring-{service}"}),
+        # Where nobody looks, spans only need their ids, for logs and for whom we call.
+        sampler=None if processors or exported else ALWAYS_OFF,
+    )
     for processor in processors:
         provider.add_span_processor(processor)
-    if os.environ.get(OTLP_ENDPOINT_VARIABLE):
+    if exported:
         # Imported here, since its memory is only worth it where it is used.
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (  # noqa: PLC0415
             OTLPSpanExporter,
