@@ -9,7 +9,6 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
-import uvloop
 from rich.console import Console
 
 from bench import life, limit, peer, prepare, report, seed, stack
@@ -19,6 +18,7 @@ from bench.seed import Book
 from bench.stack import Stack
 from deploy.embedded.__main__ import DEFAULT_HOME, HOME_VARIABLE
 from deploy.embedded.process import PartError
+from services.runtime.process import run_loop
 from services.scheduler.domain.calendar import local_to_utc
 
 ROUNDS = 3
@@ -54,9 +54,9 @@ def _measure(running: Stack, chosen: argparse.Namespace, console: Console) -> Re
     stack.migrate_scheduler(running)
     prepare.start_tracing()
     runs: Runs = defaultdict(list)
-    uvloop.run(_stages(running, chosen, runs, console))
+    run_loop(_stages(running, chosen, runs, console))
     running.start_scheduler()
-    uvloop.run(_lives(running, chosen, runs, console))
+    run_loop(_lives(running, chosen, runs, console))
     return Report(datetime.now(UTC), runs, running.memory_megabytes())
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nats
 import pytest
+from hypothesis import settings
 
 from deploy.embedded.addresses import Addresses
 from deploy.embedded.nats import EmbeddedNats
@@ -15,6 +16,10 @@ from deploy.embedded.ports import free_ports
 from deploy.embedded.postgres import EmbeddedPostgres
 from deploy.embedded.stack import EmbeddedStack
 from tests.suite import Suite
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 OWNER_PASSWORD = "only-for-tests-on-this-machine"
 

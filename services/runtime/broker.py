@@ -1,6 +1,7 @@
 """NATS JetStream: transport between services, and no more than that."""
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,7 @@ import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import (
     AckPolicy,
@@ -43,6 +45,7 @@ class Broker:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._jetstream: JetStreamContext = client.jetstream(timeout=API_TIMEOUT_SECONDS)
+        self._pulls: set[Pull] = set()
 
     @classmethod
     async def connect(cls, url: str, name: str) -> "Broker":
@@ -50,6 +53,10 @@ class Broker:
 
         async def report(error: Exception) -> None:
             log.warning("nats: %r", error)
+
+        async def reconnected() -> None:
+            for pull in tuple(broker._pulls):
+                await pull.renew()
 
         client = await nats.connect(
             url,
@@ -60,19 +67,35 @@ class Broker:
             ping_interval=PING_SECONDS,
             max_outstanding_pings=2,
             error_cb=report,
+            reconnected_cb=reconnected,
         )
-        return cls(client)
+        broker = cls(client)
+        return broker
 
     @property
     def connected(self) -> bool:
         """Whether the server is reachable at this moment."""
         return self._client.is_connected
 
+    @property
+    def connections(self) -> int:
+        """Grows each time that the connection comes back: the server may be another then."""
+        return int(self._client.stats["reconnects"])
+
     async def close(self) -> None:
-        """Send what is buffered and disconnect."""
-        if self._client.is_connected:
-            await self._client.flush()
-        await self._client.close()
+        """Send what is buffered and disconnect, if there is anybody to say goodbye to."""
+        with contextlib.suppress(NatsError, OSError):
+            if self._client.is_connected:
+                await self._client.flush()
+            await self._client.close()
+
+    async def has_stream(self, name: str) -> bool:
+        """Whether the server has the stream."""
+        try:
+            await self._jetstream.stream_info(name)
+        except NotFoundError:
+            return False
+        return True
 
     async def ensure_stream(self, name: str, subjects: Sequence[str]) -> None:
         """Create the stream, or bring it to this configuration."""
@@ -126,9 +149,17 @@ class Broker:
         """Begin to pull from a durable consumer."""
         inbox = self._client.new_inbox()
         subscription = await self._client.subscribe(inbox, pending_msgs_limit=-1)
-        return Pull(
+        pull = Pull(
             self._client, f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}", inbox, subscription
         )
+        self._pulls.add(pull)
+        return pull
+
+    async def end(self, pull: "Pull") -> None:
+        """Stop pulling; what was not handled is delivered again at once, to whoever pulls."""
+        self._pulls.discard(pull)
+        if self.connected:
+            await pull.close()
 
 
 class Pull:
@@ -147,14 +178,14 @@ class Pull:
         self._subscription = subscription
         # Messages that the standing request can still bring.
         self._outstanding = 0
+        # The batch that was handed over last, or is being collected.
+        self._batch: list[Msg] = []
 
     async def next_batch(self, limit: int) -> list[Msg]:
         """At least one message and at most `limit`; none if none came within the pull's life."""
         if self._outstanding <= 0:
-            request = {"batch": limit, "expires": int(PULL_EXPIRES_SECONDS * 1e9)}
-            await self._client.publish(self._subject, json.dumps(request).encode(), self._inbox)
-            self._outstanding = limit
-        batch: list[Msg] = []
+            await self._request(limit)
+        batch = self._batch = []
         try:
             self._take(batch, await self._subscription.next_msg(PULL_EXPIRES_SECONDS + 1))
             # Messages of one burst arrive together: let the reader hand over what it has.
@@ -162,9 +193,28 @@ class Pull:
             while self._subscription.pending_msgs and len(batch) < limit:
                 self._take(batch, await self._subscription.next_msg(1))
         except TimeoutError:
-            # The request was lost, with the connection or the server.
+            # The request was lost.
             self._outstanding = 0
         return batch
+
+    async def renew(self) -> None:
+        """Ask again for what was asked for: a request does not outlive its connection."""
+        if self._outstanding > 0:
+            await self._request(self._outstanding)
+
+    async def close(self) -> None:
+        """Stop pulling, and give back what was not handled."""
+        await self._subscription.unsubscribe()
+        while self._subscription.pending_msgs:
+            self._take(self._batch, await self._subscription.next_msg(1))
+        for message in self._batch:
+            if not message.is_acked:
+                await message.nak()
+
+    async def _request(self, limit: int) -> None:
+        request = {"batch": limit, "expires": int(PULL_EXPIRES_SECONDS * 1e9)}
+        await self._client.publish(self._subject, json.dumps(request).encode(), self._inbox)
+        self._outstanding = limit
 
     def _take(self, batch: list[Msg], message: Msg) -> None:
         status = (message.headers or {}).get("Status")
@@ -174,7 +224,3 @@ class Pull:
         elif status != "100":
             # 404, 408, 409: the request has ended. 100 is a heartbeat.
             self._outstanding = 0
-
-    async def close(self) -> None:
-        """Stop pulling; what was not acknowledged is delivered again."""
-        await self._subscription.unsubscribe()

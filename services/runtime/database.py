@@ -4,7 +4,10 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+import asyncpg
 from sqlalchemy import event, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 # A statement that takes longer than this is stuck: the loops and calls that made it try again.
@@ -13,6 +16,9 @@ LOCK_TIMEOUT_SECONDS = 5
 IDLE_IN_TRANSACTION_TIMEOUT_SECONDS = 15
 CONNECT_TIMEOUT_SECONDS = 5
 POOL_TIMEOUT_SECONDS = 5
+# Classes of SQLSTATE: connection, rolled back for another's sake, resources, lock, intervention
+# (shut down, timed out).
+_OUTAGE_CLASSES = ("08", "40", "53", "55", "57")
 
 
 def connect(database_url: str, *, application: str, pool_size: int) -> AsyncEngine:
@@ -77,6 +83,20 @@ class Database:
     def trace(self, hook: Callable[..., None]) -> None:
         """Have each statement reported to a tracer, as `before_cursor_execute`."""
         event.listen(self.engine.sync_engine, "before_cursor_execute", hook)
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether the database is out of reach or hindered, so that the same will work later.
+
+    Anything else (a broken constraint, a value out of range) comes from what was asked of it.
+    """
+    cause = error.driver_exception if isinstance(error, DBAPIError) else error
+    if isinstance(cause, asyncpg.PostgresError):
+        return (cause.sqlstate or "").startswith(_OUTAGE_CLASSES)
+    if isinstance(cause, asyncpg.InterfaceError):
+        # A connection that was lost, unless a value does not fit its column.
+        return not isinstance(cause, ValueError)
+    return isinstance(cause, PoolTimeoutError | OSError)
 
 
 def columns(rows: Iterable[Mapping[str, Any]], *names: str) -> dict[str, list[Any]]:

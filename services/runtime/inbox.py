@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -13,19 +14,18 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from services.runtime import telemetry
 from services.runtime.broker import Broker, Pull
-from services.runtime.database import Database
+from services.runtime.database import Database, is_outage
 from services.runtime.events import EVENT_NAMESPACE, Event, Subscription, read
 
 log = logging.getLogger(__name__)
 
 CONSUME_BATCH_EVENTS = 500
-DELIVERIES_MAX = 8
-REDELIVERY_SECONDS = 2
+# An event that has failed so often, and not for an outage, is given up.
+FAILURES_MAX = 8
+REDELIVERY_SECONDS = 2.0
 OUTAGE_PAUSE_SECONDS = 0.5
 SETTLE_POLL_SECONDS = 0.01
 
@@ -53,6 +53,7 @@ class Consumer:
         stream: str,
         durable: str,
         subscriptions: Sequence[Subscription],
+        redelivery_seconds: float = REDELIVERY_SECONDS,
     ) -> None:
         self.activity = 0
         self._database = database
@@ -60,6 +61,10 @@ class Consumer:
         self._stream = stream
         self._durable = durable
         self._subscriptions = {subscription.type: subscription for subscription in subscriptions}
+        self._redelivery_seconds = redelivery_seconds
+        # Place in the stream -> how often the event has failed here. The server counts deliveries,
+        # but those that an outage cut short are not the event's fault.
+        self._failures: Counter[int] = Counter()
 
     def nudge(self) -> None:
         """Messages come by themselves."""
@@ -92,6 +97,9 @@ class Consumer:
             except (NatsError, TimeoutError, OSError) as error:
                 log.warning("consumer: %r", error, extra={"stream": self._stream})
                 await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
+            except Exception:
+                log.exception("consumer failed", extra={"stream": self._stream})
+                await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
 
     async def _consume(self, pull: Pull) -> None:
         """Handle batches until one comes back empty, when the consumer is made sure of again."""
@@ -100,42 +108,51 @@ class Consumer:
                 await self._handle(batch)
                 self.activity += len(batch)
         finally:
-            if self._broker.connected:
-                await pull.close()
+            await self._broker.end(pull)
 
     async def _handle(self, batch: list[Msg]) -> None:
         try:
             await self._transact(batch)
-        except (DBAPIError, PoolTimeoutError, OSError) as error:
-            if not _is_outage(error):
+        except Exception as error:
+            if is_outage(error):
+                await self._wait_out(batch, error)
+            else:
+                log.exception("batch failed; trying its events one by one")
                 await self._handle_one_by_one(batch)
-                return
-            log.warning("database out of reach: %r", error, extra={"stream": self._stream})
-            await self._put_back(batch, OUTAGE_PAUSE_SECONDS)
-            await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
-        except Exception:
-            log.exception("batch failed; trying its events one by one")
-            await self._handle_one_by_one(batch)
         else:
             await asyncio.gather(*(message.ack() for message in batch))
 
     async def _handle_one_by_one(self, batch: list[Msg]) -> None:
         """One event that cannot be handled must not hold up the others of its batch."""
-        for message in batch:
+        for place, message in enumerate(batch):
             try:
                 await self._transact([message])
-                await message.ack()
             except Exception as error:
-                head = message.headers or {}
-                log.exception("event failed", extra={"event_type": head.get("ce-type")})
-                if message.metadata.num_delivered >= DELIVERIES_MAX:
-                    await self._bury(message, repr(error))
-                    await message.term()
-                else:
-                    await message.nak(REDELIVERY_SECONDS)
+                if is_outage(error):
+                    await self._wait_out(batch[place:], error)
+                    return
+                log.exception("event failed", extra={"event_type": message.subject})
+                await self._fail(message, error)
+            else:
+                await message.ack()
+                self._failures.pop(message.metadata.sequence.stream, None)
 
-    async def _put_back(self, batch: list[Msg], delay_seconds: float) -> None:
-        await asyncio.gather(*(message.nak(delay_seconds) for message in batch))
+    async def _fail(self, message: Msg, error: Exception) -> None:
+        """Have the event delivered again later, or give it up."""
+        place = message.metadata.sequence.stream
+        self._failures[place] += 1
+        if self._failures[place] < FAILURES_MAX:
+            await message.nak(self._redelivery_seconds)
+            return
+        await self._bury(message, repr(error))
+        await message.term()
+        del self._failures[place]
+
+    async def _wait_out(self, batch: list[Msg], error: Exception) -> None:
+        """The database is at fault: another replica may still reach it, or this one in a moment."""
+        log.warning("database out of reach: %r", error, extra={"stream": self._stream})
+        await asyncio.gather(*(message.nak(OUTAGE_PAUSE_SECONDS) for message in batch))
+        await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
 
     async def _transact(self, batch: Sequence[Msg]) -> None:
         """Handle what is new of a batch, a set a type, in one transaction."""
@@ -190,12 +207,3 @@ class Consumer:
                 },
             )
         telemetry.event_buried(message.subject)
-
-
-def _is_outage(error: Exception) -> bool:
-    """Whether the database, rather than the event, is at fault."""
-    if isinstance(error, PoolTimeoutError | OSError):
-        return True
-    state = getattr(getattr(error, "orig", None), "sqlstate", None)
-    # Class 08: connection, 40: rolled back, 53: resources, 55: lock, 57: shut down or timed out.
-    return state is None or state[:2] in {"08", "40", "53", "55", "57"}

@@ -122,6 +122,17 @@ class Loop:
             await asyncio.wait_for(self._nudged.wait(), seconds)
 
 
+class Chore(Loop):
+    """House-keeping, done now and then: nothing announces it and nobody waits for it."""
+
+    def nudge(self) -> None:
+        """Nothing that happens makes it more pressing."""
+
+    async def settle(self) -> datetime | None:
+        """The present is settled without it."""
+        return None
+
+
 class Workers:
     """The background work of one process."""
 

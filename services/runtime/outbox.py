@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.runtime import telemetry
-from services.runtime.broker import Broker
+from services.runtime.broker import STREAM_MAX_AGE_SECONDS, Broker
 from services.runtime.database import Database
 from services.runtime.events import Fact, headers
 from services.runtime.loops import Step
@@ -19,6 +19,7 @@ RELAY_BATCH_EVENTS = 500
 RELAY_CLAIM_SECONDS = 15
 PUBLISH_TIMEOUT_SECONDS = 10.0
 PURGE_BATCH_ROWS = 5000
+REPLAY_BATCH_ROWS = 5000
 
 _PUT = text("""
     INSERT INTO outbox (partition_key, event_id, type, tenant, data, traceparent, occur_time)
@@ -56,11 +57,31 @@ _RELEASE = text("""
 
 _PENDING = text("SELECT EXISTS (SELECT FROM outbox WHERE publish_time IS NULL)")
 
-_PURGE = text("""
-    DELETE FROM outbox WHERE (partition_key, event_id) IN (
+# As far back as the stream would still have it.
+_REPLAY = text("""
+    UPDATE outbox SET publish_time = NULL, claim_time = NULL
+    WHERE (partition_key, event_id) IN (
         SELECT partition_key, event_id FROM outbox
-        WHERE publish_time < now() - make_interval(days => :days) LIMIT :limit)
+        WHERE publish_time > now() - make_interval(secs => :seconds) LIMIT :limit)
 """)
+
+_PURGES = (
+    text("""
+        DELETE FROM outbox WHERE (partition_key, event_id) IN (
+            SELECT partition_key, event_id FROM outbox
+            WHERE publish_time < now() - make_interval(days => :days) LIMIT :limit)
+    """),
+    text("""
+        DELETE FROM inbox WHERE (partition_key, event_id) IN (
+            SELECT partition_key, event_id FROM inbox
+            WHERE handle_time < now() - make_interval(days => :days) LIMIT :limit)
+    """),
+    text("""
+        DELETE FROM requests WHERE (tenant, request_id) IN (
+            SELECT tenant, request_id FROM requests
+            WHERE create_time < now() - make_interval(days => :days) LIMIT :limit)
+    """),
+)
 
 
 async def put(tx: AsyncConnection, facts: Sequence[Fact]) -> None:
@@ -83,12 +104,25 @@ async def put(tx: AsyncConnection, facts: Sequence[Fact]) -> None:
 
 
 class Relay:
-    """Publishes what the outbox holds, in batches, in the order of storing."""
+    """Publishes what the outbox of a service holds, in batches, in the order of storing."""
 
-    def __init__(self, database: Database, broker: Broker, source: str) -> None:
+    def __init__(self, database: Database, broker: Broker, service: str) -> None:
         self._database = database
         self._broker = broker
-        self._source = source
+        self._source = f"//recurring/{service}"
+        self._stream = service.upper()
+        self._subjects = [f"recurring.{service}.v1.>"]
+        self._connections = broker.connections
+
+    async def ensure_stream(self) -> None:
+        """Make sure of the service's stream, and fill it again if it is new or was wiped.
+
+        Who has handled an event already finds it in the inbox.
+        """
+        if not await self._broker.has_stream(self._stream):
+            while await self._replay():
+                pass
+        await self._broker.ensure_stream(self._stream, self._subjects)
 
     async def step(self) -> Step:
         """Publish a batch and mark what the stream acknowledged.
@@ -96,21 +130,42 @@ class Relay:
         Rows that were not acknowledged are published again, which the stream's duplicate window and
         the readers' inboxes make harmless.
         """
+        if self._connections != self._broker.connections:
+            connections = self._broker.connections
+            await self.ensure_stream()
+            self._connections = connections
         rows = await self._claim()
         if not rows:
             return Step(pending=await self._claimed_elsewhere())
-        results = await asyncio.gather(
-            *(self._publish(row) for row in rows), return_exceptions=True
-        )
+        try:
+            results = await asyncio.gather(
+                *(self._publish(row) for row in rows), return_exceptions=True
+            )
+        except asyncio.CancelledError:
+            # Whoever stops gives back what it claimed, so that nobody waits for the claim to end.
+            await self._release(rows)
+            raise
         done = [row for row, result in zip(rows, results, strict=True) if result is None]
         failed = [row for row, result in zip(rows, results, strict=True) if result is not None]
         async with self._database.engine.begin() as tx:
             await tx.execute(_PUBLISHED, _keys(done))
-            await tx.execute(_RELEASE, _keys(failed))
         errors = [result for result in results if isinstance(result, BaseException)]
         if errors:
+            await self._release(failed)
+            # The stream may be gone.
+            await self.ensure_stream()
             raise errors[0]
         return Step(worked=len(done))
+
+    async def _replay(self) -> int:
+        """Have a batch of what was published published again; returns how many."""
+        limits = {"seconds": STREAM_MAX_AGE_SECONDS, "limit": REPLAY_BATCH_ROWS}
+        async with self._database.engine.begin() as tx:
+            return (await tx.execute(_REPLAY, limits)).rowcount
+
+    async def _release(self, rows: Sequence[Any]) -> None:
+        async with self._database.engine.begin() as tx:
+            await tx.execute(_RELEASE, _keys(rows))
 
     async def _claim(self) -> list[Any]:
         async with self._database.engine.begin() as tx:
@@ -134,8 +189,8 @@ async def purge(database: Database, retention_days: int) -> Step:
     """Delete a batch of what was published (or handled, or answered) longer ago than is kept."""
     limits = {"days": retention_days, "limit": PURGE_BATCH_ROWS}
     async with database.engine.begin() as tx:
-        outbox = await tx.execute(_PURGE, limits)
-        return Step(worked=outbox.rowcount)
+        deleted = [await tx.execute(statement, limits) for statement in _PURGES]
+        return Step(worked=sum(result.rowcount for result in deleted))
 
 
 def _keys(rows: Sequence[Any]) -> dict[str, list[Any]]:

@@ -4,18 +4,17 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 from opentelemetry.instrumentation.grpc import aio_server_interceptor
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from services.runtime import telemetry
 from services.runtime.access import Gate, set_caller
+from services.runtime.database import is_outage
 from services.runtime.errors import Problem
 
 log = logging.getLogger(__name__)
@@ -45,12 +44,14 @@ _OPTIONS = [
 
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
+R = TypeVar("R")
 
 
 class Calls(grpc.aio.ServerInterceptor):
     """Wraps every unary call: admits it, bounds its time, and turns what it raises into a status."""
 
     def __init__(self, service: str, gate: Gate) -> None:
+        self.open = False
         self._domain = f"{service}.recurring"
         self._gate = gate
 
@@ -62,24 +63,27 @@ class Calls(grpc.aio.ServerInterceptor):
         """Wrap the method's behaviour."""
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
-        if handler is None or handler.unary_unary is None or method.startswith(_OPEN_PREFIXES):
+        if handler is None or method.startswith(_OPEN_PREFIXES):
             return handler
+        if handler.unary_unary is None:
+            # Nothing here admits a stream, so there is none.
+            return None
         behaviour: Any = handler.unary_unary
         metadata = dict(handler_call_details.invocation_metadata)
 
         async def answer(request: Any, context: Any) -> Any:  # noqa: ANN401 - any message
             started = time.perf_counter()
-            status = "OK"
+            status = grpc.StatusCode.CANCELLED.name
             try:
-                set_caller(self._gate.admit(method, str(metadata.get("authorization", ""))))
-                left: float | None = context.time_remaining()
-                limit = DEADLINE_MAX_SECONDS if left is None else min(left, DEADLINE_MAX_SECONDS)
-                async with asyncio.timeout(limit):
-                    return await behaviour(request, context)
+                self._admit(method, str(metadata.get("authorization", "")))
+                response = await _in_time(behaviour(request, context), context.time_remaining())
             except Exception as error:  # noqa: BLE001 - the boundary: everything becomes a status
                 problem = _problem(method, error)
                 status = problem.code.name
                 await context.abort_with_status(rpc_status.to_status(problem.status(self._domain)))
+            else:
+                status = grpc.StatusCode.OK.name
+                return response
             finally:
                 telemetry.call_done(method, status, time.perf_counter() - started)
 
@@ -89,24 +93,41 @@ class Calls(grpc.aio.ServerInterceptor):
             response_serializer=handler.response_serializer,
         )
 
+    def _admit(self, method: str, authorization: str) -> None:
+        if not self.open:
+            raise _unavailable("the service is starting; try again")
+        set_caller(self._gate.admit(method, authorization))
+
+
+async def _in_time(call: Awaitable[R], left_seconds: float | None) -> R:
+    limit_seconds = DEADLINE_MAX_SECONDS
+    if left_seconds is not None:
+        limit_seconds = min(left_seconds, limit_seconds)
+    deadline = asyncio.timeout(limit_seconds)
+    try:
+        async with deadline:
+            return await call
+    except TimeoutError:
+        if not deadline.expired():
+            raise
+        raise Problem(
+            grpc.StatusCode.DEADLINE_EXCEEDED,
+            "DEADLINE_EXCEEDED",
+            "the call took longer than its deadline; a request id makes it safe to call again",
+        ) from None
+
+
+def _unavailable(message: str) -> Problem:
+    return Problem(grpc.StatusCode.UNAVAILABLE, "DEPENDENCY_UNAVAILABLE", message)
+
 
 def _problem(method: str, error: Exception) -> Problem:
     """What the caller is told of an error; what it must not know stays in the log."""
     if isinstance(error, Problem):
         return error
-    if isinstance(error, TimeoutError):
-        return Problem(
-            grpc.StatusCode.DEADLINE_EXCEEDED,
-            "DEADLINE_EXCEEDED",
-            "the call took longer than its deadline; a request id makes it safe to call again",
-        )
-    if isinstance(error, DBAPIError | PoolTimeoutError | OSError | grpc.aio.AioRpcError):
+    if is_outage(error) or isinstance(error, grpc.aio.AioRpcError):
         log.warning("dependency failed: %r", error, extra={"method": method})
-        return Problem(
-            grpc.StatusCode.UNAVAILABLE,
-            "DEPENDENCY_UNAVAILABLE",
-            "something that this needs is out of reach; nothing was done, try again",
-        )
+        return _unavailable("something that this needs is out of reach; try again")
     log.error("call failed", exc_info=error, extra={"method": method})
     return Problem(grpc.StatusCode.INTERNAL, "INTERNAL", "an internal error; nothing was done")
 
@@ -116,8 +137,9 @@ class Server:
 
     def __init__(self, service: str, address: str, gate: Gate) -> None:
         self._address = address
+        self._calls = Calls(service, gate)
         self._server = grpc.aio.server(
-            interceptors=[aio_server_interceptor(), Calls(service, gate)],
+            interceptors=[aio_server_interceptor(), self._calls],
             options=_OPTIONS,
             maximum_concurrent_rpcs=CONCURRENT_CALLS_MAX,
         )
@@ -140,7 +162,8 @@ class Server:
         await self._server.start()
 
     async def ready(self, *, serving: bool) -> None:
-        """Say whether this replica wants calls."""
+        """Answer calls, and say so; or neither."""
+        self._calls.open = serving
         status = health_pb2.HealthCheckResponse
         await self._health.set("", status.SERVING if serving else status.NOT_SERVING)
 

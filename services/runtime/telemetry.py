@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import Link, SpanContext, TraceFlags
 from prometheus_client import start_http_server
 
@@ -22,7 +24,7 @@ from services.runtime.events import Event
 
 OTLP_ENDPOINT_VARIABLE = "OTEL_EXPORTER_OTLP_ENDPOINT"
 _LINKS_MAX = 32
-_TRACEPARENT_PARTS = 4
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 
 _tracer = trace.get_tracer("recurring")
 _meter = metrics.get_meter("recurring")
@@ -81,10 +83,15 @@ def start_logging(service: str, level: str) -> None:
 
 def start_tracing(service: str, *processors: SpanProcessor) -> TracerProvider:
     """Make traces; they are exported by OTLP where an endpoint is set in the environment."""
-    provider = TracerProvider(resource=Resource.create({"service.name": f"recurring-{service}"}))
+    exported = bool(os.environ.get(OTLP_ENDPOINT_VARIABLE))
+    provider = TracerProvider(
+        resource=Resource.create({"service.name": f"recurring-{service}"}),
+        # Where nobody looks, spans only need their ids, for logs and for whom we call.
+        sampler=None if processors or exported else ALWAYS_OFF,
+    )
     for processor in processors:
         provider.add_span_processor(processor)
-    if os.environ.get(OTLP_ENDPOINT_VARIABLE):
+    if exported:
         # Imported here, since its memory is only worth it where it is used.
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (  # noqa: PLC0415
             OTLPSpanExporter,
@@ -128,15 +135,11 @@ def new_traceparents(name: str, count: int) -> list[str]:
 
 
 def _span_context(parent: str) -> SpanContext | None:
-    parts = parent.split("-")
-    if len(parts) != _TRACEPARENT_PARTS:
+    match = _TRACEPARENT.fullmatch(parent)
+    if match is None:
         return None
-    return SpanContext(
-        int(parts[1], 16),
-        int(parts[2], 16),
-        is_remote=True,
-        trace_flags=TraceFlags(int(parts[3], 16)),
-    )
+    trace_id, span_id, flags = (int(part, 16) for part in match.groups())
+    return SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(flags))
 
 
 def continued(name: str, parent: str) -> str:

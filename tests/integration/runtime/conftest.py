@@ -1,0 +1,51 @@
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from services.runtime.broker import Broker
+from services.runtime.database import Database, connect
+from tests.conftest import ServiceDatabase
+from tests.integration.runtime.postbox import SERVICE, Listener, Teller
+
+OpenDatabase = Callable[[], Database]
+
+
+@pytest.fixture
+async def open_database(service_database: ServiceDatabase) -> AsyncIterator[OpenDatabase]:
+    """Opens a fresh database with the tables of the runtime."""
+    opened: list[Database] = []
+
+    def open_one() -> Database:
+        engine = connect(service_database(SERVICE), application="test", pool_size=5)
+        opened.append(Database(engine))
+        return opened[-1]
+
+    yield open_one
+    for database in opened:
+        await database.close()
+
+
+@pytest.fixture
+async def database(open_database: OpenDatabase) -> Database:
+    return open_database()
+
+
+@pytest.fixture
+async def broker(nats_url: str) -> AsyncIterator[Broker]:
+    broker = await Broker.connect(nats_url, "test")
+    yield broker
+    await broker.close()
+
+
+@pytest.fixture
+async def teller(open_database: OpenDatabase, broker: Broker) -> Teller:
+    teller = Teller(open_database(), broker)
+    await teller.relay().ensure_stream()
+    return teller
+
+
+@pytest.fixture
+async def listener(open_database: OpenDatabase, broker: Broker) -> Listener:
+    listener = Listener(open_database(), broker)
+    await listener.prepare()
+    return listener

@@ -1,0 +1,135 @@
+"""Somebody who tells facts and somebody who hears them, each with a database, on real servers."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from google.protobuf.message import Message
+from recurring.catalog.v1 import events_pb2
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.runtime import outbox
+from services.runtime.broker import Broker
+from services.runtime.clock import SystemClock
+from services.runtime.database import Database
+from services.runtime.events import Event, Fact, Subscription
+from services.runtime.inbox import Consumer
+from services.runtime.loops import Loop, Worker, Workers
+from services.runtime.outbox import Relay
+
+SERVICE, STREAM, DURABLE = "catalog", "CATALOG", "listener"
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+REDELIVERY_SECONDS = 0.02
+# Well below what a lost acknowledgement or a lost request would take to be noticed.
+GRACE_SECONDS = 12.0
+
+
+def fact(key: str) -> Fact:
+    return Fact(key, events_pb2.ProductDiscontinued(product=key), "acme", key, NOW)
+
+
+async def until(condition: Callable[[], Awaitable[object]], seconds: float = GRACE_SECONDS) -> None:
+    """Look again and again until it is so."""
+    async with asyncio.timeout(seconds):
+        while not await condition():  # noqa: ASYNC110 - it comes true in other processes
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def at_work(*workers: Worker) -> AsyncIterator[Workers]:
+    """Have workers run for as long as the block; then they are stopped as a process stops them."""
+    together = Workers(workers)
+    task = asyncio.create_task(together.run())
+    try:
+        yield together
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+@dataclass
+class Teller:
+    """Tells facts through its outbox."""
+
+    database: Database
+    broker: Broker
+
+    def relay(self) -> Relay:
+        return Relay(self.database, self.broker, SERVICE)
+
+    def relay_loop(self) -> Loop:
+        return Loop("relay", SystemClock(), self.relay().step, poll_seconds=0.05)
+
+    async def tell(self, *keys: str) -> None:
+        async with self.database.begin() as tx:
+            await outbox.put(tx, [fact(key) for key in keys])
+
+    async def forget_publishing(self) -> None:
+        """As if the relay had been killed between publishing and writing it down."""
+        async with self.database.begin() as tx:
+            await tx.execute(text("UPDATE outbox SET publish_time = NULL, claim_time = NULL"))
+
+    async def unpublished(self) -> int:
+        return await count(self.database, "outbox WHERE publish_time IS NULL")
+
+
+@dataclass
+class Listener:
+    """Writes down what it hears: one row each time that its handler is given an event."""
+
+    database: Database
+    broker: Broker
+    poison: set[str] = field(default_factory=set)
+    # The handler waits here when it is set to be busy.
+    free: asyncio.Event = field(default_factory=asyncio.Event)
+    handling: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def prepare(self) -> None:
+        self.free.set()
+        async with self.database.begin() as tx:
+            await tx.execute(text("CREATE TABLE heard (product text)"))
+
+    def consumer(self, message_type: type[Message] = events_pb2.ProductDiscontinued) -> Consumer:
+        return Consumer(
+            self.database,
+            self.broker,
+            STREAM,
+            DURABLE,
+            [Subscription(message_type, self._hear)],
+            redelivery_seconds=REDELIVERY_SECONDS,
+        )
+
+    async def _hear(self, tx: AsyncConnection, events: Sequence[Event[Any]]) -> None:
+        products = [event.message.product for event in events]
+        await tx.execute(
+            text("INSERT INTO heard SELECT unnest(CAST(:products AS text[]))"),
+            {"products": products},
+        )
+        self.handling.set()
+        await self.free.wait()
+        if self.poison.intersection(products):
+            raise ValueError("cannot be handled")
+
+    async def heard(self) -> list[str]:
+        async with self.database.read() as connection:
+            rows = await connection.execute(text("SELECT product FROM heard ORDER BY product"))
+            return list(rows.scalars())
+
+    async def until_heard(self, number: int) -> None:
+        async def enough() -> bool:
+            return len(await self.heard()) >= number
+
+        await until(enough)
+
+    async def buried(self) -> int:
+        return await count(self.database, "dead_letters")
+
+
+async def count(database: Database, what: str) -> int:
+    async with database.read() as connection:
+        found = await connection.execute(text(f"SELECT count(*) FROM {what}"))  # noqa: S608
+        return int(found.scalar_one())

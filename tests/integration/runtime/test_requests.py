@@ -1,0 +1,133 @@
+"""A mutation happens once a request id, and answers the same again."""
+
+import asyncio
+import uuid
+
+import pytest
+from recurring.catalog.v1 import catalog_pb2
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.runtime.access import Caller, set_caller
+from services.runtime.database import Database
+from services.runtime.errors import Problem
+from services.runtime.requests import mutation
+from tests.integration.runtime.postbox import count
+
+Request = catalog_pb2.DiscontinueProductRequest
+
+
+class Counter:
+    """Counts how often it really acted."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.broken = False
+
+    @mutation(catalog_pb2.Product)
+    async def Act(self, request: Request, tx: AsyncConnection) -> catalog_pb2.Product:  # noqa: N802
+        await tx.execute(text("INSERT INTO acts VALUES (:name)"), {"name": request.name})
+        acts = (await tx.execute(text("SELECT count(*) FROM acts"))).scalar_one()
+        if self.broken:
+            raise LookupError
+        return catalog_pb2.Product(name=request.name, title=f"act {acts}")
+
+    @mutation(catalog_pb2.Stock)
+    async def ActOtherwise(  # noqa: N802
+        self, request: catalog_pb2.AdjustStockRequest, tx: AsyncConnection
+    ) -> catalog_pb2.Stock:
+        del request, tx
+        return catalog_pb2.Stock()
+
+
+@pytest.fixture
+async def counter(database: Database) -> Counter:
+    set_caller(Caller("shop", "acme", frozenset()))
+    async with database.begin() as tx:
+        await tx.execute(text("CREATE TABLE acts (name text)"))
+    return Counter(database)
+
+
+def request(name: str = "tea", request_id: str = "") -> Request:
+    return Request(name=name, request_id=request_id or str(uuid.uuid4()))
+
+
+async def test_the_same_request_is_answered_the_same_and_done_once(counter: Counter) -> None:
+    asked = request()
+    answers = [await counter.Act(asked, None) for _ in range(3)]
+    assert [answer.title for answer in answers] == ["act 1"] * 3
+    assert await count(counter.database, "acts") == 1
+
+
+async def test_another_id_is_another_request(counter: Counter) -> None:
+    await counter.Act(request(), None)
+    assert (await counter.Act(request(), None)).title == "act 2"
+
+
+async def test_an_id_with_other_content_is_refused(counter: Counter) -> None:
+    asked = request()
+    await counter.Act(asked, None)
+    with pytest.raises(Problem) as refused:
+        await counter.Act(request("coffee", asked.request_id), None)
+    assert refused.value.reason == "REQUEST_ID_REUSED"
+    assert [violation.field for violation in refused.value.violations] == ["request_id"]
+
+
+async def test_an_id_is_for_one_method(counter: Counter) -> None:
+    asked = request()
+    await counter.Act(asked, None)
+    with pytest.raises(Problem) as refused:
+        await counter.ActOtherwise(
+            catalog_pb2.AdjustStockRequest(request_id=asked.request_id), None
+        )
+    assert refused.value.reason == "REQUEST_ID_REUSED"
+
+
+async def test_every_merchant_has_ids_of_its_own(counter: Counter) -> None:
+    asked = request()
+    await counter.Act(asked, None)
+    set_caller(Caller("shop", "other", frozenset()))
+    assert (await counter.Act(asked, None)).title == "act 2"
+
+
+async def test_many_at_once_with_one_id_act_once(counter: Counter) -> None:
+    asked = request()
+    answers = await asyncio.gather(*(counter.Act(asked, None) for _ in range(5)))
+    assert {answer.title for answer in answers} == {"act 1"}
+    assert await count(counter.database, "acts") == 1
+
+
+async def test_many_at_once_with_one_id_and_other_contents_act_once(counter: Counter) -> None:
+    identity = str(uuid.uuid4())
+    asked = [request(name, identity) for name in ("tea", "coffee", "milk")]
+    answers = await asyncio.gather(
+        *(counter.Act(one, None) for one in asked), return_exceptions=True
+    )
+    assert sum(isinstance(answer, catalog_pb2.Product) for answer in answers) == 1
+    assert await count(counter.database, "acts") == 1
+
+
+async def test_a_request_that_failed_is_not_remembered(counter: Counter) -> None:
+    asked = request()
+    counter.broken = True
+    with pytest.raises(LookupError):
+        await counter.Act(asked, None)
+    counter.broken = False
+    assert (await counter.Act(asked, None)).title == "act 1"
+
+
+async def test_a_request_that_was_cut_short_is_not_remembered(counter: Counter) -> None:
+    asked = request()
+    async with counter.database.begin() as tx:
+        # Somebody else is in the way, so the request waits, and its caller goes away.
+        await tx.execute(text("LOCK TABLE acts"))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(counter.Act(asked, None), 0.1)
+    assert (await counter.Act(asked, None)).title == "act 1"
+
+
+@pytest.mark.parametrize("request_id", ["", "1", "tea"])
+async def test_a_mutation_needs_an_id(counter: Counter, request_id: str) -> None:
+    with pytest.raises(Problem) as refused:
+        await counter.Act(Request(name="tea", request_id=request_id), None)
+    assert [violation.field for violation in refused.value.violations] == ["request_id"]

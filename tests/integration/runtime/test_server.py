@@ -1,0 +1,292 @@
+"""A service's door: who is let in, how long calls may take, what errors tell, how it closes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
+from sqlalchemy.exc import DBAPIError
+
+from deploy.embedded.keys import AUDIENCE, ISSUER, Keys
+from deploy.embedded.ports import HOST, free_ports
+from services.runtime import server as runtime_server
+from services.runtime.access import Gate, caller
+from services.runtime.errors import not_found
+from services.runtime.server import MESSAGE_MAX_BYTES, Server
+from tests.suite import read_refusal, refused
+
+SECRET = "+491701234567"
+GRACE_SECONDS = 10.0
+SERVICE = "recurring.catalog.v1.CatalogService"
+NAME = "merchants/acme/products/tea"
+Metadata = tuple[tuple[str, str], ...]
+
+
+class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
+    """Does what its test wants."""
+
+    def __init__(self) -> None:
+        self.entered = asyncio.Event()
+        self.let_go = asyncio.Event()
+        self.cut_short = asyncio.Event()
+        self.failure: Exception | None = None
+
+    async def GetProduct(  # noqa: N802
+        self, request: catalog_pb2.GetProductRequest, context: object
+    ) -> catalog_pb2.Product:
+        del context
+        caller().check("acme")
+        if self.failure is not None:
+            raise self.failure
+        return catalog_pb2.Product(name=request.name)
+
+    async def ListProducts(  # noqa: N802
+        self, request: catalog_pb2.ListProductsRequest, context: object
+    ) -> catalog_pb2.ListProductsResponse:
+        """Stays until it is let go."""
+        del request, context
+        self.entered.set()
+        try:
+            await self.let_go.wait()
+        except asyncio.CancelledError:
+            self.cut_short.set()
+            raise
+        return catalog_pb2.ListProductsResponse(next_page_token="done")
+
+    async def ListPrices(self, request: Any, context: object) -> Any:  # noqa: ANN401, N802
+        """Is in no table of scopes."""
+
+
+class Door:
+    """A server in this process, and a client of it."""
+
+    def __init__(self, folder: Path) -> None:
+        [port] = free_ports(1)
+        self.address = f"{HOST}:{port}"
+        self.keys = Keys(folder)
+        # What a test does not ask for is not there.
+        self.servicer = Servicer()  # type: ignore[abstract]
+        scopes = {f"/{SERVICE}/{name}": "platform" for name in ("GetProduct", "ListProducts")}
+        gate = Gate(self.keys.jwks_file, ISSUER, AUDIENCE, scopes)
+        self.server = Server("catalog", self.address, gate)
+        self.server.add(catalog_pb2_grpc.add_CatalogServiceServicer_to_server, self.servicer)
+        self.server.reflect([SERVICE])
+        self.channel = grpc.aio.insecure_channel(
+            self.address,
+            options=[("grpc.enable_http_proxy", 0), ("grpc.max_send_message_length", -1)],
+        )
+        self.stub = catalog_pb2_grpc.CatalogServiceStub(self.channel)
+
+    def token(self, merchant: str = "acme", scope: str = "platform") -> Metadata:
+        file = self.keys.token_file(f"{merchant}-{scope}", merchant=merchant, scope=scope)
+        return (("authorization", f"Bearer {file.read_text()}"),)
+
+    def get(self, metadata: Metadata | None = None, name: str = NAME) -> Any:  # noqa: ANN401
+        request = catalog_pb2.GetProductRequest(name=name)
+        return self.stub.GetProduct(request, metadata=metadata or self.token(), timeout=5)
+
+    def stay(self, timeout_seconds: float = GRACE_SECONDS) -> Any:  # noqa: ANN401
+        request = catalog_pb2.ListProductsRequest()
+        return self.stub.ListProducts(request, metadata=self.token(), timeout=timeout_seconds)
+
+    async def health(self) -> str:
+        check: Any = health_pb2_grpc.HealthStub(self.channel)
+        answer = await check.Check(health_pb2.HealthCheckRequest(), timeout=GRACE_SECONDS)
+        return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+
+
+@pytest.fixture
+async def closed_door(tmp_path: Path) -> AsyncIterator[Door]:
+    """A server that is still starting."""
+    door = Door(tmp_path)
+    await door.server.start()
+    yield door
+    await door.channel.close()
+    await door.server.stop(0)
+
+
+@pytest.fixture
+async def door(closed_door: Door) -> Door:
+    await closed_door.server.ready(serving=True)
+    return closed_door
+
+
+# --- access -------------------------------------------------------------------------------------
+
+
+async def test_a_call_with_a_token_is_answered(door: Door) -> None:
+    assert (await door.get()).name == NAME
+
+
+async def test_a_call_without_a_token_is_refused(door: Door) -> None:
+    refusal = await refused(door.get((("x", "y"),)))
+    assert (refusal.code, refusal.reason) == ("UNAUTHENTICATED", "TOKEN_MISSING")
+
+
+async def test_a_call_with_a_bad_token_is_refused(door: Door) -> None:
+    refusal = await refused(door.get((("authorization", "Bearer x"),)))
+    assert (refusal.code, refusal.reason) == ("UNAUTHENTICATED", "TOKEN_INVALID")
+
+
+async def test_a_call_without_the_scope_is_refused(door: Door) -> None:
+    refusal = await refused(door.get(door.token(scope="suite")))
+    assert (refusal.code, refusal.reason) == ("PERMISSION_DENIED", "SCOPE_MISSING")
+
+
+async def test_another_merchant_is_refused(door: Door) -> None:
+    refusal = await refused(door.get(door.token("other")))
+    assert (refusal.code, refusal.reason) == ("PERMISSION_DENIED", "MERCHANT_FORBIDDEN")
+    assert refusal.domain == "catalog.recurring"
+
+
+async def test_a_method_that_no_scope_opens_is_closed_to_all(door: Door) -> None:
+    request = catalog_pb2.ListPricesRequest(parent=NAME)
+    call = door.stub.ListPrices(request, metadata=door.token(scope="platform suite"))
+    assert (await refused(call)).reason == "SCOPE_MISSING"
+
+
+async def test_a_method_that_is_not_implemented_needs_a_scope_first(door: Door) -> None:
+    request = catalog_pb2.GetStockRequest(product=NAME)
+    assert (await refused(door.stub.GetStock(request))).reason == "TOKEN_MISSING"
+
+
+async def test_a_method_that_does_not_exist_is_unimplemented(door: Door) -> None:
+    call: Any = door.channel.unary_unary(f"/{SERVICE}/GetEverything")
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        await call(b"", metadata=door.token())
+    assert refusal.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_calls_at_once_have_callers_of_their_own(door: Door) -> None:
+    tokens = [door.token(merchant) for merchant in ("acme", "other")] * 20
+    answers = await asyncio.gather(*(door.get(token) for token in tokens), return_exceptions=True)
+    assert [isinstance(answer, catalog_pb2.Product) for answer in answers] == [True, False] * 20
+
+
+# --- time ---------------------------------------------------------------------------------------
+
+
+async def test_a_call_ends_at_its_deadline_on_both_sides(door: Door) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as late:
+        await door.stay(timeout_seconds=0.1)
+    assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+    await asyncio.wait_for(door.servicer.cut_short.wait(), GRACE_SECONDS)
+
+
+async def test_a_call_without_a_deadline_ends_all_the_same(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime_server, "DEADLINE_MAX_SECONDS", 0.1)
+    refusal = await refused(door.stay())
+    assert (refusal.code, refusal.reason) == ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED")
+    assert door.servicer.cut_short.is_set()
+
+
+async def test_a_caller_who_goes_away_ends_the_call(door: Door) -> None:
+    call = door.stay()
+    await asyncio.wait_for(door.servicer.entered.wait(), GRACE_SECONDS)
+    call.cancel()
+    await asyncio.wait_for(door.servicer.cut_short.wait(), GRACE_SECONDS)
+
+
+# --- errors -------------------------------------------------------------------------------------
+
+
+async def test_a_problem_reaches_the_caller_with_its_reason(door: Door) -> None:
+    door.servicer.failure = not_found("PRODUCT_NOT_FOUND", NAME)
+    refusal = await refused(door.get())
+    assert (refusal.code, refusal.reason) == ("NOT_FOUND", "PRODUCT_NOT_FOUND")
+    assert refusal.message == f"{NAME} does not exist"
+
+
+async def test_an_internal_error_tells_the_caller_nothing(door: Door) -> None:
+    door.servicer.failure = LookupError(f"no row for {SECRET}")
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await door.get()
+    refusal = read_refusal(failure.value)
+    assert (refusal.code, refusal.reason) == ("INTERNAL", "INTERNAL")
+    told = f"{failure.value.details()} {failure.value.trailing_metadata()}"
+    assert SECRET not in told
+    assert "LookupError" not in told
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        ConnectionRefusedError("the database"),
+        TimeoutError("connecting"),
+        asyncpg.CannotConnectNowError("starting up"),
+        DBAPIError("SELECT 1", None, asyncpg.ConnectionDoesNotExistError("gone")),
+    ],
+    ids=lambda failure: type(failure).__name__,
+)
+async def test_a_dependency_out_of_reach_means_try_again(door: Door, failure: Exception) -> None:
+    door.servicer.failure = failure
+    refusal = await refused(door.get())
+    assert (refusal.code, refusal.reason) == ("UNAVAILABLE", "DEPENDENCY_UNAVAILABLE")
+
+
+async def test_a_statement_that_is_wrong_does_not_mean_try_again(door: Door) -> None:
+    door.servicer.failure = asyncpg.UniqueViolationError("twice")
+    assert (await refused(door.get())).code == "INTERNAL"
+
+
+async def test_a_message_over_the_limit_is_refused(door: Door) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        await door.get(name="x" * (MESSAGE_MAX_BYTES + 1))
+    assert refusal.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_a_message_just_below_the_limit_is_read(door: Door) -> None:
+    name = "x" * (MESSAGE_MAX_BYTES - 100)
+    assert (await door.get(name=name)).name == name
+
+
+# --- life ---------------------------------------------------------------------------------------
+
+
+async def test_a_server_that_is_starting_says_so_and_answers_nobody(closed_door: Door) -> None:
+    assert await closed_door.health() == "NOT_SERVING"
+    refusal = await refused(closed_door.get())
+    assert (refusal.code, refusal.reason) == ("UNAVAILABLE", "DEPENDENCY_UNAVAILABLE")
+    await closed_door.server.ready(serving=True)
+    assert await closed_door.health() == "SERVING"
+    assert (await closed_door.get()).name == NAME
+
+
+async def test_a_server_that_stops_lets_calls_under_way_end(door: Door) -> None:
+    call = asyncio.ensure_future(door.stay())
+    await asyncio.wait_for(door.servicer.entered.wait(), GRACE_SECONDS)
+    stopping = asyncio.create_task(door.server.stop(GRACE_SECONDS))
+    await asyncio.sleep(0)
+    door.servicer.let_go.set()
+    assert (await call).next_page_token == "done"
+    await stopping
+
+
+async def test_a_server_that_stops_takes_no_new_calls(door: Door) -> None:
+    call = asyncio.ensure_future(door.stay())
+    await asyncio.wait_for(door.servicer.entered.wait(), GRACE_SECONDS)
+    stopping = asyncio.create_task(door.server.stop(GRACE_SECONDS))
+    await asyncio.sleep(0)
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        await door.get()
+    assert refusal.value.code() is grpc.StatusCode.UNAVAILABLE
+    door.servicer.let_go.set()
+    await call
+    await stopping
+
+
+async def test_the_contract_can_be_asked_for_without_a_token(door: Door) -> None:
+    # Not a call of the service: any client may learn what it answers.
+    reflect: Any = door.channel.stream_stream(
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+    )
+    call = reflect(iter([b"\x3a\x00"]))
+    answer = await call.read()
+    assert SERVICE.encode() in answer
