@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.scheduler.domain import calendar
 from services.scheduler.domain.order import BillingMode, Item, Order, OrderReason, OrderState
 from services.scheduler.domain.schedule import (
     Daily,
@@ -17,11 +18,17 @@ from services.scheduler.domain.schedule import (
 )
 from services.scheduler.domain.standing_order import (
     NOTICE_HEADROOM,
+    CatchUp,
+    CatchUpMode,
+    CycleChange,
     StandingOrder,
     State,
     at_cycle,
     open_cycles,
+    paused,
+    rescheduled,
     resumed,
+    with_change,
 )
 
 START = date(2027, 1, 31)
@@ -132,14 +139,16 @@ def test_no_two_cycles_are_due_at_one_instant(
 
 
 def test_a_cycle_that_the_customer_left_out_is_recorded_and_forgotten_by_the_template() -> None:
-    template = replace(standing_order(), skipped_cycles=frozenset({1, 5}))
+    template = replace(
+        standing_order(), changes={1: CycleChange(skip=True), 5: CycleChange(skip=True)}
+    )
 
     opening = open_cycles(template, datetime(2027, 1, 30, tzinfo=UTC))
 
     (order,) = opening.orders
     assert order.state is OrderState.SKIPPED
     assert order.reasons == (OrderReason.SKIPPED_BY_CUSTOMER,)
-    assert opening.standing_order.skipped_cycles == {5}
+    assert opening.standing_order.skipped_cycles == (5,)
 
 
 def test_after_its_last_cycle_a_standing_order_has_no_next_one() -> None:
@@ -188,3 +197,121 @@ def test_the_anchor_does_not_drift_through_a_pause() -> None:
     opening = resumed(paused, datetime(2027, 3, 1, tzinfo=UTC))
 
     assert opening.standing_order.next_due_time == datetime(2027, 3, 31, 12, tzinfo=UTC)
+
+
+def test_a_moved_cycle_takes_place_on_its_new_date_and_the_next_one_where_it_always_was() -> None:
+    template = with_change(standing_order(), 1, CycleChange(local_date=date(2027, 2, 5)))
+
+    assert template.next_due_time == datetime(2027, 2, 5, 12, tzinfo=UTC)
+    opening = open_cycles(template, datetime(2027, 2, 4, tzinfo=UTC))
+    assert [order.local_date for order in opening.orders] == [date(2027, 2, 5)]
+    assert opening.standing_order.next_due_time == datetime(2027, 2, 28, 12, tzinfo=UTC)
+    assert opening.standing_order.changes == {}
+
+
+def test_items_of_one_cycle_leave_the_template_alone() -> None:
+    items = (Item("tea", 3),)
+    template = with_change(standing_order(), 1, CycleChange(items=items))
+
+    opening = open_cycles(template, datetime(2027, 2, 26, tzinfo=UTC))
+
+    assert [order.items for order in opening.orders] == [items, template.items]
+    assert opening.standing_order.items == template.items
+
+
+def test_a_cycle_ordered_now_is_due_now_without_a_lead_and_adds_none() -> None:
+    template = with_change(standing_order(), 1, CycleChange(order_now_time=SIGN_UP))
+
+    opening = open_cycles(template, SIGN_UP)
+
+    (order,) = opening.orders
+    assert order.due_time == SIGN_UP
+    assert order.notice_lead == timedelta()
+    assert opening.standing_order.next_cycle == 2
+    assert opening.standing_order.next_due_time == datetime(2027, 2, 28, 12, tzinfo=UTC)
+
+
+def test_taking_back_a_change_leaves_no_trace_of_it() -> None:
+    template = standing_order()
+
+    changed = with_change(template, 3, CycleChange(skip=True))
+
+    assert with_change(changed, 3, CycleChange()) == template
+
+
+@given(recurrence=recurrences, hours=st.integers(0, 200 * 24), window_days=st.integers(1, 60))
+def test_catching_up_all_bills_everything_in_its_window_and_records_the_rest(
+    recurrence: Recurrence, hours: int, window_days: int
+) -> None:
+    window = timedelta(days=window_days)
+    policy = CatchUp(CatchUpMode.ALL_IN_ORDER, window)
+    now = SIGN_UP + timedelta(hours=hours)
+    template = replace(standing_order(recurrence), catch_up=policy)
+
+    orders = open_cycles(template, now).orders
+
+    for order in orders:
+        missed = order.due_time < now - window
+        assert order.state is (OrderState.SKIPPED if missed else OrderState.UPCOMING)
+
+
+@given(recurrence=recurrences, hours=st.integers(0, 200 * 24))
+def test_without_catching_up_nothing_that_is_past_is_billed(
+    recurrence: Recurrence, hours: int
+) -> None:
+    template = replace(standing_order(recurrence), catch_up=CatchUp(CatchUpMode.NONE))
+    now = SIGN_UP + timedelta(hours=hours)
+
+    for order in open_cycles(template, now).orders:
+        assert (order.state is OrderState.SKIPPED) == (order.due_time <= now)
+
+
+@given(recurrence=recurrences, count=st.integers(1, 20), lead=leads)
+def test_a_pause_of_so_many_cycles_leaves_out_exactly_those(
+    recurrence: Recurrence, count: int, lead: timedelta
+) -> None:
+    resting = paused(standing_order(recurrence, lead=lead), None, count)
+    assert resting.resume_time is not None
+
+    opening = resumed(resting, max(resting.resume_time, SIGN_UP))
+
+    if resting.resume_time >= SIGN_UP:
+        assert cycles(list(opening.orders)) == list(range(1, count + 1))
+        assert opening.standing_order.next_cycle == count + 1
+
+
+@given(old=recurrences, new=recurrences, hours=st.integers(0, 300 * 24))
+def test_another_schedule_goes_on_without_a_gap_or_an_overlap(
+    old: Recurrence, new: Recurrence, hours: int
+) -> None:
+    now = SIGN_UP + timedelta(hours=hours)
+    opening = open_cycles(standing_order(old), now)
+    before = opening.standing_order
+    last_date = opening.orders[-1].local_date if opening.orders else None
+    start = max(START, now.date())
+    schedule = Schedule(start, NOON, "UTC", new, None)
+
+    after = rescheduled(before, schedule, last_date, now)
+
+    assert after.next_cycle == before.next_cycle
+    assert after.next_due_time is not None
+    assert after.next_due_time > now
+    assert last_date is None or after.next_due_time.date() > last_date
+    # No gap: no earlier date of the new schedule would have done.
+    assert after.next_cycle is not None
+    index = after.next_cycle - after.base_cycle
+    if index > 0:
+        previous = calendar.cycle(schedule, index - 1)
+        assert previous is not None
+        assert previous.due_at <= now or (
+            last_date is not None and previous.nominal_date <= last_date
+        )
+
+
+def test_after_the_customers_last_cycle_there_is_none() -> None:
+    template = at_cycle(replace(standing_order(), last_cycle=2), 1)
+
+    opening = open_cycles(template, datetime(2027, 12, 1, tzinfo=UTC))
+
+    assert cycles(list(opening.orders)) == [1, 2]
+    assert opening.standing_order.next_cycle is None
