@@ -63,7 +63,7 @@ async def show_clock(session: Session) -> None:
 async def advance_clock(
     session: Session,
     by: Annotated[
-        timedelta | None, typer.Argument(parser=parse_duration, metavar="[30d]", help="How far.")
+        timedelta | None, typer.Argument(parser=parse_duration, metavar="30d", help="How far.")
     ] = None,
     to: Annotated[
         datetime | None, typer.Option(parser=parse_moment, metavar="TIME", help="Until when.")
@@ -84,7 +84,14 @@ async def advance_clock(
         steps = await advance_to(session.sandbox, target, tell)
     if session.output.as_json:
         session.output.data({"now": target.isoformat(), "steps": steps})
-    session.output.say(f"{format_moment(target)} UTC, after {steps} steps")
+    session.output.say(f"{format_moment(target)} UTC, after {steps} step{'s' * (steps != 1)}")
+
+
+@command(clock, "settle")
+async def settle_clock(session: Session) -> None:
+    """Wait until all that there is to do at the present time is done."""
+    await session.sandbox.settle()
+    session.output.say("everything is at rest")
 
 
 @command(sandbox, "inbox")

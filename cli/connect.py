@@ -76,11 +76,11 @@ class Stack:
 def find_stack(environment: Mapping[str, str]) -> Stack:
     """Read the stack's own description and what the environment says of it.
 
-    Raises CommandError if neither names the services.
+    Raises CommandError if neither names the services, or if a file cannot be read.
     """
     home = Path(environment.get("RECURRING_HOME") or ROOT / ".recurring")
     file = home / "stack.json"
-    described: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    described = _described(file)
 
     def value(variable: str, key: str) -> str:
         return environment.get(variable) or str(described.get(key, ""))
@@ -93,7 +93,7 @@ def find_stack(environment: Mapping[str, str]) -> Stack:
     token_file = value("RECURRING_TOKEN_FILE", "token_file")
     return Stack(
         targets=targets,
-        token=Path(token_file).read_text().strip() if token_file else "",
+        token=_content(Path(token_file)).strip() if token_file else "",
         merchant=value("RECURRING_MERCHANT", "merchant"),
         nats_url=value("RECURRING_NATS_URL", "nats_url"),
         sandbox_url=value("RECURRING_SANDBOX_URL", "sandbox_url"),
@@ -245,6 +245,24 @@ class _Caller(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[misc, unuse
             if await call.code() not in RETRIED or time.monotonic() >= patient_until:
                 return call
             await asyncio.sleep(RETRY_PAUSE_SECONDS)
+
+
+def _described(file: Path) -> dict[str, Any]:
+    """The stack's own description; empty where there is none."""
+    if not file.exists():
+        return {}
+    try:
+        described: dict[str, Any] = json.loads(_content(file))
+    except ValueError as error:
+        raise CommandError(f"{file} is no description of a stack: run `make up`") from error
+    return described
+
+
+def _content(file: Path) -> str:
+    try:
+        return file.read_text()
+    except OSError as error:
+        raise CommandError(f"{file} cannot be read: {error.strerror}") from error
 
 
 def _by_service(

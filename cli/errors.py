@@ -27,12 +27,21 @@ def reason_of(error: grpc.aio.AioRpcError) -> str:
 
 def _lines(error: grpc.aio.AioRpcError) -> Iterator[str]:
     reason = reason_of(error) or error.code().name
-    yield f"{reason}: {error.details() or 'no message'}"
-    for detail in _details(error):
-        if isinstance(detail, error_details_pb2.BadRequest):
-            for violation in detail.field_violations:
-                reason = f" [{violation.reason}]" if violation.reason else ""
-                yield f"  {violation.field}: {violation.description}{reason}"
+    message = error.details() or "no message"
+    violations = [
+        violation
+        for detail in _details(error)
+        if isinstance(detail, error_details_pb2.BadRequest)
+        for violation in detail.field_violations
+    ]
+    # Where the message only strings the violations together, they are not said twice.
+    if violations and all(each.description in message for each in violations):
+        yield f"{reason}:"
+    else:
+        yield f"{reason}: {message}"
+    for violation in violations:
+        own_reason = f" [{violation.reason}]" if violation.reason not in {"", reason} else ""
+        yield f"  {violation.field}: {violation.description}{own_reason}"
 
 
 def _details(error: grpc.aio.AioRpcError) -> Iterator[object]:

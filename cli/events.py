@@ -212,6 +212,7 @@ async def watch_events(
             session.output.console.print(event_line(event, event.customer), soft_wrap=True)
 
     client = await subscribe(session.stack.nats_url, ALL_EVENTS, see)
+    session.output.say("listening; end with Ctrl-C")
     try:
         await asyncio.Event().wait()
     finally:

@@ -1,5 +1,6 @@
 """Orders: what the cycles of standing orders produced, and why."""
 
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -43,16 +44,21 @@ DECISION_COLUMNS: Columns[pb.Decision] = {
     "time": lambda it: format_timestamp(it.time),
     "decision": lambda it: it.kind,
     "in words": lambda it: it.summary,
-    "facts": lambda it: ", ".join(
-        f"{key}={value}" for key, value in sorted(MessageToDict(it.data).items())
-    ),
+    "facts": lambda it: ", ".join(_facts(it)),
 }
+
+
+def _facts(decision: pb.Decision) -> Iterator[str]:
+    """The plain facts of a decision; lists and records are for programs."""
+    for key, value in sorted(MessageToDict(decision.data).items()):
+        if not isinstance(value, list | dict):
+            yield f"{key}={value}"
 
 
 @command(orders, "list")
 async def list_orders(
     session: Session,
-    standing_order: Annotated[str, typer.Argument(metavar="[STANDING_ORDER]")] = ANY_STANDING_ORDER,
+    standing_order: Annotated[str, typer.Argument(metavar="STANDING_ORDER")] = ANY_STANDING_ORDER,
     state: Annotated[pb.Order.State.ValueType, one_of(pb.Order.State)] = pb.Order.STATE_UNSPECIFIED,
 ) -> None:
     """List the orders of a standing order, or all of the merchant."""

@@ -167,7 +167,7 @@ async def revoke_mandate(
 @command(charges, "list")
 async def list_charges(
     session: Session,
-    customer: Annotated[str, typer.Argument(metavar="[CUSTOMER]")] = ANY_CUSTOMER,
+    customer: Annotated[str, typer.Argument(metavar="CUSTOMER")] = ANY_CUSTOMER,
     state: Annotated[
         pb.Charge.State.ValueType, one_of(pb.Charge.State)
     ] = pb.Charge.STATE_UNSPECIFIED,
@@ -217,7 +217,7 @@ async def create_refund(
     request_id = new_request_id()
     request = pb.CreateRefundRequest(
         parent=session.name(CHARGE, charge),
-        refund_id=refund or f"r-{request_id}",
+        refund_id=refund or f"r-{request_id[:8]}",
         refund=pb.Refund(amount=amount, note=note),
         request_id=request_id,
     )

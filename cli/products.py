@@ -107,7 +107,7 @@ async def add_price(
     request_id = new_request_id()
     request = pb.CreatePriceRequest(
         parent=session.name(PRODUCT, product),
-        price_id=price or f"p-{request_id}",
+        price_id=price or f"p-{request_id[:8]}",
         price=pb.Price(unit_price=unit_price, effective_time=to_timestamp(effective)),
         request_id=request_id,
     )

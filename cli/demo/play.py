@@ -1,6 +1,7 @@
 """The whole demo: sign-up, six months, a time line for each customer, the audit, the verdict."""
 
 import time
+import traceback
 
 import grpc.aio
 import typer
@@ -8,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cli.audit.report import run_audit
-from cli.command import FAILED, INTERRUPTED
+from cli.command import FAILED
 from cli.connect import Session, this_session
 from cli.demo import plan
 from cli.demo.cast import Cast, ask_for_code, assemble, sign_up, stock_the_shop
@@ -96,8 +97,9 @@ async def demo() -> None:
         wrong = [str(error)]
     except grpc.aio.AioRpcError as error:
         wrong = [describe_rpc_error(error)]
-    except KeyboardInterrupt:
-        raise typer.Exit(INTERRUPTED) from None
+    except Exception as error:  # noqa: BLE001 - whatever happens, the last line says so
+        traceback.print_exc()
+        wrong = [f"{type(error).__name__}: {error}"]
     if wrong:
         print("\n".join(wrong))
         first = wrong[0].splitlines()[0]

@@ -1,5 +1,6 @@
 """What a product costs a subscriber at an instant, and who gets the stock. Pure functions."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -263,20 +264,18 @@ def allocate(
     `available` has the units of the products whose stock is tracked; others are never short. Returns
     the requests that are granted, and for each other order what it lacks.
     """
-    left = dict(available)
+    left = Counter(available)
     granted: list[HoldRequest] = []
     short: dict[str, list[Fault]] = {}
     for request in requests:
-        lacking = [
-            Fault(item.key, ItemFault.OUT_OF_STOCK)
-            for item in request.items
-            if item.key in left and left[item.key] < item.quantity
-        ]
-        if lacking:
-            short[request.order] = lacking
-            continue
+        wanted: Counter[ProductKey] = Counter()
         for item in request.items:
-            if item.key in left:
-                left[item.key] -= item.quantity
-        granted.append(request)
+            if item.key in available:
+                wanted[item.key] += item.quantity
+        lacking = [key for key, units in wanted.items() if left[key] < units]
+        if lacking:
+            short[request.order] = [Fault(key, ItemFault.OUT_OF_STOCK) for key in lacking]
+        else:
+            left.subtract(wanted)
+            granted.append(request)
     return granted, short

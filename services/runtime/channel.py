@@ -25,7 +25,8 @@ _SERVICE_CONFIG = json.dumps({
             "initialBackoff": "0.05s",
             "maxBackoff": "1s",
             "backoffMultiplier": 3,
-            "retryableStatusCodes": ["UNAVAILABLE"],
+            # A server that stops answers CANCELLED to what arrives in its last moment.
+            "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
         },
     }],
 })  # fmt: skip

@@ -6,7 +6,7 @@ from services.runtime.process import Parts, Runtime, main
 from services.runtime.settings import RuntimeSettings
 from services.scheduler import api, events
 from services.scheduler.loops.collect import Collect
-from services.scheduler.loops.prepare import Prepare
+from services.scheduler.loops.prepare import PREPARE_LANES, Prepare
 from services.scheduler.loops.resume import Resume
 from services.scheduler.peers import Peers
 
@@ -35,7 +35,7 @@ async def assemble(runtime: Runtime[SchedulerSettings]) -> Parts:
         grpc_service="recurring.scheduler.v1.SchedulerService",
         scopes=api.SCOPES,
         loops={
-            "prepare": prepare.step,
+            **{f"prepare-{lane}": prepare.step for lane in range(1, PREPARE_LANES + 1)},
             "collect": collect.collect_step,
             "held": collect.held_step,
             "resume": Resume(runtime.database, runtime.clock).step,

@@ -15,6 +15,8 @@ from services.scheduler.peers import Peers
 from services.scheduler.store import orders, standing_orders
 
 BATCH_STANDING_ORDERS = 500
+# While one batch waits for what others answer, another is worked on.
+PREPARE_LANES = 2
 
 
 class Prepare:
