@@ -62,7 +62,7 @@ def _measure(running: Stack, chosen: argparse.Namespace, console: Console) -> Re
 
 async def _stages(running: Stack, chosen: argparse.Namespace, runs: Runs, console: Console) -> None:
     """Limit, peer and prepare in turns, so that what slows one round slows all three of it."""
-    for name, warm, standing_orders in _rounds(chosen.rounds, chosen.standing_orders):
+    for name, counts, standing_orders in _rounds(chosen.rounds, chosen.standing_orders):
         jobs = min(standing_orders, PEER_JOBS)
         now = await _now(running.sandbox_url)
         book = _book(name, standing_orders, now, now.date() + PREPARED_BY_NOW)
@@ -74,26 +74,26 @@ async def _stages(running: Stack, chosen: argparse.Namespace, runs: Runs, consol
             of_peer = await peer.measure(running.yardstick_url, jobs)
             running.checkpoint()
             prepared = await prepare.measure(running, book)
-        if warm:
+        if counts:
             runs[LIMIT].append(at_limit)
             runs[PEER].append(of_peer)
             runs[PREPARE].append(prepared)
 
 
 async def _lives(running: Stack, chosen: argparse.Namespace, runs: Runs, console: Console) -> None:
-    for name, warm, lives in _rounds(chosen.rounds, chosen.lives):
+    for name, counts, lives in _rounds(chosen.rounds, chosen.lives):
         now = await _now(running.sandbox_url)
         book = _book(f"life-{name}", lives, now, now.date() + PREPARED_LATER)
         await seed.fill(_urls(running), book)
         running.checkpoint()
         with console.status(f"{name}: whole life"):
             lived = await life.measure(running, book)
-        if warm:
+        if counts:
             runs[LIFE].append(lived)
 
 
 def _rounds(rounds: int, count: int) -> Iterator[tuple[str, bool, int]]:
-    """A name, whether it counts, and how many: first a smaller round to warm everything up."""
+    """Each round's name, whether it counts, and its size; the first one only warms everything up."""
     yield "warm-up", False, min(WARM_UP, count)
     for number in range(1, rounds + 1):
         yield f"round-{number}", True, count
