@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.runtime import outbox
+from services.runtime import outbox, telemetry
 from services.runtime.clock import Clock
 from services.runtime.database import Database
 from services.runtime.loops import Step
@@ -43,7 +43,8 @@ class Collect:
             if not claimed:
                 return _idle(await orders.first_to_collect(tx), now)
             templates = await _templates(tx, claimed)
-        await self._work(claimed, OrderState.UPCOMING, templates, now)
+        with telemetry.working("collect", len(claimed)):
+            await self._work(claimed, OrderState.UPCOMING, templates, now)
         return Step(worked=len(claimed))
 
     async def held_step(self) -> Step:
@@ -54,7 +55,8 @@ class Collect:
             if not claimed:
                 return _idle(await orders.first_held(tx), now)
             templates = await _templates(tx, claimed)
-        await self._work(claimed, OrderState.HELD, templates, now)
+        with telemetry.working("held", len(claimed)):
+            await self._work(claimed, OrderState.HELD, templates, now)
         return Step(worked=len(claimed))
 
     async def _work(

@@ -35,6 +35,11 @@ class Prepare:
             if not claimed:
                 first = await standing_orders.first_due(tx)
                 return Step(wake_at=first, pending=first is not None and first <= now)
+        with telemetry.working("prepare", len(claimed)):
+            await self._prepare(claimed, now)
+        return Step(worked=len(claimed))
+
+    async def _prepare(self, claimed: list[StandingOrder], now: datetime) -> None:
         openings = [open_cycles(one, now) for one in claimed]
         try:
             decided = await self._decide(openings, now)
@@ -42,7 +47,6 @@ class Prepare:
             await self._release(claimed)
             raise
         await self._store(openings, decided, now)
-        return Step(worked=len(claimed))
 
     async def _decide(self, openings: list[Opening], now: datetime) -> list[Order]:
         """The orders of all openings, priced, or held for what is in the way."""
