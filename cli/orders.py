@@ -8,7 +8,7 @@ from google.protobuf.json_format import MessageToDict
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
 from cli.command import command, group, one_of
-from cli.connect import Session, all_pages
+from cli.connect import Session, all_pages, new_request_id
 from cli.names import ORDER, STANDING_ORDER, last_id, short_name
 from cli.output import Columns
 from cli.values import format_date, format_money, format_timestamp
@@ -87,3 +87,10 @@ async def explain_order(session: Session, order: OrderArgument) -> None:
         return
     session.output.one(response.order, ORDER_COLUMNS)
     session.output.many(response.decisions, DECISION_COLUMNS, "no decisions")
+
+
+@command(orders, "confirm")
+async def confirm_order(session: Session, order: OrderArgument) -> None:
+    """Let an order go on that is held to ask the customer."""
+    request = pb.ConfirmOrderRequest(name=session.name(ORDER, order), request_id=new_request_id())
+    session.output.one(await session.scheduler.ConfirmOrder(request), ORDER_COLUMNS)

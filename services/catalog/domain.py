@@ -268,14 +268,28 @@ def allocate(
     granted: list[HoldRequest] = []
     short: dict[str, list[Fault]] = {}
     for request in requests:
-        wanted: Counter[ProductKey] = Counter()
-        for item in request.items:
-            if item.key in available:
-                wanted[item.key] += item.quantity
-        lacking = [key for key, units in wanted.items() if left[key] < units]
+        lacking = shortages(request.items, left)
         if lacking:
-            short[request.order] = [Fault(key, ItemFault.OUT_OF_STOCK) for key in lacking]
+            short[request.order] = lacking
         else:
-            left.subtract(wanted)
+            left.subtract(_tracked(request.items, available))
             granted.append(request)
     return granted, short
+
+
+def shortages(items: Sequence[Item], available: Mapping[ProductKey, int]) -> list[Fault]:
+    """Which of the items are short, where these units are available of what is tracked."""
+    wanted = _tracked(items, available)
+    return [
+        Fault(key, ItemFault.OUT_OF_STOCK)
+        for key, units in wanted.items()
+        if available[key] < units
+    ]
+
+
+def _tracked(items: Sequence[Item], available: Mapping[ProductKey, int]) -> Counter[ProductKey]:
+    wanted: Counter[ProductKey] = Counter()
+    for item in items:
+        if item.key in available:
+            wanted[item.key] += item.quantity
+    return wanted

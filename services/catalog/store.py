@@ -237,15 +237,17 @@ _ADJUST_STOCK = text("""
     RETURNING *
 """)
 
-# Rows are locked in the order of their key, so that two batches never wait for each other.
-_TRACKED_STOCK_LOCKED = text("""
+_TRACKED_STOCK = """
     SELECT stock.* FROM stock
     JOIN products USING (product, merchant)
     JOIN unnest(CAST(:merchant AS text[]), CAST(:product AS text[])) AS asked (merchant, product)
       USING (merchant, product)
     WHERE products.stock_tracked
-    ORDER BY product, merchant FOR UPDATE OF stock
-""")
+    ORDER BY product, merchant
+"""
+_TRACKED_STOCK_READ = text(_TRACKED_STOCK)
+# Rows are locked in the order of their key, so that two batches never wait for each other.
+_TRACKED_STOCK_LOCKED = text(_TRACKED_STOCK + " FOR UPDATE OF stock")
 
 _HOLDS_OF_ORDERS = text("""
     SELECT DISTINCT merchant, standing_order, cycle FROM stock_holds
@@ -315,9 +317,11 @@ async def adjust_stock(tx: AsyncConnection, key: ProductKey, delta_units: int) -
     return found.one_or_none()
 
 
-async def tracked_stock(tx: AsyncConnection, keys: Iterable[ProductKey]) -> dict[ProductKey, int]:
-    """The available units of those products whose stock is tracked, locked."""
-    rows = await tx.execute(_TRACKED_STOCK_LOCKED, _keys(keys))
+async def tracked_stock(
+    tx: AsyncConnection, keys: Iterable[ProductKey], *, lock: bool
+) -> dict[ProductKey, int]:
+    """The available units of those products whose stock is tracked, locked if asked for."""
+    rows = await tx.execute(_TRACKED_STOCK_LOCKED if lock else _TRACKED_STOCK_READ, _keys(keys))
     return {
         ProductKey(row.merchant, row.product): row.on_hand_units - row.held_units for row in rows
     }

@@ -55,9 +55,11 @@ def order_facts(
         case OrderState.SKIPPED:
             message = events_pb2.OrderSkipped(ref=ref, reason=reasons[0])
         case OrderState.HELD:
-            message = events_pb2.OrderHeld(ref=ref, reasons=reasons)
+            message = events_pb2.OrderHeld(ref=ref, reasons=reasons, customer_asked=order.asks)
             # It can be held again for something else; the same reason is told once.
             suffix = f"#{order.announcement_count}:{','.join(order.reasons)}"
+            if OrderReason.CONDITION_NOT_MET in order.reasons:
+                suffix += f"@{order.local_date}{'?' if order.asks else ''}"
         case OrderState.LAPSED:
             message = events_pb2.OrderLapsed(ref=ref, reasons=reasons)
         case OrderState.CANCELLED:

@@ -22,7 +22,6 @@ _REASONS = {
     catalog_pb2.ItemProblem.PRODUCT_DISCONTINUED: OrderReason.PRODUCT_UNAVAILABLE,
     catalog_pb2.ItemProblem.PRICE_NOT_FOUND: OrderReason.PRICE_UNAVAILABLE,
     catalog_pb2.ItemProblem.CURRENCY_MISMATCH: OrderReason.PRICE_UNAVAILABLE,
-    catalog_pb2.ItemProblem.OUT_OF_STOCK: OrderReason.OUT_OF_STOCK,
 }
 
 A = TypeVar("A")
@@ -131,10 +130,10 @@ class Peers:
 
     async def hold_stock(
         self, orders: Sequence[Order], expire_time: datetime
-    ) -> list[tuple[OrderReason, ...]]:
-        """Hold the stock of orders; returns for each, in their order, what is in the way."""
+    ) -> list[frozenset[str]]:
+        """Hold the stock of orders; returns for each, in their order, the products it is short of."""
 
-        async def ask(batch: Sequence[Order]) -> list[tuple[OrderReason, ...]]:
+        async def ask(batch: Sequence[Order]) -> list[frozenset[str]]:
             response = await self.catalog.BatchHoldStock(
                 catalog_pb2.BatchHoldStockRequest(
                     entries=[
@@ -147,7 +146,26 @@ class Peers:
                     ]
                 )
             )
-            return [_reasons(result.problems) for result in response.results]
+            return [_products(result.problems) for result in response.results]
+
+        return await _in_batches(orders, ask)
+
+    async def check_stock(self, orders: Sequence[Order]) -> list[frozenset[str]]:
+        """What each order is short of as the stock is now, each by itself; nothing is held."""
+
+        async def ask(batch: Sequence[Order]) -> list[frozenset[str]]:
+            response = await self.catalog.BatchCheckStock(
+                catalog_pb2.BatchCheckStockRequest(
+                    checks=[
+                        catalog_pb2.StockCheck(
+                            merchant=f"merchants/{order.key.merchant}",
+                            items=_items(order.key.merchant, order.items),
+                        )
+                        for order in batch
+                    ]
+                )
+            )
+            return [_products(result.problems) for result in response.results]
 
         return await _in_batches(orders, ask)
 
@@ -199,6 +217,11 @@ def _cart(cart: Cart) -> catalog_pb2.Cart:
 
 def _reasons(problems: Sequence[catalog_pb2.ItemProblem]) -> tuple[OrderReason, ...]:
     return tuple(dict.fromkeys(_REASONS[problem.reason] for problem in problems))
+
+
+def _products(problems: Sequence[catalog_pb2.ItemProblem]) -> frozenset[str]:
+    """The products (ids) that problems are about."""
+    return frozenset(problem.product.rpartition("/")[2] for problem in problems)
 
 
 def _quote_answer(result: catalog_pb2.QuoteResult) -> QuoteAnswer:

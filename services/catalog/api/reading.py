@@ -86,14 +86,28 @@ def read_hold(
 ) -> HoldRequest:
     """Stock wanted for one order; a product that is named twice is wanted as one sum."""
     merchant, _, _ = store.ORDER.read(violations, f"{field}.order", entry.order)
-    sums: Counter[ProductKey] = Counter()
-    for item in _read_items(violations, f"{field}.items", merchant, entry.items):
-        sums[item.key] += item.quantity
     return HoldRequest(
         order=entry.order,
-        items=tuple(Item(key, quantity) for key, quantity in sums.items()),
+        items=_read_sums(violations, f"{field}.items", merchant, entry.items),
         expire_time=_read_time(violations, field, entry, "expire_time"),
     )
+
+
+def read_stock_check(
+    violations: Violations, field: str, entry: catalog_pb2.StockCheck
+) -> tuple[Item, ...]:
+    """Items whose stock is asked about; a product that is named twice is wanted as one sum."""
+    (merchant,) = MERCHANT.read(violations, f"{field}.merchant", entry.merchant)
+    return _read_sums(violations, f"{field}.items", merchant, entry.items)
+
+
+def _read_sums(
+    violations: Violations, field: str, merchant: str, items: Sequence[catalog_pb2.Item]
+) -> tuple[Item, ...]:
+    sums: Counter[ProductKey] = Counter()
+    for item in _read_items(violations, field, merchant, items):
+        sums[item.key] += item.quantity
+    return tuple(Item(key, quantity) for key, quantity in sums.items())
 
 
 def protection_row(entry: catalog_pb2.ProtectPrices, line: Line) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from services.catalog.api.reading import (
     read_hold,
     read_key,
     read_protected,
+    read_stock_check,
 )
 from services.catalog.domain import (
     INCREASE_NOTICE_DAYS_DEFAULT,
@@ -36,6 +37,7 @@ from services.catalog.domain import (
     allocate,
     in_force,
     quote,
+    shortages,
 )
 from services.runtime import outbox
 from services.runtime.access import SCOPE_PLATFORM, SCOPE_SUITE, caller
@@ -78,6 +80,7 @@ SCOPES = {
     "BatchProtectPrices": SCOPE_SUITE,
     "BatchQuote": SCOPE_SUITE,
     "BatchHoldStock": SCOPE_SUITE,
+    "BatchCheckStock": SCOPE_SUITE,
 }
 
 
@@ -317,7 +320,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         wanted = read_batch("entries", request.entries, read_hold)
         async with self.database.begin() as tx:
             tracked = await store.tracked_stock(
-                tx, (item.key for hold in wanted for item in hold.items)
+                tx, (item.key for hold in wanted for item in hold.items), lock=True
             )
             held = await store.orders_with_holds(tx, [hold.order for hold in wanted])
             new = {hold.order: hold for hold in wanted if hold.order not in held}
@@ -328,6 +331,22 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
             results=[
                 catalog_pb2.StockHoldResult(problems=problem_messages(short.get(hold.order, [])))
                 for hold in wanted
+            ]
+        )
+
+    async def BatchCheckStock(
+        self, request: catalog_pb2.BatchCheckStockRequest, _context: object
+    ) -> catalog_pb2.BatchCheckStockResponse:
+        """Say what is short, without holding anything."""
+        wanted = read_batch("checks", request.checks, read_stock_check)
+        async with self.database.read() as connection:
+            tracked = await store.tracked_stock(
+                connection, (item.key for items in wanted for item in items), lock=False
+            )
+        return catalog_pb2.BatchCheckStockResponse(
+            results=[
+                catalog_pb2.StockCheckResult(problems=problem_messages(shortages(items, tracked)))
+                for items in wanted
             ]
         )
 

@@ -74,7 +74,9 @@ def order_held(message: scheduler_events_pb2.OrderHeld) -> Draft:
     """An order waits."""
     ref, reasons = message.ref, _reasons(message.reasons)
     due_time = from_timestamp(ref.due_time)
-    template = kinds.OrderHeld(ref.title, ref.time_zone, due_time, reasons)
+    template = kinds.OrderHeld(
+        ref.title, ref.time_zone, due_time, reasons, customer_asked=message.customer_asked
+    )
     return Draft(ref.customer, ref.order, template)
 
 

@@ -182,6 +182,8 @@ class OrderHeld:
     time_zone: str
     due_time: datetime
     reasons: tuple[str, ...]
+    # Whether the customer says if it shall go on.
+    customer_asked: bool = False
 
     def wording(self) -> Wording:
         """Says what is in the way, and who has to do something about it."""
@@ -189,6 +191,8 @@ class OrderHeld:
         act = "We look at it again by ourselves."
         if _FOR_THE_CUSTOMER.intersection(self.reasons):
             act = "Please put it right in your account."
+        if self.customer_asked:
+            act = "Do you want it all the same? Confirm it or leave it out in your account."
         return Wording(
             f"On hold: {title}",
             (

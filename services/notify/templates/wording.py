@@ -123,6 +123,7 @@ REASONS: Mapping[str, str] = MappingProxyType({
     "PAYMENT_DECLINED": "the payment was declined",
     "PAYMENT_REQUEST_EXPIRED": "the payment was not confirmed in time",
     "STANDING_ORDER_CANCELLED": "the standing order is cancelled",
+    "CONDITION_NOT_MET": "a condition that you set does not hold",
     "HOLD_EXPIRED": "what it waited for was not put right in time",
 })  # fmt: skip
 

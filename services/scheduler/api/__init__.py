@@ -26,6 +26,7 @@ SCOPES = dict.fromkeys(
         "PreviewCycles",
         "GetOrder",
         "ListOrders",
+        "ConfirmOrder",
         "ExplainOrder",
     ),
     SCOPE_PLATFORM,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 
 import grpc
 from recurring.scheduler.v1 import scheduler_pb2
@@ -37,6 +37,7 @@ from services.scheduler.domain.order import (
     brought_forward,
     skipped,
 )
+from services.scheduler.domain.rulings import stopped, words
 from services.scheduler.domain.standing_order import (
     CHANGE_AHEAD_MAX_CYCLES,
     CycleChange,
@@ -46,7 +47,8 @@ from services.scheduler.domain.standing_order import (
     skip_reason,
     with_change,
 )
-from services.scheduler.peers import Cart, Peers, QuoteAnswer
+from services.scheduler.loops.pricing import EXPECTED, Priced, pasts, price
+from services.scheduler.peers import Cart, Peers
 from services.scheduler.store import orders, standing_orders
 
 PREVIEW_DEFAULT_CYCLES = 12
@@ -232,39 +234,61 @@ class CycleMethods(TemplateMethods):
         first = template.next_cycle
         coming = range(first, first + count) if first is not None else range(0)
         now = self._clock.now()
-        carts = [
-            Cart(order.key, order.items, order.due_time)
+        orders_coming = [
+            new_order(template, cycle, found, now)
             for cycle in coming
             if (found := template.date(cycle)) and not skip_reason(template, cycle, found)
-            for order in (new_order(template, cycle, found, now),)
         ]
-        answers = await self._peers.quote(carts)
-        quotes = {cart.key.cycle: answer for cart, answer in zip(carts, answers, strict=True)}
-        previews = [self._preview(template, cycle, quotes.get(cycle)) for cycle in coming]
+        templates = {(template.merchant, template.standing_order): template}
+        known = await pasts(self.database, orders_coming, templates, EXPECTED)
+        priced = await price(self._peers, orders_coming, templates, known, now, in_turn=True)
+        by_cycle = {one.order.key.cycle: one for one in priced}
+        previews = [self._preview(template, cycle, by_cycle.get(cycle)) for cycle in coming]
         return [one for one in previews if one is not None]
 
     def _preview(
-        self, template: StandingOrder, cycle: int, answer: QuoteAnswer | None
+        self, template: StandingOrder, cycle: int, priced: Priced | None
     ) -> scheduler_pb2.CyclePreview | None:
         found = template.date(cycle)
         if found is None:
             return None
-        begins = template.prepare_at(cycle, found.due_at)
         message = scheduler_pb2.CyclePreview(
-            cycle=cycle,
-            local_date=to_date(found.local_date or found.nominal_date),
-            due_time=to_timestamp(found.due_at),
-            notice_time=to_timestamp(max(begins, self._clock.now())),
+            cycle=cycle, local_date=to_date(found.local_date or found.nominal_date)
         )
+        due_time = found.due_at
         reason = skip_reason(template, cycle, found)
-        if reason is not None:
-            message.skip_reason = scheduler_pb2.OrderReason.Value(reason)
-        elif isinstance(answer, Quote):
-            message.amount.CopyFrom(to_money(answer.amount_minor, answer.currency))
-            message.lines.extend(events.line_messages(answer.lines, answer.currency))
-        elif answer is not None:
-            message.problems.extend(scheduler_pb2.OrderReason.Value(one) for one in answer)
+        if priced is None:
+            if reason is not None:
+                message.skip_reason = scheduler_pb2.OrderReason.Value(reason)
+        elif isinstance(priced.answer, Quote):
+            due_time = self._preview_priced(template, priced, priced.answer, message)
+        else:
+            message.problems.extend(scheduler_pb2.OrderReason.Value(one) for one in priced.answer)
+        message.due_time.CopyFrom(to_timestamp(due_time))
+        begins = template.prepare_at(cycle, due_time)
+        message.notice_time.CopyFrom(to_timestamp(max(begins, self._clock.now())))
         return message
+
+    def _preview_priced(
+        self,
+        template: StandingOrder,
+        priced: Priced,
+        quote: Quote,
+        message: scheduler_pb2.CyclePreview,
+    ) -> datetime:
+        """Show what a cycle costs and what its conditions say; returns when it would be due."""
+        order = priced.order
+        message.unmet_conditions.extend(words(priced.ruling))
+        if priced.ruling.action is not None:
+            order = stopped(order, priced.ruling, template, Stage.PREPARE, self._clock.now())
+            if order.state is OrderState.SKIPPED:
+                message.skip_reason = scheduler_pb2.CONDITION_NOT_MET
+                return order.due_time
+            message.problems.append(scheduler_pb2.CONDITION_NOT_MET)
+            message.local_date.CopyFrom(to_date(order.local_date))
+        message.amount.CopyFrom(to_money(quote.amount_minor, quote.currency))
+        message.lines.extend(events.line_messages(quote.lines, quote.currency))
+        return order.due_time
 
 
 def _require_cycle(cycle: int, *, least: int, field: str = "cycle") -> None:

@@ -11,6 +11,7 @@ from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
 from services.runtime.wire import etag, from_timestamp, to_date, to_money, to_timestamp
+from services.scheduler.api.conditions import condition_messages
 from services.scheduler.domain.order import Decision, Item, Line, OrderKey
 from services.scheduler.domain.rrule import to_rrule
 from services.scheduler.domain.schedule import (
@@ -52,6 +53,7 @@ def standing_order_message(template: StandingOrder) -> scheduler_pb2.StandingOrd
             mode=scheduler_pb2.CatchUp.Mode.Value(template.catch_up.mode),
             window=duration_pb2.Duration(seconds=int(template.catch_up.window.total_seconds())),
         ),
+        conditions=condition_messages(merchant, template.conditions),
         skipped_cycles=template.skipped_cycles,
         cycle_changes=[
             message

@@ -11,8 +11,9 @@ from recurring.scheduler.v1 import scheduler_pb2
 
 from services.runtime.errors import Violations
 from services.runtime.wire import NamePattern, read_date, read_timestamp
+from services.scheduler.api.conditions import PRODUCT, read_conditions
 from services.scheduler.domain import calendar, validation
-from services.scheduler.domain.order import BillingMode, Item
+from services.scheduler.domain.order import QUANTITY_MAX, BillingMode, Item
 from services.scheduler.domain.rrule import from_rrule
 from services.scheduler.domain.schedule import (
     EVERY_DAY,
@@ -46,12 +47,10 @@ from services.scheduler.domain.standing_order import (
 MERCHANT = NamePattern("merchants/{merchant}")
 CUSTOMER = NamePattern("merchants/{merchant}/customers/{customer}")
 MANDATE = NamePattern("merchants/{merchant}/customers/{customer}/mandates/{mandate}")
-PRODUCT = NamePattern("merchants/{merchant}/products/{product}")
 STANDING_ORDER = NamePattern("merchants/{merchant}/standingOrders/{standing_order}")
 
 TITLE_MAX_CHARACTERS = 60
 ITEMS_MAX = 100
-QUANTITY_MAX = 10_000
 NOTICE_LEAD_MIN, NOTICE_LEAD_MAX = timedelta(hours=1), timedelta(days=60)
 PAYMENT_WINDOW_MIN, PAYMENT_WINDOW_MAX = timedelta(hours=1), timedelta(days=30)
 SHIP_TO_MAX_BYTES = 2000
@@ -102,6 +101,9 @@ def read_standing_order(
         PAYMENT_WINDOW_MIN, PAYMENT_WINDOW_MAX,
     )  # fmt: skip
     catch_up = _read_catch_up(violations, f"{field}.catch_up", message)
+    conditions = read_conditions(
+        violations, f"{field}.conditions", merchant, items, message.conditions
+    )
     if mode is None or schedule is None:
         return None
     template = StandingOrder(
@@ -118,6 +120,7 @@ def read_standing_order(
         notice_lead=lead,
         payment_window=window,
         catch_up=catch_up,
+        conditions=conditions,
         create_time=now,
         update_time=now,
     )

@@ -16,6 +16,7 @@ from services.runtime.errors import Violations, already_exists, wrong_state
 from services.runtime.requests import Mutation, derived_id, mutation
 from services.runtime.wire import read_date, read_id, read_page, read_timestamp
 from services.scheduler import events
+from services.scheduler.api.conditions import CONDITION_INVALID
 from services.scheduler.api.lookups import (
     LIVE_STATES,
     check_present,
@@ -27,7 +28,7 @@ from services.scheduler.api.lookups import (
 from services.scheduler.api.messages import standing_order_message
 from services.scheduler.api.reading import CUSTOMER, MERCHANT, read_standing_order
 from services.scheduler.domain import calendar
-from services.scheduler.domain.order import OrderKey, OrderReason, OrderState, Quote
+from services.scheduler.domain.order import Item, OrderKey, OrderReason, OrderState, Quote
 from services.scheduler.domain.standing_order import (
     CHANGE_AHEAD_MAX_CYCLES,
     StandingOrder,
@@ -49,10 +50,10 @@ from services.scheduler.store import orders, standing_orders
 WITHDRAWABLE_STATES = (OrderState.UPCOMING, OrderState.HELD)
 CHANGEABLE_FIELDS = (
     "title", "items", "schedule", "billing_mode", "mandate", "ship_to", "notice_lead",
-    "payment_window", "catch_up",
+    "payment_window", "catch_up", "conditions",
 )  # fmt: skip
 # What a change of these asks of the other services is asked again.
-CHECKED_FIELDS = frozenset({"items", "billing_mode", "mandate"})
+CHECKED_FIELDS = frozenset({"items", "billing_mode", "mandate", "conditions"})
 
 StandingOrderMessage = scheduler_pb2.StandingOrder
 
@@ -122,6 +123,7 @@ class TemplateMethods:
         if not isinstance(quote, Quote):
             refuse_items(template.merchant, field, template.items, quote)
             return
+        await self._check_conditions(template, quote.currency, Cart(key, (), first_due))
         if template.mandate:
             # A new customer pays the list price.
             amount = sum(line.list_unit_price_minor * line.quantity for line in quote.lines)
@@ -136,6 +138,24 @@ class TemplateMethods:
             ParseDict(dict(template.price_protection), protection)
         problems = await self._peers.protect_prices(template, protection)
         refuse_items(template.merchant, field, template.items, problems)
+
+    async def _check_conditions(self, template: StandingOrder, currency: str, cart: Cart) -> None:
+        """Refuse ceilings that can never hold, and substitutes that could not be ordered."""
+        violations = Violations()
+        for place, condition in enumerate(template.conditions):
+            field = f"standing_order.conditions[{place}]"
+            if getattr(condition.kind, "currency", currency) != currency:
+                violations.add(field, f"must be in {currency}, as the items", CONDITION_INVALID)
+            if substitute := condition.otherwise.substitute:
+                wanted = replace(cart, items=(Item(substitute, 1),))
+                quote = await self._peers.first_quote(wanted)
+                if not isinstance(quote, Quote) or quote.currency != currency:
+                    violations.add(
+                        f"{field}.otherwise.substitute",
+                        f"must be a product with a price in {currency} at the due time",
+                        CONDITION_INVALID,
+                    )
+        violations.check()
 
     async def GetStandingOrder(
         self, request: scheduler_pb2.GetStandingOrderRequest, _context: object
@@ -230,6 +250,7 @@ class TemplateMethods:
             notice_lead=wanted.notice_lead,
             payment_window=wanted.payment_window,
             catch_up=wanted.catch_up,
+            conditions=wanted.conditions,
             update_time=now,
         )
         if "schedule" in mask.paths:

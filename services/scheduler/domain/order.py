@@ -8,6 +8,8 @@ from typing import Any
 
 HELD_RECHECK = timedelta(hours=6)
 HOLD_WINDOW = timedelta(days=3)
+# Of one product in one order.
+QUANTITY_MAX = 10_000
 
 
 class BillingMode(StrEnum):
@@ -47,6 +49,7 @@ class OrderReason(StrEnum):
     PAYMENT_REQUEST_EXPIRED = "PAYMENT_REQUEST_EXPIRED"
     STANDING_ORDER_CANCELLED = "STANDING_ORDER_CANCELLED"
     HOLD_EXPIRED = "HOLD_EXPIRED"
+    CONDITION_NOT_MET = "CONDITION_NOT_MET"
 
 
 class Stage(StrEnum):
@@ -138,6 +141,11 @@ class Order:
     # HELD: when it is looked at again, and what for.
     recheck_time: datetime | None = None
     held_stage: Stage | None = None
+    # HELD: whether the customer is asked; and whether they said yes, which counts until the cycle ends.
+    asks: bool = False
+    confirmed: bool = False
+    # What was taken instead of a product, by ids; `items` has the substitutes.
+    substitutes: Mapping[str, str] = field(default_factory=dict)
     # How often the customer was told what it would cost.
     announcement_count: int = 0
     traceparent: str = ""
@@ -188,7 +196,14 @@ def opened(order: Order, findings: Findings, now: datetime) -> Order:
     )
 
 
-def held(order: Order, reasons: Sequence[OrderReason], stage: Stage, now: datetime) -> Order:
+def held(
+    order: Order,
+    reasons: Sequence[OrderReason],
+    stage: Stage,
+    now: datetime,
+    *,
+    asks: bool = False,
+) -> Order:
     """An order that waits for something to be put right, or LAPSED once its window is over."""
     if now >= order.hold_until_time:
         return replace(
@@ -200,7 +215,8 @@ def held(order: Order, reasons: Sequence[OrderReason], stage: Stage, now: dateti
                 _reasoned(now, "LAPSED", "What was in the way was not put right.", reasons),
             ),
         )
-    again = order.state is OrderState.HELD and order.reasons == tuple(dict.fromkeys(reasons))
+    found = (tuple(dict.fromkeys(reasons)), asks)
+    again = order.state is OrderState.HELD and (order.reasons, order.asks) == found
     return replace(
         order,
         state=OrderState.HELD,
@@ -208,6 +224,7 @@ def held(order: Order, reasons: Sequence[OrderReason], stage: Stage, now: dateti
         collect_time=None,
         recheck_time=min(now + HELD_RECHECK, order.hold_until_time),
         held_stage=stage,
+        asks=asks,
         # Looking again and finding the same is no news.
         decisions=() if again else (_reasoned(now, "HELD", "Something is in the way.", reasons),),
     )
@@ -225,7 +242,23 @@ def brought_forward(order: Order, local_date: date, now: datetime) -> Order:
         collect_time=None,
         recheck_time=now,
         held_stage=Stage.PREPARE,
+        asks=False,
         decisions=(Decision(now, "ORDERED_NOW", "The customer asked for it at once."),),
+    )
+
+
+def confirmed(order: Order, now: datetime) -> Order:
+    """An order about which the customer was asked and said yes: it is looked at again at once."""
+    return replace(
+        order,
+        asks=False,
+        confirmed=True,
+        recheck_time=now,
+        decisions=(
+            Decision(
+                now, "CONFIRMED", "The customer said yes; it is not asked again for this cycle."
+            ),
+        ),
     )
 
 
@@ -253,7 +286,7 @@ def collected(
     """An order at its due time: to be paid, never above what was notified, or HELD."""
     if quote is None or problems or order.notified_minor is None:
         return held(order, problems, Stage.COLLECT, now)
-    cheaper = quote.amount_minor < order.notified_minor and quote.currency == order.currency
+    cheaper = is_cheaper(order, quote)
     amount = quote.amount_minor if cheaper else order.notified_minor
     return replace(
         order,
@@ -280,6 +313,12 @@ def collected(
             ),
         ),
     )
+
+
+def is_cheaper(order: Order, quote: Quote) -> bool:
+    """Whether a quote is below what the customer was told."""
+    told = order.notified_minor
+    return told is not None and quote.amount_minor < told and quote.currency == order.currency
 
 
 def line_data(line: Line) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from services.scheduler.domain import calendar
 from services.scheduler.domain.calendar import CycleDate
+from services.scheduler.domain.conditions import Condition
 from services.scheduler.domain.order import (
     HOLD_WINDOW,
     BillingMode,
@@ -92,6 +93,7 @@ class StandingOrder:
     create_time: datetime
     update_time: datetime
     catch_up: CatchUp = CatchUp()
+    conditions: tuple[Condition, ...] = ()
     state: State = State.ACTIVE
     # The number of the schedule's first cycle. It is below 1 where a schedule began in the past.
     base_cycle: int = 1
@@ -293,6 +295,15 @@ def new_order(standing_order: StandingOrder, cycle: int, date_: CycleDate, now: 
         items=standing_order.items if change.items is None else change.items,
         ship_to=standing_order.ship_to if change.ship_to is None else change.ship_to,
     )
+
+
+def following_due_time(standing_order: StandingOrder, cycle: int) -> datetime | None:
+    """When the cycle after one is due, or would be if the standing order went on for ever."""
+    endless = replace(standing_order.schedule, end=None)
+    following = standing_order.date(cycle + 1) or calendar.cycle(
+        endless, cycle + 1 - standing_order.base_cycle
+    )
+    return following.due_at if following else None
 
 
 def _coming(standing_order: StandingOrder) -> Iterator[tuple[int, CycleDate]]:

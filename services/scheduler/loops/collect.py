@@ -10,15 +10,18 @@ from services.runtime.clock import Clock
 from services.runtime.database import Database
 from services.runtime.loops import Step
 from services.scheduler import events
+from services.scheduler.domain.conditions import Action
 from services.scheduler.domain.order import (
     Order,
+    OrderReason,
     OrderState,
     Quote,
     Stage,
     collected,
-    opened,
 )
-from services.scheduler.loops.findings import Templates, find, template_of
+from services.scheduler.domain.rulings import as_charged, passed, stopped, substituted
+from services.scheduler.loops.findings import prepare
+from services.scheduler.loops.pricing import Priced, Templates, judge, pasts, template_of
 from services.scheduler.peers import Cart, Peers
 from services.scheduler.store import orders, standing_orders
 
@@ -66,7 +69,7 @@ class Collect:
         to_collect = [order for order in claimed if order.held_stage is not Stage.PREPARE]
         try:
             decided = await self._prepared(to_prepare, templates, now)
-            decided += await self._collected(to_collect, now)
+            decided += await self._collected(to_collect, templates, now)
         except BaseException:
             async with self._database.engine.begin() as tx:
                 await orders.release(tx, [order.key for order in claimed])
@@ -75,7 +78,7 @@ class Collect:
             # An order that was skipped or cancelled meanwhile stays so; its hold runs out.
             stored = await orders.update(tx, decided, state, now)
             await _tell(tx, stored, templates, now)
-            ended = [o for o in stored if o.state is OrderState.LAPSED]
+            ended = [o for o in stored if o.state in {OrderState.LAPSED, OrderState.SKIPPED}]
             completed = await standing_orders.complete(
                 tx, [(o.key.merchant, o.key.standing_order) for o in ended], now
             )
@@ -86,23 +89,57 @@ class Collect:
     ) -> list[Order]:
         if not waiting:
             return []
-        findings = await find(self._peers, waiting, templates, now)
-        return [opened(order, found, now) for order, found in zip(waiting, findings, strict=True)]
+        known = await pasts(self._database, waiting, templates)
+        return await prepare(self._peers, waiting, templates, known, now)
 
-    async def _collected(self, due: Sequence[Order], now: datetime) -> list[Order]:
-        """Price again; hold the stock of what can be priced; then it is to be paid, or held."""
-        answers = await self._peers.quote([Cart(o.key, o.items, now) for o in due]) if due else []
-        priced = [
-            order for order, answer in zip(due, answers, strict=True) if isinstance(answer, Quote)
+    async def _collected(
+        self, due: Sequence[Order], templates: Templates, now: datetime
+    ) -> list[Order]:
+        """Price again; hold the stock of what goes on; then it is to be paid, or held."""
+        if not due:
+            return []
+        priced = await self._priced(due, templates, now)
+        anew: list[Order] = []
+        decided: list[Order] = []
+        for one, short in priced:
+            template = template_of(one.order, templates)
+            if not isinstance(one.answer, Quote):
+                decided.append(collected(one.order, None, one.answer, now))
+            elif one.ruling.action is None:
+                problems = (OrderReason.OUT_OF_STOCK,) if short else ()
+                done = collected(one.order, one.answer, problems, now)
+                decided.append(passed(done, one.ruling, now))
+            elif one.ruling.action is Action.SUBSTITUTE and (
+                order := substituted(one.order, one.ruling, now)
+            ):
+                # The customer was told of another product: it is announced anew.
+                anew.append(order)
+            else:
+                decided.append(stopped(one.order, one.ruling, template, Stage.COLLECT, now))
+        return decided + await self._prepared(anew, templates, now)
+
+    async def _priced(
+        self, due: Sequence[Order], templates: Templates, now: datetime
+    ) -> list[tuple[Priced, frozenset[str]]]:
+        """Orders with what they cost and their conditions say, and what they are short of."""
+        answers = [
+            as_charged(order, answer) if isinstance(answer, Quote) else answer
+            for order, answer in zip(
+                due, await self._peers.quote([Cart(o.key, o.items, now) for o in due]), strict=True
+            )
         ]
-        shortages = await self._peers.hold_stock(priced, now + STOCK_HOLD) if priced else []
-        lacking = {order.key: short for order, short in zip(priced, shortages, strict=True)}
-        return [
-            collected(order, answer, lacking[order.key], now)
-            if isinstance(answer, Quote)
-            else collected(order, None, answer, now)
-            for order, answer in zip(due, answers, strict=True)
+        known = await pasts(self._database, due, templates)
+        priced = await judge(due, answers, templates, known, {})
+        going_on = [
+            one.order
+            for one in priced
+            if isinstance(one.answer, Quote) and one.ruling.action is None
         ]
+        held = await self._peers.hold_stock(going_on, now + STOCK_HOLD) if going_on else []
+        short = {order.key: lacking for order, lacking in zip(going_on, held, strict=True)}
+        if any(short.values()):
+            priced = await judge(due, answers, templates, known, short)
+        return [(one, short.get(one.order.key, frozenset())) for one in priced]
 
 
 async def _templates(tx: AsyncConnection, claimed: Sequence[Order]) -> Templates:

@@ -8,9 +8,10 @@ from services.runtime.clock import Clock
 from services.runtime.database import Database
 from services.runtime.loops import Step
 from services.scheduler import events
-from services.scheduler.domain.order import Order, OrderState, opened
+from services.scheduler.domain.order import Order, OrderState
 from services.scheduler.domain.standing_order import Opening, StandingOrder, State, open_cycles
-from services.scheduler.loops.findings import find, template_of
+from services.scheduler.loops.findings import prepare
+from services.scheduler.loops.pricing import pasts, template_of
 from services.scheduler.peers import Peers
 from services.scheduler.store import orders, standing_orders
 
@@ -58,10 +59,8 @@ class Prepare:
         to_prepare = [order for order in orders_all if order.state is OrderState.UPCOMING]
         done = [order for order in orders_all if order.state is not OrderState.UPCOMING]
         if to_prepare:
-            findings = await find(self._peers, to_prepare, templates, now)
-            done += [
-                opened(order, found, now) for order, found in zip(to_prepare, findings, strict=True)
-            ]
+            known = await pasts(self._database, to_prepare, templates)
+            done += await prepare(self._peers, to_prepare, templates, known, now)
         traces = telemetry.new_traceparents("prepare cycle", len(done))
         return [replace(o, traceparent=trace) for o, trace in zip(done, traces, strict=True)]
 

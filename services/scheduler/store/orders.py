@@ -23,6 +23,11 @@ from services.scheduler.store.standing_orders import CLAIM_SECONDS, dump_items, 
 # The columns that change in an order's life, with their types.
 _CHANGING = {
     "state": "text",
+    "items": "jsonb",
+    "substitutes": "jsonb",
+    "hold_until_time": "timestamptz",
+    "asks": "boolean",
+    "confirmed": "boolean",
     "local_date": "date",
     "due_time": "timestamptz",
     "notice_lead": "interval",
@@ -46,8 +51,6 @@ _FIXED = {
     "standing_order": "text",
     "cycle": "integer",
     "customer": "text",
-    "hold_until_time": "timestamptz",
-    "items": "jsonb",
     "ship_to": "jsonb",
 }
 _ALL = _FIXED | _CHANGING
@@ -286,6 +289,9 @@ def _columns(orders: Sequence[Order]) -> dict[str, list[Any]]:
         "notice_lead": [order.notice_lead for order in orders],
         "items": [dump_items(order.items) for order in orders],
         "ship_to": [None if o.ship_to is None else json.dumps(o.ship_to) for o in orders],
+        "substitutes": [json.dumps(dict(order.substitutes)) for order in orders],
+        "asks": [order.asks for order in orders],
+        "confirmed": [order.confirmed for order in orders],
         "state": [order.state for order in orders],
         "lines": [json.dumps([line_data(line) for line in order.lines]) for order in orders],
         "currency": [order.currency for order in orders],
@@ -341,6 +347,9 @@ def order_of(row: Any) -> Order:  # noqa: ANN401 - a row
         pay_time=row.pay_time,
         recheck_time=row.recheck_time,
         held_stage=Stage(row.held_stage) if row.held_stage else None,
+        asks=row.asks,
+        confirmed=row.confirmed,
+        substitutes=row.substitutes,
         announcement_count=row.announcement_count,
         traceparent=row.traceparent,
     )

@@ -16,7 +16,7 @@ from services.scheduler.domain.standing_order import (
     StandingOrder,
     State,
 )
-from services.scheduler.store import schedules
+from services.scheduler.store import conditions, schedules
 
 # A loop that claimed rows and died loses its claim after this long, on the database's own clock: it
 # concerns machines, not customers.
@@ -25,13 +25,14 @@ CLAIM_SECONDS = 20
 _INSERT = text("""
     INSERT INTO standing_orders (
         merchant, standing_order, customer, title, items, schedule, billing_mode, mandate, ship_to,
-        price_protection, notice_lead, payment_window, catch_up_mode, catch_up_window, state,
-        base_cycle, next_cycle, next_due_time, prepare_time, changes, create_time, update_time)
+        price_protection, notice_lead, payment_window, catch_up_mode, catch_up_window,
+        conditions, state, base_cycle, next_cycle, next_due_time, prepare_time, changes,
+        create_time, update_time)
     VALUES (
         :merchant, :standing_order, :customer, :title, CAST(:items AS jsonb),
         :schedule, :billing_mode, :mandate, CAST(:ship_to AS jsonb),
         CAST(:price_protection AS jsonb), :notice_lead, :payment_window, :catch_up_mode,
-        :catch_up_window, :state, :base_cycle, :next_cycle, :next_due_time, :prepare_time,
+        :catch_up_window, :conditions, :state, :base_cycle, :next_cycle, :next_due_time, :prepare_time,
         CAST(:changes AS jsonb), :create_time, :update_time)
     ON CONFLICT (standing_order, merchant) DO NOTHING
     RETURNING standing_order
@@ -65,7 +66,8 @@ _CHANGE = text("""
     SET title = :title, items = CAST(:items AS jsonb), schedule = :schedule,
         billing_mode = :billing_mode, mandate = :mandate, ship_to = CAST(:ship_to AS jsonb),
         notice_lead = :notice_lead, payment_window = :payment_window,
-        catch_up_mode = :catch_up_mode, catch_up_window = :catch_up_window, state = :state,
+        catch_up_mode = :catch_up_mode, catch_up_window = :catch_up_window,
+        conditions = :conditions, state = :state,
         base_cycle = :base_cycle, next_cycle = :next_cycle, next_due_time = :next_due_time,
         prepare_time = :prepare_time, last_cycle = :last_cycle, resume_time = :resume_time,
         changes = CAST(:changes AS jsonb), update_time = :now, version = version + 1,
@@ -351,6 +353,7 @@ def _columns(standing_order: StandingOrder) -> dict[str, Any]:
         "payment_window": standing_order.payment_window,
         "catch_up_mode": standing_order.catch_up.mode,
         "catch_up_window": standing_order.catch_up.window,
+        "conditions": conditions.dump(standing_order.conditions),
         "state": standing_order.state,
         "base_cycle": standing_order.base_cycle,
         "next_cycle": standing_order.next_cycle,
@@ -392,6 +395,7 @@ def _standing_order(row: Any) -> StandingOrder:  # noqa: ANN401 - a row
         next_due_time=row.next_due_time,
         prepare_time=row.prepare_time,
         catch_up=CatchUp(CatchUpMode(row.catch_up_mode), row.catch_up_window),
+        conditions=conditions.load(row.conditions),
         last_cycle=row.last_cycle,
         resume_time=row.resume_time,
         changes={int(cycle): _load_change(data) for cycle, data in row.changes.items()},

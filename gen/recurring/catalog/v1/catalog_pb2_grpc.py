@@ -90,6 +90,11 @@ class CatalogServiceStub:
                 request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchHoldStockRequest.SerializeToString,
                 response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchHoldStockResponse.FromString,
                 _registered_method=True)
+        self.BatchCheckStock = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/BatchCheckStock',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchCheckStockRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchCheckStockResponse.FromString,
+                _registered_method=True)
 
 
 class CatalogServiceServicer:
@@ -194,6 +199,13 @@ class CatalogServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchCheckStock(self, request, context):
+        """Says what is short of many lists of items, each looked at by itself. Nothing is held. Scope `suite`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CatalogServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -251,6 +263,11 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     servicer.BatchHoldStock,
                     request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchHoldStockRequest.FromString,
                     response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchHoldStockResponse.SerializeToString,
+            ),
+            'BatchCheckStock': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchCheckStock,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchCheckStockRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchCheckStockResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -551,6 +568,33 @@ class CatalogService:
             '/recurring.catalog.v1.CatalogService/BatchHoldStock',
             recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchHoldStockRequest.SerializeToString,
             recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchHoldStockResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchCheckStock(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/BatchCheckStock',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchCheckStockRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchCheckStockResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -84,6 +84,8 @@ class CatalogServiceStub:
     """Holds stock for many orders at once, each whole or not at all, first come first served. Holding
     for an order that has a hold returns that hold. Scope `suite`.
     """
+    BatchCheckStock: _aio.UnaryUnaryMultiCallable[_catalog_pb2.BatchCheckStockRequest, _catalog_pb2.BatchCheckStockResponse]
+    """Says what is short of many lists of items, each looked at by itself. Nothing is held. Scope `suite`."""
 
 class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
     """Products, prices and stock of a merchant; quotes and holds for the scheduler."""
@@ -204,5 +206,13 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         """Holds stock for many orders at once, each whole or not at all, first come first served. Holding
         for an order that has a hold returns that hold. Scope `suite`.
         """
+
+    @_abc_1.abstractmethod
+    def BatchCheckStock(
+        self,
+        request: _catalog_pb2.BatchCheckStockRequest,
+        context: _aio.ServicerContext[_catalog_pb2.BatchCheckStockRequest, _abc.Awaitable[_catalog_pb2.BatchCheckStockResponse]],
+    ) -> _abc.Awaitable[_catalog_pb2.BatchCheckStockResponse]:
+        """Says what is short of many lists of items, each looked at by itself. Nothing is held. Scope `suite`."""
 
 def add_CatalogServiceServicer_to_server(servicer: CatalogServiceServicer, server: _aio.Server) -> None: ...

@@ -251,6 +251,9 @@ class OrderHeld(_message.Message):
 
     REF_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ASKED_FIELD_NUMBER: _builtins.int
+    customer_asked: _builtins.bool
+    """The customer is asked whether it shall go on (ConfirmOrder)."""
     @_builtins.property
     def ref(self) -> Global___OrderRef: ...
     @_builtins.property
@@ -260,10 +263,11 @@ class OrderHeld(_message.Message):
         *,
         ref: Global___OrderRef | None = ...,
         reasons: _abc.Iterable[_scheduler_pb2.OrderReason.ValueType] | None = ...,
+        customer_asked: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reasons", b"reasons", "ref", b"ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_asked", b"customer_asked", "reasons", b"reasons", "ref", b"ref"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -104,6 +104,8 @@ class _OrderReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrderReas
     """The standing order was cancelled."""
     HOLD_EXPIRED: _OrderReason.ValueType  # 15
     """The hold's window ended."""
+    CONDITION_NOT_MET: _OrderReason.ValueType  # 16
+    """A condition of the standing order does not hold."""
 
 class OrderReason(_OrderReason, metaclass=_OrderReasonEnumTypeWrapper):
     """Why an order is in its state."""
@@ -138,6 +140,8 @@ STANDING_ORDER_CANCELLED: OrderReason.ValueType  # 14
 """The standing order was cancelled."""
 HOLD_EXPIRED: OrderReason.ValueType  # 15
 """The hold's window ended."""
+CONDITION_NOT_MET: OrderReason.ValueType  # 16
+"""A condition of the standing order does not hold."""
 Global___OrderReason: _TypeAlias = OrderReason  # noqa: Y015
 
 @_typing.final
@@ -179,6 +183,7 @@ class StandingOrder(_message.Message):
     NOTICE_LEAD_FIELD_NUMBER: _builtins.int
     PAYMENT_WINDOW_FIELD_NUMBER: _builtins.int
     CATCH_UP_FIELD_NUMBER: _builtins.int
+    CONDITIONS_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     NEXT_CYCLE_FIELD_NUMBER: _builtins.int
     NEXT_DUE_TIME_FIELD_NUMBER: _builtins.int
@@ -235,6 +240,12 @@ class StandingOrder(_message.Message):
         """What becomes of cycles that passed while the system could not act. Default: LATEST_ONLY."""
 
     @_builtins.property
+    def conditions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Condition]:
+        """What must hold for a cycle to be billed; looked at when it is prepared and again when it is
+        collected. Of those that do not hold the first decides. At most 10.
+        """
+
+    @_builtins.property
     def next_due_time(self) -> _timestamp_pb2.Timestamp:
         """When that cycle is due; absent when there is none."""
 
@@ -269,6 +280,7 @@ class StandingOrder(_message.Message):
         notice_lead: _duration_pb2.Duration | None = ...,
         payment_window: _duration_pb2.Duration | None = ...,
         catch_up: Global___CatchUp | None = ...,
+        conditions: _abc.Iterable[Global___Condition] | None = ...,
         state: Global___StandingOrder.State.ValueType = ...,
         next_cycle: _builtins.int = ...,
         next_due_time: _timestamp_pb2.Timestamp | None = ...,
@@ -283,11 +295,182 @@ class StandingOrder(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["catch_up", b"catch_up", "create_time", b"create_time", "next_due_time", b"next_due_time", "notice_lead", b"notice_lead", "payment_window", b"payment_window", "price_protection", b"price_protection", "resume_time", b"resume_time", "schedule", b"schedule", "ship_to", b"ship_to", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["billing_mode", b"billing_mode", "catch_up", b"catch_up", "create_time", b"create_time", "customer", b"customer", "cycle_changes", b"cycle_changes", "etag", b"etag", "items", b"items", "last_cycle", b"last_cycle", "mandate", b"mandate", "name", b"name", "next_cycle", b"next_cycle", "next_due_time", b"next_due_time", "notice_lead", b"notice_lead", "paid_order_count", b"paid_order_count", "payment_window", b"payment_window", "price_protection", b"price_protection", "resume_time", b"resume_time", "schedule", b"schedule", "ship_to", b"ship_to", "skipped_cycles", b"skipped_cycles", "state", b"state", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["billing_mode", b"billing_mode", "catch_up", b"catch_up", "conditions", b"conditions", "create_time", b"create_time", "customer", b"customer", "cycle_changes", b"cycle_changes", "etag", b"etag", "items", b"items", "last_cycle", b"last_cycle", "mandate", b"mandate", "name", b"name", "next_cycle", b"next_cycle", "next_due_time", b"next_due_time", "notice_lead", b"notice_lead", "paid_order_count", b"paid_order_count", "payment_window", b"payment_window", "price_protection", b"price_protection", "resume_time", b"resume_time", "schedule", b"schedule", "ship_to", b"ship_to", "skipped_cycles", b"skipped_cycles", "state", b"state", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StandingOrder: _TypeAlias = StandingOrder  # noqa: Y015
+
+@_typing.final
+class Condition(_message.Message):
+    """Something that must hold for a cycle to be billed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class UnitPriceCeiling(_message.Message):
+        """The ceiling of one product's unit price."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        PRODUCT_FIELD_NUMBER: _builtins.int
+        CEILING_FIELD_NUMBER: _builtins.int
+        product: _builtins.str
+        """`merchants/{merchant}/products/{product}`, one of the items."""
+        @_builtins.property
+        def ceiling(self) -> _money_pb2.Money: ...
+        def __init__(
+            self,
+            *,
+            product: _builtins.str = ...,
+            ceiling: _money_pb2.Money | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["ceiling", b"ceiling"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["ceiling", b"ceiling", "product", b"product"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class InStock(_message.Message):
+        """Nothing more to say."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        def __init__(
+            self,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    UNIT_PRICE_CEILING_FIELD_NUMBER: _builtins.int
+    TOTAL_CEILING_FIELD_NUMBER: _builtins.int
+    IN_STOCK_FIELD_NUMBER: _builtins.int
+    MONTH_CEILING_FIELD_NUMBER: _builtins.int
+    DAYS_SINCE_LAST_ORDER_FIELD_NUMBER: _builtins.int
+    EXPRESSION_FIELD_NUMBER: _builtins.int
+    OTHERWISE_FIELD_NUMBER: _builtins.int
+    days_since_last_order: _builtins.int
+    """The last paid order of this standing order with the same product is at least so many days before
+    the due date; 1 to 3650.
+    """
+    expression: _builtins.str
+    """A CEL expression (cel.dev) that must be true, over these variables: `total` (minor units, int),
+    `currency` (string), `cycle` (int), `month`, `day`, `weekday` (of the local date; int, Monday 1),
+    `paid_orders` (int), `items` (list of maps: product, its id; quantity; unit_price and
+    list_unit_price, minor units). At most 500 characters; macros (all, exists, exists_one, map, filter) are
+    neither nested nor put on what `map` gives. Where
+    it cannot be evaluated, for example since it divides by zero, it does not hold.
+    """
+    @_builtins.property
+    def unit_price_ceiling(self) -> Global___Condition.UnitPriceCeiling:
+        """One unit of a product costs at most this."""
+
+    @_builtins.property
+    def total_ceiling(self) -> _money_pb2.Money:
+        """The cycle costs at most this."""
+
+    @_builtins.property
+    def in_stock(self) -> Global___Condition.InStock:
+        """Every item is in stock."""
+
+    @_builtins.property
+    def month_ceiling(self) -> _money_pb2.Money:
+        """With this cycle, the customer's paid orders of this standing order in the calendar month of its due
+        date come to at most this.
+        """
+
+    @_builtins.property
+    def otherwise(self) -> Global___Otherwise:
+        """What happens where it does not hold."""
+
+    def __init__(
+        self,
+        *,
+        unit_price_ceiling: Global___Condition.UnitPriceCeiling | None = ...,
+        total_ceiling: _money_pb2.Money | None = ...,
+        in_stock: Global___Condition.InStock | None = ...,
+        month_ceiling: _money_pb2.Money | None = ...,
+        days_since_last_order: _builtins.int = ...,
+        expression: _builtins.str = ...,
+        otherwise: Global___Otherwise | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["days_since_last_order", b"days_since_last_order", "expression", b"expression", "in_stock", b"in_stock", "kind", b"kind", "month_ceiling", b"month_ceiling", "otherwise", b"otherwise", "total_ceiling", b"total_ceiling", "unit_price_ceiling", b"unit_price_ceiling"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["days_since_last_order", b"days_since_last_order", "expression", b"expression", "in_stock", b"in_stock", "kind", b"kind", "month_ceiling", b"month_ceiling", "otherwise", b"otherwise", "total_ceiling", b"total_ceiling", "unit_price_ceiling", b"unit_price_ceiling"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["unit_price_ceiling", "total_ceiling", "in_stock", "month_ceiling", "days_since_last_order", "expression"]  # noqa: Y015
+    _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
+
+Global___Condition: _TypeAlias = Condition  # noqa: Y015
+
+@_typing.final
+class Otherwise(_message.Message):
+    """What happens where a condition does not hold."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Action:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Otherwise._Action.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        ACTION_UNSPECIFIED: Otherwise._Action.ValueType  # 0
+        SKIP: Otherwise._Action.ValueType  # 1
+        """The cycle is left out."""
+        HOLD_AND_ASK: Otherwise._Action.ValueType  # 2
+        """The order is HELD and the customer asked (ConfirmOrder); it lapses with its hold."""
+        DEFER: Otherwise._Action.ValueType  # 3
+        SUBSTITUTE: Otherwise._Action.ValueType  # 4
+        """For unit_price_ceiling and in_stock only; where the substitute fails as well, it is left out. An
+        order that was announced already is announced anew.
+        """
+
+    class Action(_Action, metaclass=_ActionEnumTypeWrapper):
+        """The ways."""
+
+    ACTION_UNSPECIFIED: Otherwise.Action.ValueType  # 0
+    SKIP: Otherwise.Action.ValueType  # 1
+    """The cycle is left out."""
+    HOLD_AND_ASK: Otherwise.Action.ValueType  # 2
+    """The order is HELD and the customer asked (ConfirmOrder); it lapses with its hold."""
+    DEFER: Otherwise.Action.ValueType  # 3
+    SUBSTITUTE: Otherwise.Action.ValueType  # 4
+    """For unit_price_ceiling and in_stock only; where the substitute fails as well, it is left out. An
+    order that was announced already is announced anew.
+    """
+
+    ACTION_FIELD_NUMBER: _builtins.int
+    DEFER_DAYS_FIELD_NUMBER: _builtins.int
+    SUBSTITUTE_FIELD_NUMBER: _builtins.int
+    action: Global___Otherwise.Action.ValueType
+    defer_days: _builtins.int
+    """DEFER: by so many days, while that stays before the next cycle; then it is left out. The order is
+    HELD until it is looked at again, and announced for its new date. 1 to 365.
+    """
+    substitute: _builtins.str
+    """SUBSTITUTE: the product to take instead of the one that is short or too dear,
+    `merchants/{merchant}/products/{product}`.
+    """
+    def __init__(
+        self,
+        *,
+        action: Global___Otherwise.Action.ValueType = ...,
+        defer_days: _builtins.int = ...,
+        substitute: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "defer_days", b"defer_days", "substitute", b"substitute"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Otherwise: _TypeAlias = Otherwise  # noqa: Y015
 
 @_typing.final
 class CatchUp(_message.Message):
@@ -1463,6 +1646,7 @@ class CyclePreview(_message.Message):
     AMOUNT_FIELD_NUMBER: _builtins.int
     LINES_FIELD_NUMBER: _builtins.int
     PROBLEMS_FIELD_NUMBER: _builtins.int
+    UNMET_CONDITIONS_FIELD_NUMBER: _builtins.int
     cycle: _builtins.int
     skip_reason: Global___OrderReason.ValueType
     """Why it would be left out; unspecified when it would not."""
@@ -1482,7 +1666,15 @@ class CyclePreview(_message.Message):
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___OrderLine]: ...
     @_builtins.property
     def problems(self) -> _containers.RepeatedScalarFieldContainer[Global___OrderReason.ValueType]:
-        """Why it cannot be priced."""
+        """Why it cannot be priced; CONDITION_NOT_MET: the customer would be asked, or the cycle deferred (its
+        date is the later one).
+        """
+
+    @_builtins.property
+    def unmet_conditions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The conditions that would not hold, in words, with the stock as it is now and as if every cycle
+        before were paid.
+        """
 
     def __init__(
         self,
@@ -1495,10 +1687,11 @@ class CyclePreview(_message.Message):
         amount: _money_pb2.Money | None = ...,
         lines: _abc.Iterable[Global___OrderLine] | None = ...,
         problems: _abc.Iterable[Global___OrderReason.ValueType] | None = ...,
+        unmet_conditions: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "due_time", b"due_time", "local_date", b"local_date", "notice_time", b"notice_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "cycle", b"cycle", "due_time", b"due_time", "lines", b"lines", "local_date", b"local_date", "notice_time", b"notice_time", "problems", b"problems", "skip_reason", b"skip_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "cycle", b"cycle", "due_time", b"due_time", "lines", b"lines", "local_date", b"local_date", "notice_time", b"notice_time", "problems", b"problems", "skip_reason", b"skip_reason", "unmet_conditions", b"unmet_conditions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1659,3 +1852,26 @@ class Decision(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Decision: _TypeAlias = Decision  # noqa: Y015
+
+@_typing.final
+class ConfirmOrderRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The order."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmOrderRequest: _TypeAlias = ConfirmOrderRequest  # noqa: Y015

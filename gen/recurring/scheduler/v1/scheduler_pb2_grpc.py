@@ -110,6 +110,11 @@ class SchedulerServiceStub:
                 request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListOrdersRequest.SerializeToString,
                 response_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListOrdersResponse.FromString,
                 _registered_method=True)
+        self.ConfirmOrder = channel.unary_unary(
+                '/recurring.scheduler.v1.SchedulerService/ConfirmOrder',
+                request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ConfirmOrderRequest.SerializeToString,
+                response_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.Order.FromString,
+                _registered_method=True)
         self.ExplainOrder = channel.unary_unary(
                 '/recurring.scheduler.v1.SchedulerService/ExplainOrder',
                 request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ExplainOrderRequest.SerializeToString,
@@ -127,7 +132,10 @@ class SchedulerServiceServicer:
 
         Field violations beside the syntactic ones: PRODUCT_NOT_FOUND, PRODUCT_DISCONTINUED,
         PRICE_NOT_FOUND, CURRENCY_MISMATCH (standing_order.items[i].product); START_DATE_PAST
-        (standing_order.schedule.start_date); TIME_ZONE_UNKNOWN (standing_order.schedule.time_zone).
+        (standing_order.schedule.start_date); TIME_ZONE_UNKNOWN (standing_order.schedule.time_zone);
+        CONDITION_INVALID (standing_order.conditions[i]: of no kind; its expression does not parse, has
+        unknown names, is no bool, or could take long; a ceiling in another currency than the items; a
+        substitute that cannot be ordered).
 
         Reasons: ALREADY_EXISTS STANDING_ORDER_ALREADY_EXISTS; FAILED_PRECONDITION MANDATE_NOT_COVERING
         (the mandate is not this customer's, not valid, of another currency, or its ceiling is below the
@@ -157,7 +165,7 @@ class SchedulerServiceServicer:
         that are new are protected at today's prices.
 
         `update_mask` may name customer-facing parts: title, items, schedule, billing_mode, mandate, ship_to,
-        notice_lead, payment_window, catch_up. Field violations and reasons as in CreateStandingOrder, and:
+        notice_lead, payment_window, catch_up, conditions. Field violations and reasons as in CreateStandingOrder, and:
 
         Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
         FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED), MANDATE_NOT_COVERING,
@@ -289,6 +297,16 @@ class SchedulerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ConfirmOrder(self, request, context):
+        """The customer says yes to an order that is HELD to ask them: it goes on, and what held it is not asked
+        again for this cycle. (No is SkipCycle.)
+
+        Reasons: NOT_FOUND ORDER_NOT_FOUND; FAILED_PRECONDITION ORDER_STATE (it is not HELD to ask).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExplainOrder(self, request, context):
         """Every decision of one order, in words and as data, from stored facts.
 
@@ -375,6 +393,11 @@ def add_SchedulerServiceServicer_to_server(servicer, server):
                     servicer.ListOrders,
                     request_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListOrdersRequest.FromString,
                     response_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListOrdersResponse.SerializeToString,
+            ),
+            'ConfirmOrder': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmOrder,
+                    request_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ConfirmOrderRequest.FromString,
+                    response_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.Order.SerializeToString,
             ),
             'ExplainOrder': grpc.unary_unary_rpc_method_handler(
                     servicer.ExplainOrder,
@@ -788,6 +811,33 @@ class SchedulerService:
             '/recurring.scheduler.v1.SchedulerService/ListOrders',
             recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListOrdersRequest.SerializeToString,
             recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListOrdersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmOrder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.scheduler.v1.SchedulerService/ConfirmOrder',
+            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ConfirmOrderRequest.SerializeToString,
+            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.Order.FromString,
             options,
             channel_credentials,
             insecure,

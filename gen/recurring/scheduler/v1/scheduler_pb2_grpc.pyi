@@ -40,7 +40,10 @@ class SchedulerServiceStub:
 
     Field violations beside the syntactic ones: PRODUCT_NOT_FOUND, PRODUCT_DISCONTINUED,
     PRICE_NOT_FOUND, CURRENCY_MISMATCH (standing_order.items[i].product); START_DATE_PAST
-    (standing_order.schedule.start_date); TIME_ZONE_UNKNOWN (standing_order.schedule.time_zone).
+    (standing_order.schedule.start_date); TIME_ZONE_UNKNOWN (standing_order.schedule.time_zone);
+    CONDITION_INVALID (standing_order.conditions[i]: of no kind; its expression does not parse, has
+    unknown names, is no bool, or could take long; a ceiling in another currency than the items; a
+    substitute that cannot be ordered).
 
     Reasons: ALREADY_EXISTS STANDING_ORDER_ALREADY_EXISTS; FAILED_PRECONDITION MANDATE_NOT_COVERING
     (the mandate is not this customer's, not valid, of another currency, or its ceiling is below the
@@ -56,7 +59,7 @@ class SchedulerServiceStub:
     that are new are protected at today's prices.
 
     `update_mask` may name customer-facing parts: title, items, schedule, billing_mode, mandate, ship_to,
-    notice_lead, payment_window, catch_up. Field violations and reasons as in CreateStandingOrder, and:
+    notice_lead, payment_window, catch_up, conditions. Field violations and reasons as in CreateStandingOrder, and:
 
     Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
     FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED), MANDATE_NOT_COVERING,
@@ -138,6 +141,12 @@ class SchedulerServiceStub:
     """Reasons: NOT_FOUND ORDER_NOT_FOUND."""
     ListOrders: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.ListOrdersRequest, _scheduler_pb2.ListOrdersResponse]
     """Lists the orders of a standing order by cycle; with `standingOrders/-`, those of a merchant."""
+    ConfirmOrder: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.ConfirmOrderRequest, _scheduler_pb2.Order]
+    """The customer says yes to an order that is HELD to ask them: it goes on, and what held it is not asked
+    again for this cycle. (No is SkipCycle.)
+
+    Reasons: NOT_FOUND ORDER_NOT_FOUND; FAILED_PRECONDITION ORDER_STATE (it is not HELD to ask).
+    """
     ExplainOrder: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.ExplainOrderRequest, _scheduler_pb2.ExplainOrderResponse]
     """Every decision of one order, in words and as data, from stored facts.
 
@@ -158,7 +167,10 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Field violations beside the syntactic ones: PRODUCT_NOT_FOUND, PRODUCT_DISCONTINUED,
         PRICE_NOT_FOUND, CURRENCY_MISMATCH (standing_order.items[i].product); START_DATE_PAST
-        (standing_order.schedule.start_date); TIME_ZONE_UNKNOWN (standing_order.schedule.time_zone).
+        (standing_order.schedule.start_date); TIME_ZONE_UNKNOWN (standing_order.schedule.time_zone);
+        CONDITION_INVALID (standing_order.conditions[i]: of no kind; its expression does not parse, has
+        unknown names, is no bool, or could take long; a ceiling in another currency than the items; a
+        substitute that cannot be ordered).
 
         Reasons: ALREADY_EXISTS STANDING_ORDER_ALREADY_EXISTS; FAILED_PRECONDITION MANDATE_NOT_COVERING
         (the mandate is not this customer's, not valid, of another currency, or its ceiling is below the
@@ -192,7 +204,7 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         that are new are protected at today's prices.
 
         `update_mask` may name customer-facing parts: title, items, schedule, billing_mode, mandate, ship_to,
-        notice_lead, payment_window, catch_up. Field violations and reasons as in CreateStandingOrder, and:
+        notice_lead, payment_window, catch_up, conditions. Field violations and reasons as in CreateStandingOrder, and:
 
         Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
         FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED), MANDATE_NOT_COVERING,
@@ -340,6 +352,18 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_scheduler_pb2.ListOrdersRequest, _abc.Awaitable[_scheduler_pb2.ListOrdersResponse]],
     ) -> _abc.Awaitable[_scheduler_pb2.ListOrdersResponse]:
         """Lists the orders of a standing order by cycle; with `standingOrders/-`, those of a merchant."""
+
+    @_abc_1.abstractmethod
+    def ConfirmOrder(
+        self,
+        request: _scheduler_pb2.ConfirmOrderRequest,
+        context: _aio.ServicerContext[_scheduler_pb2.ConfirmOrderRequest, _abc.Awaitable[_scheduler_pb2.Order]],
+    ) -> _abc.Awaitable[_scheduler_pb2.Order]:
+        """The customer says yes to an order that is HELD to ask them: it goes on, and what held it is not asked
+        again for this cycle. (No is SkipCycle.)
+
+        Reasons: NOT_FOUND ORDER_NOT_FOUND; FAILED_PRECONDITION ORDER_STATE (it is not HELD to ask).
+        """
 
     @_abc_1.abstractmethod
     def ExplainOrder(

@@ -39,6 +39,8 @@ CREATE TABLE standing_orders (
     catch_up_mode           text        NOT NULL
                             CHECK (catch_up_mode IN ('LATEST_ONLY', 'ALL_IN_ORDER', 'NONE')),
     catch_up_window         interval    NOT NULL,
+    -- JSON, kept as text: it is read far more often than it is different.
+    conditions              text        NOT NULL DEFAULT '[]',
     last_cycle              integer,
     resume_time             timestamptz,
     changes                 jsonb       NOT NULL,
@@ -67,6 +69,8 @@ CREATE TABLE orders (
     state                   text        NOT NULL,
     reasons                 text[]      NOT NULL,
     items                   jsonb       NOT NULL,
+    -- What was taken instead of a product; items has it.
+    substitutes             jsonb       NOT NULL,
     ship_to                 jsonb,
     lines                   jsonb       NOT NULL,
     currency                text        NOT NULL,
@@ -78,6 +82,9 @@ CREATE TABLE orders (
     pay_time                timestamptz,
     recheck_time            timestamptz,
     held_stage              text,
+    -- Whether the customer is asked, and whether they said yes.
+    asks                    boolean     NOT NULL,
+    confirmed               boolean     NOT NULL,
     hold_until_time         timestamptz NOT NULL,
     announcement_count      integer     NOT NULL,
     traceparent             text        NOT NULL,

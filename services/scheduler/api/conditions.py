@@ -1,0 +1,164 @@
+"""Conditions: from a caller's messages to the domain, and back."""
+
+from collections.abc import Sequence
+
+from recurring.scheduler.v1 import scheduler_pb2
+
+from services.runtime.errors import Violations
+from services.runtime.wire import NamePattern, read_money, to_money
+from services.scheduler.domain import expressions
+from services.scheduler.domain.conditions import (
+    CONDITIONS_MAX,
+    DEFER_MAX_DAYS,
+    SINCE_LAST_ORDER_MAX_DAYS,
+    Action,
+    Condition,
+    DaysSinceLastOrder,
+    Expression,
+    InStock,
+    Kind,
+    MonthCeiling,
+    Otherwise,
+    TotalCeiling,
+    UnitPriceCeiling,
+)
+from services.scheduler.domain.order import Item
+from services.scheduler.peers import product_name
+
+PRODUCT = NamePattern("merchants/{merchant}/products/{product}")
+CONDITION_INVALID = "CONDITION_INVALID"
+
+
+def read_conditions(
+    violations: Violations,
+    field: str,
+    merchant: str,
+    items: Sequence[Item],
+    messages: Sequence[scheduler_pb2.Condition],
+) -> tuple[Condition, ...]:
+    """The conditions of a template, at most CONDITIONS_MAX."""
+    violations.require(
+        field, f"must have at most {CONDITIONS_MAX}", met=len(messages) <= CONDITIONS_MAX
+    )
+    found: list[Condition] = []
+    for place, message in enumerate(messages[:CONDITIONS_MAX]):
+        path = f"{field}[{place}]"
+        kind = _read_kind(violations, path, merchant, items, message)
+        otherwise = _read_otherwise(violations, f"{path}.otherwise", merchant, message)
+        if kind is not None and otherwise is not None:
+            found.append(Condition(kind, otherwise))
+    return tuple(found)
+
+
+def _read_kind(
+    violations: Violations,
+    path: str,
+    merchant: str,
+    items: Sequence[Item],
+    message: scheduler_pb2.Condition,
+) -> Kind | None:
+    match message.WhichOneof("kind"):
+        case "unit_price_ceiling" | "total_ceiling" | "month_ceiling":
+            return _read_ceiling(violations, path, merchant, items, message)
+        case "in_stock":
+            return InStock()
+        case "days_since_last_order":
+            days = message.days_since_last_order
+            violations.require_range(
+                f"{path}.days_since_last_order", days, 1, SINCE_LAST_ORDER_MAX_DAYS
+            )
+            return DaysSinceLastOrder(days)
+        case "expression":
+            fault = expressions.fault(message.expression)
+            if fault is not None:
+                violations.add(f"{path}.expression", f"it {fault}", CONDITION_INVALID)
+            return Expression(message.expression)
+    violations.add(path, "must be of one kind", CONDITION_INVALID)
+    return None
+
+
+def _read_ceiling(
+    violations: Violations,
+    path: str,
+    merchant: str,
+    items: Sequence[Item],
+    message: scheduler_pb2.Condition,
+) -> UnitPriceCeiling | TotalCeiling | MonthCeiling:
+    if message.WhichOneof("kind") == "total_ceiling":
+        ceiling = read_money(violations, f"{path}.total_ceiling", message.total_ceiling)
+        return TotalCeiling(ceiling.amount_minor, ceiling.currency)
+    if message.WhichOneof("kind") == "month_ceiling":
+        ceiling = read_money(violations, f"{path}.month_ceiling", message.month_ceiling)
+        return MonthCeiling(ceiling.amount_minor, ceiling.currency)
+    field, given = f"{path}.unit_price_ceiling", message.unit_price_ceiling
+    product = _read_product(violations, f"{field}.product", merchant, given.product)
+    if product and all(item.product != product for item in items):
+        violations.add(f"{field}.product", "must be one of the items")
+    ceiling = read_money(violations, f"{field}.ceiling", given.ceiling)
+    return UnitPriceCeiling(product, ceiling.amount_minor, ceiling.currency)
+
+
+def _read_otherwise(
+    violations: Violations, field: str, merchant: str, message: scheduler_pb2.Condition
+) -> Otherwise | None:
+    given = message.otherwise
+    known = given.action in scheduler_pb2.Otherwise.Action.values() and given.action != 0
+    if not known:
+        violations.add(f"{field}.action", "must be SKIP, HOLD_AND_ASK, DEFER or SUBSTITUTE")
+        return None
+    action = Action(scheduler_pb2.Otherwise.Action.Name(given.action))
+    if action is Action.DEFER:
+        violations.require_range(f"{field}.defer_days", given.defer_days, 1, DEFER_MAX_DAYS)
+        return Otherwise(action, defer_days=given.defer_days)
+    if action is not Action.SUBSTITUTE:
+        return Otherwise(action)
+    violations.require(
+        f"{field}.action",
+        "must not be SUBSTITUTE but for unit_price_ceiling and in_stock",
+        met=message.WhichOneof("kind") in {"unit_price_ceiling", "in_stock"},
+    )
+    product = _read_product(violations, f"{field}.substitute", merchant, given.substitute)
+    if product and given.substitute == message.unit_price_ceiling.product:
+        violations.add(f"{field}.substitute", "must be another product")
+    return Otherwise(action, substitute=product)
+
+
+def _read_product(violations: Violations, field: str, merchant: str, name: str) -> str:
+    owner, product = PRODUCT.read(violations, field, name)
+    if product and owner != merchant:
+        violations.add(field, "must be a product of the parent merchant")
+    return product
+
+
+def condition_messages(
+    merchant: str, conditions: Sequence[Condition]
+) -> list[scheduler_pb2.Condition]:
+    """Conditions on the wire."""
+    return [_condition_message(merchant, one) for one in conditions]
+
+
+def _condition_message(merchant: str, condition: Condition) -> scheduler_pb2.Condition:
+    otherwise = condition.otherwise
+    message = scheduler_pb2.Condition(
+        otherwise=scheduler_pb2.Otherwise(
+            action=scheduler_pb2.Otherwise.Action.Value(otherwise.action),
+            defer_days=otherwise.defer_days,
+        )
+    )
+    if otherwise.substitute:
+        message.otherwise.substitute = product_name(merchant, otherwise.substitute)
+    match condition.kind:
+        case UnitPriceCeiling(product, ceiling_minor, currency):
+            message.unit_price_ceiling.product = product_name(merchant, product)
+            message.unit_price_ceiling.ceiling.CopyFrom(to_money(ceiling_minor, currency))
+        case TotalCeiling(ceiling_minor, currency):
+            message.total_ceiling.CopyFrom(to_money(ceiling_minor, currency))
+        case MonthCeiling(ceiling_minor, currency):
+            message.month_ceiling.CopyFrom(to_money(ceiling_minor, currency))
+        case InStock():
+            message.in_stock.SetInParent()
+        case DaysSinceLastOrder(days):
+            message.days_since_last_order = days
+        case Expression(source):
+            message.expression = source
+    return message

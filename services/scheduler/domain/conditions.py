@@ -1,0 +1,282 @@
+"""Conditions of a standing order: what must hold for a cycle to be billed, and the ruling on it. Pure.
+
+Preparing, collecting and previewing a cycle all ask `rule`, with the facts as they are or will be.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from enum import StrEnum
+from typing import Any
+
+from services.scheduler.domain import expressions
+from services.scheduler.domain.order import Order, Quote
+
+CONDITIONS_MAX = 10
+DEFER_MAX_DAYS = 365
+SINCE_LAST_ORDER_MAX_DAYS = 3650
+
+
+class Action(StrEnum):
+    """What happens where a condition does not hold."""
+
+    SKIP = "SKIP"
+    HOLD_AND_ASK = "HOLD_AND_ASK"
+    DEFER = "DEFER"
+    SUBSTITUTE = "SUBSTITUTE"
+
+
+@dataclass(frozen=True, slots=True)
+class Otherwise:
+    """What happens where a condition does not hold, and how."""
+
+    action: Action
+    defer_days: int = 0
+    # The id of a product; for SUBSTITUTE.
+    substitute: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UnitPriceCeiling:
+    """One unit of a product (its id) costs at most this, in minor units."""
+
+    product: str
+    ceiling_minor: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class TotalCeiling:
+    """The cycle costs at most this, in minor units."""
+
+    ceiling_minor: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class InStock:
+    """Every item is in stock."""
+
+
+@dataclass(frozen=True, slots=True)
+class MonthCeiling:
+    """With this cycle, the paid orders of its calendar month come to at most this, in minor units."""
+
+    ceiling_minor: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class DaysSinceLastOrder:
+    """The last paid order with one of the products is at least so many days ago."""
+
+    days: int
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A CEL expression is true."""
+
+    source: str
+
+
+Kind = UnitPriceCeiling | TotalCeiling | InStock | MonthCeiling | DaysSinceLastOrder | Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Something that must hold for a cycle to be billed."""
+
+    kind: Kind
+    otherwise: Otherwise
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What a standing order's other cycles came to, as far as conditions ask."""
+
+    paid_order_count: int = 0
+    # (year, month, currency) -> minor units.
+    spent_minor: Mapping[tuple[int, int, str], int] = field(default_factory=dict)
+    # Product -> the date of the last order with it.
+    last_dates: Mapping[str, date] = field(default_factory=dict)
+
+    def with_order(self, order: Order, quote: Quote) -> "Past":
+        """The past once an order will have been paid."""
+        month = (order.local_date.year, order.local_date.month, quote.currency)
+        spent = self.spent_minor.get(month, 0) + quote.amount_minor
+        dates = dict.fromkeys((item.product for item in order.items), order.local_date)
+        return Past(
+            self.paid_order_count + 1,
+            {**self.spent_minor, month: spent},
+            {**self.last_dates, **dates},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What conditions are judged by."""
+
+    quote: Quote
+    past: Past = Past()
+    # Products (ids) of which there are too few.
+    short: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Unmet:
+    """A condition that does not hold: why, in words and as data."""
+
+    condition: Condition
+    words: str
+    data: Mapping[str, Any]
+    # The products (ids) that a substitute would be for.
+    products: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What conditions say of an order. The first that does not hold decides."""
+
+    unmet: tuple[Unmet, ...] = ()
+    # None: the order goes on.
+    action: Action | None = None
+    # How many conditions were looked at.
+    condition_count: int = 0
+
+    @property
+    def decisive(self) -> Unmet:
+        """The condition that decided; only where there is an action."""
+        return next(one for one in self.unmet if one.condition.otherwise.action is self.action)
+
+
+NO_RULING = Ruling()
+
+
+def asks_past(conditions: Sequence[Condition]) -> bool:
+    """Whether the standing order's other cycles have to be known."""
+    return any(isinstance(one.kind, MonthCeiling | DaysSinceLastOrder) for one in conditions)
+
+
+def asks_stock(conditions: Sequence[Condition]) -> bool:
+    """Whether the stock has to be known."""
+    return any(isinstance(one.kind, InStock) for one in conditions)
+
+
+def rule(conditions: Sequence[Condition], order: Order, facts: Facts) -> Ruling:
+    """Judge an order. What the customer was asked about and said yes to is not asked again."""
+    unmet = [one for condition in conditions if (one := _judge(condition, order, facts))]
+    open_ = [
+        one
+        for one in unmet
+        if not (order.confirmed and one.condition.otherwise.action is Action.HOLD_AND_ASK)
+    ]
+    action = open_[0].condition.otherwise.action if open_ else None
+    return Ruling(tuple(open_), action, len(conditions))
+
+
+def _judge(condition: Condition, order: Order, facts: Facts) -> Unmet | None:
+    quote = facts.quote
+    match condition.kind:
+        case UnitPriceCeiling() as kind:
+            return _judge_unit_price(condition, kind, order, quote)
+        case TotalCeiling(ceiling_minor, currency):
+            words = "The total is above its ceiling."
+            return _above(condition, words, quote.amount_minor, quote, ceiling_minor, currency)
+        case MonthCeiling(ceiling_minor, currency):
+            month = (order.local_date.year, order.local_date.month, currency)
+            total = facts.past.spent_minor.get(month, 0) + quote.amount_minor
+            words = "With this order, the month's orders are above their ceiling."
+            return _above(condition, words, total, quote, ceiling_minor, currency)
+        case InStock():
+            short = tuple(sorted(facts.short.intersection(item.product for item in order.items)))
+            data = {"kind": "in_stock", "short": list(short)}
+            words = f"Too few in stock: {', '.join(short)}."
+            return Unmet(condition, words, data, short) if short else None
+        case DaysSinceLastOrder(days):
+            return _judge_last_order(condition, days, order, facts.past)
+        case Expression(source):
+            return _judge_expression(condition, source, order, facts)
+
+
+def _judge_unit_price(
+    condition: Condition, kind: UnitPriceCeiling, order: Order, quote: Quote
+) -> Unmet | None:
+    # What was taken instead of the product must not be dearer either.
+    product = order.substitutes.get(kind.product, kind.product)
+    for item, line in zip(order.items, quote.lines, strict=True):
+        if item.product == product:
+            words = f"A unit of {product} is above its ceiling."
+            price = line.unit_price_minor
+            found = _above(condition, words, price, quote, kind.ceiling_minor, kind.currency)
+            return found and Unmet(
+                condition, found.words, {**found.data, "product": product}, (product,)
+            )
+    return None
+
+
+def _above(
+    condition: Condition,
+    words: str,
+    amount_minor: int,
+    quote: Quote,
+    ceiling_minor: int,
+    currency: str,
+) -> Unmet | None:
+    if quote.currency == currency and amount_minor <= ceiling_minor:
+        return None
+    data = {
+        "kind": _NAMES[type(condition.kind)],
+        "amount_minor": amount_minor,
+        "ceiling_minor": ceiling_minor,
+        "currency": quote.currency,
+        "ceiling_currency": currency,
+    }
+    if quote.currency != currency:
+        words = "The price is in another currency than the ceiling."
+    return Unmet(condition, words, data)
+
+
+def _judge_last_order(condition: Condition, days: int, order: Order, past: Past) -> Unmet | None:
+    dates = {
+        item.product: past.last_dates[item.product]
+        for item in order.items
+        if item.product in past.last_dates
+    }
+    soon = {
+        product: last for product, last in dates.items() if (order.local_date - last).days < days
+    }
+    if not soon:
+        return None
+    data = {
+        "kind": "days_since_last_order",
+        "days": days,
+        "last_dates": {product: last.isoformat() for product, last in soon.items()},
+    }
+    words = f"Ordered less than {days} days before: {', '.join(sorted(soon))}."
+    return Unmet(condition, words, data)
+
+
+def _judge_expression(
+    condition: Condition, source: str, order: Order, facts: Facts
+) -> Unmet | None:
+    day = order.local_date
+    variables = expressions.variables_of(
+        facts.quote,
+        order.items,
+        cycle=order.key.cycle,
+        month_day_weekday=(day.month, day.day, day.isoweekday()),
+        paid_orders=facts.past.paid_order_count,
+    )
+    found = expressions.holds(source, variables)
+    if found:
+        return None
+    words = "The expression is not true." if found is False else "The expression has no value."
+    return Unmet(condition, words, {"kind": "expression", "expression": source, **variables})
+
+
+_NAMES: Mapping[type, str] = {
+    UnitPriceCeiling: "unit_price_ceiling",
+    TotalCeiling: "total_ceiling",
+    MonthCeiling: "month_ceiling",
+}

@@ -1,0 +1,185 @@
+"""What a ruling makes of an order: it goes on, or is left out, asked about, deferred, substituted."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from services.scheduler.domain import calendar
+from services.scheduler.domain.conditions import Action, Ruling
+from services.scheduler.domain.order import (
+    HOLD_WINDOW,
+    QUANTITY_MAX,
+    Decision,
+    Findings,
+    Item,
+    Order,
+    OrderReason,
+    OrderState,
+    Quote,
+    Stage,
+    held,
+    is_cheaper,
+    opened,
+)
+from services.scheduler.domain.standing_order import (
+    NOTICE_HEADROOM,
+    StandingOrder,
+    following_due_time,
+)
+
+_NOT_MET = (OrderReason.CONDITION_NOT_MET,)
+
+
+def prepared(
+    order: Order, findings: Findings, ruling: Ruling, template: StandingOrder, now: datetime
+) -> Order:
+    """An order after its preparation, as conditions allow."""
+    if ruling.action is not None:
+        done = stopped(order, ruling, template, Stage.PREPARE, now)
+    else:
+        done = passed(opened(order, findings, now), ruling, now)
+    # That a substitute was taken was decided before.
+    return replace(done, decisions=(*order.decisions, *done.decisions))
+
+
+def passed(order: Order, ruling: Ruling, now: datetime) -> Order:
+    """An order that went on, with the word that its conditions hold added to what was decided."""
+    if not ruling.condition_count or not order.decisions:
+        return order
+    data = {"condition_count": ruling.condition_count}
+    decision = Decision(
+        now, "CONDITIONS_HOLD", "Every condition of the standing order holds.", data
+    )
+    return replace(order, decisions=(decision, *order.decisions))
+
+
+def as_charged(order: Order, quote: Quote) -> Quote:
+    """What an announced order will be charged at: the quote, or what was notified if that is less."""
+    if order.notified_minor is None or is_cheaper(order, quote):
+        return quote
+    return Quote(order.notified_minor, order.currency, order.lines)
+
+
+def stopped(
+    order: Order, ruling: Ruling, template: StandingOrder, stage: Stage, now: datetime
+) -> Order:
+    """An order that does not go on as it is."""
+    match ruling.action:
+        case Action.HOLD_AND_ASK:
+            waiting = held(order, _NOT_MET, stage, now, asks=True)
+            return _explained(waiting, ruling)
+        case Action.DEFER:
+            return _deferred(order, ruling, template, now)
+        case _:
+            # A substitute that could have been taken was taken before.
+            return _left_out(order, ruling, now)
+
+
+def substituted(order: Order, ruling: Ruling, now: datetime) -> Order | None:
+    """An order with the substitute instead of what is short or too dear; None: it cannot be either.
+
+    A substitute is not substituted again.
+    """
+    decisive = ruling.decisive
+    substitute = decisive.condition.otherwise.substitute
+    if {substitute, *order.substitutes.values()}.intersection(decisive.products):
+        return None
+    quantities: dict[str, int] = {}
+    for item in order.items:
+        product = substitute if item.product in decisive.products else item.product
+        quantities[product] = quantities.get(product, 0) + item.quantity
+    if max(quantities.values()) > QUANTITY_MAX:
+        return None
+    taken = dict.fromkeys(decisive.products, substitute)
+    data = {**_data(ruling), "substitutes": taken}
+    decision = Decision(
+        now, "SUBSTITUTED", f"{decisive.words} {substitute} is taken instead.", data
+    )
+    return replace(
+        order,
+        items=tuple(Item(product, quantity) for product, quantity in quantities.items()),
+        substitutes={**order.substitutes, **taken},
+        decisions=(*order.decisions, decision),
+    )
+
+
+def deferred_to(
+    order: Order, ruling: Ruling, template: StandingOrder, now: datetime
+) -> Order | None:
+    """The order at its later date; None if that would meet or pass the next cycle."""
+    zone = template.schedule.time_zone
+    base = max(order.local_date, calendar.utc_to_local_date(now, zone))
+    day = base + timedelta(days=ruling.decisive.condition.otherwise.defer_days)
+    due_time = calendar.local_to_utc(day, template.schedule.local_time, zone)
+    following = following_due_time(template, order.key.cycle)
+    if following is not None and due_time >= following:
+        return None
+    hold_until = due_time + HOLD_WINDOW
+    return replace(
+        order,
+        local_date=day,
+        due_time=due_time,
+        hold_until_time=min(hold_until, following) if following else hold_until,
+    )
+
+
+def _deferred(order: Order, ruling: Ruling, template: StandingOrder, now: datetime) -> Order:
+    later = deferred_to(order, ruling, template, now)
+    if later is None:
+        return _left_out(order, ruling, now)
+    begins = later.due_time - order.notice_lead - NOTICE_HEADROOM
+    data = {
+        **_data(ruling),
+        "local_date": later.local_date.isoformat(),
+        "due_time": later.due_time.isoformat(),
+    }
+    words = f"{ruling.decisive.words} It is deferred to {later.local_date}."
+    return replace(
+        later,
+        state=OrderState.HELD,
+        reasons=_NOT_MET,
+        collect_time=None,
+        # Where it is too late to be told in time, it is looked at on the day and charged after a lead.
+        recheck_time=begins if begins > now else later.due_time,
+        held_stage=Stage.PREPARE,
+        asks=False,
+        decisions=(Decision(now, "DEFERRED", words, data),),
+    )
+
+
+def _left_out(order: Order, ruling: Ruling, now: datetime) -> Order:
+    words = f"{ruling.decisive.words} The cycle is left out."
+    return replace(
+        order,
+        state=OrderState.SKIPPED,
+        reasons=_NOT_MET,
+        collect_time=None,
+        recheck_time=None,
+        asks=False,
+        decisions=(Decision(now, "SKIPPED", words, _data(ruling)),),
+    )
+
+
+def _explained(order: Order, ruling: Ruling) -> Order:
+    """A held or lapsed order whose history says which condition it was."""
+    asked = "The customer is asked." if order.state is OrderState.HELD else "Nobody said yes."
+    words = f"{ruling.decisive.words} {asked}"
+    return replace(
+        order,
+        decisions=tuple(
+            replace(one, summary=words, data={**one.data, **_data(ruling)})
+            for one in order.decisions
+        ),
+    )
+
+
+def _data(ruling: Ruling) -> dict[str, object]:
+    return {
+        "reasons": [str(reason) for reason in _NOT_MET],
+        "conditions": [dict(one.data) for one in ruling.unmet],
+    }
+
+
+def words(ruling: Ruling) -> Sequence[str]:
+    """Which conditions do not hold, for people."""
+    return [one.words for one in ruling.unmet]
