@@ -21,7 +21,7 @@ class Found:
     ruling: Ruling
 
 
-async def prepare(
+async def prepare_orders(
     peers: Peers, orders: Sequence[Order], templates: Templates, pasts: Pasts, now: datetime
 ) -> list[Order]:
     """Orders after their preparation: announced, held, deferred or left out; in their order."""
