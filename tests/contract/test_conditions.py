@@ -16,8 +16,6 @@ from recurring.scheduler.v1 import scheduler_pb2
 from services.runtime.wire import to_date, to_money
 from tests.suite import Client, Suite, new_id, refused
 
-pytestmark = [pytest.mark.integration]
-
 SMS_TIMEOUT_SECONDS = 20.0
 SKIP = scheduler_pb2.Otherwise(action=scheduler_pb2.Otherwise.SKIP)
 ASK = scheduler_pb2.Otherwise(action=scheduler_pb2.Otherwise.HOLD_AND_ASK)
