@@ -83,6 +83,7 @@ def suite_calls(merchant: str) -> list[Call]:
     hold = catalog_pb2.StockHoldRequest(
         order=f"{weekly}/orders/1", items=[item], expire_time=to_timestamp(FAR)
     )
+    stock = catalog_pb2.StockCheck(merchant=name, items=[item])
     protect = catalog_pb2.ProtectPrices(
         standing_order=weekly, products=[item.product], sign_up_time=to_timestamp(FAR)
     )
@@ -95,6 +96,7 @@ def suite_calls(merchant: str) -> list[Call]:
     return [
         Call("catalog", "BatchQuote", catalog_pb2.BatchQuoteRequest(carts=[cart])),
         Call("catalog", "BatchHoldStock", catalog_pb2.BatchHoldStockRequest(entries=[hold])),
+        Call("catalog", "BatchCheckStock", catalog_pb2.BatchCheckStockRequest(checks=[stock])),
         Call(
             "catalog",
             "BatchProtectPrices",
@@ -172,6 +174,7 @@ def _scheduler(name: str) -> list[tuple[str, Message]]:
         ("PreviewCycles", scheduler_pb2.PreviewCyclesRequest(name=weekly)),
         ("GetOrder", scheduler_pb2.GetOrderRequest(name=order)),
         ("ListOrders", scheduler_pb2.ListOrdersRequest(parent=f"{name}/standingOrders/-")),
+        ("ConfirmOrder", scheduler_pb2.ConfirmOrderRequest(name=order)),
         ("ExplainOrder", scheduler_pb2.ExplainOrderRequest(name=order)),
     ]
 

@@ -1,8 +1,6 @@
 """Conditions of a standing order, from the template to the message, on the running suite."""
 
-import asyncio
 import random
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,13 +8,12 @@ from datetime import timedelta
 import pytest
 from google.protobuf import field_mask_pb2
 from recurring.catalog.v1 import catalog_pb2
-from recurring.notify.v1 import notify_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
 from services.runtime.wire import to_date, to_money
+from tests.contract.customer import Customer, add_contact, bind_phone
 from tests.suite import Client, Suite, new_id, refused
 
-SMS_TIMEOUT_SECONDS = 20.0
 SKIP = scheduler_pb2.Otherwise(action=scheduler_pb2.Otherwise.SKIP)
 ASK = scheduler_pb2.Otherwise(action=scheduler_pb2.Otherwise.HOLD_AND_ASK)
 Order = scheduler_pb2.Order
@@ -115,29 +112,9 @@ async def tea(suite: Suite) -> Tea:
     await customer.sell("tea", 450)
     await customer.sell("chicory", 300)
     await customer.deliver(100)
-    name = f"{shop.name}/customers/ann"
-    await shop.notify.UpdateContact(
-        notify_pb2.UpdateContactRequest(
-            contact=notify_pb2.Contact(name=f"{name}/contact", display_name="Ann"),
-            allow_missing=True,
-            request_id=new_id(),
-        )
-    )
-    await shop.notify.StartPhoneBinding(
-        notify_pb2.StartPhoneBindingRequest(
-            name=f"{name}/contact", phone=customer.phone, request_id=new_id()
-        )
-    )
-    async with asyncio.timeout(SMS_TIMEOUT_SECONDS):
-        while not (inbox := await suite.sandbox.inbox(customer.phone)):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
-    code = re.search(r"\d{6}", inbox[-1]["body"])
-    assert code is not None
-    await shop.notify.ConfirmPhoneBinding(
-        notify_pb2.ConfirmPhoneBindingRequest(
-            name=f"{name}/contact", code=code[0], request_id=new_id()
-        )
-    )
+    ann = Customer(suite, shop, customer.phone)
+    await add_contact(ann)
+    await bind_phone(ann)
     return customer
 
 
