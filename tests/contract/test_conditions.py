@@ -191,6 +191,44 @@ async def test_an_order_is_deferred_until_its_stock_is_there_again(tea: Tea) -> 
     assert kinds.index("DEFERRED") < kinds.index("COLLECTED")
 
 
+async def test_an_order_whose_stock_goes_after_it_was_announced_is_announced_anew(tea: Tea) -> None:
+    chicory = scheduler_pb2.Otherwise(
+        action=scheduler_pb2.Otherwise.SUBSTITUTE, substitute=tea.product("chicory")
+    )
+    in_stock = scheduler_pb2.Condition(
+        in_stock=scheduler_pb2.Condition.InStock(), otherwise=chicory
+    )
+    await tea.subscribe(in_stock)
+    await tea.suite.advance(timedelta(days=2))
+    announced = await tea.first()
+    await tea.deliver(-100)
+
+    await tea.suite.advance(timedelta(days=3))
+    anew = await tea.first()
+    await tea.suite.advance(timedelta(days=4))
+
+    charged = await tea.first()
+    assert [announced.notified_amount, anew.notified_amount] == [
+        to_money(900, "EUR"),
+        to_money(600, "EUR"),
+    ]
+    assert anew.state == Order.UPCOMING
+    assert anew.charge_not_before_time.seconds - announced.due_time.seconds >= 3 * 86_400
+    assert (charged.state, charged.amount) == (Order.AWAITING_PAYMENT, to_money(600, "EUR"))
+
+
+async def test_a_cycle_without_stock_would_be_left_out(tea: Tea) -> None:
+    in_stock = scheduler_pb2.Condition(in_stock=scheduler_pb2.Condition.InStock(), otherwise=SKIP)
+    await tea.subscribe(in_stock)
+    assert (await tea.preview(1))[0].skip_reason == scheduler_pb2.ORDER_REASON_UNSPECIFIED
+
+    await tea.deliver(-99)
+
+    [first] = await tea.preview(1)
+    assert first.skip_reason == scheduler_pb2.CONDITION_NOT_MET
+    assert list(first.unmet_conditions) == ["Too few in stock: tea."]
+
+
 async def test_a_substitute_is_announced_instead_of_what_is_too_dear(tea: Tea) -> None:
     chicory = scheduler_pb2.Otherwise(
         action=scheduler_pb2.Otherwise.SUBSTITUTE, substitute=tea.product("chicory")

@@ -1,22 +1,22 @@
 """Rows of standing orders."""
 
 import json
-from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.scheduler.domain.order import BillingMode, Item, Order
+from services.scheduler.domain.order import BillingMode, Order
 from services.scheduler.domain.standing_order import (
     CatchUp,
     CatchUpMode,
-    CycleChange,
     StandingOrder,
     State,
 )
 from services.scheduler.store import conditions, schedules
+from services.scheduler.store.changes import dump_changes, dump_items, load_change, load_items
 
 # A loop that claimed rows and died loses its claim after this long, on the database's own clock: it
 # concerns machines, not customers. One that is only slow loses it too, and what it then stores of rows
@@ -304,45 +304,6 @@ async def complete(
     return [_standing_order(row) for row in rows]
 
 
-def dump_items(items: Sequence[Item]) -> str:
-    """Items as the JSON text in their column."""
-    return json.dumps([[item.product, item.quantity] for item in items])
-
-
-def load_items(data: list[Any]) -> tuple[Item, ...]:
-    """Items from their column."""
-    return tuple(Item(product, quantity) for product, quantity in data)
-
-
-def dump_changes(changes: Mapping[int, CycleChange]) -> str:
-    """One-cycle changes as the JSON text in their column."""
-    return json.dumps(
-        {
-            cycle: {
-                "skip": change.skip,
-                "local_date": change.local_date.isoformat() if change.local_date else None,
-                "items": [[i.product, i.quantity] for i in change.items] if change.items else None,
-                "ship_to": change.ship_to,
-                "order_now_time": (
-                    change.order_now_time.isoformat() if change.order_now_time else None
-                ),
-            }
-            for cycle, change in changes.items()
-        }
-    )
-
-
-def _load_change(data: dict[str, Any]) -> CycleChange:
-    now_time = data["order_now_time"]
-    return CycleChange(
-        skip=data["skip"],
-        local_date=date.fromisoformat(data["local_date"]) if data["local_date"] else None,
-        items=load_items(data["items"]) if data["items"] else None,
-        ship_to=data["ship_to"],
-        order_now_time=datetime.fromisoformat(now_time) if now_time else None,
-    )
-
-
 def _columns(standing_order: StandingOrder) -> dict[str, Any]:
     return {
         "merchant": standing_order.merchant,
@@ -402,7 +363,7 @@ def _standing_order(row: Any) -> StandingOrder:  # noqa: ANN401 - a row
         conditions=conditions.load(row.conditions),
         last_cycle=row.last_cycle,
         resume_time=row.resume_time,
-        changes={int(cycle): _load_change(data) for cycle, data in row.changes.items()},
+        changes={int(cycle): load_change(data) for cycle, data in row.changes.items()},
         paid_order_count=row.paid_order_count,
         last_amount_minor=row.last_amount_minor,
         last_currency=row.last_currency,
