@@ -36,6 +36,16 @@ BASIS_POINTS_PER_PERCENT = 100
 _EVERY = re.compile(r"(\d{1,6})? ?(day|week|month|year)s?")
 _WEEKDAYS = {name[:3].lower(): number for name, number in dayofweek_pb2.DayOfWeek.items() if number}
 
+
+def describe_repurchase(standing_order: pb.StandingOrder) -> str:
+    """What a purchase elsewhere does, for example "skip within 7d"; empty where it does nothing."""
+    if not standing_order.HasField("repurchase_window"):
+        return ""
+    action = pb.Otherwise.Action.Name(standing_order.repurchase_action)
+    window = format_duration(standing_order.repurchase_window)
+    return f"{action.lower().replace('_', ' ')} within {window}"
+
+
 STANDING_ORDER_COLUMNS: Columns[pb.StandingOrder] = {
     "standing order": lambda it: last_id(it.name),
     "customer": lambda it: last_id(it.customer),
@@ -44,7 +54,7 @@ STANDING_ORDER_COLUMNS: Columns[pb.StandingOrder] = {
     "when": lambda it: describe_schedule(it.schedule),
     "pays": lambda it: pb.BillingMode.Name(it.billing_mode).lower().replace("_", " "),
     "told before": lambda it: format_duration(it.notice_lead),
-    "bought elsewhere": lambda it: describe_repurchase(it),
+    "bought elsewhere": describe_repurchase,
     "state": lambda it: pb.StandingOrder.State.Name(it.state),
     "next": lambda it: (
         f"{it.next_cycle}: {format_timestamp(it.next_due_time)}" if it.next_cycle else ""
@@ -112,15 +122,6 @@ def describe_schedule(schedule: pb.Schedule) -> str:
         case _:
             when = "never"
     return f"{when} {at} from {format_date(schedule.start_date)}"
-
-
-def describe_repurchase(standing_order: pb.StandingOrder) -> str:
-    """What a purchase elsewhere does, for example "skip within 7d"; empty where it does nothing."""
-    if not standing_order.HasField("repurchase_window"):
-        return ""
-    action = pb.Otherwise.Action.Name(standing_order.repurchase_action)
-    window = format_duration(standing_order.repurchase_window)
-    return f"{action.lower().replace('_', ' ')} within {window}"
 
 
 @command(standing_orders, "create")
