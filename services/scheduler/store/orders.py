@@ -18,7 +18,8 @@ from services.scheduler.domain.order import (
     Stage,
     line_data,
 )
-from services.scheduler.store.standing_orders import CLAIM_SECONDS, dump_items, load_items
+from services.scheduler.store.items import dump_items, load_items
+from services.scheduler.store.standing_orders import CLAIM_SECONDS
 
 # The columns that change in an order's life, with their types.
 _CHANGING = {

@@ -1,24 +1,24 @@
 """Rows of standing orders."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.scheduler.domain.order import BillingMode, Item
+from services.scheduler.domain.order import BillingMode, Order
 from services.scheduler.domain.purchases import RepurchaseAction, RepurchaseRule
 from services.scheduler.domain.standing_order import (
     CatchUp,
     CatchUpMode,
-    CycleChange,
     StandingOrder,
     State,
 )
 from services.scheduler.store import schedules
+from services.scheduler.store.items import dump_changes, dump_items, load_change, load_items
 
 # A loop that claimed rows and died loses its claim after this long, on the database's own clock: it
 # concerns machines, not customers.
@@ -142,12 +142,16 @@ _FIRST_RESTED = text("SELECT min(resume_time) FROM standing_orders WHERE state =
 
 _SETTLED = text("""
     UPDATE standing_orders
-    SET paid_order_count = paid_order_count + 1, last_amount_minor = paid.amount_minor,
+    SET paid_order_count = paid_order_count + paid.count, last_amount_minor = paid.amount_minor,
         last_currency = paid.currency, update_time = :now
-    FROM (SELECT DISTINCT ON (merchant, standing_order) * FROM unnest(
-            CAST(:merchant AS text[]), CAST(:standing_order AS text[]),
+    FROM (SELECT merchant, standing_order, count(*) AS count,
+                 (array_agg(amount_minor ORDER BY cycle DESC))[1] AS amount_minor,
+                 (array_agg(currency ORDER BY cycle DESC))[1] AS currency
+          FROM unnest(
+            CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:cycle AS int[]),
             CAST(:amount_minor AS bigint[]), CAST(:currency AS text[]))
-          AS paid (merchant, standing_order, amount_minor, currency)) AS paid
+          AS paid (merchant, standing_order, cycle, amount_minor, currency)
+          GROUP BY merchant, standing_order) AS paid
     WHERE standing_orders.standing_order = paid.standing_order
       AND standing_orders.merchant = paid.merchant
 """)
@@ -303,16 +307,15 @@ async def first_rested(tx: AsyncConnection) -> datetime | None:
     return (await tx.execute(_FIRST_RESTED)).scalar_one()  # type: ignore[no-any-return]
 
 
-async def settled(
-    tx: AsyncConnection, paid: Sequence[tuple[str, str, int, str]], now: datetime
-) -> None:
-    """Count paid orders: (merchant, standing order, amount in minor units, currency) of each."""
+async def settled(tx: AsyncConnection, paid: Sequence[Order], now: datetime) -> None:
+    """Count paid orders, and remember what the last of each standing order came to."""
     await tx.execute(
         _SETTLED,
         {
-            **_keys([(one[0], one[1]) for one in paid]),
-            "amount_minor": [one[2] for one in paid],
-            "currency": [one[3] for one in paid],
+            **_keys([(order.key.merchant, order.key.standing_order) for order in paid]),
+            "cycle": [order.key.cycle for order in paid],
+            "amount_minor": [order.amount_minor for order in paid],
+            "currency": [order.currency for order in paid],
             "now": now,
         },
     )
@@ -332,45 +335,6 @@ async def pause_unpaid(
     """Pause those whose merchant wants it where an order ended unpaid; returns them."""
     rows = await tx.execute(_PAUSE_UNPAID, {**_keys(sorted(set(keys))), "now": now})
     return [_standing_order(row) for row in rows]
-
-
-def dump_items(items: Sequence[Item]) -> str:
-    """Items as the JSON text in their column."""
-    return json.dumps([[item.product, item.quantity] for item in items])
-
-
-def load_items(data: list[Any]) -> tuple[Item, ...]:
-    """Items from their column."""
-    return tuple(Item(product, quantity) for product, quantity in data)
-
-
-def dump_changes(changes: Mapping[int, CycleChange]) -> str:
-    """One-cycle changes as the JSON text in their column."""
-    return json.dumps(
-        {
-            cycle: {
-                "skip": change.skip,
-                "local_date": change.local_date.isoformat() if change.local_date else None,
-                "items": [[i.product, i.quantity] for i in change.items] if change.items else None,
-                "ship_to": change.ship_to,
-                "order_now_time": (
-                    change.order_now_time.isoformat() if change.order_now_time else None
-                ),
-            }
-            for cycle, change in changes.items()
-        }
-    )
-
-
-def _load_change(data: dict[str, Any]) -> CycleChange:
-    now_time = data["order_now_time"]
-    return CycleChange(
-        skip=data["skip"],
-        local_date=date.fromisoformat(data["local_date"]) if data["local_date"] else None,
-        items=load_items(data["items"]) if data["items"] else None,
-        ship_to=data["ship_to"],
-        order_now_time=datetime.fromisoformat(now_time) if now_time else None,
-    )
 
 
 def _columns(standing_order: StandingOrder) -> dict[str, Any]:
@@ -448,7 +412,7 @@ def _standing_order(row: Any) -> StandingOrder:  # noqa: ANN401 - a row
         ),
         last_cycle=row.last_cycle,
         resume_time=row.resume_time,
-        changes={int(cycle): _load_change(data) for cycle, data in row.changes.items()},
+        changes={int(cycle): load_change(data) for cycle, data in row.changes.items()},
         paid_order_count=row.paid_order_count,
         last_amount_minor=row.last_amount_minor,
         last_currency=row.last_currency,

@@ -1,4 +1,4 @@
-"""The catalog's RPCs: validate, decide, store, answer."""
+"""The catalog's RPCs: validate, decide, store, answer; each method's contract is in its proto."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -8,12 +8,26 @@ from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.catalog import events, store
+from services.catalog.api.messages import (
+    price_message,
+    problem_messages,
+    product_message,
+    quote_message,
+    stock_message,
+)
+from services.catalog.api.reading import (
+    MERCHANT,
+    protection_row,
+    read_batch,
+    read_cart,
+    read_hold,
+    read_key,
+    read_protected,
+)
 from services.catalog.domain import (
     INCREASE_NOTICE_DAYS_DEFAULT,
     Cart,
     Fault,
-    HoldRequest,
-    Item,
     Line,
     Price,
     Product,
@@ -36,26 +50,18 @@ from services.runtime.errors import (
 )
 from services.runtime.requests import mutation
 from services.runtime.wire import (
-    NamePattern,
     etag,
-    from_timestamp,
     read_id,
     read_money,
     read_page,
     read_timestamp,
-    to_money,
-    to_timestamp,
 )
 
-MERCHANT = NamePattern("merchants/{merchant}")
-STANDING_ORDER = NamePattern("merchants/{merchant}/standingOrders/{standing_order}")
 TITLE_MAX_CHARACTERS = 100
 INCREASE_NOTICE_DAYS_MAX = 365
 LOW_STOCK_THRESHOLD_MAX_UNITS = 1_000_000
 STOCK_DELTA_MAX_UNITS = 1_000_000
 PRICES_MAX = 1000
-BATCH_MAX_ENTRIES = 500
-ITEMS_MAX = 100
 END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 # A price "from now on" may be on the wire for a while.
 EFFECTIVE_TIME_GRACE = timedelta(minutes=1)
@@ -120,15 +126,15 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         )
         if created is None:
             raise already_exists("PRODUCT_ALREADY_EXISTS", events.product_name(key))
-        return _product_message(created)
+        return product_message(created)
 
     async def GetProduct(
         self, request: catalog_pb2.GetProductRequest, _context: object
     ) -> catalog_pb2.Product:
         """Get a product."""
-        key = _read_key("name", request.name)
+        key = read_key("name", request.name)
         async with self.database.read() as connection:
-            return _product_message(await _existing(connection, key))
+            return product_message(await _existing(connection, key))
 
     async def ListProducts(
         self, request: catalog_pb2.ListProductsRequest, _context: object
@@ -144,7 +150,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
             found = await store.products_of_merchant(connection, merchant, after, page.size + 1)
         shown = found[: page.size]
         return catalog_pb2.ListProductsResponse(
-            products=[_product_message(product) for product in shown],
+            products=[product_message(product) for product in shown],
             next_page_token=(
                 page.token((shown[-1].key.product,)) if len(found) > page.size else ""
             ),
@@ -155,13 +161,13 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         self, request: catalog_pb2.DiscontinueProductRequest, tx: AsyncConnection
     ) -> catalog_pb2.Product:
         """Take a product off sale for good."""
-        product = await _existing(tx, _read_key("name", request.name), lock=True)
+        product = await _existing(tx, read_key("name", request.name), lock=True)
         if request.etag and request.etag != etag(product.version):
             raise etag_mismatch(request.name)
         if product.state is ProductState.DISCONTINUED:
-            return _product_message(product)
+            return product_message(product)
         await outbox.put(tx, [events.product_discontinued(product, self._clock.now())])
-        return _product_message(await store.discontinue(tx, product.key))
+        return product_message(await store.discontinue(tx, product.key))
 
     # --- prices ---------------------------------------------------------------------------------
 
@@ -185,10 +191,10 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
                 met=effective_time >= now - EFFECTIVE_TIME_GRACE,
             )
         violations.check()
-        product = await _existing(tx, _read_key("parent", request.parent), lock=True)
+        product = await _existing(tx, read_key("parent", request.parent), lock=True)
         price = Price(request.price_id, amount.amount_minor, amount.currency, effective_time, now)
         await self._add_price(tx, product, price)
-        return _price_message(product.key, price)
+        return price_message(product.key, price)
 
     async def _add_price(self, tx: AsyncConnection, product: Product, price: Price) -> None:
         if product.state is ProductState.DISCONTINUED:
@@ -208,7 +214,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         self, request: catalog_pb2.ListPricesRequest, _context: object
     ) -> catalog_pb2.ListPricesResponse:
         """List a product's prices, the newest first."""
-        key = _read_key("parent", request.parent)
+        key = read_key("parent", request.parent)
         page = read_page(request, keys=1)
         before = page.after_time() or END_OF_TIME
         async with self.database.read() as connection:
@@ -216,7 +222,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
             found = await store.prices_of_product(connection, key, before, page.size + 1)
         shown = found[: page.size]
         return catalog_pb2.ListPricesResponse(
-            prices=[_price_message(key, price) for price in shown],
+            prices=[price_message(key, price) for price in shown],
             next_page_token=(
                 page.token((shown[-1].effective_time.isoformat(),))
                 if len(found) > page.size
@@ -230,10 +236,10 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         self, request: catalog_pb2.GetStockRequest, _context: object
     ) -> catalog_pb2.Stock:
         """Get the units of a product."""
-        key = _read_key("product", request.product)
+        key = read_key("product", request.product)
         async with self.database.read() as connection:
             await _existing(connection, key)
-            return _stock_message(key, await store.stock(connection, key))
+            return stock_message(key, await store.stock(connection, key))
 
     @mutation(catalog_pb2.Stock)
     async def AdjustStock(
@@ -247,7 +253,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
             met=0 < abs(request.delta_units) <= STOCK_DELTA_MAX_UNITS,
         )
         violations.check()
-        product = await _existing(tx, _read_key("product", request.product), lock=True)
+        product = await _existing(tx, read_key("product", request.product), lock=True)
         if not product.stock_tracked:
             raise wrong_state("STOCK_NOT_TRACKED", "the product's stock is not tracked")
         row = await store.adjust_stock(tx, product.key, request.delta_units)
@@ -255,7 +261,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
             raise wrong_state("STOCK_INSUFFICIENT", "fewer units would be on hand than are held")
         await self._tell_low_stock(tx, {product.key: row.on_hand_units - row.held_units
                                         - request.delta_units}, [row])  # fmt: skip
-        return _stock_message(product.key, row)
+        return stock_message(product.key, row)
 
     async def _tell_low_stock(
         self, tx: AsyncConnection, available_before: dict[ProductKey, int], rows: Sequence[Any]
@@ -278,12 +284,11 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         self, request: catalog_pb2.BatchProtectPricesRequest, _context: object
     ) -> catalog_pb2.BatchProtectPricesResponse:
         """Remember the sign-up prices of standing orders."""
-        _check_batch("entries", len(request.entries))
-        carts = [_protect_cart(entry) for entry in request.entries]
+        carts = read_batch("entries", request.entries, read_protected)
         async with self.database.begin() as tx:
             results = await _quotes(tx, carts)
             rows = [
-                _protection_row(entry, line)
+                protection_row(entry, line)
                 for entry, result in zip(request.entries, results, strict=True)
                 for line in result
                 if isinstance(line, Line)
@@ -291,7 +296,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
             await store.insert_protections(tx, rows)
         return catalog_pb2.BatchProtectPricesResponse(
             results=[
-                catalog_pb2.ProtectPricesResult(problems=_problem_messages(result))
+                catalog_pb2.ProtectPricesResult(problems=problem_messages(result))
                 for result in results
             ]
         )
@@ -300,29 +305,28 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         self, request: catalog_pb2.BatchQuoteRequest, _context: object
     ) -> catalog_pb2.BatchQuoteResponse:
         """Price many carts."""
-        _check_batch("carts", len(request.carts))
-        carts = [_cart(cart) for cart in request.carts]
+        carts = read_batch("carts", request.carts, read_cart)
         async with self.database.read() as connection:
             results = await _quotes(connection, carts)
-        return catalog_pb2.BatchQuoteResponse(results=[_quote_message(r) for r in results])
+        return catalog_pb2.BatchQuoteResponse(results=[quote_message(r) for r in results])
 
     async def BatchHoldStock(
         self, request: catalog_pb2.BatchHoldStockRequest, _context: object
     ) -> catalog_pb2.BatchHoldStockResponse:
         """Hold stock for many orders."""
-        _check_batch("entries", len(request.entries))
-        wanted = [_hold_request(entry) for entry in request.entries]
+        wanted = read_batch("entries", request.entries, read_hold)
         async with self.database.begin() as tx:
             tracked = await store.tracked_stock(
                 tx, (item.key for hold in wanted for item in hold.items)
             )
             held = await store.orders_with_holds(tx, [hold.order for hold in wanted])
-            granted, short = allocate([h for h in wanted if h.order not in held], tracked)
+            new = {hold.order: hold for hold in wanted if hold.order not in held}
+            granted, short = allocate(list(new.values()), tracked)
             rows = await store.insert_holds(tx, granted, tracked)
             await self._tell_low_stock(tx, tracked, rows)
         return catalog_pb2.BatchHoldStockResponse(
             results=[
-                catalog_pb2.StockHoldResult(problems=_problem_messages(short.get(hold.order, [])))
+                catalog_pb2.StockHoldResult(problems=problem_messages(short.get(hold.order, [])))
                 for hold in wanted
             ]
         )
@@ -346,142 +350,3 @@ async def _existing(connection: AsyncConnection, key: ProductKey, *, lock: bool 
     if product is None:
         raise not_found("PRODUCT_NOT_FOUND", events.product_name(key))
     return product
-
-
-# --- wire to domain ----------------------------------------------------------------------------
-
-
-def _read_key(field: str, name: str) -> ProductKey:
-    violations = Violations()
-    merchant, product = events.PRODUCT.read(violations, field, name)
-    violations.check()
-    caller().check(merchant)
-    return ProductKey(merchant, product)
-
-
-def _check_batch(field: str, count: int) -> None:
-    violations = Violations()
-    violations.require(field, f"must have 1 to {BATCH_MAX_ENTRIES} entries",
-                       met=1 <= count <= BATCH_MAX_ENTRIES)  # fmt: skip
-    violations.check()
-
-
-def _key(name: str) -> ProductKey:
-    return ProductKey(*events.PRODUCT.parse(name))
-
-
-def _cart(cart: catalog_pb2.Cart) -> Cart:
-    return Cart(
-        standing_order=STANDING_ORDER.parse(cart.standing_order)[1],
-        cycle=cart.cycle,
-        items=tuple(Item(_key(item.product), item.quantity) for item in cart.items),
-        price_time=from_timestamp(cart.price_time),
-    )
-
-
-def _protect_cart(entry: catalog_pb2.ProtectPrices) -> Cart:
-    """A cart that is priced as a new customer's at sign-up: nothing protects it yet."""
-    sign_up_time = from_timestamp(entry.sign_up_time)
-    items = tuple(Item(_key(product), 1) for product in entry.products)
-    return Cart(STANDING_ORDER.parse(entry.standing_order)[1], 1, items, sign_up_time)
-
-
-def _protection_row(entry: catalog_pb2.ProtectPrices, line: Line) -> dict[str, Any]:
-    merchant, standing_order = STANDING_ORDER.parse(entry.standing_order)
-    lock = entry.protection.lock
-    kind = entry.protection.WhichOneof("kind")
-    return {
-        "merchant": merchant,
-        "standing_order": standing_order,
-        "product": line.item.key.product,
-        # A new customer signs up to the list price.
-        "sign_up_amount_minor": line.unit.list_amount_minor,
-        "currency": line.unit.currency,
-        "sign_up_time": from_timestamp(entry.sign_up_time),
-        "kind": (kind or "none").upper(),
-        "lock_cycle_count": lock.cycle_count or None if kind == "lock" else None,
-        "lock_until_time": (
-            from_timestamp(lock.until_time)
-            if kind == "lock" and lock.HasField("until_time")
-            else None
-        ),
-        "cap_bps": entry.protection.cap.increase_limit_bps if kind == "cap" else None,
-    }
-
-
-def _hold_request(entry: catalog_pb2.StockHoldRequest) -> HoldRequest:
-    items = tuple(Item(_key(item.product), item.quantity) for item in entry.items)
-    return HoldRequest(entry.order, items, from_timestamp(entry.expire_time))
-
-
-# --- domain to wire ----------------------------------------------------------------------------
-
-
-def _product_message(product: Product) -> catalog_pb2.Product:
-    return catalog_pb2.Product(
-        name=events.product_name(product.key),
-        title=product.title,
-        increase_notice_days=product.increase_notice_days,
-        stock_tracked=product.stock_tracked,
-        low_stock_threshold=product.low_stock_threshold,
-        state=catalog_pb2.Product.State.Value(product.state),
-        create_time=to_timestamp(product.create_time),
-        etag=etag(product.version),
-    )
-
-
-def _price_message(key: ProductKey, price: Price) -> catalog_pb2.Price:
-    return catalog_pb2.Price(
-        name=events.PRICE.format(key.merchant, key.product, price.price),
-        unit_price=to_money(price.amount_minor, price.currency),
-        effective_time=to_timestamp(price.effective_time),
-        announce_time=to_timestamp(price.announce_time),
-    )
-
-
-def _stock_message(key: ProductKey, row: Any) -> catalog_pb2.Stock:  # noqa: ANN401 - a row
-    return catalog_pb2.Stock(
-        product=events.product_name(key),
-        on_hand_units=row.on_hand_units,
-        held_units=row.held_units,
-        available_units=row.on_hand_units - row.held_units,
-    )
-
-
-def _problem_messages(result: Sequence[Line | Fault]) -> list[catalog_pb2.ItemProblem]:
-    return [
-        catalog_pb2.ItemProblem(
-            product=events.product_name(fault.key),
-            reason=catalog_pb2.ItemProblem.Reason.Value(fault.fault),
-        )
-        for fault in result
-        if isinstance(fault, Fault)
-    ]
-
-
-def _quote_message(result: Sequence[Line | Fault]) -> catalog_pb2.QuoteResult:
-    problems = _problem_messages(result)
-    if problems:
-        return catalog_pb2.QuoteResult(problems=catalog_pb2.QuoteProblems(problems=problems))
-    lines = [line for line in result if isinstance(line, Line)]
-    total_minor = sum(line.amount_minor for line in lines)
-    return catalog_pb2.QuoteResult(
-        quote=catalog_pb2.Quote(
-            total=to_money(total_minor, lines[0].unit.currency),
-            lines=[_line_message(line) for line in lines],
-        )
-    )
-
-
-def _line_message(line: Line) -> catalog_pb2.QuoteLine:
-    unit, key = line.unit, line.item.key
-    return catalog_pb2.QuoteLine(
-        product=events.product_name(key),
-        title=line.title,
-        quantity=line.item.quantity,
-        unit_price=to_money(unit.amount_minor, unit.currency),
-        amount=to_money(line.amount_minor, unit.currency),
-        price=events.PRICE.format(key.merchant, key.product, unit.price),
-        list_unit_price=to_money(unit.list_amount_minor, unit.currency),
-        basis=catalog_pb2.QuoteLine.Basis.Value(unit.basis),
-    )

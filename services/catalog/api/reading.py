@@ -1,0 +1,167 @@
+"""From the suite's messages to the domain, noting everything that is wrong with them."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+from recurring.catalog.v1 import catalog_pb2
+
+from services.catalog import events, store
+from services.catalog.domain import Cart, HoldRequest, Item, Line, ProductKey
+from services.runtime.access import caller
+from services.runtime.errors import Violations
+from services.runtime.wire import NamePattern, from_timestamp, read_timestamp
+
+MERCHANT = NamePattern("merchants/{merchant}")
+STANDING_ORDER = NamePattern("merchants/{merchant}/standingOrders/{standing_order}")
+BATCH_MAX_ENTRIES = 500
+ITEMS_MAX = 100
+QUANTITY_MAX_UNITS = 10_000
+CYCLE_MAX = 100_000
+LOCK_MAX_CYCLES = 1000
+CAP_MAX_BPS = 100_000
+
+M = TypeVar("M")
+D = TypeVar("D")
+
+
+def read_key(field: str, name: str) -> ProductKey:
+    """The product that the caller names, which must be of its own merchant."""
+    violations = Violations()
+    merchant, product = events.PRODUCT.read(violations, field, name)
+    violations.check()
+    caller().check(merchant)
+    return ProductKey(merchant, product)
+
+
+def read_batch(
+    field: str, entries: Sequence[M], read: Callable[[Violations, str, M], D]
+) -> list[D]:
+    """Every entry of a batch; raises INVALID_ARGUMENT with what is wrong with any of them."""
+    violations = Violations()
+    violations.require(
+        field,
+        f"must have 1 to {BATCH_MAX_ENTRIES} entries",
+        met=1 <= len(entries) <= BATCH_MAX_ENTRIES,
+    )
+    violations.check()
+    found = [read(violations, f"{field}[{place}]", entry) for place, entry in enumerate(entries)]
+    violations.check()
+    return found
+
+
+def read_cart(violations: Violations, field: str, cart: catalog_pb2.Cart) -> Cart:
+    """What to price, for whom and when."""
+    merchant, standing_order = STANDING_ORDER.read(
+        violations, f"{field}.standing_order", cart.standing_order
+    )
+    violations.require_range(f"{field}.cycle", cart.cycle, 1, CYCLE_MAX)
+    return Cart(
+        standing_order=standing_order,
+        cycle=cart.cycle,
+        items=_read_items(violations, f"{field}.items", merchant, cart.items),
+        price_time=_read_time(violations, field, cart, "price_time"),
+    )
+
+
+def read_protected(violations: Violations, field: str, entry: catalog_pb2.ProtectPrices) -> Cart:
+    """A cart that is priced as a new customer's at sign-up: nothing protects it yet."""
+    merchant, standing_order = STANDING_ORDER.read(
+        violations, f"{field}.standing_order", entry.standing_order
+    )
+    keys = _read_products(violations, f"{field}.products", merchant, entry.products)
+    _read_protection(violations, f"{field}.protection", entry.protection)
+    return Cart(
+        standing_order=standing_order,
+        cycle=1,
+        items=tuple(Item(key, 1) for key in dict.fromkeys(keys)),
+        price_time=_read_time(violations, field, entry, "sign_up_time"),
+    )
+
+
+def read_hold(
+    violations: Violations, field: str, entry: catalog_pb2.StockHoldRequest
+) -> HoldRequest:
+    """Stock wanted for one order; a product that is named twice is wanted as one sum."""
+    merchant, _, _ = store.ORDER.read(violations, f"{field}.order", entry.order)
+    sums: Counter[ProductKey] = Counter()
+    for item in _read_items(violations, f"{field}.items", merchant, entry.items):
+        sums[item.key] += item.quantity
+    return HoldRequest(
+        order=entry.order,
+        items=tuple(Item(key, quantity) for key, quantity in sums.items()),
+        expire_time=_read_time(violations, field, entry, "expire_time"),
+    )
+
+
+def protection_row(entry: catalog_pb2.ProtectPrices, line: Line) -> dict[str, Any]:
+    """What is remembered of a product's price at sign-up."""
+    merchant, standing_order = STANDING_ORDER.parse(entry.standing_order)
+    lock = entry.protection.lock
+    kind = entry.protection.WhichOneof("kind")
+    return {
+        "merchant": merchant,
+        "standing_order": standing_order,
+        "product": line.item.key.product,
+        # A new customer signs up to the list price.
+        "sign_up_amount_minor": line.unit.list_amount_minor,
+        "currency": line.unit.currency,
+        "sign_up_time": from_timestamp(entry.sign_up_time),
+        "kind": (kind or "none").upper(),
+        "lock_cycle_count": lock.cycle_count or None if kind == "lock" else None,
+        "lock_until_time": (
+            from_timestamp(lock.until_time)
+            if kind == "lock" and lock.HasField("until_time")
+            else None
+        ),
+        "cap_bps": entry.protection.cap.increase_limit_bps if kind == "cap" else None,
+    }
+
+
+def _read_items(
+    violations: Violations, field: str, merchant: str, items: Sequence[catalog_pb2.Item]
+) -> tuple[Item, ...]:
+    names = [item.product for item in items]
+    keys = _read_products(violations, field, merchant, names, suffix=".product")
+    for place, item in enumerate(items):
+        violations.require_range(f"{field}[{place}].quantity", item.quantity, 1, QUANTITY_MAX_UNITS)
+    return tuple(Item(key, item.quantity) for key, item in zip(keys, items, strict=True))
+
+
+def _read_products(
+    violations: Violations, field: str, merchant: str, names: Sequence[str], suffix: str = ""
+) -> list[ProductKey]:
+    violations.require(
+        field, f"must have 1 to {ITEMS_MAX} entries", met=1 <= len(names) <= ITEMS_MAX
+    )
+    keys = []
+    for place, name in enumerate(names):
+        owner, product = events.PRODUCT.read(violations, f"{field}[{place}]{suffix}", name)
+        if merchant and product and owner != merchant:
+            violations.add(f"{field}[{place}]{suffix}", "must be a product of the same merchant")
+        keys.append(ProductKey(owner, product))
+    return keys
+
+
+def _read_protection(
+    violations: Violations, field: str, protection: catalog_pb2.PriceProtection
+) -> None:
+    kind = protection.WhichOneof("kind")
+    if kind == "cap":
+        violations.require_range(
+            f"{field}.cap.increase_limit_bps", protection.cap.increase_limit_bps, 0, CAP_MAX_BPS
+        )
+    elif kind == "lock":
+        lock = protection.lock
+        violations.require_range(f"{field}.lock.cycle_count", lock.cycle_count, 0, LOCK_MAX_CYCLES)
+        if lock.HasField("until_time"):
+            read_timestamp(violations, f"{field}.lock.until_time", lock.until_time)
+        elif not lock.cycle_count:
+            violations.add(f"{field}.lock", "must have a cycle_count or an until_time")
+
+
+def _read_time(violations: Violations, field: str, message: Message, name: str) -> datetime:
+    violations.require(f"{field}.{name}", "must be set", met=message.HasField(name))
+    return read_timestamp(violations, f"{field}.{name}", getattr(message, name))

@@ -1,0 +1,134 @@
+"""Dated prices and sign-up prices, from announcement to quote."""
+
+from recurring.catalog.v1 import catalog_pb2, events_pb2
+
+from services.runtime.wire import from_timestamp, to_timestamp
+from tests.integration.catalog.shop import NOW, Shop, cents, day, item
+
+LOCKED = catalog_pb2.PriceProtection(lock=catalog_pb2.PriceLock(cycle_count=3))
+CAPPED = catalog_pb2.PriceProtection(cap=catalog_pb2.PriceCap(increase_limit_bps=500))
+
+
+async def test_a_price_of_the_future_applies_to_cycles_of_the_future(shop: Shop) -> None:
+    await shop.sell("tea", 1000)
+    await shop.price("tea", 800, day(10))
+    assert [(await shop.unit_price("tea", day(at)))[0] for at in (0, 9, 10)] == [1000, 1000, 800]
+
+
+async def test_before_its_first_price_a_product_has_none(shop: Shop) -> None:
+    await shop.sell("tea")
+    await shop.price("tea", 1000, day(10))
+    result = await shop.quote(item("tea"), at=day(9))
+    [problem] = result.problems.problems
+    assert problem.reason == catalog_pb2.ItemProblem.PRICE_NOT_FOUND
+
+
+async def test_a_rise_reaches_who_subscribed_already_after_its_notice_only(shop: Shop) -> None:
+    await shop.sell("tea", 1000, increase_notice_days=30)
+    await shop.protect("tea")
+    shop.clock.move_to(day(10))
+    await shop.price("tea", 1200)
+    assert await shop.unit_price("tea", day(39)) == (1000, "INCREASE_NOT_YET_NOTIFIED")
+    assert await shop.unit_price("tea", day(40)) == (1200, "LIST_PRICE")
+
+
+async def test_who_subscribes_later_pays_the_list_price(shop: Shop) -> None:
+    await shop.sell("tea", 1000, increase_notice_days=30)
+    shop.clock.move_to(day(10))
+    await shop.price("tea", 1200)
+    await shop.protect("tea", standing_order="new", signed_up=day(11))
+    assert await shop.unit_price("tea", day(12), standing_order="new") == (1200, "LIST_PRICE")
+
+
+async def test_a_lock_holds_for_its_cycles(shop: Shop) -> None:
+    await shop.sell("tea", 1000, increase_notice_days=0)
+    await shop.protect("tea", protection=LOCKED)
+    shop.clock.move_to(day(1))
+    await shop.price("tea", 1500)
+    assert await shop.unit_price("tea", day(60), cycle=3) == (1000, "PRICE_LOCK")
+    assert await shop.unit_price("tea", day(90), cycle=4) == (1500, "LIST_PRICE")
+
+
+async def test_a_lock_until_a_day_holds_until_then(shop: Shop) -> None:
+    await shop.sell("tea", 1000, increase_notice_days=0)
+    lock = catalog_pb2.PriceLock(until_time=to_timestamp(day(50)))
+    await shop.protect("tea", protection=catalog_pb2.PriceProtection(lock=lock))
+    shop.clock.move_to(day(1))
+    await shop.price("tea", 1500)
+    assert await shop.unit_price("tea", day(49), cycle=9) == (1000, "PRICE_LOCK")
+    assert await shop.unit_price("tea", day(50), cycle=9) == (1500, "LIST_PRICE")
+
+
+async def test_a_cap_limits_what_a_rise_can_add(shop: Shop) -> None:
+    await shop.sell("tea", 1000, increase_notice_days=0)
+    await shop.protect("tea", protection=CAPPED)
+    shop.clock.move_to(day(1))
+    await shop.price("tea", 1500)
+    assert await shop.unit_price("tea", day(2)) == (1050, "PRICE_CAP")
+
+
+async def test_protecting_again_changes_nothing(shop: Shop) -> None:
+    await shop.sell("tea", 1000, increase_notice_days=0)
+    await shop.protect("tea", protection=LOCKED)
+    shop.clock.move_to(day(1))
+    await shop.price("tea", 1500)
+    assert await shop.protect("tea", signed_up=day(1)) == []
+    assert await shop.unit_price("tea", day(2)) == (1000, "PRICE_LOCK")
+
+
+async def test_nothing_is_protected_of_an_entry_with_a_problem(shop: Shop) -> None:
+    await shop.sell("tea", 1000, increase_notice_days=30)
+    assert await shop.protect("tea", "gone") == ["gone: PRODUCT_NOT_FOUND"]
+    shop.clock.move_to(day(1))
+    await shop.price("tea", 1500)
+    await shop.protect("tea", signed_up=day(1))
+    assert await shop.unit_price("tea", day(2)) == (1500, "LIST_PRICE")
+
+
+async def test_one_standing_orders_protection_is_not_anothers(shop: Shop) -> None:
+    await shop.sell("tea", 1000, increase_notice_days=0)
+    await shop.protect("tea", protection=LOCKED, standing_order="mine")
+    await shop.protect("tea", standing_order="yours")
+    shop.clock.move_to(day(1))
+    await shop.price("tea", 1500)
+    mine = await shop.unit_price("tea", day(2), standing_order="mine")
+    yours = await shop.unit_price("tea", day(2), standing_order="yours")
+    assert (mine[0], yours[0]) == (1000, 1500)
+
+
+async def test_a_quote_adds_up(shop: Shop) -> None:
+    await shop.sell("tea", 250)
+    await shop.sell("coffee", 1199)
+    quote = (await shop.quote(item("tea", 3), item("coffee", 2), at=NOW)).quote
+    assert cents(quote.total) == 3 * 250 + 2 * 1199
+    assert [cents(line.amount) for line in quote.lines] == [750, 2398]
+    assert all(line.price.startswith(f"{line.product}/prices/") for line in quote.lines)
+
+
+async def test_a_change_of_price_is_told_with_the_day_it_reaches_subscribers(shop: Shop) -> None:
+    await shop.sell("tea", 1000, increase_notice_days=30)
+    await shop.price("tea", 1200, day(10))
+    await shop.price("tea", 900, day(20))
+    await shop.price("tea", 1100, day(90))
+    told = await shop.told(events_pb2.PriceChangeScheduled)
+    first, rise, drop, late = told
+    assert not first.HasField("previous_unit_price")
+    assert [cents(change.previous_unit_price) for change in told[1:]] == [1000, 1200, 900]
+    assert [from_timestamp(change.subscriber_effective_time) for change in told] == [
+        NOW,
+        day(30),
+        day(20),
+        day(90),
+    ]
+    assert [from_timestamp(change.effective_time) for change in (rise, drop, late)] == [
+        day(10),
+        day(20),
+        day(90),
+    ]
+
+
+async def test_a_price_put_between_two_is_told_with_the_one_before_it(shop: Shop) -> None:
+    await shop.sell("tea", 1000)
+    await shop.price("tea", 1400, day(50))
+    await shop.price("tea", 1200, day(40))
+    assert cents((await shop.told(events_pb2.PriceChangeScheduled))[-1].previous_unit_price) == 1000

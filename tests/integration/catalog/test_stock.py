@@ -1,0 +1,198 @@
+"""Stock: held once an order, never promised twice, and given back when nobody takes it."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from recurring.catalog.v1 import events_pb2
+from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
+from sqlalchemy import text
+
+from services.runtime.errors import Problem
+from tests.integration.catalog.shop import Shop, day, item, order
+
+ENDED = [
+    scheduler_events_pb2.OrderLapsed,
+    scheduler_events_pb2.OrderCancelled,
+    scheduler_events_pb2.OrderSkipped,
+]
+ENDED_IDS = [message_type.__name__ for message_type in ENDED]
+
+
+async def test_a_hold_makes_units_unavailable_and_leaves_them_on_hand(shop: Shop) -> None:
+    await shop.sell("tea", 100, units=10)
+    assert await shop.hold((order(), [item("tea", 4)])) == [[]]
+    assert await shop.units("tea") == (10, 4, 6)
+
+
+async def test_holding_twice_is_one_hold(shop: Shop) -> None:
+    await shop.sell("tea", 100, units=10)
+    for _ in range(2):
+        assert await shop.hold((order(), [item("tea", 4)])) == [[]]
+    assert await shop.hold((order(), [item("tea", 4)]), (order(), [item("tea", 4)])) == [[], []]
+    assert await shop.units("tea") == (10, 4, 6)
+
+
+async def test_an_order_twice_in_one_call_is_one_hold(shop: Shop) -> None:
+    await shop.sell("tea", 100, units=5)
+    assert await shop.hold((order(), [item("tea", 4)]), (order(), [item("tea", 4)])) == [[], []]
+    assert await shop.units("tea") == (5, 4, 1)
+
+
+async def test_a_product_twice_in_one_order_is_held_as_a_sum(shop: Shop) -> None:
+    await shop.sell("tea", 100, units=5)
+    assert await shop.hold((order(), [item("tea", 3), item("tea", 3)])) == [["tea: OUT_OF_STOCK"]]
+    assert await shop.hold((order(), [item("tea", 3), item("tea", 2)])) == [[]]
+    assert await shop.units("tea") == (5, 5, 0)
+
+
+async def test_an_order_that_lacks_something_holds_nothing(shop: Shop) -> None:
+    await shop.sell("tea", 100, units=10)
+    await shop.sell("coffee", 100, units=1)
+    assert await shop.hold((order(), [item("tea", 4), item("coffee", 2)])) == [
+        ["coffee: OUT_OF_STOCK"]
+    ]
+    assert await shop.units("tea") == (10, 0, 10)
+
+
+async def test_what_is_not_counted_is_held_without_limit(shop: Shop) -> None:
+    await shop.sell("news", 100)
+    assert await shop.hold((order(), [item("news", 10_000)])) == [[]]
+    assert await shop.units("news") == (0, 0, 0)
+
+
+async def test_many_holds_at_once_never_promise_a_unit_twice(shop: Shop) -> None:
+    await shop.sell("tea", 100, units=20)
+    await shop.sell("coffee", 100, units=30)
+    # Every other call names the products the other way round, which must not lock it up.
+    carts = [[item("tea", 2), item("coffee", 1)], [item("coffee", 1), item("tea", 2)]]
+    answers = await asyncio.gather(
+        *(shop.hold((order(f"o{number}"), carts[number % 2])) for number in range(24))
+    )
+    assert sum(answer == [[]] for answer in answers) == 10
+    assert await shop.units("tea") == (20, 20, 0)
+    assert await shop.units("coffee") == (30, 10, 20)
+
+
+async def test_many_calls_at_once_for_one_order_are_one_hold(shop: Shop) -> None:
+    await shop.sell("tea", 100, units=20)
+    answers = await asyncio.gather(*(shop.hold((order(), [item("tea", 3)])) for _ in range(8)))
+    assert answers == [[[]]] * 8
+    assert await shop.units("tea") == (20, 3, 17)
+
+
+async def test_a_confirmed_order_takes_its_units(shop: Shop) -> None:
+    await shop.sell("tea", 100, units=10)
+    await shop.hold((order(), [item("tea", 4)]))
+    for _ in range(2):
+        await shop.order_event(scheduler_events_pb2.OrderConfirmed, order())
+    assert await shop.units("tea") == (6, 0, 6)
+
+
+@pytest.mark.parametrize("message_type", ENDED, ids=ENDED_IDS)
+async def test_an_order_that_ends_without_payment_gives_its_units_back(
+    shop: Shop, message_type: type[object]
+) -> None:
+    await shop.sell("tea", 100, units=10)
+    await shop.hold((order(), [item("tea", 4)]))
+    for _ in range(2):
+        await shop.order_event(message_type, order())
+    assert await shop.units("tea") == (10, 0, 10)
+
+
+async def test_a_set_of_orders_is_settled_at_once(shop: Shop) -> None:
+    await shop.sell("tea", 100, units=10)
+    await shop.sell("coffee", 100, units=10)
+    orders = [order("a"), order("b"), order("c")]
+    await shop.hold(*((each, [item("tea"), item("coffee", 2)]) for each in orders))
+    await shop.order_event(scheduler_events_pb2.OrderConfirmed, *orders[:2])
+    assert await shop.units("tea") == (8, 1, 7)
+    assert await shop.units("coffee") == (6, 2, 4)
+
+
+async def test_a_late_end_does_not_undo_a_confirmation(shop: Shop) -> None:
+    await shop.sell("tea", 100, units=10)
+    await shop.hold((order(), [item("tea", 4)]))
+    await shop.order_event(scheduler_events_pb2.OrderConfirmed, order())
+    await shop.order_event(scheduler_events_pb2.OrderLapsed, order())
+    assert await shop.units("tea") == (6, 0, 6)
+
+
+async def test_an_order_without_a_hold_changes_nothing(shop: Shop) -> None:
+    await shop.sell("tea", 100, units=10)
+    await shop.order_event(scheduler_events_pb2.OrderConfirmed, order())
+    await shop.order_event(scheduler_events_pb2.OrderLapsed, order())
+    assert await shop.units("tea") == (10, 0, 10)
+
+
+async def test_a_hold_that_nobody_settles_ends_by_itself(shop: Shop) -> None:
+    await shop.sell("tea", 100, units=10)
+    await shop.hold((order(), [item("tea", 4)]), until=day(3))
+    step = await shop.expire()
+    assert (step.worked, step.wake_at) == (0, day(3))
+    shop.clock.move_to(day(3))
+    assert (await shop.expire()).worked == 1
+    assert await shop.units("tea") == (10, 0, 10)
+    assert (await shop.expire()).wake_at is None
+
+
+async def test_an_order_whose_hold_ended_can_hold_again(shop: Shop) -> None:
+    await shop.sell("tea", 100, units=10)
+    await shop.hold((order(), [item("tea", 4)]), until=day(3))
+    shop.clock.move_to(day(4))
+    await shop.expire()
+    await shop.hold((order(), [item("tea", 2)]), until=day(8))
+    assert await shop.units("tea") == (10, 2, 8)
+
+
+async def test_two_loops_end_every_hold_once(shop: Shop) -> None:
+    await shop.sell("tea", 100, units=50)
+    await shop.hold(*((order(f"o{number}"), [item("tea")]) for number in range(50)))
+    shop.clock.move_to(day(3))
+    steps = await asyncio.gather(*(shop.expire() for _ in range(4)))
+    assert sum(step.worked for step in steps) == 50
+    assert await shop.units("tea") == (50, 0, 50)
+
+
+async def test_units_that_are_held_cannot_be_taken_away(shop: Shop) -> None:
+    await shop.sell("tea", 100, units=10)
+    await shop.hold((order(), [item("tea", 8)]))
+    with pytest.raises(Problem) as refused:
+        await shop.adjust("tea", -3)
+    assert refused.value.reason == "STOCK_INSUFFICIENT"
+    await shop.adjust("tea", -2)
+    assert await shop.units("tea") == (8, 8, 0)
+
+
+async def test_low_stock_is_told_when_it_comes_down_and_not_again(shop: Shop) -> None:
+    await shop.sell("tea", 100, units=10, low_stock_threshold=5)
+    await shop.hold((order("a"), [item("tea", 4)]))
+    assert await shop.told(events_pb2.StockLow) == []
+    await shop.hold((order("b"), [item("tea", 2)]))
+    await shop.hold((order("c"), [item("tea", 1)]))
+    [told] = await shop.told(events_pb2.StockLow)
+    assert (told.available_units, told.low_stock_threshold) == (4, 5)
+    await shop.adjust("tea", 10)
+    await shop.adjust("tea", -9)
+    assert [told.available_units for told in await shop.told(events_pb2.StockLow)] == [4, 4]
+
+
+async def test_a_retry_of_hold_tells_nothing_anew(shop: Shop) -> None:
+    await shop.sell("tea", 100, units=3, low_stock_threshold=1)
+    for _ in range(3):
+        await shop.hold((order(), [item("tea", 2)]))
+    assert len(await shop.told(events_pb2.StockLow)) == 1
+
+
+async def test_the_books_of_stock_add_up(shop: Shop) -> None:
+    """Held units are always those of the holds that are open."""
+    await shop.sell("tea", 100, units=30)
+    await shop.hold(*((order("a", cycle), [item("tea", cycle)]) for cycle in range(1, 6)))
+    await shop.order_event(scheduler_events_pb2.OrderConfirmed, order("a", 2))
+    await shop.order_event(scheduler_events_pb2.OrderLapsed, order("a", 3))
+    shop.clock.move_to(day(3) - timedelta(seconds=1))
+    await shop.expire()
+    async with shop.database.read() as connection:
+        held = text("SELECT sum(quantity) FROM stock_holds WHERE state = 'HELD'")
+        assert (await connection.execute(held)).scalar_one() == 1 + 4 + 5
+    assert await shop.units("tea") == (28, 10, 18)
