@@ -190,7 +190,7 @@ class OrderHeld:
         if _FOR_THE_CUSTOMER.intersection(self.reasons):
             act = "Please put it right in your account."
         if _ASKING.intersection(self.reasons):
-            act = "Do you want it all the same? Please tell us in your account, or it ends."
+            act = "Want it? Say yes in your account."
         return Wording(
             f"On hold: {title}",
             (
