@@ -21,8 +21,9 @@ from services.scheduler.store import schedules
 from services.scheduler.store.items import dump_changes, dump_items, load_change, load_items
 
 # A loop that claimed rows and died loses its claim after this long, on the database's own clock: it
-# concerns machines, not customers.
-CLAIM_SECONDS = 20
+# concerns machines, not customers. One that is only slow loses it too, and what it then stores of rows
+# that others have moved on is dropped.
+CLAIM_SECONDS = 10
 
 _INSERT = text("""
     INSERT INTO standing_orders (
