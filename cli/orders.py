@@ -77,6 +77,13 @@ async def get_order(session: Session, order: OrderArgument) -> None:
         session.output.many(found.lines, LINE_COLUMNS, "no lines")
 
 
+@command(orders, "confirm")
+async def confirm_order(session: Session, order: OrderArgument) -> None:
+    """Say yes to an order that is held to ask the customer, as they do."""
+    request = pb.ConfirmOrderRequest(name=session.name(ORDER, order), request_id=new_request_id())
+    session.output.one(await session.scheduler.ConfirmOrder(request), ORDER_COLUMNS)
+
+
 @command(orders, "explain")
 async def explain_order(session: Session, order: OrderArgument) -> None:
     """Show every decision of an order, in words and as data."""
@@ -87,10 +94,3 @@ async def explain_order(session: Session, order: OrderArgument) -> None:
         return
     session.output.one(response.order, ORDER_COLUMNS)
     session.output.many(response.decisions, DECISION_COLUMNS, "no decisions")
-
-
-@command(orders, "confirm")
-async def confirm_order(session: Session, order: OrderArgument) -> None:
-    """Let an order go on that is held to ask the customer."""
-    request = pb.ConfirmOrderRequest(name=session.name(ORDER, order), request_id=new_request_id())
-    session.output.one(await session.scheduler.ConfirmOrder(request), ORDER_COLUMNS)

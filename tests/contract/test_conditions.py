@@ -153,7 +153,7 @@ async def test_a_customer_who_is_asked_and_says_yes_gets_the_order(tea: Tea) -> 
     held = await tea.first()
     assert held.state == Order.HELD
     told = [sms["body"] for sms in await tea.suite.sandbox.inbox(tea.phone)]
-    assert any("Do you want it all the same?" in body for body in told)
+    assert any("Want it? Say yes" in body for body in told)
 
     confirm = scheduler_pb2.ConfirmOrderRequest(name=held.name, request_id=new_id())
     await tea.shop.scheduler.ConfirmOrder(confirm)

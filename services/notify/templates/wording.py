@@ -125,6 +125,8 @@ REASONS: Mapping[str, str] = MappingProxyType({
     "STANDING_ORDER_CANCELLED": "the standing order is cancelled",
     "CONDITION_NOT_MET": "a condition that you set does not hold",
     "HOLD_EXPIRED": "what it waited for was not put right in time",
+    "PURCHASED_ELSEWHERE": "you bought a product of it elsewhere",
+    "PREVIOUS_UNPAID": "the order before it is not paid",
 })  # fmt: skip
 
 

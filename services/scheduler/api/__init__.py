@@ -7,6 +7,8 @@ from services.runtime.clock import Clock
 from services.runtime.database import Database
 from services.scheduler.api.cycles import CycleMethods
 from services.scheduler.api.orders import OrderMethods
+from services.scheduler.api.purchases import PurchaseMethods
+from services.scheduler.api.settings import SettingsMethods
 from services.scheduler.peers import Peers
 
 SCOPES = dict.fromkeys(
@@ -26,14 +28,23 @@ SCOPES = dict.fromkeys(
         "PreviewCycles",
         "GetOrder",
         "ListOrders",
-        "ConfirmOrder",
         "ExplainOrder",
+        "ConfirmOrder",
+        "RecordPurchase",
+        "GetSchedulerSettings",
+        "UpdateSchedulerSettings",
     ),
     SCOPE_PLATFORM,
 )
 
 
-class Servicer(CycleMethods, OrderMethods, scheduler_pb2_grpc.SchedulerServiceServicer):
+class Servicer(
+    CycleMethods,
+    OrderMethods,
+    PurchaseMethods,
+    SettingsMethods,
+    scheduler_pb2_grpc.SchedulerServiceServicer,
+):
     """Answers recurring.scheduler.v1.SchedulerService; each method's contract is in its proto."""
 
     def __init__(self, database: Database, clock: Clock, peers: Peers) -> None:

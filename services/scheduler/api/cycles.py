@@ -25,9 +25,10 @@ from services.scheduler.api.lookups import (
 )
 from services.scheduler.api.messages import standing_order_message
 from services.scheduler.api.reading import read_items, read_ship_to
-from services.scheduler.api.templates import WITHDRAWABLE_STATES, TemplateMethods
+from services.scheduler.api.templates import TemplateMethods
 from services.scheduler.domain import calendar
 from services.scheduler.domain.order import (
+    WITHDRAWABLE_STATES,
     Order,
     OrderKey,
     OrderReason,
@@ -37,6 +38,7 @@ from services.scheduler.domain.order import (
     brought_forward,
     skipped,
 )
+from services.scheduler.domain.purchases import RepurchaseAction, keys_of, repeated
 from services.scheduler.domain.rulings import stopped, words
 from services.scheduler.domain.standing_order import (
     CHANGE_AHEAD_MAX_CYCLES,
@@ -49,7 +51,7 @@ from services.scheduler.domain.standing_order import (
 )
 from services.scheduler.loops.pricing import EXPECTED, Priced, pasts, price
 from services.scheduler.peers import Cart, Peers
-from services.scheduler.store import orders, standing_orders
+from services.scheduler.store import orders, purchases, standing_orders
 
 PREVIEW_DEFAULT_CYCLES = 12
 PREVIEW_MAX_CYCLES = 100
@@ -238,20 +240,34 @@ class CycleMethods(TemplateMethods):
         first = template.next_cycle
         coming = range(first, first + count) if first is not None else range(0)
         now = self._clock.now()
-        orders_coming = [
+        wanted = [
             new_order(template, cycle, found, now)
             for cycle in coming
             if (found := template.date(cycle)) and not skip_reason(template, cycle, found)
         ]
+        again = await self._repeated(template, wanted)
+        left_out = template.repurchase and template.repurchase.action is RepurchaseAction.SKIP
+        going_on = [o for o in wanted if not (left_out and o.key.cycle in again)]
         templates = {(template.merchant, template.standing_order): template}
-        known = await pasts(self.database, orders_coming, templates, EXPECTED)
-        priced = await price(self._peers, orders_coming, templates, known, now, in_turn=True)
+        known = await pasts(self.database, going_on, templates, EXPECTED)
+        priced = await price(self._peers, going_on, templates, known, now, in_turn=True)
         by_cycle = {one.order.key.cycle: one for one in priced}
-        previews = [self._preview(template, cycle, by_cycle.get(cycle)) for cycle in coming]
+        previews = [
+            self._preview(template, cycle, by_cycle.get(cycle), repeats=cycle in again)
+            for cycle in coming
+        ]
         return [one for one in previews if one is not None]
 
+    async def _repeated(self, template: StandingOrder, wanted: Sequence[Order]) -> set[int]:
+        """The cycles that would repeat what the customer has bought elsewhere by now."""
+        if template.repurchase is None or not wanted:
+            return set()
+        async with self.database.read() as connection:
+            bought = await purchases.last(connection, [k for o in wanted for k in keys_of(o)])
+        return {o.key.cycle for o in wanted if repeated(o, template.repurchase, bought)}
+
     def _preview(
-        self, template: StandingOrder, cycle: int, priced: Priced | None
+        self, template: StandingOrder, cycle: int, priced: Priced | None, *, repeats: bool
     ) -> scheduler_pb2.CyclePreview | None:
         found = template.date(cycle)
         if found is None:
@@ -261,12 +277,16 @@ class CycleMethods(TemplateMethods):
         )
         due_time = found.due_at
         reason = skip_reason(template, cycle, found)
-        if priced is None:
-            if reason is not None:
-                message.skip_reason = scheduler_pb2.OrderReason.Value(reason)
-        elif isinstance(priced.answer, Quote):
+        if repeats and template.repurchase is not None:
+            if template.repurchase.action is RepurchaseAction.SKIP:
+                reason = OrderReason.PURCHASED_ELSEWHERE
+            else:
+                message.problems.append(scheduler_pb2.PURCHASED_ELSEWHERE)
+        if reason is not None:
+            message.skip_reason = scheduler_pb2.OrderReason.Value(reason)
+        elif priced is not None and isinstance(priced.answer, Quote):
             due_time = self._preview_priced(template, priced, priced.answer, message)
-        else:
+        elif priced is not None and not isinstance(priced.answer, Quote):
             message.problems.extend(scheduler_pb2.OrderReason.Value(one) for one in priced.answer)
         message.due_time.CopyFrom(to_timestamp(due_time))
         begins = template.prepare_at(cycle, due_time)

@@ -4,13 +4,10 @@ import grpc
 from recurring.notify.v1 import notify_pb2
 from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.runtime.access import caller
-from services.runtime.clock import Clock
 from services.runtime.database import Database
-from services.runtime.errors import Violations, not_found, wrong_state
-from services.runtime.requests import mutation
+from services.runtime.errors import Violations, not_found
 from services.runtime.wire import NamePattern, read_page
 from services.scheduler.api.lookups import read_order_name
 from services.scheduler.api.messages import (
@@ -19,7 +16,6 @@ from services.scheduler.api.messages import (
     notice_decisions,
     order_message,
 )
-from services.scheduler.domain.order import OrderState, confirmed
 from services.scheduler.peers import Peers, customer_name, order_name
 from services.scheduler.store import orders
 
@@ -33,7 +29,6 @@ class OrderMethods:
     """The methods of recurring.scheduler.v1.SchedulerService about orders."""
 
     database: Database
-    _clock: Clock
     _peers: Peers
 
     async def GetOrder(
@@ -74,21 +69,6 @@ class OrderMethods:
                 page.token((shown[-1].standing_order, str(shown[-1].cycle))) if more else ""
             ),
         )
-
-    @mutation(scheduler_pb2.Order)
-    async def ConfirmOrder(
-        self, request: scheduler_pb2.ConfirmOrderRequest, tx: AsyncConnection
-    ) -> scheduler_pb2.Order:
-        """Let an order go on that is held to ask the customer."""
-        key = read_order_name(request.name)
-        order = (await orders.by_key(tx, [key])).get(key)
-        if order is None:
-            raise not_found("ORDER_NOT_FOUND", request.name)
-        if order.state is not OrderState.HELD or not order.asks:
-            raise wrong_state("ORDER_STATE", f"{request.name} is not held to ask the customer")
-        now = self._clock.now()
-        await orders.update(tx, [confirmed(order, now)], OrderState.HELD, now)
-        return order_message(await orders.get(tx, key))
 
     async def ExplainOrder(
         self, request: scheduler_pb2.ExplainOrderRequest, _context: object

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from services.scheduler.domain import expressions
-from services.scheduler.domain.order import Order, Quote
+from services.scheduler.domain.order import Order, OrderReason, Quote
 
 CONDITIONS_MAX = 10
 DEFER_MAX_DAYS = 365
@@ -166,10 +166,11 @@ def asks_stock(conditions: Sequence[Condition]) -> bool:
 def rule(conditions: Sequence[Condition], order: Order, facts: Facts) -> Ruling:
     """Judge an order. What the customer was asked about and said yes to is not asked again."""
     unmet = [one for condition in conditions if (one := _judge(condition, order, facts))]
+    agreed = OrderReason.CONDITION_NOT_MET in order.confirmed_reasons
     open_ = [
         one
         for one in unmet
-        if not (order.confirmed and one.condition.otherwise.action is Action.HOLD_AND_ASK)
+        if not (agreed and one.condition.otherwise.action is Action.HOLD_AND_ASK)
     ]
     action = open_[0].condition.otherwise.action if open_ else None
     return Ruling(tuple(open_), action, len(conditions))

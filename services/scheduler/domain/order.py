@@ -31,6 +31,10 @@ class OrderState(StrEnum):
     CANCELLED = "CANCELLED"
 
 
+# What can still be called off: nobody was asked to pay yet.
+WITHDRAWABLE_STATES = (OrderState.UPCOMING, OrderState.HELD)
+
+
 class OrderReason(StrEnum):
     """Why an order is in its state; named as on the wire."""
 
@@ -50,6 +54,12 @@ class OrderReason(StrEnum):
     STANDING_ORDER_CANCELLED = "STANDING_ORDER_CANCELLED"
     HOLD_EXPIRED = "HOLD_EXPIRED"
     CONDITION_NOT_MET = "CONDITION_NOT_MET"
+    PURCHASED_ELSEWHERE = "PURCHASED_ELSEWHERE"
+    PREVIOUS_UNPAID = "PREVIOUS_UNPAID"
+
+
+# An order that is HELD for one of these waits for the customer's yes.
+ASKING_REASONS = frozenset({OrderReason.PURCHASED_ELSEWHERE})
 
 
 class Stage(StrEnum):
@@ -141,11 +151,12 @@ class Order:
     # HELD: when it is looked at again, and what for.
     recheck_time: datetime | None = None
     held_stage: Stage | None = None
-    # HELD: whether the customer is asked; and whether they said yes, which counts until the cycle ends.
-    asks: bool = False
-    confirmed: bool = False
+    # HELD: whether the customer is asked about a condition that does not hold.
+    asks_condition: bool = False
     # What was taken instead of a product, by ids; `items` has the substitutes.
     substitutes: Mapping[str, str] = field(default_factory=dict)
+    # What the customer said yes to when they were asked: it holds the order no more.
+    confirmed_reasons: tuple[OrderReason, ...] = ()
     # How often the customer was told what it would cost.
     announcement_count: int = 0
     traceparent: str = ""
@@ -201,11 +212,16 @@ def held(
     reasons: Sequence[OrderReason],
     stage: Stage,
     now: datetime,
+    data: Mapping[str, Any] | None = None,
     *,
-    asks: bool = False,
+    asks_condition: bool = False,
 ) -> Order:
-    """An order that waits for something to be put right, or LAPSED once its window is over."""
-    if now >= order.hold_until_time:
+    """An order that waits for something to be put right, or LAPSED once its window is over.
+
+    One that waits for nothing but the payment of the order before waits for as long as that takes.
+    """
+    only_waits = set(reasons) == {OrderReason.PREVIOUS_UNPAID}
+    if now >= order.hold_until_time and not only_waits:
         return replace(
             order,
             state=OrderState.LAPSED,
@@ -215,18 +231,49 @@ def held(
                 _reasoned(now, "LAPSED", "What was in the way was not put right.", reasons),
             ),
         )
-    found = (tuple(dict.fromkeys(reasons)), asks)
-    again = order.state is OrderState.HELD and (order.reasons, order.asks) == found
+    found = (tuple(dict.fromkeys(reasons)), asks_condition)
+    again = order.state is OrderState.HELD and (order.reasons, order.asks_condition) == found
     return replace(
         order,
         state=OrderState.HELD,
         reasons=tuple(dict.fromkeys(reasons)),
         collect_time=None,
-        recheck_time=min(now + HELD_RECHECK, order.hold_until_time),
+        recheck_time=_recheck_time(order, now),
         held_stage=stage,
-        asks=asks,
+        asks_condition=asks_condition,
         # Looking again and finding the same is no news.
-        decisions=() if again else (_reasoned(now, "HELD", "Something is in the way.", reasons),),
+        decisions=() if again else (_reasoned(now, "HELD", _held_summary(reasons), reasons, data),),
+    )
+
+
+def _recheck_time(order: Order, now: datetime) -> datetime:
+    recheck = now + HELD_RECHECK
+    return min(recheck, order.hold_until_time) if order.hold_until_time > now else recheck
+
+
+def _held_summary(reasons: Sequence[OrderReason]) -> str:
+    if ASKING_REASONS.intersection(reasons):
+        return "The customer is asked whether they want it all the same."
+    if set(reasons) == {OrderReason.PREVIOUS_UNPAID}:
+        return "It waits for the payment of the order before."
+    return "Something is in the way."
+
+
+def asks(order: Order) -> bool:
+    """Whether an order waits for the customer's yes."""
+    asking = order.asks_condition or ASKING_REASONS.intersection(order.reasons)
+    return order.state is OrderState.HELD and bool(asking)
+
+
+def confirmed(order: Order, now: datetime) -> Order:
+    """An order that the customer wants all the same: it is looked at again, and not asked again."""
+    asking = ASKING_REASONS | ({OrderReason.CONDITION_NOT_MET} if order.asks_condition else set())
+    agreed = tuple(reason for reason in order.reasons if reason in asking)
+    return replace(
+        order,
+        recheck_time=now,
+        confirmed_reasons=(*order.confirmed_reasons, *agreed),
+        decisions=(_reasoned(now, "CONFIRMED", "The customer wants it all the same.", agreed),),
     )
 
 
@@ -242,33 +289,21 @@ def brought_forward(order: Order, local_date: date, now: datetime) -> Order:
         collect_time=None,
         recheck_time=now,
         held_stage=Stage.PREPARE,
-        asks=False,
+        asks_condition=False,
         decisions=(Decision(now, "ORDERED_NOW", "The customer asked for it at once."),),
     )
 
 
-def confirmed(order: Order, now: datetime) -> Order:
-    """An order about which the customer was asked and said yes: it is looked at again at once."""
-    return replace(
-        order,
-        asks=False,
-        confirmed=True,
-        recheck_time=now,
-        decisions=(
-            Decision(
-                now, "CONFIRMED", "The customer said yes; it is not asked again for this cycle."
-            ),
-        ),
-    )
-
-
-def skipped(order: Order, reason: OrderReason, now: datetime) -> Order:
+def skipped(
+    order: Order, reason: OrderReason, now: datetime, data: Mapping[str, Any] | None = None
+) -> Order:
     """An order of a cycle that is left out."""
     summary = {
         OrderReason.SKIPPED_BY_CUSTOMER: "The customer left this cycle out.",
         OrderReason.PAUSED: "The standing order was paused.",
         OrderReason.MISSED: "The cycle passed unbilled; only the latest one is caught up.",
         OrderReason.DATE_EXCLUDED: "The schedule leaves this date out.",
+        OrderReason.PURCHASED_ELSEWHERE: "The customer bought a product of it elsewhere.",
     }[reason]
     return replace(
         order,
@@ -276,7 +311,19 @@ def skipped(order: Order, reason: OrderReason, now: datetime) -> Order:
         reasons=(reason,),
         collect_time=None,
         recheck_time=None,
-        decisions=(_reasoned(now, "SKIPPED", summary, (reason,)),),
+        decisions=(_reasoned(now, "SKIPPED", summary, (reason,), data),),
+    )
+
+
+def cancelled(order: Order, reason: OrderReason, now: datetime) -> Order:
+    """An order that ended since its standing order was cancelled or paused."""
+    return replace(
+        order,
+        state=OrderState.CANCELLED,
+        reasons=(reason,),
+        collect_time=None,
+        recheck_time=None,
+        decisions=(_reasoned(now, "CANCELLED", "The order was cancelled.", (reason,)),),
     )
 
 
@@ -335,5 +382,13 @@ def line_data(line: Line) -> dict[str, Any]:
     }
 
 
-def _reasoned(now: datetime, kind: str, summary: str, reasons: Sequence[OrderReason]) -> Decision:
-    return Decision(now, kind, summary, {"reasons": [str(reason) for reason in reasons]})
+def _reasoned(
+    now: datetime,
+    kind: str,
+    summary: str,
+    reasons: Sequence[OrderReason],
+    data: Mapping[str, Any] | None = None,
+) -> Decision:
+    return Decision(
+        now, kind, summary, {"reasons": [str(reason) for reason in reasons], **(data or {})}
+    )

@@ -66,7 +66,7 @@ def stopped(
     """An order that does not go on as it is."""
     match ruling.action:
         case Action.HOLD_AND_ASK:
-            waiting = held(order, _NOT_MET, stage, now, asks=True)
+            waiting = held(order, _NOT_MET, stage, now, asks_condition=True)
             return _explained(waiting, ruling)
         case Action.DEFER:
             return _deferred(order, ruling, template, now)
@@ -142,7 +142,7 @@ def _deferred(order: Order, ruling: Ruling, template: StandingOrder, now: dateti
         # Where it is too late to be told in time, it is looked at on the day and charged after a lead.
         recheck_time=begins if begins > now else later.due_time,
         held_stage=Stage.PREPARE,
-        asks=False,
+        asks_condition=False,
         decisions=(Decision(now, "DEFERRED", words, data),),
     )
 
@@ -155,7 +155,7 @@ def _left_out(order: Order, ruling: Ruling, now: datetime) -> Order:
         reasons=_NOT_MET,
         collect_time=None,
         recheck_time=None,
-        asks=False,
+        asks_condition=False,
         decisions=(Decision(now, "SKIPPED", words, _data(ruling)),),
     )
 

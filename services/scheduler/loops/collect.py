@@ -21,6 +21,7 @@ from services.scheduler.domain.order import (
     collected,
 )
 from services.scheduler.domain.rulings import as_charged, passed, stopped, substituted
+from services.scheduler.loops.circumstances import sort_out
 from services.scheduler.loops.findings import prepare_orders
 from services.scheduler.loops.pricing import Priced, Templates, judge, pasts, template_of
 from services.scheduler.peers import Cart, Peers, will_pass
@@ -90,7 +91,7 @@ class Collect:
             # An order that was skipped or cancelled meanwhile stays so; its hold runs out.
             stored = await orders.update(tx, decided, state, now)
             await _tell(tx, stored, templates, now)
-            ended = [o for o in stored if o.state in {OrderState.LAPSED, OrderState.SKIPPED}]
+            ended = [o for o in stored if o.state in (OrderState.LAPSED, OrderState.SKIPPED)]
             completed = await standing_orders.complete(
                 tx, [(o.key.merchant, o.key.standing_order) for o in ended], now
             )
@@ -99,20 +100,22 @@ class Collect:
     async def _prepared(
         self, waiting: Sequence[Order], templates: Templates, now: datetime
     ) -> list[Order]:
-        if not waiting:
-            return []
-        known = await pasts(self._database, waiting, templates)
-        return await prepare_orders(self._peers, waiting, templates, known, now)
+        known = await sort_out(self._database, waiting, templates, Stage.PREPARE, now)
+        if not known.going_on:
+            return known.decided
+        past = await pasts(self._database, known.going_on, templates)
+        return known.decided + await prepare_orders(
+            self._peers, known.going_on, templates, past, now
+        )
 
     async def _collected(
-        self, due: Sequence[Order], templates: Templates, now: datetime
+        self, claimed: Sequence[Order], templates: Templates, now: datetime
     ) -> list[Order]:
         """Price again; hold the stock of what goes on; then it is to be paid, or held."""
-        if not due:
-            return []
-        priced = await self._priced(due, templates, now)
+        known = await sort_out(self._database, claimed, templates, Stage.COLLECT, now)
+        priced = await self._priced(known.going_on, templates, now) if known.going_on else []
         anew: list[Order] = []
-        decided: list[Order] = []
+        decided = list(known.decided)
         for one, short in priced:
             template = template_of(one.order, templates)
             if not isinstance(one.answer, Quote):
@@ -128,7 +131,7 @@ class Collect:
                 anew.append(order)
             else:
                 decided.append(stopped(one.order, one.ruling, template, Stage.COLLECT, now))
-        return decided + await self._prepared(anew, templates, now)
+        return decided + (await self._prepared(anew, templates, now) if anew else [])
 
     async def _priced(
         self, due: Sequence[Order], templates: Templates, now: datetime

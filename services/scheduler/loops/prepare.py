@@ -10,8 +10,9 @@ from services.runtime.clock import Clock
 from services.runtime.database import Database
 from services.runtime.loops import Step
 from services.scheduler import events
-from services.scheduler.domain.order import Order, OrderState
+from services.scheduler.domain.order import Order, OrderState, Stage
 from services.scheduler.domain.standing_order import Opening, StandingOrder, State, open_cycles
+from services.scheduler.loops.circumstances import sort_out
 from services.scheduler.loops.findings import prepare_orders
 from services.scheduler.loops.pricing import pasts, template_of
 from services.scheduler.peers import Peers, will_pass
@@ -65,9 +66,11 @@ class Prepare:
         orders_all = [order for opening in openings for order in opening.orders]
         to_prepare = [order for order in orders_all if order.state is OrderState.UPCOMING]
         done = [order for order in orders_all if order.state is not OrderState.UPCOMING]
-        if to_prepare:
-            known = await pasts(self._database, to_prepare, templates)
-            done += await prepare_orders(self._peers, to_prepare, templates, known, now)
+        known = await sort_out(self._database, to_prepare, templates, Stage.PREPARE, now)
+        done += known.decided
+        if known.going_on:
+            past = await pasts(self._database, known.going_on, templates)
+            done += await prepare_orders(self._peers, known.going_on, templates, past, now)
         traces = telemetry.new_traceparents("prepare cycle", len(done))
         return [replace(o, traceparent=trace) for o, trace in zip(done, traces, strict=True)]
 

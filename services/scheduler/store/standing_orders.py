@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.scheduler.domain.order import BillingMode, Order
+from services.scheduler.domain.purchases import RepurchaseAction, RepurchaseRule
 from services.scheduler.domain.standing_order import (
     CatchUp,
     CatchUpMode,
@@ -16,7 +18,7 @@ from services.scheduler.domain.standing_order import (
     State,
 )
 from services.scheduler.store import conditions, schedules
-from services.scheduler.store.changes import dump_changes, dump_items, load_change, load_items
+from services.scheduler.store.items import dump_changes, dump_items, load_change, load_items
 
 # A loop that claimed rows and died loses its claim after this long, on the database's own clock: it
 # concerns machines, not customers. One that is only slow loses it too, and what it then stores of rows
@@ -27,13 +29,14 @@ _INSERT = text("""
     INSERT INTO standing_orders (
         merchant, standing_order, customer, title, items, schedule, billing_mode, mandate, ship_to,
         price_protection, notice_lead, payment_window, catch_up_mode, catch_up_window,
-        conditions, state, base_cycle, next_cycle, next_due_time, prepare_time, changes,
-        create_time, update_time)
+        conditions, repurchase_window, repurchase_action, state, base_cycle, next_cycle, next_due_time,
+        prepare_time, changes, create_time, update_time)
     VALUES (
         :merchant, :standing_order, :customer, :title, CAST(:items AS jsonb),
         :schedule, :billing_mode, :mandate, CAST(:ship_to AS jsonb),
         CAST(:price_protection AS jsonb), :notice_lead, :payment_window, :catch_up_mode,
-        :catch_up_window, :conditions, :state, :base_cycle, :next_cycle, :next_due_time, :prepare_time,
+        :catch_up_window, :conditions, :repurchase_window, :repurchase_action, :state, :base_cycle,
+        :next_cycle, :next_due_time, :prepare_time,
         CAST(:changes AS jsonb), :create_time, :update_time)
     ON CONFLICT (standing_order, merchant) DO NOTHING
     RETURNING standing_order
@@ -56,11 +59,17 @@ _LIST = text("""
     ORDER BY standing_order LIMIT :limit
 """)
 
-_BY_KEY = text("""
-    SELECT standing_orders.* FROM standing_orders
+# Of the merchant's settings, for those who decide about cycles: few rows, looked at once a statement.
+_WAITS_FOR_PAYMENT = """
+    standing_orders.merchant IN (
+        SELECT merchant FROM scheduler_settings WHERE unpaid_policy = 'WAIT') AS waits_for_payment
+"""
+
+_BY_KEY = text(f"""
+    SELECT standing_orders.*, {_WAITS_FOR_PAYMENT} FROM standing_orders
     JOIN unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]))
       AS asked (merchant, standing_order) USING (merchant, standing_order)
-""")
+""")  # noqa: S608 - a constant of this module
 
 _CHANGE = text("""
     UPDATE standing_orders
@@ -68,7 +77,8 @@ _CHANGE = text("""
         billing_mode = :billing_mode, mandate = :mandate, ship_to = CAST(:ship_to AS jsonb),
         notice_lead = :notice_lead, payment_window = :payment_window,
         catch_up_mode = :catch_up_mode, catch_up_window = :catch_up_window,
-        conditions = :conditions, state = :state,
+        conditions = :conditions, repurchase_window = :repurchase_window,
+        repurchase_action = :repurchase_action, state = :state,
         base_cycle = :base_cycle, next_cycle = :next_cycle, next_due_time = :next_due_time,
         prepare_time = :prepare_time, last_cycle = :last_cycle, resume_time = :resume_time,
         changes = CAST(:changes AS jsonb), update_time = :now, version = version + 1,
@@ -77,7 +87,7 @@ _CHANGE = text("""
     RETURNING *
 """)
 
-_CLAIM_DUE = text("""
+_CLAIM_DUE = text(f"""
     UPDATE standing_orders SET claim_time = now()
     FROM (
         SELECT standing_order, merchant FROM standing_orders
@@ -87,8 +97,8 @@ _CLAIM_DUE = text("""
     ) AS due
     WHERE standing_orders.standing_order = due.standing_order
       AND standing_orders.merchant = due.merchant
-    RETURNING standing_orders.*
-""")
+    RETURNING standing_orders.*, {_WAITS_FOR_PAYMENT}
+""")  # noqa: S608 - a constant of this module
 
 _CLAIM_RESTED = text("""
     UPDATE standing_orders SET claim_time = now()
@@ -164,6 +174,22 @@ _COMPLETE = text("""
 """)
 
 
+# A standing order without a further cycle has nothing to rest from.
+_PAUSE_UNPAID = text("""
+    UPDATE standing_orders
+    SET state = 'PAUSED', resume_time = NULL, version = version + 1, update_time = :now,
+        claim_time = NULL
+    FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]))
+      AS asked (merchant, standing_order)
+    WHERE standing_orders.standing_order = asked.standing_order
+      AND standing_orders.merchant = asked.merchant
+      AND state = 'ACTIVE' AND next_cycle IS NOT NULL
+      AND asked.merchant IN (
+        SELECT merchant FROM scheduler_settings WHERE unpaid_policy = 'PAUSE')
+    RETURNING standing_orders.*
+""")
+
+
 async def insert(tx: AsyncConnection, standing_order: StandingOrder) -> bool:
     """Store a new standing order; False if its id is taken."""
     found = await tx.execute(
@@ -220,7 +246,7 @@ async def by_key(
 ) -> dict[tuple[str, str], StandingOrder]:
     """Many standing orders by (merchant, standing order)."""
     rows = await tx.execute(_BY_KEY, _keys(sorted(set(keys))))
-    return {(row.merchant, row.standing_order): _standing_order(row) for row in rows}
+    return {(row.merchant, row.standing_order): _standing_order_to_bill(row) for row in rows}
 
 
 async def change(
@@ -236,7 +262,7 @@ async def claim_due(tx: AsyncConnection, now: datetime, limit: int) -> list[Stan
     rows = await tx.execute(
         _CLAIM_DUE, {"now": now, "limit": limit, "claim_seconds": CLAIM_SECONDS}
     )
-    return [_standing_order(row) for row in rows]
+    return [_standing_order_to_bill(row) for row in rows]
 
 
 async def claim_rested(tx: AsyncConnection, now: datetime, limit: int) -> list[StandingOrder]:
@@ -304,6 +330,14 @@ async def complete(
     return [_standing_order(row) for row in rows]
 
 
+async def pause_unpaid(
+    tx: AsyncConnection, keys: Sequence[tuple[str, str]], now: datetime
+) -> list[StandingOrder]:
+    """Pause those whose merchant wants it where an order ended unpaid; returns them."""
+    rows = await tx.execute(_PAUSE_UNPAID, {**_keys(sorted(set(keys))), "now": now})
+    return [_standing_order(row) for row in rows]
+
+
 def _columns(standing_order: StandingOrder) -> dict[str, Any]:
     return {
         "merchant": standing_order.merchant,
@@ -319,6 +353,7 @@ def _columns(standing_order: StandingOrder) -> dict[str, Any]:
         "catch_up_mode": standing_order.catch_up.mode,
         "catch_up_window": standing_order.catch_up.window,
         "conditions": conditions.dump(standing_order.conditions),
+        **_repurchase_columns(standing_order.repurchase),
         "state": standing_order.state,
         "base_cycle": standing_order.base_cycle,
         "next_cycle": standing_order.next_cycle,
@@ -330,12 +365,24 @@ def _columns(standing_order: StandingOrder) -> dict[str, Any]:
     }
 
 
+def _repurchase_columns(rule: RepurchaseRule | None) -> dict[str, Any]:
+    return {
+        "repurchase_window": rule.window if rule else None,
+        "repurchase_action": rule.action if rule else RepurchaseAction.SKIP,
+    }
+
+
 def _dump(data: Any) -> str | None:  # noqa: ANN401 - any JSON
     return None if data is None else json.dumps(data)
 
 
 def _keys(keys: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
     return {"merchant": [key[0] for key in keys], "standing_order": [key[1] for key in keys]}
+
+
+def _standing_order_to_bill(row: Any) -> StandingOrder:  # noqa: ANN401 - a row
+    """A standing order from a row that says, too, what its merchant's settings mean for it."""
+    return replace(_standing_order(row), waits_for_payment=row.waits_for_payment)
 
 
 def _standing_order(row: Any) -> StandingOrder:  # noqa: ANN401 - a row
@@ -361,6 +408,11 @@ def _standing_order(row: Any) -> StandingOrder:  # noqa: ANN401 - a row
         prepare_time=row.prepare_time,
         catch_up=CatchUp(CatchUpMode(row.catch_up_mode), row.catch_up_window),
         conditions=conditions.load(row.conditions),
+        repurchase=(
+            RepurchaseRule(row.repurchase_window, RepurchaseAction(row.repurchase_action))
+            if row.repurchase_window is not None
+            else None
+        ),
         last_cycle=row.last_cycle,
         resume_time=row.resume_time,
         changes={int(cycle): load_change(data) for cycle, data in row.changes.items()},

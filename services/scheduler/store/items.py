@@ -1,4 +1,4 @@
-"""Items and one-cycle changes as the JSON text in their columns, and back."""
+"""Items and one-cycle changes as the JSON in their columns, and back."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ def dump_changes(changes: Mapping[int, CycleChange]) -> str:
 
 
 def load_change(data: dict[str, Any]) -> CycleChange:
-    """A one-cycle change from its column."""
+    """A one-cycle change from its part of the column."""
     now_time = data["order_now_time"]
     return CycleChange(
         skip=data["skip"],
