@@ -6,6 +6,7 @@ from cli import clock, contacts, events, orders, payments, products, standing_or
 from cli.audit import report
 from cli.command import run_to_exit
 from cli.demo import play
+from cli.imports import command as imports
 
 app = typer.Typer(
     name="recurring",
@@ -35,6 +36,7 @@ for name, noun in {
     app.add_typer(noun, name=name)
 status.register(app)
 report.register(app)
+imports.register(app)
 
 
 @app.command("demo")

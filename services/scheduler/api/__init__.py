@@ -5,7 +5,7 @@ from recurring.scheduler.v1 import scheduler_pb2_grpc
 from services.runtime.access import SCOPE_PLATFORM
 from services.runtime.clock import Clock
 from services.runtime.database import Database
-from services.scheduler.api.cycles import CycleMethods
+from services.scheduler.api.imports import ImportMethods
 from services.scheduler.api.orders import OrderMethods
 from services.scheduler.peers import Peers
 
@@ -27,12 +27,13 @@ SCOPES = dict.fromkeys(
         "GetOrder",
         "ListOrders",
         "ExplainOrder",
+        "ImportStandingOrders",
     ),
     SCOPE_PLATFORM,
 )
 
 
-class Servicer(CycleMethods, OrderMethods, scheduler_pb2_grpc.SchedulerServiceServicer):
+class Servicer(ImportMethods, OrderMethods, scheduler_pb2_grpc.SchedulerServiceServicer):
     """Answers recurring.scheduler.v1.SchedulerService; each method's contract is in its proto."""
 
     def __init__(self, database: Database, clock: Clock, peers: Peers) -> None:

@@ -229,19 +229,32 @@ class CycleMethods(TemplateMethods):
     async def _previews(
         self, template: StandingOrder, count: int
     ) -> list[scheduler_pb2.CyclePreview]:
-        first = template.next_cycle
-        coming = range(first, first + count) if first is not None else range(0)
+        (previews,) = await self._previews_of([template], count)
+        return previews
+
+    async def _previews_of(
+        self, templates: Sequence[StandingOrder], count: int
+    ) -> list[list[scheduler_pb2.CyclePreview]]:
+        """The coming cycles of many standing orders, in their order, priced at once."""
         now = self._clock.now()
         carts = [
             Cart(order.key, order.items, order.due_time)
-            for cycle in coming
+            for template in templates
+            for cycle in _coming(template, count)
             if (found := template.date(cycle)) and not skip_reason(template, cycle, found)
             for order in (new_order(template, cycle, found, now),)
         ]
         answers = await self._peers.quote(carts)
-        quotes = {cart.key.cycle: answer for cart, answer in zip(carts, answers, strict=True)}
-        previews = [self._preview(template, cycle, quotes.get(cycle)) for cycle in coming]
-        return [one for one in previews if one is not None]
+        quotes = {cart.key: answer for cart, answer in zip(carts, answers, strict=True)}
+        return [
+            [
+                preview
+                for cycle in _coming(template, count)
+                for key in (OrderKey(template.merchant, template.standing_order, cycle),)
+                if (preview := self._preview(template, cycle, quotes.get(key))) is not None
+            ]
+            for template in templates
+        ]
 
     def _preview(
         self, template: StandingOrder, cycle: int, answer: QuoteAnswer | None
@@ -265,6 +278,11 @@ class CycleMethods(TemplateMethods):
         elif answer is not None:
             message.problems.extend(scheduler_pb2.OrderReason.Value(one) for one in answer)
         return message
+
+
+def _coming(template: StandingOrder, count: int) -> range:
+    first = template.next_cycle
+    return range(first, first + count) if first is not None else range(0)
 
 
 def _require_cycle(cycle: int, *, least: int, field: str = "cycle") -> None:

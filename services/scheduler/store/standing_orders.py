@@ -22,21 +22,6 @@ from services.scheduler.store import schedules
 # concerns machines, not customers.
 CLAIM_SECONDS = 20
 
-_INSERT = text("""
-    INSERT INTO standing_orders (
-        merchant, standing_order, customer, title, items, schedule, billing_mode, mandate, ship_to,
-        price_protection, notice_lead, payment_window, catch_up_mode, catch_up_window, state,
-        base_cycle, next_cycle, next_due_time, prepare_time, changes, create_time, update_time)
-    VALUES (
-        :merchant, :standing_order, :customer, :title, CAST(:items AS jsonb),
-        :schedule, :billing_mode, :mandate, CAST(:ship_to AS jsonb),
-        CAST(:price_protection AS jsonb), :notice_lead, :payment_window, :catch_up_mode,
-        :catch_up_window, :state, :base_cycle, :next_cycle, :next_due_time, :prepare_time,
-        CAST(:changes AS jsonb), :create_time, :update_time)
-    ON CONFLICT (standing_order, merchant) DO NOTHING
-    RETURNING standing_order
-""")
-
 _GET = text("""
     SELECT * FROM standing_orders WHERE standing_order = :standing_order AND merchant = :merchant
 """)
@@ -157,21 +142,6 @@ _COMPLETE = text("""
 """)
 
 
-async def insert(tx: AsyncConnection, standing_order: StandingOrder) -> bool:
-    """Store a new standing order; False if its id is taken."""
-    found = await tx.execute(
-        _INSERT,
-        {
-            **_columns(standing_order),
-            "customer": standing_order.customer,
-            "price_protection": _dump(standing_order.price_protection),
-            "create_time": standing_order.create_time,
-            "update_time": standing_order.update_time,
-        },
-    )
-    return found.one_or_none() is not None
-
-
 async def get(
     tx: AsyncConnection, merchant: str, standing_order: str, *, lock: bool = False
 ) -> StandingOrder | None:
@@ -220,7 +190,7 @@ async def change(
     tx: AsyncConnection, standing_order: StandingOrder, now: datetime
 ) -> StandingOrder:
     """Store what a caller's change made of a standing order that is locked."""
-    row = await tx.execute(_CHANGE, {**_columns(standing_order), "now": now})
+    row = await tx.execute(_CHANGE, {**columns_of(standing_order), "now": now})
     return _standing_order(row.one())
 
 
@@ -337,7 +307,8 @@ def _load_change(data: dict[str, Any]) -> CycleChange:
     )
 
 
-def _columns(standing_order: StandingOrder) -> dict[str, Any]:
+def columns_of(standing_order: StandingOrder) -> dict[str, Any]:
+    """The columns that a change of a standing order can change, and its key."""
     return {
         "merchant": standing_order.merchant,
         "standing_order": standing_order.standing_order,
@@ -346,7 +317,7 @@ def _columns(standing_order: StandingOrder) -> dict[str, Any]:
         "schedule": schedules.dump(standing_order.schedule),
         "billing_mode": standing_order.billing_mode,
         "mandate": standing_order.mandate,
-        "ship_to": _dump(standing_order.ship_to),
+        "ship_to": dump_data(standing_order.ship_to),
         "notice_lead": standing_order.notice_lead,
         "payment_window": standing_order.payment_window,
         "catch_up_mode": standing_order.catch_up.mode,
@@ -362,7 +333,8 @@ def _columns(standing_order: StandingOrder) -> dict[str, Any]:
     }
 
 
-def _dump(data: Any) -> str | None:  # noqa: ANN401 - any JSON
+def dump_data(data: Any) -> str | None:  # noqa: ANN401 - any JSON
+    """Plain data as JSON text; None for none."""
     return None if data is None else json.dumps(data)
 
 
