@@ -62,7 +62,8 @@ class Database:
     async def begin(self) -> AsyncIterator[AsyncConnection]:
         """A transaction: committed at the end of the block, rolled back if it raises.
 
-        No network call may be made inside the block.
+        No network call may be made inside the block. All loops look for work after it, so a loop that
+        only looks uses `read`, or the engine's own transaction.
         """
         async with self.engine.begin() as tx:
             yield tx
