@@ -81,7 +81,7 @@ def _add_unguarded(_servicer: object, server: grpc.aio.Server) -> None:
         del context
         yield request
 
-    handlers = {"Tell": grpc.unary_stream_rpc_method_handler(tell)}
+    handlers: dict[str, Any] = {"Tell": grpc.unary_stream_rpc_method_handler(tell)}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(UNGUARDED, handlers),))
 
 
