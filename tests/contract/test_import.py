@@ -60,7 +60,7 @@ def send(
 
     return client.scheduler.ImportStandingOrders(
         requests(),
-        metadata=(("authorization", f"Bearer {client.token}"),),
+        metadata=client.metadata,
         timeout=DEADLINE_SECONDS,
     )
 
