@@ -2,7 +2,17 @@
 
 import typer
 
-from cli import clock, contacts, events, orders, payments, products, standing_orders, status
+from cli import (
+    clock,
+    contacts,
+    events,
+    orders,
+    payments,
+    policies,
+    products,
+    standing_orders,
+    status,
+)
 from cli.audit import report
 from cli.command import run_to_exit
 from cli.demo import play
@@ -26,6 +36,8 @@ for name, noun in {
     "mandates": payments.mandates,
     "standing-orders": standing_orders.standing_orders,
     "orders": orders.orders,
+    "purchases": policies.purchases,
+    "settings": policies.settings,
     "charges": payments.charges,
     "refunds": payments.refunds,
     "ledger": payments.ledger,

@@ -7,6 +7,8 @@ from services.runtime.clock import Clock
 from services.runtime.database import Database
 from services.scheduler.api.imports import ImportMethods
 from services.scheduler.api.orders import OrderMethods
+from services.scheduler.api.purchases import PurchaseMethods
+from services.scheduler.api.settings import SettingsMethods
 from services.scheduler.peers import Peers
 
 SCOPES = dict.fromkeys(
@@ -28,12 +30,22 @@ SCOPES = dict.fromkeys(
         "ListOrders",
         "ExplainOrder",
         "ImportStandingOrders",
+        "ConfirmOrder",
+        "RecordPurchase",
+        "GetSchedulerSettings",
+        "UpdateSchedulerSettings",
     ),
     SCOPE_PLATFORM,
 )
 
 
-class Servicer(ImportMethods, OrderMethods, scheduler_pb2_grpc.SchedulerServiceServicer):
+class Servicer(
+    ImportMethods,
+    OrderMethods,
+    PurchaseMethods,
+    SettingsMethods,
+    scheduler_pb2_grpc.SchedulerServiceServicer,
+):
     """Answers recurring.scheduler.v1.SchedulerService; each method's contract is in its proto."""
 
     def __init__(self, database: Database, clock: Clock, peers: Peers) -> None:

@@ -25,9 +25,10 @@ from services.scheduler.api.lookups import (
 )
 from services.scheduler.api.messages import standing_order_message
 from services.scheduler.api.reading import read_items, read_ship_to
-from services.scheduler.api.templates import WITHDRAWABLE_STATES, TemplateMethods
+from services.scheduler.api.templates import TemplateMethods
 from services.scheduler.domain import calendar
 from services.scheduler.domain.order import (
+    WITHDRAWABLE_STATES,
     Order,
     OrderKey,
     OrderReason,
@@ -37,6 +38,7 @@ from services.scheduler.domain.order import (
     brought_forward,
     skipped,
 )
+from services.scheduler.domain.purchases import RepurchaseAction, keys_of, repeated
 from services.scheduler.domain.standing_order import (
     CHANGE_AHEAD_MAX_CYCLES,
     CycleChange,
@@ -47,7 +49,7 @@ from services.scheduler.domain.standing_order import (
     with_change,
 )
 from services.scheduler.peers import Cart, Peers, QuoteAnswer
-from services.scheduler.store import orders, standing_orders
+from services.scheduler.store import orders, purchases, standing_orders
 
 PREVIEW_DEFAULT_CYCLES = 12
 PREVIEW_MAX_CYCLES = 100
@@ -241,27 +243,46 @@ class CycleMethods(TemplateMethods):
     ) -> list[list[scheduler_pb2.CyclePreview]]:
         """The coming cycles of many standing orders, in their order, priced at once."""
         now = self._clock.now()
-        carts = [
-            Cart(order.key, order.items, order.due_time)
+        wanted = [
+            new_order(template, cycle, found, now)
             for template in templates
             for cycle in _coming(template, count)
             if (found := template.date(cycle)) and not skip_reason(template, cycle, found)
-            for order in (new_order(template, cycle, found, now),)
         ]
+        carts = [Cart(order.key, order.items, order.due_time) for order in wanted]
         answers = await self._peers.quote(carts)
         quotes = {cart.key: answer for cart, answer in zip(carts, answers, strict=True)}
+        again = await self._repeated(templates, wanted)
         return [
             [
                 preview
                 for cycle in _coming(template, count)
                 for key in (OrderKey(template.merchant, template.standing_order, cycle),)
-                if (preview := self._preview(template, cycle, quotes.get(key))) is not None
+                if (
+                    preview := self._preview(template, cycle, quotes.get(key), repeats=key in again)
+                )
             ]
             for template in templates
         ]
 
+    async def _repeated(
+        self, templates: Sequence[StandingOrder], wanted: Sequence[Order]
+    ) -> set[OrderKey]:
+        """The orders that would repeat what their customers have bought elsewhere by now."""
+        rules = {(each.merchant, each.standing_order): each.repurchase for each in templates}
+        asked = [
+            (order, rule)
+            for order in wanted
+            if (rule := rules[order.key.merchant, order.key.standing_order])
+        ]
+        if not asked:
+            return set()
+        async with self.database.read() as connection:
+            bought = await purchases.last(connection, [k for o, _ in asked for k in keys_of(o)])
+        return {order.key for order, rule in asked if repeated(order, rule, bought)}
+
     def _preview(
-        self, template: StandingOrder, cycle: int, answer: QuoteAnswer | None
+        self, template: StandingOrder, cycle: int, answer: QuoteAnswer | None, *, repeats: bool
     ) -> scheduler_pb2.CyclePreview | None:
         found = template.date(cycle)
         if found is None:
@@ -274,6 +295,11 @@ class CycleMethods(TemplateMethods):
             notice_time=to_timestamp(max(begins, self._clock.now())),
         )
         reason = skip_reason(template, cycle, found)
+        if repeats and template.repurchase is not None:
+            if template.repurchase.action is RepurchaseAction.SKIP:
+                reason = OrderReason.PURCHASED_ELSEWHERE
+            else:
+                message.problems.append(scheduler_pb2.PURCHASED_ELSEWHERE)
         if reason is not None:
             message.skip_reason = scheduler_pb2.OrderReason.Value(reason)
         elif isinstance(answer, Quote):

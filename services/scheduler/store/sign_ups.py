@@ -25,6 +25,8 @@ _TYPES = {
     "payment_window": "interval",
     "catch_up_mode": "text",
     "catch_up_window": "interval",
+    "repurchase_window": "interval",
+    "repurchase_action": "text",
     "state": "text",
     "base_cycle": "integer",
     "first_cycle": "integer",
