@@ -10,7 +10,7 @@ from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.store.standing_orders import columns_of, dump_data
 
 # The columns that sign-up fills, with their types; the others begin with their defaults.
-_TYPES = {
+COLUMN_TYPES = {
     "merchant": "text",
     "standing_order": "text",
     "customer": "text",
@@ -42,16 +42,17 @@ _TYPES = {
 }
 # JSON travels as text.
 _ARRAYS = ", ".join(
-    f"CAST(:{name} AS {'text' if kind == 'jsonb' else kind}[])" for name, kind in _TYPES.items()
+    f"CAST(:{name} AS {'text' if kind == 'jsonb' else kind}[])"
+    for name, kind in COLUMN_TYPES.items()
 )
 _VALUES = ", ".join(
     f"CAST(given.{name} AS jsonb)" if kind == "jsonb" else f"given.{name}"
-    for name, kind in _TYPES.items()
+    for name, kind in COLUMN_TYPES.items()
 )
 
 _INSERT = text(f"""
-    INSERT INTO standing_orders ({", ".join(_TYPES)})
-    SELECT {_VALUES} FROM unnest({_ARRAYS}) AS given ({", ".join(_TYPES)})
+    INSERT INTO standing_orders ({", ".join(COLUMN_TYPES)})
+    SELECT {_VALUES} FROM unnest({_ARRAYS}) AS given ({", ".join(COLUMN_TYPES)})
     ON CONFLICT (standing_order, merchant) DO NOTHING
     RETURNING standing_order
 """)  # noqa: S608 - column names of this module
@@ -70,7 +71,7 @@ async def insert(
     """Store new standing orders of one merchant; returns the ids of those whose id was free."""
     hashes = import_hashes or [None] * len(standing_orders)
     rows = [_row(one, found) for one, found in zip(standing_orders, hashes, strict=True)]
-    stored = await tx.execute(_INSERT, {name: [row[name] for row in rows] for name in _TYPES})
+    stored = await tx.execute(_INSERT, {name: [row[name] for row in rows] for name in COLUMN_TYPES})
     return set(stored.scalars())
 
 

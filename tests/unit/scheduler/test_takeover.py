@@ -8,6 +8,8 @@ from services.scheduler.domain.order import BillingMode, Item
 from services.scheduler.domain.schedule import DateRange, Monthly, Schedule
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.domain.takeover import index_on, nearest_dates, taken_over
+from services.scheduler.store import sign_ups
+from services.scheduler.store.standing_orders import columns_of
 from tests.unit.scheduler.strategies import adjusted
 
 MONTHLY = Schedule(date(2024, 1, 31), time(9), "Europe/Berlin", Monthly(month_days=(31,)))
@@ -81,3 +83,7 @@ def test_a_cycle_in_a_blackout_is_no_next_date() -> None:
 
 def test_after_its_end_a_schedule_has_no_date() -> None:
     assert index_on(MONTHLY, date(2101, 1, 31)) is None
+
+
+def test_sign_up_stores_all_that_a_change_can_change() -> None:
+    assert columns_of(template()).keys() <= sign_ups.COLUMN_TYPES.keys()
