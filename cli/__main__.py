@@ -16,6 +16,7 @@ from cli import (
 from cli.audit import report
 from cli.command import run_to_exit
 from cli.demo import play
+from cli.imports import command as imports
 
 app = typer.Typer(
     name="recurring",
@@ -47,6 +48,7 @@ for name, noun in {
     app.add_typer(noun, name=name)
 status.register(app)
 report.register(app)
+imports.register(app)
 
 
 @app.command("demo")

@@ -5,7 +5,7 @@ from recurring.scheduler.v1 import scheduler_pb2_grpc
 from services.runtime.access import SCOPE_PLATFORM
 from services.runtime.clock import Clock
 from services.runtime.database import Database
-from services.scheduler.api.cycles import CycleMethods
+from services.scheduler.api.imports import ImportMethods
 from services.scheduler.api.orders import OrderMethods
 from services.scheduler.api.purchases import PurchaseMethods
 from services.scheduler.api.settings import SettingsMethods
@@ -29,6 +29,7 @@ SCOPES = dict.fromkeys(
         "GetOrder",
         "ListOrders",
         "ExplainOrder",
+        "ImportStandingOrders",
         "ConfirmOrder",
         "RecordPurchase",
         "GetSchedulerSettings",
@@ -39,7 +40,7 @@ SCOPES = dict.fromkeys(
 
 
 class Servicer(
-    CycleMethods,
+    ImportMethods,
     OrderMethods,
     PurchaseMethods,
     SettingsMethods,

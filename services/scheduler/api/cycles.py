@@ -49,7 +49,7 @@ from services.scheduler.domain.standing_order import (
     skip_reason,
     with_change,
 )
-from services.scheduler.loops.pricing import EXPECTED, Priced, pasts, price
+from services.scheduler.loops.pricing import EXPECTED, Priced, Templates, pasts, price, template_of
 from services.scheduler.peers import Cart, Peers
 from services.scheduler.store import orders, purchases, standing_orders
 
@@ -237,34 +237,55 @@ class CycleMethods(TemplateMethods):
     async def _previews(
         self, template: StandingOrder, count: int
     ) -> list[scheduler_pb2.CyclePreview]:
-        first = template.next_cycle
-        coming = range(first, first + count) if first is not None else range(0)
+        (previews,) = await self._previews_of([template], count)
+        return previews
+
+    async def _previews_of(
+        self, templates: Sequence[StandingOrder], count: int
+    ) -> list[list[scheduler_pb2.CyclePreview]]:
+        """The coming cycles of many standing orders, in their order, priced at once."""
         now = self._clock.now()
         wanted = [
             new_order(template, cycle, found, now)
-            for cycle in coming
+            for template in templates
+            for cycle in _coming(template, count)
             if (found := template.date(cycle)) and not skip_reason(template, cycle, found)
         ]
-        again = await self._repeated(template, wanted)
-        left_out = template.repurchase and template.repurchase.action is RepurchaseAction.SKIP
-        going_on = [o for o in wanted if not (left_out and o.key.cycle in again)]
-        templates = {(template.merchant, template.standing_order): template}
-        known = await pasts(self.database, going_on, templates, EXPECTED)
-        priced = await price(self._peers, going_on, templates, known, now, in_turn=True)
-        by_cycle = {one.order.key.cycle: one for one in priced}
-        previews = [
-            self._preview(template, cycle, by_cycle.get(cycle), repeats=cycle in again)
-            for cycle in coming
+        by_key = {(one.merchant, one.standing_order): one for one in templates}
+        again = await self._repeated(templates, wanted)
+        going_on = [o for o in wanted if not (o.key in again and _left_out(o, by_key))]
+        known = await pasts(self.database, going_on, by_key, EXPECTED)
+        priced = await price(self._peers, going_on, by_key, known, now, in_turn=True)
+        found_out = {one.order.key: one for one in priced}
+        return [
+            [
+                preview
+                for cycle in _coming(template, count)
+                for key in (OrderKey(template.merchant, template.standing_order, cycle),)
+                if (
+                    preview := self._preview(
+                        template, cycle, found_out.get(key), repeats=key in again
+                    )
+                )
+            ]
+            for template in templates
         ]
-        return [one for one in previews if one is not None]
 
-    async def _repeated(self, template: StandingOrder, wanted: Sequence[Order]) -> set[int]:
-        """The cycles that would repeat what the customer has bought elsewhere by now."""
-        if template.repurchase is None or not wanted:
+    async def _repeated(
+        self, templates: Sequence[StandingOrder], wanted: Sequence[Order]
+    ) -> set[OrderKey]:
+        """The orders that would repeat what their customers have bought elsewhere by now."""
+        rules = {(each.merchant, each.standing_order): each.repurchase for each in templates}
+        asked = [
+            (order, rule)
+            for order in wanted
+            if (rule := rules[order.key.merchant, order.key.standing_order])
+        ]
+        if not asked:
             return set()
         async with self.database.read() as connection:
-            bought = await purchases.last(connection, [k for o in wanted for k in keys_of(o)])
-        return {o.key.cycle for o in wanted if repeated(o, template.repurchase, bought)}
+            bought = await purchases.last(connection, [k for o, _ in asked for k in keys_of(o)])
+        return {order.key for order, rule in asked if repeated(order, rule, bought)}
 
     def _preview(
         self, template: StandingOrder, cycle: int, priced: Priced | None, *, repeats: bool
@@ -313,6 +334,17 @@ class CycleMethods(TemplateMethods):
         message.amount.CopyFrom(to_money(quote.amount_minor, quote.currency))
         message.lines.extend(events.line_messages(quote.lines, quote.currency))
         return order.due_time
+
+
+def _left_out(order: Order, templates: Templates) -> bool:
+    """Whether an order is left out if it repeats a purchase."""
+    rule = template_of(order, templates).repurchase
+    return rule is not None and rule.action is RepurchaseAction.SKIP
+
+
+def _coming(template: StandingOrder, count: int) -> range:
+    first = template.next_cycle
+    return range(first, first + count) if first is not None else range(0)
 
 
 def _require_cycle(cycle: int, *, least: int, field: str = "cycle") -> None:

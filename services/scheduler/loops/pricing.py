@@ -129,21 +129,22 @@ def _judge(
     in_turn: bool,
 ) -> list[Priced]:
     judged: list[Priced] = []
-    past: Past | None = None
+    passed: dict[tuple[str, str], Past] = {}
     for order, answer in zip(orders, answers, strict=True):
         template = template_of(order, templates)
         if not isinstance(answer, Quote) or not template.conditions:
             judged.append(Priced(order, answer, NO_RULING))
             continue
-        if past is None or not in_turn:
-            past = replace(
-                known.get(order.key, _NO_PAST), paid_order_count=template.paid_order_count
-            )
+        key = (order.key.merchant, order.key.standing_order)
+        past = passed.get(key) or replace(
+            known.get(order.key, _NO_PAST), paid_order_count=template.paid_order_count
+        )
         facts = Facts(answer, past, short.get(order.key, frozenset()))
         ruling = rule(template.conditions, order, facts)
         judged.append(Priced(order, answer, ruling))
-        if in_turn and ruling.action in {None, Action.HOLD_AND_ASK, Action.DEFER}:
-            past = past.with_order(order, answer)
+        if in_turn:
+            goes_on = ruling.action in {None, Action.HOLD_AND_ASK, Action.DEFER}
+            passed[key] = past.with_order(order, answer) if goes_on else past
     return judged
 
 

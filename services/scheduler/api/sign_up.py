@@ -1,0 +1,94 @@
+"""What the other services say to new standing orders, a batch at a time."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+from services.runtime.errors import Violations
+from services.scheduler.api.conditions import CONDITION_INVALID
+from services.scheduler.api.lookups import note_items
+from services.scheduler.domain.order import Item, OrderKey, Quote
+from services.scheduler.domain.standing_order import StandingOrder
+from services.scheduler.peers import Cart, MandateQuestion, Peers, customer_name
+
+# What is wrong with the world and not with the request.
+PRECONDITION_REASONS = frozenset({"PHONE_NOT_BOUND", "MANDATE_NOT_COVERING"})
+
+
+async def sign_up_violations(peers: Peers, templates: Sequence[StandingOrder]) -> list[Violations]:
+    """Why each of them, in their order, could not be billed; nothing is stored anywhere."""
+    customers = [customer_name(one.merchant, one.customer) for one in templates]
+    distinct = list(dict.fromkeys(customers))
+    answers, quotes = await asyncio.gather(
+        peers.phones_bound(distinct), peers.first_quotes([_first_cart(one) for one in templates])
+    )
+    bound = dict(zip(distinct, answers, strict=True))
+    noted = [Violations() for _ in templates]
+    asked: list[tuple[Violations, MandateQuestion]] = []
+    for template, customer, quote, found in zip(templates, customers, quotes, noted, strict=True):
+        if not bound[customer]:
+            found.add(
+                "standing_order.customer", "the customer has no bound phone", "PHONE_NOT_BOUND"
+            )
+        if not isinstance(quote, Quote):
+            note_items(found, template.merchant, "standing_order.items", template.items, quote)
+            continue
+        _note_currencies(found, template, quote.currency)
+        if template.mandate:
+            asked.append((found, _mandate_question(template, quote)))
+    covered = await peers.mandates_cover([question for _, question in asked])
+    for (found, _), covers in zip(asked, covered, strict=True):
+        if not covers:
+            found.add(
+                "standing_order.mandate",
+                "the mandate does not cover the next cycle",
+                "MANDATE_NOT_COVERING",
+            )
+    await _note_substitutes(peers, templates, quotes, noted)
+    return noted
+
+
+def _note_currencies(found: Violations, template: StandingOrder, currency: str) -> None:
+    """Refuse ceilings in another currency than the items: they could never hold."""
+    for place, condition in enumerate(template.conditions):
+        if getattr(condition.kind, "currency", currency) != currency:
+            field = f"standing_order.conditions[{place}]"
+            found.add(field, f"must be in {currency}, as the items", CONDITION_INVALID)
+
+
+async def _note_substitutes(
+    peers: Peers,
+    templates: Sequence[StandingOrder],
+    quotes: Sequence[Quote | object],
+    noted: Sequence[Violations],
+) -> None:
+    """Refuse substitutes that could not be ordered, asked about all at once."""
+    asked = [
+        (found, place, quote.currency, replace(_first_cart(one), items=(Item(substitute, 1),)))
+        for one, quote, found in zip(templates, quotes, noted, strict=True)
+        if isinstance(quote, Quote)
+        for place, condition in enumerate(one.conditions)
+        if (substitute := condition.otherwise.substitute)
+    ]
+    if not asked:
+        return
+    answers = await peers.first_quotes([cart for _, _, _, cart in asked])
+    for (found, place, currency, _), answer in zip(asked, answers, strict=True):
+        if not isinstance(answer, Quote) or answer.currency != currency:
+            found.add(
+                f"standing_order.conditions[{place}].otherwise.substitute",
+                f"must be a product with a price in {currency} at the due time",
+                CONDITION_INVALID,
+            )
+
+
+def _first_cart(template: StandingOrder) -> Cart:
+    key = OrderKey(template.merchant, template.standing_order, template.next_cycle or 1)
+    return Cart(key, template.items, template.next_due_time or template.update_time)
+
+
+def _mandate_question(template: StandingOrder, quote: Quote) -> MandateQuestion:
+    # A new customer pays the list price.
+    amount_minor = sum(line.list_unit_price_minor * line.quantity for line in quote.lines)
+    due_time = template.next_due_time or template.update_time
+    return MandateQuestion(template.mandate, amount_minor, quote.currency, due_time)
