@@ -6,6 +6,7 @@ from services.runtime.access import SCOPE_PLATFORM
 from services.runtime.clock import Clock
 from services.runtime.database import Database
 from services.scheduler.api.cycles import CycleMethods
+from services.scheduler.api.forecast import ForecastMethods
 from services.scheduler.api.orders import OrderMethods
 from services.scheduler.peers import Peers
 
@@ -26,13 +27,16 @@ SCOPES = dict.fromkeys(
         "PreviewCycles",
         "GetOrder",
         "ListOrders",
+        "ForecastDemand",
         "ExplainOrder",
     ),
     SCOPE_PLATFORM,
 )
 
 
-class Servicer(CycleMethods, OrderMethods, scheduler_pb2_grpc.SchedulerServiceServicer):
+class Servicer(
+    CycleMethods, OrderMethods, ForecastMethods, scheduler_pb2_grpc.SchedulerServiceServicer
+):
     """Answers recurring.scheduler.v1.SchedulerService; each method's contract is in its proto."""
 
     def __init__(self, database: Database, clock: Clock, peers: Peers) -> None:

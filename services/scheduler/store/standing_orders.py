@@ -182,7 +182,7 @@ async def get(
             {"merchant": merchant, "standing_order": standing_order},
         )
     ).one_or_none()
-    return _standing_order(row) if row else None
+    return standing_order_of(row) if row else None
 
 
 async def list_of_merchant(
@@ -205,7 +205,7 @@ async def list_of_merchant(
             "limit": limit,
         },
     )
-    return [_standing_order(row) for row in rows]
+    return [standing_order_of(row) for row in rows]
 
 
 async def by_key(
@@ -213,7 +213,7 @@ async def by_key(
 ) -> dict[tuple[str, str], StandingOrder]:
     """Many standing orders by (merchant, standing order)."""
     rows = await tx.execute(_BY_KEY, _keys(sorted(set(keys))))
-    return {(row.merchant, row.standing_order): _standing_order(row) for row in rows}
+    return {(row.merchant, row.standing_order): standing_order_of(row) for row in rows}
 
 
 async def change(
@@ -221,7 +221,7 @@ async def change(
 ) -> StandingOrder:
     """Store what a caller's change made of a standing order that is locked."""
     row = await tx.execute(_CHANGE, {**_columns(standing_order), "now": now})
-    return _standing_order(row.one())
+    return standing_order_of(row.one())
 
 
 async def claim_due(tx: AsyncConnection, now: datetime, limit: int) -> list[StandingOrder]:
@@ -229,7 +229,7 @@ async def claim_due(tx: AsyncConnection, now: datetime, limit: int) -> list[Stan
     rows = await tx.execute(
         _CLAIM_DUE, {"now": now, "limit": limit, "claim_seconds": CLAIM_SECONDS}
     )
-    return [_standing_order(row) for row in rows]
+    return [standing_order_of(row) for row in rows]
 
 
 async def claim_rested(tx: AsyncConnection, now: datetime, limit: int) -> list[StandingOrder]:
@@ -237,7 +237,7 @@ async def claim_rested(tx: AsyncConnection, now: datetime, limit: int) -> list[S
     rows = await tx.execute(
         _CLAIM_RESTED, {"now": now, "limit": limit, "claim_seconds": CLAIM_SECONDS}
     )
-    return [_standing_order(row) for row in rows]
+    return [standing_order_of(row) for row in rows]
 
 
 async def advance(
@@ -295,7 +295,7 @@ async def complete(
 ) -> list[StandingOrder]:
     """Complete those that have no further cycle and no open order; returns them."""
     rows = await tx.execute(_COMPLETE, {**_keys(sorted(set(keys))), "now": now})
-    return [_standing_order(row) for row in rows]
+    return [standing_order_of(row) for row in rows]
 
 
 def dump_items(items: Sequence[Item]) -> str:
@@ -370,7 +370,8 @@ def _keys(keys: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
     return {"merchant": [key[0] for key in keys], "standing_order": [key[1] for key in keys]}
 
 
-def _standing_order(row: Any) -> StandingOrder:  # noqa: ANN401 - a row
+def standing_order_of(row: Any) -> StandingOrder:  # noqa: ANN401 - a row
+    """A standing order from its row."""
     return StandingOrder(
         merchant=row.merchant,
         standing_order=row.standing_order,
