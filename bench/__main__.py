@@ -66,7 +66,7 @@ async def _stages(running: Stack, chosen: argparse.Namespace, runs: Runs, consol
         jobs = min(standing_orders, PEER_JOBS)
         now = await _now(running.sandbox_url)
         book = _book(name, standing_orders, now, now.date() + PREPARED_BY_NOW)
-        await seed.fill(_urls(running), book)
+        await seed.fill(running, book)
         with console.status(f"{name}: limit, peer, prepare"):
             running.checkpoint()
             at_limit = await limit.measure(running.yardstick_url, standing_orders)
@@ -74,6 +74,7 @@ async def _stages(running: Stack, chosen: argparse.Namespace, runs: Runs, consol
             of_peer = await peer.measure(running.yardstick_url, jobs)
             running.checkpoint()
             prepared = await prepare.measure(running, book)
+        await seed.clear(running)
         if counts:
             runs[LIMIT].append(at_limit)
             runs[PEER].append(of_peer)
@@ -84,7 +85,7 @@ async def _lives(running: Stack, chosen: argparse.Namespace, runs: Runs, console
     for name, counts, lives in _rounds(chosen.rounds, chosen.lives):
         now = await _now(running.sandbox_url)
         book = _book(f"life-{name}", lives, now, now.date() + PREPARED_LATER)
-        await seed.fill(_urls(running), book)
+        await seed.fill(running, book)
         running.checkpoint()
         with console.status(f"{name}: whole life"):
             lived = await life.measure(running, book)
@@ -102,12 +103,6 @@ def _rounds(rounds: int, count: int) -> Iterator[tuple[str, bool, int]]:
 def _book(merchant: str, count: int, now: datetime, due_date: date) -> Book:
     due_time = local_to_utc(due_date, seed.DUE_AT, seed.TIME_ZONE)
     return Book(merchant, count, due_date, due_time, now)
-
-
-def _urls(running: Stack) -> dict[str, str]:
-    return {
-        service: running.url(service) for service in ("catalog", "scheduler", "payments", "notify")
-    }
 
 
 async def _now(sandbox_url: str) -> datetime:

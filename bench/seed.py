@@ -4,15 +4,25 @@ Sign-up through the API is not what is measured, so one statement a table does i
 is what sign-up would have stored: contacts with a bound phone, mandates, prices, protections.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from typing import Any
 
 import asyncpg
 
-from services.scheduler.domain.schedule import EVERY_DAY, Monthly, Recurrence, Schedule, Weekly
-from services.scheduler.domain.standing_order import NOTICE_HEADROOM, NOTICE_LEAD_DEFAULT
-from services.scheduler.store import schedules
+from bench.measure import WrongResultError
+from bench.stack import Stack
+from services.runtime.database import Database, connect
+from services.scheduler.domain.order import BillingMode
+from services.scheduler.domain.schedule import Monthly, Recurrence, Schedule, Weekly
+from services.scheduler.domain.standing_order import (
+    NOTICE_LEAD_DEFAULT,
+    PAYMENT_WINDOW_DEFAULT,
+    StandingOrder,
+    at_cycle,
+)
+from services.scheduler.store import standing_orders
 
 PRODUCTS = 100
 TIME_ZONE = "Europe/Berlin"
@@ -37,17 +47,24 @@ class Book:
     due_time: datetime
     now: datetime
 
-    @property
-    def prepare_time(self) -> datetime:
-        """When they are to be prepared."""
-        return self.due_time - NOTICE_LEAD_DEFAULT - NOTICE_HEADROOM
 
-
-# Everything in which an earlier book could get in the way of a later one.
-_CLEAR = {
-    "catalog": "TRUNCATE protections, stock_holds",
-    "scheduler": "TRUNCATE standing_orders, orders, outbox, inbox",
-}
+_CLEAR = "TRUNCATE standing_orders, orders, outbox, inbox"
+# An earlier book's later cycles are nobody's business.
+_REST = "UPDATE standing_orders SET state = 'PAUSED' WHERE state = 'ACTIVE'"
+# Every standing order is a copy of one of a few patterns, which the scheduler's own store has written.
+_COPY_PATTERNS = """
+    INSERT INTO standing_orders
+    SELECT copy.* FROM generate_series(1, $3) AS n
+    JOIN standing_orders AS pattern
+      ON pattern.merchant = $1 AND pattern.standing_order = 'pattern-' || n % $4
+    CROSS JOIN jsonb_populate_record(pattern, jsonb_build_object(
+        'standing_order', 'so-' || n,
+        'customer', 'customer-' || n,
+        'mandate', format('merchants/%s/customers/customer-%s/mandates/main', $1::text, n),
+        'items', (SELECT jsonb_agg(jsonb_build_array('product-' || (n + item) % $2, 1 + n % 3))
+                  FROM generate_series(0, n % 2) AS item))) AS copy
+"""
+_DROP_PATTERNS = "DELETE FROM standing_orders WHERE standing_order LIKE 'pattern-%'"
 
 _STATEMENTS = {
     "catalog": (
@@ -100,59 +117,76 @@ _STATEMENTS = {
         FROM generate_series(1, $2) AS n
         """,
     ),
-    "scheduler": (
-        """
-        INSERT INTO standing_orders (
-            merchant, standing_order, customer, title, items, schedule, billing_mode, mandate,
-            notice_lead, payment_window, state, base_cycle, next_cycle, next_due_time, prepare_time,
-            create_time, update_time)
-        SELECT $1, 'so-' || n, 'customer-' || n, 'Breakfast ' || n,
-               (SELECT jsonb_agg(jsonb_build_array('product-' || (n + item) % $2, 1 + n % 3))
-                FROM generate_series(0, n % 2) AS item),
-               ($4::text[])[1 + n % cardinality($4::text[])], 'AUTOMATIC',
-               format('merchants/%s/customers/customer-%s/mandates/main', $1::text, n),
-               $5, $5, 'ACTIVE', 1, 1, $6, $7, $8, $8
-        FROM generate_series(1, $3) AS n
-        """,
-    ),
 }
 
 
-async def fill(urls: Mapping[str, str], book: Book) -> None:
-    """Store the book; the merchant must be new, and other merchants' standing orders are dropped."""
+async def clear(stack: Stack) -> None:
+    """Take away all standing orders with their orders and events. The scheduler must not run."""
+    await _execute(stack.url("scheduler"), (_CLEAR,))
+
+
+async def fill(stack: Stack, book: Book) -> None:
+    """Store the book; the merchant must be new. Other merchants' standing orders are paused."""
     signed_up = book.now - SIGNED_UP
-    arguments: dict[str, Sequence[object]] = {
-        "catalog": (book.merchant, PRODUCTS, book.count, signed_up),
-        "notify": (book.merchant, book.count, signed_up),
-        "payments": (book.merchant, book.count, signed_up),
-        "scheduler": (
-            book.merchant,
-            PRODUCTS,
-            book.count,
-            [schedules.dump(_schedule(book, recurrence)) for recurrence in RECURRENCES],
-            NOTICE_LEAD_DEFAULT,
-            book.due_time,
-            book.prepare_time,
-            signed_up,
+    await _execute(
+        stack.url("catalog"),
+        *(
+            (each, book.merchant, PRODUCTS, book.count, signed_up)
+            for each in _STATEMENTS["catalog"]
         ),
-    }
-    for service, statements in _STATEMENTS.items():
-        connection = await asyncpg.connect(urls[service])
-        try:
-            if service in _CLEAR:
-                await connection.execute(_CLEAR[service])
-            for statement in statements:
-                await connection.execute(statement, *arguments[service])
-            await connection.execute("ANALYZE")
-        finally:
-            await connection.close()
+    )
+    for service in ("notify", "payments"):
+        await _execute(
+            stack.url(service),
+            *((each, book.merchant, book.count, signed_up) for each in _STATEMENTS[service]),
+        )
+    await _execute(stack.url("scheduler"), (_REST,))
+    await _insert_patterns(stack.sqlalchemy_url("scheduler"), book, signed_up)
+    await _execute(
+        stack.url("scheduler"),
+        (_COPY_PATTERNS, book.merchant, PRODUCTS, book.count, len(RECURRENCES)),
+        (_DROP_PATTERNS,),
+    )
 
 
-def _schedule(book: Book, recurrence: Recurrence) -> Schedule:
-    return Schedule(
-        start_date=book.due_date,
-        local_time=DUE_AT,
-        time_zone=TIME_ZONE,
-        recurrence=recurrence,
-        business_days=EVERY_DAY,
+async def _execute(url: str, *statements: tuple[Any, ...]) -> None:
+    """Run statements, each with its arguments, and let the planner see what they left."""
+    connection = await asyncpg.connect(url)
+    try:
+        for statement, *arguments in statements:
+            await connection.execute(statement, *arguments)
+        await connection.execute("ANALYZE")
+    finally:
+        await connection.close()
+
+
+async def _insert_patterns(sqlalchemy_url: str, book: Book, signed_up: datetime) -> None:
+    database = Database(connect(sqlalchemy_url, application="recurring-bench", pool_size=1))
+    try:
+        async with database.begin() as tx:
+            for number, recurrence in enumerate(RECURRENCES):
+                pattern = at_cycle(_pattern(book, number, recurrence, signed_up), 1)
+                if pattern.next_due_time != book.due_time:
+                    raise WrongResultError(f"{recurrence} is first due at {pattern.next_due_time}")
+                await standing_orders.insert(tx, pattern)
+    finally:
+        await database.close()
+
+
+def _pattern(book: Book, number: int, recurrence: Recurrence, signed_up: datetime) -> StandingOrder:
+    return StandingOrder(
+        merchant=book.merchant,
+        standing_order=f"pattern-{number}",
+        customer="",
+        title="Breakfast",
+        items=(),
+        schedule=Schedule(book.due_date, DUE_AT, TIME_ZONE, recurrence),
+        billing_mode=BillingMode.AUTOMATIC,
+        mandate="",
+        ship_to=None,
+        price_protection=None,
+        notice_lead=NOTICE_LEAD_DEFAULT,
+        payment_window=PAYMENT_WINDOW_DEFAULT,
+        create_time=signed_up,
+        update_time=signed_up,
     )

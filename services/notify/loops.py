@@ -22,7 +22,7 @@ from services.notify.events.facts import notice_delivered, notice_failed
 from services.notify.gateways import Gateway, Message
 from services.notify.store import notices
 from services.notify.store.notices import Outgoing
-from services.runtime import outbox
+from services.runtime import outbox, telemetry
 from services.runtime.clock import Clock
 from services.runtime.database import Database
 from services.runtime.events import Fact
@@ -35,7 +35,6 @@ SENDS_CONCURRENT_MAX = 50
 # No send begins later than this in a batch; with a gateway's time-out that is less than a claim.
 SEND_BATCH_SECONDS = 15.0
 CLAIM_SECONDS = 25
-CLAIMED_ELSEWHERE_PAUSE_SECONDS = 0.1
 FAILURE_INTERNAL = "INTERNAL"
 
 _KEY_NAMESPACE = uuid.UUID("0c4f0c1e-7f0e-5f9c-8a55-6a4f3b0e9d27")
@@ -58,13 +57,11 @@ class Deliveries:
             claimed = await notices.claim(tx, now, CLAIM_BATCH_DELIVERIES, CLAIM_SECONDS)
             wake_at = None if claimed else await notices.next_attempt(tx)
         if claimed:
-            await self._deliver(claimed)
+            with telemetry.working("deliveries", len(claimed)):
+                await self._deliver(claimed)
             return Step(worked=len(claimed))
-        if wake_at is not None and wake_at <= now:
-            # Another process sends these, or died over them: this loop is not done with them.
-            await asyncio.sleep(CLAIMED_ELSEWHERE_PAUSE_SECONDS)
-            return Step(worked=1)
-        return Step(wake_at=wake_at)
+        # Another process may send what is due, or have died over it.
+        return Step(wake_at=wake_at, pending=wake_at is not None and wake_at <= now)
 
     async def _deliver(self, claimed: Sequence[Outgoing]) -> None:
         last_start = time.monotonic() + SEND_BATCH_SECONDS

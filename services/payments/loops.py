@@ -39,7 +39,7 @@ from services.payments.store import charges as charge_store
 from services.payments.store import consent as consent_store
 from services.payments.store import ledger as ledger_store
 from services.payments.store import refunds as refund_store
-from services.runtime import outbox
+from services.runtime import outbox, telemetry
 from services.runtime.clock import Clock
 from services.runtime.database import Database
 from services.runtime.loops import Step
@@ -51,8 +51,6 @@ REQUESTS_AT_ONCE = 50
 # What a batch may take at the provider in all. It is well below the claims of attempts and refunds,
 # so that nobody else asks about them meanwhile; what was not answered by then is looked up later.
 ROUND_TIMEOUT_SECONDS = 20.0
-# Rows that are due but that another process holds are looked at again after this long.
-HELD_PAUSE_SECONDS = 0.1
 
 T = TypeVar("T")
 
@@ -73,11 +71,12 @@ class Charging:
         async with self._database.begin() as tx:
             taken, begun = await _decide_due(tx, now)
         if not taken:
-            return await _held_elsewhere()
+            return Step(pending=True)
         if begun:
-            outcomes = await _ask_all(begun, self._provider.charge)
-            async with self._database.begin() as tx:
-                await _settle_attempts(tx, outcomes, self._clock.now())
+            with telemetry.working("charging", len(begun)):
+                outcomes = await _ask_all(begun, self._provider.charge)
+                async with self._database.begin() as tx:
+                    await _settle_attempts(tx, outcomes, self._clock.now())
         return Step(worked=taken)
 
 
@@ -97,7 +96,7 @@ class Lookup:
         async with self._database.begin() as tx:
             claimed = await attempt_store.claim(tx, now, BATCH_ROWS)
         if not claimed:
-            return await _held_elsewhere()
+            return Step(pending=True)
         outcomes = await _ask_all(claimed, self._find_or_charge)
         async with self._database.begin() as tx:
             await _settle_attempts(tx, outcomes, self._clock.now())
@@ -128,7 +127,7 @@ class Expiry:
             ]
             await charge_store.save(tx, expired)
             await outbox.put(tx, [events.payment_abandoned(charge, now) for charge in expired])
-        return Step(worked=len(expired)) if expired else await _held_elsewhere()
+        return Step(worked=len(expired)) if expired else Step(pending=True)
 
 
 class Refunding:
@@ -147,7 +146,7 @@ class Refunding:
         async with self._database.begin() as tx:
             claimed = await refund_store.claim(tx, now, BATCH_ROWS)
         if not claimed:
-            return await _held_elsewhere()
+            return Step(pending=True)
         outcomes = await _ask_all(claimed, self._provider.refund)
         now = self._clock.now()
         known = [(r, o) for r, o in outcomes if not isinstance(o, Unknown)]
@@ -236,12 +235,6 @@ async def _not_due(
     async with database.read() as connection:
         due = await next_due(connection)
     return Step(wake_at=due) if due is None or due > now else None
-
-
-async def _held_elsewhere() -> Step:
-    """Something is due that another process has taken, or died over: this is not the end of it."""
-    await asyncio.sleep(HELD_PAUSE_SECONDS)
-    return Step(worked=1)
 
 
 async def _ask_all(

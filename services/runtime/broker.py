@@ -34,7 +34,7 @@ STREAM_MAX_AGE_SECONDS = 7 * 24 * 3600
 STREAM_MAX_BYTES = 1024**3
 DUPLICATE_WINDOW_SECONDS = 120
 MESSAGE_MAX_BYTES = 1024**2
-ACK_WAIT_SECONDS = 30
+ACK_WAIT_SECONDS = 10
 ACK_PENDING_MAX_MESSAGES = 5000
 PULL_EXPIRES_SECONDS = 10.0
 
@@ -147,11 +147,8 @@ class Broker:
 
     async def pull(self, stream: str, durable: str) -> "Pull":
         """Begin to pull from a durable consumer."""
-        inbox = self._client.new_inbox()
-        subscription = await self._client.subscribe(inbox, pending_msgs_limit=-1)
-        pull = Pull(
-            self._client, f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}", inbox, subscription
-        )
+        pull = Pull(self._client, f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}")
+        await pull.open()
         self._pulls.add(pull)
         return pull
 
@@ -169,33 +166,40 @@ class Pull:
     for company nor come one by one.
     """
 
-    def __init__(
-        self, client: Client, subject: str, inbox: str, subscription: Subscription
-    ) -> None:
+    def __init__(self, client: Client, subject: str) -> None:
         self._client = client
         self._subject = subject
-        self._inbox = inbox
-        self._subscription = subscription
+        self._inbox = client.new_inbox()
+        self._subscription: Subscription | None = None
+        self._arrived: asyncio.Queue[Msg] = asyncio.Queue()
         # Messages that the standing request can still bring.
         self._outstanding = 0
         # The batch that was handed over last, or is being collected.
         self._batch: list[Msg] = []
 
+    async def open(self) -> None:
+        """Have what comes put in line."""
+        self._subscription = await self._client.subscribe(
+            self._inbox, cb=self._arrived.put, pending_msgs_limit=-1
+        )
+
     async def next_batch(self, limit: int) -> list[Msg]:
         """At least one message and at most `limit`; none if none came within the pull's life."""
         if self._outstanding <= 0:
             await self._request(limit)
-        batch = self._batch = []
+        self._batch = []
         try:
-            self._take(batch, await self._subscription.next_msg(PULL_EXPIRES_SECONDS + 1))
-            # Messages of one burst arrive together: let the reader hand over what it has.
-            await asyncio.sleep(0.001)
-            while self._subscription.pending_msgs and len(batch) < limit:
-                self._take(batch, await self._subscription.next_msg(1))
+            async with asyncio.timeout(PULL_EXPIRES_SECONDS + 1):
+                self._take(await self._arrived.get())
         except TimeoutError:
             # The request was lost.
             self._outstanding = 0
-        return batch
+            return []
+        # Messages of one burst arrive together: let the reader hand over what it has.
+        await asyncio.sleep(0.001)
+        while not self._arrived.empty() and len(self._batch) < limit:
+            self._take(self._arrived.get_nowait())
+        return self._batch
 
     async def renew(self) -> None:
         """Ask again for what was asked for: a request does not outlive its connection."""
@@ -204,9 +208,10 @@ class Pull:
 
     async def close(self) -> None:
         """Stop pulling, and give back what was not handled."""
-        await self._subscription.unsubscribe()
-        while self._subscription.pending_msgs:
-            self._take(self._batch, await self._subscription.next_msg(1))
+        if self._subscription is not None:
+            await self._subscription.unsubscribe()
+        while not self._arrived.empty():
+            self._take(self._arrived.get_nowait())
         for message in self._batch:
             if not message.is_acked:
                 await message.nak()
@@ -216,11 +221,11 @@ class Pull:
         await self._client.publish(self._subject, json.dumps(request).encode(), self._inbox)
         self._outstanding = limit
 
-    def _take(self, batch: list[Msg], message: Msg) -> None:
+    def _take(self, message: Msg) -> None:
         status = (message.headers or {}).get("Status")
         if status is None:
             self._outstanding -= 1
-            batch.append(message)
+            self._batch.append(message)
         elif status != "100":
             # 404, 408, 409: the request has ended. 100 is a heartbeat.
             self._outstanding = 0

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
-from sqlalchemy import event, text
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -62,7 +62,8 @@ class Database:
     async def begin(self) -> AsyncIterator[AsyncConnection]:
         """A transaction: committed at the end of the block, rolled back if it raises.
 
-        No network call may be made inside the block.
+        No network call may be made inside the block. All loops look for work after it, so a loop that
+        only looks uses `read`, or the engine's own transaction.
         """
         async with self.engine.begin() as tx:
             yield tx
@@ -82,10 +83,6 @@ class Database:
     async def close(self) -> None:
         """Close all connections."""
         await self.engine.dispose()
-
-    def trace(self, hook: Callable[..., None]) -> None:
-        """Have each statement reported to a tracer, as `before_cursor_execute`."""
-        event.listen(self.engine.sync_engine, "before_cursor_execute", hook)
 
 
 def is_outage(error: BaseException) -> bool:

@@ -118,8 +118,10 @@ class Loop:
         seconds = self._poll_seconds
         if until_wake is not None:
             seconds = min(seconds, max(until_wake, 0.01))
+        # Not wait_for, which before Python 3.12 forgets a cancellation that meets a nudge.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._nudged.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._nudged.wait()
 
 
 class Chore(Loop):

@@ -123,6 +123,7 @@ async def _run(service: str, settings: S, assemble: Assemble[S], resources: Asyn
         application=f"recurring-{service}",
         pool_size=settings.database_pool_size,
     )
+    telemetry.trace_statements(engine.sync_engine)
     database = Database(engine)
     resources.push_async_callback(database.close)
     clock: Clock = SystemClock()

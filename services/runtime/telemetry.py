@@ -19,6 +19,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import Link, SpanContext, TraceFlags
 from prometheus_client import start_http_server
+from sqlalchemy import Engine, event
+from sqlalchemy.engine import ExceptionContext, ExecutionContext
 
 from services.runtime.events import Event
 
@@ -152,6 +154,56 @@ def continued(name: str, parent: str) -> str:
     )
     span.end()
     return traceparent(span.get_span_context())
+
+
+@contextlib.contextmanager
+def working(loop: str, count: int) -> Iterator[None]:
+    """A span for the work that a step of a loop found; a step that finds none leaves no trace."""
+    with _tracer.start_as_current_span(
+        f"work {loop}",
+        context=trace.set_span_in_context(trace.INVALID_SPAN),
+        attributes={"recurring.rows": count},
+    ):
+        yield
+
+
+def trace_statements(engine: Engine) -> None:
+    """Give each statement below a recorded span a span of its own, without its parameters.
+
+    Statements below none (a loop that looks for work) are too many to be worth one.
+    """
+
+    def before(
+        _connection: object,
+        _cursor: object,
+        statement: str,
+        _parameters: object,
+        context: ExecutionContext,
+        _many: bool,  # noqa: FBT001
+    ) -> None:
+        if trace.get_current_span().is_recording():
+            words = statement.split(maxsplit=1)
+            context.recurring_span = _tracer.start_span(  # type: ignore[attr-defined]
+                f"{words[0].upper() if words else 'SQL'}",
+                kind=trace.SpanKind.CLIENT,
+                attributes={"db.system.name": "postgresql", "db.query.text": statement},
+            )
+
+    def after(_connection: object, _cursor: object, _statement: str, _parameters: object,
+              context: ExecutionContext, _many: bool) -> None:  # noqa: FBT001  # fmt: skip
+        span = context.__dict__.pop("recurring_span", None)
+        if span is not None:
+            span.end()
+
+    def failed(error: ExceptionContext) -> None:
+        span = getattr(error.execution_context, "recurring_span", None)
+        if span is not None:
+            span.set_status(trace.StatusCode.ERROR, type(error.original_exception).__name__)
+            span.end()
+
+    event.listen(engine, "before_cursor_execute", before)
+    event.listen(engine, "after_cursor_execute", after)
+    event.listen(engine, "handle_error", failed)
 
 
 @contextlib.contextmanager

@@ -196,7 +196,7 @@ def _order_key(name: str) -> OrderKey:
 
 async def _apply(
     tx: AsyncConnection,
-    news: Mapping[OrderKey, Event[Any]],
+    news: Mapping[OrderKey, Sequence[Event[Any]]],
     change: Change,
 ) -> None:
     """Change the orders that news is about, as a set, and tell what came of it."""
@@ -205,18 +205,31 @@ async def _apply(
     )
     by_state: dict[OrderState, list[Order]] = {}
     for key, order in known.items():
-        event = news[key]
-        changed = change(order, event.message, event)
-        if changed is not None:
-            parent = telemetry.continued(f"scheduler {changed.state}", event.traceparent)
-            changed = replace(changed, traceparent=parent or order.traceparent)
+        changed = order
+        for event in news[key]:
+            changed = _changed(changed, change, event)
+        if changed is not order:
             by_state.setdefault(order.state, []).append(changed)
+    times = {key: max(event.occur_time for event in events) for key, events in news.items()}
     moved: list[Order] = []
     for state, orders in by_state.items():
-        now = max(order.decisions[0].time for order in orders)
+        now = max(times[order.key] for order in orders)
         stored = await order_rows.update(tx, orders, state, now)
         moved += [order for order in stored if order.state is not state]
-    await settle(tx, moved, {key: event.occur_time for key, event in news.items()})
+    await settle(tx, moved, times)
+
+
+def _changed(order: Order, change: Change, event: Event[Any]) -> Order:
+    """The order after one piece of news, with what was decided before; itself if nothing changes."""
+    changed = change(order, event.message, event)
+    if changed is None:
+        return order
+    parent = telemetry.continued(f"scheduler {changed.state}", event.traceparent)
+    return replace(
+        changed,
+        traceparent=parent or order.traceparent,
+        decisions=order.decisions + changed.decisions,
+    )
 
 
 async def settle(
@@ -227,11 +240,7 @@ async def settle(
         return
     now = max(times[order.key] for order in moved)
     keys = [(order.key.merchant, order.key.standing_order) for order in moved]
-    paid = [
-        (order.key.merchant, order.key.standing_order, order.amount_minor or 0, order.currency)
-        for order in moved
-        if order.state is OrderState.PAID
-    ]
+    paid = [order for order in moved if order.state is OrderState.PAID]
     if paid:
         await standing_order_rows.settled(tx, paid, now)
     completed = await standing_order_rows.complete(tx, keys, now)
@@ -251,8 +260,11 @@ async def settle(
 
 def _by_order(
     events: Iterable[Event[Any]], name: Callable[[Any], str]
-) -> dict[OrderKey, Event[Any]]:
-    return {_order_key(name(event.message)): event for event in events}
+) -> dict[OrderKey, list[Event[Any]]]:
+    news: dict[OrderKey, list[Event[Any]]] = {}
+    for event in events:
+        news.setdefault(_order_key(name(event.message)), []).append(event)
+    return news
 
 
 async def on_notice_delivered(tx: AsyncConnection, events: Sequence[Event[Any]]) -> None:

@@ -10,6 +10,7 @@ from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from recurring.notify.v1 import notify_pb2, notify_pb2_grpc
 from recurring.payments.v1 import payments_pb2, payments_pb2_grpc
 
+from services.runtime.database import is_outage
 from services.runtime.wire import from_money, to_money, to_timestamp
 from services.scheduler.domain.order import Item, Line, Order, OrderKey, OrderReason, Quote
 from services.scheduler.domain.standing_order import StandingOrder
@@ -26,6 +27,10 @@ _REASONS = {
     catalog_pb2.ItemProblem.CURRENCY_MISMATCH: OrderReason.PRICE_UNAVAILABLE,
     catalog_pb2.ItemProblem.OUT_OF_STOCK: OrderReason.OUT_OF_STOCK,
 }
+
+_FAULTS_OF_THE_QUESTION = frozenset(
+    {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN}
+)
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -152,6 +157,13 @@ class Peers:
             return [_reasons(result.problems) for result in response.results]
 
         return await _in_batches(orders, ask, lambda order: len(order.items))
+
+
+def will_pass(error: Exception) -> bool:
+    """Whether a failure lies in an outage, of a service or the database, not in what was asked."""
+    if isinstance(error, grpc.aio.AioRpcError):
+        return error.code() not in _FAULTS_OF_THE_QUESTION
+    return is_outage(error)
 
 
 def product_name(merchant: str, product: str) -> str:

@@ -139,7 +139,7 @@ def _read_products(
     keys = []
     for place, name in enumerate(names):
         owner, product = events.PRODUCT.read(violations, f"{field}[{place}]{suffix}", name)
-        if product and owner != merchant:
+        if merchant and product and owner != merchant:
             violations.add(f"{field}[{place}]{suffix}", "must be a product of the same merchant")
         keys.append(ProductKey(owner, product))
     return keys

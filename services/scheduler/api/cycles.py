@@ -95,7 +95,11 @@ class CycleMethods(TemplateMethods):
         left_out = skipped(order, OrderReason.SKIPPED_BY_CUSTOMER, now)
         await orders.update(tx, [left_out], order.state, now)
         await outbox.put(tx, events.order_facts(left_out, template, now))
-        return standing_order_message(template)
+        # It may have been the last one.
+        key_pair = (template.merchant, template.standing_order)
+        completed = await standing_orders.complete(tx, [key_pair], now)
+        await outbox.put(tx, [events.standing_order_ended(one, now) for one in completed])
+        return standing_order_message(completed[0] if completed else template)
 
     @mutation(StandingOrderMessage)
     async def RestoreCycle(

@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.runtime import outbox
+from services.runtime import outbox, telemetry
+from services.runtime.batches import work_in_halves
 from services.runtime.clock import Clock
 from services.runtime.database import Database
 from services.runtime.loops import Step
@@ -19,7 +20,7 @@ from services.scheduler.domain.order import (
     opened,
 )
 from services.scheduler.loops.findings import Templates, find, template_of
-from services.scheduler.peers import Cart, Peers
+from services.scheduler.peers import Cart, Peers, will_pass
 from services.scheduler.store import orders, standing_orders
 
 BATCH_ORDERS = 500
@@ -43,7 +44,8 @@ class Collect:
             if not claimed:
                 return _idle(await orders.first_to_collect(tx), now)
             templates = await _templates(tx, claimed)
-        await self._work(claimed, OrderState.UPCOMING, templates, now)
+        with telemetry.working("collect", len(claimed)):
+            await self._work_surely(claimed, OrderState.UPCOMING, templates, now)
         return Step(worked=len(claimed))
 
     async def held_step(self) -> Step:
@@ -54,8 +56,19 @@ class Collect:
             if not claimed:
                 return _idle(await orders.first_held(tx), now)
             templates = await _templates(tx, claimed)
-        await self._work(claimed, OrderState.HELD, templates, now)
+        with telemetry.working("held", len(claimed)):
+            await self._work_surely(claimed, OrderState.HELD, templates, now)
         return Step(worked=len(claimed))
+
+    async def _work_surely(
+        self, claimed: Sequence[Order], state: OrderState, templates: Templates, now: datetime
+    ) -> None:
+        """Work on a batch; an order that cannot be worked on does not hold up the others."""
+
+        async def work(batch: Sequence[Order]) -> None:
+            await self._work(batch, state, templates, now)
+
+        await work_in_halves(claimed, work, will_pass)
 
     async def _work(
         self, claimed: Sequence[Order], state: OrderState, templates: Templates, now: datetime
@@ -65,9 +78,10 @@ class Collect:
         try:
             decided = await self._prepared(to_prepare, templates, now)
             decided += await self._collected(to_collect, now)
-        except BaseException:
-            async with self._database.engine.begin() as tx:
-                await orders.release(tx, [order.key for order in claimed])
+        except Exception as error:
+            if will_pass(error):
+                async with self._database.engine.begin() as tx:
+                    await orders.release(tx, [order.key for order in claimed])
             raise
         async with self._database.begin() as tx:
             # An order that was skipped or cancelled meanwhile stays so; its hold runs out.

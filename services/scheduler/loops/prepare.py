@@ -1,9 +1,11 @@
 """Prepare: at due less lead, each cycle gets its one order, priced and announced."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from services.runtime import outbox, telemetry
+from services.runtime.batches import work_in_halves
 from services.runtime.clock import Clock
 from services.runtime.database import Database
 from services.runtime.loops import Step
@@ -11,7 +13,7 @@ from services.scheduler import events
 from services.scheduler.domain.order import Order, OrderState, opened
 from services.scheduler.domain.standing_order import Opening, StandingOrder, State, open_cycles
 from services.scheduler.loops.findings import find, template_of
-from services.scheduler.peers import Peers
+from services.scheduler.peers import Peers, will_pass
 from services.scheduler.store import orders, standing_orders
 
 BATCH_STANDING_ORDERS = 500
@@ -35,14 +37,23 @@ class Prepare:
             if not claimed:
                 first = await standing_orders.first_due(tx)
                 return Step(wake_at=first, pending=first is not None and first <= now)
+
+        async def prepare(batch: Sequence[StandingOrder]) -> None:
+            await self._prepare(batch, now)
+
+        with telemetry.working("prepare", len(claimed)):
+            await work_in_halves(claimed, prepare, will_pass)
+        return Step(worked=len(claimed))
+
+    async def _prepare(self, claimed: Sequence[StandingOrder], now: datetime) -> None:
         openings = [open_cycles(one, now) for one in claimed]
         try:
             decided = await self._decide(openings, now)
-        except BaseException:
-            await self._release(claimed)
+        except Exception as error:
+            if will_pass(error):
+                await self._release(claimed)
             raise
         await self._store(openings, decided, now)
-        return Step(worked=len(claimed))
 
     async def _decide(self, openings: list[Opening], now: datetime) -> list[Order]:
         """The orders of all openings, priced, or held for what is in the way."""
@@ -87,7 +98,7 @@ class Prepare:
             if changed_since:
                 await standing_orders.release(tx, changed_since)
 
-    async def _release(self, claimed: list[StandingOrder]) -> None:
+    async def _release(self, claimed: Sequence[StandingOrder]) -> None:
         async with self._database.engine.begin() as tx:
             await standing_orders.release(
                 tx, [(one.merchant, one.standing_order) for one in claimed]

@@ -21,11 +21,14 @@ class Resume:
     async def step(self) -> Step:
         """Resume a batch; nobody has to be asked, so one transaction does it."""
         now = self._clock.now()
+        async with self._database.read() as connection:
+            first = await standing_orders.first_rested(connection)
+        if first is None or first > now:
+            return Step(wake_at=first)
         async with self._database.begin() as tx:
             claimed = await standing_orders.claim_rested(tx, now, BATCH_STANDING_ORDERS)
             if not claimed:
-                first = await standing_orders.first_rested(tx)
-                return Step(wake_at=first, pending=first is not None and first <= now)
+                return Step(pending=True)
             openings = [resumed(one, now) for one in claimed]
             going_on = [opening.standing_order for opening in openings]
             await standing_orders.advance(tx, going_on, State.PAUSED, now)

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.scheduler.domain.order import BillingMode, Item
+from services.scheduler.domain.order import BillingMode, Item, Order
 from services.scheduler.domain.standing_order import (
     CatchUp,
     CatchUpMode,
@@ -130,12 +130,16 @@ _FIRST_RESTED = text("SELECT min(resume_time) FROM standing_orders WHERE state =
 
 _SETTLED = text("""
     UPDATE standing_orders
-    SET paid_order_count = paid_order_count + 1, last_amount_minor = paid.amount_minor,
+    SET paid_order_count = paid_order_count + paid.count, last_amount_minor = paid.amount_minor,
         last_currency = paid.currency, update_time = :now
-    FROM (SELECT DISTINCT ON (merchant, standing_order) * FROM unnest(
-            CAST(:merchant AS text[]), CAST(:standing_order AS text[]),
+    FROM (SELECT merchant, standing_order, count(*) AS count,
+                 (array_agg(amount_minor ORDER BY cycle DESC))[1] AS amount_minor,
+                 (array_agg(currency ORDER BY cycle DESC))[1] AS currency
+          FROM unnest(
+            CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:cycle AS int[]),
             CAST(:amount_minor AS bigint[]), CAST(:currency AS text[]))
-          AS paid (merchant, standing_order, amount_minor, currency)) AS paid
+          AS paid (merchant, standing_order, cycle, amount_minor, currency)
+          GROUP BY merchant, standing_order) AS paid
     WHERE standing_orders.standing_order = paid.standing_order
       AND standing_orders.merchant = paid.merchant
 """)
@@ -275,16 +279,15 @@ async def first_rested(tx: AsyncConnection) -> datetime | None:
     return (await tx.execute(_FIRST_RESTED)).scalar_one()  # type: ignore[no-any-return]
 
 
-async def settled(
-    tx: AsyncConnection, paid: Sequence[tuple[str, str, int, str]], now: datetime
-) -> None:
-    """Count paid orders: (merchant, standing order, amount in minor units, currency) of each."""
+async def settled(tx: AsyncConnection, paid: Sequence[Order], now: datetime) -> None:
+    """Count paid orders, and remember what the last of each standing order came to."""
     await tx.execute(
         _SETTLED,
         {
-            **_keys([(one[0], one[1]) for one in paid]),
-            "amount_minor": [one[2] for one in paid],
-            "currency": [one[3] for one in paid],
+            **_keys([(order.key.merchant, order.key.standing_order) for order in paid]),
+            "cycle": [order.key.cycle for order in paid],
+            "amount_minor": [order.amount_minor for order in paid],
+            "currency": [order.currency for order in paid],
             "now": now,
         },
     )

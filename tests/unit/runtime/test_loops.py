@@ -190,3 +190,17 @@ async def test_a_process_counts_the_work_of_all_its_loops() -> None:
 
 async def test_a_process_without_loops_is_at_rest() -> None:
     assert (await Workers([]).settle(GRACE_SECONDS)).quiet
+
+
+async def test_a_loop_stops_although_it_is_nudged_at_that_moment() -> None:
+    script = Script()
+    work = loop(script)
+    task = asyncio.create_task(work.run())
+    await script.until_begun(1)
+    await asyncio.sleep(0)
+    work.nudge()
+    # The nudge is on its way to the loop, which has not run since.
+    await asyncio.sleep(0)
+    task.cancel()
+    done, _ = await asyncio.wait({task}, timeout=GRACE_SECONDS)
+    assert done

@@ -1,0 +1,409 @@
+"""The catalog's contract: each method through its RPC, and each reason that it documents."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from google.protobuf import timestamp_pb2
+from recurring.catalog.v1 import catalog_pb2, events_pb2
+
+from services.runtime.wire import from_timestamp, to_money, to_timestamp
+from tests.suite import Client, Refusal, Suite, new_id, refused
+
+Product = catalog_pb2.Product
+
+
+@pytest.fixture
+def shop(suite: Suite) -> Client:
+    """A merchant of the test's own."""
+    return suite.client()
+
+
+async def create(shop: Client, product: str = "tea", **fields: Any) -> Product:  # noqa: ANN401
+    request = catalog_pb2.CreateProductRequest(
+        parent=shop.name,
+        product_id=product,
+        product=Product(**{"title": product.title(), **fields}),
+        request_id=new_id(),
+    )
+    made: Product = await shop.catalog.CreateProduct(request)
+    return made
+
+
+async def set_price(
+    shop: Client,
+    amount_minor: int = 1000,
+    price: str = "first",
+    *,
+    product: str = "tea",
+    currency: str = "EUR",
+    effective: datetime | None = None,
+) -> catalog_pb2.Price:
+    wanted = catalog_pb2.Price(unit_price=to_money(amount_minor, currency))
+    if effective is not None:
+        wanted.effective_time.CopyFrom(to_timestamp(effective))
+    request = catalog_pb2.CreatePriceRequest(
+        parent=f"{shop.name}/products/{product}",
+        price_id=price,
+        price=wanted,
+        request_id=new_id(),
+    )
+    made: catalog_pb2.Price = await shop.catalog.CreatePrice(request)
+    return made
+
+
+async def adjust(shop: Client, delta_units: int, product: str = "tea") -> catalog_pb2.Stock:
+    request = catalog_pb2.AdjustStockRequest(
+        product=f"{shop.name}/products/{product}", delta_units=delta_units, request_id=new_id()
+    )
+    stock: catalog_pb2.Stock = await shop.catalog.AdjustStock(request)
+    return stock
+
+
+async def discontinue(shop: Client, product: str = "tea", etag: str = "") -> Product:
+    request = catalog_pb2.DiscontinueProductRequest(
+        name=f"{shop.name}/products/{product}", etag=etag, request_id=new_id()
+    )
+    made: Product = await shop.catalog.DiscontinueProduct(request)
+    return made
+
+
+def kind(refusal: Refusal) -> tuple[str, str]:
+    assert refusal.domain == "catalog.recurring"
+    return refusal.code, refusal.reason
+
+
+# --- products -----------------------------------------------------------------------------------
+
+
+async def test_a_product_is_as_it_was_wanted(shop: Client) -> None:
+    made = await create(shop, increase_notice_days=7, stock_tracked=True, low_stock_threshold=3)
+    assert made.name == f"{shop.name}/products/tea"
+    assert (made.title, made.increase_notice_days, made.low_stock_threshold) == ("Tea", 7, 3)
+    assert (made.state, made.stock_tracked, bool(made.etag)) == (Product.ACTIVE, True, True)
+    assert await shop.catalog.GetProduct(catalog_pb2.GetProductRequest(name=made.name)) == made
+
+
+async def test_a_product_has_thirty_days_of_notice_unless_it_says_none(shop: Client) -> None:
+    assert (await create(shop)).increase_notice_days == 30
+    assert (await create(shop, "coffee", increase_notice_days=0)).increase_notice_days == 0
+
+
+async def test_a_product_is_created_once(shop: Client) -> None:
+    await create(shop)
+    assert kind(await refused(create(shop))) == ("ALREADY_EXISTS", "PRODUCT_ALREADY_EXISTS")
+
+
+async def test_two_merchants_can_have_products_of_one_id(suite: Suite, shop: Client) -> None:
+    other = suite.client()
+    assert (await create(shop)).name != (await create(other)).name
+
+
+async def test_a_product_that_is_not_there_is_not_found(shop: Client) -> None:
+    name = f"{shop.name}/products/gone"
+    calls: list[Awaitable[Any]] = [
+        shop.catalog.GetProduct(catalog_pb2.GetProductRequest(name=name)),
+        shop.catalog.GetStock(catalog_pb2.GetStockRequest(product=name)),
+        shop.catalog.ListPrices(catalog_pb2.ListPricesRequest(parent=name)),
+        discontinue(shop, "gone"),
+        set_price(shop, product="gone"),
+        adjust(shop, 1, "gone"),
+    ]
+    for call in calls:
+        assert kind(await refused(call)) == ("NOT_FOUND", "PRODUCT_NOT_FOUND")
+
+
+async def test_products_are_listed_by_id_page_by_page(shop: Client) -> None:
+    for product in ("tea", "coffee", "milk", "bread", "eggs"):
+        await create(shop, product)
+    pages: list[list[str]] = []
+    token = ""
+    while not pages or token:
+        page = await shop.catalog.ListProducts(
+            catalog_pb2.ListProductsRequest(parent=shop.name, page_size=2, page_token=token)
+        )
+        pages.append([product.title for product in page.products])
+        token = page.next_page_token
+    assert pages == [["Bread", "Coffee"], ["Eggs", "Milk"], ["Tea"]]
+
+
+async def test_a_product_off_sale_is_told_of_once(suite: Suite, shop: Client) -> None:
+    made = await create(shop)
+    async with suite.listening() as ear:
+        ended = await discontinue(shop, etag=made.etag)
+        again = await discontinue(shop)
+        heard = await ear.next(events_pb2.ProductDiscontinued, shop.merchant)
+    assert ended.state == again.state == Product.DISCONTINUED
+    assert ended.etag == again.etag != made.etag
+    assert (heard.message.product, heard.message.title) == (made.name, "Tea")
+    assert heard.subject == heard.headers["ce-type"] == "recurring.catalog.v1.ProductDiscontinued"
+    assert heard.headers["Nats-Msg-Id"] == heard.headers["ce-id"]
+    assert heard.headers["ce-source"] == "//recurring/catalog"
+    assert heard.headers["ce-partitionkey"] == made.name
+    assert heard.headers["traceparent"]
+
+
+async def test_a_stale_etag_changes_nothing(shop: Client) -> None:
+    made = await create(shop)
+    await discontinue(shop, etag=made.etag)
+    refusal = await refused(discontinue(shop, etag=made.etag))
+    assert kind(refusal) == ("ABORTED", "ETAG_MISMATCH")
+    assert refusal.fields == {"etag": "ETAG_MISMATCH"}
+
+
+# --- prices -------------------------------------------------------------------------------------
+
+
+async def test_a_price_from_now_on_is_announced_now(suite: Suite, shop: Client) -> None:
+    await create(shop)
+    made = await set_price(shop)
+    assert made.name == f"{shop.name}/products/tea/prices/first"
+    assert made.unit_price == to_money(1000, "EUR")
+    now = await suite.sandbox.now()
+    assert from_timestamp(made.effective_time) == from_timestamp(made.announce_time) == now
+
+
+async def test_prices_are_listed_the_newest_first_page_by_page(suite: Suite, shop: Client) -> None:
+    await create(shop)
+    now = await suite.sandbox.now()
+    for days in (20, 0, 10):
+        await set_price(shop, 1000 + days, f"p{days}", effective=now + timedelta(days=days))
+    parent = f"{shop.name}/products/tea"
+    first = await shop.catalog.ListPrices(catalog_pb2.ListPricesRequest(parent=parent, page_size=2))
+    rest = await shop.catalog.ListPrices(
+        catalog_pb2.ListPricesRequest(parent=parent, page_size=2, page_token=first.next_page_token)
+    )
+    found = [price.name.rpartition("/")[2] for page in (first, rest) for price in page.prices]
+    assert (found, rest.next_page_token) == (["p20", "p10", "p0"], "")
+
+
+async def test_a_price_to_come_is_told_to_whom_it_concerns(suite: Suite, shop: Client) -> None:
+    await create(shop)
+    now = await suite.sandbox.now()
+    async with suite.listening() as ear:
+        await set_price(shop, 1000)
+        await set_price(shop, 1200, "second", effective=now + timedelta(days=5))
+        await ear.next(events_pb2.PriceChangeScheduled, shop.merchant)
+        told = (await ear.next(events_pb2.PriceChangeScheduled, shop.merchant)).message
+    assert told.price == f"{shop.name}/products/tea/prices/second"
+    assert (told.unit_price, told.previous_unit_price) == (
+        to_money(1200, "EUR"),
+        to_money(1000, "EUR"),
+    )
+    assert from_timestamp(told.effective_time) == now + timedelta(days=5)
+    assert from_timestamp(told.subscriber_effective_time) == now + timedelta(days=30)
+
+
+async def test_a_product_keeps_its_currency(shop: Client) -> None:
+    await create(shop)
+    await set_price(shop)
+    refusal = await refused(set_price(shop, 1000, "second", currency="USD"))
+    assert kind(refusal) == ("FAILED_PRECONDITION", "CURRENCY_MISMATCH")
+
+
+async def test_a_product_off_sale_gets_no_price(shop: Client) -> None:
+    await create(shop)
+    await discontinue(shop)
+    refusal = await refused(set_price(shop))
+    assert kind(refusal) == ("FAILED_PRECONDITION", "PRODUCT_DISCONTINUED")
+
+
+async def test_an_instant_has_one_price_and_an_id_too(suite: Suite, shop: Client) -> None:
+    await create(shop)
+    at = await suite.sandbox.now() + timedelta(days=1)
+    await set_price(shop, effective=at)
+    for price, effective in (("second", at), ("first", at + timedelta(days=1))):
+        refusal = await refused(set_price(shop, 1100, price, effective=effective))
+        assert kind(refusal) == ("ALREADY_EXISTS", "PRICE_ALREADY_EXISTS")
+
+
+async def test_a_price_of_the_past_is_refused_beyond_a_minute(suite: Suite, shop: Client) -> None:
+    await create(shop)
+    now = await suite.sandbox.now()
+    await set_price(shop, effective=now - timedelta(seconds=60))
+    refusal = await refused(set_price(shop, 1, "p2", effective=now - timedelta(seconds=61)))
+    assert kind(refusal) == ("INVALID_ARGUMENT", "FIELD_INVALID")
+    assert list(refusal.fields) == ["price.effective_time"]
+
+
+# --- stock --------------------------------------------------------------------------------------
+
+
+async def test_deliveries_add_up(shop: Client) -> None:
+    made = await create(shop, stock_tracked=True)
+    await adjust(shop, 10)
+    stock = await adjust(shop, -3)
+    assert (stock.on_hand_units, stock.held_units, stock.available_units) == (7, 0, 7)
+    request = catalog_pb2.GetStockRequest(product=made.name)
+    assert await shop.catalog.GetStock(request) == stock
+
+
+async def test_deliveries_at_once_all_count(shop: Client) -> None:
+    await create(shop, stock_tracked=True)
+    stocks = await asyncio.gather(*(adjust(shop, 1) for _ in range(20)))
+    assert max(stock.on_hand_units for stock in stocks) == 20
+
+
+async def test_stock_that_is_not_counted_cannot_be_adjusted(shop: Client) -> None:
+    await create(shop)
+    assert kind(await refused(adjust(shop, 1))) == ("FAILED_PRECONDITION", "STOCK_NOT_TRACKED")
+
+
+async def test_no_more_can_be_taken_than_there_is(shop: Client) -> None:
+    await create(shop, stock_tracked=True)
+    await adjust(shop, 2)
+    assert kind(await refused(adjust(shop, -3))) == ("FAILED_PRECONDITION", "STOCK_INSUFFICIENT")
+
+
+async def test_low_stock_is_told(suite: Suite, shop: Client) -> None:
+    made = await create(shop, stock_tracked=True, low_stock_threshold=5)
+    await adjust(shop, 9)
+    async with suite.listening() as ear:
+        await adjust(shop, -4)
+        heard = await ear.next(events_pb2.StockLow, shop.merchant)
+    assert (heard.message.product, heard.message.available_units) == (made.name, 5)
+
+
+# --- for the suite ------------------------------------------------------------------------------
+
+
+def cart(shop: Client, product: str = "tea", **fields: Any) -> catalog_pb2.Cart:  # noqa: ANN401
+    item = catalog_pb2.Item(product=f"{shop.name}/products/{product}", quantity=2)
+    good = {
+        "standing_order": f"{shop.name}/standingOrders/weekly",
+        "cycle": 1,
+        "items": [item],
+        "price_time": to_timestamp(datetime(2030, 1, 1, tzinfo=UTC)),
+    }
+    return catalog_pb2.Cart(**{**good, **fields})
+
+
+def hold(shop: Client, **fields: Any) -> catalog_pb2.StockHoldRequest:  # noqa: ANN401
+    good = {
+        "order": f"{shop.name}/standingOrders/weekly/orders/1",
+        "items": cart(shop).items,
+        "expire_time": to_timestamp(datetime(2030, 1, 1, tzinfo=UTC)),
+    }
+    return catalog_pb2.StockHoldRequest(**{**good, **fields})
+
+
+def protect(shop: Client, **fields: Any) -> catalog_pb2.ProtectPrices:  # noqa: ANN401
+    good = {
+        "standing_order": f"{shop.name}/standingOrders/weekly",
+        "products": [f"{shop.name}/products/tea"],
+        "sign_up_time": to_timestamp(datetime(2030, 1, 1, tzinfo=UTC)),
+    }
+    return catalog_pb2.ProtectPrices(**{**good, **fields})
+
+
+async def test_a_quote_answers_each_cart_in_its_place(suite: Suite, shop: Client) -> None:
+    await create(shop)
+    await set_price(shop, 250)
+    request = catalog_pb2.BatchQuoteRequest(carts=[cart(shop), cart(shop, "gone"), cart(shop)])
+    response = await suite.suite_client().catalog.BatchQuote(request)
+    assert [result.WhichOneof("result") for result in response.results] == [
+        "quote",
+        "problems",
+        "quote",
+    ]
+    assert response.results[0].quote.total == to_money(500, "EUR")
+    [problem] = response.results[1].problems.problems
+    assert problem.reason == catalog_pb2.ItemProblem.PRODUCT_NOT_FOUND
+
+
+async def test_prices_are_protected_and_quoted(suite: Suite, shop: Client) -> None:
+    await create(shop, increase_notice_days=0)
+    now = await suite.sandbox.now()
+    await set_price(shop, 250)
+    await set_price(shop, 300, "second", effective=now + timedelta(days=1))
+    lock = catalog_pb2.PriceProtection(lock=catalog_pb2.PriceLock(cycle_count=1))
+    entry = protect(shop, sign_up_time=to_timestamp(now), protection=lock)
+    own = suite.suite_client().catalog
+    await own.BatchProtectPrices(catalog_pb2.BatchProtectPricesRequest(entries=[entry]))
+    request = catalog_pb2.BatchQuoteRequest(carts=[cart(shop), cart(shop, cycle=2)])
+    first, second = (result.quote for result in (await own.BatchQuote(request)).results)
+    assert (first.total, second.total) == (to_money(500, "EUR"), to_money(600, "EUR"))
+    assert first.lines[0].basis == catalog_pb2.QuoteLine.PRICE_LOCK
+    assert first.lines[0].list_unit_price == to_money(300, "EUR")
+
+
+async def test_stock_is_held(suite: Suite, shop: Client) -> None:
+    made = await create(shop, stock_tracked=True)
+    await adjust(shop, 3)
+    other = hold(shop, order=f"{shop.name}/standingOrders/weekly/orders/2")
+    request = catalog_pb2.BatchHoldStockRequest(entries=[hold(shop), other])
+    response = await suite.suite_client().catalog.BatchHoldStock(request)
+    served, short = response.results
+    assert not served.problems
+    assert short.problems[0].reason == catalog_pb2.ItemProblem.OUT_OF_STOCK
+    stock = await shop.catalog.GetStock(catalog_pb2.GetStockRequest(product=made.name))
+    assert (stock.on_hand_units, stock.held_units, stock.available_units) == (3, 2, 1)
+
+
+def bad_entries(shop: Client) -> dict[str, tuple[str, Any]]:
+    """Field -> the method and an entry that is bad in that field only."""
+    foreign = catalog_pb2.Item(product="merchants/other/products/tea", quantity=1)
+    none = catalog_pb2.Item(product=f"{shop.name}/products/tea")
+    no_time = timestamp_pb2.Timestamp(seconds=2**62)
+    lock = catalog_pb2.PriceProtection(lock=catalog_pb2.PriceLock())
+    cap = catalog_pb2.PriceProtection(cap=catalog_pb2.PriceCap(increase_limit_bps=-1))
+    return {
+        "carts[0].standing_order": ("BatchQuote", cart(shop, standing_order="weekly")),
+        "carts[0].cycle": ("BatchQuote", cart(shop, cycle=0)),
+        "carts[0].items": ("BatchQuote", cart(shop, items=[])),
+        "carts[0].items[0].product": ("BatchQuote", cart(shop, items=[foreign])),
+        "carts[0].items[0].quantity": ("BatchQuote", cart(shop, items=[none])),
+        "carts[0].price_time": ("BatchQuote", cart(shop, price_time=None)),
+        "entries[0].order": ("BatchHoldStock", hold(shop, order="weekly")),
+        "entries[0].items": ("BatchHoldStock", hold(shop, items=[])),
+        "entries[0].items[0].product": ("BatchHoldStock", hold(shop, items=[foreign])),
+        "entries[0].items[0].quantity": ("BatchHoldStock", hold(shop, items=[none])),
+        "entries[0].expire_time": ("BatchHoldStock", hold(shop, expire_time=no_time)),
+        "entries[0].standing_order": ("BatchProtectPrices", protect(shop, standing_order="")),
+        "entries[0].products": ("BatchProtectPrices", protect(shop, products=[])),
+        "entries[0].products[0]": ("BatchProtectPrices", protect(shop, products=["tea"])),
+        "entries[0].sign_up_time": ("BatchProtectPrices", protect(shop, sign_up_time=None)),
+        "entries[0].protection.lock": ("BatchProtectPrices", protect(shop, protection=lock)),
+        "entries[0].protection.cap.increase_limit_bps": (
+            "BatchProtectPrices",
+            protect(shop, protection=cap),
+        ),
+    }
+
+
+# Method -> its request, the request's field of entries, and a good entry.
+BATCHES: dict[str, tuple[Any, str, Callable[[Client], Any]]] = {
+    "BatchQuote": (catalog_pb2.BatchQuoteRequest, "carts", cart),
+    "BatchHoldStock": (catalog_pb2.BatchHoldStockRequest, "entries", hold),
+    "BatchProtectPrices": (catalog_pb2.BatchProtectPricesRequest, "entries", protect),
+}
+
+
+async def test_a_bad_entry_of_a_batch_is_refused_by_its_field(suite: Suite, shop: Client) -> None:
+    own = suite.suite_client()
+    found = {}
+    for field, (method, entry) in bad_entries(shop).items():
+        request_type, name, _ = BATCHES[method]
+        call = getattr(own.catalog, method)(request_type(**{name: [entry]}))
+        refusal = await refused(call)
+        assert kind(refusal) == ("INVALID_ARGUMENT", "FIELD_INVALID")
+        found[field] = list(refusal.fields)
+    assert found == {field: [field] for field in found}
+
+
+@pytest.mark.parametrize("method", BATCHES)
+@pytest.mark.parametrize("count", [0, 501])
+async def test_a_batch_has_its_limits(suite: Suite, shop: Client, method: str, count: int) -> None:
+    request_type, name, entry = BATCHES[method]
+    request = request_type(**{name: [entry(shop)] * count})
+    refusal = await refused(getattr(suite.suite_client().catalog, method)(request))
+    assert (kind(refusal), list(refusal.fields)) == (("INVALID_ARGUMENT", "FIELD_INVALID"), [name])
+
+
+@pytest.mark.parametrize("method", BATCHES)
+async def test_batches_are_for_the_suite_only(shop: Client, method: str) -> None:
+    request_type, _, _ = BATCHES[method]
+    refusal = await refused(getattr(shop.catalog, method)(request_type()))
+    assert kind(refusal) == ("PERMISSION_DENIED", "SCOPE_MISSING")
