@@ -2,7 +2,19 @@
 
 import typer
 
-from cli import clock, contacts, events, orders, payments, products, standing_orders, status
+from cli import (
+    clock,
+    contacts,
+    cycles,
+    events,
+    forecast,
+    orders,
+    payments,
+    preview,
+    products,
+    standing_orders,
+    status,
+)
 from cli.audit import report
 from cli.command import run_to_exit
 from cli.demo import play
@@ -24,6 +36,7 @@ for name, noun in {
     "payment-methods": payments.payment_methods,
     "mandates": payments.mandates,
     "standing-orders": standing_orders.standing_orders,
+    "cycles": cycles.cycles,
     "orders": orders.orders,
     "charges": payments.charges,
     "refunds": payments.refunds,
@@ -35,6 +48,9 @@ for name, noun in {
     app.add_typer(noun, name=name)
 status.register(app)
 report.register(app)
+preview.register(app)
+forecast.register(app)
+orders.register(app)
 
 
 @app.command("demo")
