@@ -36,9 +36,6 @@ def connect(database_url: str, *, application: str, pool_size: int) -> AsyncEngi
             "server_settings": {
                 "application_name": application,
                 "timezone": "UTC",
-                # A plan that was made while a table was empty must not stay when it is full. Statements
-                # are over sets, so that planning each anew costs little.
-                "plan_cache_mode": "force_custom_plan",
                 "statement_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s",
                 "lock_timeout": f"{LOCK_TIMEOUT_SECONDS}s",
                 "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_TIMEOUT_SECONDS}s",

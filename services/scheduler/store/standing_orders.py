@@ -19,8 +19,9 @@ from services.scheduler.domain.standing_order import (
 from services.scheduler.store import schedules
 
 # A loop that claimed rows and died loses its claim after this long, on the database's own clock: it
-# concerns machines, not customers.
-CLAIM_SECONDS = 20
+# concerns machines, not customers. One that is only slow loses it too, and what it then stores of rows
+# that others have moved on is dropped.
+CLAIM_SECONDS = 10
 
 _INSERT = text("""
     INSERT INTO standing_orders (

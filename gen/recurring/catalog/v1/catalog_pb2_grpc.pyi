@@ -54,7 +54,7 @@ class CatalogServiceStub:
     `increase_notice_days` after it was announced by this call (event PriceChangeScheduled).
 
     Reasons: NOT_FOUND PRODUCT_NOT_FOUND; FAILED_PRECONDITION PRODUCT_DISCONTINUED,
-    CURRENCY_MISMATCH (a product keeps the currency of its first price);
+    CURRENCY_MISMATCH (a product keeps the currency of its first price), PRICES_TOO_MANY (it has 1000);
     ALREADY_EXISTS PRICE_ALREADY_EXISTS (the same product already has a price from that instant, or
     that price id).
     """
@@ -138,7 +138,7 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         `increase_notice_days` after it was announced by this call (event PriceChangeScheduled).
 
         Reasons: NOT_FOUND PRODUCT_NOT_FOUND; FAILED_PRECONDITION PRODUCT_DISCONTINUED,
-        CURRENCY_MISMATCH (a product keeps the currency of its first price);
+        CURRENCY_MISMATCH (a product keeps the currency of its first price), PRICES_TOO_MANY (it has 1000);
         ALREADY_EXISTS PRICE_ALREADY_EXISTS (the same product already has a price from that instant, or
         that price id).
         """

@@ -1,0 +1,247 @@
+"""A well-formed request for every call of the four services, about any merchant."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from google.protobuf import field_mask_pb2
+from google.protobuf.message import Message
+from recurring.catalog.v1 import catalog_pb2
+from recurring.notify.v1 import notify_pb2
+from recurring.payments.v1 import payments_pb2
+from recurring.scheduler.v1 import scheduler_pb2
+
+from services.runtime.wire import to_date, to_money, to_timestamp
+from tests.suite import Client, new_id
+
+FAR = datetime(2090, 1, 1, tzinfo=UTC)
+CONTRACTS: dict[str, Any] = {
+    "catalog": catalog_pb2,
+    "scheduler": scheduler_pb2,
+    "payments": payments_pb2,
+    "notify": notify_pb2,
+}
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call, ready to be made."""
+
+    service: str
+    method: str
+    request: Any
+
+    @property
+    def id(self) -> str:
+        return f"{self.service}.{self.method}"
+
+    def make(self, client: Client, **changes: Any) -> Any:  # noqa: ANN401
+        """Make the call, with changes of its request; to be awaited."""
+        request = type(self.request)()
+        request.CopyFrom(self.request)
+        for name, value in changes.items():
+            setattr(request, name, value)
+        return getattr(getattr(client, self.service), self.method)(request)
+
+    def takes(self, field: str) -> bool:
+        return field in self.request.DESCRIPTOR.fields_by_name
+
+
+def every_method() -> set[str]:
+    """All that the contracts offer."""
+    return {
+        f"{service}.{method.name}"
+        for service, contract in CONTRACTS.items()
+        for description in contract.DESCRIPTOR.services_by_name.values()
+        for method in description.methods
+    }
+
+
+def platform_calls(merchant: str) -> list[Call]:
+    """Every call of a merchant's program."""
+    calls = [
+        *(Call("catalog", *each) for each in _catalog(f"merchants/{merchant}")),
+        *(Call("scheduler", *each) for each in _scheduler(f"merchants/{merchant}")),
+        *(Call("payments", *each) for each in _payments(f"merchants/{merchant}/customers/ann")),
+        *(Call("payments", *each) for each in _ledger(f"merchants/{merchant}")),
+        *(Call("notify", *each) for each in _notify(f"merchants/{merchant}")),
+    ]
+    for call in calls:
+        if call.takes("request_id"):
+            call.request.request_id = new_id()
+    return calls
+
+
+def suite_calls(merchant: str) -> list[Call]:
+    """Every call of the suite's own services."""
+    name = f"merchants/{merchant}"
+    item = catalog_pb2.Item(product=f"{name}/products/tea", quantity=1)
+    weekly = f"{name}/standingOrders/weekly"
+    cart = catalog_pb2.Cart(
+        standing_order=weekly, cycle=1, items=[item], price_time=to_timestamp(FAR)
+    )
+    hold = catalog_pb2.StockHoldRequest(
+        order=f"{weekly}/orders/1", items=[item], expire_time=to_timestamp(FAR)
+    )
+    protect = catalog_pb2.ProtectPrices(
+        standing_order=weekly, products=[item.product], sign_up_time=to_timestamp(FAR)
+    )
+    check = payments_pb2.MandateCheck(
+        mandate=f"{name}/customers/ann/mandates/m1",
+        amount=to_money(100, "EUR"),
+        charge_time=to_timestamp(FAR),
+    )
+    contacts = notify_pb2.BatchCheckContactsRequest(customers=[f"{name}/customers/ann"])
+    return [
+        Call("catalog", "BatchQuote", catalog_pb2.BatchQuoteRequest(carts=[cart])),
+        Call("catalog", "BatchHoldStock", catalog_pb2.BatchHoldStockRequest(entries=[hold])),
+        Call(
+            "catalog",
+            "BatchProtectPrices",
+            catalog_pb2.BatchProtectPricesRequest(entries=[protect]),
+        ),
+        Call(
+            "payments",
+            "BatchCheckMandates",
+            payments_pb2.BatchCheckMandatesRequest(checks=[check]),
+        ),
+        Call("notify", "BatchCheckContacts", contacts),
+    ]
+
+
+def _catalog(name: str) -> list[tuple[str, Message]]:
+    tea = f"{name}/products/tea"
+    product, price = catalog_pb2.Product(title="Tea"), catalog_pb2.Price()
+    price.unit_price.CopyFrom(to_money(100, "EUR"))
+    return [
+        (
+            "CreateProduct",
+            catalog_pb2.CreateProductRequest(parent=name, product_id="tea", product=product),
+        ),
+        ("GetProduct", catalog_pb2.GetProductRequest(name=tea)),
+        ("ListProducts", catalog_pb2.ListProductsRequest(parent=name)),
+        ("DiscontinueProduct", catalog_pb2.DiscontinueProductRequest(name=tea)),
+        ("CreatePrice", catalog_pb2.CreatePriceRequest(parent=tea, price_id="p1", price=price)),
+        ("ListPrices", catalog_pb2.ListPricesRequest(parent=tea)),
+        ("GetStock", catalog_pb2.GetStockRequest(product=tea)),
+        ("AdjustStock", catalog_pb2.AdjustStockRequest(product=tea, delta_units=1)),
+    ]
+
+
+def _scheduler(name: str) -> list[tuple[str, Message]]:
+    weekly = f"{name}/standingOrders/weekly"
+    order = f"{weekly}/orders/1"
+    wanted = scheduler_pb2.StandingOrder(
+        customer=f"{name}/customers/ann",
+        title="Tea",
+        items=[scheduler_pb2.Item(product=f"{name}/products/tea", quantity=1)],
+        schedule=scheduler_pb2.Schedule(
+            start_date=to_date(FAR.date()),
+            time_zone="Europe/Berlin",
+            daily=scheduler_pb2.Schedule.Daily(every_days=1),
+        ),
+        billing_mode=scheduler_pb2.PAY_ON_NOTICE,
+    )
+    renamed = scheduler_pb2.StandingOrder(name=weekly, title="Coffee")
+    mask = field_mask_pb2.FieldMask(paths=["title"])
+    moved = scheduler_pb2.CycleChange(cycle=1, local_date=to_date(FAR.date()))
+    return [
+        (
+            "CreateStandingOrder",
+            scheduler_pb2.CreateStandingOrderRequest(parent=name, standing_order=wanted),
+        ),
+        ("GetStandingOrder", scheduler_pb2.GetStandingOrderRequest(name=weekly)),
+        ("ListStandingOrders", scheduler_pb2.ListStandingOrdersRequest(parent=name)),
+        (
+            "UpdateStandingOrder",
+            scheduler_pb2.UpdateStandingOrderRequest(standing_order=renamed, update_mask=mask),
+        ),
+        (
+            "PreviewStandingOrderUpdate",
+            scheduler_pb2.PreviewStandingOrderUpdateRequest(
+                standing_order=renamed, update_mask=mask
+            ),
+        ),
+        ("PauseStandingOrder", scheduler_pb2.PauseStandingOrderRequest(name=weekly)),
+        ("ResumeStandingOrder", scheduler_pb2.ResumeStandingOrderRequest(name=weekly)),
+        ("CancelStandingOrder", scheduler_pb2.CancelStandingOrderRequest(name=weekly)),
+        ("SkipCycle", scheduler_pb2.SkipCycleRequest(name=weekly, cycle=1)),
+        ("RestoreCycle", scheduler_pb2.RestoreCycleRequest(name=weekly, cycle=1)),
+        ("ChangeCycle", scheduler_pb2.ChangeCycleRequest(name=weekly, change=moved)),
+        ("OrderNow", scheduler_pb2.OrderNowRequest(name=weekly)),
+        ("PreviewCycles", scheduler_pb2.PreviewCyclesRequest(name=weekly)),
+        ("GetOrder", scheduler_pb2.GetOrderRequest(name=order)),
+        ("ListOrders", scheduler_pb2.ListOrdersRequest(parent=f"{name}/standingOrders/-")),
+        ("ExplainOrder", scheduler_pb2.ExplainOrderRequest(name=order)),
+    ]
+
+
+def _payments(customer: str) -> list[tuple[str, Message]]:
+    card, mandate = f"{customer}/paymentMethods/card", f"{customer}/mandates/m1"
+    charge = f"{customer}/charges/weekly-1"
+    method = payments_pb2.PaymentMethod(provider_token="pm_card_visa")
+    evidence = payments_pb2.Mandate.Evidence(text="Yes.", accept_time=to_timestamp(FAR))
+    consent = payments_pb2.Mandate(
+        payment_method=card, charge_ceiling=to_money(100, "EUR"), evidence=evidence
+    )
+    return [
+        (
+            "CreatePaymentMethod",
+            payments_pb2.CreatePaymentMethodRequest(
+                parent=customer, payment_method_id="card", payment_method=method
+            ),
+        ),
+        ("GetPaymentMethod", payments_pb2.GetPaymentMethodRequest(name=card)),
+        ("ListPaymentMethods", payments_pb2.ListPaymentMethodsRequest(parent=customer)),
+        (
+            "CreateMandate",
+            payments_pb2.CreateMandateRequest(parent=customer, mandate_id="m1", mandate=consent),
+        ),
+        ("GetMandate", payments_pb2.GetMandateRequest(name=mandate)),
+        ("ListMandates", payments_pb2.ListMandatesRequest(parent=customer)),
+        ("RevokeMandate", payments_pb2.RevokeMandateRequest(name=mandate)),
+        ("GetCharge", payments_pb2.GetChargeRequest(name=charge)),
+        ("ListCharges", payments_pb2.ListChargesRequest(parent=customer)),
+        (
+            "ConfirmPaymentRequest",
+            payments_pb2.ConfirmPaymentRequestRequest(name=charge, payment_method=card),
+        ),
+        ("CreateRefund", payments_pb2.CreateRefundRequest(parent=charge, refund_id="r1")),
+        ("GetRefund", payments_pb2.GetRefundRequest(name=f"{charge}/refunds/r1")),
+        ("ListRefunds", payments_pb2.ListRefundsRequest(parent=charge)),
+    ]
+
+
+def _ledger(name: str) -> list[tuple[str, Message]]:
+    return [
+        ("ListLedgerAccounts", payments_pb2.ListLedgerAccountsRequest(parent=name)),
+        ("ListLedgerEntries", payments_pb2.ListLedgerEntriesRequest(parent=name)),
+    ]
+
+
+def _notify(name: str) -> list[tuple[str, Message]]:
+    customer = f"{name}/customers/ann"
+    contact = f"{customer}/contact"
+    wanted = notify_pb2.Contact(name=contact, display_name="Ann")
+    return [
+        (
+            "UpdateContact",
+            notify_pb2.UpdateContactRequest(contact=wanted, allow_missing=True),
+        ),
+        ("GetContact", notify_pb2.GetContactRequest(name=contact)),
+        ("ListContacts", notify_pb2.ListContactsRequest(parent=name)),
+        (
+            "StartPhoneBinding",
+            notify_pb2.StartPhoneBindingRequest(name=contact, phone="+491701234567"),
+        ),
+        (
+            "ConfirmPhoneBinding",
+            notify_pb2.ConfirmPhoneBindingRequest(name=contact, code="123456"),
+        ),
+        ("ListNotices", notify_pb2.ListNoticesRequest(parent=customer)),
+        ("GetNotice", notify_pb2.GetNoticeRequest(name=f"{customer}/notices/n1")),
+        (
+            "PreviewNotice",
+            notify_pb2.PreviewNoticeRequest(parent=name, kind=notify_pb2.ORDER_UPCOMING),
+        ),
+    ]

@@ -1,0 +1,121 @@
+"""What holds for every call: who may make it, what it needs, how much it carries."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
+import grpc
+import pytest
+
+from tests.contract.every_call import Call, every_method, platform_calls, suite_calls
+from tests.suite import Client, Refusal, Suite, refused
+
+PLATFORM_CALLS = platform_calls("acme")
+SUITE_CALLS = suite_calls("acme")
+CALLS = [*PLATFORM_CALLS, *SUITE_CALLS]
+LISTS = [call for call in PLATFORM_CALLS if call.takes("page_size")]
+MUTATIONS = [call for call in PLATFORM_CALLS if call.takes("request_id")]
+SERVICES = ("catalog", "scheduler", "payments", "notify")
+MESSAGE_MAX_BYTES = 4 * 1024**2
+
+
+async def refusals(calls: dict[str, Awaitable[Any]]) -> dict[str, Refusal]:
+    """Why each of many calls was refused."""
+    answers = await asyncio.gather(*(refused(call) for call in calls.values()))
+    return dict(zip(calls, answers, strict=True))
+
+
+def all_alike(found: dict[str, Refusal], code: str, reason: str, *fields: str) -> None:
+    """Every call was refused in this way, by its own service."""
+    expected = {
+        name: (code, reason, f"{name.partition('.')[0]}.recurring", list(fields)) for name in found
+    }
+    assert {
+        name: (each.code, each.reason, each.domain, list(each.fields))
+        for name, each in found.items()
+    } == expected
+
+
+@pytest.fixture
+def acme(suite: Suite) -> Client:
+    return suite.client("acme")
+
+
+def test_no_call_is_left_out() -> None:
+    assert {call.id for call in CALLS} == every_method()
+
+
+async def test_nobody_is_answered_without_a_token(suite: Suite) -> None:
+    stranger = suite.with_token("")
+    found = await refusals({call.id: call.make(stranger) for call in CALLS})
+    all_alike(found, "UNAUTHENTICATED", "TOKEN_MISSING")
+
+
+async def test_nobody_is_answered_with_a_bad_token(suite: Suite, acme: Client) -> None:
+    forger = suite.with_token(acme.token[:-4] + "AAAA")
+    found = await refusals({call.id: call.make(forger) for call in CALLS})
+    all_alike(found, "UNAUTHENTICATED", "TOKEN_INVALID")
+
+
+async def test_a_program_needs_the_scope_of_its_calls(suite: Suite) -> None:
+    nobody = suite.client("acme", "reader")
+    found = await refusals({call.id: call.make(nobody) for call in CALLS})
+    all_alike(found, "PERMISSION_DENIED", "SCOPE_MISSING")
+
+
+async def test_a_merchant_makes_no_call_of_the_suite(acme: Client) -> None:
+    found = await refusals({call.id: call.make(acme) for call in SUITE_CALLS})
+    all_alike(found, "PERMISSION_DENIED", "SCOPE_MISSING")
+
+
+async def test_someone_elses_merchant_is_forbidden(suite: Suite) -> None:
+    other = suite.client()
+    found = await refusals({call.id: call.make(other) for call in PLATFORM_CALLS})
+    all_alike(found, "PERMISSION_DENIED", "MERCHANT_FORBIDDEN")
+
+
+async def test_an_oversized_page_is_refused(acme: Client) -> None:
+    found = await refusals({call.id: call.make(acme, page_size=1001) for call in LISTS})
+    all_alike(found, "INVALID_ARGUMENT", "PAGE_SIZE_TOO_LARGE", "page_size")
+
+
+async def test_a_negative_page_is_refused(acme: Client) -> None:
+    found = await refusals({call.id: call.make(acme, page_size=-1) for call in LISTS})
+    all_alike(found, "INVALID_ARGUMENT", "PAGE_SIZE_TOO_LARGE", "page_size")
+
+
+async def test_a_made_up_page_token_is_refused(acme: Client) -> None:
+    found = await refusals({call.id: call.make(acme, page_token="made-up") for call in LISTS})
+    all_alike(found, "INVALID_ARGUMENT", "PAGE_TOKEN_INVALID", "page_token")
+
+
+@pytest.mark.parametrize("request_id", ["", "1", "{0190b0c2-5e1c-7c3a-8d5e-1f2a3b4c5d6e}"])
+async def test_a_mutation_needs_a_request_id(acme: Client, request_id: str) -> None:
+    found = await refusals({call.id: call.make(acme, request_id=request_id) for call in MUTATIONS})
+    all_alike(found, "INVALID_ARGUMENT", "FIELD_INVALID", "request_id")
+
+
+@pytest.mark.parametrize("text", ["", "acme", "merchants/acme", "merchants/acme/nothings/x"])
+async def test_a_name_of_another_form_is_refused(acme: Client, text: str) -> None:
+    named = {call.id: call.make(acme, name=text) for call in PLATFORM_CALLS if call.takes("name")}
+    for refusal in (await refusals(named)).values():
+        assert (refusal.code, refusal.reason) == ("INVALID_ARGUMENT", "FIELD_INVALID")
+        assert "name" in refusal.fields
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_an_oversized_message_is_refused(acme: Client, service: str) -> None:
+    call = next(each for each in LISTS if each.service == service)
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        await call.make(acme, page_token="x" * MESSAGE_MAX_BYTES)
+    assert refusal.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+@pytest.mark.parametrize("call", LISTS, ids=lambda call: call.id)
+async def test_a_new_merchant_has_empty_lists(suite: Suite, call: Call) -> None:
+    merchant = suite.client()
+    [own] = [each for each in platform_calls(merchant.merchant) if each.id == call.id]
+    if call.method in {"ListPrices", "ListRefunds"}:
+        assert (await refused(own.make(merchant))).code == "NOT_FOUND"
+    else:
+        assert not (await own.make(merchant)).next_page_token
