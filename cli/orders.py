@@ -9,7 +9,7 @@ from google.protobuf.json_format import MessageToDict
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
 from cli.command import command, group, one_of
-from cli.connect import Session, all_pages
+from cli.connect import Session, all_pages, new_request_id
 from cli.names import CUSTOMER, ORDER, STANDING_ORDER, last_id, short_name
 from cli.output import Columns
 from cli.values import (
@@ -101,6 +101,13 @@ async def get_order(session: Session, order: OrderArgument) -> None:
     session.output.one(found, ORDER_COLUMNS)
     if not session.output.as_json:
         session.output.many(found.lines, LINE_COLUMNS, "no lines")
+
+
+@command(orders, "confirm")
+async def confirm_order(session: Session, order: OrderArgument) -> None:
+    """Say yes to an order that is held to ask the customer, as they do."""
+    request = pb.ConfirmOrderRequest(name=session.name(ORDER, order), request_id=new_request_id())
+    session.output.one(await session.scheduler.ConfirmOrder(request), ORDER_COLUMNS)
 
 
 @command(orders, "explain")

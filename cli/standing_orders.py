@@ -31,6 +31,16 @@ standing_orders = group("Templates that order and pay by themselves.")
 
 BASIS_POINTS_PER_PERCENT = 100
 
+
+def describe_repurchase(standing_order: pb.StandingOrder) -> str:
+    """What a purchase elsewhere does, for example "skip within 7d"; empty where it does nothing."""
+    if not standing_order.HasField("repurchase_window"):
+        return ""
+    action = pb.Otherwise.Action.Name(standing_order.repurchase_action)
+    window = format_duration(standing_order.repurchase_window)
+    return f"{action.lower().replace('_', ' ')} within {window}"
+
+
 STANDING_ORDER_COLUMNS: Columns[pb.StandingOrder] = {
     "standing order": lambda it: last_id(it.name),
     "customer": lambda it: last_id(it.customer),
@@ -39,6 +49,7 @@ STANDING_ORDER_COLUMNS: Columns[pb.StandingOrder] = {
     "when": lambda it: describe_schedule(it.schedule),
     "pays": lambda it: pb.BillingMode.Name(it.billing_mode).lower().replace("_", " "),
     "told before": lambda it: format_duration(it.notice_lead),
+    "bought elsewhere": describe_repurchase,
     "state": lambda it: pb.StandingOrder.State.Name(it.state),
     "next": lambda it: (
         f"{it.next_cycle}: {format_timestamp(it.next_due_time)}" if it.next_cycle else ""
@@ -139,6 +150,16 @@ async def create_standing_order(
         datetime | None, typer.Option(parser=parse_moment, metavar="TIME")
     ] = None,
     cap_percent: Annotated[int | None, typer.Option(help="Never more above today's price.")] = None,
+    repurchase_window: Annotated[
+        timedelta | None,
+        typer.Option(parser=parse_duration, metavar="7d", help="Bought elsewhere so long before."),
+    ] = None,
+    repurchase_action: Annotated[
+        pb.Otherwise.Action.ValueType, one_of(pb.Otherwise.Action)
+    ] = pb.Otherwise.ACTION_UNSPECIFIED,
+    allow_duplicate: Annotated[
+        bool, typer.Option("--allow-duplicate", help="Another one with the product may be there.")
+    ] = False,
 ) -> None:
     """Create a standing order; without a mandate the customer confirms each payment."""
     if not (schedule.every or schedule.rrule):
@@ -151,6 +172,8 @@ async def create_standing_order(
         schedule=schedule.changed(pb.Schedule()),
         billing_mode=pb.PAY_ON_NOTICE,
         price_protection=_protection(lock_cycles, lock_until, cap_percent),
+        repurchase_window=to_duration(repurchase_window),
+        repurchase_action=repurchase_action,
     )
     made.MergeFrom(terms.message(session, customer_name))
     request = pb.CreateStandingOrderRequest(
@@ -158,6 +181,7 @@ async def create_standing_order(
         standing_order_id=standing_order,
         standing_order=made,
         request_id=new_request_id(),
+        allow_duplicate=allow_duplicate,
     )
     session.output.one(await session.scheduler.CreateStandingOrder(request), STANDING_ORDER_COLUMNS)
 

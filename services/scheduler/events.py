@@ -17,6 +17,7 @@ from services.runtime import outbox, telemetry
 from services.runtime.events import Event, Fact, Subscription
 from services.runtime.wire import NamePattern, from_timestamp, to_money, to_timestamp
 from services.scheduler.domain.order import (
+    WITHDRAWABLE_STATES,
     Decision,
     Line,
     Order,
@@ -24,6 +25,7 @@ from services.scheduler.domain.order import (
     OrderReason,
     OrderState,
     Stage,
+    cancelled,
     held,
 )
 from services.scheduler.domain.standing_order import StandingOrder
@@ -255,7 +257,27 @@ async def settle(
         )
     ]
     facts += [standing_order_ended(template, now) for template in completed]
+    # What was never to be paid yet (a hold that ran out) is not unpaid.
+    unpaid = [o for o in moved if o.state is OrderState.LAPSED and o.amount_minor is not None]
+    facts += await _pause_unpaid(tx, unpaid, now) if unpaid else []
     await outbox.put(tx, facts)
+
+
+async def _pause_unpaid(tx: AsyncConnection, unpaid: Sequence[Order], now: datetime) -> list[Fact]:
+    """Pause the standing orders of orders that ended unpaid, where the merchant wants that."""
+    keys = [(order.key.merchant, order.key.standing_order) for order in unpaid]
+    resting = {
+        (one.merchant, one.standing_order): one
+        for one in await standing_order_rows.pause_unpaid(tx, keys, now)
+    }
+    facts = [standing_order_changed(one, str(one.state), now) for one in resting.values()]
+    found = await order_rows.withdrawable(tx, list(resting)) if resting else []
+    for state in WITHDRAWABLE_STATES:
+        ending = [cancelled(o, OrderReason.PAUSED, now) for o in found if o.state is state]
+        for order in await order_rows.update(tx, ending, state, now):
+            template = resting[order.key.merchant, order.key.standing_order]
+            facts += order_facts(order, template, now)
+    return facts
 
 
 def _by_order(
@@ -369,19 +391,6 @@ def _payment_abandoned(order: Order, message: Any, event: Event[Any]) -> Order |
 def _lapsed(order: Order, reason: OrderReason, now: datetime, data: Mapping[str, Any]) -> Order:
     decision = Decision(now, "LAPSED", "The order ended without payment.", data)
     return replace(order, state=OrderState.LAPSED, reasons=(reason,), decisions=(decision,))
-
-
-def cancelled(order: Order, reason: OrderReason, now: datetime) -> Order:
-    """An order that ended since its standing order was cancelled or paused."""
-    decision = Decision(now, "CANCELLED", "The order was cancelled.", {"reasons": [str(reason)]})
-    return replace(
-        order,
-        state=OrderState.CANCELLED,
-        reasons=(reason,),
-        collect_time=None,
-        recheck_time=None,
-        decisions=(decision,),
-    )
 
 
 SUBSCRIPTIONS = {

@@ -144,6 +144,9 @@ def _scheduler(name: str) -> list[tuple[str, Message]]:
     )
     renamed = scheduler_pb2.StandingOrder(name=weekly, title="Coffee")
     mask = field_mask_pb2.FieldMask(paths=["title"])
+    settings = scheduler_pb2.SchedulerSettings(
+        name=f"{name}/schedulerSettings", unpaid_policy=scheduler_pb2.SchedulerSettings.WAIT
+    )
     moved = scheduler_pb2.CycleChange(cycle=1, local_date=to_date(FAR.date()))
     return [
         (
@@ -174,6 +177,18 @@ def _scheduler(name: str) -> list[tuple[str, Message]]:
         ("ListOrders", scheduler_pb2.ListOrdersRequest(parent=f"{name}/standingOrders/-")),
         ("ForecastDemand", scheduler_pb2.ForecastDemandRequest(parent=name)),
         ("ExplainOrder", scheduler_pb2.ExplainOrderRequest(name=order)),
+        ("ConfirmOrder", scheduler_pb2.ConfirmOrderRequest(name=order)),
+        (
+            "RecordPurchase",
+            scheduler_pb2.RecordPurchaseRequest(
+                customer=f"{name}/customers/ann", products=[f"{name}/products/tea"]
+            ),
+        ),
+        ("GetSchedulerSettings", scheduler_pb2.GetSchedulerSettingsRequest(name=settings.name)),
+        (
+            "UpdateSchedulerSettings",
+            scheduler_pb2.UpdateSchedulerSettingsRequest(scheduler_settings=settings),
+        ),
     ]
 
 

@@ -189,6 +189,8 @@ class OrderHeld:
         act = "We look at it again by ourselves."
         if _FOR_THE_CUSTOMER.intersection(self.reasons):
             act = "Please put it right in your account."
+        if _ASKING.intersection(self.reasons):
+            act = "Want it? Say yes in your account."
         return Wording(
             f"On hold: {title}",
             (
@@ -202,6 +204,8 @@ _FOR_THE_CUSTOMER = frozenset({
     "PHONE_NOT_BOUND", "MANDATE_NOT_COVERING", "NOTICE_UNDELIVERABLE", "PAYMENT_REFUSED",
     "PAYMENT_DECLINED",
 })  # fmt: skip
+# The customer's yes is all that it waits for.
+_ASKING = frozenset({"PURCHASED_ELSEWHERE"})
 
 
 @dataclass(frozen=True, slots=True)

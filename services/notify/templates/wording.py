@@ -124,6 +124,8 @@ REASONS: Mapping[str, str] = MappingProxyType({
     "PAYMENT_REQUEST_EXPIRED": "the payment was not confirmed in time",
     "STANDING_ORDER_CANCELLED": "the standing order is cancelled",
     "HOLD_EXPIRED": "what it waited for was not put right in time",
+    "PURCHASED_ELSEWHERE": "you bought a product of it elsewhere",
+    "PREVIOUS_UNPAID": "the order before it is not paid",
 })  # fmt: skip
 
 

@@ -8,6 +8,8 @@ from services.runtime.database import Database
 from services.scheduler.api.cycles import CycleMethods
 from services.scheduler.api.forecast import ForecastMethods
 from services.scheduler.api.orders import OrderMethods
+from services.scheduler.api.purchases import PurchaseMethods
+from services.scheduler.api.settings import SettingsMethods
 from services.scheduler.peers import Peers
 
 SCOPES = dict.fromkeys(
@@ -29,13 +31,22 @@ SCOPES = dict.fromkeys(
         "ListOrders",
         "ForecastDemand",
         "ExplainOrder",
+        "ConfirmOrder",
+        "RecordPurchase",
+        "GetSchedulerSettings",
+        "UpdateSchedulerSettings",
     ),
     SCOPE_PLATFORM,
 )
 
 
 class Servicer(
-    CycleMethods, OrderMethods, ForecastMethods, scheduler_pb2_grpc.SchedulerServiceServicer
+    CycleMethods,
+    OrderMethods,
+    ForecastMethods,
+    PurchaseMethods,
+    SettingsMethods,
+    scheduler_pb2_grpc.SchedulerServiceServicer,
 ):
     """Answers recurring.scheduler.v1.SchedulerService; each method's contract is in its proto."""
 

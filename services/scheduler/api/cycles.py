@@ -25,9 +25,10 @@ from services.scheduler.api.lookups import (
 )
 from services.scheduler.api.messages import standing_order_message
 from services.scheduler.api.reading import read_items, read_ship_to
-from services.scheduler.api.templates import WITHDRAWABLE_STATES, TemplateMethods
+from services.scheduler.api.templates import TemplateMethods
 from services.scheduler.domain import calendar
 from services.scheduler.domain.order import (
+    WITHDRAWABLE_STATES,
     Order,
     OrderKey,
     OrderReason,
@@ -37,6 +38,7 @@ from services.scheduler.domain.order import (
     brought_forward,
     skipped,
 )
+from services.scheduler.domain.purchases import RepurchaseAction, keys_of, repeated
 from services.scheduler.domain.standing_order import (
     CHANGE_AHEAD_MAX_CYCLES,
     CycleChange,
@@ -47,7 +49,7 @@ from services.scheduler.domain.standing_order import (
     with_change,
 )
 from services.scheduler.peers import Cart, Peers, QuoteAnswer
-from services.scheduler.store import orders, standing_orders
+from services.scheduler.store import orders, purchases, standing_orders
 
 PREVIEW_DEFAULT_CYCLES = 12
 PREVIEW_MAX_CYCLES = 100
@@ -236,19 +238,31 @@ class CycleMethods(TemplateMethods):
         first = template.next_cycle
         coming = range(first, first + count) if first is not None else range(0)
         now = self._clock.now()
-        carts = [
-            Cart(order.key, order.items, order.due_time)
+        wanted = [
+            new_order(template, cycle, found, now)
             for cycle in coming
             if (found := template.date(cycle)) and not skip_reason(template, cycle, found)
-            for order in (new_order(template, cycle, found, now),)
         ]
+        carts = [Cart(order.key, order.items, order.due_time) for order in wanted]
         answers = await self._peers.quote(carts)
         quotes = {cart.key.cycle: answer for cart, answer in zip(carts, answers, strict=True)}
-        previews = [self._preview(template, cycle, quotes.get(cycle)) for cycle in coming]
+        again = await self._repeated(template, wanted)
+        previews = [
+            self._preview(template, cycle, quotes.get(cycle), repeats=cycle in again)
+            for cycle in coming
+        ]
         return [one for one in previews if one is not None]
 
+    async def _repeated(self, template: StandingOrder, wanted: Sequence[Order]) -> set[int]:
+        """The cycles that would repeat what the customer has bought elsewhere by now."""
+        if template.repurchase is None or not wanted:
+            return set()
+        async with self.database.read() as connection:
+            bought = await purchases.last(connection, [k for o in wanted for k in keys_of(o)])
+        return {o.key.cycle for o in wanted if repeated(o, template.repurchase, bought)}
+
     def _preview(
-        self, template: StandingOrder, cycle: int, answer: QuoteAnswer | None
+        self, template: StandingOrder, cycle: int, answer: QuoteAnswer | None, *, repeats: bool
     ) -> scheduler_pb2.CyclePreview | None:
         found = template.date(cycle)
         if found is None:
@@ -261,6 +275,11 @@ class CycleMethods(TemplateMethods):
             notice_time=to_timestamp(max(begins, self._clock.now())),
         )
         reason = skip_reason(template, cycle, found)
+        if repeats and template.repurchase is not None:
+            if template.repurchase.action is RepurchaseAction.SKIP:
+                reason = OrderReason.PURCHASED_ELSEWHERE
+            else:
+                message.problems.append(scheduler_pb2.PURCHASED_ELSEWHERE)
         if reason is not None:
             message.skip_reason = scheduler_pb2.OrderReason.Value(reason)
         elif isinstance(answer, Quote):

@@ -21,7 +21,7 @@ from services.scheduler.api.reading import STANDING_ORDER
 from services.scheduler.domain.order import Item, OrderKey
 from services.scheduler.domain.standing_order import CHANGE_AHEAD_MAX_CYCLES, StandingOrder, State
 from services.scheduler.peers import product_name, standing_order_name
-from services.scheduler.store import standing_orders
+from services.scheduler.store import purchases, standing_orders
 
 LIVE_STATES = (State.ACTIVE, State.PAUSED)
 _CYCLE_MAX = 2**31 - 1
@@ -87,6 +87,26 @@ def cycle_out_of_range() -> Problem:
         f"there is no such cycle, or it is over {CHANGE_AHEAD_MAX_CYCLES} cycles ahead",
         (FieldViolation("cycle", "CYCLE_OUT_OF_RANGE", "must be a coming cycle"),),
     )
+
+
+async def refuse_duplicate(
+    connection: AsyncConnection, template: StandingOrder, products: Sequence[str]
+) -> None:
+    """Refuse products that another live standing order of the same customer has, naming that one."""
+    if not products:
+        return
+    merchant = template.merchant
+    first = await purchases.first_live(
+        connection, merchant, template.customer, template.standing_order, products
+    )
+    if first is not None:
+        name = standing_order_name(merchant, first)
+        raise Problem(
+            grpc.StatusCode.FAILED_PRECONDITION,
+            "DUPLICATE_STANDING_ORDER",
+            f"{name} of the same customer has one of the products already",
+            metadata={"standing_order": name},
+        )
 
 
 def refuse_items(

@@ -64,6 +64,10 @@ def standing_order_message(template: StandingOrder) -> scheduler_pb2.StandingOrd
         update_time=to_timestamp(template.update_time),
         etag=etag(template.version),
     )
+    if template.repurchase is not None:
+        rule = template.repurchase
+        message.repurchase_window.FromTimedelta(rule.window)
+        message.repurchase_action = scheduler_pb2.Otherwise.Action.Value(rule.action)
     if template.next_due_time is not None:
         message.next_due_time.CopyFrom(to_timestamp(template.next_due_time))
     if template.resume_time is not None:

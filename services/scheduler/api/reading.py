@@ -13,6 +13,7 @@ from services.runtime.errors import Violations
 from services.runtime.wire import NamePattern, read_date, read_timestamp
 from services.scheduler.domain import calendar, validation
 from services.scheduler.domain.order import BillingMode, Item
+from services.scheduler.domain.purchases import RepurchaseAction, RepurchaseRule
 from services.scheduler.domain.rrule import from_rrule
 from services.scheduler.domain.schedule import (
     EVERY_DAY,
@@ -56,6 +57,7 @@ NOTICE_LEAD_MIN, NOTICE_LEAD_MAX = timedelta(hours=1), timedelta(days=60)
 PAYMENT_WINDOW_MIN, PAYMENT_WINDOW_MAX = timedelta(hours=1), timedelta(days=30)
 SHIP_TO_MAX_BYTES = 2000
 CATCH_UP_WINDOW_MIN, CATCH_UP_WINDOW_MAX = timedelta(hours=1), timedelta(days=60)
+REPURCHASE_WINDOW_MIN, REPURCHASE_WINDOW_MAX = timedelta(hours=1), timedelta(days=366)
 RRULE_MAX_CHARACTERS = 2000
 LOCK_MAX_CYCLES = 1000
 CAP_MAX_BPS = 100_000
@@ -66,6 +68,10 @@ Shipped = scheduler_pb2.StandingOrder | scheduler_pb2.CycleChange
 _BLACKOUT_RULES = {
     scheduler_pb2.Schedule.SKIP: BlackoutRule.SKIP,
     scheduler_pb2.Schedule.MOVE_TO_NEXT_ALLOWED: BlackoutRule.MOVE_TO_NEXT_ALLOWED,
+}
+_REPURCHASE_ACTIONS = {
+    scheduler_pb2.Otherwise.SKIP: RepurchaseAction.SKIP,
+    scheduler_pb2.Otherwise.HOLD_AND_ASK: RepurchaseAction.HOLD_AND_ASK,
 }
 _BUSINESS_DAY_RULES = {
     scheduler_pb2.Schedule.BusinessDays.NEXT: BusinessDayRule.NEXT,
@@ -102,6 +108,7 @@ def read_standing_order(
         PAYMENT_WINDOW_MIN, PAYMENT_WINDOW_MAX,
     )  # fmt: skip
     catch_up = _read_catch_up(violations, f"{field}.catch_up", message)
+    repurchase = _read_repurchase(violations, field, message)
     if mode is None or schedule is None:
         return None
     template = StandingOrder(
@@ -118,6 +125,7 @@ def read_standing_order(
         notice_lead=lead,
         payment_window=window,
         catch_up=catch_up,
+        repurchase=repurchase,
         create_time=now,
         update_time=now,
     )
@@ -214,6 +222,20 @@ def _read_catch_up(
     )  # fmt: skip
     name = scheduler_pb2.CatchUp.Mode.Name(mode) if known else "LATEST_ONLY"
     return CatchUp(CatchUpMode(name), window)
+
+
+def _read_repurchase(
+    violations: Violations, field: str, message: scheduler_pb2.StandingOrder
+) -> RepurchaseRule | None:
+    number = message.repurchase_action or scheduler_pb2.Otherwise.SKIP
+    action = _REPURCHASE_ACTIONS.get(number)
+    if action is None:
+        violations.add(f"{field}.repurchase_action", "must be SKIP or HOLD_AND_ASK")
+    window = _read_duration(
+        violations, f"{field}.repurchase_window", message, timedelta(),
+        REPURCHASE_WINDOW_MIN, REPURCHASE_WINDOW_MAX,
+    )  # fmt: skip
+    return RepurchaseRule(window, action) if window and action else None
 
 
 def _read_duration(

@@ -1,5 +1,6 @@
 """Standing orders as a whole: create, look, change, pause, resume, cancel."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from google.protobuf import field_mask_pb2
@@ -22,12 +23,21 @@ from services.scheduler.api.lookups import (
     existing,
     locked,
     read_name,
+    refuse_duplicate,
     refuse_items,
 )
 from services.scheduler.api.messages import standing_order_message
 from services.scheduler.api.reading import CUSTOMER, MERCHANT, read_standing_order
 from services.scheduler.domain import calendar
-from services.scheduler.domain.order import OrderKey, OrderReason, OrderState, Quote
+from services.scheduler.domain.order import (
+    WITHDRAWABLE_STATES,
+    Item,
+    OrderKey,
+    OrderReason,
+    OrderState,
+    Quote,
+    cancelled,
+)
 from services.scheduler.domain.standing_order import (
     CHANGE_AHEAD_MAX_CYCLES,
     StandingOrder,
@@ -44,12 +54,11 @@ from services.scheduler.peers import (
     customer_name,
     standing_order_name,
 )
-from services.scheduler.store import orders, standing_orders
+from services.scheduler.store import orders, purchases, standing_orders
 
-WITHDRAWABLE_STATES = (OrderState.UPCOMING, OrderState.HELD)
 CHANGEABLE_FIELDS = (
     "title", "items", "schedule", "billing_mode", "mandate", "ship_to", "notice_lead",
-    "payment_window", "catch_up",
+    "payment_window", "catch_up", "repurchase_window", "repurchase_action",
 )  # fmt: skip
 # What a change of these asks of the other services is asked again.
 CHECKED_FIELDS = frozenset({"items", "billing_mode", "mandate"})
@@ -81,9 +90,15 @@ class TemplateMethods:
             )
         if known is not None:
             raise already_exists("STANDING_ORDER_ALREADY_EXISTS", name)
+        # Told first, so that a duplicate leaves nothing behind anywhere.
+        products = [] if request.allow_duplicate else _products(template.items)
+        async with self.database.read() as connection:
+            await refuse_duplicate(connection, template, products)
         await self._check_with_peers(template)
 
         async def act(tx: AsyncConnection) -> StandingOrderMessage:
+            await purchases.lock_customer(tx, template.merchant, template.customer)
+            await refuse_duplicate(tx, template, products)
             if not await standing_orders.insert(tx, template):
                 raise already_exists("STANDING_ORDER_ALREADY_EXISTS", name)
             fact = events.standing_order_changed(template, "CREATED", template.create_time)
@@ -184,6 +199,10 @@ class TemplateMethods:
         if answered is not None:
             return answered
         wanted = await self._updated(request.standing_order, request.update_mask)
+        if "items" in request.update_mask.paths:
+            async with self.database.read() as connection:
+                known = await existing(connection, wanted.merchant, wanted.standing_order)
+                await refuse_duplicate(connection, wanted, _products(wanted.items, known.items))
         if CHECKED_FIELDS.intersection(request.update_mask.paths):
             await self._check_with_peers(wanted)
 
@@ -191,6 +210,9 @@ class TemplateMethods:
             # Whatever changed the standing order meanwhile decided on another one: try again.
             present = await locked(tx, request.standing_order.name, "", LIVE_STATES)
             check_present(wanted, f'"{present.version}"', LIVE_STATES)
+            if "items" in request.update_mask.paths:
+                await purchases.lock_customer(tx, wanted.merchant, wanted.customer)
+                await refuse_duplicate(tx, wanted, _products(wanted.items, present.items))
             changed = await standing_orders.change(tx, wanted, self._clock.now())
             fact = events.standing_order_changed(changed, "UPDATED", self._clock.now())
             await outbox.put(tx, [fact])
@@ -230,6 +252,7 @@ class TemplateMethods:
             notice_lead=wanted.notice_lead,
             payment_window=wanted.payment_window,
             catch_up=wanted.catch_up,
+            repurchase=wanted.repurchase,
             update_time=now,
         )
         if "schedule" in mask.paths:
@@ -325,7 +348,7 @@ class TemplateMethods:
         facts = [events.standing_order_changed(changed, str(changed.state), now)]
         found = await orders.open_orders(tx, template.merchant, template.standing_order)
         for state in WITHDRAWABLE_STATES:
-            ending = [events.cancelled(one, reason, now) for one in found if one.state is state]
+            ending = [cancelled(one, reason, now) for one in found if one.state is state]
             stored = await orders.update(tx, ending, state, now)
             facts += [fact for one in stored for fact in events.order_facts(one, changed, now)]
         if template.state is State.CANCELLED:
@@ -336,6 +359,12 @@ class TemplateMethods:
             ]
         await outbox.put(tx, facts)
         return standing_order_message(changed)
+
+
+def _products(items: Sequence[Item], known: Sequence[Item] = ()) -> list[str]:
+    """The products of items, but for those that were known."""
+    before = {item.product for item in known}
+    return [item.product for item in items if item.product not in before]
 
 
 def _sound(template: StandingOrder | None, violations: Violations) -> StandingOrder:

@@ -29,6 +29,10 @@ class OrderState(StrEnum):
     CANCELLED = "CANCELLED"
 
 
+# What can still be called off: nobody was asked to pay yet.
+WITHDRAWABLE_STATES = (OrderState.UPCOMING, OrderState.HELD)
+
+
 class OrderReason(StrEnum):
     """Why an order is in its state; named as on the wire."""
 
@@ -47,6 +51,12 @@ class OrderReason(StrEnum):
     PAYMENT_REQUEST_EXPIRED = "PAYMENT_REQUEST_EXPIRED"
     STANDING_ORDER_CANCELLED = "STANDING_ORDER_CANCELLED"
     HOLD_EXPIRED = "HOLD_EXPIRED"
+    PURCHASED_ELSEWHERE = "PURCHASED_ELSEWHERE"
+    PREVIOUS_UNPAID = "PREVIOUS_UNPAID"
+
+
+# An order that is HELD for one of these waits for the customer's yes.
+ASKING_REASONS = frozenset({OrderReason.PURCHASED_ELSEWHERE})
 
 
 class Stage(StrEnum):
@@ -138,6 +148,8 @@ class Order:
     # HELD: when it is looked at again, and what for.
     recheck_time: datetime | None = None
     held_stage: Stage | None = None
+    # What the customer said yes to when they were asked: it holds the order no more.
+    confirmed_reasons: tuple[OrderReason, ...] = ()
     # How often the customer was told what it would cost.
     announcement_count: int = 0
     traceparent: str = ""
@@ -188,9 +200,19 @@ def opened(order: Order, findings: Findings, now: datetime) -> Order:
     )
 
 
-def held(order: Order, reasons: Sequence[OrderReason], stage: Stage, now: datetime) -> Order:
-    """An order that waits for something to be put right, or LAPSED once its window is over."""
-    if now >= order.hold_until_time:
+def held(
+    order: Order,
+    reasons: Sequence[OrderReason],
+    stage: Stage,
+    now: datetime,
+    data: Mapping[str, Any] | None = None,
+) -> Order:
+    """An order that waits for something to be put right, or LAPSED once its window is over.
+
+    One that waits for nothing but the payment of the order before waits for as long as that takes.
+    """
+    only_waits = set(reasons) == {OrderReason.PREVIOUS_UNPAID}
+    if now >= order.hold_until_time and not only_waits:
         return replace(
             order,
             state=OrderState.LAPSED,
@@ -206,10 +228,39 @@ def held(order: Order, reasons: Sequence[OrderReason], stage: Stage, now: dateti
         state=OrderState.HELD,
         reasons=tuple(dict.fromkeys(reasons)),
         collect_time=None,
-        recheck_time=min(now + HELD_RECHECK, order.hold_until_time),
+        recheck_time=_recheck_time(order, now),
         held_stage=stage,
         # Looking again and finding the same is no news.
-        decisions=() if again else (_reasoned(now, "HELD", "Something is in the way.", reasons),),
+        decisions=() if again else (_reasoned(now, "HELD", _held_summary(reasons), reasons, data),),
+    )
+
+
+def _recheck_time(order: Order, now: datetime) -> datetime:
+    recheck = now + HELD_RECHECK
+    return min(recheck, order.hold_until_time) if order.hold_until_time > now else recheck
+
+
+def _held_summary(reasons: Sequence[OrderReason]) -> str:
+    if ASKING_REASONS.intersection(reasons):
+        return "The customer is asked whether they want it all the same."
+    if set(reasons) == {OrderReason.PREVIOUS_UNPAID}:
+        return "It waits for the payment of the order before."
+    return "Something is in the way."
+
+
+def asks(order: Order) -> bool:
+    """Whether an order waits for the customer's yes."""
+    return order.state is OrderState.HELD and bool(ASKING_REASONS.intersection(order.reasons))
+
+
+def confirmed(order: Order, now: datetime) -> Order:
+    """An order that the customer wants all the same: it is looked at again, and not asked again."""
+    agreed = tuple(reason for reason in order.reasons if reason in ASKING_REASONS)
+    return replace(
+        order,
+        recheck_time=now,
+        confirmed_reasons=(*order.confirmed_reasons, *agreed),
+        decisions=(_reasoned(now, "CONFIRMED", "The customer wants it all the same.", agreed),),
     )
 
 
@@ -229,13 +280,16 @@ def brought_forward(order: Order, local_date: date, now: datetime) -> Order:
     )
 
 
-def skipped(order: Order, reason: OrderReason, now: datetime) -> Order:
+def skipped(
+    order: Order, reason: OrderReason, now: datetime, data: Mapping[str, Any] | None = None
+) -> Order:
     """An order of a cycle that is left out."""
     summary = {
         OrderReason.SKIPPED_BY_CUSTOMER: "The customer left this cycle out.",
         OrderReason.PAUSED: "The standing order was paused.",
         OrderReason.MISSED: "The cycle passed unbilled; only the latest one is caught up.",
         OrderReason.DATE_EXCLUDED: "The schedule leaves this date out.",
+        OrderReason.PURCHASED_ELSEWHERE: "The customer bought a product of it elsewhere.",
     }[reason]
     return replace(
         order,
@@ -243,7 +297,19 @@ def skipped(order: Order, reason: OrderReason, now: datetime) -> Order:
         reasons=(reason,),
         collect_time=None,
         recheck_time=None,
-        decisions=(_reasoned(now, "SKIPPED", summary, (reason,)),),
+        decisions=(_reasoned(now, "SKIPPED", summary, (reason,), data),),
+    )
+
+
+def cancelled(order: Order, reason: OrderReason, now: datetime) -> Order:
+    """An order that ended since its standing order was cancelled or paused."""
+    return replace(
+        order,
+        state=OrderState.CANCELLED,
+        reasons=(reason,),
+        collect_time=None,
+        recheck_time=None,
+        decisions=(_reasoned(now, "CANCELLED", "The order was cancelled.", (reason,)),),
     )
 
 
@@ -296,5 +362,13 @@ def line_data(line: Line) -> dict[str, Any]:
     }
 
 
-def _reasoned(now: datetime, kind: str, summary: str, reasons: Sequence[OrderReason]) -> Decision:
-    return Decision(now, kind, summary, {"reasons": [str(reason) for reason in reasons]})
+def _reasoned(
+    now: datetime,
+    kind: str,
+    summary: str,
+    reasons: Sequence[OrderReason],
+    data: Mapping[str, Any] | None = None,
+) -> Decision:
+    return Decision(
+        now, kind, summary, {"reasons": [str(reason) for reason in reasons], **(data or {})}
+    )

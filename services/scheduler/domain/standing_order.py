@@ -18,6 +18,7 @@ from services.scheduler.domain.order import (
     OrderState,
     skipped,
 )
+from services.scheduler.domain.purchases import RepurchaseRule
 from services.scheduler.domain.schedule import Schedule
 
 NOTICE_LEAD_DEFAULT = timedelta(hours=72)
@@ -92,6 +93,10 @@ class StandingOrder:
     create_time: datetime
     update_time: datetime
     catch_up: CatchUp = CatchUp()
+    # None: what the customer buys elsewhere does not count.
+    repurchase: RepurchaseRule | None = None
+    # Whether, by the merchant's settings, a cycle waits until the order before is paid or over.
+    waits_for_payment: bool = False
     state: State = State.ACTIVE
     # The number of the schedule's first cycle. It is below 1 where a schedule began in the past.
     base_cycle: int = 1

@@ -19,6 +19,7 @@ from services.scheduler.domain.order import (
     collected,
     opened,
 )
+from services.scheduler.loops.circumstances import sort_out
 from services.scheduler.loops.findings import Templates, find, template_of
 from services.scheduler.peers import Cart, Peers, will_pass
 from services.scheduler.store import orders, standing_orders
@@ -77,7 +78,7 @@ class Collect:
         to_collect = [order for order in claimed if order.held_stage is not Stage.PREPARE]
         try:
             decided = await self._prepared(to_prepare, templates, now)
-            decided += await self._collected(to_collect, now)
+            decided += await self._collected(to_collect, templates, now)
         except Exception as error:
             if will_pass(error):
                 async with self._database.engine.begin() as tx:
@@ -87,7 +88,7 @@ class Collect:
             # An order that was skipped or cancelled meanwhile stays so; its hold runs out.
             stored = await orders.update(tx, decided, state, now)
             await _tell(tx, stored, templates, now)
-            ended = [o for o in stored if o.state is OrderState.LAPSED]
+            ended = [o for o in stored if o.state in (OrderState.LAPSED, OrderState.SKIPPED)]
             completed = await standing_orders.complete(
                 tx, [(o.key.merchant, o.key.standing_order) for o in ended], now
             )
@@ -96,20 +97,27 @@ class Collect:
     async def _prepared(
         self, waiting: Sequence[Order], templates: Templates, now: datetime
     ) -> list[Order]:
-        if not waiting:
-            return []
-        findings = await find(self._peers, waiting, templates, now)
-        return [opened(order, found, now) for order, found in zip(waiting, findings, strict=True)]
+        known = await sort_out(self._database, waiting, templates, Stage.PREPARE, now)
+        if not known.going_on:
+            return known.decided
+        findings = await find(self._peers, known.going_on, templates, now)
+        return known.decided + [
+            opened(order, found, now) for order, found in zip(known.going_on, findings, strict=True)
+        ]
 
-    async def _collected(self, due: Sequence[Order], now: datetime) -> list[Order]:
+    async def _collected(
+        self, claimed: Sequence[Order], templates: Templates, now: datetime
+    ) -> list[Order]:
         """Price again; hold the stock of what can be priced; then it is to be paid, or held."""
+        known = await sort_out(self._database, claimed, templates, Stage.COLLECT, now)
+        due = known.going_on
         answers = await self._peers.quote([Cart(o.key, o.items, now) for o in due]) if due else []
         priced = [
             order for order, answer in zip(due, answers, strict=True) if isinstance(answer, Quote)
         ]
         shortages = await self._peers.hold_stock(priced, now + STOCK_HOLD) if priced else []
         lacking = {order.key: short for order, short in zip(priced, shortages, strict=True)}
-        return [
+        return known.decided + [
             collected(order, answer, lacking[order.key], now)
             if isinstance(answer, Quote)
             else collected(order, None, answer, now)

@@ -10,8 +10,9 @@ from services.runtime.clock import Clock
 from services.runtime.database import Database
 from services.runtime.loops import Step
 from services.scheduler import events
-from services.scheduler.domain.order import Order, OrderState, opened
+from services.scheduler.domain.order import Order, OrderState, Stage, opened
 from services.scheduler.domain.standing_order import Opening, StandingOrder, State, open_cycles
+from services.scheduler.loops.circumstances import sort_out
 from services.scheduler.loops.findings import find, template_of
 from services.scheduler.peers import Peers, will_pass
 from services.scheduler.store import orders, standing_orders
@@ -64,10 +65,13 @@ class Prepare:
         orders_all = [order for opening in openings for order in opening.orders]
         to_prepare = [order for order in orders_all if order.state is OrderState.UPCOMING]
         done = [order for order in orders_all if order.state is not OrderState.UPCOMING]
-        if to_prepare:
-            findings = await find(self._peers, to_prepare, templates, now)
+        known = await sort_out(self._database, to_prepare, templates, Stage.PREPARE, now)
+        done += known.decided
+        if known.going_on:
+            findings = await find(self._peers, known.going_on, templates, now)
             done += [
-                opened(order, found, now) for order, found in zip(to_prepare, findings, strict=True)
+                opened(order, found, now)
+                for order, found in zip(known.going_on, findings, strict=True)
             ]
         traces = telemetry.new_traceparents("prepare cycle", len(done))
         return [replace(o, traceparent=trace) for o, trace in zip(done, traces, strict=True)]

@@ -18,7 +18,8 @@ from services.scheduler.domain.order import (
     Stage,
     line_data,
 )
-from services.scheduler.store.standing_orders import CLAIM_SECONDS, dump_items, load_items
+from services.scheduler.store.items import dump_items, load_items
+from services.scheduler.store.standing_orders import CLAIM_SECONDS
 
 # The columns that change in an order's life, with their types.
 _CHANGING = {
@@ -39,6 +40,7 @@ _CHANGING = {
     "announcement_count": "integer",
     "traceparent": "text",
     "reasons": "text",
+    "confirmed_reasons": "text",
     "history": "jsonb",
 }
 _FIXED = {
@@ -58,8 +60,8 @@ _ARRAYS = ", ".join(
 
 def _typed(name: str) -> str:
     """A column out of an unnest, in the type of its table; reasons travel as one text an order."""
-    if name == "reasons":
-        return "coalesce(string_to_array(nullif(given.reasons, ''), ','), '{}')"
+    if name in {"reasons", "confirmed_reasons"}:
+        return f"coalesce(string_to_array(nullif(given.{name}, ''), ','), '{{}}')"
     return f"CAST(given.{name} AS jsonb)" if _ALL[name] == "jsonb" else f"given.{name}"
 
 
@@ -71,7 +73,8 @@ _INSERT = text(f"""
     ON CONFLICT (standing_order, merchant, cycle) DO NOTHING
 """)  # noqa: S608 - column names of this module
 
-# An order that left the expected state meanwhile (was skipped, cancelled) stays as it is.
+# An order that left the expected state meanwhile (was skipped, cancelled), or that the customer said
+# yes to, stays as it is.
 _UPDATE = text(f"""
     UPDATE orders SET
         {", ".join(f"{name} = {_typed(name)}" for name in _CHANGING if name != "history")},
@@ -80,8 +83,18 @@ _UPDATE = text(f"""
     FROM {_GIVEN}
     WHERE orders.standing_order = given.standing_order AND orders.merchant = given.merchant
       AND orders.cycle = given.cycle AND orders.state = :expected
+      AND orders.confirmed_reasons = {_typed("confirmed_reasons")}
     RETURNING orders.merchant, orders.standing_order, orders.cycle
 """)  # noqa: S608 - column names of this module
+
+# Whoever is looking at the order finds it changed; it is free to be looked at again.
+_CONFIRM = text("""
+    UPDATE orders SET confirmed_reasons = :confirmed_reasons, recheck_time = :recheck_time,
+        history = history || CAST(:history AS jsonb), update_time = :now, claim_time = NULL
+    WHERE standing_order = :standing_order AND merchant = :merchant AND cycle = :cycle
+      AND state = 'HELD'
+    RETURNING *
+""")
 
 _GET = text("""
     SELECT * FROM orders
@@ -108,6 +121,14 @@ _OPEN_LOCKED = text("""
     WHERE standing_order = :standing_order AND merchant = :merchant
       AND state IN ('UPCOMING', 'HELD', 'AWAITING_PAYMENT')
     ORDER BY cycle FOR UPDATE
+""")
+
+_WITHDRAWABLE_LOCKED = text("""
+    SELECT orders.* FROM orders
+    JOIN unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]))
+      AS asked (merchant, standing_order) USING (merchant, standing_order)
+    WHERE state IN ('UPCOMING', 'HELD')
+    ORDER BY standing_order, cycle FOR UPDATE OF orders
 """)
 
 _BY_KEY_LOCKED = text("""
@@ -183,6 +204,21 @@ async def update(
     return [order for order in orders if order.key in changed]
 
 
+async def confirm(tx: AsyncConnection, order: Order, now: datetime) -> Any:  # noqa: ANN401 - a row
+    """Store the customer's yes to a held order that is locked; returns its row."""
+    found = await tx.execute(
+        _CONFIRM,
+        {
+            **_key(order.key),
+            "confirmed_reasons": list(order.confirmed_reasons),
+            "recheck_time": order.recheck_time,
+            "history": _dump_decisions(order.decisions),
+            "now": now,
+        },
+    )
+    return found.one()
+
+
 async def get(tx: AsyncConnection, key: OrderKey) -> Any:  # noqa: ANN401 - a row
     """The row of an order, for showing; None if there is none."""
     return (await tx.execute(_GET, _key(key))).one_or_none()
@@ -221,6 +257,20 @@ async def list_of_merchant(
 async def open_orders(tx: AsyncConnection, merchant: str, standing_order: str) -> list[Order]:
     """The orders of a standing order that are not over, locked."""
     rows = await tx.execute(_OPEN_LOCKED, {"merchant": merchant, "standing_order": standing_order})
+    return [order_of(row) for row in rows]
+
+
+async def withdrawable(
+    tx: AsyncConnection, standing_orders: Sequence[tuple[str, str]]
+) -> list[Order]:
+    """The announced and held orders of many standing orders (merchant, id), locked."""
+    rows = await tx.execute(
+        _WITHDRAWABLE_LOCKED,
+        {
+            "merchant": [merchant for merchant, _ in standing_orders],
+            "standing_order": [standing_order for _, standing_order in standing_orders],
+        },
+    )
     return [order_of(row) for row in rows]
 
 
@@ -312,6 +362,7 @@ def _columns(orders: Sequence[Order]) -> dict[str, list[Any]]:
         "announcement_count": [order.announcement_count for order in orders],
         "traceparent": [order.traceparent for order in orders],
         "reasons": [",".join(order.reasons) for order in orders],
+        "confirmed_reasons": [",".join(order.confirmed_reasons) for order in orders],
         "history": [_dump_decisions(order.decisions) for order in orders],
     }
 
@@ -353,6 +404,7 @@ def order_of(row: Any) -> Order:  # noqa: ANN401 - a row
         pay_time=row.pay_time,
         recheck_time=row.recheck_time,
         held_stage=Stage(row.held_stage) if row.held_stage else None,
+        confirmed_reasons=tuple(OrderReason(reason) for reason in row.confirmed_reasons),
         announcement_count=row.announcement_count,
         traceparent=row.traceparent,
     )

@@ -1,22 +1,24 @@
 """Rows of standing orders."""
 
 import json
-from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.scheduler.domain.order import BillingMode, Item, Order
+from services.scheduler.domain.order import BillingMode, Order
+from services.scheduler.domain.purchases import RepurchaseAction, RepurchaseRule
 from services.scheduler.domain.standing_order import (
     CatchUp,
     CatchUpMode,
-    CycleChange,
     StandingOrder,
     State,
 )
 from services.scheduler.store import schedules
+from services.scheduler.store.items import dump_changes, dump_items, load_change, load_items
 
 # A loop that claimed rows and died loses its claim after this long, on the database's own clock: it
 # concerns machines, not customers. One that is only slow loses it too, and what it then stores of rows
@@ -26,13 +28,15 @@ CLAIM_SECONDS = 10
 _INSERT = text("""
     INSERT INTO standing_orders (
         merchant, standing_order, customer, title, items, schedule, billing_mode, mandate, ship_to,
-        price_protection, notice_lead, payment_window, catch_up_mode, catch_up_window, state,
-        base_cycle, next_cycle, next_due_time, prepare_time, changes, create_time, update_time)
+        price_protection, notice_lead, payment_window, catch_up_mode, catch_up_window,
+        repurchase_window, repurchase_action, state, base_cycle, next_cycle, next_due_time,
+        prepare_time, changes, create_time, update_time)
     VALUES (
         :merchant, :standing_order, :customer, :title, CAST(:items AS jsonb),
         :schedule, :billing_mode, :mandate, CAST(:ship_to AS jsonb),
         CAST(:price_protection AS jsonb), :notice_lead, :payment_window, :catch_up_mode,
-        :catch_up_window, :state, :base_cycle, :next_cycle, :next_due_time, :prepare_time,
+        :catch_up_window, :repurchase_window, :repurchase_action, :state, :base_cycle, :next_cycle,
+        :next_due_time, :prepare_time,
         CAST(:changes AS jsonb), :create_time, :update_time)
     ON CONFLICT (standing_order, merchant) DO NOTHING
     RETURNING standing_order
@@ -55,18 +59,26 @@ _LIST = text("""
     ORDER BY standing_order LIMIT :limit
 """)
 
-_BY_KEY = text("""
-    SELECT standing_orders.* FROM standing_orders
+# Of the merchant's settings, for those who decide about cycles: few rows, looked at once a statement.
+_WAITS_FOR_PAYMENT = """
+    standing_orders.merchant IN (
+        SELECT merchant FROM scheduler_settings WHERE unpaid_policy = 'WAIT') AS waits_for_payment
+"""
+
+_BY_KEY = text(f"""
+    SELECT standing_orders.*, {_WAITS_FOR_PAYMENT} FROM standing_orders
     JOIN unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]))
       AS asked (merchant, standing_order) USING (merchant, standing_order)
-""")
+""")  # noqa: S608 - a constant of this module
 
 _CHANGE = text("""
     UPDATE standing_orders
     SET title = :title, items = CAST(:items AS jsonb), schedule = :schedule,
         billing_mode = :billing_mode, mandate = :mandate, ship_to = CAST(:ship_to AS jsonb),
         notice_lead = :notice_lead, payment_window = :payment_window,
-        catch_up_mode = :catch_up_mode, catch_up_window = :catch_up_window, state = :state,
+        catch_up_mode = :catch_up_mode, catch_up_window = :catch_up_window,
+        repurchase_window = :repurchase_window, repurchase_action = :repurchase_action,
+        state = :state,
         base_cycle = :base_cycle, next_cycle = :next_cycle, next_due_time = :next_due_time,
         prepare_time = :prepare_time, last_cycle = :last_cycle, resume_time = :resume_time,
         changes = CAST(:changes AS jsonb), update_time = :now, version = version + 1,
@@ -75,7 +87,7 @@ _CHANGE = text("""
     RETURNING *
 """)
 
-_CLAIM_DUE = text("""
+_CLAIM_DUE = text(f"""
     UPDATE standing_orders SET claim_time = now()
     FROM (
         SELECT standing_order, merchant FROM standing_orders
@@ -85,8 +97,8 @@ _CLAIM_DUE = text("""
     ) AS due
     WHERE standing_orders.standing_order = due.standing_order
       AND standing_orders.merchant = due.merchant
-    RETURNING standing_orders.*
-""")
+    RETURNING standing_orders.*, {_WAITS_FOR_PAYMENT}
+""")  # noqa: S608 - a constant of this module
 
 _CLAIM_RESTED = text("""
     UPDATE standing_orders SET claim_time = now()
@@ -162,6 +174,22 @@ _COMPLETE = text("""
 """)
 
 
+# A standing order without a further cycle has nothing to rest from.
+_PAUSE_UNPAID = text("""
+    UPDATE standing_orders
+    SET state = 'PAUSED', resume_time = NULL, version = version + 1, update_time = :now,
+        claim_time = NULL
+    FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]))
+      AS asked (merchant, standing_order)
+    WHERE standing_orders.standing_order = asked.standing_order
+      AND standing_orders.merchant = asked.merchant
+      AND state = 'ACTIVE' AND next_cycle IS NOT NULL
+      AND asked.merchant IN (
+        SELECT merchant FROM scheduler_settings WHERE unpaid_policy = 'PAUSE')
+    RETURNING standing_orders.*
+""")
+
+
 async def insert(tx: AsyncConnection, standing_order: StandingOrder) -> bool:
     """Store a new standing order; False if its id is taken."""
     found = await tx.execute(
@@ -218,7 +246,7 @@ async def by_key(
 ) -> dict[tuple[str, str], StandingOrder]:
     """Many standing orders by (merchant, standing order)."""
     rows = await tx.execute(_BY_KEY, _keys(sorted(set(keys))))
-    return {(row.merchant, row.standing_order): standing_order_of(row) for row in rows}
+    return {(row.merchant, row.standing_order): _standing_order_to_bill(row) for row in rows}
 
 
 async def change(
@@ -234,7 +262,7 @@ async def claim_due(tx: AsyncConnection, now: datetime, limit: int) -> list[Stan
     rows = await tx.execute(
         _CLAIM_DUE, {"now": now, "limit": limit, "claim_seconds": CLAIM_SECONDS}
     )
-    return [standing_order_of(row) for row in rows]
+    return [_standing_order_to_bill(row) for row in rows]
 
 
 async def claim_rested(tx: AsyncConnection, now: datetime, limit: int) -> list[StandingOrder]:
@@ -302,43 +330,12 @@ async def complete(
     return [standing_order_of(row) for row in rows]
 
 
-def dump_items(items: Sequence[Item]) -> str:
-    """Items as the JSON text in their column."""
-    return json.dumps([[item.product, item.quantity] for item in items])
-
-
-def load_items(data: list[Any]) -> tuple[Item, ...]:
-    """Items from their column."""
-    return tuple(Item(product, quantity) for product, quantity in data)
-
-
-def dump_changes(changes: Mapping[int, CycleChange]) -> str:
-    """One-cycle changes as the JSON text in their column."""
-    return json.dumps(
-        {
-            cycle: {
-                "skip": change.skip,
-                "local_date": change.local_date.isoformat() if change.local_date else None,
-                "items": [[i.product, i.quantity] for i in change.items] if change.items else None,
-                "ship_to": change.ship_to,
-                "order_now_time": (
-                    change.order_now_time.isoformat() if change.order_now_time else None
-                ),
-            }
-            for cycle, change in changes.items()
-        }
-    )
-
-
-def _load_change(data: dict[str, Any]) -> CycleChange:
-    now_time = data["order_now_time"]
-    return CycleChange(
-        skip=data["skip"],
-        local_date=date.fromisoformat(data["local_date"]) if data["local_date"] else None,
-        items=load_items(data["items"]) if data["items"] else None,
-        ship_to=data["ship_to"],
-        order_now_time=datetime.fromisoformat(now_time) if now_time else None,
-    )
+async def pause_unpaid(
+    tx: AsyncConnection, keys: Sequence[tuple[str, str]], now: datetime
+) -> list[StandingOrder]:
+    """Pause those whose merchant wants it where an order ended unpaid; returns them."""
+    rows = await tx.execute(_PAUSE_UNPAID, {**_keys(sorted(set(keys))), "now": now})
+    return [standing_order_of(row) for row in rows]
 
 
 def _columns(standing_order: StandingOrder) -> dict[str, Any]:
@@ -355,6 +352,7 @@ def _columns(standing_order: StandingOrder) -> dict[str, Any]:
         "payment_window": standing_order.payment_window,
         "catch_up_mode": standing_order.catch_up.mode,
         "catch_up_window": standing_order.catch_up.window,
+        **_repurchase_columns(standing_order.repurchase),
         "state": standing_order.state,
         "base_cycle": standing_order.base_cycle,
         "next_cycle": standing_order.next_cycle,
@@ -366,12 +364,24 @@ def _columns(standing_order: StandingOrder) -> dict[str, Any]:
     }
 
 
+def _repurchase_columns(rule: RepurchaseRule | None) -> dict[str, Any]:
+    return {
+        "repurchase_window": rule.window if rule else None,
+        "repurchase_action": rule.action if rule else RepurchaseAction.SKIP,
+    }
+
+
 def _dump(data: Any) -> str | None:  # noqa: ANN401 - any JSON
     return None if data is None else json.dumps(data)
 
 
 def _keys(keys: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
     return {"merchant": [key[0] for key in keys], "standing_order": [key[1] for key in keys]}
+
+
+def _standing_order_to_bill(row: Any) -> StandingOrder:  # noqa: ANN401 - a row
+    """A standing order from a row that says, too, what its merchant's settings mean for it."""
+    return replace(standing_order_of(row), waits_for_payment=row.waits_for_payment)
 
 
 def standing_order_of(row: Any) -> StandingOrder:  # noqa: ANN401 - a row
@@ -397,9 +407,14 @@ def standing_order_of(row: Any) -> StandingOrder:  # noqa: ANN401 - a row
         next_due_time=row.next_due_time,
         prepare_time=row.prepare_time,
         catch_up=CatchUp(CatchUpMode(row.catch_up_mode), row.catch_up_window),
+        repurchase=(
+            RepurchaseRule(row.repurchase_window, RepurchaseAction(row.repurchase_action))
+            if row.repurchase_window is not None
+            else None
+        ),
         last_cycle=row.last_cycle,
         resume_time=row.resume_time,
-        changes={int(cycle): _load_change(data) for cycle, data in row.changes.items()},
+        changes={int(cycle): load_change(data) for cycle, data in row.changes.items()},
         paid_order_count=row.paid_order_count,
         last_amount_minor=row.last_amount_minor,
         last_currency=row.last_currency,

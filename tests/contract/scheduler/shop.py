@@ -173,7 +173,10 @@ class Shop:
         wanted = self.wish(when, **changes)
         return await self.scheduler.CreateStandingOrder(
             pb.CreateStandingOrderRequest(
-                parent=self.name, standing_order=wanted, request_id=new_id()
+                parent=self.name,
+                standing_order=wanted,
+                allow_duplicate=True,
+                request_id=new_id(),
             )
         )
 

@@ -279,7 +279,7 @@ async def test_what_a_process_died_over_is_sent_by_the_next(notify: Notify) -> N
     await notify.end_claims()
     await notify.deliver()
 
-    assert waiting.worked  # So that a simulated clock does not run past it.
+    assert waiting.pending  # So that a simulated clock does not run past it.
     assert len(await notify.inbox()) == 2
 
 

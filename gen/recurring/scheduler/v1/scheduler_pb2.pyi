@@ -104,6 +104,10 @@ class _OrderReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrderReas
     """The standing order was cancelled."""
     HOLD_EXPIRED: _OrderReason.ValueType  # 15
     """The hold's window ended."""
+    PURCHASED_ELSEWHERE: _OrderReason.ValueType  # 17
+    """The customer bought a product elsewhere."""
+    PREVIOUS_UNPAID: _OrderReason.ValueType  # 18
+    """The order before is not paid."""
 
 class OrderReason(_OrderReason, metaclass=_OrderReasonEnumTypeWrapper):
     """Why an order is in its state."""
@@ -138,6 +142,10 @@ STANDING_ORDER_CANCELLED: OrderReason.ValueType  # 14
 """The standing order was cancelled."""
 HOLD_EXPIRED: OrderReason.ValueType  # 15
 """The hold's window ended."""
+PURCHASED_ELSEWHERE: OrderReason.ValueType  # 17
+"""The customer bought a product elsewhere."""
+PREVIOUS_UNPAID: OrderReason.ValueType  # 18
+"""The order before is not paid."""
 Global___OrderReason: _TypeAlias = OrderReason  # noqa: Y015
 
 @_typing.final
@@ -179,6 +187,8 @@ class StandingOrder(_message.Message):
     NOTICE_LEAD_FIELD_NUMBER: _builtins.int
     PAYMENT_WINDOW_FIELD_NUMBER: _builtins.int
     CATCH_UP_FIELD_NUMBER: _builtins.int
+    REPURCHASE_WINDOW_FIELD_NUMBER: _builtins.int
+    REPURCHASE_ACTION_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     NEXT_CYCLE_FIELD_NUMBER: _builtins.int
     NEXT_DUE_TIME_FIELD_NUMBER: _builtins.int
@@ -199,6 +209,8 @@ class StandingOrder(_message.Message):
     billing_mode: Global___BillingMode.ValueType
     mandate: _builtins.str
     """Consent to charge, `merchants/*/customers/*/mandates/*`; required for AUTOMATIC."""
+    repurchase_action: Global___Otherwise.Action.ValueType
+    """What becomes of it: SKIP or HOLD_AND_ASK. Default: SKIP. It means nothing without a window."""
     state: Global___StandingOrder.State.ValueType
     next_cycle: _builtins.int
     """The next cycle without an order; 0 when there is none."""
@@ -235,6 +247,13 @@ class StandingOrder(_message.Message):
         """What becomes of cycles that passed while the system could not act. Default: LATEST_ONLY."""
 
     @_builtins.property
+    def repurchase_window(self) -> _duration_pb2.Duration:
+        """A cycle with a product that the customer bought elsewhere less than this before its due time, or
+        since then, is not billed as it is (see RecordPurchase); 1 hour to 366 days; absent: such purchases do
+        not count. A cycle that the customer brings forward with OrderNow is billed all the same.
+        """
+
+    @_builtins.property
     def next_due_time(self) -> _timestamp_pb2.Timestamp:
         """When that cycle is due; absent when there is none."""
 
@@ -269,6 +288,8 @@ class StandingOrder(_message.Message):
         notice_lead: _duration_pb2.Duration | None = ...,
         payment_window: _duration_pb2.Duration | None = ...,
         catch_up: Global___CatchUp | None = ...,
+        repurchase_window: _duration_pb2.Duration | None = ...,
+        repurchase_action: Global___Otherwise.Action.ValueType = ...,
         state: Global___StandingOrder.State.ValueType = ...,
         next_cycle: _builtins.int = ...,
         next_due_time: _timestamp_pb2.Timestamp | None = ...,
@@ -281,9 +302,9 @@ class StandingOrder(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["catch_up", b"catch_up", "create_time", b"create_time", "next_due_time", b"next_due_time", "notice_lead", b"notice_lead", "payment_window", b"payment_window", "price_protection", b"price_protection", "resume_time", b"resume_time", "schedule", b"schedule", "ship_to", b"ship_to", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["catch_up", b"catch_up", "create_time", b"create_time", "next_due_time", b"next_due_time", "notice_lead", b"notice_lead", "payment_window", b"payment_window", "price_protection", b"price_protection", "repurchase_window", b"repurchase_window", "resume_time", b"resume_time", "schedule", b"schedule", "ship_to", b"ship_to", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["billing_mode", b"billing_mode", "catch_up", b"catch_up", "create_time", b"create_time", "customer", b"customer", "cycle_changes", b"cycle_changes", "etag", b"etag", "items", b"items", "last_cycle", b"last_cycle", "mandate", b"mandate", "name", b"name", "next_cycle", b"next_cycle", "next_due_time", b"next_due_time", "notice_lead", b"notice_lead", "paid_order_count", b"paid_order_count", "payment_window", b"payment_window", "price_protection", b"price_protection", "resume_time", b"resume_time", "schedule", b"schedule", "ship_to", b"ship_to", "skipped_cycles", b"skipped_cycles", "state", b"state", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["billing_mode", b"billing_mode", "catch_up", b"catch_up", "create_time", b"create_time", "customer", b"customer", "cycle_changes", b"cycle_changes", "etag", b"etag", "items", b"items", "last_cycle", b"last_cycle", "mandate", b"mandate", "name", b"name", "next_cycle", b"next_cycle", "next_due_time", b"next_due_time", "notice_lead", b"notice_lead", "paid_order_count", b"paid_order_count", "payment_window", b"payment_window", "price_protection", b"price_protection", "repurchase_action", b"repurchase_action", "repurchase_window", b"repurchase_window", "resume_time", b"resume_time", "schedule", b"schedule", "ship_to", b"ship_to", "skipped_cycles", b"skipped_cycles", "state", b"state", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -344,6 +365,103 @@ class CatchUp(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CatchUp: _TypeAlias = CatchUp  # noqa: Y015
+
+@_typing.final
+class Otherwise(_message.Message):
+    """What happens where something stands against a cycle."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Action:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Otherwise._Action.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        ACTION_UNSPECIFIED: Otherwise._Action.ValueType  # 0
+        SKIP: Otherwise._Action.ValueType  # 1
+        """The cycle is left out."""
+        HOLD_AND_ASK: Otherwise._Action.ValueType  # 2
+        """The order is HELD and the customer asked (ConfirmOrder); it lapses with its hold."""
+
+    class Action(_Action, metaclass=_ActionEnumTypeWrapper):
+        """The ways."""
+
+    ACTION_UNSPECIFIED: Otherwise.Action.ValueType  # 0
+    SKIP: Otherwise.Action.ValueType  # 1
+    """The cycle is left out."""
+    HOLD_AND_ASK: Otherwise.Action.ValueType  # 2
+    """The order is HELD and the customer asked (ConfirmOrder); it lapses with its hold."""
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Otherwise: _TypeAlias = Otherwise  # noqa: Y015
+
+@_typing.final
+class SchedulerSettings(_message.Message):
+    """How a merchant's standing orders behave."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _UnpaidPolicy:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _UnpaidPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[SchedulerSettings._UnpaidPolicy.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        UNPAID_POLICY_UNSPECIFIED: SchedulerSettings._UnpaidPolicy.ValueType  # 0
+        GO_ON: SchedulerSettings._UnpaidPolicy.ValueType  # 1
+        """It is billed as if nothing were open."""
+        WAIT: SchedulerSettings._UnpaidPolicy.ValueType  # 2
+        """It is HELD (PREVIOUS_UNPAID) until the order before is paid or over, however long that takes."""
+        PAUSE: SchedulerSettings._UnpaidPolicy.ValueType  # 3
+        """When an order lapses whose payment was asked for, its standing order is paused, and the orders of
+        it that are announced or HELD are cancelled; the customer is told.
+        """
+
+    class UnpaidPolicy(_UnpaidPolicy, metaclass=_UnpaidPolicyEnumTypeWrapper):
+        """What the next cycle does."""
+
+    UNPAID_POLICY_UNSPECIFIED: SchedulerSettings.UnpaidPolicy.ValueType  # 0
+    GO_ON: SchedulerSettings.UnpaidPolicy.ValueType  # 1
+    """It is billed as if nothing were open."""
+    WAIT: SchedulerSettings.UnpaidPolicy.ValueType  # 2
+    """It is HELD (PREVIOUS_UNPAID) until the order before is paid or over, however long that takes."""
+    PAUSE: SchedulerSettings.UnpaidPolicy.ValueType  # 3
+    """When an order lapses whose payment was asked for, its standing order is paused, and the orders of
+    it that are announced or HELD are cancelled; the customer is told.
+    """
+
+    NAME_FIELD_NUMBER: _builtins.int
+    UNPAID_POLICY_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/schedulerSettings`; each merchant has one."""
+    unpaid_policy: Global___SchedulerSettings.UnpaidPolicy.ValueType
+    """What the next cycle does while an order of the same standing order is unpaid. Default: GO_ON."""
+    etag: _builtins.str
+    """Changes with every change (AIP-154)."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        unpaid_policy: Global___SchedulerSettings.UnpaidPolicy.ValueType = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "unpaid_policy", b"unpaid_policy"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SchedulerSettings: _TypeAlias = SchedulerSettings  # noqa: Y015
 
 @_typing.final
 class CycleChange(_message.Message):
@@ -991,11 +1109,14 @@ class CreateStandingOrderRequest(_message.Message):
     STANDING_ORDER_ID_FIELD_NUMBER: _builtins.int
     STANDING_ORDER_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ALLOW_DUPLICATE_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`merchants/{merchant}`."""
     standing_order_id: _builtins.str
     """The id that the standing order gets; derived from the request id when empty."""
     request_id: _builtins.str
+    allow_duplicate: _builtins.bool
+    """Let it pass that the customer has a live standing order with one of the products."""
     @_builtins.property
     def standing_order(self) -> Global___StandingOrder: ...
     def __init__(
@@ -1005,10 +1126,11 @@ class CreateStandingOrderRequest(_message.Message):
         standing_order_id: _builtins.str = ...,
         standing_order: Global___StandingOrder | None = ...,
         request_id: _builtins.str = ...,
+        allow_duplicate: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["standing_order", b"standing_order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent", "request_id", b"request_id", "standing_order", b"standing_order", "standing_order_id", b"standing_order_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_duplicate", b"allow_duplicate", "parent", b"parent", "request_id", b"request_id", "standing_order", b"standing_order", "standing_order_id", b"standing_order_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1772,3 +1894,127 @@ class DemandForecast(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DemandForecast: _TypeAlias = DemandForecast  # noqa: Y015
+
+@_typing.final
+class ConfirmOrderRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The order."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmOrderRequest: _TypeAlias = ConfirmOrderRequest  # noqa: Y015
+
+@_typing.final
+class RecordPurchaseRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_FIELD_NUMBER: _builtins.int
+    PRODUCTS_FIELD_NUMBER: _builtins.int
+    PURCHASE_TIME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    customer: _builtins.str
+    """`merchants/{merchant}/customers/{customer}`."""
+    request_id: _builtins.str
+    @_builtins.property
+    def products(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`merchants/{merchant}/products/{product}`; 1 to 100."""
+
+    @_builtins.property
+    def purchase_time(self) -> _timestamp_pb2.Timestamp:
+        """Not in the future; default: now."""
+
+    def __init__(
+        self,
+        *,
+        customer: _builtins.str = ...,
+        products: _abc.Iterable[_builtins.str] | None = ...,
+        purchase_time: _timestamp_pb2.Timestamp | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["purchase_time", b"purchase_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "products", b"products", "purchase_time", b"purchase_time", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordPurchaseRequest: _TypeAlias = RecordPurchaseRequest  # noqa: Y015
+
+@_typing.final
+class RecordPurchaseResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STANDING_ORDERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def standing_orders(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The live standing orders of the customer that count the purchase."""
+
+    def __init__(
+        self,
+        *,
+        standing_orders: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["standing_orders", b"standing_orders"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordPurchaseResponse: _TypeAlias = RecordPurchaseResponse  # noqa: Y015
+
+@_typing.final
+class GetSchedulerSettingsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSchedulerSettingsRequest: _TypeAlias = GetSchedulerSettingsRequest  # noqa: Y015
+
+@_typing.final
+class UpdateSchedulerSettingsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEDULER_SETTINGS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    @_builtins.property
+    def scheduler_settings(self) -> Global___SchedulerSettings:
+        """Its etag, if set, must be the present one."""
+
+    def __init__(
+        self,
+        *,
+        scheduler_settings: Global___SchedulerSettings | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["scheduler_settings", b"scheduler_settings"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "scheduler_settings", b"scheduler_settings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateSchedulerSettingsRequest: _TypeAlias = UpdateSchedulerSettingsRequest  # noqa: Y015

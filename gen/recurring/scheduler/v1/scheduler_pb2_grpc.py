@@ -120,6 +120,26 @@ class SchedulerServiceStub:
                 request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ExplainOrderRequest.SerializeToString,
                 response_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ExplainOrderResponse.FromString,
                 _registered_method=True)
+        self.ConfirmOrder = channel.unary_unary(
+                '/recurring.scheduler.v1.SchedulerService/ConfirmOrder',
+                request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ConfirmOrderRequest.SerializeToString,
+                response_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.Order.FromString,
+                _registered_method=True)
+        self.RecordPurchase = channel.unary_unary(
+                '/recurring.scheduler.v1.SchedulerService/RecordPurchase',
+                request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.RecordPurchaseRequest.SerializeToString,
+                response_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.RecordPurchaseResponse.FromString,
+                _registered_method=True)
+        self.GetSchedulerSettings = channel.unary_unary(
+                '/recurring.scheduler.v1.SchedulerService/GetSchedulerSettings',
+                request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.GetSchedulerSettingsRequest.SerializeToString,
+                response_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.SchedulerSettings.FromString,
+                _registered_method=True)
+        self.UpdateSchedulerSettings = channel.unary_unary(
+                '/recurring.scheduler.v1.SchedulerService/UpdateSchedulerSettings',
+                request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.UpdateSchedulerSettingsRequest.SerializeToString,
+                response_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.SchedulerSettings.FromString,
+                _registered_method=True)
 
 
 class SchedulerServiceServicer:
@@ -136,7 +156,9 @@ class SchedulerServiceServicer:
 
         Reasons: ALREADY_EXISTS STANDING_ORDER_ALREADY_EXISTS; FAILED_PRECONDITION MANDATE_NOT_COVERING
         (the mandate is not this customer's, not valid, of another currency, or its ceiling is below the
-        first cycle's amount), PHONE_NOT_BOUND (the customer has no bound phone).
+        first cycle's amount), PHONE_NOT_BOUND (the customer has no bound phone), DUPLICATE_STANDING_ORDER
+        (a live standing order of this customer has one of the products already; the error's metadata
+        names it as `standing_order`; `allow_duplicate` lets it pass).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -162,11 +184,12 @@ class SchedulerServiceServicer:
         that are new are protected at today's prices.
 
         `update_mask` may name customer-facing parts: title, items, schedule, billing_mode, mandate, ship_to,
-        notice_lead, payment_window, catch_up. Field violations and reasons as in CreateStandingOrder, and:
+        notice_lead, payment_window, catch_up, repurchase_window, repurchase_action. Field violations and
+        reasons as in CreateStandingOrder, and:
 
         Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
         FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED), MANDATE_NOT_COVERING,
-        PHONE_NOT_BOUND.
+        PHONE_NOT_BOUND, DUPLICATE_STANDING_ORDER (a product that is new to this one is in another live one).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -317,6 +340,43 @@ class SchedulerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ConfirmOrder(self, request, context):
+        """The customer says yes to an order that is HELD to ask them: it goes on, and what held it is not asked
+        again for this cycle. (No is SkipCycle.)
+
+        Reasons: NOT_FOUND ORDER_NOT_FOUND; FAILED_PRECONDITION ORDER_STATE (it is not HELD to ask).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordPurchase(self, request, context):
+        """Reports that a customer bought products elsewhere, once. A coming cycle of a standing order with a
+        `repurchase_window` that covers the purchase is left out, or the customer is asked. Of each product
+        the last purchase counts.
+
+        Reasons: none of its own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSchedulerSettings(self, request, context):
+        """How a merchant's standing orders behave beyond what each says of itself.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateSchedulerSettings(self, request, context):
+        """Changes the settings; they count from the next order that is prepared, collected or ends.
+
+        Reasons: ABORTED ETAG_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SchedulerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -404,6 +464,26 @@ def add_SchedulerServiceServicer_to_server(servicer, server):
                     servicer.ExplainOrder,
                     request_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ExplainOrderRequest.FromString,
                     response_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ExplainOrderResponse.SerializeToString,
+            ),
+            'ConfirmOrder': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmOrder,
+                    request_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ConfirmOrderRequest.FromString,
+                    response_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.Order.SerializeToString,
+            ),
+            'RecordPurchase': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordPurchase,
+                    request_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.RecordPurchaseRequest.FromString,
+                    response_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.RecordPurchaseResponse.SerializeToString,
+            ),
+            'GetSchedulerSettings': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSchedulerSettings,
+                    request_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.GetSchedulerSettingsRequest.FromString,
+                    response_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.SchedulerSettings.SerializeToString,
+            ),
+            'UpdateSchedulerSettings': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateSchedulerSettings,
+                    request_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.UpdateSchedulerSettingsRequest.FromString,
+                    response_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.SchedulerSettings.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -866,6 +946,114 @@ class SchedulerService:
             '/recurring.scheduler.v1.SchedulerService/ExplainOrder',
             recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ExplainOrderRequest.SerializeToString,
             recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ExplainOrderResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmOrder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.scheduler.v1.SchedulerService/ConfirmOrder',
+            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ConfirmOrderRequest.SerializeToString,
+            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.Order.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordPurchase(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.scheduler.v1.SchedulerService/RecordPurchase',
+            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.RecordPurchaseRequest.SerializeToString,
+            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.RecordPurchaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSchedulerSettings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.scheduler.v1.SchedulerService/GetSchedulerSettings',
+            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.GetSchedulerSettingsRequest.SerializeToString,
+            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.SchedulerSettings.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateSchedulerSettings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.scheduler.v1.SchedulerService/UpdateSchedulerSettings',
+            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.UpdateSchedulerSettingsRequest.SerializeToString,
+            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.SchedulerSettings.FromString,
             options,
             channel_credentials,
             insecure,

@@ -44,7 +44,9 @@ class SchedulerServiceStub:
 
     Reasons: ALREADY_EXISTS STANDING_ORDER_ALREADY_EXISTS; FAILED_PRECONDITION MANDATE_NOT_COVERING
     (the mandate is not this customer's, not valid, of another currency, or its ceiling is below the
-    first cycle's amount), PHONE_NOT_BOUND (the customer has no bound phone).
+    first cycle's amount), PHONE_NOT_BOUND (the customer has no bound phone), DUPLICATE_STANDING_ORDER
+    (a live standing order of this customer has one of the products already; the error's metadata
+    names it as `standing_order`; `allow_duplicate` lets it pass).
     """
     GetStandingOrder: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.GetStandingOrderRequest, _scheduler_pb2.StandingOrder]
     """Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND."""
@@ -56,11 +58,12 @@ class SchedulerServiceStub:
     that are new are protected at today's prices.
 
     `update_mask` may name customer-facing parts: title, items, schedule, billing_mode, mandate, ship_to,
-    notice_lead, payment_window, catch_up. Field violations and reasons as in CreateStandingOrder, and:
+    notice_lead, payment_window, catch_up, repurchase_window, repurchase_action. Field violations and
+    reasons as in CreateStandingOrder, and:
 
     Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
     FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED), MANDATE_NOT_COVERING,
-    PHONE_NOT_BOUND.
+    PHONE_NOT_BOUND, DUPLICATE_STANDING_ORDER (a product that is new to this one is in another live one).
     """
     PreviewStandingOrderUpdate: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.PreviewStandingOrderUpdateRequest, _scheduler_pb2.PreviewStandingOrderUpdateResponse]
     """What UpdateStandingOrder would do: the coming cycles as they are and as they would be, side by side.
@@ -153,6 +156,26 @@ class SchedulerServiceStub:
 
     Reasons: NOT_FOUND ORDER_NOT_FOUND.
     """
+    ConfirmOrder: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.ConfirmOrderRequest, _scheduler_pb2.Order]
+    """The customer says yes to an order that is HELD to ask them: it goes on, and what held it is not asked
+    again for this cycle. (No is SkipCycle.)
+
+    Reasons: NOT_FOUND ORDER_NOT_FOUND; FAILED_PRECONDITION ORDER_STATE (it is not HELD to ask).
+    """
+    RecordPurchase: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.RecordPurchaseRequest, _scheduler_pb2.RecordPurchaseResponse]
+    """Reports that a customer bought products elsewhere, once. A coming cycle of a standing order with a
+    `repurchase_window` that covers the purchase is left out, or the customer is asked. Of each product
+    the last purchase counts.
+
+    Reasons: none of its own.
+    """
+    GetSchedulerSettings: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.GetSchedulerSettingsRequest, _scheduler_pb2.SchedulerSettings]
+    """How a merchant's standing orders behave beyond what each says of itself."""
+    UpdateSchedulerSettings: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.UpdateSchedulerSettingsRequest, _scheduler_pb2.SchedulerSettings]
+    """Changes the settings; they count from the next order that is prepared, collected or ends.
+
+    Reasons: ABORTED ETAG_MISMATCH.
+    """
 
 class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
     """Standing orders and what becomes of them."""
@@ -172,7 +195,9 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Reasons: ALREADY_EXISTS STANDING_ORDER_ALREADY_EXISTS; FAILED_PRECONDITION MANDATE_NOT_COVERING
         (the mandate is not this customer's, not valid, of another currency, or its ceiling is below the
-        first cycle's amount), PHONE_NOT_BOUND (the customer has no bound phone).
+        first cycle's amount), PHONE_NOT_BOUND (the customer has no bound phone), DUPLICATE_STANDING_ORDER
+        (a live standing order of this customer has one of the products already; the error's metadata
+        names it as `standing_order`; `allow_duplicate` lets it pass).
         """
 
     @_abc_1.abstractmethod
@@ -202,11 +227,12 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         that are new are protected at today's prices.
 
         `update_mask` may name customer-facing parts: title, items, schedule, billing_mode, mandate, ship_to,
-        notice_lead, payment_window, catch_up. Field violations and reasons as in CreateStandingOrder, and:
+        notice_lead, payment_window, catch_up, repurchase_window, repurchase_action. Field violations and
+        reasons as in CreateStandingOrder, and:
 
         Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
         FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED), MANDATE_NOT_COVERING,
-        PHONE_NOT_BOUND.
+        PHONE_NOT_BOUND, DUPLICATE_STANDING_ORDER (a product that is new to this one is in another live one).
         """
 
     @_abc_1.abstractmethod
@@ -376,6 +402,50 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Every decision of one order, in words and as data, from stored facts.
 
         Reasons: NOT_FOUND ORDER_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ConfirmOrder(
+        self,
+        request: _scheduler_pb2.ConfirmOrderRequest,
+        context: _aio.ServicerContext[_scheduler_pb2.ConfirmOrderRequest, _abc.Awaitable[_scheduler_pb2.Order]],
+    ) -> _abc.Awaitable[_scheduler_pb2.Order]:
+        """The customer says yes to an order that is HELD to ask them: it goes on, and what held it is not asked
+        again for this cycle. (No is SkipCycle.)
+
+        Reasons: NOT_FOUND ORDER_NOT_FOUND; FAILED_PRECONDITION ORDER_STATE (it is not HELD to ask).
+        """
+
+    @_abc_1.abstractmethod
+    def RecordPurchase(
+        self,
+        request: _scheduler_pb2.RecordPurchaseRequest,
+        context: _aio.ServicerContext[_scheduler_pb2.RecordPurchaseRequest, _abc.Awaitable[_scheduler_pb2.RecordPurchaseResponse]],
+    ) -> _abc.Awaitable[_scheduler_pb2.RecordPurchaseResponse]:
+        """Reports that a customer bought products elsewhere, once. A coming cycle of a standing order with a
+        `repurchase_window` that covers the purchase is left out, or the customer is asked. Of each product
+        the last purchase counts.
+
+        Reasons: none of its own.
+        """
+
+    @_abc_1.abstractmethod
+    def GetSchedulerSettings(
+        self,
+        request: _scheduler_pb2.GetSchedulerSettingsRequest,
+        context: _aio.ServicerContext[_scheduler_pb2.GetSchedulerSettingsRequest, _abc.Awaitable[_scheduler_pb2.SchedulerSettings]],
+    ) -> _abc.Awaitable[_scheduler_pb2.SchedulerSettings]:
+        """How a merchant's standing orders behave beyond what each says of itself."""
+
+    @_abc_1.abstractmethod
+    def UpdateSchedulerSettings(
+        self,
+        request: _scheduler_pb2.UpdateSchedulerSettingsRequest,
+        context: _aio.ServicerContext[_scheduler_pb2.UpdateSchedulerSettingsRequest, _abc.Awaitable[_scheduler_pb2.SchedulerSettings]],
+    ) -> _abc.Awaitable[_scheduler_pb2.SchedulerSettings]:
+        """Changes the settings; they count from the next order that is prepared, collected or ends.
+
+        Reasons: ABORTED ETAG_MISMATCH.
         """
 
 def add_SchedulerServiceServicer_to_server(servicer: SchedulerServiceServicer, server: _aio.Server) -> None: ...

@@ -39,6 +39,9 @@ CREATE TABLE standing_orders (
     catch_up_mode           text        NOT NULL
                             CHECK (catch_up_mode IN ('LATEST_ONLY', 'ALL_IN_ORDER', 'NONE')),
     catch_up_window         interval    NOT NULL,
+    repurchase_window       interval,
+    repurchase_action       text        NOT NULL
+                            CHECK (repurchase_action IN ('SKIP', 'HOLD_AND_ASK')),
     last_cycle              integer,
     resume_time             timestamptz,
     changes                 jsonb       NOT NULL,
@@ -78,6 +81,7 @@ CREATE TABLE orders (
     pay_time                timestamptz,
     recheck_time            timestamptz,
     held_stage              text,
+    confirmed_reasons       text[]      NOT NULL,
     hold_until_time         timestamptz NOT NULL,
     announcement_count      integer     NOT NULL,
     traceparent             text        NOT NULL,
@@ -97,6 +101,23 @@ CREATE INDEX orders_to_collect ON orders (collect_time) WHERE state = 'UPCOMING'
 CREATE INDEX orders_held ON orders (recheck_time) WHERE state = 'HELD';
 CREATE INDEX orders_of_merchant ON orders (merchant, standing_order, cycle);
 CREATE INDEX orders_of_merchant_due ON orders (merchant, due_time);
+
+-- What customers bought elsewhere: of each product the last purchase. The shard key is the customer.
+CREATE TABLE purchases (
+    merchant                text        NOT NULL,
+    customer                text        NOT NULL,
+    product                 text        NOT NULL,
+    purchase_time           timestamptz NOT NULL,
+    PRIMARY KEY (customer, merchant, product)
+);
+
+-- How merchants' standing orders behave. Few rows, rarely changed: a copy on each shard.
+CREATE TABLE scheduler_settings (
+    merchant                text        NOT NULL PRIMARY KEY,
+    unpaid_policy           text        NOT NULL
+                            CHECK (unpaid_policy IN ('GO_ON', 'WAIT', 'PAUSE')),
+    version                 integer     NOT NULL
+);
 
 -- A final state stays, whatever arrives late, twice or out of order.
 CREATE FUNCTION refuse_regress() RETURNS trigger LANGUAGE plpgsql AS $$

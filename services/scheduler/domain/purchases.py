@@ -1,0 +1,70 @@
+"""No repeated purchase: what a customer bought elsewhere, and what that means for a cycle. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from services.scheduler.domain.order import Order, OrderReason
+
+
+class RepurchaseAction(StrEnum):
+    """What becomes of a cycle with a product that the customer bought elsewhere."""
+
+    SKIP = "SKIP"
+    HOLD_AND_ASK = "HOLD_AND_ASK"
+
+
+@dataclass(frozen=True, slots=True)
+class RepurchaseRule:
+    """Which purchases count for a standing order, and what they do."""
+
+    # A purchase less than this before the due time counts.
+    window: timedelta
+    action: RepurchaseAction = RepurchaseAction.SKIP
+
+
+@dataclass(frozen=True, slots=True)
+class PurchaseKey:
+    """One product of one customer."""
+
+    merchant: str
+    customer: str
+    product: str
+
+
+@dataclass(frozen=True, slots=True)
+class Purchase:
+    """When a customer last bought a product elsewhere."""
+
+    product: str
+    purchase_time: datetime
+
+
+def keys_of(order: Order) -> Iterable[PurchaseKey]:
+    """The purchases that could speak against an order."""
+    return (PurchaseKey(order.key.merchant, order.customer, item.product) for item in order.items)
+
+
+def counts(rule: RepurchaseRule, due_time: datetime, purchase_time: datetime) -> bool:
+    """Whether a purchase counts for a cycle: one in the window, or since."""
+    return purchase_time > due_time - rule.window
+
+
+def repeated(
+    order: Order, rule: RepurchaseRule | None, last: Mapping[PurchaseKey, datetime]
+) -> Purchase | None:
+    """The purchase that an order would repeat; None if it may go on.
+
+    An order that the customer asked for at once has no lead: it is wanted, whatever they bought. So is
+    one that they said yes to.
+    """
+    if rule is None or not order.notice_lead:
+        return None
+    if OrderReason.PURCHASED_ELSEWHERE in order.confirmed_reasons:
+        return None
+    for key in keys_of(order):
+        bought = last.get(key)
+        if bought is not None and counts(rule, order.due_time, bought):
+            return Purchase(key.product, bought)
+    return None

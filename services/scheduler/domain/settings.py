@@ -1,0 +1,21 @@
+"""How a merchant's standing orders behave beyond what each says of itself. Pure."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class UnpaidPolicy(StrEnum):
+    """What the next cycle does while an order of the same standing order is unpaid."""
+
+    GO_ON = "GO_ON"
+    WAIT = "WAIT"
+    PAUSE = "PAUSE"
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerSettings:
+    """A merchant's settings; each merchant has one set."""
+
+    merchant: str
+    unpaid_policy: UnpaidPolicy = UnpaidPolicy.GO_ON
+    version: int = 0

@@ -1,0 +1,49 @@
+"""Items and one-cycle changes as the JSON in their columns, and back."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from typing import Any
+
+from services.scheduler.domain.order import Item
+from services.scheduler.domain.standing_order import CycleChange
+
+
+def dump_items(items: Sequence[Item]) -> str:
+    """Items as the JSON text in their column."""
+    return json.dumps([[item.product, item.quantity] for item in items])
+
+
+def load_items(data: list[Any]) -> tuple[Item, ...]:
+    """Items from their column."""
+    return tuple(Item(product, quantity) for product, quantity in data)
+
+
+def dump_changes(changes: Mapping[int, CycleChange]) -> str:
+    """One-cycle changes as the JSON text in their column."""
+    return json.dumps(
+        {
+            cycle: {
+                "skip": change.skip,
+                "local_date": change.local_date.isoformat() if change.local_date else None,
+                "items": [[i.product, i.quantity] for i in change.items] if change.items else None,
+                "ship_to": change.ship_to,
+                "order_now_time": (
+                    change.order_now_time.isoformat() if change.order_now_time else None
+                ),
+            }
+            for cycle, change in changes.items()
+        }
+    )
+
+
+def load_change(data: dict[str, Any]) -> CycleChange:
+    """A one-cycle change from its part of the column."""
+    now_time = data["order_now_time"]
+    return CycleChange(
+        skip=data["skip"],
+        local_date=date.fromisoformat(data["local_date"]) if data["local_date"] else None,
+        items=load_items(data["items"]) if data["items"] else None,
+        ship_to=data["ship_to"],
+        order_now_time=datetime.fromisoformat(now_time) if now_time else None,
+    )

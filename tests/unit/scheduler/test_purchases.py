@@ -1,0 +1,105 @@
+"""What a customer buys elsewhere, and what waits for a payment or for their yes."""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.scheduler.domain.order import (
+    HELD_RECHECK,
+    Item,
+    Order,
+    OrderKey,
+    OrderReason,
+    OrderState,
+    Stage,
+    asks,
+    confirmed,
+    held,
+)
+from services.scheduler.domain.purchases import PurchaseKey, RepurchaseRule, repeated
+
+DUE = datetime(2027, 1, 31, 12, tzinfo=UTC)
+WEEK = timedelta(days=7)
+RULE = RepurchaseRule(WEEK)
+ORDER = Order(
+    key=OrderKey("acme", "coffee", 1),
+    customer="ada",
+    local_date=date(2027, 1, 31),
+    due_time=DUE,
+    notice_lead=timedelta(hours=72),
+    hold_until_time=DUE + timedelta(days=3),
+    state=OrderState.UPCOMING,
+    items=(Item("beans", 2), Item("filters", 1)),
+)
+FILTERS = PurchaseKey("acme", "ada", "filters")
+BOUGHT = OrderReason.PURCHASED_ELSEWHERE
+UNPAID = OrderReason.PREVIOUS_UNPAID
+
+
+@given(hours=st.integers(-30 * 24, 30 * 24))
+def test_a_purchase_counts_within_the_window_before_the_due_time_and_since(hours: int) -> None:
+    bought = DUE + timedelta(hours=hours)
+
+    found = repeated(ORDER, RULE, {FILTERS: bought})
+
+    assert (found is not None) == (timedelta(hours=-hours) < WEEK)
+
+
+def test_it_says_which_product_was_bought_and_when() -> None:
+    found = repeated(ORDER, RULE, {FILTERS: DUE})
+
+    assert found is not None
+    assert (found.product, found.purchase_time) == ("filters", DUE)
+
+
+def test_without_a_window_no_purchase_counts() -> None:
+    assert repeated(ORDER, None, {FILTERS: DUE}) is None
+
+
+def test_another_customers_purchase_does_not_count() -> None:
+    assert repeated(ORDER, RULE, {replace(FILTERS, customer="ben"): DUE}) is None
+
+
+def test_an_order_that_was_asked_for_at_once_is_wanted_whatever_was_bought() -> None:
+    at_once = replace(ORDER, notice_lead=timedelta())
+
+    assert repeated(at_once, RULE, {FILTERS: DUE}) is None
+
+
+def test_after_a_yes_the_order_is_looked_at_at_once_and_not_asked_about_again() -> None:
+    asking = held(ORDER, (BOUGHT,), Stage.PREPARE, DUE - WEEK)
+    assert asks(asking)
+
+    wanted = confirmed(asking, DUE - WEEK)
+
+    assert wanted.recheck_time == DUE - WEEK
+    assert repeated(wanted, RULE, {FILTERS: DUE}) is None
+
+
+def test_what_is_held_for_anything_else_asks_nothing() -> None:
+    assert not asks(held(ORDER, (OrderReason.OUT_OF_STOCK,), Stage.PREPARE, DUE - WEEK))
+
+
+def test_a_question_without_an_answer_lapses_with_its_hold() -> None:
+    asking = held(ORDER, (BOUGHT,), Stage.PREPARE, ORDER.hold_until_time)
+
+    assert asking.state is OrderState.LAPSED
+
+
+@given(days=st.integers(0, 100))
+def test_who_waits_for_a_payment_waits_as_long_as_that_takes(days: int) -> None:
+    now = DUE + timedelta(days=days)
+
+    waiting = held(ORDER, (UNPAID,), Stage.PREPARE, now)
+
+    assert waiting.state is OrderState.HELD
+    assert waiting.recheck_time is not None
+    assert now < waiting.recheck_time <= now + HELD_RECHECK
+
+
+def test_who_waits_for_more_than_a_payment_lapses_with_the_hold() -> None:
+    reasons = (UNPAID, OrderReason.OUT_OF_STOCK)
+
+    assert held(ORDER, reasons, Stage.PREPARE, ORDER.hold_until_time).state is OrderState.LAPSED
