@@ -22,7 +22,7 @@ from services.scheduler.domain.standing_order import (
     StandingOrder,
     at_cycle,
 )
-from services.scheduler.store import standing_orders
+from services.scheduler.store import sign_ups
 
 PRODUCTS = 100
 TIME_ZONE = "Europe/Berlin"
@@ -168,7 +168,7 @@ async def _insert_patterns(sqlalchemy_url: str, book: Book, signed_up: datetime)
                 pattern = at_cycle(_pattern(book, number, recurrence, signed_up), 1)
                 if pattern.next_due_time != book.due_time:
                     raise WrongResultError(f"{recurrence} is first due at {pattern.next_due_time}")
-                await standing_orders.insert(tx, pattern)
+                await sign_ups.insert(tx, [pattern])
     finally:
         await database.close()
 

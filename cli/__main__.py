@@ -19,6 +19,7 @@ from cli import (
 from cli.audit import report
 from cli.command import run_to_exit
 from cli.demo import play
+from cli.imports import command as imports
 
 app = typer.Typer(
     name="recurring",
@@ -54,6 +55,7 @@ report.register(app)
 preview.register(app)
 forecast.register(app)
 orders.register(app)
+imports.register(app)
 
 
 @app.command("demo")

@@ -182,6 +182,11 @@ class Session:
         """The present time: the sandbox's, or the machine's where there is no sandbox."""
         return await self.sandbox.now() if self.stack.sandbox_url else datetime.now(UTC)
 
+    @property
+    def metadata(self) -> grpc.aio.Metadata:
+        """The token, for calls that send a stream; others get it, and a deadline, by themselves."""
+        return grpc.aio.Metadata(("authorization", f"Bearer {self.stack.token}"))
+
     def channel(self, service: str) -> grpc.aio.Channel:
         """The channel to a service; calls on it carry the token and end at a deadline."""
         if service not in self._channels:

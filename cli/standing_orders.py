@@ -171,7 +171,7 @@ async def create_standing_order(
         items=items_of(session, items),
         schedule=schedule.changed(pb.Schedule()),
         billing_mode=pb.PAY_ON_NOTICE,
-        price_protection=_protection(lock_cycles, lock_until, cap_percent),
+        price_protection=parse_protection(lock_cycles, lock_until, cap_percent),
         repurchase_window=to_duration(repurchase_window),
         repurchase_action=repurchase_action,
     )
@@ -345,9 +345,10 @@ def _mandate(session: Session, customer: str, mandate: str) -> str:
     return f"{customer}/mandates/{mandate}"
 
 
-def _protection(
+def parse_protection(
     lock_cycles: int | None, lock_until: datetime | None, cap_percent: int | None
 ) -> pb.PriceProtection | None:
+    """A lock or a cap; None where neither is wanted."""
     if cap_percent is not None:
         if lock_cycles is not None or lock_until is not None:
             raise typer.BadParameter("a price is either locked or capped")

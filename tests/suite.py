@@ -103,6 +103,11 @@ class Client:
         """The resource name of the merchant."""
         return f"merchants/{self.merchant}"
 
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """The token, for calls that send a stream; others get it by themselves."""
+        return (("authorization", f"Bearer {self.token}"),) if self.token else ()
+
     @cached_property
     def catalog(self) -> catalog_pb2_grpc.CatalogServiceStub:
         return catalog_pb2_grpc.CatalogServiceStub(self.channel("catalog"))

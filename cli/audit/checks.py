@@ -248,7 +248,8 @@ def _cycles(
 ) -> Iterable[tuple[int, datetime]]:
     """Every cycle up to the latest that is due or has an order: some are announced beforehand."""
     until = max([now, *(order.due_time for order in orders)])
-    return enumerate(due_times(standing_order.schedule, until), standing_order.first_cycle)
+    cycles = enumerate(due_times(standing_order.schedule, until), standing_order.first_cycle)
+    return (each for each in cycles if each[0] >= standing_order.billed_from_cycle)
 
 
 def _broken_promise(attempt: Attempt, charge: Charge, told: Sequence[Delivery]) -> Finding | None:

@@ -29,6 +29,8 @@ class StandingOrder:
     schedule: Mapping[str, Any]
     # When it was created, paused, resumed, cancelled or completed last.
     change_time: datetime
+    # The cycles before were another system's.
+    billed_from_cycle: int = 1
 
 
 @dataclass(frozen=True, slots=True)

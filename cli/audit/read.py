@@ -30,7 +30,7 @@ QUERY_TIMEOUT_SECONDS = 120.0
 T = TypeVar("T")
 
 _STANDING_ORDERS = """
-    SELECT merchant, standing_order, state, base_cycle, schedule::text AS schedule,
+    SELECT merchant, standing_order, state, base_cycle, first_cycle, schedule::text AS schedule,
            coalesce((
                SELECT max(occur_time) FROM outbox
                WHERE type = 'recurring.scheduler.v1.StandingOrderChanged'
@@ -177,6 +177,7 @@ def _standing_order(row: Any) -> StandingOrder:  # noqa: ANN401 - a row
         first_cycle=row["base_cycle"],
         schedule=json.loads(row["schedule"]),
         change_time=row["change_time"],
+        billed_from_cycle=row["first_cycle"],
     )
 
 

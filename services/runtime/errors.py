@@ -96,6 +96,11 @@ class Violations:
     def __init__(self) -> None:
         self._found: list[FieldViolation] = []
 
+    @property
+    def found(self) -> tuple[FieldViolation, ...]:
+        """What was noted, in the order of noting."""
+        return tuple(self._found)
+
     def add(self, name: str, description: str, reason: str = FIELD_INVALID) -> None:
         """Note that a field broke a rule."""
         self._found.append(FieldViolation(name, reason, description))

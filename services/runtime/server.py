@@ -25,8 +25,11 @@ CONCURRENT_STREAMS_MAX = 200
 CONCURRENT_CALLS_MAX = 1000
 # A call without a deadline, or with a longer one, ends after this.
 DEADLINE_MAX_SECONDS = 30.0
+# The same for a call whose caller sends a stream: a whole book of standing orders takes minutes.
+STREAM_DEADLINE_MAX_SECONDS = 600.0
 CONNECTION_MAX_AGE_SECONDS = 300
-CONNECTION_MAX_AGE_GRACE_SECONDS = 30
+# An old connection goes with its last call, which is never cut short for it.
+CONNECTION_MAX_AGE_GRACE_SECONDS = int(STREAM_DEADLINE_MAX_SECONDS)
 # Methods that need no token: they tell nothing about anybody.
 _OPEN_PREFIXES = ("/grpc.health.v1.", "/grpc.reflection.")
 
@@ -44,11 +47,16 @@ _OPTIONS = [
 
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
+Behaviour: TypeAlias = Callable[[Any, Any], Awaitable[Any]]
 R = TypeVar("R")
 
 
 class Calls(grpc.aio.ServerInterceptor):
-    """Wraps every unary call: admits it, bounds its time, and turns what it raises into a status."""
+    """Wraps every call: admits it, bounds its time, and turns what it raises into a status.
+
+    The caller sends one message or a stream of them and gets one answer; a method of another kind is
+    refused, since nothing here would admit it.
+    """
 
     def __init__(self, service: str, gate: Gate) -> None:
         self.open = False
@@ -65,18 +73,41 @@ class Calls(grpc.aio.ServerInterceptor):
         method = handler_call_details.method
         if handler is None or method.startswith(_OPEN_PREFIXES):
             return handler
-        if handler.unary_unary is None:
-            # Nothing here admits a stream, so there is none.
-            return None
-        behaviour: Any = handler.unary_unary
         metadata = dict(handler_call_details.invocation_metadata)
+        authorization = str(metadata.get("authorization", ""))
+        if handler.unary_unary is not None:
+            return grpc.unary_unary_rpc_method_handler(
+                self._guarded(method, authorization, handler.unary_unary, DEADLINE_MAX_SECONDS),
+                request_deserializer=handler.request_deserializer,
+                response_serializer=handler.response_serializer,
+            )
+        if handler.stream_unary is not None:
+            return grpc.stream_unary_rpc_method_handler(
+                self._guarded(
+                    method, authorization, handler.stream_unary, STREAM_DEADLINE_MAX_SECONDS
+                ),
+                request_deserializer=handler.request_deserializer,
+                response_serializer=handler.response_serializer,
+            )
+        return None
+
+    def _guarded(
+        self,
+        method: str,
+        authorization: str,
+        behaviour: Behaviour,
+        deadline_seconds: float,
+    ) -> Behaviour:
+        """The method's behaviour behind the door; its request is a message or a stream of them."""
 
         async def answer(request: Any, context: Any) -> Any:  # noqa: ANN401 - any message
             started = time.perf_counter()
             status = grpc.StatusCode.CANCELLED.name
             try:
-                self._admit(method, str(metadata.get("authorization", "")))
-                response = await _in_time(behaviour(request, context), context.time_remaining())
+                self._admit(method, authorization)
+                response = await _in_time(
+                    behaviour(request, context), context.time_remaining(), deadline_seconds
+                )
             except Exception as error:  # noqa: BLE001 - the boundary: everything becomes a status
                 problem = _problem(method, error)
                 status = problem.code.name
@@ -87,11 +118,7 @@ class Calls(grpc.aio.ServerInterceptor):
             finally:
                 telemetry.call_done(method, status, time.perf_counter() - started)
 
-        return grpc.unary_unary_rpc_method_handler(
-            answer,
-            request_deserializer=handler.request_deserializer,
-            response_serializer=handler.response_serializer,
-        )
+        return answer
 
     def _admit(self, method: str, authorization: str) -> None:
         if not self.open:
@@ -99,8 +126,7 @@ class Calls(grpc.aio.ServerInterceptor):
         set_caller(self._gate.admit(method, authorization))
 
 
-async def _in_time(call: Awaitable[R], left_seconds: float | None) -> R:
-    limit_seconds = DEADLINE_MAX_SECONDS
+async def _in_time(call: Awaitable[R], left_seconds: float | None, limit_seconds: float) -> R:
     if left_seconds is not None:
         limit_seconds = min(left_seconds, limit_seconds)
     deadline = asyncio.timeout(limit_seconds)

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TypeVar
 
 import grpc
+from google.protobuf.json_format import ParseDict
 from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from recurring.notify.v1 import notify_pb2, notify_pb2_grpc
 from recurring.payments.v1 import payments_pb2, payments_pb2_grpc
@@ -81,31 +82,38 @@ class Peers:
 
     async def first_quote(self, cart: Cart) -> Quote | list[catalog_pb2.ItemProblem]:
         """Price one cart, or what is wrong with its items, product by product."""
-        response = await self.catalog.BatchQuote(catalog_pb2.BatchQuoteRequest(carts=[_cart(cart)]))
-        (result,) = response.results
-        answer = _quote_answer(result)
-        return answer if isinstance(answer, Quote) else list(result.problems.problems)
+        (answer,) = await self.first_quotes([cart])
+        return answer
+
+    async def first_quotes(
+        self, carts: Sequence[Cart]
+    ) -> list[Quote | list[catalog_pb2.ItemProblem]]:
+        """Price carts, in their order, or what is wrong with the items of each."""
+
+        async def ask(batch: Sequence[Cart]) -> list[Quote | list[catalog_pb2.ItemProblem]]:
+            response = await self.catalog.BatchQuote(
+                catalog_pb2.BatchQuoteRequest(carts=[_cart(cart) for cart in batch])
+            )
+            return [
+                answer if isinstance(answer, Quote) else list(result.problems.problems)
+                for result in response.results
+                for answer in (_quote_answer(result),)
+            ]
+
+        return await _in_batches(carts, ask)
 
     async def protect_prices(
-        self, standing_order: StandingOrder, protection: catalog_pb2.PriceProtection
-    ) -> list[catalog_pb2.ItemProblem]:
-        """Have the sign-up prices remembered; returns what is wrong with the items."""
-        merchant = standing_order.merchant
-        response = await self.catalog.BatchProtectPrices(
-            catalog_pb2.BatchProtectPricesRequest(
-                entries=[
-                    catalog_pb2.ProtectPrices(
-                        standing_order=standing_order_name(merchant, standing_order.standing_order),
-                        products=[
-                            product_name(merchant, item.product) for item in standing_order.items
-                        ],
-                        sign_up_time=to_timestamp(standing_order.create_time),
-                        protection=protection,
-                    )
-                ]
+        self, standing_orders: Sequence[StandingOrder]
+    ) -> list[list[catalog_pb2.ItemProblem]]:
+        """Have the sign-up prices remembered; returns, in their order, what is wrong with items."""
+
+        async def ask(batch: Sequence[StandingOrder]) -> list[list[catalog_pb2.ItemProblem]]:
+            response = await self.catalog.BatchProtectPrices(
+                catalog_pb2.BatchProtectPricesRequest(entries=[_protect(one) for one in batch])
             )
-        )
-        return list(response.results[0].problems)
+            return [list(result.problems) for result in response.results]
+
+        return await _in_batches(standing_orders, ask)
 
     async def phones_bound(self, customers: Sequence[str]) -> list[bool]:
         """Whether customers (by resource name) have a bound phone, in their order."""
@@ -216,6 +224,19 @@ def _cart(cart: Cart) -> catalog_pb2.Cart:
         cycle=cart.key.cycle,
         items=_items(cart.key.merchant, cart.items),
         price_time=to_timestamp(cart.price_time),
+    )
+
+
+def _protect(standing_order: StandingOrder) -> catalog_pb2.ProtectPrices:
+    merchant = standing_order.merchant
+    protection = catalog_pb2.PriceProtection()
+    if standing_order.price_protection:
+        ParseDict(dict(standing_order.price_protection), protection)
+    return catalog_pb2.ProtectPrices(
+        standing_order=standing_order_name(merchant, standing_order.standing_order),
+        products=[product_name(merchant, item.product) for item in standing_order.items],
+        sign_up_time=to_timestamp(standing_order.create_time),
+        protection=protection,
     )
 
 

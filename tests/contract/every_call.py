@@ -1,5 +1,6 @@
 """A well-formed request for every call of the four services, about any merchant."""
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +13,7 @@ from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
 from services.runtime.wire import to_date, to_money, to_timestamp
-from tests.suite import Client, new_id
+from tests.suite import CALL_TIMEOUT_SECONDS, Client, new_id
 
 FAR = datetime(2090, 1, 1, tzinfo=UTC)
 CONTRACTS: dict[str, Any] = {
@@ -41,10 +42,22 @@ class Call:
         request.CopyFrom(self.request)
         for name, value in changes.items():
             setattr(request, name, value)
-        return getattr(getattr(client, self.service), self.method)(request)
+        method = getattr(getattr(client, self.service), self.method)
+        if self.sends_stream:
+            return method(_stream(request), metadata=client.metadata, timeout=CALL_TIMEOUT_SECONDS)
+        return method(request)
+
+    @property
+    def sends_stream(self) -> bool:
+        [description] = CONTRACTS[self.service].DESCRIPTOR.services_by_name.values()
+        return bool(description.methods_by_name[self.method].client_streaming)
 
     def takes(self, field: str) -> bool:
         return field in self.request.DESCRIPTOR.fields_by_name
+
+
+async def _stream(request: Message) -> AsyncIterator[Message]:
+    yield request
 
 
 def every_method() -> set[str]:
@@ -177,6 +190,12 @@ def _scheduler(name: str) -> list[tuple[str, Message]]:
         ("ListOrders", scheduler_pb2.ListOrdersRequest(parent=f"{name}/standingOrders/-")),
         ("ForecastDemand", scheduler_pb2.ForecastDemandRequest(parent=name)),
         ("ExplainOrder", scheduler_pb2.ExplainOrderRequest(name=order)),
+        (
+            "ImportStandingOrders",
+            scheduler_pb2.ImportStandingOrdersRequest(
+                config=scheduler_pb2.ImportConfig(parent=name)
+            ),
+        ),
         ("ConfirmOrder", scheduler_pb2.ConfirmOrderRequest(name=order)),
         (
             "RecordPurchase",

@@ -5,8 +5,8 @@ from recurring.scheduler.v1 import scheduler_pb2_grpc
 from services.runtime.access import SCOPE_PLATFORM
 from services.runtime.clock import Clock
 from services.runtime.database import Database
-from services.scheduler.api.cycles import CycleMethods
 from services.scheduler.api.forecast import ForecastMethods
+from services.scheduler.api.imports import ImportMethods
 from services.scheduler.api.orders import OrderMethods
 from services.scheduler.api.purchases import PurchaseMethods
 from services.scheduler.api.settings import SettingsMethods
@@ -31,6 +31,7 @@ SCOPES = dict.fromkeys(
         "ListOrders",
         "ForecastDemand",
         "ExplainOrder",
+        "ImportStandingOrders",
         "ConfirmOrder",
         "RecordPurchase",
         "GetSchedulerSettings",
@@ -41,7 +42,7 @@ SCOPES = dict.fromkeys(
 
 
 class Servicer(
-    CycleMethods,
+    ImportMethods,
     OrderMethods,
     ForecastMethods,
     PurchaseMethods,

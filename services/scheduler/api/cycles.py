@@ -235,31 +235,51 @@ class CycleMethods(TemplateMethods):
     async def _previews(
         self, template: StandingOrder, count: int
     ) -> list[scheduler_pb2.CyclePreview]:
-        first = template.next_cycle
-        coming = range(first, first + count) if first is not None else range(0)
+        (previews,) = await self._previews_of([template], count)
+        return previews
+
+    async def _previews_of(
+        self, templates: Sequence[StandingOrder], count: int
+    ) -> list[list[scheduler_pb2.CyclePreview]]:
+        """The coming cycles of many standing orders, in their order, priced at once."""
         now = self._clock.now()
         wanted = [
             new_order(template, cycle, found, now)
-            for cycle in coming
+            for template in templates
+            for cycle in _coming(template, count)
             if (found := template.date(cycle)) and not skip_reason(template, cycle, found)
         ]
         carts = [Cart(order.key, order.items, order.due_time) for order in wanted]
         answers = await self._peers.quote(carts)
-        quotes = {cart.key.cycle: answer for cart, answer in zip(carts, answers, strict=True)}
-        again = await self._repeated(template, wanted)
-        previews = [
-            self._preview(template, cycle, quotes.get(cycle), repeats=cycle in again)
-            for cycle in coming
+        quotes = {cart.key: answer for cart, answer in zip(carts, answers, strict=True)}
+        again = await self._repeated(templates, wanted)
+        return [
+            [
+                preview
+                for cycle in _coming(template, count)
+                for key in (OrderKey(template.merchant, template.standing_order, cycle),)
+                if (
+                    preview := self._preview(template, cycle, quotes.get(key), repeats=key in again)
+                )
+            ]
+            for template in templates
         ]
-        return [one for one in previews if one is not None]
 
-    async def _repeated(self, template: StandingOrder, wanted: Sequence[Order]) -> set[int]:
-        """The cycles that would repeat what the customer has bought elsewhere by now."""
-        if template.repurchase is None or not wanted:
+    async def _repeated(
+        self, templates: Sequence[StandingOrder], wanted: Sequence[Order]
+    ) -> set[OrderKey]:
+        """The orders that would repeat what their customers have bought elsewhere by now."""
+        rules = {(each.merchant, each.standing_order): each.repurchase for each in templates}
+        asked = [
+            (order, rule)
+            for order in wanted
+            if (rule := rules[order.key.merchant, order.key.standing_order])
+        ]
+        if not asked:
             return set()
         async with self.database.read() as connection:
-            bought = await purchases.last(connection, [k for o in wanted for k in keys_of(o)])
-        return {o.key.cycle for o in wanted if repeated(o, template.repurchase, bought)}
+            bought = await purchases.last(connection, [k for o, _ in asked for k in keys_of(o)])
+        return {order.key for order, rule in asked if repeated(order, rule, bought)}
 
     def _preview(
         self, template: StandingOrder, cycle: int, answer: QuoteAnswer | None, *, repeats: bool
@@ -288,6 +308,11 @@ class CycleMethods(TemplateMethods):
         elif answer is not None:
             message.problems.extend(scheduler_pb2.OrderReason.Value(one) for one in answer)
         return message
+
+
+def _coming(template: StandingOrder, count: int) -> range:
+    first = template.next_cycle
+    return range(first, first + count) if first is not None else range(0)
 
 
 def _require_cycle(cycle: int, *, least: int, field: str = "cycle") -> None:

@@ -116,8 +116,20 @@ def refuse_items(
     problems: Sequence[catalog_pb2.ItemProblem],
 ) -> None:
     """Refuse products that cannot be ordered, naming each."""
-    places = {product_name(merchant, item.product): place for place, item in enumerate(items)}
     violations = Violations()
+    note_items(violations, merchant, field, items, problems)
+    violations.check()
+
+
+def note_items(
+    violations: Violations,
+    merchant: str,
+    field: str,
+    items: Sequence[Item],
+    problems: Sequence[catalog_pb2.ItemProblem],
+) -> None:
+    """Note the products that cannot be ordered."""
+    places = {product_name(merchant, item.product): place for place, item in enumerate(items)}
     for problem in problems:
         reason = catalog_pb2.ItemProblem.Reason.Name(problem.reason)
         violations.add(
@@ -130,4 +142,3 @@ def refuse_items(
             }[reason],
             reason,
         )
-    violations.check()

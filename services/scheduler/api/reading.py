@@ -86,16 +86,22 @@ def read_standing_order(
     now: datetime,
     violations: Violations,
     known_start: date | None = None,
+    *,
+    began_elsewhere: bool = False,
 ) -> StandingOrder | None:
     """A standing order; None, with violations, if the message does not describe one.
 
-    Its schedule starts today or later, or on `known_start`, the start of one that runs already.
+    Its schedule starts today or later, or on `known_start`, the start of one that runs already; at
+    any time if it began in another system.
     """
     field = "standing_order"
     customer = _read_customer(violations, f"{field}.customer", merchant, message.customer)
     violations.require_length(f"{field}.title", message.title, 1, TITLE_MAX_CHARACTERS)
     items = read_items(violations, f"{field}.items", merchant, message.items)
-    schedule = _read_schedule(violations, f"{field}.schedule", message.schedule, now, known_start)
+    today_at = None if began_elsewhere else now
+    schedule = _read_schedule(
+        violations, f"{field}.schedule", message.schedule, today_at, known_start
+    )
     mode = _read_mode(violations, field, merchant, customer, message)
     _read_protection(violations, f"{field}.price_protection", message.price_protection)
     ship_to = read_ship_to(violations, f"{field}.ship_to", message)
@@ -264,10 +270,13 @@ def _read_schedule(
     violations: Violations,
     field: str,
     message: scheduler_pb2.Schedule,
-    now: datetime,
+    now: datetime | None,
     known_start: date | None,
 ) -> Schedule | None:
-    """A schedule that can fire; None, with the violations, if it is none."""
+    """A schedule that can fire; None, with the violations, if it is none.
+
+    Without `now` it may have begun at any time.
+    """
     schedule = (
         _read_rule(violations, field, message)
         if message.rrule
@@ -281,7 +290,7 @@ def _read_schedule(
         blackout_rule=_BLACKOUT_RULES.get(message.blackout_rule, BlackoutRule.SKIP),
         business_days=_read_business_days(violations, field, message),
     )
-    today = calendar.utc_to_local_date(now, schedule.time_zone)
+    today = calendar.utc_to_local_date(now, schedule.time_zone) if now else None
     runs_already = schedule.start_date == known_start
     found = validation.violations(schedule, None if runs_already else today)
     for violation in found:

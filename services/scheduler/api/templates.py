@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from google.protobuf import field_mask_pb2
-from google.protobuf.json_format import ParseDict
-from recurring.catalog.v1 import catalog_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -28,14 +26,13 @@ from services.scheduler.api.lookups import (
 )
 from services.scheduler.api.messages import standing_order_message
 from services.scheduler.api.reading import CUSTOMER, MERCHANT, read_standing_order
+from services.scheduler.api.sign_up import PRECONDITION_REASONS, sign_up_violations
 from services.scheduler.domain import calendar
 from services.scheduler.domain.order import (
     WITHDRAWABLE_STATES,
     Item,
-    OrderKey,
     OrderReason,
     OrderState,
-    Quote,
     cancelled,
 )
 from services.scheduler.domain.standing_order import (
@@ -47,14 +44,8 @@ from services.scheduler.domain.standing_order import (
     rescheduled,
     resumed,
 )
-from services.scheduler.peers import (
-    Cart,
-    MandateQuestion,
-    Peers,
-    customer_name,
-    standing_order_name,
-)
-from services.scheduler.store import orders, purchases, standing_orders
+from services.scheduler.peers import Peers, standing_order_name
+from services.scheduler.store import orders, purchases, sign_ups, standing_orders
 
 CHANGEABLE_FIELDS = (
     "title", "items", "schedule", "billing_mode", "mandate", "ship_to", "notice_lead",
@@ -99,7 +90,7 @@ class TemplateMethods:
         async def act(tx: AsyncConnection) -> StandingOrderMessage:
             await purchases.lock_customer(tx, template.merchant, template.customer)
             await refuse_duplicate(tx, template, products)
-            if not await standing_orders.insert(tx, template):
+            if not await sign_ups.insert(tx, [template]):
                 raise already_exists("STANDING_ORDER_ALREADY_EXISTS", name)
             fact = events.standing_order_changed(template, "CREATED", template.create_time)
             await outbox.put(tx, [fact])
@@ -125,32 +116,13 @@ class TemplateMethods:
 
     async def _check_with_peers(self, template: StandingOrder) -> None:
         """Refuse what could not be billed; then have the sign-up prices remembered."""
-        customer = customer_name(template.merchant, template.customer)
-        (bound,) = await self._peers.phones_bound([customer])
-        if not bound:
-            raise wrong_state("PHONE_NOT_BOUND", "the customer has no bound phone")
-        field = "standing_order.items"
-        first_due = template.next_due_time or template.update_time
-        cycle = template.next_cycle or 1
-        key = OrderKey(template.merchant, template.standing_order, cycle)
-        quote = await self._peers.first_quote(Cart(key, template.items, first_due))
-        if not isinstance(quote, Quote):
-            refuse_items(template.merchant, field, template.items, quote)
-            return
-        if template.mandate:
-            # A new customer pays the list price.
-            amount = sum(line.list_unit_price_minor * line.quantity for line in quote.lines)
-            question = MandateQuestion(template.mandate, amount, quote.currency, first_due)
-            (covered,) = await self._peers.mandates_cover([question])
-            if not covered:
-                raise wrong_state(
-                    "MANDATE_NOT_COVERING", "the mandate does not cover the next cycle"
-                )
-        protection = catalog_pb2.PriceProtection()
-        if template.price_protection:
-            ParseDict(dict(template.price_protection), protection)
-        problems = await self._peers.protect_prices(template, protection)
-        refuse_items(template.merchant, field, template.items, problems)
+        (found,) = await sign_up_violations(self._peers, [template])
+        for violation in found.found:
+            if violation.reason in PRECONDITION_REASONS:
+                raise wrong_state(violation.reason, violation.description)
+        found.check()
+        (problems,) = await self._peers.protect_prices([template])
+        refuse_items(template.merchant, "standing_order.items", template.items, problems)
 
     async def GetStandingOrder(
         self, request: scheduler_pb2.GetStandingOrderRequest, _context: object

@@ -25,23 +25,6 @@ from services.scheduler.store.items import dump_changes, dump_items, load_change
 # that others have moved on is dropped.
 CLAIM_SECONDS = 10
 
-_INSERT = text("""
-    INSERT INTO standing_orders (
-        merchant, standing_order, customer, title, items, schedule, billing_mode, mandate, ship_to,
-        price_protection, notice_lead, payment_window, catch_up_mode, catch_up_window,
-        repurchase_window, repurchase_action, state, base_cycle, next_cycle, next_due_time,
-        prepare_time, changes, create_time, update_time)
-    VALUES (
-        :merchant, :standing_order, :customer, :title, CAST(:items AS jsonb),
-        :schedule, :billing_mode, :mandate, CAST(:ship_to AS jsonb),
-        CAST(:price_protection AS jsonb), :notice_lead, :payment_window, :catch_up_mode,
-        :catch_up_window, :repurchase_window, :repurchase_action, :state, :base_cycle, :next_cycle,
-        :next_due_time, :prepare_time,
-        CAST(:changes AS jsonb), :create_time, :update_time)
-    ON CONFLICT (standing_order, merchant) DO NOTHING
-    RETURNING standing_order
-""")
-
 _GET = text("""
     SELECT * FROM standing_orders WHERE standing_order = :standing_order AND merchant = :merchant
 """)
@@ -190,21 +173,6 @@ _PAUSE_UNPAID = text("""
 """)
 
 
-async def insert(tx: AsyncConnection, standing_order: StandingOrder) -> bool:
-    """Store a new standing order; False if its id is taken."""
-    found = await tx.execute(
-        _INSERT,
-        {
-            **_columns(standing_order),
-            "customer": standing_order.customer,
-            "price_protection": _dump(standing_order.price_protection),
-            "create_time": standing_order.create_time,
-            "update_time": standing_order.update_time,
-        },
-    )
-    return found.one_or_none() is not None
-
-
 async def get(
     tx: AsyncConnection, merchant: str, standing_order: str, *, lock: bool = False
 ) -> StandingOrder | None:
@@ -253,7 +221,7 @@ async def change(
     tx: AsyncConnection, standing_order: StandingOrder, now: datetime
 ) -> StandingOrder:
     """Store what a caller's change made of a standing order that is locked."""
-    row = await tx.execute(_CHANGE, {**_columns(standing_order), "now": now})
+    row = await tx.execute(_CHANGE, {**columns_of(standing_order), "now": now})
     return standing_order_of(row.one())
 
 
@@ -338,7 +306,8 @@ async def pause_unpaid(
     return [standing_order_of(row) for row in rows]
 
 
-def _columns(standing_order: StandingOrder) -> dict[str, Any]:
+def columns_of(standing_order: StandingOrder) -> dict[str, Any]:
+    """The columns that a change of a standing order can change, and its key."""
     return {
         "merchant": standing_order.merchant,
         "standing_order": standing_order.standing_order,
@@ -347,7 +316,7 @@ def _columns(standing_order: StandingOrder) -> dict[str, Any]:
         "schedule": schedules.dump(standing_order.schedule),
         "billing_mode": standing_order.billing_mode,
         "mandate": standing_order.mandate,
-        "ship_to": _dump(standing_order.ship_to),
+        "ship_to": dump_data(standing_order.ship_to),
         "notice_lead": standing_order.notice_lead,
         "payment_window": standing_order.payment_window,
         "catch_up_mode": standing_order.catch_up.mode,
@@ -371,7 +340,8 @@ def _repurchase_columns(rule: RepurchaseRule | None) -> dict[str, Any]:
     }
 
 
-def _dump(data: Any) -> str | None:  # noqa: ANN401 - any JSON
+def dump_data(data: Any) -> str | None:  # noqa: ANN401 - any JSON
+    """Plain data as JSON text; None for none."""
     return None if data is None else json.dumps(data)
 
 

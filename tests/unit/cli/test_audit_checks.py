@@ -124,6 +124,12 @@ def test_a_cycle_without_an_order_is_missing() -> None:
     assert kinds(check_cycles(sound_but(orders=()))) == [Kind.MISSING]
 
 
+def test_a_cycle_that_another_system_billed_is_not_missing() -> None:
+    [tea] = SOUND.standing_orders
+    imported = replace(tea, billed_from_cycle=2)
+    assert kinds(check_cycles(sound_but(standing_orders=(imported,), orders=()))) == []
+
+
 def test_a_second_order_of_a_cycle_is_a_duplicate() -> None:
     assert kinds(check_cycles(sound_but(orders=(PAID, PAID)))) == [Kind.DUPLICATE]
 

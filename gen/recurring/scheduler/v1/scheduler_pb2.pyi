@@ -2018,3 +2018,210 @@ class UpdateSchedulerSettingsRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UpdateSchedulerSettingsRequest: _TypeAlias = UpdateSchedulerSettingsRequest  # noqa: Y015
+
+@_typing.final
+class ImportStandingOrdersRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONFIG_FIELD_NUMBER: _builtins.int
+    ROW_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def config(self) -> Global___ImportConfig:
+        """In the first message only."""
+
+    @_builtins.property
+    def row(self) -> Global___ImportRow:
+        """In each message after it."""
+
+    def __init__(
+        self,
+        *,
+        config: Global___ImportConfig | None = ...,
+        row: Global___ImportRow | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "content", b"content", "row", b"row"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "content", b"content", "row", b"row"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["config", "row"]  # noqa: Y015
+    _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
+
+Global___ImportStandingOrdersRequest: _TypeAlias = ImportStandingOrdersRequest  # noqa: Y015
+
+@_typing.final
+class ImportConfig(_message.Message):
+    """How to import."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    PARTIAL_FIELD_NUMBER: _builtins.int
+    SHADOW_CYCLE_COUNT_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`merchants/{merchant}`."""
+    dry_run: _builtins.bool
+    """Check everything and store nothing."""
+    partial: _builtins.bool
+    """Store the good rows even if there are bad ones."""
+    shadow_cycle_count: _builtins.int
+    """Price so many coming cycles of each row, to compare with the other system, as for a new customer;
+    0 to 12. The first 1000 rows without problems get them, by date and amount, without their lines.
+    """
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
+        partial: _builtins.bool = ...,
+        shadow_cycle_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "parent", b"parent", "partial", b"partial", "shadow_cycle_count", b"shadow_cycle_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportConfig: _TypeAlias = ImportConfig  # noqa: Y015
+
+@_typing.final
+class ImportRow(_message.Message):
+    """One standing order of another system."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STANDING_ORDER_ID_FIELD_NUMBER: _builtins.int
+    STANDING_ORDER_FIELD_NUMBER: _builtins.int
+    NEXT_CYCLE_FIELD_NUMBER: _builtins.int
+    NEXT_DATE_FIELD_NUMBER: _builtins.int
+    standing_order_id: _builtins.str
+    """The id that the standing order gets."""
+    next_cycle: _builtins.int
+    """The number of the next cycle, from 1."""
+    @_builtins.property
+    def standing_order(self) -> Global___StandingOrder:
+        """As for CreateStandingOrder; its schedule may have begun in the past."""
+
+    @_builtins.property
+    def next_date(self) -> _date_pb2.Date:
+        """Its date; it must be one of the schedule, and not past."""
+
+    def __init__(
+        self,
+        *,
+        standing_order_id: _builtins.str = ...,
+        standing_order: Global___StandingOrder | None = ...,
+        next_cycle: _builtins.int = ...,
+        next_date: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["next_date", b"next_date", "standing_order", b"standing_order"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_cycle", b"next_cycle", "next_date", b"next_date", "standing_order", b"standing_order", "standing_order_id", b"standing_order_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportRow: _TypeAlias = ImportRow  # noqa: Y015
+
+@_typing.final
+class ImportStandingOrdersResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMPORTED_COUNT_FIELD_NUMBER: _builtins.int
+    UNCHANGED_COUNT_FIELD_NUMBER: _builtins.int
+    REFUSED_COUNT_FIELD_NUMBER: _builtins.int
+    PROBLEMS_FIELD_NUMBER: _builtins.int
+    SHADOW_BILLS_FIELD_NUMBER: _builtins.int
+    imported_count: _builtins.int
+    """Rows that were stored, or would be: none if any has problems, unless `partial`."""
+    unchanged_count: _builtins.int
+    """Rows that were imported before, the same."""
+    refused_count: _builtins.int
+    """Rows with problems."""
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImportProblem]:
+        """The first 1000 problems, by row."""
+
+    @_builtins.property
+    def shadow_bills(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShadowBill]:
+        """If asked for."""
+
+    def __init__(
+        self,
+        *,
+        imported_count: _builtins.int = ...,
+        unchanged_count: _builtins.int = ...,
+        refused_count: _builtins.int = ...,
+        problems: _abc.Iterable[Global___ImportProblem] | None = ...,
+        shadow_bills: _abc.Iterable[Global___ShadowBill] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["imported_count", b"imported_count", "problems", b"problems", "refused_count", b"refused_count", "shadow_bills", b"shadow_bills", "unchanged_count", b"unchanged_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportStandingOrdersResponse: _TypeAlias = ImportStandingOrdersResponse  # noqa: Y015
+
+@_typing.final
+class ImportProblem(_message.Message):
+    """What is wrong with a row."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROW_FIELD_NUMBER: _builtins.int
+    STANDING_ORDER_ID_FIELD_NUMBER: _builtins.int
+    FIELD_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    row: _builtins.int
+    """From 1, in the order of sending."""
+    standing_order_id: _builtins.str
+    field: _builtins.str
+    """The path of the field, from the row."""
+    reason: _builtins.str
+    description: _builtins.str
+    def __init__(
+        self,
+        *,
+        row: _builtins.int = ...,
+        standing_order_id: _builtins.str = ...,
+        field: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        description: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "field", b"field", "reason", b"reason", "row", b"row", "standing_order_id", b"standing_order_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportProblem: _TypeAlias = ImportProblem  # noqa: Y015
+
+@_typing.final
+class ShadowBill(_message.Message):
+    """What coming cycles of a row would cost."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROW_FIELD_NUMBER: _builtins.int
+    STANDING_ORDER_ID_FIELD_NUMBER: _builtins.int
+    CYCLES_FIELD_NUMBER: _builtins.int
+    row: _builtins.int
+    standing_order_id: _builtins.str
+    @_builtins.property
+    def cycles(self) -> _containers.RepeatedCompositeFieldContainer[Global___CyclePreview]: ...
+    def __init__(
+        self,
+        *,
+        row: _builtins.int = ...,
+        standing_order_id: _builtins.str = ...,
+        cycles: _abc.Iterable[Global___CyclePreview] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cycles", b"cycles", "row", b"row", "standing_order_id", b"standing_order_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShadowBill: _TypeAlias = ShadowBill  # noqa: Y015

@@ -115,6 +115,11 @@ class SchedulerServiceStub:
                 request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ForecastDemandRequest.SerializeToString,
                 response_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ForecastDemandResponse.FromString,
                 _registered_method=True)
+        self.ImportStandingOrders = channel.stream_unary(
+                '/recurring.scheduler.v1.SchedulerService/ImportStandingOrders',
+                request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ImportStandingOrdersRequest.SerializeToString,
+                response_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ImportStandingOrdersResponse.FromString,
+                _registered_method=True)
         self.ExplainOrder = channel.unary_unary(
                 '/recurring.scheduler.v1.SchedulerService/ExplainOrder',
                 request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ExplainOrderRequest.SerializeToString,
@@ -331,6 +336,29 @@ class SchedulerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ImportStandingOrders(self, request_iterator, context):
+        """Takes over standing orders from another system: first one message with the `config`, then the rows in
+        order. All or nothing by default. Answered once, when the caller has sent everything: what was or
+        would be imported, and every problem with its row. Sending the same rows again changes nothing, however
+        far they have gone on meanwhile; a row whose id exists with other content is a problem
+        (STANDING_ORDER_ALREADY_EXISTS).
+
+        Problems carry the field and reason that CreateStandingOrder would have given; and ROW_REPEATED
+        (standing_order_id: a row before has it), NEXT_DATE_NOT_SCHEDULED, NEXT_DATE_PAST (next_date),
+        PHONE_NOT_BOUND (standing_order.customer), MANDATE_NOT_COVERING (standing_order.mandate). That a
+        customer has a product twice is taken as it is in the other system. The prices at the moment of the
+        import are the sign-up prices.
+
+        The whole call may take 10 minutes; if it breaks off, nothing is stored, and it can be made again.
+
+        Reasons: INVALID_ARGUMENT CONFIG_MISSING (the first message has no config), IMPORT_TOO_LARGE (more
+        than 200 000 rows); RESOURCE_EXHAUSTED IMPORTS_BUSY (others are importing: try again later);
+        ALREADY_EXISTS STANDING_ORDER_ALREADY_EXISTS (one was created while the import ran: import again).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExplainOrder(self, request, context):
         """Every decision of one order, in words and as data, from stored facts.
 
@@ -459,6 +487,11 @@ def add_SchedulerServiceServicer_to_server(servicer, server):
                     servicer.ForecastDemand,
                     request_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ForecastDemandRequest.FromString,
                     response_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ForecastDemandResponse.SerializeToString,
+            ),
+            'ImportStandingOrders': grpc.stream_unary_rpc_method_handler(
+                    servicer.ImportStandingOrders,
+                    request_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ImportStandingOrdersRequest.FromString,
+                    response_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ImportStandingOrdersResponse.SerializeToString,
             ),
             'ExplainOrder': grpc.unary_unary_rpc_method_handler(
                     servicer.ExplainOrder,
@@ -919,6 +952,33 @@ class SchedulerService:
             '/recurring.scheduler.v1.SchedulerService/ForecastDemand',
             recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ForecastDemandRequest.SerializeToString,
             recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ForecastDemandResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportStandingOrders(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/recurring.scheduler.v1.SchedulerService/ImportStandingOrders',
+            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ImportStandingOrdersRequest.SerializeToString,
+            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ImportStandingOrdersResponse.FromString,
             options,
             channel_credentials,
             insecure,

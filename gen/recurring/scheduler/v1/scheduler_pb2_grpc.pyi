@@ -151,6 +151,25 @@ class SchedulerServiceStub:
     Reasons: INVALID_ARGUMENT FORECAST_TOO_LARGE (it would be of more than 50 000 standing orders or
     50 000 cycles, or give more than 20 000 forecasts; ask for fewer days at once).
     """
+    ImportStandingOrders: _aio.StreamUnaryMultiCallable[_scheduler_pb2.ImportStandingOrdersRequest, _scheduler_pb2.ImportStandingOrdersResponse]
+    """Takes over standing orders from another system: first one message with the `config`, then the rows in
+    order. All or nothing by default. Answered once, when the caller has sent everything: what was or
+    would be imported, and every problem with its row. Sending the same rows again changes nothing, however
+    far they have gone on meanwhile; a row whose id exists with other content is a problem
+    (STANDING_ORDER_ALREADY_EXISTS).
+
+    Problems carry the field and reason that CreateStandingOrder would have given; and ROW_REPEATED
+    (standing_order_id: a row before has it), NEXT_DATE_NOT_SCHEDULED, NEXT_DATE_PAST (next_date),
+    PHONE_NOT_BOUND (standing_order.customer), MANDATE_NOT_COVERING (standing_order.mandate). That a
+    customer has a product twice is taken as it is in the other system. The prices at the moment of the
+    import are the sign-up prices.
+
+    The whole call may take 10 minutes; if it breaks off, nothing is stored, and it can be made again.
+
+    Reasons: INVALID_ARGUMENT CONFIG_MISSING (the first message has no config), IMPORT_TOO_LARGE (more
+    than 200 000 rows); RESOURCE_EXHAUSTED IMPORTS_BUSY (others are importing: try again later);
+    ALREADY_EXISTS STANDING_ORDER_ALREADY_EXISTS (one was created while the import ran: import again).
+    """
     ExplainOrder: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.ExplainOrderRequest, _scheduler_pb2.ExplainOrderResponse]
     """Every decision of one order, in words and as data, from stored facts.
 
@@ -391,6 +410,31 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Reasons: INVALID_ARGUMENT FORECAST_TOO_LARGE (it would be of more than 50 000 standing orders or
         50 000 cycles, or give more than 20 000 forecasts; ask for fewer days at once).
+        """
+
+    @_abc_1.abstractmethod
+    def ImportStandingOrders(
+        self,
+        request_iterator: _abc.AsyncIterator[_scheduler_pb2.ImportStandingOrdersRequest],
+        context: _aio.ServicerContext[_abc.AsyncIterator[_scheduler_pb2.ImportStandingOrdersRequest], _abc.Awaitable[_scheduler_pb2.ImportStandingOrdersResponse]],
+    ) -> _abc.Awaitable[_scheduler_pb2.ImportStandingOrdersResponse]:
+        """Takes over standing orders from another system: first one message with the `config`, then the rows in
+        order. All or nothing by default. Answered once, when the caller has sent everything: what was or
+        would be imported, and every problem with its row. Sending the same rows again changes nothing, however
+        far they have gone on meanwhile; a row whose id exists with other content is a problem
+        (STANDING_ORDER_ALREADY_EXISTS).
+
+        Problems carry the field and reason that CreateStandingOrder would have given; and ROW_REPEATED
+        (standing_order_id: a row before has it), NEXT_DATE_NOT_SCHEDULED, NEXT_DATE_PAST (next_date),
+        PHONE_NOT_BOUND (standing_order.customer), MANDATE_NOT_COVERING (standing_order.mandate). That a
+        customer has a product twice is taken as it is in the other system. The prices at the moment of the
+        import are the sign-up prices.
+
+        The whole call may take 10 minutes; if it breaks off, nothing is stored, and it can be made again.
+
+        Reasons: INVALID_ARGUMENT CONFIG_MISSING (the first message has no config), IMPORT_TOO_LARGE (more
+        than 200 000 rows); RESOURCE_EXHAUSTED IMPORTS_BUSY (others are importing: try again later);
+        ALREADY_EXISTS STANDING_ORDER_ALREADY_EXISTS (one was created while the import ran: import again).
         """
 
     @_abc_1.abstractmethod

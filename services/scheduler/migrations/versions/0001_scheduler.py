@@ -33,6 +33,10 @@ CREATE TABLE standing_orders (
     state                   text        NOT NULL
                             CHECK (state IN ('ACTIVE', 'PAUSED', 'CANCELLED', 'COMPLETED')),
     base_cycle              integer     NOT NULL,
+    -- The first cycle that is billed here; those before it were another system's.
+    first_cycle             integer     NOT NULL DEFAULT 1 CHECK (first_cycle >= 1),
+    -- Of the row that it was imported from; the same row again changes nothing.
+    import_hash             bytea,
     next_cycle              integer     CHECK (next_cycle >= 1),
     next_due_time           timestamptz,
     prepare_time            timestamptz,

@@ -1,0 +1,208 @@
+"""`recurring import FILE`."""
+
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from google.protobuf.json_format import MessageToDict
+from recurring.scheduler.v1 import scheduler_pb2 as pb
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from cli.command import FAILED, command
+from cli.connect import Session
+from cli.errors import CommandError
+from cli.imports.rows import Fault, FileRow, read_json_lines, read_text, repeated
+from cli.imports.table import read_table
+from cli.values import format_date, format_money
+
+IMPORT_DEADLINE_SECONDS = 600.0
+# More would scroll away what there is to read.
+SHOWN_FAULTS_MAX = 50
+SUFFIXES = {".csv": "CSV", ".jsonl": "JSON Lines", ".ndjson": "JSON Lines"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+
+    @command(app, "import")
+    async def import_standing_orders(
+        session: Session,
+        file: Annotated[Path, typer.Argument(metavar="FILE", help=".csv, .jsonl or .ndjson.")],
+        dry_run: Annotated[
+            bool, typer.Option("--dry-run", help="Check everything and store nothing.")
+        ] = False,
+        partial: Annotated[
+            bool, typer.Option("--partial", help="Store the good rows even if there are bad ones.")
+        ] = False,
+        shadow: Annotated[
+            int, typer.Option(min=0, max=12, help="Price so many coming cycles of each row.")
+        ] = 0,
+    ) -> None:
+        """Take over standing orders from another system; the format is in docs/import.md.
+
+        All rows or none, unless --partial. Importing a file again changes nothing.
+        """
+        rows = read_rows(file, session.merchant)
+        config = pb.ImportConfig(
+            parent=session.parent, dry_run=dry_run, partial=partial, shadow_cycle_count=shadow
+        )
+        response = await _send(session, config, rows)
+        lines = [row.line for row in rows]
+        if session.output.as_json:
+            session.output.data(_with_lines(response, lines))
+        else:
+            _show(session, response, lines, dry_run=dry_run)
+        if response.refused_count:
+            raise typer.Exit(FAILED)
+
+
+def read_rows(file: Path, merchant: str) -> list[FileRow]:
+    """All rows of a file.
+
+    Raises CommandError, with every bad line, if there is anything wrong that shows without asking.
+    """
+    kind = SUFFIXES.get(file.suffix.lower())
+    if kind is None:
+        raise CommandError(f"{file}: name it {', '.join(SUFFIXES)}, for what it contains")
+    text = read_text(file)
+    read = read_table(str(file), text, merchant) if kind == "CSV" else read_json_lines(text)
+    rows: list[FileRow] = []
+    faults: list[Fault] = []
+    for each in read:
+        if isinstance(each, Fault):
+            faults.append(each)
+        else:
+            rows.append(each)
+    faults += repeated(rows)
+    if faults:
+        raise CommandError(_describe(file, sorted(faults, key=lambda fault: fault.line)))
+    if not rows:
+        raise CommandError(f"{file} has no rows")
+    return rows
+
+
+def _describe(file: Path, faults: Sequence[Fault]) -> str:
+    shown = [
+        f"  line {fault.line}: {fault.field}: {fault.description}"
+        if fault.field
+        else f"  line {fault.line}: {fault.description}"
+        for fault in faults[:SHOWN_FAULTS_MAX]
+    ]
+    if len(faults) > SHOWN_FAULTS_MAX:
+        shown.append(f"  and {len(faults) - SHOWN_FAULTS_MAX} more")
+    return "\n".join([f"{file}: nothing was sent; mend these and import it again", *shown])
+
+
+async def _send(
+    session: Session, config: pb.ImportConfig, rows: Sequence[FileRow]
+) -> pb.ImportStandingOrdersResponse:
+    with _new_progress() as progress:
+        task = progress.add_task("checking", total=len(rows))
+
+        def sent(count: int) -> None:
+            stage = "checking" if count < len(rows) or config.dry_run else "storing"
+            progress.update(task, completed=count, description=stage)
+
+        answer: pb.ImportStandingOrdersResponse = await session.scheduler.ImportStandingOrders(
+            _requests(config, rows, sent),
+            metadata=session.metadata,
+            timeout=IMPORT_DEADLINE_SECONDS,
+        )
+    return answer
+
+
+async def _requests(
+    config: pb.ImportConfig, rows: Sequence[FileRow], sent: Callable[[int], None]
+) -> AsyncIterator[pb.ImportStandingOrdersRequest]:
+    """The stream; the service takes rows as fast as it checks them, so that it is also progress."""
+    yield pb.ImportStandingOrdersRequest(config=config)
+    for count, row in enumerate(rows):
+        sent(count)
+        yield pb.ImportStandingOrdersRequest(row=row.message)
+    sent(len(rows))
+
+
+def _new_progress() -> Progress:
+    """A bar over rows; beside the output, which may go into a file."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+
+
+def _with_lines(response: pb.ImportStandingOrdersResponse, lines: Sequence[int]) -> dict[str, Any]:
+    """The answer for programs, with the line of each row."""
+    data = MessageToDict(response, always_print_fields_with_no_presence=True)
+    for each in (*data["problems"], *data["shadowBills"]):
+        each["line"] = lines[each["row"] - 1]
+    return data
+
+
+def _show(
+    session: Session,
+    response: pb.ImportStandingOrdersResponse,
+    lines: Sequence[int],
+    *,
+    dry_run: bool,
+) -> None:
+    output = session.output
+    if response.problems:
+        output.rows(
+            ["line", "standing order", "field", "reason", "what is wrong"],
+            [
+                [
+                    str(lines[each.row - 1]),
+                    each.standing_order_id,
+                    each.field,
+                    each.reason,
+                    each.description,
+                ]
+                for each in response.problems
+            ],
+            "",
+        )
+    if response.shadow_bills:
+        output.rows(
+            ["line", "standing order", "cycle", "date", "amount", "left out or not priced"],
+            [
+                [str(lines[bill.row - 1]), bill.standing_order_id, *_cycle(cycle)]
+                for bill in response.shadow_bills
+                for cycle in bill.cycles
+            ],
+            "",
+        )
+    output.say(summary(response, len(lines), dry_run=dry_run))
+
+
+def _cycle(cycle: pb.CyclePreview) -> list[str]:
+    reasons = [cycle.skip_reason] if cycle.skip_reason else list(cycle.problems)
+    return [
+        str(cycle.cycle),
+        format_date(cycle.local_date),
+        format_money(cycle.amount),
+        ", ".join(map(pb.OrderReason.Name, reasons)),
+    ]
+
+
+def summary(response: pb.ImportStandingOrdersResponse, row_count: int, *, dry_run: bool) -> str:
+    """What became of a file, in a sentence."""
+    new = row_count - response.unchanged_count - response.refused_count
+    would = "would be " if dry_run else ""
+    parts = [f"{response.imported_count} {would}imported"]
+    if response.unchanged_count:
+        parts.append(f"{response.unchanged_count} imported before")
+    if response.refused_count:
+        parts.append(f"{response.refused_count} refused")
+    if response.refused_count and new and not response.imported_count:
+        parts.append(
+            f"{new} good, but it is all or nothing: mend the refused ones, or say --partial"
+        )
+    return "; ".join(parts)

@@ -1,0 +1,85 @@
+"""Rows of a file, and what is wrong with them before anybody is asked."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from google.protobuf.json_format import ParseDict, ParseError
+from recurring.scheduler.v1 import scheduler_pb2 as pb
+
+from cli.errors import CommandError
+
+
+@dataclass(frozen=True, slots=True)
+class FileRow:
+    """A row, and the line of the file that it begins on, from 1."""
+
+    line: int
+    message: pb.ImportRow
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something wrong with one row."""
+
+    line: int
+    standing_order: str
+    # A column, or a path in the row; empty where it is the whole row.
+    field: str
+    description: str
+    reason: str = ""
+
+
+def read_text(file: Path) -> str:
+    """A file as text; raises CommandError if it is not UTF-8, or empty."""
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise CommandError(f"{file} cannot be read: {error.strerror}") from error
+    try:
+        # Some programs put a byte order mark in front.
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise CommandError(
+            f"{file}, line {line}: is not UTF-8; save it as UTF-8, or convert it, for example"
+            f" with `iconv -f windows-1252 -t utf-8 {file.name} > converted-{file.name}`"
+        ) from error
+    if not text.strip():
+        raise CommandError(f"{file} is empty")
+    return text
+
+
+def read_json_lines(text: str) -> Iterator[FileRow | Fault]:
+    """The rows of a file with an ImportRow as protobuf JSON on each line; empty lines are none."""
+    for line, content in enumerate(text.split("\n"), start=1):
+        if not content.strip():
+            continue
+        try:
+            data = json.loads(content)
+        except ValueError as error:
+            yield Fault(line, "", "", f"is not JSON: {error}")
+            continue
+        if not isinstance(data, dict):
+            yield Fault(line, "", "", 'is not a JSON object such as {"standingOrderId": …}')
+            continue
+        standing_order = str(data.get("standingOrderId") or data.get("standing_order_id") or "")
+        try:
+            row = ParseDict(data, pb.ImportRow())
+        except (ParseError, ValueError) as error:
+            yield Fault(line, standing_order, "", f"does not fit ImportRow: {error}")
+            continue
+        yield FileRow(line, row)
+
+
+def repeated(rows: Iterable[FileRow]) -> Iterator[Fault]:
+    """A fault for each row whose id a row before has."""
+    first: dict[str, int] = {}
+    for row in rows:
+        standing_order = row.message.standing_order_id
+        before = first.setdefault(standing_order, row.line)
+        if before != row.line:
+            yield Fault(
+                row.line, standing_order, "id", f"line {before} has it already; keep one of them"
+            )

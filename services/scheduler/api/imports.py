@@ -1,0 +1,332 @@
+"""Taking over a book of standing orders: a stream of rows, all or nothing."""
+
+import hashlib
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import grpc
+from recurring.scheduler.v1 import scheduler_pb2
+
+from services.runtime import outbox
+from services.runtime.access import caller
+from services.runtime.errors import FieldViolation, Problem, Violations, already_exists
+from services.runtime.wire import ID_PATTERN, read_date, read_id
+from services.scheduler import events
+from services.scheduler.api.cycles import CycleMethods
+from services.scheduler.api.lookups import note_items
+from services.scheduler.api.reading import MERCHANT, read_standing_order
+from services.scheduler.api.sign_up import sign_up_violations
+from services.scheduler.domain import calendar
+from services.scheduler.domain.schedule import MAX_CYCLE_COUNT
+from services.scheduler.domain.standing_order import StandingOrder
+from services.scheduler.domain.takeover import nearest_dates, taken_over
+from services.scheduler.peers import BATCH_MAX_ENTRIES, standing_order_name
+from services.scheduler.store import sign_ups
+
+IMPORT_MAX_ROWS = 200_000
+# All rows of an import are in memory until they are stored.
+IMPORTS_AT_ONCE_MAX = 4
+# Keeps what other services are asked at once well below the size of a message.
+BATCH_MAX_ITEMS = 5_000
+PROBLEMS_MAX = 1000
+SHADOW_MAX_ROWS = 1000
+SHADOW_MAX_CYCLES = 12
+_ID_MAX_CHARACTERS = 63
+
+Requests = AsyncIterator[scheduler_pb2.ImportStandingOrdersRequest]
+Response = scheduler_pb2.ImportStandingOrdersResponse
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row as it came."""
+
+    number: int
+    message: scheduler_pb2.ImportRow
+
+    @property
+    def standing_order(self) -> str:
+        """The id that its standing order gets."""
+        return self.message.standing_order_id
+
+    @property
+    def content_hash(self) -> bytes:
+        """The same for the same row."""
+        return hashlib.sha256(self.message.SerializeToString(deterministic=True)).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A row with nothing wrong about it."""
+
+    number: int
+    content_hash: bytes
+    template: StandingOrder
+
+
+@dataclass(slots=True)
+class Book:
+    """What has become of the rows so far."""
+
+    merchant: str
+    now: datetime
+    partial: bool
+    # As they are stored: at most BATCH_MAX_ENTRIES rows with BATCH_MAX_ITEMS items a batch.
+    batches: list[list[Accepted]] = field(default_factory=list)
+    problems: list[scheduler_pb2.ImportProblem] = field(default_factory=list)
+    unchanged_count: int = 0
+    refused_count: int = 0
+    # Id -> the row that has it.
+    seen: dict[str, int] = field(default_factory=dict)
+
+    def refuse(self, number: int, standing_order: str, found: Sequence[FieldViolation]) -> None:
+        """Count a row as bad, and note why."""
+        self.refused_count += 1
+        self.problems += [
+            scheduler_pb2.ImportProblem(
+                row=number,
+                standing_order_id=standing_order[:_ID_MAX_CHARACTERS],
+                field=each.field,
+                reason=each.reason,
+                description=each.description,
+            )
+            for each in found
+        ]
+
+    def keep_first_problems(self) -> None:
+        """Forget the problems that nobody will be told."""
+        self.problems.sort(key=lambda problem: problem.row)
+        del self.problems[PROBLEMS_MAX:]
+
+    @property
+    def storable(self) -> bool:
+        """Whether what is good may be stored."""
+        return self.partial or not self.refused_count
+
+    @property
+    def accepted(self) -> Iterator[Accepted]:
+        """The good rows."""
+        return (one for batch in self.batches for one in batch)
+
+
+class ImportMethods(CycleMethods):
+    """The method of recurring.scheduler.v1.SchedulerService that takes over standing orders."""
+
+    _imports_running = 0
+
+    async def ImportStandingOrders(self, requests: Requests, _context: object) -> Response:
+        """Take over standing orders from another system."""
+        if self._imports_running >= IMPORTS_AT_ONCE_MAX:
+            raise Problem(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                "IMPORTS_BUSY",
+                f"{IMPORTS_AT_ONCE_MAX} imports are running; try again later",
+            )
+        self._imports_running += 1
+        try:
+            return await self._import(aiter(requests))
+        finally:
+            self._imports_running -= 1
+
+    async def _import(self, requests: Requests) -> Response:
+        config = await _read_config(requests)
+        (merchant,) = MERCHANT.parse(config.parent)
+        book = Book(merchant, self._clock.now(), config.partial)
+        async for rows in _batches(requests):
+            await self._check(book, rows)
+        shadow_bills = await self._shadow_bills(book, config.shadow_cycle_count)
+        if not config.dry_run and book.storable:
+            await self._protect(book)
+            if book.storable:
+                await self._store_book(book)
+        book.keep_first_problems()
+        return Response(
+            imported_count=sum(map(len, book.batches)) if book.storable else 0,
+            unchanged_count=book.unchanged_count,
+            refused_count=book.refused_count,
+            problems=book.problems,
+            shadow_bills=shadow_bills,
+        )
+
+    async def _check(self, book: Book, rows: Sequence[Row]) -> None:
+        """Sort a batch into good rows, rows that are here already, and bad ones."""
+        async with self.database.read() as connection:
+            known = await sign_ups.import_hashes(
+                connection,
+                book.merchant,
+                [row.standing_order for row in rows if ID_PATTERN.fullmatch(row.standing_order)],
+            )
+        accepted: list[Accepted] = []
+        for row in rows:
+            content_hash = row.content_hash
+            first = book.seen.setdefault(row.standing_order, row.number)
+            if first == row.number and known.get(row.standing_order) == content_hash:
+                book.unchanged_count += 1
+                continue
+            violations = Violations()
+            template = None
+            if first != row.number:
+                violations.add("standing_order_id", f"row {first} has it already", "ROW_REPEATED")
+            elif row.standing_order in known:
+                violations.add(
+                    "standing_order_id",
+                    "exists with other content",
+                    "STANDING_ORDER_ALREADY_EXISTS",
+                )
+            else:
+                template = _read_row(violations, book, row.message)
+            if template is None:
+                book.refuse(row.number, row.standing_order, violations.found)
+            else:
+                accepted.append(Accepted(row.number, content_hash, template))
+        noted = await sign_up_violations(self._peers, [one.template for one in accepted])
+        book.batches.append(_without_bad(book, accepted, noted))
+        book.keep_first_problems()
+
+    async def _protect(self, book: Book) -> None:
+        """Have the sign-up prices remembered, as late as can be: a product may have gone by now."""
+        for place, batch in enumerate(book.batches):
+            answers = await self._peers.protect_prices([one.template for one in batch])
+            noted = [Violations() for _ in batch]
+            for one, found, problems in zip(batch, noted, answers, strict=True):
+                template = one.template
+                note_items(
+                    found, template.merchant, "standing_order.items", template.items, problems
+                )
+            book.batches[place] = _without_bad(book, batch, noted)
+
+    async def _store_book(self, book: Book) -> None:
+        """Store all good rows, or none."""
+        async with self.database.begin() as tx:
+            for batch in book.batches:
+                templates = [one.template for one in batch]
+                hashes = [one.content_hash for one in batch]
+                stored = await sign_ups.insert(tx, templates, hashes)
+                for template in templates:
+                    if template.standing_order not in stored:
+                        name = standing_order_name(book.merchant, template.standing_order)
+                        raise already_exists("STANDING_ORDER_ALREADY_EXISTS", name)
+                await outbox.put(
+                    tx,
+                    [events.standing_order_changed(one, "CREATED", book.now) for one in templates],
+                )
+
+    async def _shadow_bills(self, book: Book, count: int) -> list[scheduler_pb2.ShadowBill]:
+        """The coming cycles of the first good rows, priced."""
+        bills: list[scheduler_pb2.ShadowBill] = []
+        batch: list[Accepted] = []
+        for one in book.accepted if count else ():
+            batch.append(one)
+            items = sum(len(each.template.items) for each in batch) * count
+            if items >= BATCH_MAX_ITEMS:
+                bills += await self._shadow_batch(batch, count)
+                batch = []
+            if len(bills) + len(batch) == SHADOW_MAX_ROWS:
+                break
+        return bills + await self._shadow_batch(batch, count)
+
+    async def _shadow_batch(
+        self, batch: Sequence[Accepted], count: int
+    ) -> list[scheduler_pb2.ShadowBill]:
+        previews = await self._previews_of([one.template for one in batch], count)
+        bills = []
+        for one, cycles in zip(batch, previews, strict=True):
+            for cycle in cycles:
+                # Dates and amounts are what can be compared, and a thousand rows fit in one answer.
+                cycle.ClearField("lines")
+            bills.append(
+                scheduler_pb2.ShadowBill(
+                    row=one.number, standing_order_id=one.template.standing_order, cycles=cycles
+                )
+            )
+        return bills
+
+
+async def _read_config(requests: Requests) -> scheduler_pb2.ImportConfig:
+    """The first message of an import, from a caller who may import for that merchant."""
+    first = await anext(requests, None)
+    if first is None or first.WhichOneof("content") != "config":
+        raise Problem(
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "CONFIG_MISSING",
+            "the first message must have the config",
+            (FieldViolation("config", "CONFIG_MISSING", "must be in the first message"),),
+        )
+    config = first.config
+    violations = Violations()
+    (merchant,) = MERCHANT.read(violations, "config.parent", config.parent)
+    count = config.shadow_cycle_count
+    violations.require_range("config.shadow_cycle_count", count, 0, SHADOW_MAX_CYCLES)
+    violations.check()
+    caller().check(merchant)
+    return config
+
+
+async def _batches(requests: Requests) -> AsyncIterator[list[Row]]:
+    """The rows that follow, numbered from 1, as they come in."""
+    rows: list[Row] = []
+    number = items = 0
+    async for request in requests:
+        number += 1
+        violations = Violations()
+        is_row = request.WhichOneof("content") == "row"
+        violations.require("row", f"must be set in message {number + 1}", met=is_row)
+        violations.check()
+        if number > IMPORT_MAX_ROWS:
+            raise Problem(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                "IMPORT_TOO_LARGE",
+                f"an import has at most {IMPORT_MAX_ROWS} rows; send it in parts",
+            )
+        if len(rows) == BATCH_MAX_ENTRIES or items >= BATCH_MAX_ITEMS:
+            yield rows
+            rows, items = [], 0
+        rows.append(Row(number, request.row))
+        items += len(request.row.standing_order.items)
+    if rows:
+        yield rows
+
+
+def _read_row(
+    violations: Violations, book: Book, message: scheduler_pb2.ImportRow
+) -> StandingOrder | None:
+    """The standing order of a row; None, with violations, if there is something wrong with it."""
+    standing_order_id = read_id(violations, "standing_order_id", message.standing_order_id)
+    violations.require_range("next_cycle", message.next_cycle, 1, MAX_CYCLE_COUNT)
+    next_date = read_date(violations, "next_date", message.next_date)
+    template = read_standing_order(
+        book.merchant,
+        standing_order_id,
+        message.standing_order,
+        book.now,
+        violations,
+        began_elsewhere=True,
+    )
+    if template is None or violations.found:
+        return None
+    placed = taken_over(template, message.next_cycle, next_date)
+    if placed is None:
+        nearest = " and ".join(map(str, nearest_dates(template.schedule, next_date)))
+        violations.add(
+            "next_date",
+            f"must be a date of the schedule; near it are {nearest or 'none'}",
+            "NEXT_DATE_NOT_SCHEDULED",
+        )
+    elif next_date < calendar.utc_to_local_date(book.now, template.schedule.time_zone):
+        violations.add("next_date", "must not be past", "NEXT_DATE_PAST")
+        return None
+    return placed
+
+
+def _without_bad(
+    book: Book, batch: Sequence[Accepted], noted: Sequence[Violations]
+) -> list[Accepted]:
+    """The rows of a batch without those about which something was noted, which are refused."""
+    good: list[Accepted] = []
+    for one, violations in zip(batch, noted, strict=True):
+        if violations.found:
+            book.refuse(one.number, one.template.standing_order, violations.found)
+        else:
+            good.append(one)
+    return good

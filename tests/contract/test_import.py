@@ -1,0 +1,257 @@
+"""Taking over standing orders: the contract's one stream, and each reason that it documents."""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+from recurring.scheduler.v1 import events_pb2, scheduler_pb2
+
+from services.runtime.wire import to_date, to_money
+from tests.contract.customer import TEA_CENTS, Customer, new_customer
+from tests.suite import Client, Suite, refused
+
+Config = scheduler_pb2.ImportConfig
+Response = scheduler_pb2.ImportStandingOrdersResponse
+Row = scheduler_pb2.ImportRow
+WEEKS_BEFORE = 6
+DEADLINE_SECONDS = 30.0
+
+
+@pytest.fixture
+async def ann(suite: Suite) -> Customer:
+    return await new_customer(suite)
+
+
+async def next_date(ann: Customer) -> date:
+    return await ann.today() + timedelta(days=5)
+
+
+async def row(ann: Customer, standing_order: str = "old-1", **fields: Any) -> Row:  # noqa: ANN401
+    """A weekly standing order of Ann's that has run for six weeks, as another system knows it."""
+    day = await next_date(ann)
+    schedule = scheduler_pb2.Schedule(
+        start_date=to_date(day - timedelta(weeks=WEEKS_BEFORE)),
+        time_zone="Europe/Berlin",
+        weekly=scheduler_pb2.Schedule.Weekly(every_weeks=1),
+    )
+    return Row(
+        standing_order_id=standing_order,
+        standing_order=await ann.order(**{"schedule": schedule, **fields}),
+        next_cycle=7,
+        next_date=to_date(day),
+    )
+
+
+def send(
+    client: Client,
+    rows: Sequence[Row],
+    *,
+    config: Config | None = None,
+    without_config: bool = False,
+    **how: Any,  # noqa: ANN401
+) -> Any:  # noqa: ANN401 - a call, to be awaited
+    async def requests() -> AsyncIterator[scheduler_pb2.ImportStandingOrdersRequest]:
+        if not without_config:
+            chosen = config or Config(parent=client.name, **how)
+            yield scheduler_pb2.ImportStandingOrdersRequest(config=chosen)
+        for each in rows:
+            yield scheduler_pb2.ImportStandingOrdersRequest(row=each)
+
+    return client.scheduler.ImportStandingOrders(
+        requests(),
+        metadata=client.metadata,
+        timeout=DEADLINE_SECONDS,
+    )
+
+
+def counts(response: Response) -> tuple[int, int, int]:
+    return response.imported_count, response.unchanged_count, response.refused_count
+
+
+def found(response: Response) -> list[tuple[int, str, str]]:
+    return [(each.row, each.field, each.reason) for each in response.problems]
+
+
+async def listed(client: Client) -> list[scheduler_pb2.StandingOrder]:
+    request = scheduler_pb2.ListStandingOrdersRequest(parent=client.name)
+    return list((await client.scheduler.ListStandingOrders(request)).standing_orders)
+
+
+async def test_a_row_goes_on_where_the_other_system_stopped(ann: Customer) -> None:
+    day = await next_date(ann)
+    assert counts(await send(ann.shop, [await row(ann)])) == (1, 0, 0)
+    [made] = await listed(ann.shop)
+    assert (made.name, made.next_cycle) == (f"{ann.shop.name}/standingOrders/old-1", 7)
+    assert made.next_due_time.ToDatetime().date() == day
+    assert made.state == scheduler_pb2.StandingOrder.ACTIVE
+
+
+async def test_it_bills_with_the_number_that_the_other_system_had(
+    suite: Suite, ann: Customer
+) -> None:
+    await send(ann.shop, [await row(ann)])
+    await suite.advance(timedelta(days=7))
+    request = scheduler_pb2.ListOrdersRequest(parent=f"{ann.shop.name}/standingOrders/old-1")
+    [order, *_] = (await ann.shop.scheduler.ListOrders(request)).orders
+    assert order.cycle == 7
+    assert order.state == scheduler_pb2.Order.PAID
+
+
+async def test_an_imported_standing_order_is_told_of(suite: Suite, ann: Customer) -> None:
+    async with suite.listening() as ear:
+        await send(ann.shop, [await row(ann)])
+        heard = await ear.next(events_pb2.StandingOrderChanged, ann.shop.merchant)
+    assert heard.message.change == events_pb2.StandingOrderChanged.CREATED
+    assert heard.message.standing_order.endswith("/old-1")
+
+
+async def test_the_price_at_the_import_is_the_one_that_is_locked(ann: Customer) -> None:
+    protection = scheduler_pb2.PriceProtection(
+        lock=scheduler_pb2.PriceProtection.Lock(cycle_count=7)
+    )
+    await send(ann.shop, [await row(ann, price_protection=protection)])
+    [made] = await listed(ann.shop)
+    assert made.price_protection == protection
+
+
+async def test_the_same_rows_again_change_nothing(ann: Customer) -> None:
+    rows = [await row(ann, f"old-{number}") for number in range(3)]
+    assert counts(await send(ann.shop, rows)) == (3, 0, 0)
+    before = await listed(ann.shop)
+    assert counts(await send(ann.shop, rows)) == (0, 3, 0)
+    assert await listed(ann.shop) == before
+
+
+async def test_a_row_stays_the_same_when_its_standing_order_has_gone_on(
+    suite: Suite, ann: Customer
+) -> None:
+    rows = [await row(ann)]
+    await send(ann.shop, rows)
+    await suite.advance(timedelta(days=14))
+    assert counts(await send(ann.shop, rows)) == (0, 1, 0)
+
+
+async def test_rows_can_be_added_to_those_that_are_there(ann: Customer) -> None:
+    first = await row(ann)
+    await send(ann.shop, [first])
+    assert counts(await send(ann.shop, [first, await row(ann, "old-2")])) == (1, 1, 0)
+
+
+async def test_an_id_with_other_content_is_a_problem(ann: Customer) -> None:
+    await send(ann.shop, [await row(ann)])
+    answer = await send(ann.shop, [await row(ann, title="Other tea")])
+    assert counts(answer) == (0, 0, 1)
+    assert found(answer) == [(1, "standing_order_id", "STANDING_ORDER_ALREADY_EXISTS")]
+
+
+async def test_an_id_that_was_created_here_is_a_problem(ann: Customer) -> None:
+    made = await ann.subscribe()
+    answer = await send(ann.shop, [await row(ann, made.name.rpartition("/")[2])])
+    assert found(answer) == [(1, "standing_order_id", "STANDING_ORDER_ALREADY_EXISTS")]
+
+
+async def test_one_bad_row_keeps_all_out(ann: Customer) -> None:
+    rows = [await row(ann), await row(ann, "old-2", title=""), await row(ann, "old-3")]
+    answer = await send(ann.shop, rows)
+    assert counts(answer) == (0, 0, 1)
+    assert found(answer) == [(2, "standing_order.title", "FIELD_INVALID")]
+    assert await listed(ann.shop) == []
+
+
+async def test_partial_stores_the_good_rows(ann: Customer) -> None:
+    rows = [await row(ann), await row(ann, "old-2", title="")]
+    assert counts(await send(ann.shop, rows, partial=True)) == (1, 0, 1)
+    assert [each.name.rpartition("/")[2] for each in await listed(ann.shop)] == ["old-1"]
+
+
+async def test_a_dry_run_says_what_would_be_and_stores_nothing(ann: Customer) -> None:
+    rows = [await row(ann), await row(ann, "old-2")]
+    assert counts(await send(ann.shop, rows, dry_run=True)) == (2, 0, 0)
+    assert await listed(ann.shop) == []
+
+
+async def test_shadow_bills_price_the_coming_cycles(ann: Customer) -> None:
+    answer = await send(ann.shop, [await row(ann)], dry_run=True, shadow_cycle_count=3)
+    [bill] = answer.shadow_bills
+    assert (bill.row, bill.standing_order_id) == (1, "old-1")
+    day = await next_date(ann)
+    assert [(each.cycle, each.local_date, each.amount) for each in bill.cycles] == [
+        (7 + week, to_date(day + timedelta(weeks=week)), to_money(2 * TEA_CENTS, "EUR"))
+        for week in range(3)
+    ]
+
+
+async def test_every_problem_of_every_row_is_told(ann: Customer) -> None:
+    no_date = await row(ann, "no-date")
+    no_date.next_date.CopyFrom(to_date(await next_date(ann) + timedelta(days=1)))
+    past = await row(ann, "past")
+    past.next_date.CopyFrom(to_date(await next_date(ann) - timedelta(weeks=1)))
+    no_cycle = await row(ann, "no-cycle")
+    no_cycle.next_cycle = 0
+    missing = [scheduler_pb2.Item(product=f"{ann.shop.name}/products/none", quantity=1)]
+    rows = [
+        no_date,
+        past,
+        no_cycle,
+        await row(ann, "Not An Id"),
+        await row(ann, "no-product", items=missing),
+        await row(ann, "no-mandate", mandate=f"{ann.name}/mandates/none"),
+        await row(
+            ann,
+            "no-phone",
+            customer=f"{ann.shop.name}/customers/bob",
+            billing_mode=scheduler_pb2.PAY_ON_NOTICE,
+            mandate="",
+        ),
+        await row(ann, "good"),
+        await row(ann, "good"),
+    ]
+    answer = await send(ann.shop, rows)
+    assert counts(answer) == (0, 0, 8)
+    assert found(answer) == [
+        (1, "next_date", "NEXT_DATE_NOT_SCHEDULED"),
+        (2, "next_date", "NEXT_DATE_PAST"),
+        (3, "next_cycle", "FIELD_INVALID"),
+        (4, "standing_order_id", "FIELD_INVALID"),
+        (5, "standing_order.items[0].product", "PRODUCT_NOT_FOUND"),
+        (6, "standing_order.mandate", "MANDATE_NOT_COVERING"),
+        (7, "standing_order.customer", "PHONE_NOT_BOUND"),
+        (9, "standing_order_id", "ROW_REPEATED"),
+    ]
+
+
+async def test_the_dates_around_a_wrong_one_are_named(ann: Customer) -> None:
+    wrong = await row(ann)
+    day = await next_date(ann)
+    wrong.next_date.CopyFrom(to_date(day + timedelta(days=1)))
+    [problem] = (await send(ann.shop, [wrong])).problems
+    assert f"{day} and {day + timedelta(weeks=1)}" in problem.description
+
+
+async def test_more_rows_than_a_batch_are_one_import(ann: Customer) -> None:
+    rows = [await row(ann, f"old-{number}") for number in range(501)]
+    bad = await row(ann, "bad", title="")
+    assert counts(await send(ann.shop, [*rows, bad])) == (0, 0, 1)
+    assert await listed(ann.shop) == []
+    assert counts(await send(ann.shop, rows)) == (501, 0, 0)
+
+
+async def test_nothing_at_all_is_imported_without_a_row(ann: Customer) -> None:
+    assert counts(await send(ann.shop, [])) == (0, 0, 0)
+
+
+async def test_an_import_without_a_config_is_refused(ann: Customer) -> None:
+    refusal = await refused(send(ann.shop, [await row(ann)], without_config=True))
+    assert (refusal.code, refusal.reason) == ("INVALID_ARGUMENT", "CONFIG_MISSING")
+
+
+@pytest.mark.parametrize("count", [-1, 13])
+async def test_a_shadow_has_a_length(ann: Customer, count: int) -> None:
+    refusal = await refused(send(ann.shop, [], shadow_cycle_count=count))
+    assert refusal.fields == {"config.shadow_cycle_count": "FIELD_INVALID"}
+
+
+async def test_another_merchants_book_is_refused(suite: Suite, ann: Customer) -> None:
+    refusal = await refused(send(suite.client(), [], config=Config(parent=ann.shop.name)))
+    assert (refusal.code, refusal.reason) == ("PERMISSION_DENIED", "MERCHANT_FORBIDDEN")

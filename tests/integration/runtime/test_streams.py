@@ -1,0 +1,158 @@
+"""A service's door for callers who send a stream: as guarded as for others, and open for longer."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from recurring.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
+
+from deploy.embedded.keys import AUDIENCE, ISSUER, Keys
+from deploy.embedded.ports import HOST, free_ports
+from services.runtime import server as runtime_server
+from services.runtime.access import Gate, caller
+from services.runtime.errors import not_found
+from services.runtime.server import Server
+from tests.suite import refused
+
+GRACE_SECONDS = 10.0
+SERVICE = "recurring.scheduler.v1.SchedulerService"
+UNGUARDED = "recurring.test.Unguarded"
+Request = scheduler_pb2.ImportStandingOrdersRequest
+Response = scheduler_pb2.ImportStandingOrdersResponse
+
+
+class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
+    """Counts rows for merchant acme."""
+
+    def __init__(self) -> None:
+        self.cut_short = asyncio.Event()
+        self.failure: Exception | None = None
+
+    async def ImportStandingOrders(  # noqa: N802
+        self, requests: AsyncIterator[Request], context: object
+    ) -> Response:
+        del context
+        caller().check("acme")
+        if self.failure is not None:
+            raise self.failure
+        try:
+            return Response(imported_count=len([request async for request in requests]))
+        except asyncio.CancelledError:
+            self.cut_short.set()
+            raise
+
+
+class Door:
+    def __init__(self, folder: Path) -> None:
+        [port] = free_ports(1)
+        address = f"{HOST}:{port}"
+        self._keys = Keys(folder)
+        self.servicer = Servicer()  # type: ignore[abstract]
+        scopes = {f"/{SERVICE}/ImportStandingOrders": "platform"}
+        gate = Gate(self._keys.jwks_file, ISSUER, AUDIENCE, scopes)
+        self.server = Server("scheduler", address, gate)
+        self.server.add(scheduler_pb2_grpc.add_SchedulerServiceServicer_to_server, self.servicer)
+        self.server.add(_add_unguarded, None)
+        self.channel = grpc.aio.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)])
+
+    def send(self, count: int, token: str | None = None, *, ends: bool = True) -> Any:  # noqa: ANN401
+        async def rows() -> AsyncIterator[Request]:
+            for _ in range(count):
+                yield Request(row=scheduler_pb2.ImportRow(next_cycle=1))
+            if not ends:
+                await asyncio.Event().wait()
+
+        stub = scheduler_pb2_grpc.SchedulerServiceStub(self.channel)
+        metadata = (("authorization", f"Bearer {self.token() if token is None else token}"),)
+        return stub.ImportStandingOrders(rows(), metadata=metadata, timeout=GRACE_SECONDS)
+
+    def token(self, merchant: str = "acme", scope: str = "platform") -> str:
+        file = self._keys.token_file(f"{merchant}-{scope}", merchant=merchant, scope=scope)
+        return file.read_text()
+
+
+def _add_unguarded(_servicer: object, server: grpc.aio.Server) -> None:
+    """A method that answers with a stream, which no service has."""
+
+    async def tell(request: bytes, context: object) -> AsyncIterator[bytes]:
+        del context
+        yield request
+
+    handlers: dict[str, Any] = {"Tell": grpc.unary_stream_rpc_method_handler(tell)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(UNGUARDED, handlers),))
+
+
+@pytest.fixture
+async def door(tmp_path: Path) -> AsyncIterator[Door]:
+    door = Door(tmp_path)
+    await door.server.start()
+    await door.server.ready(serving=True)
+    yield door
+    await door.channel.close()
+    await door.server.stop(0)
+
+
+async def test_a_stream_with_a_token_is_answered_once(door: Door) -> None:
+    assert (await door.send(300)).imported_count == 300
+
+
+@pytest.mark.parametrize(
+    ("merchant", "scope", "reason"),
+    [
+        ("other", "platform", "MERCHANT_FORBIDDEN"),
+        ("acme", "suite", "SCOPE_MISSING"),
+    ],
+)
+async def test_a_stream_without_the_right_is_refused(
+    door: Door, merchant: str, scope: str, reason: str
+) -> None:
+    refusal = await refused(door.send(3, door.token(merchant, scope)))
+    assert (refusal.code, refusal.reason) == ("PERMISSION_DENIED", reason)
+
+
+async def test_a_stream_without_a_good_token_is_refused(door: Door) -> None:
+    assert (await refused(door.send(3, "x"))).reason == "TOKEN_INVALID"
+
+
+async def test_a_stream_is_refused_while_the_service_is_not_ready(door: Door) -> None:
+    await door.server.ready(serving=False)
+    assert (await refused(door.send(3))).reason == "DEPENDENCY_UNAVAILABLE"
+
+
+async def test_what_a_stream_raises_becomes_a_status(door: Door) -> None:
+    door.servicer.failure = not_found("ORDER_NOT_FOUND", "it")
+    refusal = await refused(door.send(3))
+    assert (refusal.code, refusal.reason) == ("NOT_FOUND", "ORDER_NOT_FOUND")
+
+
+async def test_an_error_in_a_stream_tells_nothing_of_itself(door: Door) -> None:
+    door.servicer.failure = RuntimeError("+491701234567")
+    refusal = await refused(door.send(3))
+    assert (refusal.code, refusal.reason) == ("INTERNAL", "INTERNAL")
+    assert "+49" not in refusal.message
+
+
+async def test_a_stream_that_never_ends_is_ended(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime_server, "STREAM_DEADLINE_MAX_SECONDS", 0.2)
+    refusal = await refused(door.send(3, ends=False))
+    assert (refusal.code, refusal.reason) == ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED")
+    await asyncio.wait_for(door.servicer.cut_short.wait(), GRACE_SECONDS)
+
+
+async def test_a_stream_may_take_longer_than_a_single_message(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime_server, "DEADLINE_MAX_SECONDS", 0.0)
+    assert (await door.send(10)).imported_count == 10
+
+
+async def test_a_method_of_a_kind_that_nothing_guards_is_closed(door: Door) -> None:
+    tell: Any = door.channel.unary_stream(f"/{UNGUARDED}/Tell")
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        await tell(b"x", metadata=(("authorization", f"Bearer {door.token()}"),)).read()
+    assert refusal.value.code() is grpc.StatusCode.UNIMPLEMENTED
