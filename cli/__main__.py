@@ -5,10 +5,13 @@ import typer
 from cli import (
     clock,
     contacts,
+    cycles,
     events,
+    forecast,
     orders,
     payments,
     policies,
+    preview,
     products,
     standing_orders,
     status,
@@ -35,6 +38,7 @@ for name, noun in {
     "payment-methods": payments.payment_methods,
     "mandates": payments.mandates,
     "standing-orders": standing_orders.standing_orders,
+    "cycles": cycles.cycles,
     "orders": orders.orders,
     "purchases": policies.purchases,
     "settings": policies.settings,
@@ -48,6 +52,9 @@ for name, noun in {
     app.add_typer(noun, name=name)
 status.register(app)
 report.register(app)
+preview.register(app)
+forecast.register(app)
+orders.register(app)
 imports.register(app)
 
 

@@ -4,7 +4,8 @@ import asyncio
 import functools
 import inspect
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Annotated, Any
 
 import grpc.aio
@@ -37,15 +38,23 @@ def command(
 ) -> Callable[[Body], Body]:
     """Register `async def body(session, …)`; its other parameters become the command's.
 
+    A parameter that is a dataclass stands for its fields, so that commands can share options.
     Expected failures are printed without a traceback and end with status 1.
     """
 
     def register(body: Body) -> Body:
         _, *parameters = inspect.signature(body).parameters.values()
-        shown = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters]
+        groups: dict[str, Any] = {
+            each.name: each.annotation for each in parameters if is_dataclass(each.annotation)
+        }
+        shown = [one for each in parameters for one in _options(each)]
 
         @functools.wraps(body)
         def run(*, merchant: str, as_json: bool, **given: Any) -> None:  # noqa: ANN401
+            for group_name, kind in groups.items():
+                chosen = {each.name: given.pop(each.name) for each in fields(kind)}
+                given[group_name] = kind(**chosen)
+
             async def play() -> None:
                 session = this_session(
                     merchant=merchant, as_json=as_json, patience_seconds=patience_seconds
@@ -62,6 +71,20 @@ def command(
         return body
 
     return register
+
+
+def _options(parameter: inspect.Parameter) -> Iterator[inspect.Parameter]:
+    """A parameter of a body as the command has it; the fields of a dataclass one by one."""
+    if not is_dataclass(parameter.annotation):
+        yield parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        return
+    for each in fields(parameter.annotation):
+        yield inspect.Parameter(
+            each.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if each.default is MISSING else each.default,
+            annotation=each.type,
+        )
 
 
 def run_to_exit(play: Any) -> None:  # noqa: ANN401 - a coroutine

@@ -1,6 +1,7 @@
 """Orders: what the cycles of standing orders produced, and why."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -9,9 +10,15 @@ from recurring.scheduler.v1 import scheduler_pb2 as pb
 
 from cli.command import command, group, one_of
 from cli.connect import Session, all_pages, new_request_id
-from cli.names import ORDER, STANDING_ORDER, last_id, short_name
+from cli.names import CUSTOMER, ORDER, STANDING_ORDER, last_id, short_name
 from cli.output import Columns
-from cli.values import format_date, format_money, format_timestamp
+from cli.values import (
+    format_date,
+    format_money,
+    format_timestamp,
+    parse_moment,
+    to_timestamp,
+)
 
 orders = group("What the cycles of standing orders produced.")
 
@@ -55,14 +62,33 @@ def _facts(decision: pb.Decision) -> Iterator[str]:
             yield f"{key}={value}"
 
 
+def register(app: typer.Typer) -> None:
+    """Add `recurring explain`, which is asked for so often that it needs no noun."""
+    command(app, "explain")(explain_order)
+
+
 @command(orders, "list")
 async def list_orders(
     session: Session,
     standing_order: Annotated[str, typer.Argument(metavar="STANDING_ORDER")] = ANY_STANDING_ORDER,
     state: Annotated[pb.Order.State.ValueType, one_of(pb.Order.State)] = pb.Order.STATE_UNSPECIFIED,
+    customer: Annotated[str, typer.Option(help="Only those of this customer.")] = "",
+    due_from: Annotated[
+        datetime | None,
+        typer.Option(parser=parse_moment, metavar="TIME", help="Due then or later."),
+    ] = None,
+    due_before: Annotated[
+        datetime | None, typer.Option(parser=parse_moment, metavar="TIME", help="Due before then.")
+    ] = None,
 ) -> None:
     """List the orders of a standing order, or all of the merchant."""
-    request = pb.ListOrdersRequest(parent=session.name(STANDING_ORDER, standing_order), state=state)
+    request = pb.ListOrdersRequest(
+        parent=session.name(STANDING_ORDER, standing_order),
+        state=state,
+        customer=session.name(CUSTOMER, customer) if customer else "",
+        due_from_time=to_timestamp(due_from),
+        due_before_time=to_timestamp(due_before),
+    )
     found = await all_pages(session.scheduler.ListOrders, request, "orders")
     session.output.many(found, ORDER_COLUMNS, "no orders")
 

@@ -1,40 +1,35 @@
 """Standing orders: what to order, when and how to pay for it, again and again."""
 
-import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated
 
 import typer
-from google.type import date_pb2, dayofweek_pb2, timeofday_pb2
+from google.protobuf import field_mask_pb2
+from google.type import date_pb2, postal_address_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
 from cli.command import command, group, one_of
 from cli.connect import Session, all_pages, new_request_id
 from cli.names import CUSTOMER, MANDATE, PRODUCT, STANDING_ORDER, last_id
 from cli.output import Columns
+from cli.preview import SIDE_BY_SIDE, StandingOrderArgument, side_by_side
+from cli.schedules import ScheduleOptions, describe_schedule
 from cli.values import (
-    format_date,
     format_duration,
-    format_money,
     format_timestamp,
+    parse_address,
     parse_date,
     parse_duration,
     parse_moment,
-    parse_time_of_day,
     to_duration,
     to_timestamp,
 )
 
 standing_orders = group("Templates that order and pay by themselves.")
 
-StandingOrderArgument = Annotated[
-    str, typer.Argument(metavar="STANDING_ORDER", help="Its id or name.")
-]
-
 BASIS_POINTS_PER_PERCENT = 100
-_EVERY = re.compile(r"(\d{1,6})? ?(day|week|month|year)s?")
-_WEEKDAYS = {name[:3].lower(): number for name, number in dayofweek_pb2.DayOfWeek.items() if number}
 
 
 def describe_repurchase(standing_order: pb.StandingOrder) -> str:
@@ -59,18 +54,11 @@ STANDING_ORDER_COLUMNS: Columns[pb.StandingOrder] = {
     "next": lambda it: (
         f"{it.next_cycle}: {format_timestamp(it.next_due_time)}" if it.next_cycle else ""
     ),
+    "resumes": lambda it: format_timestamp(it.resume_time),
+    "last": lambda it: str(it.last_cycle) if it.last_cycle else "",
     "skipped": lambda it: ", ".join(map(str, it.skipped_cycles)),
+    "changed": lambda it: ", ".join(str(each.cycle) for each in it.cycle_changes),
     "paid": lambda it: str(it.paid_order_count),
-}
-PREVIEW_COLUMNS: Columns[pb.CyclePreview] = {
-    "cycle": lambda it: str(it.cycle),
-    "date": lambda it: format_date(it.local_date),
-    "due": lambda it: format_timestamp(it.due_time),
-    "told": lambda it: format_timestamp(it.notice_time),
-    "amount": lambda it: format_money(it.amount),
-    "why": lambda it: ", ".join(sorted({line.basis for line in it.lines})),
-    "left out": lambda it: pb.OrderReason.Name(it.skip_reason) if it.skip_reason else "",
-    "problems": lambda it: ", ".join(map(pb.OrderReason.Name, it.problems)),
 }
 
 
@@ -82,46 +70,68 @@ def parse_item(text: str) -> tuple[str, int]:
     return product, int(quantity or "1")
 
 
-def parse_recurrence(every: str, on: str) -> pb.Schedule:
-    """A schedule that has only its recurrence: `every` such as "2 weeks", `on` such as "mon,thu".
+@dataclass(frozen=True)
+class TermOptions:
+    """How the customer is told and asked, and what becomes of cycles that passed unbilled."""
 
-    `on` is days of the month for months ("31" or "1,15" or "-1"), weekdays for weeks, and else empty.
-    """
-    match = _EVERY.fullmatch(every.strip())
-    if match is None:
-        raise typer.BadParameter(f'{every!r} is not "month", "2 weeks", "10 days" or "year"')
-    number, unit = int(match[1] or "1"), match[2]
-    days = [day.strip().lower() for day in on.split(",") if day.strip()]
-    if unit == "week":
-        return pb.Schedule(weekly=pb.Schedule.Weekly(every_weeks=number, weekdays=_weekdays(days)))
-    if unit == "month":
-        month_days = _month_days(days)
-        return pb.Schedule(monthly=pb.Schedule.Monthly(every_months=number, month_days=month_days))
-    if days:
-        raise typer.BadParameter(f"--on goes with weeks and months, not with {unit}s")
-    if unit == "day":
-        return pb.Schedule(daily=pb.Schedule.Daily(every_days=number))
-    return pb.Schedule(yearly=pb.Schedule.Yearly(every_years=number))
+    mandate: Annotated[str, typer.Option(help="Charge automatically under it: its id.")] = ""
+    lead: Annotated[
+        timedelta | None,
+        typer.Option(parser=parse_duration, metavar="72h", help="Told so long before."),
+    ] = None
+    window: Annotated[
+        timedelta | None,
+        typer.Option(parser=parse_duration, metavar="72h", help="A request to pay stands so long."),
+    ] = None
+    catch_up: Annotated[pb.CatchUp.Mode.ValueType, one_of(pb.CatchUp.Mode)] = (
+        pb.CatchUp.MODE_UNSPECIFIED
+    )
+    catch_up_window: Annotated[
+        timedelta | None,
+        typer.Option(parser=parse_duration, metavar="30d", help="Older cycles are missed."),
+    ] = None
+    ship_to: Annotated[
+        postal_address_pb2.PostalAddress | None,
+        typer.Option(parser=parse_address, metavar="STREET, PLACE, GB"),
+    ] = None
+
+    def message(self, session: Session, customer: str) -> pb.StandingOrder:
+        """A standing order with what was said about its terms, and no more."""
+        told = pb.StandingOrder(
+            notice_lead=to_duration(self.lead),
+            payment_window=to_duration(self.window),
+            ship_to=self.ship_to,
+        )
+        if self.mandate:
+            told.billing_mode = pb.AUTOMATIC
+            told.mandate = _mandate(session, customer, self.mandate)
+        if self.catch_up or self.catch_up_window:
+            told.catch_up.mode = self.catch_up or pb.CatchUp.ALL_IN_ORDER
+            if window := to_duration(self.catch_up_window):
+                told.catch_up.window.CopyFrom(window)
+        return told
 
 
-def describe_schedule(schedule: pb.Schedule) -> str:
-    """A schedule in a few words, for example "every month on 31 at 09:00 Europe/Berlin"."""
-    local_time = schedule.local_time
-    at = f"at {local_time.hours:02}:{local_time.minutes:02} {schedule.time_zone}"
-    match schedule.WhichOneof("recurrence"):
-        case "daily":
-            when = _every(schedule.daily.every_days, "day")
-        case "weekly":
-            names = [dayofweek_pb2.DayOfWeek.Name(day)[:3] for day in schedule.weekly.weekdays]
-            when = _every(schedule.weekly.every_weeks, "week") + _on(name.title() for name in names)
-        case "monthly":
-            days = map(str, schedule.monthly.month_days)
-            when = _every(schedule.monthly.every_months, "month") + _on(days)
-        case "yearly":
-            when = _every(schedule.yearly.every_years, "year")
-        case _:
-            when = "never"
-    return f"{when} {at} from {format_date(schedule.start_date)}"
+@dataclass(frozen=True)
+class ChangeOptions:
+    """What can be changed beside the schedule and the terms."""
+
+    title: Annotated[str, typer.Option(help="What the customer calls it.")] = ""
+    items: Annotated[
+        list[str] | None,
+        typer.Option("--item", metavar="PRODUCT=QUANTITY", help="All of them, as often as needed."),
+    ] = None
+    pay_on_notice: Annotated[
+        bool, typer.Option("--pay-on-notice", help="The customer confirms each payment.")
+    ] = False
+
+
+def items_of(session: Session, texts: Iterable[str]) -> list[pb.Item]:
+    """Items such as `tea` or `tea=2`."""
+    return [
+        pb.Item(product=session.name(PRODUCT, product), quantity=quantity)
+        for product, quantity in map(parse_item, texts)
+    ]
 
 
 @command(standing_orders, "create")
@@ -132,31 +142,9 @@ async def create_standing_order(
     items: Annotated[
         list[str], typer.Option("--item", metavar="PRODUCT=QUANTITY", help="As often as needed.")
     ],
-    every: Annotated[str, typer.Option(help='"month", "2 weeks", "10 days", "year".')],
-    start: Annotated[
-        date_pb2.Date, typer.Option(parser=parse_date, metavar="DATE", help="First possible date.")
-    ],
-    zone: Annotated[str, typer.Option(help="IANA time zone.")],
+    schedule: ScheduleOptions,
+    terms: TermOptions,
     standing_order: Annotated[str, typer.Option("--id", help="Default: one that is free.")] = "",
-    on: Annotated[
-        str, typer.Option(help='Month days ("31", "1,15", "-1"); weekdays ("mon").')
-    ] = "",
-    at: Annotated[
-        timeofday_pb2.TimeOfDay | None, typer.Option(parser=parse_time_of_day, metavar="HH:MM")
-    ] = None,
-    count: Annotated[int | None, typer.Option(help="How many cycles.")] = None,
-    until: Annotated[
-        date_pb2.Date | None, typer.Option(parser=parse_date, metavar="DATE", help="Last date.")
-    ] = None,
-    mandate: Annotated[str, typer.Option(help="Charge automatically under it: its id.")] = "",
-    lead: Annotated[
-        timedelta | None,
-        typer.Option(parser=parse_duration, metavar="72h", help="Told so long before."),
-    ] = None,
-    window: Annotated[
-        timedelta | None,
-        typer.Option(parser=parse_duration, metavar="72h", help="A request to pay stands so long."),
-    ] = None,
     lock_cycles: Annotated[int | None, typer.Option(help="Today's price for so many.")] = None,
     lock_until: Annotated[
         datetime | None, typer.Option(parser=parse_moment, metavar="TIME")
@@ -174,27 +162,20 @@ async def create_standing_order(
     ] = False,
 ) -> None:
     """Create a standing order; without a mandate the customer confirms each payment."""
-    schedule = parse_recurrence(every, on)
-    schedule.MergeFrom(pb.Schedule(start_date=start, local_time=at, time_zone=zone, end_date=until))
-    if count is not None:
-        schedule.cycle_count = count
+    if not (schedule.every or schedule.rrule):
+        raise typer.BadParameter("say when: --every, --start and --zone, or --rrule")
     customer_name = session.name(CUSTOMER, customer)
     made = pb.StandingOrder(
         customer=customer_name,
         title=title,
-        items=[
-            pb.Item(product=session.name(PRODUCT, product), quantity=quantity)
-            for product, quantity in map(parse_item, items)
-        ],
-        schedule=schedule,
-        billing_mode=pb.AUTOMATIC if mandate else pb.PAY_ON_NOTICE,
-        mandate=_mandate(session, customer_name, mandate),
+        items=items_of(session, items),
+        schedule=schedule.changed(pb.Schedule()),
+        billing_mode=pb.PAY_ON_NOTICE,
         price_protection=parse_protection(lock_cycles, lock_until, cap_percent),
-        notice_lead=to_duration(lead),
-        payment_window=to_duration(window),
         repurchase_window=to_duration(repurchase_window),
         repurchase_action=repurchase_action,
     )
+    made.MergeFrom(terms.message(session, customer_name))
     request = pb.CreateStandingOrderRequest(
         parent=session.parent,
         standing_order_id=standing_order,
@@ -203,6 +184,75 @@ async def create_standing_order(
         allow_duplicate=allow_duplicate,
     )
     session.output.one(await session.scheduler.CreateStandingOrder(request), STANDING_ORDER_COLUMNS)
+
+
+@command(standing_orders, "update")
+async def update_standing_order(
+    session: Session,
+    standing_order: StandingOrderArgument,
+    change: ChangeOptions,
+    schedule: ScheduleOptions,
+    terms: TermOptions,
+) -> None:
+    """Change a standing order from its next cycle on; what is not named stays."""
+    wanted, mask = await _change(session, standing_order, change, schedule, terms)
+    request = pb.UpdateStandingOrderRequest(
+        standing_order=wanted, update_mask=mask, request_id=new_request_id()
+    )
+    session.output.one(await session.scheduler.UpdateStandingOrder(request), STANDING_ORDER_COLUMNS)
+
+
+@command(standing_orders, "preview-update")
+async def preview_standing_order_update(
+    session: Session,
+    standing_order: StandingOrderArgument,
+    change: ChangeOptions,
+    schedule: ScheduleOptions,
+    terms: TermOptions,
+    cycles: Annotated[int, typer.Option(help="How many.")] = 12,
+) -> None:
+    """Show what an update would do: the coming cycles before and after it. Nothing is stored."""
+    wanted, mask = await _change(session, standing_order, change, schedule, terms)
+    request = pb.PreviewStandingOrderUpdateRequest(
+        standing_order=wanted, update_mask=mask, cycle_count=cycles
+    )
+    response = await session.scheduler.PreviewStandingOrderUpdate(request)
+    if session.output.as_json:
+        session.output.one(response, {})
+        return
+    session.output.rows(SIDE_BY_SIDE, side_by_side(response), "no further cycles")
+
+
+async def _change(
+    session: Session,
+    standing_order: str,
+    change: ChangeOptions,
+    schedule: ScheduleOptions,
+    terms: TermOptions,
+) -> tuple[pb.StandingOrder, field_mask_pb2.FieldMask]:
+    """What the options make of a standing order, and the fields that they name.
+
+    It carries the etag of what it was decided on, so that nobody's change meanwhile is undone.
+    """
+    present = await session.scheduler.GetStandingOrder(
+        pb.GetStandingOrderRequest(name=session.name(STANDING_ORDER, standing_order))
+    )
+    wanted = terms.message(session, present.customer)
+    wanted.MergeFrom(
+        pb.StandingOrder(title=change.title, items=items_of(session, change.items or ()))
+    )
+    if schedule.given():
+        wanted.schedule.CopyFrom(schedule.changed(present.schedule))
+    paths = [field.name for field, _ in wanted.ListFields()]
+    if change.pay_on_notice:
+        if wanted.mandate:
+            raise typer.BadParameter("--pay-on-notice goes without --mandate")
+        wanted.billing_mode = pb.PAY_ON_NOTICE
+        paths += ["billing_mode", "mandate"]
+    if not paths:
+        raise typer.BadParameter("say what to change")
+    wanted.name, wanted.etag = present.name, present.etag
+    return wanted, field_mask_pb2.FieldMask(paths=paths)
 
 
 @command(standing_orders, "list")
@@ -231,71 +281,61 @@ async def get_standing_order(session: Session, standing_order: StandingOrderArgu
 
 
 @command(standing_orders, "pause")
-async def pause_standing_order(session: Session, standing_order: StandingOrderArgument) -> None:
-    """Open no cycle until it is resumed."""
+async def pause_standing_order(
+    session: Session,
+    standing_order: StandingOrderArgument,
+    until: Annotated[
+        datetime | None,
+        typer.Option(parser=parse_moment, metavar="TIME", help="Goes on by itself then."),
+    ] = None,
+    cycles: Annotated[int | None, typer.Option(help="Goes on by itself after so many.")] = None,
+) -> None:
+    """Open no cycle until a time, for a number of cycles, or until it is resumed."""
+    if until is not None and cycles is not None:
+        raise typer.BadParameter("say either --until or --cycles")
     request = pb.PauseStandingOrderRequest(
-        name=session.name(STANDING_ORDER, standing_order), request_id=new_request_id()
+        name=session.name(STANDING_ORDER, standing_order),
+        until_time=to_timestamp(until),
+        request_id=new_request_id(),
     )
+    if cycles is not None:
+        request.cycle_count = cycles
     session.output.one(await session.scheduler.PauseStandingOrder(request), STANDING_ORDER_COLUMNS)
 
 
 @command(standing_orders, "resume")
-async def resume_standing_order(session: Session, standing_order: StandingOrderArgument) -> None:
-    """Go on after a pause, on the original dates."""
+async def resume_standing_order(
+    session: Session,
+    standing_order: StandingOrderArgument,
+    anchor: Annotated[
+        date_pb2.Date | None,
+        typer.Option(parser=parse_date, metavar="DATE", help="Count the dates from this one anew."),
+    ] = None,
+) -> None:
+    """Go on after a pause, on the original dates or on those of a new anchor."""
     request = pb.ResumeStandingOrderRequest(
-        name=session.name(STANDING_ORDER, standing_order), request_id=new_request_id()
+        name=session.name(STANDING_ORDER, standing_order),
+        anchor_date=anchor,
+        request_id=new_request_id(),
     )
     session.output.one(await session.scheduler.ResumeStandingOrder(request), STANDING_ORDER_COLUMNS)
 
 
 @command(standing_orders, "cancel")
-async def cancel_standing_order(session: Session, standing_order: StandingOrderArgument) -> None:
-    """End a standing order for good."""
+async def cancel_standing_order(
+    session: Session,
+    standing_order: StandingOrderArgument,
+    after_current: Annotated[
+        bool, typer.Option("--after-current", help="Let the cycle under way be the last.")
+    ] = False,
+) -> None:
+    """End a standing order for good, at once or after its current cycle."""
     request = pb.CancelStandingOrderRequest(
-        name=session.name(STANDING_ORDER, standing_order), request_id=new_request_id()
+        name=session.name(STANDING_ORDER, standing_order),
+        after_current_cycle=after_current,
+        request_id=new_request_id(),
     )
     session.output.one(await session.scheduler.CancelStandingOrder(request), STANDING_ORDER_COLUMNS)
-
-
-@command(standing_orders, "skip")
-async def skip_cycle(
-    session: Session,
-    standing_order: StandingOrderArgument,
-    cycle: Annotated[int, typer.Option(help="Default: the next that can be left out.")] = 0,
-) -> None:
-    """Leave out one cycle."""
-    request = pb.SkipCycleRequest(
-        name=session.name(STANDING_ORDER, standing_order), cycle=cycle, request_id=new_request_id()
-    )
-    session.output.one(await session.scheduler.SkipCycle(request), STANDING_ORDER_COLUMNS)
-
-
-@command(standing_orders, "preview")
-async def preview_cycles(
-    session: Session,
-    standing_order: StandingOrderArgument,
-    cycles: Annotated[int, typer.Option(help="How many.")] = 12,
-) -> None:
-    """Show the coming cycles: dates, amounts and the reason for each. Nothing is stored."""
-    request = pb.PreviewCyclesRequest(
-        name=session.name(STANDING_ORDER, standing_order), cycle_count=cycles
-    )
-    response = await session.scheduler.PreviewCycles(request)
-    session.output.many(response.cycles, PREVIEW_COLUMNS, "no further cycles")
-
-
-def _weekdays(days: list[str]) -> list[dayofweek_pb2.DayOfWeek]:
-    unknown = [day for day in days if day[:3] not in _WEEKDAYS]
-    if unknown:
-        raise typer.BadParameter(f"{', '.join(unknown)}: give weekdays such as mon,thu")
-    return [_WEEKDAYS[day[:3]] for day in days]
-
-
-def _month_days(days: list[str]) -> list[int]:
-    try:
-        return [int(day) for day in days]
-    except ValueError:
-        raise typer.BadParameter(f"{', '.join(days)}: give days such as 31 or 1,15") from None
 
 
 def _mandate(session: Session, customer: str, mandate: str) -> str:
@@ -319,12 +359,3 @@ def parse_protection(
     until_time = to_timestamp(lock_until)
     lock = pb.PriceProtection.Lock(cycle_count=lock_cycles or 0, until_time=until_time)
     return pb.PriceProtection(lock=lock)
-
-
-def _every(number: int, unit: str) -> str:
-    return f"every {unit}" if number == 1 else f"every {number} {unit}s"
-
-
-def _on(days: Iterable[str]) -> str:
-    joined = ", ".join(days)
-    return f" on {joined}" if joined else ""

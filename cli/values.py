@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import typer
 from google.protobuf import duration_pb2, timestamp_pb2
-from google.type import date_pb2, money_pb2, timeofday_pb2
+from google.type import date_pb2, money_pb2, postal_address_pb2, timeofday_pb2
 
 NANOS_PER_UNIT = 1_000_000_000
 DURATION_DIGITS_MAX = 6
@@ -25,6 +25,7 @@ _MINOR_DIGITS = {
 _MONEY = re.compile(r"(\d{1,15}(?:\.\d{1,9})?) ?([A-Z]{3})")
 _DURATION_PART = re.compile(rf"(\d{{1,{DURATION_DIGITS_MAX}}})([smhdw])")
 _DURATION = re.compile(rf"(?:{_DURATION_PART.pattern})+")
+_REGION = re.compile(r"[A-Z]{2}")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 
 
@@ -156,6 +157,14 @@ def format_moment(moment: datetime) -> str:
 def format_timestamp(stamp: timestamp_pb2.Timestamp) -> str:
     """An instant as people read it; empty when there is none."""
     return format_moment(from_timestamp(stamp)) if stamp.seconds else ""
+
+
+def parse_address(text: str) -> postal_address_pb2.PostalAddress:
+    """A postal address such as "High Street 1, Bath, GB": its lines, and the country's code last."""
+    *lines, region = (part.strip() for part in text.split(","))
+    if not lines or not _REGION.fullmatch(region):
+        raise typer.BadParameter(f'{text!r} is not an address such as "High Street 1, Bath, GB"')
+    return postal_address_pb2.PostalAddress(region_code=region, address_lines=lines)
 
 
 def parse_time_of_day(text: str) -> timeofday_pb2.TimeOfDay:

@@ -15,7 +15,7 @@ from cli.demo.outcome import Outcome
 from cli.names import last_id
 from cli.output import PROSE_WIDTH_COLUMNS
 from cli.payments import describe_attempt
-from cli.standing_orders import describe_schedule
+from cli.schedules import describe_schedule
 from cli.values import format_minor, format_moment, format_money, from_timestamp, to_minor
 
 _STYLES = {"SMS": "green", "card": "magenta", "order": "bold"}

@@ -13,7 +13,8 @@ from recurring.scheduler.v1 import scheduler_pb2 as pb
 from cli.errors import CommandError
 from cli.imports.rows import Fault, FileRow
 from cli.names import CUSTOMER, PRODUCT, full_name
-from cli.standing_orders import parse_item, parse_protection, parse_recurrence
+from cli.schedules import parse_recurrence
+from cli.standing_orders import parse_item, parse_protection
 from cli.values import (
     parse_date,
     parse_duration,

@@ -18,6 +18,8 @@ from services.scheduler.domain.standing_order import StandingOrder
 
 # The most that one call may carry, by the contracts.
 BATCH_MAX_ENTRIES = 500
+# So many lines, with names and titles as long as they may be, stay well below the largest message.
+BATCH_MAX_LINES = 5_000
 
 _REASONS = {
     catalog_pb2.ItemProblem.PRODUCT_NOT_FOUND: OrderReason.PRODUCT_UNAVAILABLE,
@@ -69,7 +71,7 @@ class Peers:
 
     async def quote(self, carts: Sequence[Cart]) -> list[QuoteAnswer]:
         """Price carts, in their order."""
-        return await _in_batches(carts, self._quote)
+        return await _in_batches(carts, self._quote, lambda cart: len(cart.items))
 
     async def _quote(self, carts: Sequence[Cart]) -> list[QuoteAnswer]:
         response = await self.catalog.BatchQuote(
@@ -180,7 +182,7 @@ class Peers:
             )
             return [_products(result.problems) for result in response.results]
 
-        return await _in_batches(orders, ask)
+        return await _in_batches(orders, ask, lambda order: len(order.items))
 
 
 def will_pass(error: Exception) -> bool:
@@ -211,12 +213,20 @@ def order_name(key: OrderKey) -> str:
 
 
 async def _in_batches(
-    asked: Sequence[A], ask: Callable[[Sequence[A]], Awaitable[list[B]]]
+    asked: Sequence[A],
+    ask: Callable[[Sequence[A]], Awaitable[list[B]]],
+    lines: Callable[[A], int] = lambda _: 1,
 ) -> list[B]:
     answers: list[B] = []
-    for start in range(0, len(asked), BATCH_MAX_ENTRIES):
-        answers += await ask(asked[start : start + BATCH_MAX_ENTRIES])
-    return answers
+    batch: list[A] = []
+    batch_lines = 0
+    for one in asked:
+        batch_lines += lines(one)
+        if len(batch) == BATCH_MAX_ENTRIES or (batch and batch_lines > BATCH_MAX_LINES):
+            answers += await ask(batch)
+            batch, batch_lines = [], lines(one)
+        batch.append(one)
+    return answers + await ask(batch) if batch else answers
 
 
 def _items(merchant: str, items: Sequence[Item]) -> list[catalog_pb2.Item]:

@@ -190,6 +190,7 @@ def _scheduler(name: str) -> list[tuple[str, Message]]:
         ("PreviewCycles", scheduler_pb2.PreviewCyclesRequest(name=weekly)),
         ("GetOrder", scheduler_pb2.GetOrderRequest(name=order)),
         ("ListOrders", scheduler_pb2.ListOrdersRequest(parent=f"{name}/standingOrders/-")),
+        ("ForecastDemand", scheduler_pb2.ForecastDemandRequest(parent=name)),
         ("ExplainOrder", scheduler_pb2.ExplainOrderRequest(name=order)),
         (
             "ImportStandingOrders",

@@ -41,7 +41,7 @@ def test_a_newcomer_comes_from_a_product_to_a_paid_order(recurring: Recurring) -
     ok(recurring, "standing-orders", "create", "--id", "eve-tea", "--customer", "eve",
        "--title", "My tea", "--item", "tea=2", "--every", "10 days", "--start", now[:10],
        "--at", "23:59", "--zone", "UTC", "--mandate", "consent", "--lead", "1h")  # fmt: skip
-    [first, *_] = ok(recurring, "standing-orders", "preview", "eve-tea", "--cycles", "2")
+    [first, *_] = ok(recurring, "preview", "eve-tea", "--cycles", "2")
     assert first["amount"] == {"currencyCode": "EUR", "units": "8", "nanos": 400_000_000}
 
     ok(recurring, "clock", "advance", "2d")

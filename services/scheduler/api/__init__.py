@@ -5,6 +5,7 @@ from recurring.scheduler.v1 import scheduler_pb2_grpc
 from services.runtime.access import SCOPE_PLATFORM
 from services.runtime.clock import Clock
 from services.runtime.database import Database
+from services.scheduler.api.forecast import ForecastMethods
 from services.scheduler.api.imports import ImportMethods
 from services.scheduler.api.orders import OrderMethods
 from services.scheduler.api.purchases import PurchaseMethods
@@ -28,6 +29,7 @@ SCOPES = dict.fromkeys(
         "PreviewCycles",
         "GetOrder",
         "ListOrders",
+        "ForecastDemand",
         "ExplainOrder",
         "ImportStandingOrders",
         "ConfirmOrder",
@@ -42,6 +44,7 @@ SCOPES = dict.fromkeys(
 class Servicer(
     ImportMethods,
     OrderMethods,
+    ForecastMethods,
     PurchaseMethods,
     SettingsMethods,
     scheduler_pb2_grpc.SchedulerServiceServicer,

@@ -1,5 +1,7 @@
 """Orders: what became of cycles, and why."""
 
+from typing import Literal
+
 import grpc
 from recurring.notify.v1 import notify_pb2
 from recurring.payments.v1 import payments_pb2
@@ -8,7 +10,7 @@ from recurring.scheduler.v1 import scheduler_pb2
 from services.runtime.access import caller
 from services.runtime.database import Database
 from services.runtime.errors import Violations, not_found
-from services.runtime.wire import NamePattern, read_page
+from services.runtime.wire import NamePattern, read_page, read_timestamp
 from services.scheduler.api.lookups import read_order_name
 from services.scheduler.api.messages import (
     charge_decisions,
@@ -16,10 +18,15 @@ from services.scheduler.api.messages import (
     notice_decisions,
     order_message,
 )
+from services.scheduler.api.reading import CUSTOMER
 from services.scheduler.peers import Peers, customer_name, order_name
 from services.scheduler.store import orders
 
 EXPLAIN_MAX_NOTICES = 1000
+DUE_FILTERS: tuple[Literal["due_from_time"], Literal["due_before_time"]] = (
+    "due_from_time",
+    "due_before_time",
+)
 ORDERS_PARENT = NamePattern(
     "merchants/{merchant}/standingOrders/{standing_order}", wildcard="standing_order"
 )
@@ -48,6 +55,17 @@ class OrderMethods:
         """List orders by standing order and cycle."""
         violations = Violations()
         merchant, standing_order = ORDERS_PARENT.read(violations, "parent", request.parent)
+        customer = None
+        if request.customer:
+            owner, customer = CUSTOMER.read(violations, "customer", request.customer)
+            if customer and owner != merchant:
+                violations.add("customer", "must be a customer of the parent merchant")
+        due_from, due_before = (
+            read_timestamp(violations, name, getattr(request, name))
+            if request.HasField(name)
+            else None
+            for name in DUE_FILTERS
+        )
         violations.check()
         caller().check(merchant)
         page = read_page(request, keys=2)
@@ -57,7 +75,10 @@ class OrderMethods:
                 connection,
                 merchant,
                 standing_order=None if standing_order == "-" else standing_order,
+                customer=customer,
                 state=state,
+                due_from=due_from,
+                due_before=due_before,
                 after=(page.after[0], int(page.after[1])) if page.after else ("", 0),
                 limit=page.size + 1,
             )

@@ -109,6 +109,12 @@ _LIST = text("""
       AND (CAST(:standing_order AS text) IS NULL OR standing_order = :standing_order)
       AND (standing_order, cycle) > (:after_standing_order, :after_cycle)
       AND (CAST(:state AS text) IS NULL OR state = :state)
+      -- The index of standing orders serves this one, so that orders need none of their own for it.
+      AND (CAST(:customer AS text) IS NULL OR standing_order IN (
+        SELECT standing_order FROM standing_orders
+        WHERE merchant = :merchant AND customer = :customer))
+      AND (CAST(:due_from AS timestamptz) IS NULL OR due_time >= :due_from)
+      AND (CAST(:due_before AS timestamptz) IS NULL OR due_time < :due_before)
     ORDER BY standing_order, cycle LIMIT :limit
 """)
 
@@ -225,7 +231,10 @@ async def list_of_merchant(
     merchant: str,
     *,
     standing_order: str | None,
+    customer: str | None,
     state: str | None,
+    due_from: datetime | None,
+    due_before: datetime | None,
     after: tuple[str, int],
     limit: int,
 ) -> list[Any]:
@@ -235,7 +244,10 @@ async def list_of_merchant(
         {
             "merchant": merchant,
             "standing_order": standing_order,
+            "customer": customer,
             "state": state,
+            "due_from": due_from,
+            "due_before": due_before,
             "after_standing_order": after[0],
             "after_cycle": after[1],
             "limit": limit,

@@ -183,7 +183,7 @@ async def get(
             {"merchant": merchant, "standing_order": standing_order},
         )
     ).one_or_none()
-    return _standing_order(row) if row else None
+    return standing_order_of(row) if row else None
 
 
 async def list_of_merchant(
@@ -206,7 +206,7 @@ async def list_of_merchant(
             "limit": limit,
         },
     )
-    return [_standing_order(row) for row in rows]
+    return [standing_order_of(row) for row in rows]
 
 
 async def by_key(
@@ -222,7 +222,7 @@ async def change(
 ) -> StandingOrder:
     """Store what a caller's change made of a standing order that is locked."""
     row = await tx.execute(_CHANGE, {**columns_of(standing_order), "now": now})
-    return _standing_order(row.one())
+    return standing_order_of(row.one())
 
 
 async def claim_due(tx: AsyncConnection, now: datetime, limit: int) -> list[StandingOrder]:
@@ -238,7 +238,7 @@ async def claim_rested(tx: AsyncConnection, now: datetime, limit: int) -> list[S
     rows = await tx.execute(
         _CLAIM_RESTED, {"now": now, "limit": limit, "claim_seconds": CLAIM_SECONDS}
     )
-    return [_standing_order(row) for row in rows]
+    return [standing_order_of(row) for row in rows]
 
 
 async def advance(
@@ -295,7 +295,7 @@ async def complete(
 ) -> list[StandingOrder]:
     """Complete those that have no further cycle and no open order; returns them."""
     rows = await tx.execute(_COMPLETE, {**_keys(sorted(set(keys))), "now": now})
-    return [_standing_order(row) for row in rows]
+    return [standing_order_of(row) for row in rows]
 
 
 async def pause_unpaid(
@@ -303,7 +303,7 @@ async def pause_unpaid(
 ) -> list[StandingOrder]:
     """Pause those whose merchant wants it where an order ended unpaid; returns them."""
     rows = await tx.execute(_PAUSE_UNPAID, {**_keys(sorted(set(keys))), "now": now})
-    return [_standing_order(row) for row in rows]
+    return [standing_order_of(row) for row in rows]
 
 
 def columns_of(standing_order: StandingOrder) -> dict[str, Any]:
@@ -352,10 +352,11 @@ def _keys(keys: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
 
 def _standing_order_to_bill(row: Any) -> StandingOrder:  # noqa: ANN401 - a row
     """A standing order from a row that says, too, what its merchant's settings mean for it."""
-    return replace(_standing_order(row), waits_for_payment=row.waits_for_payment)
+    return replace(standing_order_of(row), waits_for_payment=row.waits_for_payment)
 
 
-def _standing_order(row: Any) -> StandingOrder:  # noqa: ANN401 - a row
+def standing_order_of(row: Any) -> StandingOrder:  # noqa: ANN401 - a row
+    """A standing order from its row."""
     return StandingOrder(
         merchant=row.merchant,
         standing_order=row.standing_order,

@@ -1808,6 +1808,9 @@ class ListOrdersRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    CUSTOMER_FIELD_NUMBER: _builtins.int
+    DUE_FROM_TIME_FIELD_NUMBER: _builtins.int
+    DUE_BEFORE_TIME_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`merchants/{merchant}/standingOrders/{standing_order}`, or `…/standingOrders/-` for all (AIP-159)."""
     page_size: _builtins.int
@@ -1815,6 +1818,16 @@ class ListOrdersRequest(_message.Message):
     page_token: _builtins.str
     state: Global___Order.State.ValueType
     """Only those in this state."""
+    customer: _builtins.str
+    """Only those of this customer, `merchants/{merchant}/customers/{customer}`."""
+    @_builtins.property
+    def due_from_time(self) -> _timestamp_pb2.Timestamp:
+        """Only those due at this instant or later."""
+
+    @_builtins.property
+    def due_before_time(self) -> _timestamp_pb2.Timestamp:
+        """Only those due before this instant."""
+
     def __init__(
         self,
         *,
@@ -1822,10 +1835,13 @@ class ListOrdersRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         state: Global___Order.State.ValueType = ...,
+        customer: _builtins.str = ...,
+        due_from_time: _timestamp_pb2.Timestamp | None = ...,
+        due_before_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_before_time", b"due_before_time", "due_from_time", b"due_from_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "due_before_time", b"due_before_time", "due_from_time", b"due_from_time", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1936,6 +1952,103 @@ class Decision(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Decision: _TypeAlias = Decision  # noqa: Y015
+
+@_typing.final
+class ForecastDemandRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    START_DATE_FIELD_NUMBER: _builtins.int
+    END_DATE_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`merchants/{merchant}`."""
+    @_builtins.property
+    def start_date(self) -> _date_pb2.Date:
+        """Default: today (UTC)."""
+
+    @_builtins.property
+    def end_date(self) -> _date_pb2.Date:
+        """Included; default: 30 days after the start."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        start_date: _date_pb2.Date | None = ...,
+        end_date: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_date", b"end_date", "start_date", b"start_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_date", b"end_date", "parent", b"parent", "start_date", b"start_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForecastDemandRequest: _TypeAlias = ForecastDemandRequest  # noqa: Y015
+
+@_typing.final
+class ForecastDemandResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORECASTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def forecasts(self) -> _containers.RepeatedCompositeFieldContainer[Global___DemandForecast]:
+        """By date and product (and currency, where a product is sold in several)."""
+
+    def __init__(
+        self,
+        *,
+        forecasts: _abc.Iterable[Global___DemandForecast] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["forecasts", b"forecasts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForecastDemandResponse: _TypeAlias = ForecastDemandResponse  # noqa: Y015
+
+@_typing.final
+class DemandForecast(_message.Message):
+    """What standing orders will want of one product on one date."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATE_FIELD_NUMBER: _builtins.int
+    PRODUCT_FIELD_NUMBER: _builtins.int
+    UNITS_FIELD_NUMBER: _builtins.int
+    REVENUE_FIELD_NUMBER: _builtins.int
+    LIST_REVENUE_FIELD_NUMBER: _builtins.int
+    product: _builtins.str
+    """`merchants/{merchant}/products/{product}`."""
+    units: _builtins.int
+    @_builtins.property
+    def date(self) -> _date_pb2.Date:
+        """In each standing order's own zone."""
+
+    @_builtins.property
+    def revenue(self) -> _money_pb2.Money:
+        """At the prices that the subscribers will pay."""
+
+    @_builtins.property
+    def list_revenue(self) -> _money_pb2.Money:
+        """At the list price; the difference is what protection and notice periods cost the merchant."""
+
+    def __init__(
+        self,
+        *,
+        date: _date_pb2.Date | None = ...,
+        product: _builtins.str = ...,
+        units: _builtins.int = ...,
+        revenue: _money_pb2.Money | None = ...,
+        list_revenue: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["date", b"date", "list_revenue", b"list_revenue", "revenue", b"revenue"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["date", b"date", "list_revenue", b"list_revenue", "product", b"product", "revenue", b"revenue", "units", b"units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DemandForecast: _TypeAlias = DemandForecast  # noqa: Y015
 
 @_typing.final
 class ConfirmOrderRequest(_message.Message):

@@ -110,6 +110,11 @@ class SchedulerServiceStub:
                 request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListOrdersRequest.SerializeToString,
                 response_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListOrdersResponse.FromString,
                 _registered_method=True)
+        self.ForecastDemand = channel.unary_unary(
+                '/recurring.scheduler.v1.SchedulerService/ForecastDemand',
+                request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ForecastDemandRequest.SerializeToString,
+                response_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ForecastDemandResponse.FromString,
+                _registered_method=True)
         self.ImportStandingOrders = channel.stream_unary(
                 '/recurring.scheduler.v1.SchedulerService/ImportStandingOrders',
                 request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ImportStandingOrdersRequest.SerializeToString,
@@ -320,6 +325,20 @@ class SchedulerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ForecastDemand(self, request, context):
+        """Units and revenue by product and day ahead: of the cycles to come of all live standing orders, by the
+        code that will bill them, and of the orders that are open, as they were announced. A cycle that
+        cannot be priced does not count, nor does a pause that nobody has set an end to. Nothing is stored.
+
+        Field violations: start_date (past), end_date (before start_date, or over 366 days after it).
+
+        Reasons: INVALID_ARGUMENT FORECAST_TOO_LARGE (it would be of more than 50 000 standing orders or
+        50 000 cycles, or give more than 20 000 forecasts; ask for fewer days at once).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ImportStandingOrders(self, request_iterator, context):
         """Takes over standing orders from another system: first one message with the `config`, then the rows in
         order. All or nothing by default. Answered once, when the caller has sent everything: what was or
@@ -466,6 +485,11 @@ def add_SchedulerServiceServicer_to_server(servicer, server):
                     servicer.ListOrders,
                     request_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListOrdersRequest.FromString,
                     response_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListOrdersResponse.SerializeToString,
+            ),
+            'ForecastDemand': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForecastDemand,
+                    request_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ForecastDemandRequest.FromString,
+                    response_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ForecastDemandResponse.SerializeToString,
             ),
             'ImportStandingOrders': grpc.stream_unary_rpc_method_handler(
                     servicer.ImportStandingOrders,
@@ -904,6 +928,33 @@ class SchedulerService:
             '/recurring.scheduler.v1.SchedulerService/ListOrders',
             recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListOrdersRequest.SerializeToString,
             recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListOrdersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForecastDemand(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.scheduler.v1.SchedulerService/ForecastDemand',
+            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ForecastDemandRequest.SerializeToString,
+            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ForecastDemandResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -144,6 +144,16 @@ class SchedulerServiceStub:
     """Reasons: NOT_FOUND ORDER_NOT_FOUND."""
     ListOrders: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.ListOrdersRequest, _scheduler_pb2.ListOrdersResponse]
     """Lists the orders of a standing order by cycle; with `standingOrders/-`, those of a merchant."""
+    ForecastDemand: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.ForecastDemandRequest, _scheduler_pb2.ForecastDemandResponse]
+    """Units and revenue by product and day ahead: of the cycles to come of all live standing orders, by the
+    code that will bill them, and of the orders that are open, as they were announced. A cycle that
+    cannot be priced does not count, nor does a pause that nobody has set an end to. Nothing is stored.
+
+    Field violations: start_date (past), end_date (before start_date, or over 366 days after it).
+
+    Reasons: INVALID_ARGUMENT FORECAST_TOO_LARGE (it would be of more than 50 000 standing orders or
+    50 000 cycles, or give more than 20 000 forecasts; ask for fewer days at once).
+    """
     ImportStandingOrders: _aio.StreamUnaryMultiCallable[_scheduler_pb2.ImportStandingOrdersRequest, _scheduler_pb2.ImportStandingOrdersResponse]
     """Takes over standing orders from another system: first one message with the `config`, then the rows in
     order. All or nothing by default. Answered once, when the caller has sent everything: what was or
@@ -391,6 +401,22 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_scheduler_pb2.ListOrdersRequest, _abc.Awaitable[_scheduler_pb2.ListOrdersResponse]],
     ) -> _abc.Awaitable[_scheduler_pb2.ListOrdersResponse]:
         """Lists the orders of a standing order by cycle; with `standingOrders/-`, those of a merchant."""
+
+    @_abc_1.abstractmethod
+    def ForecastDemand(
+        self,
+        request: _scheduler_pb2.ForecastDemandRequest,
+        context: _aio.ServicerContext[_scheduler_pb2.ForecastDemandRequest, _abc.Awaitable[_scheduler_pb2.ForecastDemandResponse]],
+    ) -> _abc.Awaitable[_scheduler_pb2.ForecastDemandResponse]:
+        """Units and revenue by product and day ahead: of the cycles to come of all live standing orders, by the
+        code that will bill them, and of the orders that are open, as they were announced. A cycle that
+        cannot be priced does not count, nor does a pause that nobody has set an end to. Nothing is stored.
+
+        Field violations: start_date (past), end_date (before start_date, or over 366 days after it).
+
+        Reasons: INVALID_ARGUMENT FORECAST_TOO_LARGE (it would be of more than 50 000 standing orders or
+        50 000 cycles, or give more than 20 000 forecasts; ask for fewer days at once).
+        """
 
     @_abc_1.abstractmethod
     def ImportStandingOrders(

@@ -110,6 +110,7 @@ CREATE TABLE orders (
 CREATE INDEX orders_to_collect ON orders (collect_time) WHERE state = 'UPCOMING';
 CREATE INDEX orders_held ON orders (recheck_time) WHERE state = 'HELD';
 CREATE INDEX orders_of_merchant ON orders (merchant, standing_order, cycle);
+CREATE INDEX orders_of_merchant_due ON orders (merchant, due_time);
 
 -- What customers bought elsewhere: of each product the last purchase. The shard key is the customer.
 CREATE TABLE purchases (

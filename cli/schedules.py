@@ -1,0 +1,251 @@
+"""Schedules as people say them: when a standing order falls due, in options and in words."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+from typing import Annotated, Literal
+
+import typer
+from google.type import date_pb2, dayofweek_pb2, timeofday_pb2
+from recurring.scheduler.v1 import scheduler_pb2 as pb
+
+from cli.command import one_of
+from cli.values import format_date, parse_date, parse_time_of_day
+
+_EVERY = re.compile(r"(\d{1,6})? ?(day|week|month|year)s?")
+_NTH = re.compile(r"(-?[1-5])([a-z]{3,})")
+_DAY_OF_YEAR = re.compile(r"(\d{1,2})-(\d{1,2})")
+_WEEKDAYS = {name[:3].lower(): number for name, number in dayofweek_pb2.DayOfWeek.items() if number}
+_ORDINALS = {1: "1st", 2: "2nd", 3: "3rd", -1: "last"}
+_RULE_FIELDS: tuple[Literal["start_date", "local_time", "time_zone", "recurrence", "end"], ...] = (
+    "start_date",
+    "local_time",
+    "time_zone",
+    "recurrence",
+    "end",
+)
+
+
+@dataclass(frozen=True)
+class ScheduleOptions:
+    """When it falls due: as options, or as a rule of iCalendar."""
+
+    every: Annotated[str, typer.Option(help='"month", "2 weeks", "10 days", "year".')] = ""
+    on: Annotated[
+        str,
+        typer.Option(
+            help='Weeks: "mon,thu". Months: "31", "1,15", "-1" or "2tue,-1fri". Years: "12-24".'
+        ),
+    ] = ""
+    start: Annotated[
+        date_pb2.Date | None,
+        typer.Option(parser=parse_date, metavar="DATE", help="First possible date."),
+    ] = None
+    zone: Annotated[str, typer.Option(help="IANA time zone.")] = ""
+    at: Annotated[
+        timeofday_pb2.TimeOfDay | None, typer.Option(parser=parse_time_of_day, metavar="HH:MM")
+    ] = None
+    count: Annotated[int | None, typer.Option(help="How many cycles.")] = None
+    until: Annotated[
+        date_pb2.Date | None, typer.Option(parser=parse_date, metavar="DATE", help="Last date.")
+    ] = None
+    blackouts: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--blackout", metavar="DATE..DATE", help="Nothing falls due then; as often as needed."
+        ),
+    ] = None
+    blackout_rule: Annotated[
+        pb.Schedule.BlackoutRule.ValueType, one_of(pb.Schedule.BlackoutRule)
+    ] = pb.Schedule.BLACKOUT_RULE_UNSPECIFIED
+    business_days: Annotated[
+        pb.Schedule.BusinessDays.Rule.ValueType, one_of(pb.Schedule.BusinessDays.Rule)
+    ] = pb.Schedule.BusinessDays.RULE_UNSPECIFIED
+    holidays: Annotated[
+        str, typer.Option(metavar="DE-BY", help="Whose holidays are no business days.")
+    ] = ""
+    rrule: Annotated[
+        str,
+        typer.Option(
+            metavar="RULE", help='"DTSTART;TZID=…:… RRULE:…" in place of all but blackouts.'
+        ),
+    ] = ""
+
+    def given(self) -> bool:
+        """Whether anything was said about the schedule."""
+        return any(getattr(self, each.name) for each in fields(self))
+
+    def changed(self, present: pb.Schedule) -> pb.Schedule:
+        """A schedule with what was said about it; the rest is as in the present one."""
+        schedule = pb.Schedule()
+        schedule.CopyFrom(present)
+        schedule.ClearField("rrule")
+        if self.rrule:
+            _take_rule(schedule, self.rrule)
+        elif self.every:
+            schedule.MergeFrom(_without_recurrence(schedule, parse_recurrence(self.every, self.on)))
+        elif self.on:
+            raise typer.BadParameter("--on goes with --every")
+        self._take_fields(schedule)
+        self._take_exceptions(schedule)
+        return schedule
+
+    def _take_fields(self, schedule: pb.Schedule) -> None:
+        schedule.MergeFrom(pb.Schedule(local_time=self.at, time_zone=self.zone))
+        if self.start is not None:
+            schedule.start_date.CopyFrom(self.start)
+        if self.count is not None:
+            schedule.cycle_count = self.count
+        if self.until is not None:
+            schedule.end_date.CopyFrom(self.until)
+
+    def _take_exceptions(self, schedule: pb.Schedule) -> None:
+        if self.blackouts:
+            schedule.ClearField("blackouts")
+            schedule.blackouts.extend(map(parse_blackout, self.blackouts))
+        if self.blackout_rule:
+            schedule.blackout_rule = self.blackout_rule
+        if self.business_days:
+            schedule.business_days.rule = self.business_days
+        if self.holidays:
+            country, _, subdivision = self.holidays.upper().partition("-")
+            schedule.business_days.country = country
+            schedule.business_days.subdivision = subdivision
+
+
+def parse_recurrence(every: str, on: str) -> pb.Schedule:
+    """A schedule that has only its recurrence: `every` such as "2 weeks", `on` such as "mon,thu".
+
+    `on` is weekdays for weeks; days ("31", "1,15", "-1") or n-th weekdays ("2tue,-1fri") for months;
+    a month and day ("12-24") for years; and empty for days.
+    """
+    match = _EVERY.fullmatch(every.strip())
+    if match is None:
+        raise typer.BadParameter(f'{every!r} is not "month", "2 weeks", "10 days" or "year"')
+    number, unit = int(match[1] or "1"), match[2]
+    days = [day.strip().lower() for day in on.split(",") if day.strip()]
+    if unit == "week":
+        return pb.Schedule(weekly=pb.Schedule.Weekly(every_weeks=number, weekdays=_weekdays(days)))
+    if unit == "month":
+        return pb.Schedule(monthly=_monthly(number, days))
+    if unit == "year":
+        return pb.Schedule(yearly=_yearly(number, days))
+    if days:
+        raise typer.BadParameter(f"--on goes with weeks, months and years, not with {unit}s")
+    return pb.Schedule(daily=pb.Schedule.Daily(every_days=number))
+
+
+def parse_blackout(text: str) -> pb.Schedule.Blackout:
+    """Dates on which nothing falls due: one ("2026-12-24"), or from one to another, included."""
+    first, _, last = text.partition("..")
+    return pb.Schedule.Blackout(start_date=parse_date(first), end_date=parse_date(last or first))
+
+
+def describe_schedule(schedule: pb.Schedule) -> str:
+    """A schedule in a few words, for example "every month on 31 at 09:00 Europe/Berlin"."""
+    local_time = schedule.local_time
+    at = f"at {local_time.hours:02}:{local_time.minutes:02} {schedule.time_zone}"
+    match schedule.WhichOneof("recurrence"):
+        case "daily":
+            when = _every(schedule.daily.every_days, "day")
+        case "weekly":
+            names = map(_weekday_name, schedule.weekly.weekdays)
+            when = _every(schedule.weekly.every_weeks, "week") + _on(names)
+        case "monthly":
+            days = map(str, schedule.monthly.month_days)
+            nths = map(_nth_name, schedule.monthly.nth_weekdays)
+            when = _every(schedule.monthly.every_months, "month") + _on([*days, *nths])
+        case "yearly":
+            yearly = schedule.yearly
+            day = f"{yearly.month:02}-{yearly.month_day:02}" if yearly.month else ""
+            when = _every(yearly.every_years, "year") + _on([day] if day else [])
+        case _:
+            when = "never"
+    rest = "".join(f", {each}" for each in _limits(schedule))
+    return f"{when} {at} from {format_date(schedule.start_date)}{rest}"
+
+
+def _limits(schedule: pb.Schedule) -> Iterator[str]:
+    if schedule.WhichOneof("end") == "cycle_count":
+        yield f"{schedule.cycle_count} times"
+    if schedule.WhichOneof("end") == "end_date":
+        yield f"until {format_date(schedule.end_date)}"
+    for each in schedule.blackouts:
+        yield f"not {format_date(each.start_date)}..{format_date(each.end_date)}"
+    if schedule.blackout_rule == pb.Schedule.MOVE_TO_NEXT_ALLOWED:
+        yield "but the day after"
+    if schedule.HasField("business_days"):
+        days = schedule.business_days
+        where = "-".join(filter(None, (days.country, days.subdivision)))
+        rule = pb.Schedule.BusinessDays.Rule.Name(days.rule).lower()
+        yield f"{rule} business day{' of ' if where else ''}{where}"
+
+
+def _take_rule(schedule: pb.Schedule, rule: str) -> None:
+    """Put a rule in the place of the fields that it says itself; its two lines may be one."""
+    for name in _RULE_FIELDS:
+        schedule.ClearField(name)
+    schedule.rrule = re.sub(r"\s+(?=RRULE:)", "\n", rule.strip())
+
+
+def _without_recurrence(schedule: pb.Schedule, recurrence: pb.Schedule) -> pb.Schedule:
+    """The new recurrence, once the present one of the same kind has made room for it."""
+    if kind := schedule.WhichOneof("recurrence"):
+        schedule.ClearField(kind)
+    return recurrence
+
+
+def _monthly(number: int, days: list[str]) -> pb.Schedule.Monthly:
+    monthly = pb.Schedule.Monthly(every_months=number)
+    for day in days:
+        if match := _NTH.fullmatch(day):
+            [weekday] = _weekdays([match[2]])
+            monthly.nth_weekdays.append(pb.Schedule.NthWeekday(nth=int(match[1]), weekday=weekday))
+        else:
+            monthly.month_days.append(_month_day(day))
+    return monthly
+
+
+def _yearly(number: int, days: list[str]) -> pb.Schedule.Yearly:
+    if not days:
+        return pb.Schedule.Yearly(every_years=number)
+    match = _DAY_OF_YEAR.fullmatch(days[0])
+    if match is None or len(days) > 1:
+        raise typer.BadParameter(f'{", ".join(days)}: give one day of the year such as "12-24"')
+    return pb.Schedule.Yearly(every_years=number, month=int(match[1]), month_day=int(match[2]))
+
+
+def _weekdays(days: list[str]) -> list[dayofweek_pb2.DayOfWeek]:
+    unknown = [day for day in days if day[:3] not in _WEEKDAYS]
+    if unknown:
+        raise typer.BadParameter(f"{', '.join(unknown)}: give weekdays such as mon,thu")
+    return [_WEEKDAYS[day[:3]] for day in days]
+
+
+def _month_day(day: str) -> int:
+    try:
+        return int(day)
+    except ValueError:
+        raise typer.BadParameter(f"{day}: give days such as 31 or 1,15, or 2tue,-1fri") from None
+
+
+def _weekday_name(day: dayofweek_pb2.DayOfWeek) -> str:
+    name: str = dayofweek_pb2.DayOfWeek.Name(day)
+    return name[:3].title()
+
+
+def _nth_name(nth_weekday: pb.Schedule.NthWeekday) -> str:
+    nth = nth_weekday.nth
+    ordinal = _ORDINALS.get(nth) or (
+        f"{nth}th" if nth > 0 else f"{_ORDINALS.get(-nth, f'{-nth}th')} last"
+    )
+    return f"{ordinal} {_weekday_name(nth_weekday.weekday)}"
+
+
+def _every(number: int, unit: str) -> str:
+    return f"every {unit}" if number == 1 else f"every {number} {unit}s"
+
+
+def _on(days: Iterable[str]) -> str:
+    joined = ", ".join(days)
+    return f" on {joined}" if joined else ""

@@ -1,0 +1,182 @@
+"""What a merchant's standing orders will want, day by day."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+
+import grpc
+from recurring.scheduler.v1 import scheduler_pb2
+
+from services.runtime.access import caller
+from services.runtime.clock import Clock
+from services.runtime.database import Database
+from services.runtime.errors import FieldViolation, Problem, Violations
+from services.runtime.wire import read_date, to_date, to_money
+from services.scheduler.api.reading import MERCHANT
+from services.scheduler.domain.forecast import Demand, DemandKey, Forecast, coming_orders
+from services.scheduler.domain.order import Order, Quote
+from services.scheduler.domain.standing_order import StandingOrder
+from services.scheduler.peers import BATCH_MAX_ENTRIES, Cart, Peers
+from services.scheduler.store import forecasts
+
+FORECAST_DEFAULT_DAYS = 30
+FORECAST_MAX_DAYS = 366
+# What one call may cost the scheduler and the catalog.
+FORECAST_MAX_STANDING_ORDERS = 50_000
+FORECAST_MAX_CYCLES = 50_000
+# So many fit into one message.
+FORECAST_MAX_ROWS = 20_000
+PAGE_ROWS = 500
+# A local date begins up to 14 hours before the same date in UTC, and ends up to 12 hours after it.
+ZONE_MARGIN = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Whose demand is asked for, from a date to another, both included."""
+
+    merchant: str
+    first: date
+    last: date
+
+    @property
+    def from_time(self) -> datetime:
+        """No zone has the first date before this instant."""
+        return datetime.combine(self.first, time(), UTC) - ZONE_MARGIN
+
+    @property
+    def before_time(self) -> datetime:
+        """No zone has the last date at this instant or later."""
+        return datetime.combine(self.last, time(), UTC) + 2 * ZONE_MARGIN
+
+
+class ForecastMethods:
+    """The methods of recurring.scheduler.v1.SchedulerService about demand."""
+
+    database: Database
+    _clock: Clock
+    _peers: Peers
+
+    async def ForecastDemand(
+        self, request: scheduler_pb2.ForecastDemandRequest, _context: object
+    ) -> scheduler_pb2.ForecastDemandResponse:
+        """Sum up what the cycles to come will bring, page by page of the standing orders."""
+        now = self._clock.now()
+        span = _read_span(request, now)
+        tally = _Tally(self._peers)
+        async for order in self._open_orders(span):
+            await tally.add(order)
+        seen = 0
+        async for template in self._live_standing_orders(span):
+            seen += 1
+            _require_at_most(seen, FORECAST_MAX_STANDING_ORDERS, "standing orders")
+            for order in coming_orders(template, span.first, span.last, now):
+                await tally.add(order)
+        await tally.price_waiting()
+        return scheduler_pb2.ForecastDemandResponse(
+            forecasts=[_message(key, demand) for key, demand in tally.forecast.demands.items()]
+        )
+
+    async def _open_orders(self, span: Span) -> AsyncIterator[Order]:
+        """Orders that are announced, held or to be paid."""
+        after = ("", 0)
+        while True:
+            async with self.database.read() as connection:
+                page = await forecasts.open_orders(
+                    connection, span.merchant, span.from_time, span.before_time, after, PAGE_ROWS
+                )
+            for order in page:
+                if span.first <= order.local_date <= span.last:
+                    yield order
+            if len(page) < PAGE_ROWS:
+                return
+            after = (page[-1].key.standing_order, page[-1].key.cycle)
+
+    async def _live_standing_orders(self, span: Span) -> AsyncIterator[StandingOrder]:
+        """Standing orders that may have a cycle in the span."""
+        after = ""
+        while True:
+            async with self.database.read() as connection:
+                page = await forecasts.live_standing_orders(
+                    connection, span.merchant, span.before_time, after, PAGE_ROWS
+                )
+            for template in page:
+                yield template
+            if len(page) < PAGE_ROWS:
+                return
+            after = page[-1].standing_order
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Sums up orders; those without a price wait until there is a batch to ask about."""
+
+    peers: Peers
+    forecast: Forecast = field(default_factory=Forecast)
+    _waiting: list[Order] = field(default_factory=list)
+    _cycles: int = 0
+
+    async def add(self, order: Order) -> None:
+        self._cycles += 1
+        _require_at_most(self._cycles, FORECAST_MAX_CYCLES, "cycles")
+        if order.lines:
+            self.forecast.add(order.local_date, order.currency, order.lines)
+            return
+        self._waiting.append(order)
+        if len(self._waiting) == BATCH_MAX_ENTRIES:
+            await self.price_waiting()
+
+    async def price_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        answers = await self.peers.quote(_carts(waiting))
+        for order, answer in zip(waiting, answers, strict=True):
+            if isinstance(answer, Quote):
+                self.forecast.add(order.local_date, answer.currency, answer.lines)
+        _require_at_most(len(self.forecast), FORECAST_MAX_ROWS, "forecasts")
+
+
+def _carts(orders: Sequence[Order]) -> list[Cart]:
+    return [Cart(order.key, order.items, order.due_time) for order in orders]
+
+
+def _read_span(request: scheduler_pb2.ForecastDemandRequest, now: datetime) -> Span:
+    violations = Violations()
+    (merchant,) = MERCHANT.read(violations, "parent", request.parent)
+    first = today = now.astimezone(UTC).date()
+    if request.HasField("start_date"):
+        first = read_date(violations, "start_date", request.start_date)
+        violations.check()
+        violations.require("start_date", "must not be past", met=first >= today)
+    # The calendar of the language ends with the year 9999.
+    last = first + timedelta(days=min(FORECAST_DEFAULT_DAYS, (date.max - first).days))
+    if request.HasField("end_date"):
+        last = read_date(violations, "end_date", request.end_date)
+        violations.require(
+            "end_date",
+            f"must be 0 to {FORECAST_MAX_DAYS} days after start_date",
+            met=0 <= (last - first).days <= FORECAST_MAX_DAYS,
+        )
+    violations.check()
+    caller().check(merchant)
+    return Span(merchant, first, last)
+
+
+def _require_at_most(number: int, most: int, what: str) -> None:
+    if number > most:
+        description = f"must be sooner: over {most} {what} are more than one call gives"
+        raise Problem(
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "FORECAST_TOO_LARGE",
+            f"the forecast is of over {most} {what}; ask for fewer days at once",
+            (FieldViolation("end_date", "FORECAST_TOO_LARGE", description),),
+        )
+
+
+def _message(key: DemandKey, demand: Demand) -> scheduler_pb2.DemandForecast:
+    return scheduler_pb2.DemandForecast(
+        date=to_date(key.local_date),
+        product=key.product,
+        units=demand.units,
+        revenue=to_money(demand.revenue_minor, key.currency),
+        list_revenue=to_money(demand.list_revenue_minor, key.currency),
+    )

@@ -1,0 +1,255 @@
+"""A merchant of its own for a test: what it sells, who orders, and what becomes of it."""
+
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from google.protobuf import duration_pb2, field_mask_pb2
+from google.type import date_pb2, timeofday_pb2
+from recurring.catalog.v1 import catalog_pb2
+from recurring.notify.v1 import notify_pb2
+from recurring.payments.v1 import payments_pb2
+from recurring.scheduler.v1 import scheduler_pb2 as pb
+from recurring.scheduler.v1 import scheduler_pb2_grpc
+
+from services.runtime.wire import to_date, to_money, to_timestamp
+from tests.suite import Client, Suite, new_id
+
+TEA_MINOR, COFFEE_MINOR = 420, 1290
+LEAD = timedelta(days=1)
+LIVE = (pb.StandingOrder.ACTIVE, pb.StandingOrder.PAUSED)
+_CODE = re.compile(r"\b\d{6}\b")
+
+
+def day_of(given: date_pb2.Date) -> date:
+    return date(given.year, given.month, given.day)
+
+
+def daily(start: date, **more: Any) -> pb.Schedule:  # noqa: ANN401 - fields of a schedule
+    return schedule(start, daily=pb.Schedule.Daily(every_days=1), **more)
+
+
+def schedule(start: date, **more: Any) -> pb.Schedule:  # noqa: ANN401 - fields of a schedule
+    """A schedule at noon in UTC."""
+    noon = timeofday_pb2.TimeOfDay(hours=12)
+    return pb.Schedule(start_date=to_date(start), local_time=noon, time_zone="UTC", **more)
+
+
+@dataclass
+class Shop:
+    """What a test does with the scheduler, in few words."""
+
+    suite: Suite
+    client: Client
+    _phones: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def scheduler(self) -> scheduler_pb2_grpc.SchedulerServiceStub:
+        return self.client.scheduler
+
+    @property
+    def name(self) -> str:
+        return self.client.name
+
+    async def now(self) -> datetime:
+        return await self.suite.sandbox.now()
+
+    async def today(self) -> date:
+        return (await self.now()).astimezone(UTC).date()
+
+    async def due_in(self, after: timedelta, every_days: int = 1, **more: Any) -> pb.Schedule:  # noqa: ANN401
+        """A schedule that falls due first after so long, to the minute."""
+        first = await self.now() + after
+        return pb.Schedule(
+            start_date=to_date(first.date()),
+            local_time=timeofday_pb2.TimeOfDay(hours=first.hour, minutes=first.minute),
+            time_zone="UTC",
+            daily=pb.Schedule.Daily(every_days=every_days),
+            **more,
+        )
+
+    def product(self, product: str) -> str:
+        return f"{self.name}/products/{product}"
+
+    def customer(self, customer: str) -> str:
+        return f"{self.name}/customers/{customer}"
+
+    def item(self, product: str, quantity: int = 1) -> pb.Item:
+        return pb.Item(product=self.product(product), quantity=quantity)
+
+    async def sell(self, product: str, amount_minor: int, currency: str = "EUR") -> None:
+        await self.client.catalog.CreateProduct(
+            catalog_pb2.CreateProductRequest(
+                parent=self.name,
+                product_id=product,
+                product=catalog_pb2.Product(title=product.title()),
+                request_id=new_id(),
+            )
+        )
+        await self.reprice(product, amount_minor, currency)
+
+    async def reprice(self, product: str, amount_minor: int, currency: str = "EUR") -> None:
+        await self.client.catalog.CreatePrice(
+            catalog_pb2.CreatePriceRequest(
+                parent=self.product(product),
+                price_id=f"p-{new_id()}",
+                price=catalog_pb2.Price(unit_price=to_money(amount_minor, currency)),
+                request_id=new_id(),
+            )
+        )
+
+    async def sign_up(self, customer: str, *, ceiling_minor: int = 10_000) -> str:
+        """Bind the customer's phone and give a mandate; returns its name."""
+        name = self.customer(customer)
+        await self.bind_phone(customer)
+        method = await self.client.payments.CreatePaymentMethod(
+            payments_pb2.CreatePaymentMethodRequest(
+                parent=name,
+                payment_method_id="card",
+                payment_method=payments_pb2.PaymentMethod(provider_token="pm_card_visa"),
+                request_id=new_id(),
+            )
+        )
+        return await self.consent(name, method.name, ceiling_minor)
+
+    async def consent(self, customer: str, method: str, ceiling_minor: int) -> str:
+        mandate = await self.client.payments.CreateMandate(
+            payments_pb2.CreateMandateRequest(
+                parent=customer,
+                mandate_id="consent",
+                mandate=payments_pb2.Mandate(
+                    payment_method=method,
+                    charge_ceiling=to_money(ceiling_minor, "EUR"),
+                    evidence=payments_pb2.Mandate.Evidence(
+                        text="Charge me.", accept_time=to_timestamp(await self.now()), source="test"
+                    ),
+                ),
+                request_id=new_id(),
+            )
+        )
+        return str(mandate.name)
+
+    async def bind_phone(self, customer: str) -> None:
+        phone = f"+4917{random.randrange(10**9):09}"  # noqa: S311 - a number that no test has yet
+        contact = notify_pb2.Contact(
+            name=f"{self.customer(customer)}/contact",
+            display_name=customer.title(),
+            email=f"{customer}@example.com",
+        )
+        await self.client.notify.UpdateContact(
+            notify_pb2.UpdateContactRequest(
+                contact=contact, allow_missing=True, request_id=new_id()
+            )
+        )
+        await self.client.notify.StartPhoneBinding(
+            notify_pb2.StartPhoneBindingRequest(name=contact.name, phone=phone, request_id=new_id())
+        )
+        await self.suite.sandbox.settle()
+        [*_, message] = await self.suite.sandbox.inbox(phone)
+        code = _CODE.search(message["body"])
+        assert code is not None
+        await self.client.notify.ConfirmPhoneBinding(
+            notify_pb2.ConfirmPhoneBindingRequest(
+                name=contact.name, code=code[0], request_id=new_id()
+            )
+        )
+
+    def wish(self, when: pb.Schedule, **changes: Any) -> pb.StandingOrder:  # noqa: ANN401
+        """A standing order of Ada for one tea a cycle, who pays each herself."""
+        fields = {
+            "customer": self.customer("ada"),
+            "title": "Tea",
+            "items": [self.item("tea")],
+            "schedule": when,
+            "billing_mode": pb.PAY_ON_NOTICE,
+            "notice_lead": duration_pb2.Duration(seconds=int(LEAD.total_seconds())),
+        }
+        return pb.StandingOrder(**{**fields, **changes})
+
+    async def create(self, when: pb.Schedule, **changes: Any) -> pb.StandingOrder:  # noqa: ANN401
+        wanted = self.wish(when, **changes)
+        return await self.scheduler.CreateStandingOrder(
+            pb.CreateStandingOrderRequest(
+                parent=self.name,
+                standing_order=wanted,
+                allow_duplicate=True,
+                request_id=new_id(),
+            )
+        )
+
+    async def get(self, name: str) -> pb.StandingOrder:
+        return await self.scheduler.GetStandingOrder(pb.GetStandingOrderRequest(name=name))
+
+    async def orders(self, name: str) -> list[pb.Order]:
+        response = await self.scheduler.ListOrders(pb.ListOrdersRequest(parent=name))
+        return list(response.orders)
+
+    async def outcomes(self, name: str) -> list[tuple[int, str, list[str]]]:
+        """Each order of a standing order as cycle, state and reasons."""
+        return [
+            (one.cycle, pb.Order.State.Name(one.state), [*map(pb.OrderReason.Name, one.reasons)])
+            for one in await self.orders(name)
+        ]
+
+    async def preview(self, name: str, count: int = 12) -> list[pb.CyclePreview]:
+        response = await self.scheduler.PreviewCycles(
+            pb.PreviewCyclesRequest(name=name, cycle_count=count)
+        )
+        return list(response.cycles)
+
+    async def dates(self, name: str, count: int = 12) -> list[date]:
+        """The dates of the coming cycles that are not left out."""
+        coming = await self.preview(name, count)
+        return [day_of(one.local_date) for one in coming if not one.skip_reason]
+
+    async def update(self, name: str, paths: Sequence[str], **fields: Any) -> pb.StandingOrder:  # noqa: ANN401
+        return await self.scheduler.UpdateStandingOrder(
+            pb.UpdateStandingOrderRequest(
+                standing_order=pb.StandingOrder(name=name, **fields),
+                update_mask=field_mask_pb2.FieldMask(paths=paths),
+                request_id=new_id(),
+            )
+        )
+
+    async def change(self, name: str, cycle: int, **fields: Any) -> pb.StandingOrder:  # noqa: ANN401
+        return await self.scheduler.ChangeCycle(
+            pb.ChangeCycleRequest(
+                name=name, change=pb.CycleChange(cycle=cycle, **fields), request_id=new_id()
+            )
+        )
+
+    async def cancel(self, name: str, **more: Any) -> pb.StandingOrder:  # noqa: ANN401
+        return await self.scheduler.CancelStandingOrder(
+            pb.CancelStandingOrderRequest(name=name, request_id=new_id(), **more)
+        )
+
+    async def pause(self, name: str, **more: Any) -> pb.StandingOrder:  # noqa: ANN401
+        return await self.scheduler.PauseStandingOrder(
+            pb.PauseStandingOrderRequest(name=name, request_id=new_id(), **more)
+        )
+
+    async def resume(self, name: str, **more: Any) -> pb.StandingOrder:  # noqa: ANN401
+        return await self.scheduler.ResumeStandingOrder(
+            pb.ResumeStandingOrderRequest(name=name, request_id=new_id(), **more)
+        )
+
+    async def close(self) -> None:
+        """Leave nothing alive that would keep the clock of later tests busy."""
+        response = await self.scheduler.ListStandingOrders(
+            pb.ListStandingOrdersRequest(parent=self.name, page_size=1000)
+        )
+        for one in response.standing_orders:
+            if one.state in LIVE:
+                await self.cancel(one.name)
+
+
+async def open_shop(suite: Suite) -> Shop:
+    """A new merchant that sells tea and coffee; Ada has a bound phone."""
+    shop = Shop(suite, suite.client())
+    await shop.sell("tea", TEA_MINOR)
+    await shop.sell("coffee", COFFEE_MINOR)
+    await shop.bind_phone("ada")
+    return shop

@@ -1,0 +1,144 @@
+"""A merchant sees what standing orders will want, by product and day, and what protection costs."""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+
+from google.type import money_pb2
+from recurring.scheduler.v1 import scheduler_pb2 as pb
+
+from services.runtime.wire import from_money, to_date, to_timestamp
+from tests.contract.scheduler.shop import COFFEE_MINOR, TEA_MINOR, Shop, daily, day_of, schedule
+from tests.suite import new_id, refused
+
+DAY = timedelta(days=1)
+
+
+def minor(money: money_pb2.Money) -> int:
+    return from_money(money).amount_minor
+
+
+async def forecast(
+    shop: Shop, first: date | None = None, last: date | None = None
+) -> list[pb.DemandForecast]:
+    response = await shop.scheduler.ForecastDemand(
+        pb.ForecastDemandRequest(
+            parent=shop.name,
+            start_date=to_date(first) if first else None,
+            end_date=to_date(last) if last else None,
+        )
+    )
+    return list(response.forecasts)
+
+
+def units(found: Sequence[pb.DemandForecast]) -> list[tuple[date, str, int]]:
+    return [(day_of(one.date), one.product.rpartition("/")[2], one.units) for one in found]
+
+
+async def test_units_and_revenue_are_summed_by_day_and_product(shop: Shop) -> None:
+    await shop.bind_phone("bob")
+    start = await shop.today() + 5 * DAY
+    await shop.create(daily(start, cycle_count=2), items=[shop.item("tea", 2)])
+    await shop.create(
+        daily(start, cycle_count=1),
+        customer=shop.customer("bob"),
+        items=[shop.item("tea", 3), shop.item("coffee")],
+    )
+    found = await forecast(shop)
+    assert [(*key, minor(one.revenue)) for key, one in zip(units(found), found, strict=True)] == [
+        (start, "coffee", 1, COFFEE_MINOR),
+        (start, "tea", 5, 5 * TEA_MINOR),
+        (start + DAY, "tea", 2, 2 * TEA_MINOR),
+    ]
+
+
+async def test_the_list_revenue_shows_what_protection_costs(shop: Shop) -> None:
+    start = await shop.today() + 5 * DAY
+    await shop.create(daily(start, cycle_count=1), items=[shop.item("tea", 2)])
+    # Two prices cannot begin at one instant.
+    await shop.suite.advance(timedelta(minutes=1))
+    await shop.reprice("tea", 500)
+    [found] = await forecast(shop)
+    # Subscribers pay the old price until they have had notice of the new one.
+    assert (minor(found.revenue), minor(found.list_revenue)) == (2 * TEA_MINOR, 2 * 500)
+
+
+async def test_only_the_days_asked_for_count_to_their_ends(shop: Shop) -> None:
+    start = await shop.today() + 5 * DAY
+    await shop.create(daily(start))
+    found = await forecast(shop, start + 2 * DAY, start + 4 * DAY)
+    assert units(found) == [(start + n * DAY, "tea", 1) for n in (2, 3, 4)]
+    far = start + 3000 * DAY
+    assert units(await forecast(shop, far, far)) == [(far, "tea", 1)]
+
+
+async def test_single_cycles_count_as_they_were_changed(shop: Shop) -> None:
+    start = await shop.today() + 5 * DAY
+    made = await shop.create(schedule(start, daily=pb.Schedule.Daily(every_days=4), cycle_count=4))
+    await shop.change(made.name, 1, items=[shop.item("coffee", 2)])
+    await shop.change(made.name, 2, local_date=to_date(start + 5 * DAY))
+    await shop.scheduler.SkipCycle(
+        pb.SkipCycleRequest(name=made.name, cycle=3, request_id=new_id())
+    )
+    expected = [(start, "coffee", 2), (start + 5 * DAY, "tea", 1), (start + 12 * DAY, "tea", 1)]
+    assert units(await forecast(shop)) == expected
+    assert units(await forecast(shop, start + 5 * DAY, start + 5 * DAY)) == expected[1:2]
+
+
+async def test_an_announced_order_counts_once_and_as_announced(shop: Shop) -> None:
+    made = await shop.create(await shop.due_in(2 * DAY, cycle_count=2))
+    before = units(await forecast(shop))
+    await shop.suite.advance(1.5 * DAY)
+    await shop.update(made.name, ["items"], items=[shop.item("coffee")])
+    assert await shop.outcomes(made.name) == [(1, "UPCOMING", [])]
+    first, second = units(await forecast(shop))
+    assert (first, second) == (before[0], (before[1][0], "coffee", 1))
+
+
+async def test_a_pause_counts_until_its_end_and_one_without_end_for_ever(shop: Shop) -> None:
+    made = await shop.create(await shop.due_in(5 * DAY, cycle_count=5))
+    start = day_of(made.schedule.start_date)
+    await shop.pause(made.name, until_time=to_timestamp(await shop.now() + 6.5 * DAY))
+    assert units(await forecast(shop)) == [(start + n * DAY, "tea", 1) for n in (3, 4)]
+    await shop.resume(made.name)
+    await shop.pause(made.name)
+    assert await forecast(shop) == []
+
+
+async def test_what_has_ended_does_not_count(shop: Shop) -> None:
+    made = await shop.create(daily(await shop.today() + 5 * DAY))
+    await shop.cancel(made.name, after_current_cycle=True)
+    assert len(await forecast(shop)) == 1
+    await shop.cancel(made.name)
+    assert await forecast(shop) == []
+
+
+async def test_a_span_that_is_past_or_backward_or_too_long_is_refused(shop: Shop) -> None:
+    today = await shop.today()
+    for first, last, field in (
+        (today - DAY, None, "start_date"),
+        (today, today - DAY, "end_date"),
+        (today, today + 367 * DAY, "end_date"),
+    ):
+        refusal = await refused(forecast(shop, first, last))
+        assert refusal.fields == {field: "FIELD_INVALID"}
+    assert await forecast(shop, today, today + 366 * DAY) == []
+
+
+async def test_a_forecast_that_is_too_large_says_to_ask_for_less(shop: Shop) -> None:
+    products = [f"leaf-{number}" for number in range(60)]
+    for product in products:
+        await shop.sell(product, TEA_MINOR)
+    start = await shop.today() + 5 * DAY
+    await shop.create(daily(start), items=[shop.item(product) for product in products])
+    refusal = await refused(forecast(shop, start, start + 365 * DAY))
+    assert (refusal.code, refusal.reason) == ("INVALID_ARGUMENT", "FORECAST_TOO_LARGE")
+    assert refusal.fields == {"end_date": "FORECAST_TOO_LARGE"}
+    assert len(await forecast(shop, start, start + DAY)) == 2 * len(products)
+
+
+async def test_nobody_sees_another_merchants_demand(shop: Shop) -> None:
+    stranger = shop.suite.client()
+    refusal = await refused(
+        stranger.scheduler.ForecastDemand(pb.ForecastDemandRequest(parent=shop.name))
+    )
+    assert (refusal.code, refusal.reason) == ("PERMISSION_DENIED", "MERCHANT_FORBIDDEN")

@@ -1,0 +1,72 @@
+"""Orders are listed by standing order, state, customer and due time."""
+
+from datetime import timedelta
+from typing import Any
+
+from recurring.scheduler.v1 import scheduler_pb2 as pb
+
+from services.runtime.wire import to_timestamp
+from tests.contract.scheduler.shop import Shop
+from tests.suite import refused
+
+DAY = timedelta(days=1)
+
+
+async def test_orders_are_found_by_customer_and_due_time(shop: Shop) -> None:
+    await shop.bind_phone("bob")
+    start = await shop.now()
+    for customer in ("ada", "bob"):
+        await shop.create(
+            await shop.due_in(2 * DAY, cycle_count=3), customer=shop.customer(customer)
+        )
+    await shop.suite.advance(4.5 * DAY)
+
+    async def found(**filters: Any) -> list[tuple[str, int]]:  # noqa: ANN401 - fields of a request
+        response = await shop.scheduler.ListOrders(
+            pb.ListOrdersRequest(parent=f"{shop.name}/standingOrders/-", **filters)
+        )
+        return sorted((one.customer.rpartition("/")[2], one.cycle) for one in response.orders)
+
+    everything = [(customer, cycle) for customer in ("ada", "bob") for cycle in (1, 2, 3)]
+    assert await found() == everything
+    assert await found(customer=shop.customer("bob")) == [("bob", 1), ("bob", 2), ("bob", 3)]
+    assert await found(customer=shop.customer("eve")) == []
+    from_second = to_timestamp(start + 2.5 * DAY)
+    before_third = to_timestamp(start + 3.5 * DAY)
+    assert await found(due_from_time=from_second) == [one for one in everything if one[1] > 1]
+    assert await found(due_before_time=before_third) == [one for one in everything if one[1] < 3]
+    assert await found(
+        customer=shop.customer("ada"), due_from_time=from_second, due_before_time=before_third
+    ) == [("ada", 2)]
+    third = (await shop.scheduler.ListOrders(
+        pb.ListOrdersRequest(parent=f"{shop.name}/standingOrders/-", due_from_time=before_third)
+    )).orders[0]  # fmt: skip
+    # From an instant on includes it; before an instant does not.
+    assert await found(due_from_time=third.due_time) == [one for one in everything if one[1] > 2]
+    assert await found(due_before_time=third.due_time) == [one for one in everything if one[1] < 3]
+
+
+async def test_a_page_token_belongs_to_its_filters(shop: Shop) -> None:
+    await shop.create(await shop.due_in(2 * DAY, cycle_count=2))
+    await shop.suite.advance(3 * DAY)
+    asked = pb.ListOrdersRequest(
+        parent=f"{shop.name}/standingOrders/-", customer=shop.customer("ada"), page_size=1
+    )
+    first = await shop.scheduler.ListOrders(asked)
+    asked.page_token = first.next_page_token
+    second = await shop.scheduler.ListOrders(asked)
+    assert [one.cycle for one in (*first.orders, *second.orders)] == [1, 2]
+    asked.customer = shop.customer("bob")
+    refusal = await refused(shop.scheduler.ListOrders(asked))
+    assert refusal.reason == "PAGE_TOKEN_INVALID"
+
+
+async def test_another_merchants_customer_is_refused(shop: Shop) -> None:
+    refusal = await refused(
+        shop.scheduler.ListOrders(
+            pb.ListOrdersRequest(
+                parent=f"{shop.name}/standingOrders/-", customer="merchants/other/customers/ada"
+            )
+        )
+    )
+    assert refusal.fields == {"customer": "FIELD_INVALID"}

@@ -1,0 +1,240 @@
+"""One cycle is changed and no other: left out, moved, filled otherwise, brought forward, restored."""
+
+from datetime import timedelta
+
+import pytest
+from google.type import postal_address_pb2
+from recurring.scheduler.v1 import scheduler_pb2 as pb
+
+from services.runtime.wire import from_timestamp, to_date
+from tests.contract.scheduler.shop import Shop, daily, day_of, schedule
+from tests.suite import Refusal, new_id, refused
+
+DAY = timedelta(days=1)
+
+
+async def restore(shop: Shop, name: str, cycle: int, etag: str = "") -> pb.StandingOrder:
+    return await shop.scheduler.RestoreCycle(
+        pb.RestoreCycleRequest(name=name, cycle=cycle, etag=etag, request_id=new_id())
+    )
+
+
+async def skip(shop: Shop, name: str, cycle: int) -> pb.StandingOrder:
+    return await shop.scheduler.SkipCycle(
+        pb.SkipCycleRequest(name=name, cycle=cycle, request_id=new_id())
+    )
+
+
+async def order_now(shop: Shop, name: str) -> pb.StandingOrder:
+    return await shop.scheduler.OrderNow(pb.OrderNowRequest(name=name, request_id=new_id()))
+
+
+async def weekly(shop: Shop, **more: int) -> pb.StandingOrder:
+    """A standing order on every seventh day, the first of them in ten days."""
+    start = await shop.today() + 10 * DAY
+    return await shop.create(schedule(start, daily=pb.Schedule.Daily(every_days=7), **more))
+
+
+async def test_a_changed_cycle_differs_and_the_others_do_not(shop: Shop) -> None:
+    made = await weekly(shop)
+    moved = day_of(made.schedule.start_date) + 9 * DAY
+    changed = await shop.change(
+        made.name, 2, items=[shop.item("coffee", 3)], local_date=to_date(moved)
+    )
+    first, second, third = await shop.preview(made.name, 3)
+    assert day_of(second.local_date) == moved
+    assert [(line.product, line.quantity) for line in second.lines] == [(shop.product("coffee"), 3)]
+    for other in (first, third):
+        assert [line.product for line in other.lines] == [shop.product("tea")]
+    assert changed.items == made.items
+    assert changed.schedule == made.schedule
+
+
+async def test_a_later_change_of_the_same_cycle_keeps_what_it_does_not_name(shop: Shop) -> None:
+    made = await weekly(shop)
+    await shop.change(made.name, 2, items=[shop.item("coffee")])
+    address = postal_address_pb2.PostalAddress(region_code="DE", locality="Ulm")
+    changed = await shop.change(made.name, 2, ship_to=address)
+    [change] = changed.cycle_changes
+    assert [item.product for item in change.items] == [shop.product("coffee")]
+    assert change.ship_to.locality == "Ulm"
+
+
+async def test_a_changed_cycle_is_billed_as_changed_and_then_forgotten(shop: Shop) -> None:
+    start = await shop.today() + 3 * DAY
+    made = await shop.create(daily(start, cycle_count=3))
+    address = postal_address_pb2.PostalAddress(region_code="DE", locality="Ulm")
+    await shop.change(made.name, 1, items=[shop.item("coffee", 2)], ship_to=address)
+    await shop.suite.advance(4 * DAY)
+    first, second, *_ = await shop.orders(made.name)
+    assert [(line.product, line.quantity) for line in first.lines] == [(shop.product("coffee"), 2)]
+    assert first.ship_to.locality == "Ulm"
+    assert [line.product for line in second.lines] == [shop.product("tea")]
+    assert not second.HasField("ship_to")
+    assert not (await shop.get(made.name)).cycle_changes
+
+
+async def test_a_change_that_changes_nothing_is_refused(shop: Shop) -> None:
+    made = await weekly(shop)
+    refusal = await refused(shop.change(made.name, 2))
+    assert refusal.fields == {"change": "FIELD_INVALID"}
+
+
+@pytest.mark.parametrize("days_after_start", [-11, 0, 14, 100])
+async def test_a_move_into_the_past_or_onto_another_cycle_is_refused(
+    shop: Shop, days_after_start: int
+) -> None:
+    made = await weekly(shop)
+    day = day_of(made.schedule.start_date) + days_after_start * DAY
+    refusal = await refused(shop.change(made.name, 2, local_date=to_date(day)))
+    assert (refusal.code, refusal.reason) == ("INVALID_ARGUMENT", "DATE_OUT_OF_RANGE")
+    assert refusal.fields == {"change.local_date": "DATE_OUT_OF_RANGE"}
+
+
+async def test_a_cycle_with_products_that_cannot_be_sold_is_refused(shop: Shop) -> None:
+    made = await weekly(shop)
+    refusal = await refused(
+        shop.change(made.name, 2, items=[shop.item("tea"), shop.item("cocoa", 2)])
+    )
+    assert refusal.fields == {"change.items[1].product": "PRODUCT_NOT_FOUND"}
+    refusal = await refused(shop.change(made.name, 2, items=[shop.item("tea", 0)]))
+    assert refusal.fields == {"change.items[0].quantity": "FIELD_INVALID"}
+
+
+async def test_items_in_another_currency_are_refused(shop: Shop) -> None:
+    await shop.sell("maple", 900, "CAD")
+    made = await weekly(shop)
+    refusal = await refused(shop.change(made.name, 2, items=[shop.item("tea"), shop.item("maple")]))
+    assert refusal.fields == {"change.items[1].product": "CURRENCY_MISMATCH"}
+
+
+def out_of_range(refusal: Refusal) -> bool:
+    return (refusal.code, refusal.reason) == ("OUT_OF_RANGE", "CYCLE_OUT_OF_RANGE")
+
+
+async def test_a_cycle_that_the_schedule_lacks_or_that_is_far_ahead_is_refused(shop: Shop) -> None:
+    short = await weekly(shop, cycle_count=3)
+    endless = await weekly(shop)
+    for name, cycle in ((short.name, 4), (endless.name, 102)):
+        assert out_of_range(await refused(shop.change(name, cycle, items=[shop.item("tea", 2)])))
+        assert out_of_range(await refused(restore(shop, name, cycle)))
+        assert out_of_range(await refused(skip(shop, name, cycle)))
+
+
+async def test_a_cycle_that_has_its_order_cannot_be_changed_any_more(shop: Shop) -> None:
+    made = await shop.create(await shop.due_in(2 * DAY, cycle_count=5))
+    await shop.suite.advance(1.5 * DAY)
+    for call in (
+        shop.change(made.name, 1, items=[shop.item("coffee")]),
+        restore(shop, made.name, 1),
+    ):
+        refusal = await refused(call)
+        assert (refusal.code, refusal.reason) == ("FAILED_PRECONDITION", "CYCLE_CUT_OFF")
+
+
+async def test_restoring_takes_back_a_change_and_a_skip(shop: Shop) -> None:
+    made = await weekly(shop)
+    await shop.change(made.name, 2, items=[shop.item("coffee")])
+    await skip(shop, made.name, 2)
+    skipped = await skip(shop, made.name, 3)
+    assert list(skipped.skipped_cycles) == [2, 3]
+    restored = await restore(shop, made.name, 2)
+    assert (list(restored.skipped_cycles), list(restored.cycle_changes)) == ([3], [])
+    _, second, third = await shop.preview(made.name, 3)
+    assert [line.product for line in second.lines] == [shop.product("tea")]
+    assert third.skip_reason == pb.SKIPPED_BY_CUSTOMER
+
+
+async def test_restoring_what_nobody_changed_changes_nothing(shop: Shop) -> None:
+    made = await weekly(shop)
+    assert await restore(shop, made.name, 2) == made
+
+
+async def test_a_cycle_ordered_now_is_billed_now_and_none_is_added(shop: Shop) -> None:
+    mandate = await shop.sign_up("bob")
+    made = await shop.create(
+        schedule(
+            await shop.today() + 10 * DAY, daily=pb.Schedule.Daily(every_days=7), cycle_count=2
+        ),
+        customer=shop.customer("bob"),
+        billing_mode=pb.AUTOMATIC,
+        mandate=mandate,
+    )
+    now = await shop.now()
+    await order_now(shop, made.name)
+    await shop.suite.advance(timedelta(minutes=1))
+    [order] = await shop.orders(made.name)
+    assert (order.cycle, order.state) == (1, pb.Order.PAID)
+    assert from_timestamp(order.due_time) - now < timedelta(minutes=1)
+    after = await shop.get(made.name)
+    assert (after.next_cycle, after.next_due_time) == (
+        2,
+        (await shop.preview(made.name))[0].due_time,
+    )
+    assert await shop.dates(made.name) == [day_of(made.schedule.start_date) + 7 * DAY]
+
+
+async def test_an_announced_cycle_can_be_ordered_now_too(shop: Shop) -> None:
+    mandate = await shop.sign_up("bob")
+    made = await shop.create(
+        await shop.due_in(2 * DAY, cycle_count=1),
+        customer=shop.customer("bob"),
+        billing_mode=pb.AUTOMATIC,
+        mandate=mandate,
+    )
+    await shop.suite.advance(1.5 * DAY)
+    assert await shop.outcomes(made.name) == [(1, "UPCOMING", [])]
+    await order_now(shop, made.name)
+    await shop.suite.advance(timedelta(minutes=1))
+    assert await shop.outcomes(made.name) == [(1, "PAID", [])]
+
+
+async def test_only_an_active_standing_order_with_a_cycle_left_can_be_ordered_now(
+    shop: Shop,
+) -> None:
+    made = await weekly(shop)
+    await shop.pause(made.name)
+    refusal = await refused(order_now(shop, made.name))
+    assert (refusal.code, refusal.reason) == ("FAILED_PRECONDITION", "STANDING_ORDER_STATE")
+    last = await shop.create(await shop.due_in(2 * DAY, cycle_count=1))
+    await shop.suite.advance(2.5 * DAY)
+    assert out_of_range(await refused(order_now(shop, last.name)))
+
+
+async def test_a_stale_etag_refuses_each(shop: Shop) -> None:
+    made = await weekly(shop)
+    await skip(shop, made.name, 3)
+    etag, items = made.etag, [shop.item("coffee")]
+    for call in (
+        restore(shop, made.name, 3, etag),
+        shop.scheduler.ChangeCycle(
+            pb.ChangeCycleRequest(
+                name=made.name,
+                change=pb.CycleChange(cycle=2, items=items),
+                etag=etag,
+                request_id=new_id(),
+            )
+        ),
+        shop.scheduler.OrderNow(pb.OrderNowRequest(name=made.name, etag=etag, request_id=new_id())),
+        shop.scheduler.SkipCycle(
+            pb.SkipCycleRequest(name=made.name, cycle=2, etag=etag, request_id=new_id())
+        ),
+    ):
+        refusal = await refused(call)
+        assert (refusal.code, refusal.reason) == ("ABORTED", "ETAG_MISMATCH")
+
+
+async def test_what_is_over_or_unknown_refuses_each(shop: Shop) -> None:
+    made = await weekly(shop)
+    await shop.cancel(made.name)
+    for name, reason in (
+        (made.name, "STANDING_ORDER_STATE"),
+        (f"{shop.name}/standingOrders/nobody", "STANDING_ORDER_NOT_FOUND"),
+    ):
+        for call in (
+            restore(shop, name, 2),
+            skip(shop, name, 2),
+            order_now(shop, name),
+            shop.change(name, 2, items=[shop.item("coffee")]),
+        ):
+            assert (await refused(call)).reason == reason
