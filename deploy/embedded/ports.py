@@ -12,6 +12,7 @@ from deploy.embedded.process import PartError, Process
 
 HOST = "127.0.0.1"
 POLL_SECONDS = 0.05
+RELEASE_SECONDS = 2.0
 CONNECT_TIMEOUT_SECONDS = 1.0
 
 
@@ -34,6 +35,20 @@ def is_free(port: int) -> bool:
             if error.errno in (errno.EADDRINUSE, errno.EACCES):
                 return False
             raise
+    return True
+
+
+def becomes_free(port: int) -> bool:
+    """Whether a server can listen on the port, now or in a moment.
+
+    The threads of a process that was just stopped may hold its port a little longer than it counts as
+    running.
+    """
+    deadline = time.monotonic() + RELEASE_SECONDS
+    while not is_free(port):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_SECONDS)
     return True
 
 

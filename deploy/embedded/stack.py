@@ -29,7 +29,7 @@ from deploy.embedded.addresses import (
 from deploy.embedded.databases import Databases
 from deploy.embedded.keys import Keys, write_secret
 from deploy.embedded.nats import EmbeddedNats, greets
-from deploy.embedded.ports import holder, is_free, wait_until_ready
+from deploy.embedded.ports import becomes_free, holder, wait_until_ready
 from deploy.embedded.postgres import EmbeddedPostgres
 from deploy.embedded.process import PartError, Process
 from deploy.embedded.program import READY_TIMEOUT_SECONDS, Program, answers_grpc, answers_http
@@ -242,7 +242,7 @@ class EmbeddedStack:
             f"port {port} of {part} is in use by {holder(port)}: end that program, "
             f"or set {port_variable(port_name)} or {PORT_BASE_VARIABLE}"
             for part, port_name, port in wanted
-            if not is_free(port)
+            if not becomes_free(port)
         ]
         if problems:
             raise PartError("\n".join(problems))
