@@ -11,6 +11,14 @@ DAYS_PER_WEEK = 7
 MONTHS_PER_YEAR = 12
 
 
+def is_plain(schedule: Mapping[str, Any]) -> bool:
+    """Whether the dates of a schedule are of a kind that is walked here."""
+    ((_, rule),) = schedule["recurrence"].items()
+    beyond = rule.get("nth_weekdays") or rule.get("month") or rule.get("month_day")
+    business_days = schedule.get("business_days", {}).get("rule", "NONE")
+    return not beyond and not schedule.get("blackouts") and business_days == "NONE"
+
+
 def due_times(schedule: Mapping[str, Any], until: datetime) -> list[datetime]:
     """The due times of a schedule from its first cycle on, those not after `until`.
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
-from cli.audit.calendar import due_times
+from cli.audit.calendar import due_times, is_plain
 from cli.audit.facts import Attempt, Charge, Delivery, Facts, Order, Payment, StandingOrder
 from cli.values import format_minor, format_moment
 
@@ -63,7 +63,11 @@ K = TypeVar("K")
 
 
 def check_cycles(facts: Facts) -> Check:
-    """Every cycle that fell due has exactly one order, with the calendar's own due time."""
+    """Every cycle that fell due has exactly one order, with the calendar's own due time.
+
+    Where dates were changed, or are of a kind that the plain calendar does not know, the cycles must
+    at least follow each other without a gap or a double.
+    """
     orders = _grouped(facts.orders, lambda order: order.key)
     by_standing_order = _grouped(facts.orders, lambda order: order.key[:2])
     findings = []
@@ -76,14 +80,14 @@ def check_cycles(facts: Facts) -> Check:
             key = (standing_order.merchant, standing_order.standing_order, cycle)
             known.add(key)
             found = orders.get(key, [])
-            if due_time <= until:
+            if due_time is None or due_time <= until:
                 due_count += 1
                 findings += _exactly_one(found, f"order of cycle {_cycle(key)}")
             findings += [
                 _wrong(f"cycle {_cycle(key)} was due {format_moment(order.due_time)},"
                        f" the calendar says {format_moment(due_time)}")
                 for order in found
-                if order.due_time != due_time
+                if due_time is not None and order.due_time != due_time and not order.moved
             ]  # fmt: skip
     findings += [
         _wrong(f"order of cycle {_cycle(key)}, which the calendar does not have")
@@ -245,8 +249,14 @@ CHECKS: Sequence[Callable[[Facts], Check]] = (
 
 def _cycles(
     standing_order: StandingOrder, orders: Sequence[Order], now: datetime
-) -> Iterable[tuple[int, datetime]]:
-    """Every cycle up to the latest that is due or has an order: some are announced beforehand."""
+) -> Iterable[tuple[int, datetime | None]]:
+    """Every cycle up to the latest that is due or has an order: some are announced beforehand.
+
+    With its due time, where the plain calendar can tell it.
+    """
+    if standing_order.dates_changed or not is_plain(standing_order.schedule):
+        last = max((order.key[2] for order in orders), default=0)
+        return ((cycle, None) for cycle in range(standing_order.billed_from_cycle, last + 1))
     until = max([now, *(order.due_time for order in orders)])
     cycles = enumerate(due_times(standing_order.schedule, until), standing_order.first_cycle)
     return (each for each in cycles if each[0] >= standing_order.billed_from_cycle)

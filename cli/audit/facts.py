@@ -31,6 +31,8 @@ class StandingOrder:
     change_time: datetime
     # The cycles before were another system's.
     billed_from_cycle: int = 1
+    # Somebody moved dates since sign-up: the schedule alone does not give them all.
+    dates_changed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,8 @@ class Order:
     state: str
     amount_minor: int | None
     currency: str
+    # It was brought forward or deferred after it was announced.
+    moved: bool = False
 
     @property
     def name(self) -> str:

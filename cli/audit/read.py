@@ -31,6 +31,7 @@ T = TypeVar("T")
 
 _STANDING_ORDERS = """
     SELECT merchant, standing_order, state, base_cycle, first_cycle, schedule::text AS schedule,
+           dates_changed,
            coalesce((
                SELECT max(occur_time) FROM outbox
                WHERE type = 'recurring.scheduler.v1.StandingOrderChanged'
@@ -39,7 +40,9 @@ _STANDING_ORDERS = """
     FROM standing_orders
 """
 _ORDERS = """
-    SELECT merchant, standing_order, cycle, due_time, state, amount_minor, currency FROM orders
+    SELECT merchant, standing_order, cycle, due_time, state, amount_minor, currency,
+           history @> '[{"kind": "ORDERED_NOW"}]' OR history @> '[{"kind": "DEFERRED"}]' AS moved
+    FROM orders
 """
 _CHARGES = """
     SELECT 'merchants/' || merchant || '/customers/' || customer || '/charges/' || charge AS name,
@@ -178,6 +181,7 @@ def _standing_order(row: Any) -> StandingOrder:  # noqa: ANN401 - a row
         schedule=json.loads(row["schedule"]),
         change_time=row["change_time"],
         billed_from_cycle=row["first_cycle"],
+        dates_changed=row["dates_changed"],
     )
 
 
@@ -188,6 +192,7 @@ def _order(row: Any) -> Order:  # noqa: ANN401 - a row
         state=row["state"],
         amount_minor=row["amount_minor"],
         currency=row["currency"],
+        moved=row["moved"],
     )
 
 

@@ -64,8 +64,10 @@ _CHANGE = text("""
         repurchase_action = :repurchase_action, state = :state,
         base_cycle = :base_cycle, next_cycle = :next_cycle, next_due_time = :next_due_time,
         prepare_time = :prepare_time, last_cycle = :last_cycle, resume_time = :resume_time,
-        changes = CAST(:changes AS jsonb), update_time = :now, version = version + 1,
-        claim_time = NULL
+        changes = CAST(:changes AS jsonb),
+        dates_changed = dates_changed OR schedule <> :schedule OR base_cycle <> :base_cycle
+                        OR :moves_cycle,
+        update_time = :now, version = version + 1, claim_time = NULL
     WHERE standing_order = :standing_order AND merchant = :merchant
     RETURNING *
 """)
@@ -221,7 +223,13 @@ async def change(
     tx: AsyncConnection, standing_order: StandingOrder, now: datetime
 ) -> StandingOrder:
     """Store what a caller's change made of a standing order that is locked."""
-    row = await tx.execute(_CHANGE, {**columns_of(standing_order), "now": now})
+    moves_cycle = any(
+        change.local_date is not None or change.order_now_time is not None
+        for change in standing_order.changes.values()
+    )
+    row = await tx.execute(
+        _CHANGE, {**columns_of(standing_order), "moves_cycle": moves_cycle, "now": now}
+    )
     return standing_order_of(row.one())
 
 

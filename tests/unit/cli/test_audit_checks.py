@@ -124,6 +124,37 @@ def test_a_cycle_without_an_order_is_missing() -> None:
     assert kinds(check_cycles(sound_but(orders=()))) == [Kind.MISSING]
 
 
+def test_an_order_on_another_date_than_the_calendars_is_wrong() -> None:
+    late = replace(PAID, due_time=DUE + timedelta(hours=1))
+    assert kinds(check_cycles(sound_but(orders=(late,)))) == [Kind.WRONG]
+
+
+def test_an_order_that_was_moved_has_its_own_date() -> None:
+    moved = replace(PAID, due_time=DUE - timedelta(days=2), moved=True)
+    assert kinds(check_cycles(sound_but(orders=(moved,)))) == []
+
+
+@pytest.mark.parametrize(
+    "beyond",
+    [
+        {"blackouts": [["2026-01-31", "2026-02-01"]]},
+        {"business_days": {"rule": "NEXT", "country": "DE", "subdivision": ""}},
+        {"recurrence": {"monthly": {"every_months": 1, "nth_weekdays": [[2, 2]]}}},
+    ],
+)
+def test_dates_that_the_plain_calendar_cannot_tell_are_not_judged(beyond: dict[str, Any]) -> None:
+    bent = replace(STANDING_ORDER, schedule={**STANDING_ORDER.schedule, **beyond})
+    elsewhen = replace(PAID, due_time=DUE + timedelta(days=3))
+    assert kinds(check_cycles(sound_but(standing_orders=(bent,), orders=(elsewhen,)))) == []
+
+
+def test_a_gap_between_cycles_whose_dates_were_changed_is_found_all_the_same() -> None:
+    changed = replace(STANDING_ORDER, dates_changed=True)
+    third = replace(PAID, key=("demo", "tea", 3), due_time=NEXT_DUE + timedelta(days=30))
+    facts = sound_but(standing_orders=(changed,), orders=(PAID, third))
+    assert kinds(check_cycles(facts)) == [Kind.MISSING]
+
+
 def test_a_cycle_that_another_system_billed_is_not_missing() -> None:
     [tea] = SOUND.standing_orders
     imported = replace(tea, billed_from_cycle=2)

@@ -51,6 +51,8 @@ CREATE TABLE standing_orders (
     last_cycle              integer,
     resume_time             timestamptz,
     changes                 jsonb       NOT NULL,
+    -- Whether somebody moved dates since sign-up: then the schedule alone does not give them all.
+    dates_changed           boolean     NOT NULL DEFAULT false,
     paid_order_count        integer     NOT NULL DEFAULT 0,
     last_amount_minor       bigint,
     last_currency           text        NOT NULL DEFAULT '',
