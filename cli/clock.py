@@ -16,8 +16,6 @@ from cli.values import format_moment, parse_duration, parse_moment
 clock = group("The simulated clock: it stands still until told to move.")
 sandbox = group("The outside world of development: phones, mailboxes, outages.")
 
-SECONDS_PER_DAY = 86_400
-
 
 def new_progress(console: Console) -> Progress:
     """A bar over simulated time."""

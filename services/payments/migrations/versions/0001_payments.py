@@ -2,17 +2,14 @@
 
 from alembic import op
 
-from services.runtime.migrations import RUNTIME_TABLES_V1
+from services.runtime.migrations import RUNTIME_TABLES_V1, statements
 
 revision = "0001"
 down_revision = None
 
 
 def upgrade() -> None:
-    for statement in (RUNTIME_TABLES_V1 + TABLES).split(";\n"):
-        if statement.strip():
-            op.execute(statement)
-    for statement in LEDGER_RULES:
+    for statement in (*statements(RUNTIME_TABLES_V1 + TABLES), *LEDGER_RULES):
         op.execute(statement)
 
 
