@@ -53,6 +53,11 @@ class Mutation:
         self._key = {"tenant": caller().tenant, "request_id": identity}
         self._hash = hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
 
+    async def answered(self, database: Database, response_type: type[Res]) -> Res | None:
+        """As `replay`, for a method that asks other services before its transaction begins."""
+        async with database.read() as connection:
+            return await self.replay(connection, response_type)
+
     async def replay(self, connection: AsyncConnection, response_type: type[Res]) -> Res | None:
         """What this request was answered before; None if it is new.
 

@@ -77,9 +77,7 @@ class ConsentMethods:
         )
         owner = read_customer(violations, "parent", request.parent)
         once = Mutation(request, request.request_id)
-        async with self.database.read() as connection:
-            answered = await once.replay(connection, payments_pb2.PaymentMethod)
-        if answered is not None:
+        if (answered := await once.answered(self.database, payments_pb2.PaymentMethod)) is not None:
             return answered
         # The provider is asked before the transaction, which must not wait for it.
         card = await self._provider.card(token)

@@ -13,8 +13,8 @@ from services.runtime.access import caller
 from services.runtime.errors import FieldViolation, Problem, Violations, already_exists
 from services.runtime.wire import ID_PATTERN, read_date, read_id
 from services.scheduler import events
-from services.scheduler.api.cycles import CycleMethods
 from services.scheduler.api.lookups import note_items
+from services.scheduler.api.previews import PreviewMethods
 from services.scheduler.api.reading import MERCHANT, read_standing_order
 from services.scheduler.api.sign_up import sign_up_violations
 from services.scheduler.domain import calendar
@@ -110,7 +110,7 @@ class Book:
         return (one for batch in self.batches for one in batch)
 
 
-class ImportMethods(CycleMethods):
+class ImportMethods(PreviewMethods):
     """The method of recurring.scheduler.v1.SchedulerService that takes over standing orders."""
 
     _imports_running = 0

@@ -1,8 +1,7 @@
 """From a caller's messages to the domain, noting everything that is wrong with them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from google.protobuf import duration_pb2
@@ -10,31 +9,11 @@ from google.protobuf.json_format import MessageToDict
 from recurring.scheduler.v1 import scheduler_pb2
 
 from services.runtime.errors import Violations
-from services.runtime.wire import NamePattern, read_date, read_timestamp
+from services.runtime.wire import NamePattern, read_timestamp
 from services.scheduler.api.conditions import PRODUCT, read_conditions
-from services.scheduler.domain import calendar, validation
+from services.scheduler.api.schedules import read_schedule
 from services.scheduler.domain.order import QUANTITY_MAX, BillingMode, Item
 from services.scheduler.domain.purchases import RepurchaseAction, RepurchaseRule
-from services.scheduler.domain.rrule import from_rrule
-from services.scheduler.domain.schedule import (
-    EVERY_DAY,
-    MAX_BLACKOUTS,
-    BlackoutRule,
-    BusinessDayRule,
-    BusinessDays,
-    Daily,
-    DateRange,
-    End,
-    EndAfter,
-    EndOn,
-    Monthly,
-    NthWeekday,
-    Recurrence,
-    Schedule,
-    Weekday,
-    Weekly,
-    Yearly,
-)
 from services.scheduler.domain.standing_order import (
     CATCH_UP_WINDOW_DEFAULT,
     NOTICE_LEAD_DEFAULT,
@@ -57,24 +36,14 @@ PAYMENT_WINDOW_MIN, PAYMENT_WINDOW_MAX = timedelta(hours=1), timedelta(days=30)
 SHIP_TO_MAX_BYTES = 2000
 CATCH_UP_WINDOW_MIN, CATCH_UP_WINDOW_MAX = timedelta(hours=1), timedelta(days=60)
 REPURCHASE_WINDOW_MIN, REPURCHASE_WINDOW_MAX = timedelta(hours=1), timedelta(days=366)
-RRULE_MAX_CHARACTERS = 2000
 LOCK_MAX_CYCLES = 1000
 CAP_MAX_BPS = 100_000
-LOCAL_TIME_DEFAULT = time(9, 0)
 
 Shipped = scheduler_pb2.StandingOrder | scheduler_pb2.CycleChange
 
-_BLACKOUT_RULES = {
-    scheduler_pb2.Schedule.SKIP: BlackoutRule.SKIP,
-    scheduler_pb2.Schedule.MOVE_TO_NEXT_ALLOWED: BlackoutRule.MOVE_TO_NEXT_ALLOWED,
-}
 _REPURCHASE_ACTIONS = {
     scheduler_pb2.Otherwise.SKIP: RepurchaseAction.SKIP,
     scheduler_pb2.Otherwise.HOLD_AND_ASK: RepurchaseAction.HOLD_AND_ASK,
-}
-_BUSINESS_DAY_RULES = {
-    scheduler_pb2.Schedule.BusinessDays.NEXT: BusinessDayRule.NEXT,
-    scheduler_pb2.Schedule.BusinessDays.PREVIOUS: BusinessDayRule.PREVIOUS,
 }
 
 
@@ -98,7 +67,7 @@ def read_standing_order(
     violations.require_length(f"{field}.title", message.title, 1, TITLE_MAX_CHARACTERS)
     items = read_items(violations, f"{field}.items", merchant, message.items)
     today_at = None if began_elsewhere else now
-    schedule = _read_schedule(
+    schedule = read_schedule(
         violations, f"{field}.schedule", message.schedule, today_at, known_start
     )
     mode = _read_mode(violations, field, merchant, customer, message)
@@ -267,155 +236,6 @@ def _read_duration(
         met=in_range,
     )
     return timedelta(seconds=given.seconds) if in_range else default
-
-
-def _read_schedule(
-    violations: Violations,
-    field: str,
-    message: scheduler_pb2.Schedule,
-    now: datetime | None,
-    known_start: date | None,
-) -> Schedule | None:
-    """A schedule that can fire; None, with the violations, if it is none.
-
-    Without `now` it may have begun at any time.
-    """
-    schedule = (
-        _read_rule(violations, field, message)
-        if message.rrule
-        else _read_fields(violations, field, message)
-    )
-    if schedule is None:
-        return None
-    schedule = replace(
-        schedule,
-        blackouts=_read_blackouts(violations, field, message),
-        blackout_rule=_BLACKOUT_RULES.get(message.blackout_rule, BlackoutRule.SKIP),
-        business_days=_read_business_days(violations, field, message),
-    )
-    today = calendar.utc_to_local_date(now, schedule.time_zone) if now else None
-    runs_already = schedule.start_date == known_start
-    found = validation.violations(schedule, None if runs_already else today)
-    for violation in found:
-        violations.add(f"{field}.{violation.field}", violation.message, violation.reason)
-    return None if found else schedule
-
-
-def _read_rule(
-    violations: Violations, field: str, message: scheduler_pb2.Schedule
-) -> Schedule | None:
-    given = message.HasField("start_date") or message.HasField("local_time")
-    if given or message.time_zone or message.WhichOneof("recurrence") or message.WhichOneof("end"):
-        violations.add(f"{field}.rrule", "must stand alone: it has the start, zone and end itself")
-        return None
-    violations.require_length(f"{field}.rrule", message.rrule, 1, RRULE_MAX_CHARACTERS)
-    found = from_rrule(message.rrule[:RRULE_MAX_CHARACTERS])
-    if isinstance(found, validation.Violation):
-        violations.add(f"{field}.{found.field}", found.message, found.reason)
-        return None
-    return found
-
-
-def _read_blackouts(
-    violations: Violations, field: str, message: scheduler_pb2.Schedule
-) -> tuple[DateRange, ...]:
-    return tuple(
-        DateRange(
-            read_date(violations, f"{field}.blackouts[{place}].start_date", one.start_date),
-            read_date(violations, f"{field}.blackouts[{place}].end_date", one.end_date),
-        )
-        for place, one in enumerate(message.blackouts[: MAX_BLACKOUTS + 1])
-    )
-
-
-def _read_business_days(
-    violations: Violations, field: str, message: scheduler_pb2.Schedule
-) -> BusinessDays:
-    if not message.HasField("business_days"):
-        return EVERY_DAY
-    given = message.business_days
-    rule = _BUSINESS_DAY_RULES.get(given.rule)
-    if rule is None:
-        violations.add(f"{field}.business_days.rule", "must be NEXT or PREVIOUS")
-        return EVERY_DAY
-    return BusinessDays(rule, given.country, given.subdivision)
-
-
-def _read_fields(
-    violations: Violations, field: str, message: scheduler_pb2.Schedule
-) -> Schedule | None:
-    start_date = read_date(violations, f"{field}.start_date", message.start_date)
-    recurrence = _read_recurrence(violations, field, message)
-    local_time = _read_local_time(violations, f"{field}.local_time", message)
-    end = _read_end(violations, field, message)
-    if not calendar.is_time_zone(message.time_zone):
-        violations.add(
-            f"{field}.time_zone",
-            'must be an IANA time zone, for example "Europe/Berlin"',
-            "TIME_ZONE_UNKNOWN",
-        )
-        return None
-    if recurrence is None:
-        return None
-    return Schedule(start_date, local_time, message.time_zone, recurrence, end)
-
-
-def _read_recurrence(
-    violations: Violations, field: str, message: scheduler_pb2.Schedule
-) -> Recurrence | None:
-    match message.WhichOneof("recurrence"):
-        case "daily":
-            return Daily(message.daily.every_days)
-        case "weekly":
-            weekdays = [_read_weekday(violations, f"{field}.weekly.weekdays", day)
-                        for day in message.weekly.weekdays]  # fmt: skip
-            return Weekly(message.weekly.every_weeks, tuple(weekdays))
-        case "monthly":
-            monthly = message.monthly
-            nth_weekdays = [
-                NthWeekday(
-                    one.nth,
-                    _read_weekday(
-                        violations, f"{field}.monthly.nth_weekdays[{place}].weekday", one.weekday
-                    ),
-                )
-                for place, one in enumerate(monthly.nth_weekdays)
-            ]
-            return Monthly(monthly.every_months, tuple(monthly.month_days), tuple(nth_weekdays))
-        case "yearly":
-            yearly = message.yearly
-            return Yearly(yearly.every_years, yearly.month, yearly.month_day)
-    violations.add(f"{field}.recurrence", "must be daily, weekly, monthly or yearly")
-    return None
-
-
-def _read_weekday(violations: Violations, field: str, day: int) -> Weekday:
-    if not Weekday.MONDAY <= day <= Weekday.SUNDAY:
-        violations.add(field, "must be a day of the week")
-        return Weekday.MONDAY
-    return Weekday(day)
-
-
-def _read_local_time(violations: Violations, field: str, message: scheduler_pb2.Schedule) -> time:
-    if not message.HasField("local_time"):
-        return LOCAL_TIME_DEFAULT
-    given = message.local_time
-    try:
-        local_time = time(given.hours, given.minutes)
-    except ValueError:
-        local_time = None
-    if local_time is None or given.seconds or given.nanos:
-        violations.add(field, "must be a time of day to the minute, 00:00 to 23:59")
-    return local_time or LOCAL_TIME_DEFAULT
-
-
-def _read_end(violations: Violations, field: str, message: scheduler_pb2.Schedule) -> End | None:
-    match message.WhichOneof("end"):
-        case "cycle_count":
-            return EndAfter(message.cycle_count)
-        case "end_date":
-            return EndOn(read_date(violations, f"{field}.end_date", message.end_date))
-    return None
 
 
 def _data(message: Shipped, name: str) -> Mapping[str, Any] | None:

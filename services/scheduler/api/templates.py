@@ -69,9 +69,7 @@ class TemplateMethods:
     ) -> StandingOrderMessage:
         """Create a standing order, once everything that it needs is known to be there."""
         once = Mutation(request, request.request_id)
-        async with self.database.read() as connection:
-            answered = await once.replay(connection, StandingOrderMessage)
-        if answered is not None:
+        if (answered := await once.answered(self.database, StandingOrderMessage)) is not None:
             return answered
         template = self._read_new(request)
         name = standing_order_name(template.merchant, template.standing_order)
@@ -166,9 +164,7 @@ class TemplateMethods:
     ) -> StandingOrderMessage:
         """Change the template from its next cycle on."""
         once = Mutation(request, request.request_id)
-        async with self.database.read() as connection:
-            answered = await once.replay(connection, StandingOrderMessage)
-        if answered is not None:
+        if (answered := await once.answered(self.database, StandingOrderMessage)) is not None:
             return answered
         wanted = await self._updated(request.standing_order, request.update_mask)
         if "items" in request.update_mask.paths:

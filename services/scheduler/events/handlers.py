@@ -1,194 +1,39 @@
-"""What the scheduler tells, and what it does when notices arrive and payments end."""
+"""What the scheduler does when notices arrive and payments end."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from google.protobuf import duration_pb2
 from recurring.notify.v1 import events_pb2 as notify_events_pb2
 from recurring.notify.v1 import notify_pb2
 from recurring.payments.v1 import events_pb2 as payments_events_pb2
 from recurring.payments.v1 import payments_pb2
-from recurring.scheduler.v1 import events_pb2, scheduler_pb2
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.runtime import outbox, telemetry
 from services.runtime.events import Event, Fact, Subscription
-from services.runtime.wire import NamePattern, from_timestamp, to_money, to_timestamp
+from services.runtime.wire import NamePattern, from_timestamp
 from services.scheduler.domain.order import (
     WITHDRAWABLE_STATES,
     Decision,
-    Line,
     Order,
     OrderKey,
     OrderReason,
     OrderState,
     Stage,
-    asks,
     cancelled,
     held,
 )
-from services.scheduler.domain.standing_order import StandingOrder
-from services.scheduler.peers import customer_name, order_name, standing_order_name
+from services.scheduler.events.facts import (
+    order_facts,
+    standing_order_changed,
+    standing_order_ended,
+)
 from services.scheduler.store import orders as order_rows
 from services.scheduler.store import standing_orders as standing_order_rows
 
 ORDER = NamePattern("merchants/{merchant}/standingOrders/{standing_order}/orders/{cycle}")
-
-# --- out -------------------------------------------------------------------------------------------
-
-
-def order_facts(
-    order: Order, template: StandingOrder, now: datetime, *, payment_begins: bool = False
-) -> list[Fact]:
-    """What there is to tell about an order that has just come into its state."""
-    ref = _ref(order, template)
-    reasons = [scheduler_pb2.OrderReason.Value(reason) for reason in order.reasons]
-    message: Any
-    suffix = ""
-    match order.state:
-        case OrderState.UPCOMING:
-            message = _upcoming(order, template, ref)
-            suffix = f"#{order.announcement_count}"
-        case OrderState.AWAITING_PAYMENT if payment_begins:
-            message = _payment_due(order, template, ref, now)
-        case OrderState.PAID:
-            message = _confirmed(order, template, ref)
-        case OrderState.SKIPPED:
-            message = events_pb2.OrderSkipped(ref=ref, reason=reasons[0])
-        case OrderState.HELD:
-            message = events_pb2.OrderHeld(ref=ref, reasons=reasons, customer_asked=asks(order))
-            # It can be held again for something else; the same reason is told once.
-            suffix = f"#{order.announcement_count}:{','.join(order.reasons)}"
-            if OrderReason.CONDITION_NOT_MET in order.reasons:
-                suffix += f"@{order.local_date}{'?' if order.asks_condition else ''}"
-        case OrderState.LAPSED:
-            message = events_pb2.OrderLapsed(ref=ref, reasons=reasons)
-        case OrderState.CANCELLED:
-            message = events_pb2.OrderCancelled(ref=ref)
-        case _:
-            return []
-    return [_order_fact(order, message, suffix, now)]
-
-
-def payment_withdrawn(order: Order, template: StandingOrder, now: datetime) -> Fact:
-    """The payment of an order is not wanted any more."""
-    return _order_fact(order, events_pb2.PaymentWithdrawn(ref=_ref(order, template)), "", now)
-
-
-def standing_order_changed(template: StandingOrder, change: str, now: datetime) -> Fact:
-    """A standing order was created, paused, resumed, cancelled or came to its end."""
-    name = standing_order_name(template.merchant, template.standing_order)
-    message = events_pb2.StandingOrderChanged(
-        standing_order=name,
-        customer=customer_name(template.merchant, template.customer),
-        title=template.title,
-        change=events_pb2.StandingOrderChanged.Change.Value(change),
-        state=scheduler_pb2.StandingOrder.State.Value(template.state),
-        time_zone=template.schedule.time_zone,
-    )
-    if template.next_due_time is not None:
-        message.next_due_time.CopyFrom(to_timestamp(template.next_due_time))
-    return Fact(
-        key=f"{name}@{template.version}",
-        message=message,
-        tenant=template.merchant,
-        partition_key=name,
-        occur_time=now,
-    )
-
-
-def standing_order_ended(template: StandingOrder, now: datetime) -> Fact:
-    """A standing order had its last cycle: its schedule's, or the customer's."""
-    return standing_order_changed(template, str(template.state), now)
-
-
-def line_messages(lines: Sequence[Line], currency: str) -> list[scheduler_pb2.OrderLine]:
-    """Lines on the wire."""
-    return [
-        scheduler_pb2.OrderLine(
-            product=line.product,
-            title=line.title,
-            quantity=line.quantity,
-            unit_price=to_money(line.unit_price_minor, currency),
-            amount=to_money(line.amount_minor, currency),
-            price=line.price,
-            list_unit_price=to_money(line.list_unit_price_minor, currency),
-            basis=line.basis,
-        )
-        for line in lines
-    ]
-
-
-def _ref(order: Order, template: StandingOrder) -> events_pb2.OrderRef:
-    return events_pb2.OrderRef(
-        order=order_name(order.key),
-        customer=customer_name(order.key.merchant, order.customer),
-        title=template.title,
-        billing_mode=scheduler_pb2.BillingMode.Value(template.billing_mode),
-        time_zone=template.schedule.time_zone,
-        due_time=to_timestamp(order.due_time),
-    )
-
-
-def _upcoming(
-    order: Order, template: StandingOrder, ref: events_pb2.OrderRef
-) -> events_pb2.OrderUpcoming:
-    message = events_pb2.OrderUpcoming(
-        ref=ref,
-        amount=to_money(order.notified_minor or 0, order.currency),
-        lines=line_messages(order.lines, order.currency),
-        charge_not_before_time=to_timestamp(order.charge_not_before_time or order.due_time),
-        notice_lead=duration_pb2.Duration(seconds=int(order.notice_lead.total_seconds())),
-    )
-    if template.last_amount_minor is not None:
-        message.previous_amount.CopyFrom(
-            to_money(template.last_amount_minor, template.last_currency)
-        )
-    return message
-
-
-def _payment_due(
-    order: Order, template: StandingOrder, ref: events_pb2.OrderRef, now: datetime
-) -> events_pb2.PaymentDue:
-    message = events_pb2.PaymentDue(
-        ref=ref,
-        amount=to_money(order.amount_minor or 0, order.currency),
-        mandate=template.mandate,
-    )
-    if not template.mandate:
-        message.expire_time.CopyFrom(to_timestamp(now + template.payment_window))
-    return message
-
-
-def _confirmed(
-    order: Order, template: StandingOrder, ref: events_pb2.OrderRef
-) -> events_pb2.OrderConfirmed:
-    message = events_pb2.OrderConfirmed(
-        ref=ref,
-        amount=to_money(order.amount_minor or 0, order.currency),
-        lines=line_messages(order.lines, order.currency),
-        pay_time=to_timestamp(order.pay_time or order.due_time),
-    )
-    if template.next_due_time is not None:
-        message.next_due_time.CopyFrom(to_timestamp(template.next_due_time))
-    return message
-
-
-def _order_fact(order: Order, message: Any, suffix: str, now: datetime) -> Fact:  # noqa: ANN401
-    key = order.key
-    return Fact(
-        key=order_name(key) + suffix,
-        message=message,
-        tenant=key.merchant,
-        partition_key=standing_order_name(key.merchant, key.standing_order),
-        occur_time=now,
-        traceparent=order.traceparent,
-    )
-
-
-# --- in --------------------------------------------------------------------------------------------
 
 # From an order and the news about it, the order as it is now; None: the news changes nothing.
 Change = Callable[[Order, Any, Event[Any]], Order | None]

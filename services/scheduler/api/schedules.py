@@ -1,0 +1,245 @@
+"""Schedules: from a caller's messages to the domain, and back."""
+
+from dataclasses import replace
+from datetime import date, datetime, time
+
+from google.type import dayofweek_pb2, timeofday_pb2
+from recurring.scheduler.v1 import scheduler_pb2
+
+from services.runtime.errors import Violations
+from services.runtime.wire import read_date, to_date
+from services.scheduler.domain import calendar, validation
+from services.scheduler.domain.rrule import from_rrule, to_rrule
+from services.scheduler.domain.schedule import (
+    EVERY_DAY,
+    MAX_BLACKOUTS,
+    BlackoutRule,
+    BusinessDayRule,
+    BusinessDays,
+    Daily,
+    DateRange,
+    End,
+    EndAfter,
+    EndOn,
+    Monthly,
+    NthWeekday,
+    Recurrence,
+    Schedule,
+    Weekday,
+    Weekly,
+    Yearly,
+)
+
+RRULE_MAX_CHARACTERS = 2000
+LOCAL_TIME_DEFAULT = time(9, 0)
+
+_BLACKOUT_RULES = {
+    scheduler_pb2.Schedule.SKIP: BlackoutRule.SKIP,
+    scheduler_pb2.Schedule.MOVE_TO_NEXT_ALLOWED: BlackoutRule.MOVE_TO_NEXT_ALLOWED,
+}
+_BUSINESS_DAY_RULES = {
+    scheduler_pb2.Schedule.BusinessDays.NEXT: BusinessDayRule.NEXT,
+    scheduler_pb2.Schedule.BusinessDays.PREVIOUS: BusinessDayRule.PREVIOUS,
+}
+
+
+def read_schedule(
+    violations: Violations,
+    field: str,
+    message: scheduler_pb2.Schedule,
+    now: datetime | None,
+    known_start: date | None,
+) -> Schedule | None:
+    """A schedule that can fire; None, with the violations, if it is none.
+
+    Without `now` it may have begun at any time.
+    """
+    schedule = (
+        _read_rule(violations, field, message)
+        if message.rrule
+        else _read_fields(violations, field, message)
+    )
+    if schedule is None:
+        return None
+    schedule = replace(
+        schedule,
+        blackouts=_read_blackouts(violations, field, message),
+        blackout_rule=_BLACKOUT_RULES.get(message.blackout_rule, BlackoutRule.SKIP),
+        business_days=_read_business_days(violations, field, message),
+    )
+    today = calendar.utc_to_local_date(now, schedule.time_zone) if now else None
+    runs_already = schedule.start_date == known_start
+    found = validation.violations(schedule, None if runs_already else today)
+    for violation in found:
+        violations.add(f"{field}.{violation.field}", violation.message, violation.reason)
+    return None if found else schedule
+
+
+def _read_rule(
+    violations: Violations, field: str, message: scheduler_pb2.Schedule
+) -> Schedule | None:
+    given = message.HasField("start_date") or message.HasField("local_time")
+    if given or message.time_zone or message.WhichOneof("recurrence") or message.WhichOneof("end"):
+        violations.add(f"{field}.rrule", "must stand alone: it has the start, zone and end itself")
+        return None
+    violations.require_length(f"{field}.rrule", message.rrule, 1, RRULE_MAX_CHARACTERS)
+    found = from_rrule(message.rrule[:RRULE_MAX_CHARACTERS])
+    if isinstance(found, validation.Violation):
+        violations.add(f"{field}.{found.field}", found.message, found.reason)
+        return None
+    return found
+
+
+def _read_blackouts(
+    violations: Violations, field: str, message: scheduler_pb2.Schedule
+) -> tuple[DateRange, ...]:
+    return tuple(
+        DateRange(
+            read_date(violations, f"{field}.blackouts[{place}].start_date", one.start_date),
+            read_date(violations, f"{field}.blackouts[{place}].end_date", one.end_date),
+        )
+        for place, one in enumerate(message.blackouts[: MAX_BLACKOUTS + 1])
+    )
+
+
+def _read_business_days(
+    violations: Violations, field: str, message: scheduler_pb2.Schedule
+) -> BusinessDays:
+    if not message.HasField("business_days"):
+        return EVERY_DAY
+    given = message.business_days
+    rule = _BUSINESS_DAY_RULES.get(given.rule)
+    if rule is None:
+        violations.add(f"{field}.business_days.rule", "must be NEXT or PREVIOUS")
+        return EVERY_DAY
+    return BusinessDays(rule, given.country, given.subdivision)
+
+
+def _read_fields(
+    violations: Violations, field: str, message: scheduler_pb2.Schedule
+) -> Schedule | None:
+    start_date = read_date(violations, f"{field}.start_date", message.start_date)
+    recurrence = _read_recurrence(violations, field, message)
+    local_time = _read_local_time(violations, f"{field}.local_time", message)
+    end = _read_end(violations, field, message)
+    if not calendar.is_time_zone(message.time_zone):
+        violations.add(
+            f"{field}.time_zone",
+            'must be an IANA time zone, for example "Europe/Berlin"',
+            "TIME_ZONE_UNKNOWN",
+        )
+        return None
+    if recurrence is None:
+        return None
+    return Schedule(start_date, local_time, message.time_zone, recurrence, end)
+
+
+def _read_recurrence(
+    violations: Violations, field: str, message: scheduler_pb2.Schedule
+) -> Recurrence | None:
+    match message.WhichOneof("recurrence"):
+        case "daily":
+            return Daily(message.daily.every_days)
+        case "weekly":
+            weekdays = [_read_weekday(violations, f"{field}.weekly.weekdays", day)
+                        for day in message.weekly.weekdays]  # fmt: skip
+            return Weekly(message.weekly.every_weeks, tuple(weekdays))
+        case "monthly":
+            monthly = message.monthly
+            nth_weekdays = [
+                NthWeekday(
+                    one.nth,
+                    _read_weekday(
+                        violations, f"{field}.monthly.nth_weekdays[{place}].weekday", one.weekday
+                    ),
+                )
+                for place, one in enumerate(monthly.nth_weekdays)
+            ]
+            return Monthly(monthly.every_months, tuple(monthly.month_days), tuple(nth_weekdays))
+        case "yearly":
+            yearly = message.yearly
+            return Yearly(yearly.every_years, yearly.month, yearly.month_day)
+    violations.add(f"{field}.recurrence", "must be daily, weekly, monthly or yearly")
+    return None
+
+
+def _read_weekday(violations: Violations, field: str, day: int) -> Weekday:
+    if not Weekday.MONDAY <= day <= Weekday.SUNDAY:
+        violations.add(field, "must be a day of the week")
+        return Weekday.MONDAY
+    return Weekday(day)
+
+
+def _read_local_time(violations: Violations, field: str, message: scheduler_pb2.Schedule) -> time:
+    if not message.HasField("local_time"):
+        return LOCAL_TIME_DEFAULT
+    given = message.local_time
+    try:
+        local_time = time(given.hours, given.minutes)
+    except ValueError:
+        local_time = None
+    if local_time is None or given.seconds or given.nanos:
+        violations.add(field, "must be a time of day to the minute, 00:00 to 23:59")
+    return local_time or LOCAL_TIME_DEFAULT
+
+
+def _read_end(violations: Violations, field: str, message: scheduler_pb2.Schedule) -> End | None:
+    match message.WhichOneof("end"):
+        case "cycle_count":
+            return EndAfter(message.cycle_count)
+        case "end_date":
+            return EndOn(read_date(violations, f"{field}.end_date", message.end_date))
+    return None
+
+
+def schedule_message(schedule: Schedule) -> scheduler_pb2.Schedule:
+    """A schedule on the wire, as fields and as a rule."""
+    message = scheduler_pb2.Schedule(
+        start_date=to_date(schedule.start_date),
+        local_time=timeofday_pb2.TimeOfDay(
+            hours=schedule.local_time.hour, minutes=schedule.local_time.minute
+        ),
+        time_zone=schedule.time_zone,
+        blackouts=[
+            scheduler_pb2.Schedule.Blackout(
+                start_date=to_date(one.start_date), end_date=to_date(one.end_date)
+            )
+            for one in schedule.blackouts
+        ],
+        rrule=to_rrule(schedule),
+    )
+    if schedule.blackouts:
+        message.blackout_rule = scheduler_pb2.Schedule.BlackoutRule.Value(schedule.blackout_rule)
+    if schedule.business_days.rule is not BusinessDayRule.NONE:
+        message.business_days.rule = scheduler_pb2.Schedule.BusinessDays.Rule.Value(
+            schedule.business_days.rule
+        )
+        message.business_days.country = schedule.business_days.country
+        message.business_days.subdivision = schedule.business_days.subdivision
+    match schedule.recurrence:
+        case Daily(every_days):
+            message.daily.every_days = every_days
+        case Weekly(every_weeks, weekdays):
+            message.weekly.every_weeks = every_weeks
+            message.weekly.weekdays.extend(
+                dayofweek_pb2.DayOfWeek.Name(int(day)) for day in weekdays
+            )
+        case Monthly(every_months, month_days, nth_weekdays):
+            message.monthly.every_months = every_months
+            message.monthly.month_days.extend(month_days)
+            message.monthly.nth_weekdays.extend(
+                scheduler_pb2.Schedule.NthWeekday(
+                    nth=one.nth, weekday=dayofweek_pb2.DayOfWeek.Name(int(one.weekday))
+                )
+                for one in nth_weekdays
+            )
+        case Yearly(every_years, month, month_day):
+            message.yearly.every_years = every_years
+            message.yearly.month = month
+            message.yearly.month_day = month_day
+    match schedule.end:
+        case EndAfter(cycle_count):
+            message.cycle_count = cycle_count
+        case EndOn(end_date):
+            message.end_date.CopyFrom(to_date(end_date))
+    return message
