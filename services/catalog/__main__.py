@@ -2,7 +2,7 @@
 
 from recurring.catalog.v1 import catalog_pb2_grpc
 
-from services.catalog import api, events, loops
+from services.catalog import api, events, loops, watch
 from services.runtime.process import Parts, Runtime, main
 from services.runtime.settings import RuntimeSettings
 
@@ -15,6 +15,7 @@ async def assemble(runtime: Runtime[RuntimeSettings]) -> Parts:
         grpc_service="recurring.catalog.v1.CatalogService",
         scopes=api.SCOPES,
         loops={"hold-expiry": loops.HoldExpiry(runtime.database, runtime.clock).step},
+        looks=watch.LOOKS,
         subscriptions=events.SUBSCRIPTIONS,
     )
 

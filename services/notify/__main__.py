@@ -3,7 +3,7 @@
 from pydantic import Field, SecretStr
 from recurring.notify.v1 import notify_pb2_grpc
 
-from services.notify import api, gateways, loops
+from services.notify import api, gateways, loops, watch
 from services.notify.domain import Channel
 from services.notify.events.handlers import subscriptions
 from services.runtime.process import Parts, Runtime, main
@@ -41,6 +41,7 @@ async def assemble(runtime: Runtime[Settings]) -> Parts:
         grpc_service="recurring.notify.v1.NotifyService",
         scopes=api.SCOPES,
         loops={"delivery": delivering.step},
+        looks=watch.LOOKS,
         subscriptions=subscriptions(runtime.clock),
     )
 

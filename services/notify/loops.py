@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from services.notify import watch
 from services.notify.domain import (
     FAILURE_CODE_VOID,
     FAILURE_NO_CHANNEL,
@@ -79,6 +80,11 @@ class Deliveries:
             now = self._clock.now()
             facts = [fact for sent, result in stored for fact in _facts(sent, result, now)]
             await outbox.put(tx, facts)
+        watch.ended(
+            (sent.notice.kind, result.state)
+            for sent, result in stored
+            if sent.delivery.main and result.state is not DeliveryState.PENDING
+        )
 
     async def _attempt(self, outgoing: Outgoing) -> Attempt:
         delivery = outgoing.delivery

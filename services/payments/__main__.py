@@ -4,7 +4,7 @@ import aiohttp
 from pydantic import Field, SecretStr
 from recurring.payments.v1 import payments_pb2_grpc
 
-from services.payments import api, events, loops
+from services.payments import api, events, loops, watch
 from services.payments.provider import CONNECTIONS_MAX, StripeProvider
 from services.runtime.process import Parts, Runtime, main
 from services.runtime.settings import RuntimeSettings
@@ -38,6 +38,7 @@ async def assemble(runtime: Runtime[Settings]) -> Parts:
             "request-expiry": loops.Expiry(database, clock).step,
             "refund": loops.Refunding(database, clock, provider).step,
         },
+        looks=watch.LOOKS,
         subscriptions=events.subscriptions(clock),
     )
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.payments import events
+from services.payments import events, watch
 from services.payments.domain.books import RefundState, book_charge, book_refund
 from services.payments.domain.charges import (
     AbandonReason,
@@ -196,6 +196,7 @@ async def _settle_attempts(
     tx: AsyncConnection, outcomes: Sequence[tuple[Attempt, Outcome]], now: datetime
 ) -> None:
     """Write what the provider said. An outcome that is known already is not written again."""
+    watch.answered(outcome for _, outcome in outcomes)
     known = {a.charge: (a, o) for a, o in outcomes if not isinstance(o, Unknown)}
     if known:
         await _settle_known(tx, known, now)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import time
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 from sqlalchemy import text
 
-from services.runtime import telemetry
+from services.runtime import metrics, telemetry
 from services.runtime.broker import Broker, Pull
 from services.runtime.database import Database, is_outage
 from services.runtime.events import EVENT_NAMESPACE, Event, Subscription, read
@@ -111,16 +112,20 @@ class Consumer:
             await self._broker.end(pull)
 
     async def _handle(self, batch: list[Msg]) -> None:
+        started = time.perf_counter()
+        outcome = "ok"
         try:
             await self._transact(batch)
         except Exception as error:
-            if is_outage(error):
+            outcome = "outage" if is_outage(error) else "error"
+            if outcome == "outage":
                 await self._wait_out(batch, error)
             else:
                 log.exception("batch failed; trying its events one by one")
                 await self._handle_one_by_one(batch)
         else:
             await asyncio.gather(*(message.ack() for message in batch))
+        metrics.events_processed(self._stream, outcome, time.perf_counter() - started)
 
     async def _handle_one_by_one(self, batch: list[Msg]) -> None:
         """One event that cannot be handled must not hold up the others of its batch."""
@@ -175,7 +180,7 @@ class Consumer:
                 with telemetry.consuming(event_type, list(fresh.values())):
                     await self._subscriptions[event_type].handler(tx, list(fresh.values()))
         for event_type, fresh in by_type.items():
-            telemetry.events_handled(event_type, len(fresh))
+            metrics.events_handled(event_type, len(fresh))
 
     def _read(self, message: Msg) -> tuple[str, Event[Any]]:
         head: Mapping[str, str] = message.headers or {}
@@ -206,4 +211,4 @@ class Consumer:
                     "error": error[:2000],
                 },
             )
-        telemetry.event_buried(message.subject)
+        metrics.event_buried(message.subject)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from services.runtime import telemetry
+from services.runtime import metrics
 from services.runtime.clock import Activity, Clock
 
 log = logging.getLogger(__name__)
@@ -94,11 +94,11 @@ class Loop:
                 self._settling = waiting + self._settling
                 pause = min(BACKOFF_MAX_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(failures, 10))
                 log.exception("step failed", extra={"loop": self.name, "failures": failures})
-                telemetry.step_done(self.name, "error", 0, time.perf_counter() - started)
+                metrics.step_done(self.name, "error", 0, time.perf_counter() - started)
                 await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter only
                 continue
             failures = 0
-            telemetry.step_done(self.name, "ok", step.worked, time.perf_counter() - started)
+            metrics.step_done(self.name, "ok", step.worked, time.perf_counter() - started)
             if step.worked:
                 self.activity += step.worked
                 self._settling = waiting + self._settling

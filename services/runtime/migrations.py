@@ -1,12 +1,24 @@
-"""Brings a service's database to the schema of its code; safe to run from many places at once."""
+"""Brings a service's database to the schema of its code, and says whether the code fits a schema.
+
+Code serves on the schema that it was written for, and on a newer one whose migrations say that they
+still serve it. So a change that takes a column away is made in two releases: the first expands (new
+columns beside the old ones, `serves_since = "0001"` in its migration, and its code uses neither alone),
+and the next one contracts, when nothing of the release before the first one runs any more. Code never
+serves on an older schema: it waits for the migration.
+"""
 
 import asyncio
+import functools
 from pathlib import Path
 
+import asyncpg
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, pool, text
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 SERVICES_FOLDER = Path(__file__).resolve().parent.parent
 # One advisory lock a database: whoever comes second waits, and finds nothing left to do.
@@ -61,7 +73,21 @@ CREATE TABLE requests (
     PRIMARY KEY (tenant, request_id)
 );
 CREATE INDEX requests_created ON requests (create_time);
+
+-- The revisions of the code that may serve on this schema; each migration run writes them anew.
+CREATE TABLE served_revisions (
+    revision       text        NOT NULL PRIMARY KEY
+);
 """
+
+_SERVED = text("""
+    SELECT EXISTS (SELECT FROM served_revisions WHERE revision = :head) AS fits, version_num
+    FROM alembic_version
+""")
+
+
+class SchemaMisfitError(Exception):
+    """The code must not serve on the schema that the database has; the message says why."""
 
 
 def statements(script: str) -> list[str]:
@@ -83,6 +109,34 @@ def statements(script: str) -> list[str]:
         # A function's body that does not end: PostgreSQL says so.
         found.append(begun)
     return found
+
+
+def head(service: str) -> str:
+    """The revision that the code of a service was written for."""
+    return str(_script(service).get_current_head())
+
+
+async def check(connection: AsyncConnection, service: str) -> None:
+    """Raise SchemaMisfitError unless the code of a service may serve on the database's schema."""
+    wanted = head(service)
+    try:
+        row = (await connection.execute(_SERVED, {"head": wanted})).one_or_none()
+    except DBAPIError as error:
+        if not isinstance(error.driver_exception, asyncpg.UndefinedTableError):
+            raise
+        row = None
+    if row is None:
+        raise SchemaMisfitError(f"the database has no schema; this code needs {wanted}: migrate it")
+    if row.fits:
+        return
+    if row.version_num in _revisions(service):
+        raise SchemaMisfitError(
+            f"the schema is {row.version_num}, older than this code, which needs {wanted}: migrate it"
+        )
+    raise SchemaMisfitError(
+        f"the schema is {row.version_num}, newer than this code ({wanted}), and does not serve it: "
+        "run newer code"
+    )
 
 
 def upgrade(service: str, database_url: str) -> None:
@@ -108,7 +162,49 @@ async def upgrade_async(service: str, database_url: str) -> None:
 
 
 def _upgrade(connection: Connection, service: str) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(SERVICES_FOLDER / service / "migrations"))
+    found = MigrationContext.configure(connection).get_current_revision()
+    if found is not None and found not in _revisions(service):
+        # Newer code has been here; whether this code may serve is not for the migration to say.
+        return
+    config = _config(service)
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
+    connection.execute(text("DELETE FROM served_revisions"))
+    connection.execute(
+        text("INSERT INTO served_revisions SELECT unnest(CAST(:served AS text[]))"),
+        {"served": served(service)},
+    )
+
+
+def served(service: str) -> list[str]:
+    """The revisions of the code that may serve on the schema that the migrations of a service make.
+
+    A migration serves the code that it came with, and that since `serves_since` where it names one.
+    """
+    scripts = list(_script(service).walk_revisions())
+    names = [script.revision for script in scripts]
+    found: list[str] = []
+    # How far back code may be, as far as all migrations after it say.
+    reach = len(names)
+    for place, script in enumerate(scripts):
+        if place > reach:
+            break
+        found.append(script.revision)
+        since = getattr(script.module, "serves_since", script.revision)
+        reach = min(reach, names.index(since))
+    return found
+
+
+@functools.cache
+def _script(service: str) -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config(service))
+
+
+def _revisions(service: str) -> set[str]:
+    return {script.revision for script in _script(service).walk_revisions()}
+
+
+def _config(service: str) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(SERVICES_FOLDER / service / "migrations"))
+    return config

@@ -1,13 +1,14 @@
 """Facts leave by the outbox: stored with their effect, published afterwards, kept for replay."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.runtime import telemetry
+from services.runtime import metrics, telemetry
 from services.runtime.broker import STREAM_MAX_AGE_SECONDS, Broker
 from services.runtime.database import Database
 from services.runtime.events import Fact, headers
@@ -149,6 +150,8 @@ class Relay:
         failed = [row for row, result in zip(rows, results, strict=True) if result is not None]
         async with self._database.engine.begin() as tx:
             await tx.execute(_PUBLISHED, _keys(done))
+        for event_type, count in Counter(row["type"] for row in done).items():
+            metrics.events_sent(event_type, count)
         errors = [result for result in results if isinstance(result, BaseException)]
         if errors:
             await self._release(failed)

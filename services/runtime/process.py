@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import grpc
 import uvloop
 
-from services.runtime import migrations, outbox, telemetry
+from services.runtime import metrics, migrations, outbox, telemetry
 from services.runtime.access import Gate
 from services.runtime.broker import Broker
 from services.runtime.channel import open_channel
@@ -24,6 +24,7 @@ from services.runtime.inbox import Consumer
 from services.runtime.loops import Chore, Loop, Step, Worker, Workers
 from services.runtime.server import Server
 from services.runtime.settings import RuntimeSettings, SettingsError, load
+from services.runtime.watch import WATCH_SECONDS, Look, Watch
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,8 @@ class Parts:
     loops: Mapping[str, Callable[[], Awaitable[Step]]] = field(default_factory=dict)
     # Stream of another service -> what is done with its events.
     subscriptions: Mapping[str, Sequence[Subscription]] = field(default_factory=dict)
+    # What operators watch of its database.
+    looks: Sequence[Look] = ()
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def main(service: str, settings_type: type[S], assemble: Assemble[S]) -> None:
         migrations.upgrade(service, settings.database_url)
         return
     telemetry.start_tracing(service)
-    telemetry.start_metrics(service, settings.metrics_address)
+    metrics.start(service, settings.metrics_address, migrations.head(service))
     run_loop(_serve(service, settings, assemble))
 
 
@@ -176,7 +179,11 @@ def _workers(
 
     steps = {"relay": relay.step, **parts.loops}
     workers: list[Worker] = [Loop(name, clock, step) for name, step in steps.items()]
+    watch = Watch(database, clock, parts.looks)
+    watch.consumers(broker, service, parts.subscriptions)
+    watch.show()
     workers.append(Chore("purge", clock, purge, PURGE_POLL_SECONDS))
+    workers.append(Chore("watch", clock, watch.step, WATCH_SECONDS))
     workers += [
         Consumer(database, broker, stream, service, subscriptions)
         for stream, subscriptions in parts.subscriptions.items()

@@ -12,7 +12,7 @@ from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 from opentelemetry.instrumentation.grpc import aio_server_interceptor
 
-from services.runtime import telemetry
+from services.runtime import metrics
 from services.runtime.access import Gate, set_caller
 from services.runtime.database import is_outage
 from services.runtime.errors import Problem
@@ -116,7 +116,7 @@ class Calls(grpc.aio.ServerInterceptor):
                 status = grpc.StatusCode.OK.name
                 return response
             finally:
-                telemetry.call_done(method, status, time.perf_counter() - started)
+                metrics.call_done(method, status, time.perf_counter() - started)
 
         return answer
 

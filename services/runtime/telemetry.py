@@ -1,4 +1,4 @@
-"""Logs, traces and metrics, named after the OpenTelemetry conventions."""
+"""Logs and traces, named after the OpenTelemetry conventions."""
 
 import contextlib
 import json
@@ -10,15 +10,12 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from opentelemetry import metrics, trace
-from opentelemetry.exporter.prometheus import PrometheusMetricReader
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import Link, SpanContext, TraceFlags
-from prometheus_client import start_http_server
 from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext, ExecutionContext
 
@@ -29,22 +26,6 @@ _LINKS_MAX = 32
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 
 _tracer = trace.get_tracer("recurring")
-_meter = metrics.get_meter("recurring")
-_step_seconds = _meter.create_histogram(
-    "recurring.loop.step.duration", unit="s", description="Time of one step of a loop"
-)
-_worked = _meter.create_counter(
-    "recurring.loop.rows", unit="{row}", description="Rows that loops worked on"
-)
-_handled = _meter.create_counter(
-    "messaging.client.consumed.messages", unit="{message}", description="Events handled"
-)
-_buried = _meter.create_counter(
-    "recurring.dead_letters", unit="{message}", description="Events given up"
-)
-_call_seconds = _meter.create_histogram(
-    "rpc.server.call.duration", unit="s", description="Time of answering a call"
-)
 
 
 class JsonFormatter(logging.Formatter):
@@ -102,16 +83,6 @@ def start_tracing(service: str, *processors: SpanProcessor) -> TracerProvider:
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
     return provider
-
-
-def start_metrics(service: str, address: str) -> None:
-    """Serve Prometheus metrics at http://<address>/metrics."""
-    resource = Resource.create({"service.name": f"recurring-{service}"})
-    metrics.set_meter_provider(
-        MeterProvider(metric_readers=[PrometheusMetricReader()], resource=resource)
-    )
-    host, _, port = address.rpartition(":")
-    start_http_server(int(port), host)
 
 
 def current_traceparent() -> str:
@@ -226,25 +197,3 @@ def consuming(event_type: str, events: Sequence[Event[Any]]) -> Iterator[None]:
         attributes=attributes,
     ):  # fmt: skip
         yield
-
-
-def step_done(loop: str, outcome: str, worked: int, seconds: float) -> None:
-    """Count one step of a loop."""
-    _step_seconds.record(seconds, {"loop": loop, "outcome": outcome})
-    if worked:
-        _worked.add(worked, {"loop": loop})
-
-
-def events_handled(event_type: str, count: int) -> None:
-    """Count events of a type that were handled."""
-    _handled.add(count, {"messaging.destination.name": event_type})
-
-
-def event_buried(event_type: str) -> None:
-    """Count an event that was given up."""
-    _buried.add(1, {"messaging.destination.name": event_type})
-
-
-def call_done(method: str, status: str, seconds: float) -> None:
-    """Count one answered call."""
-    _call_seconds.record(seconds, {"rpc.method": method, "rpc.response.status_code": status})

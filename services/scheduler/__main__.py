@@ -4,7 +4,7 @@ from recurring.scheduler.v1 import scheduler_pb2_grpc
 
 from services.runtime.process import Parts, Runtime, main
 from services.runtime.settings import RuntimeSettings
-from services.scheduler import api, events
+from services.scheduler import api, events, watch
 from services.scheduler.loops.collect import Collect
 from services.scheduler.loops.prepare import PREPARE_LANES, Prepare
 from services.scheduler.loops.resume import Resume
@@ -40,6 +40,7 @@ async def assemble(runtime: Runtime[SchedulerSettings]) -> Parts:
             "held": collect.held_step,
             "resume": Resume(runtime.database, runtime.clock).step,
         },
+        looks=watch.LOOKS,
         subscriptions=events.SUBSCRIPTIONS,
     )
 

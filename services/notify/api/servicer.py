@@ -7,6 +7,7 @@ import grpc
 from recurring.notify.v1 import notify_pb2, notify_pb2_grpc
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.notify import watch
 from services.notify.api.messages import contact_message, notice_message
 from services.notify.api.reading import (
     MERCHANT,
@@ -175,6 +176,7 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
         await codes.void(tx, key)
         await notices.insert(tx, [code_notice(key, notice_id, code, now)])
         await codes.insert(tx, key, sent, now)
+        watch.code("SENT")
         return notify_pb2.StartPhoneBindingResponse(expire_time=to_timestamp(sent.expire_time))
 
     async def ConfirmPhoneBinding(
@@ -198,6 +200,7 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
                 return before
             code = await codes.pending(tx, key)
             check = check_code(code, given, self._clock.now())
+            watch.code("VERIFIED" if check is CodeCheck.RIGHT else check)
             if check is CodeCheck.RIGHT:
                 return await once.once(tx, notify_pb2.Contact, lambda tx: self._bind(tx, key))
             if check is CodeCheck.CODE_WRONG:

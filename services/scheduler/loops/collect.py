@@ -10,7 +10,7 @@ from services.runtime.batches import work_in_halves
 from services.runtime.clock import Clock
 from services.runtime.database import Database
 from services.runtime.loops import Step
-from services.scheduler import events
+from services.scheduler import events, watch
 from services.scheduler.domain.conditions import Action
 from services.scheduler.domain.order import (
     Order,
@@ -50,6 +50,7 @@ class Collect:
             templates = await _templates(tx, claimed)
         with telemetry.working("collect", len(claimed)):
             await self._work_surely(claimed, OrderState.UPCOMING, templates, now)
+        watch.worked(watch.COLLECT, [order.collect_time for order in claimed], now)
         return Step(worked=len(claimed))
 
     async def held_step(self) -> Step:

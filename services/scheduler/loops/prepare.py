@@ -9,7 +9,7 @@ from services.runtime.batches import work_in_halves
 from services.runtime.clock import Clock
 from services.runtime.database import Database
 from services.runtime.loops import Step
-from services.scheduler import events
+from services.scheduler import events, watch
 from services.scheduler.domain.order import Order, OrderState, Stage
 from services.scheduler.domain.standing_order import Opening, StandingOrder, State, open_cycles
 from services.scheduler.loops.circumstances import sort_out
@@ -45,6 +45,7 @@ class Prepare:
 
         with telemetry.working("prepare", len(claimed)):
             await work_in_halves(claimed, prepare, will_pass)
+        watch.worked(watch.PREPARE, [one.prepare_time for one in claimed], now)
         return Step(worked=len(claimed))
 
     async def _prepare(self, claimed: Sequence[StandingOrder], now: datetime) -> None:

@@ -1,9 +1,13 @@
-"""Scripts are cut into the statements that they are made of."""
+"""Scripts are cut into their statements, and migrations say which code may serve on what they make."""
 
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.runtime.migrations import RUNTIME_TABLES_V1, statements
+from services.runtime import migrations
+from services.runtime.migrations import RUNTIME_TABLES_V1, served, statements
 
 TABLE = "CREATE TABLE a (id text)"
 FUNCTION = """CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -37,3 +41,42 @@ def test_a_body_without_an_end_is_handed_on_for_postgresql_to_refuse() -> None:
 def test_each_statement_of_the_runtime_makes_one_thing() -> None:
     for statement in statements(RUNTIME_TABLES_V1):
         assert statement.count("CREATE ") == 1
+
+
+OWN = None
+
+
+@pytest.mark.parametrize(
+    ("serves_since", "serving"),
+    [
+        # Each migration's `serves_since`, the oldest first -> the code that may serve on the schema.
+        ([OWN], ["0001"]),
+        ([OWN, OWN], ["0002"]),
+        ([OWN, "0001"], ["0002", "0001"]),
+        # Expand, then contract: the code before the expansion is left behind.
+        ([OWN, "0001", "0002"], ["0003", "0002"]),
+        ([OWN, "0001", "0001"], ["0003", "0002", "0001"]),
+        # What a later migration allows, one before it has forbidden already.
+        ([OWN, OWN, "0001"], ["0003", "0002"]),
+    ],
+)
+def test_code_serves_as_far_back_as_every_later_migration_says(
+    serves_since: list[str | None],
+    serving: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # A name of its own, since what a service's migrations say is read once.
+    service = tmp_path.name
+    monkeypatch.setattr(migrations, "SERVICES_FOLDER", tmp_path)
+    versions = tmp_path / service / "migrations" / "versions"
+    versions.mkdir(parents=True)
+    before: str | None = None
+    for number, since in enumerate(serves_since, start=1):
+        revision = f"{number:04}"
+        lines = [f"revision = {revision!r}", f"down_revision = {before!r}"]
+        if since is not OWN:
+            lines.append(f"serves_since = {since!r}")
+        (versions / f"{revision}.py").write_text("\n".join(lines))
+        before = revision
+    assert served(service) == serving

@@ -1,0 +1,67 @@
+"""What operators watch of notify."""
+
+from collections.abc import Iterable
+
+from sqlalchemy import text
+
+from services.notify.domain import CodeCheck, DeliveryState, NoticeKind
+from services.runtime import metrics
+from services.runtime.watch import Gauge, Look, count_of, lateness_of
+
+_notices = metrics.counter(
+    "recurring.notices",
+    "{notice}",
+    "Notices whose main channel delivered them, or failed",
+    [{"kind": k, "outcome": o} for k in NoticeKind for o in ("DELIVERED", "FAILED")],
+)
+_codes = metrics.counter(
+    "recurring.phone_codes",
+    "{code}",
+    "One-time codes: asked for, verified, or given wrongly",
+    [{"outcome": "SENT"}, {"outcome": "VERIFIED"}, {"outcome": CodeCheck.CODE_WRONG}],
+)
+
+
+def ended(notices: Iterable[tuple[NoticeKind, DeliveryState]]) -> None:
+    """Count notices with what became of them."""
+    for kind, state in notices:
+        _notices.add(1, {"kind": kind, "outcome": state})
+
+
+def code(outcome: str) -> None:
+    """Count a one-time code."""
+    _codes.add(1, {"outcome": outcome})
+
+
+LOOKS = (
+    Look(
+        text(f"""
+            SELECT {
+            count_of('''FROM deliveries
+                                WHERE state = 'PENDING' AND next_attempt_time <= :now''')
+        } AS due,
+                   {
+            lateness_of('''(SELECT min(next_attempt_time) FROM deliveries
+                                    WHERE state = 'PENDING')''')
+        } AS lateness,
+                   {
+            count_of('''FROM (SELECT give_up_time FROM deliveries
+                                      WHERE state = 'PENDING' LIMIT :limit) AS pending
+                                WHERE give_up_time <= :now''')
+        } AS past_deadline
+        """),  # noqa: S608 - put together from constants
+        {
+            "due": Gauge(
+                "recurring.deliveries.due", "{delivery}", "Messages that are due and not sent"
+            ),
+            "lateness": Gauge(
+                "recurring.deliveries.oldest.lateness", "s", "How late the oldest due message is"
+            ),
+            "past_deadline": Gauge(
+                "recurring.notices.past_deadline",
+                "{delivery}",
+                "Messages not delivered by the time until which they are of use",
+            ),
+        },
+    ),
+)

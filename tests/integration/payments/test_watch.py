@@ -1,0 +1,70 @@
+"""What operators see of payments is what is in its database."""
+
+from datetime import timedelta
+
+from sqlalchemy import text
+
+from services.payments.watch import LOOKS
+from services.runtime.watch import Watch
+from tests.integration.payments.suite import Payments
+
+
+async def seen(payments: Payments) -> dict[str, float]:
+    watch = Watch(payments.database, payments.clock, LOOKS)
+    return {gauge.name: value for gauge, _, value in await watch.read()}
+
+
+async def charged(payments: Payments, card: str) -> None:
+    await payments.consent(card)
+    await payments.announce()
+    await payments.fall_due()
+    await payments.work()
+
+
+async def test_nothing_is_late_in_an_empty_database(payments: Payments) -> None:
+    shown = await seen(payments)
+    del shown["recurring.outbox.size"]
+    assert set(shown.values()) == {0.0}
+
+
+async def test_a_charge_that_is_due_and_not_tried_is_late(payments: Payments) -> None:
+    await payments.consent()
+    await payments.announce()
+    await payments.fall_due()
+    payments.clock.move(timedelta(minutes=5))
+    shown = await seen(payments)
+    assert (shown["recurring.charges.due"], shown["recurring.charges.oldest.lateness"]) == (1, 300)
+
+
+async def test_an_unknown_outcome_grows_old_until_it_is_known(payments: Payments) -> None:
+    await charged(payments, "pm_sandbox_timeoutAfterCharge")
+    payments.clock.move(timedelta(seconds=20))
+    before = await seen(payments)
+    await payments.pass_time(timedelta(minutes=1))
+    after = await seen(payments)
+    names = ("recurring.charges.unknown", "recurring.charges.unknown.oldest.age")
+    assert [before[name] for name in names] == [1, 20]
+    assert [after[name] for name in names] == [0, 0]
+
+
+async def test_facts_that_nobody_publishes_are_counted_and_grow_old(payments: Payments) -> None:
+    await charged(payments, "pm_card_visa")
+    payments.clock.move(timedelta(minutes=2))
+    shown = await seen(payments)
+    assert shown["recurring.outbox.unpublished"] == len(await payments.facts())
+    assert shown["recurring.outbox.oldest.age"] == 120
+
+
+async def test_books_that_do_not_balance_are_seen(payments: Payments) -> None:
+    await charged(payments, "pm_card_visa")
+    balanced = await seen(payments)
+    async with payments.database.begin() as tx:
+        # Nothing but the owner's own hand gets past the triggers.
+        for statement in (
+            "ALTER TABLE ledger_entries DISABLE TRIGGER USER",
+            "UPDATE ledger_entries SET amount_minor = amount_minor + 1 WHERE leg = 1",
+        ):
+            await tx.execute(text(statement))
+    unbalanced = await seen(payments)
+    name = "recurring.ledger.unbalanced"
+    assert (balanced[name], unbalanced[name]) == (0, 1)
