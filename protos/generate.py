@@ -4,8 +4,8 @@
     python protos/generate.py --check    compare gen/ with the contracts; exit 1 if it is stale
     python protos/generate.py --image F  write a descriptor set for `buf lint` and `buf breaking`
 
-google/api, google/type and google/rpc come from the installed googleapis-common-protos, so nothing
-is fetched and nothing foreign is kept here.
+google/api, google/type and google/rpc come from the installed googleapis-common-protos, buf/validate
+from the installed protovalidate, so nothing is fetched and nothing foreign is kept here.
 """
 
 import argparse
@@ -18,12 +18,17 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from google.protobuf import descriptor_pb2
 from google.rpc import status_pb2
+from protovalidate import FieldPathPb
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
 GENERATED = ROOT / "gen"
 PACKAGE = "recurring"
+# Its Python stubs come in no package, and ours import them.
+RULES_PACKAGE = "buf"
+RULES_PROTO = "buf/validate/validate.proto"
 
 
 def main() -> int:
@@ -46,13 +51,13 @@ def replace() -> None:
     """Write gen/ anew; a contract that does not compile leaves it as it was."""
     with tempfile.TemporaryDirectory(prefix="recurring-gen-") as folder:
         generate(Path(folder))
-        shutil.rmtree(GENERATED / PACKAGE, ignore_errors=True)
-        shutil.copytree(Path(folder) / PACKAGE, GENERATED / PACKAGE)
+        for package in (PACKAGE, RULES_PACKAGE):
+            shutil.rmtree(GENERATED / package, ignore_errors=True)
+            shutil.copytree(Path(folder) / package, GENERATED / package)
 
 
 def generate(target: Path) -> None:
     """Write the stubs of every contract into the empty folder `target`."""
-    package = target / PACKAGE
     protoc(
         f"--plugin=protoc-gen-mypy={_script('protoc-gen-mypy')}",
         f"--plugin=protoc-gen-mypy_grpc={_script('protoc-gen-mypy_grpc')}",
@@ -60,12 +65,15 @@ def generate(target: Path) -> None:
         f"--grpc_python_out={target}",
         f"--mypy_out=quiet:{target}",
         f"--mypy_grpc_out=quiet,only_async:{target}",
+        RULES_PROTO,
     )
     # protoc writes a file for gRPC even where a proto has no service; those say nothing.
-    for stub in package.rglob("*_pb2_grpc.py*"):
-        if not _declares_service(PROTOS / _proto_of(stub.relative_to(target))):
+    for stub in target.rglob("*_pb2_grpc.py*"):
+        proto = PROTOS / _proto_of(stub.relative_to(target))
+        if not proto.exists() or not _declares_service(proto):
             stub.unlink()
-    (package / "py.typed").touch()
+    for package in (PACKAGE, RULES_PACKAGE):
+        (target / package / "py.typed").touch()
 
 
 def check() -> int:
@@ -95,10 +103,22 @@ def protoc(*options: str) -> None:
     if not contracts:
         sys.exit(f"no .proto file below {PROTOS / PACKAGE}")
     googleapis = Path(status_pb2.__file__).parents[2]
-    command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{PROTOS}", f"-I{googleapis}"]
-    completed = subprocess.run([*command, *options, *contracts], check=False)
+    with tempfile.NamedTemporaryFile(suffix=".binpb") as rules:
+        rules.write(_rules_descriptor())
+        rules.flush()
+        command = [
+            sys.executable, "-m", "grpc_tools.protoc",
+            f"-I{PROTOS}", f"-I{googleapis}", f"--descriptor_set_in={rules.name}",
+        ]  # fmt: skip
+        completed = subprocess.run([*command, *options, *contracts], check=False)
     if completed.returncode:
         sys.exit(completed.returncode)
+
+
+def _rules_descriptor() -> bytes:
+    """buf/validate/validate.proto as protovalidate was built with it."""
+    file = descriptor_pb2.FileDescriptorProto.FromString(FieldPathPb.desc().file.proto.to_binary())
+    return descriptor_pb2.FileDescriptorSet(file=[file]).SerializeToString()
 
 
 def _differences(fresh: Path, committed: Path) -> Iterator[str]:
@@ -113,9 +133,11 @@ def _differences(fresh: Path, committed: Path) -> Iterator[str]:
 
 
 def _files(root: Path) -> Iterator[Path]:
-    package = root / PACKAGE
     return (
-        path for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+        path
+        for package in (PACKAGE, RULES_PACKAGE)
+        for path in (root / package).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
     )
 
 

@@ -1,4 +1,4 @@
-"""The gRPC server: access, deadlines, structured errors, health, reflection, draining."""
+"""The gRPC server: access, field rules, deadlines, structured errors, health, reflection, draining."""
 
 import asyncio
 import logging
@@ -7,12 +7,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 import grpc
+from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 from opentelemetry.instrumentation.grpc import aio_server_interceptor
 
-from services.runtime import metrics
+from services.runtime import metrics, rules
 from services.runtime.access import Gate, set_caller
 from services.runtime.database import is_outage
 from services.runtime.errors import Problem
@@ -52,10 +53,12 @@ R = TypeVar("R")
 
 
 class Calls(grpc.aio.ServerInterceptor):
-    """Wraps every call: admits it, bounds its time, and turns what it raises into a status.
+    """Wraps every call: admits it, holds its request against the contract's rules, bounds its time, and
+    turns what it raises into a status.
 
     The caller sends one message or a stream of them and gets one answer; a method of another kind is
-    refused, since nothing here would admit it.
+    refused, since nothing here would admit it. The messages of a stream are held against the rules by
+    the method itself, which says what becomes of a bad one.
     """
 
     def __init__(self, service: str, gate: Gate) -> None:
@@ -105,6 +108,8 @@ class Calls(grpc.aio.ServerInterceptor):
             status = grpc.StatusCode.CANCELLED.name
             try:
                 self._admit(method, authorization)
+                if isinstance(request, Message):
+                    rules.check(request)
                 response = await _in_time(
                     behaviour(request, context), context.time_remaining(), deadline_seconds
                 )

@@ -174,7 +174,10 @@ class NamePattern:
         return match.groups()
 
     def parse(self, name: str) -> tuple[str, ...]:
-        """The ids in a name that one of the services made. Raises ValueError on any other."""
+        """The ids in a name that a service made or the contract's rules let in.
+
+        Raises ValueError on any other.
+        """
         match = self._expression.fullmatch(name)
         if match is None:
             msg = f"{name!r} does not match {self.pattern}"

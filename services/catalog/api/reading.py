@@ -16,22 +16,21 @@ from services.runtime.wire import NamePattern, from_timestamp, read_timestamp
 
 MERCHANT = NamePattern("merchants/{merchant}")
 STANDING_ORDER = NamePattern("merchants/{merchant}/standingOrders/{standing_order}")
-BATCH_MAX_ENTRIES = 500
-ITEMS_MAX = 100
-QUANTITY_MAX_UNITS = 10_000
-CYCLE_MAX = 100_000
-LOCK_MAX_CYCLES = 1000
-CAP_MAX_BPS = 100_000
 
 M = TypeVar("M")
 D = TypeVar("D")
 
 
-def read_key(field: str, name: str) -> ProductKey:
+def read_merchant(name: str) -> str:
+    """The merchant that the caller names, which must be its own."""
+    (merchant,) = MERCHANT.parse(name)
+    caller().check(merchant)
+    return merchant
+
+
+def read_key(name: str) -> ProductKey:
     """The product that the caller names, which must be of its own merchant."""
-    violations = Violations()
-    merchant, product = events.PRODUCT.read(violations, field, name)
-    violations.check()
+    merchant, product = events.PRODUCT.parse(name)
     caller().check(merchant)
     return ProductKey(merchant, product)
 
@@ -41,12 +40,6 @@ def read_batch(
 ) -> list[D]:
     """Every entry of a batch; raises INVALID_ARGUMENT with what is wrong with any of them."""
     violations = Violations()
-    violations.require(
-        field,
-        f"must have 1 to {BATCH_MAX_ENTRIES} entries",
-        met=1 <= len(entries) <= BATCH_MAX_ENTRIES,
-    )
-    violations.check()
     found = [read(violations, f"{field}[{place}]", entry) for place, entry in enumerate(entries)]
     violations.check()
     return found
@@ -54,10 +47,7 @@ def read_batch(
 
 def read_cart(violations: Violations, field: str, cart: catalog_pb2.Cart) -> Cart:
     """What to price, for whom and when."""
-    merchant, standing_order = STANDING_ORDER.read(
-        violations, f"{field}.standing_order", cart.standing_order
-    )
-    violations.require_range(f"{field}.cycle", cart.cycle, 1, CYCLE_MAX)
+    merchant, standing_order = STANDING_ORDER.parse(cart.standing_order)
     return Cart(
         standing_order=standing_order,
         cycle=cart.cycle,
@@ -68,11 +58,11 @@ def read_cart(violations: Violations, field: str, cart: catalog_pb2.Cart) -> Car
 
 def read_protected(violations: Violations, field: str, entry: catalog_pb2.ProtectPrices) -> Cart:
     """A cart that is priced as a new customer's at sign-up: nothing protects it yet."""
-    merchant, standing_order = STANDING_ORDER.read(
-        violations, f"{field}.standing_order", entry.standing_order
-    )
+    merchant, standing_order = STANDING_ORDER.parse(entry.standing_order)
     keys = _read_products(violations, f"{field}.products", merchant, entry.products)
-    _read_protection(violations, f"{field}.protection", entry.protection)
+    lock = entry.protection.lock
+    if lock.HasField("until_time"):
+        read_timestamp(violations, f"{field}.protection.lock.until_time", lock.until_time)
     return Cart(
         standing_order=standing_order,
         cycle=1,
@@ -85,7 +75,7 @@ def read_hold(
     violations: Violations, field: str, entry: catalog_pb2.StockHoldRequest
 ) -> HoldRequest:
     """Stock wanted for one order; a product that is named twice is wanted as one sum."""
-    merchant, _, _ = store.ORDER.read(violations, f"{field}.order", entry.order)
+    merchant, _, _ = store.ORDER.parse(entry.order)
     return HoldRequest(
         order=entry.order,
         items=_read_sums(violations, f"{field}.items", merchant, entry.items),
@@ -97,7 +87,7 @@ def read_stock_check(
     violations: Violations, field: str, entry: catalog_pb2.StockCheck
 ) -> tuple[Item, ...]:
     """Items whose stock is asked about; a product that is named twice is wanted as one sum."""
-    (merchant,) = MERCHANT.read(violations, f"{field}.merchant", entry.merchant)
+    (merchant,) = MERCHANT.parse(entry.merchant)
     return _read_sums(violations, f"{field}.items", merchant, entry.items)
 
 
@@ -139,43 +129,20 @@ def _read_items(
 ) -> tuple[Item, ...]:
     names = [item.product for item in items]
     keys = _read_products(violations, field, merchant, names, suffix=".product")
-    for place, item in enumerate(items):
-        violations.require_range(f"{field}[{place}].quantity", item.quantity, 1, QUANTITY_MAX_UNITS)
     return tuple(Item(key, item.quantity) for key, item in zip(keys, items, strict=True))
 
 
 def _read_products(
     violations: Violations, field: str, merchant: str, names: Sequence[str], suffix: str = ""
 ) -> list[ProductKey]:
-    violations.require(
-        field, f"must have 1 to {ITEMS_MAX} entries", met=1 <= len(names) <= ITEMS_MAX
-    )
     keys = []
     for place, name in enumerate(names):
-        owner, product = events.PRODUCT.read(violations, f"{field}[{place}]{suffix}", name)
-        if merchant and product and owner != merchant:
+        owner, product = events.PRODUCT.parse(name)
+        if owner != merchant:
             violations.add(f"{field}[{place}]{suffix}", "must be a product of the same merchant")
         keys.append(ProductKey(owner, product))
     return keys
 
 
-def _read_protection(
-    violations: Violations, field: str, protection: catalog_pb2.PriceProtection
-) -> None:
-    kind = protection.WhichOneof("kind")
-    if kind == "cap":
-        violations.require_range(
-            f"{field}.cap.increase_limit_bps", protection.cap.increase_limit_bps, 0, CAP_MAX_BPS
-        )
-    elif kind == "lock":
-        lock = protection.lock
-        violations.require_range(f"{field}.lock.cycle_count", lock.cycle_count, 0, LOCK_MAX_CYCLES)
-        if lock.HasField("until_time"):
-            read_timestamp(violations, f"{field}.lock.until_time", lock.until_time)
-        elif not lock.cycle_count:
-            violations.add(f"{field}.lock", "must have a cycle_count or an until_time")
-
-
 def _read_time(violations: Violations, field: str, message: Message, name: str) -> datetime:
-    violations.require(f"{field}.{name}", "must be set", met=message.HasField(name))
     return read_timestamp(violations, f"{field}.{name}", getattr(message, name))

@@ -16,12 +16,12 @@ from services.catalog.api.messages import (
     stock_message,
 )
 from services.catalog.api.reading import (
-    MERCHANT,
     protection_row,
     read_batch,
     read_cart,
     read_hold,
     read_key,
+    read_merchant,
     read_protected,
     read_stock_check,
 )
@@ -40,7 +40,7 @@ from services.catalog.domain import (
     shortages,
 )
 from services.runtime import outbox
-from services.runtime.access import SCOPE_PLATFORM, SCOPE_SUITE, caller
+from services.runtime.access import SCOPE_PLATFORM, SCOPE_SUITE
 from services.runtime.clock import Clock
 from services.runtime.database import Database
 from services.runtime.errors import (
@@ -53,16 +53,11 @@ from services.runtime.errors import (
 from services.runtime.requests import mutation
 from services.runtime.wire import (
     etag,
-    read_id,
     read_money,
     read_page,
     read_timestamp,
 )
 
-TITLE_MAX_CHARACTERS = 100
-INCREASE_NOTICE_DAYS_MAX = 365
-LOW_STOCK_THRESHOLD_MAX_UNITS = 1_000_000
-STOCK_DELTA_MAX_UNITS = 1_000_000
 PRICES_MAX = 1000
 END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 # A price "from now on" may be on the wire for a while.
@@ -98,25 +93,11 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         self, request: catalog_pb2.CreateProductRequest, tx: AsyncConnection
     ) -> catalog_pb2.Product:
         """Create a product."""
+        merchant = read_merchant(request.parent)
         wanted = request.product
         notice_days = INCREASE_NOTICE_DAYS_DEFAULT
         if wanted.HasField("increase_notice_days"):
             notice_days = wanted.increase_notice_days
-        violations = Violations()
-        (merchant,) = MERCHANT.read(violations, "parent", request.parent)
-        read_id(violations, "product_id", request.product_id)
-        violations.require_length("product.title", wanted.title, 1, TITLE_MAX_CHARACTERS)
-        violations.require_range(
-            "product.increase_notice_days", notice_days, 0, INCREASE_NOTICE_DAYS_MAX
-        )
-        violations.require_range(
-            "product.low_stock_threshold",
-            wanted.low_stock_threshold,
-            0,
-            LOW_STOCK_THRESHOLD_MAX_UNITS,
-        )
-        violations.check()
-        caller().check(merchant)
         key = ProductKey(merchant, request.product_id)
         created = await store.insert_product(
             tx,
@@ -135,7 +116,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         self, request: catalog_pb2.GetProductRequest, _context: object
     ) -> catalog_pb2.Product:
         """Get a product."""
-        key = read_key("name", request.name)
+        key = read_key(request.name)
         async with self.database.read() as connection:
             return product_message(await _existing(connection, key))
 
@@ -143,10 +124,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         self, request: catalog_pb2.ListProductsRequest, _context: object
     ) -> catalog_pb2.ListProductsResponse:
         """List a merchant's products by id."""
-        violations = Violations()
-        (merchant,) = MERCHANT.read(violations, "parent", request.parent)
-        violations.check()
-        caller().check(merchant)
+        merchant = read_merchant(request.parent)
         page = read_page(request, keys=1)
         after = page.after[0] if page.after else ""
         async with self.database.read() as connection:
@@ -164,7 +142,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         self, request: catalog_pb2.DiscontinueProductRequest, tx: AsyncConnection
     ) -> catalog_pb2.Product:
         """Take a product off sale for good."""
-        product = await _existing(tx, read_key("name", request.name), lock=True)
+        product = await _existing(tx, read_key(request.name), lock=True)
         if request.etag and request.etag != etag(product.version):
             raise etag_mismatch(request.name)
         if product.state is ProductState.DISCONTINUED:
@@ -181,7 +159,6 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         """Add a dated price."""
         now = self._clock.now()
         violations = Violations()
-        read_id(violations, "price_id", request.price_id)
         amount = read_money(violations, "price.unit_price", request.price.unit_price)
         effective_time = now
         if request.price.HasField("effective_time"):
@@ -194,7 +171,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
                 met=effective_time >= now - EFFECTIVE_TIME_GRACE,
             )
         violations.check()
-        product = await _existing(tx, read_key("parent", request.parent), lock=True)
+        product = await _existing(tx, read_key(request.parent), lock=True)
         price = Price(request.price_id, amount.amount_minor, amount.currency, effective_time, now)
         await self._add_price(tx, product, price)
         return price_message(product.key, price)
@@ -217,7 +194,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         self, request: catalog_pb2.ListPricesRequest, _context: object
     ) -> catalog_pb2.ListPricesResponse:
         """List a product's prices, the newest first."""
-        key = read_key("parent", request.parent)
+        key = read_key(request.parent)
         page = read_page(request, keys=1)
         before = page.after_time() or END_OF_TIME
         async with self.database.read() as connection:
@@ -239,7 +216,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         self, request: catalog_pb2.GetStockRequest, _context: object
     ) -> catalog_pb2.Stock:
         """Get the units of a product."""
-        key = read_key("product", request.product)
+        key = read_key(request.product)
         async with self.database.read() as connection:
             await _existing(connection, key)
             return stock_message(key, await store.stock(connection, key))
@@ -249,14 +226,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         self, request: catalog_pb2.AdjustStockRequest, tx: AsyncConnection
     ) -> catalog_pb2.Stock:
         """Add to or take from the units on hand."""
-        violations = Violations()
-        violations.require(
-            "delta_units",
-            f"must be 1 to {STOCK_DELTA_MAX_UNITS} either way",
-            met=0 < abs(request.delta_units) <= STOCK_DELTA_MAX_UNITS,
-        )
-        violations.check()
-        product = await _existing(tx, read_key("product", request.product), lock=True)
+        product = await _existing(tx, read_key(request.product), lock=True)
         if not product.stock_tracked:
             raise wrong_state("STOCK_NOT_TRACKED", "the product's stock is not tracked")
         row = await store.adjust_stock(tx, product.key, request.delta_units)

@@ -10,17 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.notify import watch
 from services.notify.api.messages import contact_message, notice_message
 from services.notify.api.reading import (
-    MERCHANT,
-    read_code,
     read_contact,
     read_customer,
-    read_customers,
     read_fields,
     read_kind,
     read_mask,
-    read_phone,
+    read_merchant,
     read_position,
-    read_subject_resource,
     require_name,
 )
 from services.notify.domain import (
@@ -91,12 +87,11 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
     ) -> notify_pb2.Contact:
         """Create or change a contact."""
         wanted = request.contact
+        key = read_contact(wanted.name)
         violations = Violations()
-        key = read_contact(violations, "contact.name", wanted.name)
         fields = read_fields(violations, wanted)
         mask = read_mask(violations, request)
         violations.check()
-        caller().check(key.merchant)
         present = await contacts.one(tx, key, lock=True)
         if wanted.etag and wanted.etag != (etag(present.version) if present else None):
             raise etag_mismatch(wanted.name)
@@ -121,10 +116,7 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
         self, request: notify_pb2.GetContactRequest, _context: object
     ) -> notify_pb2.Contact:
         """Get a contact."""
-        violations = Violations()
-        key = read_contact(violations, "name", request.name)
-        violations.check()
-        caller().check(key.merchant)
+        key = read_contact(request.name)
         async with self.database.read() as connection:
             return contact_message(await _existing(connection, key))
 
@@ -132,10 +124,7 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
         self, request: notify_pb2.ListContactsRequest, _context: object
     ) -> notify_pb2.ListContactsResponse:
         """List a merchant's contacts by customer."""
-        violations = Violations()
-        (merchant,) = MERCHANT.read(violations, "parent", request.parent)
-        violations.check()
-        caller().check(merchant)
+        merchant = read_merchant(request.parent)
         page = read_page(request, keys=1)
         after = page.after[0] if page.after else ""
         async with self.database.read() as connection:
@@ -155,11 +144,7 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
         self, request: notify_pb2.StartPhoneBindingRequest, tx: AsyncConnection
     ) -> notify_pb2.StartPhoneBindingResponse:
         """Send a one-time code to a number."""
-        violations = Violations()
-        key = read_contact(violations, "name", request.name)
-        phone = read_phone(violations, "phone", request.phone)
-        violations.check()
-        caller().check(key.merchant)
+        key, phone = read_contact(request.name), request.phone
         now = self._clock.now()
         # The contact's lock lets one code at a time be made.
         await _existing(tx, key, lock=True)
@@ -186,11 +171,7 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
 
         Not a `mutation`, which undoes all that a refused call did: a wrong guess must be counted.
         """
-        violations = Violations()
-        key = read_contact(violations, "name", request.name)
-        given = read_code(violations, "code", request.code)
-        violations.check()
-        caller().check(key.merchant)
+        key = read_contact(request.name)
         once = Mutation(request, request.request_id)
         async with self.database.begin() as tx:
             # The contact's lock lets one guess at a time be made.
@@ -199,7 +180,7 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
             if before is not None:
                 return before
             code = await codes.pending(tx, key)
-            check = check_code(code, given, self._clock.now())
+            check = check_code(code, request.code, self._clock.now())
             watch.code("VERIFIED" if check is CodeCheck.RIGHT else check)
             if check is CodeCheck.RIGHT:
                 return await once.once(tx, notify_pb2.Contact, lambda tx: self._bind(tx, key))
@@ -219,15 +200,13 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
         self, request: notify_pb2.ListNoticesRequest, _context: object
     ) -> notify_pb2.ListNoticesResponse:
         """List a customer's notices, the oldest first."""
-        violations = Violations()
-        key = read_customer(violations, "parent", request.parent)
-        subject = read_subject_resource(violations, "subject_resource", request.subject_resource)
-        violations.check()
-        caller().check(key.merchant)
+        key = read_customer(request.parent)
         page = read_page(request, keys=1)
         after = read_position(page)
         async with self.database.read() as connection:
-            found = await notices.of_customer(connection, key, subject, after, page.size + 1)
+            found = await notices.of_customer(
+                connection, key, request.subject_resource, after, page.size + 1
+            )
         shown = found[: page.size]
         return notify_pb2.ListNoticesResponse(
             notices=[notice_message(notice) for _, notice in shown],
@@ -238,9 +217,7 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
         self, request: notify_pb2.GetNoticeRequest, _context: object
     ) -> notify_pb2.Notice:
         """Get a notice."""
-        violations = Violations()
-        merchant, customer, notice_id = NOTICE.read(violations, "name", request.name)
-        violations.check()
+        merchant, customer, notice_id = NOTICE.parse(request.name)
         caller().check(merchant)
         async with self.database.read() as connection:
             notice = await notices.one(connection, CustomerKey(merchant, customer), notice_id)
@@ -252,12 +229,8 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
         self, request: notify_pb2.PreviewNoticeRequest, _context: object
     ) -> notify_pb2.PreviewNoticeResponse:
         """What a kind of notice says, with made-up facts."""
-        violations = Violations()
-        (merchant,) = MERCHANT.read(violations, "parent", request.parent)
-        kind = read_kind(violations, "kind", request.kind)
-        violations.check()
-        caller().check(merchant)
-        texts = render(EXAMPLES[kind], EXAMPLE_DISPLAY_NAME)
+        read_merchant(request.parent)
+        texts = render(EXAMPLES[read_kind(request.kind)], EXAMPLE_DISPLAY_NAME)
         return notify_pb2.PreviewNoticeResponse(
             sms_text=texts.sms, email_subject=texts.email_subject, email_text=texts.email
         )
@@ -268,11 +241,7 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
         self, request: notify_pb2.BatchCheckContactsRequest, _context: object
     ) -> notify_pb2.BatchCheckContactsResponse:
         """Whether customers can be told, many at once."""
-        violations = Violations()
-        keys = read_customers(violations, request.customers)
-        violations.check()
-        for merchant in {key.merchant for key in keys}:
-            caller().check(merchant)
+        keys = [read_customer(name) for name in request.customers]
         async with self.database.read() as connection:
             found = await contacts.by_key(connection, keys)
         return notify_pb2.BatchCheckContactsResponse(

@@ -25,9 +25,8 @@ from services.runtime.clock import Clock
 from services.runtime.database import Database
 from services.runtime.errors import Violations, already_exists, not_found, wrong_state
 from services.runtime.requests import mutation
-from services.runtime.wire import Money, read_id, read_money, read_page
+from services.runtime.wire import Money, read_money, read_page
 
-NOTE_MAX_CHARACTERS = 200
 _CUSTOMER_OF_CHARGE = "/charges/"
 
 
@@ -43,7 +42,7 @@ class ChargeMethods:
         self, request: payments_pb2.GetChargeRequest, _context: object
     ) -> payments_pb2.Charge:
         """Get a charge with its attempts."""
-        key = read_charge(Violations(), "name", request.name)
+        key = read_charge(request.name)
         async with self.database.read() as connection:
             charge = await _existing(connection, key)
             [message] = await _messages(connection, [charge])
@@ -53,9 +52,8 @@ class ChargeMethods:
         self, request: payments_pb2.ListChargesRequest, _context: object
     ) -> payments_pb2.ListChargesResponse:
         """List the charges of a customer, or of all, by id."""
-        violations = Violations()
-        state = _read_state(violations, request.state)
-        owner = read_customer(violations, "parent", request.parent, wildcard=True)
+        state = payments_pb2.Charge.State.Name(request.state) if request.state else ""
+        owner = read_customer(request.parent)
         page = read_page(request, keys=2)
         charge, customer = page.after or ("", "")
         async with self.database.read() as connection:
@@ -81,12 +79,13 @@ class ChargeMethods:
         self, request: payments_pb2.ConfirmPaymentRequestRequest, tx: AsyncConnection
     ) -> payments_pb2.Charge:
         """Take the customer's yes; the charge is made by the loop that makes all charges."""
+        key = read_charge(request.name)
         violations = Violations()
         owner_name = request.name.partition(_CUSTOMER_OF_CHARGE)[0]
         method = read_payment_method_of(
             violations, "payment_method", request.payment_method, owner_name
         )
-        key = read_charge(violations, "name", request.name)
+        violations.check()
         charge = await _existing(tx, key, lock=True)
         await existing_payment_method(tx, PaymentMethodKey(key.owner, method))
         confirmed = confirm(charge, method, self._clock.now())
@@ -106,13 +105,12 @@ class ChargeMethods:
         self, request: payments_pb2.CreateRefundRequest, tx: AsyncConnection
     ) -> payments_pb2.Refund:
         """Promise to give money back; the charge stays locked, so its refunds are counted in turn."""
-        violations = Violations()
-        read_id(violations, "refund_id", request.refund_id)
-        violations.require_length("refund.note", request.refund.note, 0, NOTE_MAX_CHARACTERS)
+        key = RefundKey(read_charge(request.parent), request.refund_id)
         wanted: Money | None = None
         if request.refund.HasField("amount"):
+            violations = Violations()
             wanted = read_money(violations, "refund.amount", request.refund.amount)
-        key = RefundKey(read_charge(violations, "parent", request.parent), request.refund_id)
+            violations.check()
         charge = await _existing(tx, key.charge, lock=True)
         now = self._clock.now()
         refund = Refund(
@@ -134,7 +132,7 @@ class ChargeMethods:
         self, request: payments_pb2.GetRefundRequest, _context: object
     ) -> payments_pb2.Refund:
         """Get a refund."""
-        key = read_refund(Violations(), "name", request.name)
+        key = read_refund(request.name)
         async with self.database.read() as connection:
             refund = await refund_store.refund(connection, key)
         if refund is None:
@@ -145,7 +143,7 @@ class ChargeMethods:
         self, request: payments_pb2.ListRefundsRequest, _context: object
     ) -> payments_pb2.ListRefundsResponse:
         """List the refunds of a charge by id."""
-        key = read_charge(Violations(), "parent", request.parent)
+        key = read_charge(request.parent)
         page = read_page(request, keys=1)
         after = page.after[0] if page.after else ""
         async with self.database.read() as connection:
@@ -191,13 +189,3 @@ async def _refundable_minor(tx: AsyncConnection, charge: Charge, wanted: Money |
     if not 0 < amount_minor <= left_minor:
         raise wrong_state("REFUND_ABOVE_CHARGE", "no more can be given back than is left")
     return amount_minor
-
-
-def _read_state(violations: Violations, state: payments_pb2.Charge.State.ValueType) -> str:
-    """The state that a list is limited to; empty: none. Unknown numbers are possible in proto3."""
-    if state == payments_pb2.Charge.STATE_UNSPECIFIED:
-        return ""
-    if not violations.require("state", "must be one of the contract's states",
-                              met=state in payments_pb2.Charge.State.values()):  # fmt: skip
-        return ""
-    return payments_pb2.Charge.State.Name(state)

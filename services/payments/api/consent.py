@@ -1,6 +1,5 @@
 """RPCs about what customers agree to: payment methods and mandates."""
 
-import re
 from datetime import datetime
 
 from recurring.payments.v1 import payments_pb2
@@ -41,17 +40,10 @@ from services.runtime.requests import Mutation, mutation
 from services.runtime.wire import (
     Money,
     etag,
-    read_id,
     read_money,
     read_page,
     read_timestamp,
 )
-
-BATCH_MAX_CHECKS = 500
-EVIDENCE_TEXT_MAX_CHARACTERS = 2000
-EVIDENCE_SOURCE_MAX_CHARACTERS = 200
-# Tokens become part of an address at the provider.
-_PROVIDER_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,255}")
 
 
 class ConsentMethods:
@@ -68,14 +60,7 @@ class ConsentMethods:
     ) -> payments_pb2.PaymentMethod:
         """Register a token that the provider knows."""
         token = request.payment_method.provider_token
-        violations = Violations()
-        read_id(violations, "payment_method_id", request.payment_method_id)
-        violations.require(
-            "payment_method.provider_token",
-            "must be a token of the provider: 1 to 255 letters, digits, _ and -",
-            met=_PROVIDER_TOKEN.fullmatch(token) is not None,
-        )
-        owner = read_customer(violations, "parent", request.parent)
+        owner = read_customer(request.parent)
         once = Mutation(request, request.request_id)
         if (answered := await once.answered(self.database, payments_pb2.PaymentMethod)) is not None:
             return answered
@@ -98,7 +83,7 @@ class ConsentMethods:
         self, request: payments_pb2.GetPaymentMethodRequest, _context: object
     ) -> payments_pb2.PaymentMethod:
         """Get a payment method."""
-        key = read_payment_method(Violations(), "name", request.name)
+        key = read_payment_method(request.name)
         async with self.database.read() as connection:
             return payment_method_message(await existing_payment_method(connection, key))
 
@@ -106,7 +91,7 @@ class ConsentMethods:
         self, request: payments_pb2.ListPaymentMethodsRequest, _context: object
     ) -> payments_pb2.ListPaymentMethodsResponse:
         """List a customer's payment methods by id."""
-        owner = read_customer(Violations(), "parent", request.parent)
+        owner = read_customer(request.parent)
         page = read_page(request, keys=1)
         after = page.after[0] if page.after else ""
         async with self.database.read() as connection:
@@ -135,16 +120,18 @@ class ConsentMethods:
 
     def _read_mandate(self, request: payments_pb2.CreateMandateRequest) -> Mandate:
         now, wanted = self._clock.now(), request.mandate
+        owner = read_customer(request.parent)
         violations = Violations()
-        read_id(violations, "mandate_id", request.mandate_id)
         method = read_payment_method_of(
             violations, "mandate.payment_method", wanted.payment_method, request.parent
         )
         ceiling = read_money(violations, "mandate.charge_ceiling", wanted.charge_ceiling)
         month_ceiling = _read_month_ceiling(violations, wanted, ceiling)
         valid_from_time, valid_until_time = _read_validity(violations, wanted, now)
-        accept_time = _read_evidence(violations, wanted.evidence)
-        owner = read_customer(violations, "parent", request.parent)
+        accept_time = read_timestamp(
+            violations, "mandate.evidence.accept_time", wanted.evidence.accept_time
+        )
+        violations.check()
         return Mandate(
             key=MandateKey(owner, request.mandate_id),
             payment_method=method,
@@ -163,7 +150,7 @@ class ConsentMethods:
         self, request: payments_pb2.GetMandateRequest, _context: object
     ) -> payments_pb2.Mandate:
         """Get a mandate."""
-        key = read_mandate(Violations(), "name", request.name)
+        key = read_mandate(request.name)
         async with self.database.read() as connection:
             return mandate_message(await _existing_mandate(connection, key))
 
@@ -171,7 +158,7 @@ class ConsentMethods:
         self, request: payments_pb2.ListMandatesRequest, _context: object
     ) -> payments_pb2.ListMandatesResponse:
         """List a customer's mandates by id."""
-        owner = read_customer(Violations(), "parent", request.parent)
+        owner = read_customer(request.parent)
         page = read_page(request, keys=1)
         after = page.after[0] if page.after else ""
         async with self.database.read() as connection:
@@ -188,7 +175,7 @@ class ConsentMethods:
         self, request: payments_pb2.RevokeMandateRequest, tx: AsyncConnection
     ) -> payments_pb2.Mandate:
         """End a consent: whoever begins an attempt holds the lock that this waits for."""
-        key = read_mandate(Violations(), "name", request.name)
+        key = read_mandate(request.name)
         mandate = await _existing_mandate(tx, key, lock=True)
         if request.etag and request.etag != etag(mandate.version):
             raise etag_mismatch(request.name)
@@ -201,12 +188,6 @@ class ConsentMethods:
     ) -> payments_pb2.BatchCheckMandatesResponse:
         """Check many mandates with two statements."""
         violations = Violations()
-        violations.require(
-            "checks",
-            f"must have 1 to {BATCH_MAX_CHECKS} entries",
-            met=1 <= len(request.checks) <= BATCH_MAX_CHECKS,
-        )
-        violations.check()
         checks = [
             _read_check(violations, f"checks[{index}]", check)
             for index, check in enumerate(request.checks)
@@ -290,26 +271,10 @@ def _read_validity(
     return valid_from_time, valid_until_time
 
 
-def _read_evidence(violations: Violations, evidence: payments_pb2.Mandate.Evidence) -> datetime:
-    """Check the evidence of a consent; returns when it was given."""
-    violations.require_length(
-        "mandate.evidence.text", evidence.text, 1, EVIDENCE_TEXT_MAX_CHARACTERS
-    )
-    violations.require_length(
-        "mandate.evidence.source", evidence.source, 0, EVIDENCE_SOURCE_MAX_CHARACTERS
-    )
-    violations.require(
-        "mandate.evidence.accept_time",
-        "must be given",
-        met=evidence.HasField("accept_time"),
-    )
-    return read_timestamp(violations, "mandate.evidence.accept_time", evidence.accept_time)
-
-
 def _read_check(
     violations: Violations, field: str, check: payments_pb2.MandateCheck
 ) -> tuple[MandateKey, Money, datetime]:
-    merchant, customer, mandate = MANDATE.read(violations, f"{field}.mandate", check.mandate)
+    merchant, customer, mandate = MANDATE.parse(check.mandate)
     amount = read_money(violations, f"{field}.amount", check.amount)
     charge_time = read_timestamp(violations, f"{field}.charge_time", check.charge_time)
     return MandateKey(CustomerKey(customer, merchant), mandate), amount, charge_time

@@ -6,7 +6,6 @@ from services.payments.api.messages import ledger_account_message, ledger_entry_
 from services.payments.api.names import read_merchant
 from services.payments.store import ledger as store
 from services.runtime.database import Database
-from services.runtime.errors import Violations
 from services.runtime.wire import read_page
 
 
@@ -19,7 +18,7 @@ class LedgerMethods:
         self, request: payments_pb2.ListLedgerAccountsRequest, _context: object
     ) -> payments_pb2.ListLedgerAccountsResponse:
         """List a merchant's accounts by name and currency."""
-        merchant = read_merchant(Violations(), "parent", request.parent)
+        merchant = read_merchant(request.parent)
         page = read_page(request, keys=2)
         account, currency = page.after or ("", "")
         async with self.database.read() as connection:
@@ -35,7 +34,7 @@ class LedgerMethods:
         self, request: payments_pb2.ListLedgerEntriesRequest, _context: object
     ) -> payments_pb2.ListLedgerEntriesResponse:
         """List a merchant's entries, the oldest first."""
-        merchant = read_merchant(Violations(), "parent", request.parent)
+        merchant = read_merchant(request.parent)
         page = read_page(request, keys=1)
         after = page.after_number()
         async with self.database.read() as connection:

@@ -13,6 +13,7 @@ from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
 from sqlalchemy import text
 
 from services.catalog import api, events, loops
+from services.runtime import rules
 from services.runtime.access import Caller, set_caller
 from services.runtime.database import Database
 from services.runtime.events import Event, Fact
@@ -70,6 +71,7 @@ class Shop:
         set_caller(who)
         if "request_id" in request.DESCRIPTOR.fields_by_name and not request.request_id:  # type: ignore[attr-defined]
             request.request_id = str(uuid.uuid4())  # type: ignore[attr-defined]
+        rules.check(request)
         return await getattr(self.api, method)(request, None)
 
     async def sell(

@@ -15,6 +15,7 @@ from sqlalchemy import text
 from services.notify import api, loops
 from services.notify.events import handlers
 from services.notify.store import notices
+from services.runtime import rules
 from services.runtime.access import Caller, set_caller
 from services.runtime.database import Database
 from services.runtime.events import Event, Fact
@@ -69,6 +70,7 @@ class Notify:
         set_caller(Caller("test", merchant, frozenset({"platform"})))
         if "request_id" in request.DESCRIPTOR.fields_by_name and not request.request_id:  # type: ignore[attr-defined]
             request.request_id = str(uuid.uuid4())  # type: ignore[attr-defined]
+        rules.check(request)
         return await getattr(self.api, method)(request, None)
 
     async def contact(self, customer: str = ANN, **fields: Any) -> notify_pb2.Contact:  # noqa: ANN401

@@ -18,6 +18,7 @@ from services.payments import api
 from services.payments.events import Handlers
 from services.payments.loops import Charging, Expiry, Lookup, Refunding
 from services.payments.provider import Provider
+from services.runtime import rules
 from services.runtime.access import Caller, set_caller
 from services.runtime.database import Database
 from services.runtime.events import Event
@@ -90,6 +91,7 @@ class Payments:
         if "request_id" in request.DESCRIPTOR.fields_by_name and not request.request_id:  # type: ignore[attr-defined]
             request.request_id = str(uuid.uuid4())  # type: ignore[attr-defined]
         method = request.DESCRIPTOR.name.removesuffix("Request")
+        rules.check(request)
         return await getattr(self.api, method)(request, None)
 
     async def payment_method(

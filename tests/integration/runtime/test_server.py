@@ -93,7 +93,7 @@ class Door:
         return self.stub.GetProduct(request, metadata=metadata or self.token(), timeout=5)
 
     def stay(self, timeout_seconds: float = GRACE_SECONDS) -> Any:  # noqa: ANN401
-        request = catalog_pb2.ListProductsRequest()
+        request = catalog_pb2.ListProductsRequest(parent="merchants/acme")
         return self.stub.ListProducts(request, metadata=self.token(), timeout=timeout_seconds)
 
     async def health(self) -> str:
@@ -246,7 +246,8 @@ async def test_a_message_over_the_limit_is_refused(door: Door) -> None:
 
 async def test_a_message_just_below_the_limit_is_read(door: Door) -> None:
     name = "x" * (MESSAGE_MAX_BYTES - 100)
-    assert (await door.get(name=name)).name == name
+    refusal = await refused(door.get(name=name))
+    assert (refusal.code, refusal.fields) == ("INVALID_ARGUMENT", {"name": "FIELD_INVALID"})
 
 
 # --- life ---------------------------------------------------------------------------------------

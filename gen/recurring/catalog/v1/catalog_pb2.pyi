@@ -11,6 +11,8 @@ Conventions, the same in all four services:
   what the first call returned; with other content it is refused (REQUEST_ID_REUSED).
 * Errors are `google.rpc.Status` with an `ErrorInfo` (reason, domain "catalog.recurring") and, where
   a field is at fault, a `BadRequest` that names each field and the rule it broke.
+* `buf.validate` rules (protovalidate.com) say what a field must look like. They are checked before
+  anything else, all at once; what depends on stored facts or on the time is looked at after them.
 * Any method can answer with these, which are not repeated below:
   INVALID_ARGUMENT FIELD_INVALID (field violations say which and why);
   INVALID_ARGUMENT REQUEST_ID_REUSED (mutations);

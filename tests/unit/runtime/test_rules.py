@@ -1,0 +1,86 @@
+"""The rules of the contracts: each compiles, and what breaks one is named by its path."""
+
+import pytest
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from recurring.catalog.v1 import catalog_pb2
+from recurring.notify.v1 import notify_pb2
+from recurring.payments.v1 import payments_pb2
+from recurring.scheduler.v1 import scheduler_pb2
+
+from services.runtime import rules
+from services.runtime.errors import Problem, Violations
+
+CONTRACTS = (catalog_pb2, scheduler_pb2, payments_pb2, notify_pb2)
+REQUEST_ID = "0190b0c2-5e1c-7c3a-8d5e-1f2a3b4c5d6e"
+
+
+def broken(message: Message) -> dict[str, str]:
+    violations = Violations()
+    rules.note(violations, message)
+    return {each.field: each.reason for each in violations.found}
+
+
+@pytest.mark.parametrize("contract", CONTRACTS, ids=lambda contract: contract.DESCRIPTOR.package)
+def test_every_rule_compiles(contract: object) -> None:
+    for description in contract.DESCRIPTOR.message_types_by_name.values():  # type: ignore[attr-defined]
+        broken(GetMessageClass(description)())
+
+
+def test_every_request_id_must_be_a_uuid() -> None:
+    for contract in CONTRACTS:
+        for description in contract.DESCRIPTOR.message_types_by_name.values():
+            if "request_id" in description.fields_by_name:
+                assert broken(GetMessageClass(description)())["request_id"] == "FIELD_INVALID"
+
+
+def test_what_keeps_the_rules_passes() -> None:
+    rules.check(
+        catalog_pb2.CreateProductRequest(
+            parent="merchants/acme",
+            product_id="tea",
+            product=catalog_pb2.Product(title="Tea"),
+            request_id=REQUEST_ID,
+        )
+    )
+
+
+def test_a_field_within_others_is_named_by_its_path() -> None:
+    request = scheduler_pb2.CreateStandingOrderRequest(
+        parent="merchants/acme",
+        standing_order=scheduler_pb2.StandingOrder(
+            items=[
+                scheduler_pb2.Item(product="merchants/acme/products/tea", quantity=1),
+                scheduler_pb2.Item(product="tea", quantity=0),
+            ]
+        ),
+        request_id=REQUEST_ID,
+    )
+    assert broken(request) == {
+        "standing_order.items[1].product": "FIELD_INVALID",
+        "standing_order.items[1].quantity": "FIELD_INVALID",
+    }
+
+
+def test_a_rule_can_have_a_reason_of_its_own() -> None:
+    request = catalog_pb2.ListProductsRequest(parent="merchants/acme", page_size=1001)
+    with pytest.raises(Problem) as refusal:
+        rules.check(request)
+    assert refusal.value.reason == "PAGE_SIZE_TOO_LARGE"
+
+
+@pytest.mark.parametrize("text", ["merchants/acme\n", "merchants/acmé", "merchants/acme\x00"])
+def test_a_name_is_matched_to_its_end(text: str) -> None:
+    assert broken(catalog_pb2.ListProductsRequest(parent=text)) == {"parent": "FIELD_INVALID"}
+
+
+@pytest.mark.parametrize("seconds", [0, -(2**63), 2**63 - 1])
+def test_a_duration_that_is_longer_than_any_is_no_accident(seconds: int) -> None:
+    wanted = scheduler_pb2.StandingOrder()
+    wanted.notice_lead.seconds = seconds
+    assert broken(wanted) == {"notice_lead": "FIELD_INVALID"}
+
+
+def test_what_an_update_leaves_out_breaks_no_rule() -> None:
+    changed = scheduler_pb2.StandingOrder(name="merchants/acme/standingOrders/weekly", title="Tea")
+    assert not broken(changed)
