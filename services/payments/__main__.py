@@ -5,6 +5,7 @@ from pydantic import Field, SecretStr
 from recurring.payments.v1 import payments_pb2_grpc
 
 from services.payments import api, events, loops, watch
+from services.payments.commands import COMMANDS
 from services.payments.provider import CONNECTIONS_MAX, StripeProvider
 from services.runtime.process import Parts, Runtime, main
 from services.runtime.settings import RuntimeSettings
@@ -44,4 +45,4 @@ async def assemble(runtime: Runtime[Settings]) -> Parts:
 
 
 if __name__ == "__main__":
-    main("payments", Settings, assemble)
+    main("payments", Settings, assemble, COMMANDS)

@@ -15,6 +15,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.runtime import metrics, telemetry
 from services.runtime.broker import Broker, Pull
@@ -26,6 +27,9 @@ log = logging.getLogger(__name__)
 CONSUME_BATCH_EVENTS = 500
 # An event that has failed so often, and not for an outage, is given up.
 FAILURES_MAX = 8
+ERROR_MAX_CHARACTERS = 2000
+# So many dead letters are shown or replayed at once, the oldest first.
+LETTERS_MAX = 1000
 REDELIVERY_SECONDS = 2.0
 OUTAGE_PAUSE_SECONDS = 0.5
 SETTLE_POLL_SECONDS = 0.01
@@ -42,6 +46,98 @@ _BURY = text("""
     VALUES (:partition_key, :event_id, :type, CAST(:headers AS jsonb), :data, :error)
     ON CONFLICT (partition_key, event_id) DO NOTHING
 """)
+
+
+_LETTERS = text("""
+    SELECT partition_key, event_id, type, headers, data, error, bury_time FROM dead_letters
+    WHERE CAST(:event_id AS uuid) IS NULL OR event_id = :event_id
+    ORDER BY bury_time, event_id LIMIT :limit
+""")
+
+_DIG_UP = text("""
+    DELETE FROM dead_letters WHERE partition_key = :partition_key AND event_id = :event_id
+""")
+
+_STILL = text("""
+    UPDATE dead_letters SET error = :error
+    WHERE partition_key = :partition_key AND event_id = :event_id
+""")
+
+EventsRead = Sequence[tuple[str, Event[Any]]]
+
+
+def read_as(
+    subscription: Subscription, head: Mapping[str, str], data: bytes
+) -> tuple[str, Event[Any]]:
+    """An event of the type that is subscribed to. Raises ValueError if it is not well-formed."""
+    try:
+        return subscription.type, read(subscription.message_type, head, data)
+    except (KeyError, DecodeError) as error:
+        msg = f"not a well-formed {subscription.type}: {error!r}"
+        raise ValueError(msg) from error
+
+
+async def handle_new(
+    tx: AsyncConnection, subscriptions: Mapping[str, Subscription], events: EventsRead
+) -> dict[str, int]:
+    """Handle those of the events that were not handled before; returns how many of each type."""
+    found = await tx.execute(
+        _NEW,
+        {
+            "partition_key": [event.partition_key for _, event in events],
+            "event_id": [event.id for _, event in events],
+        },
+    )
+    new = set(found.scalars())
+    by_type: dict[str, dict[Any, Event[Any]]] = {}
+    for event_type, event in events:
+        if event.id in new:
+            # Within one batch, too, an event counts once.
+            by_type.setdefault(event_type, {})[event.id] = event
+    for event_type, fresh in by_type.items():
+        with telemetry.consuming(event_type, list(fresh.values())):
+            await subscriptions[event_type].handler(tx, list(fresh.values()))
+    return {event_type: len(fresh) for event_type, fresh in by_type.items()}
+
+
+async def letters(database: Database, event_id: uuid.UUID | None) -> Sequence[Any]:
+    """The events that were given up, the oldest first; or the one that is named."""
+    async with database.read() as connection:
+        found = await connection.execute(_LETTERS, {"event_id": event_id, "limit": LETTERS_MAX})
+        return found.mappings().all()
+
+
+async def replay_letter(
+    database: Database,
+    subscriptions: Mapping[str, Subscription],
+    letter: Any,  # noqa: ANN401 - a mapping row
+) -> str:
+    """Handle an event that was given up, as if it came now; returns why it failed, or nothing.
+
+    One that was handled since (another replica may have had no trouble with it) is only forgotten.
+    """
+    key = {"partition_key": letter["partition_key"], "event_id": letter["event_id"]}
+    try:
+        subscription = subscriptions[letter["type"]]
+        event = read_as(subscription, letter["headers"], letter["data"])
+        async with database.begin() as tx:
+            await handle_new(tx, subscriptions, [event])
+            await tx.execute(_DIG_UP, key)
+    except Exception as error:
+        if is_outage(error):
+            raise
+        why = repr(error)[:ERROR_MAX_CHARACTERS]
+        async with database.begin() as tx:
+            await tx.execute(_STILL, {**key, "error": why})
+        return why
+    return ""
+
+
+async def discard_letter(database: Database, letter: Any) -> None:  # noqa: ANN401 - a mapping row
+    """Forget an event that was given up without handling it."""
+    key = {"partition_key": letter["partition_key"], "event_id": letter["event_id"]}
+    async with database.begin() as tx:
+        await tx.execute(_DIG_UP, key)
 
 
 class Consumer:
@@ -161,35 +257,14 @@ class Consumer:
 
     async def _transact(self, batch: Sequence[Msg]) -> None:
         """Handle what is new of a batch, a set a type, in one transaction."""
-        events = [self._read(message) for message in batch]
+        events = [
+            read_as(self._subscriptions[message.subject], message.headers or {}, message.data)
+            for message in batch
+        ]
         async with self._database.begin() as tx:
-            found = await tx.execute(
-                _NEW,
-                {
-                    "partition_key": [event.partition_key for _, event in events],
-                    "event_id": [event.id for _, event in events],
-                },
-            )
-            new = set(found.scalars())
-            by_type: dict[str, dict[Any, Event[Any]]] = {}
-            for event_type, event in events:
-                if event.id in new:
-                    # Within one batch, too, an event counts once.
-                    by_type.setdefault(event_type, {})[event.id] = event
-            for event_type, fresh in by_type.items():
-                with telemetry.consuming(event_type, list(fresh.values())):
-                    await self._subscriptions[event_type].handler(tx, list(fresh.values()))
-        for event_type, fresh in by_type.items():
-            metrics.events_handled(event_type, len(fresh))
-
-    def _read(self, message: Msg) -> tuple[str, Event[Any]]:
-        head: Mapping[str, str] = message.headers or {}
-        subscription = self._subscriptions[message.subject]
-        try:
-            return message.subject, read(subscription.message_type, head, message.data)
-        except (KeyError, DecodeError) as error:
-            msg = f"not a well-formed {message.subject}: {error!r}"
-            raise ValueError(msg) from error
+            handled = await handle_new(tx, self._subscriptions, events)
+        for event_type, count in handled.items():
+            metrics.events_handled(event_type, count)
 
     async def _bury(self, message: Msg, error: str) -> None:
         """Keep an event that could not be handled where an operator finds it and can replay it."""
@@ -208,7 +283,7 @@ class Consumer:
                     "type": message.subject,
                     "headers": json.dumps(dict(head)),
                     "data": message.data,
-                    "error": error[:2000],
+                    "error": error[:ERROR_MAX_CHARACTERS],
                 },
             )
         metrics.event_buried(message.subject)

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import text
@@ -58,13 +59,16 @@ _RELEASE = text("""
 
 _PENDING = text("SELECT EXISTS (SELECT FROM outbox WHERE publish_time IS NULL)")
 
-# As far back as the stream would still have it.
+# Only what was published before the replay began: what it publishes is not published once more.
 _REPLAY = text("""
     UPDATE outbox SET publish_time = NULL, claim_time = NULL
     WHERE (partition_key, event_id) IN (
         SELECT partition_key, event_id FROM outbox
-        WHERE publish_time > now() - make_interval(secs => :seconds) LIMIT :limit)
+        WHERE publish_time >= :since AND publish_time < :until AND position >= :position
+        LIMIT :limit)
 """)
+
+_NOW = text("SELECT now()")
 
 _PURGES = (
     text("""
@@ -121,8 +125,10 @@ class Relay:
         Who has handled an event already finds it in the inbox.
         """
         if not await self._broker.has_stream(self._stream):
-            while await self._replay():
-                pass
+            async with self._database.read() as connection:
+                now: datetime = (await connection.execute(_NOW)).scalar_one()
+            # As far back as the stream would still have it.
+            await replay(self._database, now - timedelta(seconds=STREAM_MAX_AGE_SECONDS))
         await self._broker.ensure_stream(self._stream, self._subjects)
 
     async def step(self) -> Step:
@@ -160,12 +166,6 @@ class Relay:
             raise errors[0]
         return Step(worked=len(done))
 
-    async def _replay(self) -> int:
-        """Have a batch of what was published published again; returns how many."""
-        limits = {"seconds": STREAM_MAX_AGE_SECONDS, "limit": REPLAY_BATCH_ROWS}
-        async with self._database.engine.begin() as tx:
-            return (await tx.execute(_REPLAY, limits)).rowcount
-
     async def _release(self, rows: Sequence[Any]) -> None:
         async with self._database.engine.begin() as tx:
             await tx.execute(_RELEASE, _keys(rows))
@@ -186,6 +186,25 @@ class Relay:
         await self._broker.publish(
             row["type"], row["data"], headers(row, self._source), PUBLISH_TIMEOUT_SECONDS
         )
+
+
+async def replay(database: Database, since: datetime, position: int = 0) -> int:
+    """Have all that was published since a time, from a position on, published again.
+
+    Returns how many events that are. Who has handled one already finds it in the inbox.
+    """
+    async with database.read() as connection:
+        until = (await connection.execute(_NOW)).scalar_one()
+    limits = {
+        "since": since, "until": until, "position": position, "limit": REPLAY_BATCH_ROWS,
+    }  # fmt: skip
+    replayed = 0
+    while True:
+        async with database.begin() as tx:
+            count = (await tx.execute(_REPLAY, limits)).rowcount
+        replayed += count
+        if count < REPLAY_BATCH_ROWS:
+            return replayed
 
 
 async def purge(database: Database, retention_days: int) -> Step:

@@ -5,19 +5,22 @@ import gc
 import logging
 import signal
 import sys
+from argparse import Namespace
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 import grpc
 import uvloop
 
-from services.runtime import metrics, migrations, outbox, telemetry
+from services.runtime import commands, metrics, migrations, outbox, telemetry
 from services.runtime.access import Gate
 from services.runtime.broker import Broker
 from services.runtime.channel import open_channel
 from services.runtime.clock import Clock, SandboxClock, SystemClock
+from services.runtime.commands import Command, Desk
 from services.runtime.database import Database, connect
 from services.runtime.events import Subscription
 from services.runtime.inbox import Consumer
@@ -31,7 +34,6 @@ log = logging.getLogger(__name__)
 START_RETRY_SECONDS = 1.0
 PURGE_POLL_SECONDS = 60.0
 EXIT_BAD_SETTINGS = 78  # EX_CONFIG of sysexits(3).
-MIGRATE_COMMAND = "migrate"
 # A batch makes some hundred thousand objects and drops them all; none of them needs the collector.
 COLLECTION_THRESHOLD_OBJECTS = 100_000
 
@@ -77,16 +79,27 @@ class Runtime(Generic[S]):
 Assemble = Callable[[Runtime[S]], Awaitable[Parts]]
 
 
-def main(service: str, settings_type: type[S], assemble: Assemble[S]) -> None:
-    """Run the process: `python -m services.<service>` serves, `… migrate` migrates and ends."""
+def main(
+    service: str,
+    settings_type: type[S],
+    assemble: Assemble[S],
+    own_commands: Mapping[str, Command] = MappingProxyType({}),
+) -> None:
+    """Run the process: `python -m services.<service>` serves, with a command it does that and ends."""
+    arguments = sys.argv[1:]
+    options = commands.parse(service, own_commands, arguments) if arguments else None
     try:
         settings = load(settings_type)
     except SettingsError as error:
         sys.stderr.write(f"recurring {service}: cannot start\n{error}\n")
         sys.exit(EXIT_BAD_SETTINGS)
-    telemetry.start_logging(service, settings.log_level)
-    if sys.argv[1:] == [MIGRATE_COMMAND]:
+    # What a command prints is for programs to read.
+    telemetry.start_logging(service, settings.log_level, sys.stderr if options else sys.stdout)
+    if options and options.command == commands.MIGRATE:
         migrations.upgrade(service, settings.database_url)
+        return
+    if options:
+        run_loop(_operate(service, settings, assemble, own_commands, options))
         return
     telemetry.start_tracing(service)
     metrics.start(service, settings.metrics_address, migrations.head(service))
@@ -100,6 +113,45 @@ def run_loop(work: Coroutine[Any, Any, R]) -> R:
     gc.freeze()
     gc.set_threshold(COLLECTION_THRESHOLD_OBJECTS)
     return uvloop.run(work)
+
+
+async def _operate(
+    service: str,
+    settings: S,
+    assemble: Assemble[S],
+    own_commands: Mapping[str, Command],
+    options: Namespace,
+) -> None:
+    """Do what an operator asks for, beside the processes that serve."""
+    async with AsyncExitStack() as resources:
+        runtime = await _open(service, settings, resources)
+        parts = await assemble(runtime)
+        desk = Desk(
+            service,
+            runtime.database,
+            runtime.clock,
+            settings.nats_url,
+            parts.subscriptions,
+            parts.looks,
+        )
+        await commands.run(desk, own_commands, options)
+
+
+async def _open(service: str, settings: S, resources: AsyncExitStack) -> Runtime[S]:
+    """What a service is wired with; nothing has been asked of the database yet."""
+    engine = connect(
+        settings.database_url,
+        application=f"recurring-{service}",
+        pool_size=settings.database_pool_size,
+    )
+    telemetry.trace_statements(engine.sync_engine)
+    database = Database(engine)
+    resources.push_async_callback(database.close)
+    clock: Clock = SystemClock()
+    if settings.clock_url:
+        clock = SandboxClock(settings.clock_url, service)
+        await _until_it_works("sandbox clock", clock.read)
+    return Runtime(settings, database, clock, resources)
 
 
 async def _serve(service: str, settings: S, assemble: Assemble[S]) -> None:
@@ -121,19 +173,9 @@ async def _serve(service: str, settings: S, assemble: Assemble[S]) -> None:
 
 async def _run(service: str, settings: S, assemble: Assemble[S], resources: AsyncExitStack) -> None:
     """Start in an order in which nothing is asked of a part that is not there, and serve."""
-    engine = connect(
-        settings.database_url,
-        application=f"recurring-{service}",
-        pool_size=settings.database_pool_size,
-    )
-    telemetry.trace_statements(engine.sync_engine)
-    database = Database(engine)
-    resources.push_async_callback(database.close)
-    clock: Clock = SystemClock()
-    if settings.clock_url:
-        clock = SandboxClock(settings.clock_url, service)
-        await _until_it_works("sandbox clock", clock.read)
-    parts = await assemble(Runtime(settings, database, clock, resources))
+    runtime = await _open(service, settings, resources)
+    database, clock = runtime.database, runtime.clock
+    parts = await assemble(runtime)
     gate = Gate(
         settings.auth_jwks_file,
         settings.auth_issuer,

@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TextIO
 
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
@@ -56,9 +56,9 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str, ensure_ascii=False)
 
 
-def start_logging(service: str, level: str) -> None:
-    """Send all logs to standard output as JSON lines."""
-    handler = logging.StreamHandler(sys.stdout)
+def start_logging(service: str, level: str, stream: TextIO = sys.stdout) -> None:
+    """Send all logs to a stream as JSON lines."""
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter(service))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.getLogger("alembic").setLevel(logging.WARNING)

@@ -11,6 +11,7 @@ from services.payments.domain.charges import Attempt, AttemptState
 from services.payments.domain.keys import ChargeKey
 from services.payments.domain.outcomes import Declined, Succeeded
 from services.payments.store import keys
+from services.runtime.database import columns
 
 # A process that claimed an attempt and died loses it after this long. Claims run on the database's
 # own clock: they concern machines, not customers.
@@ -55,6 +56,22 @@ _CLAIM = text("""
 """)
 
 _NEXT_LOOKUP = text("SELECT min(next_lookup_time) FROM attempts WHERE state = 'UNKNOWN'")
+
+_UNKNOWN = text("""
+    SELECT merchant, customer, charge, number, idempotency_key, amount_minor, currency, start_time,
+           lookup_count, next_lookup_time
+    FROM attempts WHERE state = 'UNKNOWN' AND start_time <= :started_by
+    ORDER BY start_time LIMIT :limit
+""")
+
+_LOOK_UP = text("""
+    UPDATE attempts SET next_lookup_time = :now
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
+                CAST(:number AS integer[])) AS asked (customer, merchant, charge, number)
+    WHERE attempts.customer = asked.customer AND attempts.merchant = asked.merchant
+      AND attempts.charge = asked.charge AND attempts.number = asked.number
+      AND attempts.state = 'UNKNOWN' AND attempts.next_lookup_time > :now
+""")
 
 _SETTLE = text("""
     UPDATE attempts SET state = done.state, decline_code = done.decline_code,
@@ -122,6 +139,18 @@ async def claim(tx: AsyncConnection, now: datetime, limit: int) -> list[Attempt]
 async def next_lookup(tx: AsyncConnection) -> datetime | None:
     """When the next outcome is looked up."""
     return (await tx.execute(_NEXT_LOOKUP)).scalar_one()  # type: ignore[no-any-return]
+
+
+async def unknown(tx: AsyncConnection, started_by: datetime, limit: int) -> Sequence[Any]:
+    """The attempts since before a time whose outcome nobody knows, the oldest first, as rows."""
+    rows = await tx.execute(_UNKNOWN, {"started_by": started_by, "limit": limit})
+    return rows.mappings().all()
+
+
+async def look_up(tx: AsyncConnection, attempts: Sequence[Any], now: datetime) -> None:
+    """Have attempts (rows of `unknown`) looked up at once, not when their turn comes."""
+    asked = columns(attempts, "customer", "merchant", "charge", "number")
+    await tx.execute(_LOOK_UP, {**asked, "now": now})
 
 
 async def settle(

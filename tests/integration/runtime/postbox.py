@@ -93,6 +93,12 @@ class Listener:
         async with self.database.begin() as tx:
             await tx.execute(text("CREATE TABLE heard (product text)"))
 
+    @property
+    def subscriptions(self) -> dict[str, Subscription]:
+        """What it listens to, by type, as it would hear an event that was given up."""
+        message_type = events_pb2.ProductDiscontinued
+        return {message_type.DESCRIPTOR.full_name: Subscription(message_type, self._hear)}
+
     def consumer(self, message_type: type[Message] = events_pb2.ProductDiscontinued) -> Consumer:
         return Consumer(
             self.database,

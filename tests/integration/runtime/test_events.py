@@ -12,7 +12,7 @@ from deploy.embedded.postgres import EmbeddedPostgres
 from services.runtime import outbox
 from services.runtime.broker import Broker
 from services.runtime.events import headers
-from services.runtime.inbox import FAILURES_MAX
+from services.runtime.inbox import FAILURES_MAX, letters, replay_letter
 from tests.integration.runtime.postbox import (
     GRACE_SECONDS,
     NOW,
@@ -345,3 +345,29 @@ async def _publish(broker: Broker, key: str, traceparent: str = "") -> None:
 
 async def _was_redelivered(broker: Broker) -> bool:
     return bool((await broker.consumer_info(STREAM, "listener")).num_redelivered)
+
+
+async def test_an_event_that_was_given_up_is_handled_once_when_it_is_replayed(
+    teller: Teller, listener: Listener
+) -> None:
+    listener.poison = {"bad"}
+    async with at_work(teller.relay_loop(), listener.consumer()):
+        await teller.tell("bad")
+
+        async def given_up() -> bool:
+            return await listener.buried() == 1
+
+        await until(given_up)
+    [letter] = await letters(listener.database, None)
+
+    still = await replay_letter(listener.database, listener.subscriptions, letter)
+    assert "cannot be handled" in still
+    assert await listener.buried() == 1
+
+    listener.poison = set()
+    outcomes = [
+        await replay_letter(listener.database, listener.subscriptions, letter) for _ in "ab"
+    ]
+    assert outcomes == ["", ""]
+    assert await listener.heard() == ["bad"]
+    assert await listener.buried() == 0

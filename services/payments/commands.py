@@ -1,0 +1,50 @@
+"""What an operator can have done by hand in payments."""
+
+import argparse
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+from services.payments.api.names import CHARGE
+from services.payments.store import attempts
+from services.runtime.commands import Command, Desk, Line
+
+SHOWN_MAX_ATTEMPTS = 1000
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--older-than",
+        type=float,
+        default=0,
+        metavar="SECONDS",
+        help="only those unknown for longer",
+    )
+    parser.add_argument("--look-up", action="store_true", help="have the provider asked now")
+
+
+async def _unknown(desk: Desk, options: argparse.Namespace) -> AsyncIterator[Line]:
+    """Show charges whose outcome nobody knows, with the key by which the provider knows them."""
+    now = desk.clock.now()
+    async with desk.database.read() as connection:
+        found = await attempts.unknown(
+            connection, now - timedelta(seconds=options.older_than), SHOWN_MAX_ATTEMPTS
+        )
+    if options.look_up and found:
+        async with desk.database.begin() as tx:
+            await attempts.look_up(tx, found, now)
+    for row in found:
+        yield {
+            "charge": CHARGE.format(row["merchant"], row["customer"], row["charge"]),
+            "attempt": row["number"],
+            "key": row["idempotency_key"],
+            "amount_minor": row["amount_minor"],
+            "currency": row["currency"],
+            "since": row["start_time"],
+            "times_looked_up": row["lookup_count"],
+            "next_look_up": now if options.look_up else row["next_lookup_time"],
+        }
+
+
+COMMANDS = {
+    "unknown": Command("show charges whose outcome nobody knows", _unknown, _arguments),
+}

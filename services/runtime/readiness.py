@@ -1,0 +1,105 @@
+"""Whether a process is to be sent calls: it follows the database and the broker, but no hiccup.
+
+One failing look at either is no reason: clients would all turn to other replicas, which look at the
+same servers. Readiness goes when something has been away for as long as callers can bear, and comes
+back once it has been there for a while. Calls are answered all the same (what needs the database is
+refused as UNAVAILABLE), and liveness asks neither: starting a process anew brings no server back.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from opentelemetry.metrics import Observation
+
+from services.runtime import metrics
+from services.runtime.migrations import SchemaMisfitError
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+LOOK_TIMEOUT_SECONDS = 3.0
+# Every call needs the database.
+DATABASE_AWAY_SECONDS = 10.0
+# No call needs the broker: what is told waits in the outbox. But a process that has been without it for
+# so long, alone, hears of nothing that others tell.
+BROKER_AWAY_SECONDS = 60.0
+BACK_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class Steady:
+    """A state that follows what is seen of it only when that lasts."""
+
+    away_seconds: float
+    back_seconds: float = BACK_SECONDS
+    there: bool = True
+    # Since when what is seen differs from the state.
+    _differs_since: float | None = field(default=None, init=False)
+
+    def see(self, *, there: bool, at: float) -> bool:
+        """Take note of what is seen at a moment; returns the state."""
+        if there == self.there:
+            self._differs_since = None
+            return self.there
+        if self._differs_since is None:
+            self._differs_since = at
+        lasting = self.away_seconds if self.there else self.back_seconds
+        if at - self._differs_since >= lasting:
+            self.there = there
+            self._differs_since = None
+        return self.there
+
+
+# Raises if what it looks at is away.
+Look = Callable[[], Awaitable[None]]
+
+
+class Readiness:
+    """Looks at what the process needs, again and again, and reports whether it is ready."""
+
+    def __init__(
+        self, looks: Mapping[str, tuple[Look, Steady]], report: Callable[[bool], Awaitable[None]]
+    ) -> None:
+        self._looks = looks
+        self._report = report
+        self._ready = False
+        metrics.gauge("recurring.ready", "", "Whether the process takes calls", self._observe)
+
+    async def set(self, *, ready: bool) -> None:
+        """Report a change that nobody has to be seen for."""
+        self._ready = ready
+        await self._report(ready)
+
+    async def run(self) -> None:
+        """Be ready for as long as what is needed is there; until cancelled.
+
+        Raises SchemaMisfitError when the database gets a schema that the code must not serve on.
+        """
+        await self.set(ready=True)
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            away = [name for name in self._looks if not await self._is_there(name)]
+            if self._ready and away:
+                log.warning("not ready: %s out of reach", " and ".join(away))
+                await self.set(ready=False)
+            elif not self._ready and not away:
+                log.info("ready again")
+                await self.set(ready=True)
+
+    async def _is_there(self, name: str) -> bool:
+        look, steady = self._looks[name]
+        try:
+            async with asyncio.timeout(LOOK_TIMEOUT_SECONDS):
+                await look()
+        except SchemaMisfitError:
+            raise
+        except Exception as error:  # noqa: BLE001 - each client library has errors of its own
+            log.debug("%s: %r", name, error)
+            return steady.see(there=False, at=time.monotonic())
+        return steady.see(there=True, at=time.monotonic())
+
+    def _observe(self) -> list[Observation]:
+        return [Observation(int(self._ready))]

@@ -1,0 +1,152 @@
+"""An operator's commands, run as they are typed, beside a stack that serves."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+from recurring.catalog.v1 import catalog_pb2, events_pb2
+
+from deploy.embedded import wiring
+from deploy.embedded.keys import Keys
+from deploy.embedded.program import ROOT
+from tests.integration.runtime.postbox import until
+from tests.suite import Suite, new_id
+
+EPOCH = "1970-01-01T00:00:00Z"
+
+
+class Operator:
+    """Somebody who types commands of a service."""
+
+    def __init__(self, suite: Suite) -> None:
+        self._addresses, self._keys = suite.addresses, Keys(suite.stack.home / "keys")
+
+    async def types(self, service: str, *arguments: str, status: int = 0) -> list[dict[str, Any]]:
+        """Run `python -m services.<service> …`; returns the lines that it printed."""
+        settings = wiring.service_environment(service, self._addresses, self._keys)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", f"services.{service}", *arguments),
+            cwd=ROOT,
+            env={**os.environ, **settings, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        printed, complaints = await process.communicate()
+        assert process.returncode == status, complaints.decode()
+        return [json.loads(line) for line in printed.decode().splitlines()]
+
+    async def database(self, service: str) -> "asyncpg.Connection[Any]":
+        url = wiring.database_url(service, self._addresses, self._keys)
+        return await asyncpg.connect(url.replace("postgresql+asyncpg", "postgresql"))
+
+
+@pytest.fixture
+def operator(suite: Suite) -> Operator:
+    return Operator(suite)
+
+
+@pytest.fixture
+async def letter(suite: Suite, operator: Operator) -> AsyncIterator[str]:
+    """An event that the scheduler's inbox has given up: of a customer's phone, and good as it is."""
+    event_id = str(uuid.uuid4())
+    del suite
+    head = {
+        "ce-id": event_id, "ce-tenant": "acme", "ce-partitionkey": "acme",
+        "ce-time": "2026-01-01T00:00:00+00:00",
+    }  # fmt: skip
+    database = await operator.database("scheduler")
+    try:
+        await database.execute(
+            "INSERT INTO dead_letters (partition_key, event_id, type, headers, data, error)"
+            " VALUES ('acme', $1, 'recurring.catalog.v1.ProductDiscontinued', $2, $3, 'a bug')",
+            event_id,
+            json.dumps(head),
+            events_pb2.ProductDiscontinued(product="merchants/acme/products/x").SerializeToString(),
+        )
+        yield event_id
+        await database.execute("DELETE FROM dead_letters WHERE event_id = $1", event_id)
+    finally:
+        await database.close()
+
+
+async def test_status_shows_the_schema_and_what_operators_watch(operator: Operator) -> None:
+    first, *numbers = await operator.types("payments", "status")
+    assert first == {"service": "payments", "schema": "0001"}
+    shown = {line["metric"]: line["value"] for line in numbers}
+    assert shown["recurring.ledger.unbalanced"] == 0
+    assert shown["recurring.outbox.oldest.age"] == 0
+    assert {line["stream"] for line in numbers if "stream" in line} == {"SCHEDULER", "NOTIFY"}
+
+
+async def test_what_was_told_is_told_again_from_a_time_or_a_position(
+    suite: Suite, operator: Operator
+) -> None:
+    shop = suite.client()
+    made = await shop.catalog.CreateProduct(
+        catalog_pb2.CreateProductRequest(
+            parent=shop.name,
+            product_id="tea",
+            product=catalog_pb2.Product(title="Tea"),
+            request_id=new_id(),
+        )
+    )
+    discontinue = catalog_pb2.DiscontinueProductRequest(name=made.name, request_id=new_id())
+    async with suite.listening() as ear:
+        await shop.catalog.DiscontinueProduct(discontinue)
+        told = await ear.next(events_pb2.ProductDiscontinued, shop.merchant)
+    database = await operator.database("catalog")
+
+    async def all_published() -> bool:
+        waiting = "SELECT EXISTS (SELECT FROM outbox WHERE publish_time IS NULL)"
+        return not await database.fetchval(waiting)
+
+    try:
+        await until(all_published)
+        published = await database.fetchval("SELECT count(*) FROM outbox")
+        [line] = await operator.types("catalog", "replay", "--since", EPOCH)
+        assert line["replayed"] == published > 0
+        await until(all_published)
+        position = await database.fetchval(
+            "SELECT position FROM outbox WHERE event_id = $1", told.headers["ce-id"]
+        )
+    finally:
+        await database.close()
+    [line] = await operator.types("catalog", "replay", "--position", str(position + 1))
+    assert line["replayed"] < published
+
+
+async def test_a_replay_wants_to_know_from_where(operator: Operator) -> None:
+    [line] = await operator.types("catalog", "replay", status=1)
+    assert "--since" in line["problem"]
+    # A time without its zone is some other time.
+    assert await operator.types("catalog", "replay", "--since", "2026-01-01", status=2) == []
+
+
+async def test_a_dead_letter_is_shown_with_what_went_wrong(operator: Operator, letter: str) -> None:
+    [line] = await operator.types("scheduler", "dead-letters", "--event", letter)
+    assert (line["event"], line["error"]) == (letter, "a bug")
+    assert line["type"] == "recurring.catalog.v1.ProductDiscontinued"
+
+
+async def test_a_dead_letter_that_still_fails_is_kept(operator: Operator, letter: str) -> None:
+    """The scheduler does not listen to that type at all."""
+    again = ("scheduler", "dead-letters", "--event", letter, "--replay")
+    [line] = await operator.types(*again, status=1)
+    [kept] = await operator.types("scheduler", "dead-letters", "--event", letter)
+    assert "KeyError" in line["outcome"]
+    assert "KeyError" in kept["error"]
+
+
+async def test_a_dead_letter_is_discarded_by_name_only(operator: Operator, letter: str) -> None:
+    await operator.types("scheduler", "dead-letters", "--discard", status=1)
+    discard = ("scheduler", "dead-letters", "--event", letter, "--discard")
+    [line] = await operator.types(*discard)
+    assert line["outcome"] == "discarded"
+    assert await operator.types(*discard) == []
