@@ -11,13 +11,15 @@ PYTHON := $(BIN)/python
 SYSTEM_PYTHON ?= python3
 SETUP := $(VENV)/.installed
 IMAGE := build/protos.binpb
+# The contracts of the last release.
+BASELINE := protos/baseline.binpb
 CODE := $(wildcard services sandbox cli deploy protos tests bench)
 UV_LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url --no-emit-find-links
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup lock gen gen-check lint format types imports test check up down status demo bench clean
+.PHONY: help setup lock gen gen-check baseline lint format types imports test check up down status demo bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,17 +39,24 @@ lock: $(SETUP) ## Lock the requirements anew, with hashes, for every platform
 	$(UV_LOCK) requirements/runtime.in requirements/cli.in --constraint requirements/dev.txt \
 		--output-file requirements/runtime.txt
 
-gen: $(SETUP) ## Generate gen/ from protos/
-	@$(PYTHON) protos/generate.py
+gen: $(SETUP) ## Generate gen/ and docs/reference/ from protos/
+	@$(PYTHON) -m protos.generate
+	@PYTHONPATH=gen $(PYTHON) -m protos.reference
 
-gen-check: $(SETUP) ## Fail if gen/ is not what protos/ give
-	@$(PYTHON) protos/generate.py --check
+gen-check: $(SETUP) ## Fail if gen/ or docs/reference/ is not what protos/ give
+	@$(PYTHON) -m protos.generate --check
+	@PYTHONPATH=gen $(PYTHON) -m protos.reference --check
+
+baseline: $(SETUP) ## Take the contracts as those of a release, which later ones may not break
+	@$(PYTHON) -m protos.generate --image $(IMAGE)
+	@$(BIN)/buf build $(IMAGE) --exclude-source-info --output $(BASELINE)
 
 lint: $(SETUP) ## Check style, formatting and contracts
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/ruff format --check --quiet $(CODE)
-	@$(PYTHON) protos/generate.py --image $(IMAGE)
+	@$(PYTHON) -m protos.generate --image $(IMAGE)
 	@$(BIN)/buf lint $(IMAGE) --config protos/buf.yaml
+	@$(BIN)/buf breaking $(IMAGE) --against $(BASELINE) --config protos/buf.yaml
 
 format: $(SETUP) ## Format the code and mend what can be mended
 	@$(BIN)/ruff check --fix $(CODE)

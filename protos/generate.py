@@ -1,8 +1,8 @@
 """Turns the contracts in protos/ into typed Python in gen/, and says whether gen/ is fresh.
 
-    python protos/generate.py            write gen/
-    python protos/generate.py --check    compare gen/ with the contracts; exit 1 if it is stale
-    python protos/generate.py --image F  write a descriptor set for `buf lint` and `buf breaking`
+    python -m protos.generate            write gen/
+    python -m protos.generate --check    compare gen/ with the contracts; exit 1 if it is stale
+    python -m protos.generate --image F  write a descriptor set for `buf lint` and `buf breaking`
 
 google/api, google/type and google/rpc come from the installed googleapis-common-protos, buf/validate
 from the installed protovalidate, so nothing is fetched and nothing foreign is kept here.
