@@ -1,14 +1,17 @@
 """PostgreSQL: one engine a process, short transactions, statements over sets."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
+import orjson
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from services.runtime import telemetry
 
 # A statement that takes longer than this is stuck: the loops and calls that made it try again.
 STATEMENT_TIMEOUT_SECONDS = 15
@@ -31,6 +34,7 @@ def connect(database_url: str, *, application: str, pool_size: int) -> AsyncEngi
         pool_pre_ping=True,
         # Errors go to logs, and parameters can be phone numbers.
         hide_parameters=True,
+        json_deserializer=orjson.loads,
         connect_args={
             "timeout": CONNECT_TIMEOUT_SECONDS,
             "server_settings": {
@@ -94,6 +98,26 @@ def is_outage(error: BaseException) -> bool:
         # A connection that was lost, unless a value does not fit its column.
         return not isinstance(cause, ValueError)
     return isinstance(cause, PoolTimeoutError | OSError)
+
+
+def to_json(data: Any) -> str:  # noqa: ANN401 - any JSON
+    """Plain data as a `jsonb` column takes it."""
+    return orjson.dumps(data).decode()
+
+
+async def copy(
+    tx: AsyncConnection, table: str, names: Sequence[str], rows: Iterable[Sequence[Any]]
+) -> None:
+    """Store new rows by COPY, the cheapest way in; a row that is there already is an error.
+
+    Something must have been executed in the transaction before, which begins with it.
+    """
+    raw = await tx.get_raw_connection()
+    connection: Any = raw.driver_connection
+    if not connection.is_in_transaction():
+        raise RuntimeError("COPY outside a transaction")
+    with telemetry.statement(f"COPY {table}"):
+        await connection.copy_records_to_table(table, records=rows, columns=list(names))
 
 
 def columns(rows: Iterable[Mapping[str, Any]], *names: str) -> dict[str, list[Any]]:

@@ -181,7 +181,7 @@ def _last_date(schedule: Schedule) -> date:
 def _cycle(schedule: Schedule, run: _Run, index: int) -> CycleDate:
     nominal = run.nominal_date(index)
     target, move_reason = _target(schedule, nominal)
-    skip_reason = _skip_reason(schedule, run, index, target)
+    skip_reason = _skip_reason(schedule, run, index, nominal, target)
     local_date = target if skip_reason is None else None
     due_at = local_to_utc(local_date or nominal, schedule.local_time, schedule.time_zone)
     return CycleDate(index, nominal, local_date, due_at, skip_reason, move_reason)
@@ -201,7 +201,7 @@ def _target(schedule: Schedule, nominal: date) -> tuple[date | None, MoveReason 
 
 
 def _skip_reason(
-    schedule: Schedule, run: _Run, index: int, target: date | None
+    schedule: Schedule, run: _Run, index: int, nominal: date, target: date | None
 ) -> SkipReason | None:
     """Why a cycle can't have the date; neighbours are judged by their nominal dates.
 
@@ -210,7 +210,6 @@ def _skip_reason(
     """
     if target is None:
         return SkipReason.BLACKOUT
-    nominal = run.nominal_date(index)
     if target > nominal:
         if index + 1 < run.length and target >= run.nominal_date(index + 1):
             return SkipReason.MEETS_NEXT_CYCLE

@@ -38,6 +38,8 @@ def prepared(
         done = stopped(order, ruling, template, Stage.PREPARE, now)
     else:
         done = passed(opened(order, findings, now), ruling, now)
+    if not order.decisions:
+        return done
     # That a substitute was taken was decided before.
     return replace(done, decisions=(*order.decisions, *done.decisions))
 

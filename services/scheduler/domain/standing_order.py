@@ -171,7 +171,10 @@ def _changed_date(schedule: Schedule, found: CycleDate, change: CycleChange) -> 
 
 def at_cycle(standing_order: StandingOrder, cycle: int) -> StandingOrder:
     """The standing order with this cycle as its next; with none if there is no such cycle."""
-    date_ = standing_order.date(cycle)
+    return _at_cycle(standing_order, cycle, standing_order.date(cycle))
+
+
+def _at_cycle(standing_order: StandingOrder, cycle: int, date_: CycleDate | None) -> StandingOrder:
     # One-cycle changes are gone with their cycle.
     changes = {c: change for c, change in standing_order.changes.items() if c >= cycle}
     if date_ is None:
@@ -194,18 +197,22 @@ def open_cycles(standing_order: StandingOrder, now: datetime) -> Opening:
     are recorded as missed. Cycles ahead of their due time are all prepared: a short interval and a
     long lead overlap.
     """
+    if standing_order.next_cycle is None:
+        return Opening(standing_order, ())
     orders: list[Order] = []
-    for cycle, date_ in _coming(standing_order):
-        begins = standing_order.prepare_at(cycle, date_.due_at)
-        if begins > now or len(orders) == OPEN_MAX_CYCLES:
-            return Opening(at_cycle(standing_order, cycle), tuple(orders))
-        order = new_order(standing_order, cycle, date_, now)
+    cycle = standing_order.next_cycle
+    date_ = standing_order.date(cycle)
+    while date_ is not None and len(orders) < OPEN_MAX_CYCLES:
+        if standing_order.prepare_at(cycle, date_.due_at) > now:
+            break
+        following = standing_order.date(cycle + 1)
+        order = _new_order(standing_order, cycle, date_, following, now)
         reason = skip_reason(standing_order, cycle, date_)
-        if reason is None and _is_missed(standing_order, cycle, date_, now):
+        if reason is None and _is_missed(standing_order, cycle, date_, following, now):
             reason = OrderReason.MISSED
         orders.append(skipped(order, reason, now) if reason else order)
-    after = (standing_order.next_cycle or 0) + len(orders)
-    return Opening(at_cycle(standing_order, after), tuple(orders))
+        cycle, date_ = cycle + 1, following
+    return Opening(_at_cycle(standing_order, cycle, date_), tuple(orders))
 
 
 def paused(
@@ -283,8 +290,17 @@ def skip_reason(standing_order: StandingOrder, cycle: int, date_: CycleDate) -> 
 
 def new_order(standing_order: StandingOrder, cycle: int, date_: CycleDate, now: datetime) -> Order:
     """The order of a cycle before anything is decided about it."""
+    return _new_order(standing_order, cycle, date_, standing_order.date(cycle + 1), now)
+
+
+def _new_order(
+    standing_order: StandingOrder,
+    cycle: int,
+    date_: CycleDate,
+    following: CycleDate | None,
+    now: datetime,
+) -> Order:
     hold_until = max(date_.due_at, now) + HOLD_WINDOW
-    following = standing_order.date(cycle + 1)
     if following is not None and following.due_at > now:
         # A cycle never waits past the next one.
         hold_until = min(hold_until, following.due_at)
@@ -321,7 +337,13 @@ def _coming(standing_order: StandingOrder) -> Iterator[tuple[int, CycleDate]]:
         cycle += 1
 
 
-def _is_missed(standing_order: StandingOrder, cycle: int, date_: CycleDate, now: datetime) -> bool:
+def _is_missed(
+    standing_order: StandingOrder,
+    cycle: int,
+    date_: CycleDate,
+    following: CycleDate | None,
+    now: datetime,
+) -> bool:
     """Whether a cycle that nothing else leaves out passed unbilled and stays so."""
     if date_.due_at > now or standing_order.change(cycle).order_now_time is not None:
         return False
@@ -331,5 +353,4 @@ def _is_missed(standing_order: StandingOrder, cycle: int, date_: CycleDate, now:
         case CatchUpMode.NONE:
             return True
         case CatchUpMode.LATEST_ONLY:
-            following = standing_order.date(cycle + 1)
             return following is not None and following.due_at <= now

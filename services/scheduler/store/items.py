@@ -1,17 +1,17 @@
 """Items and one-cycle changes as the JSON in their columns, and back."""
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
+from services.runtime.database import to_json
 from services.scheduler.domain.order import Item
 from services.scheduler.domain.standing_order import CycleChange
 
 
 def dump_items(items: Sequence[Item]) -> str:
     """Items as the JSON text in their column."""
-    return json.dumps([[item.product, item.quantity] for item in items])
+    return to_json([[item.product, item.quantity] for item in items])
 
 
 def load_items(data: list[Any]) -> tuple[Item, ...]:
@@ -21,9 +21,9 @@ def load_items(data: list[Any]) -> tuple[Item, ...]:
 
 def dump_changes(changes: Mapping[int, CycleChange]) -> str:
     """One-cycle changes as the JSON text in their column."""
-    return json.dumps(
+    return to_json(
         {
-            cycle: {
+            str(cycle): {
                 "skip": change.skip,
                 "local_date": change.local_date.isoformat() if change.local_date else None,
                 "items": [[i.product, i.quantity] for i in change.items] if change.items else None,

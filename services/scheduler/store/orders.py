@@ -1,6 +1,5 @@
 """Rows of orders."""
 
-import json
 from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.runtime.database import copy, to_json
 from services.scheduler.domain.order import (
     Decision,
     Line,
@@ -55,25 +55,22 @@ _FIXED = {
     "ship_to": "jsonb",
 }
 _ALL = _FIXED | _CHANGING
+_COPIED = (*_ALL, "create_time", "update_time")
+# Arrays of arrays must be even: in an unnest, reasons travel as one text an order.
+_JOINED = ("reasons", "confirmed_reasons")
 _ARRAYS = ", ".join(
     f"CAST(:{name} AS {'text' if kind == 'jsonb' else kind}[])" for name, kind in _ALL.items()
 )
 
 
 def _typed(name: str) -> str:
-    """A column out of an unnest, in the type of its table; reasons travel as one text an order."""
-    if name in {"reasons", "confirmed_reasons"}:
+    """A column out of an unnest, in the type of its table."""
+    if name in _JOINED:
         return f"coalesce(string_to_array(nullif(given.{name}, ''), ','), '{{}}')"
     return f"CAST(given.{name} AS jsonb)" if _ALL[name] == "jsonb" else f"given.{name}"
 
 
 _GIVEN = f"unnest({_ARRAYS}) AS given ({', '.join(_ALL)})"
-
-_INSERT = text(f"""
-    INSERT INTO orders ({", ".join(_ALL)}, create_time, update_time)
-    SELECT {", ".join(_typed(name) for name in _ALL)}, :now, :now FROM {_GIVEN}
-    ON CONFLICT (standing_order, merchant, cycle) DO NOTHING
-""")  # noqa: S608 - column names of this module
 
 # An order that left the expected state meanwhile (was skipped, cancelled), or that the customer said
 # yes to, stays as it is.
@@ -190,9 +187,10 @@ _HISTORY = text("""
 
 
 async def insert(tx: AsyncConnection, orders: Sequence[Order], now: datetime) -> None:
-    """Store new orders; a cycle that has one keeps it."""
+    """Store new orders. Whoever does has moved their standing orders on, so none is there already."""
     if orders:
-        await tx.execute(_INSERT, {**_columns(orders), "now": now})
+        rows = [(*_values(order), now, now) for order in orders]
+        await copy(tx, "orders", _COPIED, rows)
 
 
 async def update(
@@ -341,38 +339,49 @@ def _keys(keys: Sequence[OrderKey]) -> dict[str, list[Any]]:
 
 
 def _columns(orders: Sequence[Order]) -> dict[str, list[Any]]:
-    return {
-        **_keys([order.key for order in orders]),
-        "customer": [order.customer for order in orders],
-        "local_date": [order.local_date for order in orders],
-        "due_time": [order.due_time for order in orders],
-        "hold_until_time": [order.hold_until_time for order in orders],
-        "notice_lead": [order.notice_lead for order in orders],
-        "items": [dump_items(order.items) for order in orders],
-        "ship_to": [None if o.ship_to is None else json.dumps(o.ship_to) for o in orders],
-        "substitutes": [json.dumps(dict(order.substitutes)) for order in orders],
-        "asks_condition": [order.asks_condition for order in orders],
-        "state": [order.state for order in orders],
-        "lines": [json.dumps([line_data(line) for line in order.lines]) for order in orders],
-        "currency": [order.currency for order in orders],
-        "notified_minor": [order.notified_minor for order in orders],
-        "amount_minor": [order.amount_minor for order in orders],
-        "charge_not_before_time": [order.charge_not_before_time for order in orders],
-        "notice_time": [order.notice_time for order in orders],
-        "collect_time": [order.collect_time for order in orders],
-        "pay_time": [order.pay_time for order in orders],
-        "recheck_time": [order.recheck_time for order in orders],
-        "held_stage": [order.held_stage for order in orders],
-        "announcement_count": [order.announcement_count for order in orders],
-        "traceparent": [order.traceparent for order in orders],
-        "reasons": [",".join(order.reasons) for order in orders],
-        "confirmed_reasons": [",".join(order.confirmed_reasons) for order in orders],
-        "history": [_dump_decisions(order.decisions) for order in orders],
-    }
+    columns = dict(zip(_ALL, map(list, zip(*map(_values, orders), strict=True)), strict=True))
+    for name in _JOINED:
+        columns[name] = [",".join(reasons) for reasons in columns[name]]
+    return columns
+
+
+def _values(order: Order) -> tuple[Any, ...]:
+    """An order as its columns, in their order."""
+    key = order.key
+    return (
+        key.merchant,
+        key.standing_order,
+        key.cycle,
+        order.customer,
+        None if order.ship_to is None else to_json(order.ship_to),
+        order.state,
+        dump_items(order.items),
+        to_json(dict(order.substitutes)),
+        order.hold_until_time,
+        order.asks_condition,
+        order.local_date,
+        order.due_time,
+        order.notice_lead,
+        to_json([line_data(line) for line in order.lines]),
+        order.currency,
+        order.notified_minor,
+        order.amount_minor,
+        order.charge_not_before_time,
+        order.notice_time,
+        order.collect_time,
+        order.pay_time,
+        order.recheck_time,
+        order.held_stage,
+        order.announcement_count,
+        order.traceparent,
+        order.reasons,
+        order.confirmed_reasons,
+        _dump_decisions(order.decisions),
+    )
 
 
 def _dump_decisions(decisions: Sequence[Decision]) -> str:
-    return json.dumps(
+    return to_json(
         [
             {
                 "time": one.time.isoformat(),

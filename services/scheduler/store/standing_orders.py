@@ -1,14 +1,13 @@
 """Rows of standing orders."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.runtime.database import to_json
 from services.scheduler.domain.order import BillingMode, Order
 from services.scheduler.domain.purchases import RepurchaseAction, RepurchaseRule
 from services.scheduler.domain.standing_order import (
@@ -216,7 +215,12 @@ async def by_key(
 ) -> dict[tuple[str, str], StandingOrder]:
     """Many standing orders by (merchant, standing order)."""
     rows = await tx.execute(_BY_KEY, _keys(sorted(set(keys))))
-    return {(row.merchant, row.standing_order): _standing_order_to_bill(row) for row in rows}
+    return {
+        (row.merchant, row.standing_order): standing_order_of(
+            row, waits_for_payment=row.waits_for_payment
+        )
+        for row in rows
+    }
 
 
 async def change(
@@ -238,7 +242,7 @@ async def claim_due(tx: AsyncConnection, now: datetime, limit: int) -> list[Stan
     rows = await tx.execute(
         _CLAIM_DUE, {"now": now, "limit": limit, "claim_seconds": CLAIM_SECONDS}
     )
-    return [_standing_order_to_bill(row) for row in rows]
+    return [standing_order_of(row, waits_for_payment=row.waits_for_payment) for row in rows]
 
 
 async def claim_rested(tx: AsyncConnection, now: datetime, limit: int) -> list[StandingOrder]:
@@ -351,20 +355,15 @@ def _repurchase_columns(rule: RepurchaseRule | None) -> dict[str, Any]:
 
 def dump_data(data: Any) -> str | None:  # noqa: ANN401 - any JSON
     """Plain data as JSON text; None for none."""
-    return None if data is None else json.dumps(data)
+    return None if data is None else to_json(data)
 
 
 def _keys(keys: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
     return {"merchant": [key[0] for key in keys], "standing_order": [key[1] for key in keys]}
 
 
-def _standing_order_to_bill(row: Any) -> StandingOrder:  # noqa: ANN401 - a row
-    """A standing order from a row that says, too, what its merchant's settings mean for it."""
-    return replace(standing_order_of(row), waits_for_payment=row.waits_for_payment)
-
-
-def standing_order_of(row: Any) -> StandingOrder:  # noqa: ANN401 - a row
-    """A standing order from its row."""
+def standing_order_of(row: Any, *, waits_for_payment: bool = False) -> StandingOrder:  # noqa: ANN401
+    """A standing order from its row, and from what its merchant's settings mean for it."""
     return StandingOrder(
         merchant=row.merchant,
         standing_order=row.standing_order,
@@ -392,6 +391,7 @@ def standing_order_of(row: Any) -> StandingOrder:  # noqa: ANN401 - a row
             if row.repurchase_window is not None
             else None
         ),
+        waits_for_payment=waits_for_payment,
         last_cycle=row.last_cycle,
         resume_time=row.resume_time,
         changes={int(cycle): load_change(data) for cycle, data in row.changes.items()},
