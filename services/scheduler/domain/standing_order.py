@@ -1,6 +1,6 @@
 """Standing orders: the template, and which of its cycles are to be opened. Pure functions."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -149,12 +149,28 @@ class StandingOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
-    """Cycles that are to get their row now, and the standing order after it."""
+class Place:
+    """How far a standing order has come: what is new of it after each cycle."""
 
-    standing_order: StandingOrder
+    next_cycle: int | None
+    next_due_time: datetime | None
+    prepare_time: datetime | None
+    changes: Mapping[int, CycleChange]
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Cycles that are to get their row now, and where the standing order goes on after them."""
+
+    before: StandingOrder
     # SKIPPED ones are done; the others are yet to be prepared.
     orders: tuple[Order, ...]
+    place: Place
+
+    @property
+    def standing_order(self) -> StandingOrder:
+        """The standing order as it goes on."""
+        return _placed(self.before, self.place)
 
 
 def _changed_date(schedule: Schedule, found: CycleDate, change: CycleChange) -> CycleDate:
@@ -171,22 +187,25 @@ def _changed_date(schedule: Schedule, found: CycleDate, change: CycleChange) -> 
 
 def at_cycle(standing_order: StandingOrder, cycle: int) -> StandingOrder:
     """The standing order with this cycle as its next; with none if there is no such cycle."""
-    return _at_cycle(standing_order, cycle, standing_order.date(cycle))
+    return _placed(standing_order, _place(standing_order, cycle, standing_order.date(cycle)))
 
 
-def _at_cycle(standing_order: StandingOrder, cycle: int, date_: CycleDate | None) -> StandingOrder:
+def _place(standing_order: StandingOrder, cycle: int, date_: CycleDate | None) -> Place:
+    if date_ is None:
+        return Place(None, None, None, {})
     # One-cycle changes are gone with their cycle.
     changes = {c: change for c, change in standing_order.changes.items() if c >= cycle}
-    if date_ is None:
-        return replace(
-            standing_order, next_cycle=None, next_due_time=None, prepare_time=None, changes={}
-        )
+    begins = standing_order.prepare_at(cycle, date_.due_at)
+    return Place(cycle, date_.due_at, begins, changes)
+
+
+def _placed(standing_order: StandingOrder, place: Place) -> StandingOrder:
     return replace(
         standing_order,
-        next_cycle=cycle,
-        next_due_time=date_.due_at,
-        prepare_time=standing_order.prepare_at(cycle, date_.due_at),
-        changes=changes,
+        next_cycle=place.next_cycle,
+        next_due_time=place.next_due_time,
+        prepare_time=place.prepare_time,
+        changes=place.changes,
     )
 
 
@@ -197,11 +216,8 @@ def open_cycles(standing_order: StandingOrder, now: datetime) -> Opening:
     are recorded as missed. Cycles ahead of their due time are all prepared: a short interval and a
     long lead overlap.
     """
-    if standing_order.next_cycle is None:
-        return Opening(standing_order, ())
     orders: list[Order] = []
-    cycle = standing_order.next_cycle
-    date_ = standing_order.date(cycle)
+    cycle, date_ = _coming(standing_order)
     while date_ is not None and len(orders) < OPEN_MAX_CYCLES:
         if standing_order.prepare_at(cycle, date_.due_at) > now:
             break
@@ -212,7 +228,7 @@ def open_cycles(standing_order: StandingOrder, now: datetime) -> Opening:
             reason = OrderReason.MISSED
         orders.append(skipped(order, reason, now) if reason else order)
         cycle, date_ = cycle + 1, following
-    return Opening(_at_cycle(standing_order, cycle, date_), tuple(orders))
+    return Opening(standing_order, tuple(orders), _place(standing_order, cycle, date_))
 
 
 def paused(
@@ -231,14 +247,14 @@ def paused(
 def resumed(standing_order: StandingOrder, now: datetime) -> Opening:
     """A standing order after its pause: it goes on with the first cycle that can be told in time."""
     orders: list[Order] = []
-    active = replace(standing_order, state=State.ACTIVE, resume_time=None)
-    for cycle, date_ in _coming(standing_order):
-        if date_.due_at - standing_order.lead(cycle) >= now:
-            return Opening(at_cycle(active, cycle), tuple(orders))
+    cycle, date_ = _coming(standing_order)
+    while date_ is not None and date_.due_at - standing_order.lead(cycle) < now:
         order = new_order(standing_order, cycle, date_, now)
         orders.append(skipped(order, OrderReason.PAUSED, now))
-    after = (standing_order.next_cycle or 0) + len(orders)
-    return Opening(at_cycle(active, after), tuple(orders))
+        cycle += 1
+        date_ = standing_order.date(cycle)
+    active = replace(standing_order, state=State.ACTIVE, resume_time=None)
+    return Opening(active, tuple(orders), _place(standing_order, cycle, date_))
 
 
 def rescheduled(
@@ -327,14 +343,11 @@ def following_due_time(standing_order: StandingOrder, cycle: int) -> datetime | 
     return following.due_at if following else None
 
 
-def _coming(standing_order: StandingOrder) -> Iterator[tuple[int, CycleDate]]:
-    cycle = standing_order.next_cycle
-    while cycle is not None:
-        found = standing_order.date(cycle)
-        if found is None:
-            return
-        yield cycle, found
-        cycle += 1
+def _coming(standing_order: StandingOrder) -> tuple[int, CycleDate | None]:
+    """The next cycle without an order, and its date if there is such a cycle."""
+    if standing_order.next_cycle is None:
+        return 0, None
+    return standing_order.next_cycle, standing_order.date(standing_order.next_cycle)
 
 
 def _is_missed(

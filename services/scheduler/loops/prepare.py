@@ -1,6 +1,6 @@
 """Prepare: at due less lead, each cycle gets its one order, priced and announced."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -14,7 +14,7 @@ from services.scheduler.domain.order import Order, OrderState, Stage
 from services.scheduler.domain.standing_order import Opening, StandingOrder, State, open_cycles
 from services.scheduler.loops.circumstances import sort_out
 from services.scheduler.loops.findings import prepare_orders
-from services.scheduler.loops.pricing import pasts, template_of
+from services.scheduler.loops.pricing import Templates, pasts, template_of
 from services.scheduler.peers import Peers, will_pass
 from services.scheduler.store import orders, standing_orders
 
@@ -49,21 +49,20 @@ class Prepare:
         return Step(worked=len(claimed))
 
     async def _prepare(self, claimed: Sequence[StandingOrder], now: datetime) -> None:
-        openings = [open_cycles(one, now) for one in claimed]
+        templates = {(one.merchant, one.standing_order): one for one in claimed}
+        openings = {key: open_cycles(one, now) for key, one in templates.items()}
         try:
-            decided = await self._decide(openings, now)
+            decided = await self._decide(list(openings.values()), templates, now)
         except Exception as error:
             if will_pass(error):
                 await self._release(claimed)
             raise
-        await self._store(openings, decided, now)
+        await self._store(openings, decided, templates, now)
 
-    async def _decide(self, openings: list[Opening], now: datetime) -> list[Order]:
+    async def _decide(
+        self, openings: Sequence[Opening], templates: Templates, now: datetime
+    ) -> list[Order]:
         """The orders of all openings, priced, or held for what is in the way."""
-        templates = {
-            (o.standing_order.merchant, o.standing_order.standing_order): o.standing_order
-            for o in openings
-        }
         orders_all = [order for opening in openings for order in opening.orders]
         to_prepare = [order for order in orders_all if order.state is OrderState.UPCOMING]
         done = [order for order in orders_all if order.state is not OrderState.UPCOMING]
@@ -75,15 +74,15 @@ class Prepare:
         traces = telemetry.new_traceparents("prepare cycle", len(done))
         return [replace(o, traceparent=trace) for o, trace in zip(done, traces, strict=True)]
 
-    async def _store(self, openings: list[Opening], decided: list[Order], now: datetime) -> None:
-        templates = {
-            (o.standing_order.merchant, o.standing_order.standing_order): o.standing_order
-            for o in openings
-        }
+    async def _store(
+        self,
+        openings: Mapping[tuple[str, str], Opening],
+        decided: Sequence[Order],
+        templates: Templates,
+        now: datetime,
+    ) -> None:
         async with self._database.begin() as tx:
-            advanced = await standing_orders.advance(
-                tx, list(templates.values()), State.ACTIVE, now
-            )
+            advanced = await standing_orders.advance(tx, list(openings.values()), State.ACTIVE, now)
             stored = [o for o in decided if (o.key.merchant, o.key.standing_order) in advanced]
             await orders.insert(tx, stored, now)
             await outbox.put(
@@ -94,7 +93,7 @@ class Prepare:
                     for fact in events.order_facts(order, template_of(order, templates), now)
                 ],
             )
-            ended = [key for key in advanced if templates[key].next_cycle is None]
+            ended = [key for key in advanced if openings[key].place.next_cycle is None]
             completed = await standing_orders.complete(tx, ended, now) if ended else []
             await outbox.put(tx, [events.standing_order_ended(one, now) for one in completed])
             changed_since = [key for key in templates if key not in advanced]

@@ -30,9 +30,9 @@ class Resume:
             if not claimed:
                 return Step(pending=True)
             openings = [resumed(one, now) for one in claimed]
-            going_on = [opening.standing_order for opening in openings]
-            await standing_orders.advance(tx, going_on, State.PAUSED, now)
+            await standing_orders.advance(tx, openings, State.PAUSED, now)
             await orders.insert(tx, [o for opening in openings for o in opening.orders], now)
+            going_on = [opening.standing_order for opening in openings]
             facts = [events.standing_order_changed(one, "RESUMED", now) for one in going_on]
             await outbox.put(tx, facts)
         return Step(worked=len(claimed))

@@ -13,6 +13,7 @@ from services.scheduler.domain.purchases import RepurchaseAction, RepurchaseRule
 from services.scheduler.domain.standing_order import (
     CatchUp,
     CatchUpMode,
+    Opening,
     StandingOrder,
     State,
 )
@@ -254,18 +255,18 @@ async def claim_rested(tx: AsyncConnection, now: datetime, limit: int) -> list[S
 
 
 async def advance(
-    tx: AsyncConnection, standing_orders: Sequence[StandingOrder], expected: State, now: datetime
+    tx: AsyncConnection, openings: Sequence[Opening], expected: State, now: datetime
 ) -> set[tuple[str, str]]:
     """Move claimed standing orders on to their next cycle; returns those not changed since."""
     rows = await tx.execute(
         _ADVANCE,
         {
-            **_keys([(one.merchant, one.standing_order) for one in standing_orders]),
-            "version": [one.version for one in standing_orders],
-            "next_cycle": [one.next_cycle for one in standing_orders],
-            "next_due_time": [one.next_due_time for one in standing_orders],
-            "prepare_time": [one.prepare_time for one in standing_orders],
-            "changes": [dump_changes(one.changes) for one in standing_orders],
+            **_keys([(o.before.merchant, o.before.standing_order) for o in openings]),
+            "version": [o.before.version for o in openings],
+            "next_cycle": [o.place.next_cycle for o in openings],
+            "next_due_time": [o.place.next_due_time for o in openings],
+            "prepare_time": [o.place.prepare_time for o in openings],
+            "changes": [dump_changes(o.place.changes) for o in openings],
             "expected": expected,
             "now": now,
         },
