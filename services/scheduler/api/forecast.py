@@ -14,8 +14,9 @@ from services.runtime.errors import FieldViolation, Problem, Violations
 from services.runtime.wire import read_date, to_date, to_money
 from services.scheduler.api.reading import MERCHANT
 from services.scheduler.domain.forecast import Demand, DemandKey, Forecast, coming_orders
-from services.scheduler.domain.order import Order, Quote
+from services.scheduler.domain.order import Line, Order, Quote, asks
 from services.scheduler.domain.standing_order import StandingOrder
+from services.scheduler.loops.outlook import look_ahead
 from services.scheduler.peers import BATCH_MAX_ENTRIES, Cart, Peers
 from services.scheduler.store import forecasts
 
@@ -63,16 +64,15 @@ class ForecastMethods:
         """Sum up what the cycles to come will bring, page by page of the standing orders."""
         now = self._clock.now()
         span = _read_span(request, now)
-        tally = _Tally(self._peers)
+        tally = _Tally(self.database, self._peers, span, now)
         async for order in self._open_orders(span):
-            await tally.add(order)
+            await tally.add_open(order)
         seen = 0
         async for template in self._live_standing_orders(span):
             seen += 1
             _require_at_most(seen, FORECAST_MAX_STANDING_ORDERS, "standing orders")
-            for order in coming_orders(template, span.first, span.last, now):
-                await tally.add(order)
-        await tally.price_waiting()
+            await tally.add_coming(template)
+        await tally.finish()
         return scheduler_pb2.ForecastDemandResponse(
             forecasts=[_message(key, demand) for key, demand in tally.forecast.demands.items()]
         )
@@ -86,8 +86,7 @@ class ForecastMethods:
                     connection, span.merchant, span.from_time, span.before_time, after, PAGE_ROWS
                 )
             for order in page:
-                if span.first <= order.local_date <= span.last:
-                    yield order
+                yield order
             if len(page) < PAGE_ROWS:
                 return
             after = (page[-1].key.standing_order, page[-1].key.cycle)
@@ -111,32 +110,62 @@ class ForecastMethods:
 class _Tally:
     """Sums up orders; those without a price wait until there is a batch to ask about."""
 
+    database: Database
     peers: Peers
+    span: Span
+    now: datetime
     forecast: Forecast = field(default_factory=Forecast)
-    _waiting: list[Order] = field(default_factory=list)
+    _open: list[Order] = field(default_factory=list)
+    _coming: list[Order] = field(default_factory=list)
+    _templates: dict[tuple[str, str], StandingOrder] = field(default_factory=dict)
     _cycles: int = 0
 
-    async def add(self, order: Order) -> None:
-        self._cycles += 1
-        _require_at_most(self._cycles, FORECAST_MAX_CYCLES, "cycles")
-        if order.lines:
-            self.forecast.add(order.local_date, order.currency, order.lines)
+    async def add_open(self, order: Order) -> None:
+        """Count an order as it was announced, but for one that waits for the customer's yes."""
+        self._count_cycle()
+        if asks(order):
             return
-        self._waiting.append(order)
-        if len(self._waiting) == BATCH_MAX_ENTRIES:
-            await self.price_waiting()
+        if order.lines:
+            self._sum_up(order, order.currency, order.lines)
+            return
+        self._open.append(order)
+        if len(self._open) == BATCH_MAX_ENTRIES:
+            await self.finish()
 
-    async def price_waiting(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        answers = await self.peers.quote(_carts(waiting))
-        for order, answer in zip(waiting, answers, strict=True):
+    async def add_coming(self, template: StandingOrder) -> None:
+        """Count the cycles of a standing order that have no order, all of them together."""
+        # What conditions say of a cycle depends on those before it.
+        first = date.min if template.conditions else self.span.first
+        for order in coming_orders(template, first, self.span.last, self.now):
+            self._count_cycle()
+            self._coming.append(order)
+        self._templates[template.merchant, template.standing_order] = template
+        if len(self._coming) >= BATCH_MAX_ENTRIES:
+            await self.finish()
+
+    async def finish(self) -> None:
+        """Price what waits, and sum it up."""
+        priceless, self._open = self._open, []
+        carts = [Cart(order.key, order.items, order.due_time) for order in priceless]
+        for order, answer in zip(priceless, await self.peers.quote(carts), strict=True):
             if isinstance(answer, Quote):
-                self.forecast.add(order.local_date, answer.currency, answer.lines)
+                self._sum_up(order, answer.currency, answer.lines)
+        coming, self._coming = self._coming, []
+        templates, self._templates = self._templates, {}
+        for one in await look_ahead(
+            self.database, self.peers, coming, templates, self.now, demand_only=True
+        ):
+            if one.quote is not None and one.goes_on:
+                self._sum_up(one.order, one.quote.currency, one.quote.lines)
         _require_at_most(len(self.forecast), FORECAST_MAX_ROWS, "forecasts")
 
+    def _count_cycle(self) -> None:
+        self._cycles += 1
+        _require_at_most(self._cycles, FORECAST_MAX_CYCLES, "cycles")
 
-def _carts(orders: Sequence[Order]) -> list[Cart]:
-    return [Cart(order.key, order.items, order.due_time) for order in orders]
+    def _sum_up(self, order: Order, currency: str, lines: Sequence[Line]) -> None:
+        if self.span.first <= order.local_date <= self.span.last:
+            self.forecast.add(order.local_date, currency, lines)
 
 
 def _read_span(request: scheduler_pb2.ForecastDemandRequest, now: datetime) -> Span:

@@ -11,8 +11,8 @@ from services.scheduler.domain.standing_order import (
     StandingOrder,
     State,
     new_order,
+    reason_against,
     resumed,
-    skip_reason,
 )
 
 
@@ -70,7 +70,7 @@ def coming_orders(
         # Local dates strictly increase, and so do those of which one is skipped.
         if found is None or (found.local_date or found.nominal_date) > last:
             return
-        left_out = skip_reason(going_on, cycle, found) is not None
+        left_out = reason_against(going_on, cycle, found, now) is not None
         if not left_out and found.local_date is not None and found.local_date >= first:
             yield new_order(going_on, cycle, found, now)
 

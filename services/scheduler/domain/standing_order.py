@@ -248,7 +248,7 @@ def resumed(standing_order: StandingOrder, now: datetime) -> Opening:
     """A standing order after its pause: it goes on with the first cycle that can be told in time."""
     orders: list[Order] = []
     cycle, date_ = _coming(standing_order)
-    while date_ is not None and date_.due_at - standing_order.lead(cycle) < now:
+    while date_ is not None and not _outlasts_pause(standing_order, cycle, date_, now):
         order = new_order(standing_order, cycle, date_, now)
         orders.append(skipped(order, OrderReason.PAUSED, now))
         cycle += 1
@@ -304,6 +304,21 @@ def skip_reason(standing_order: StandingOrder, cycle: int, date_: CycleDate) -> 
     return None
 
 
+def reason_against(
+    standing_order: StandingOrder, cycle: int, date_: CycleDate, now: datetime
+) -> OrderReason | None:
+    """As `skip_reason`, and whether a pause or the catch-up policy leaves the cycle out."""
+    if standing_order.state is State.PAUSED:
+        until = standing_order.resume_time
+        if until is None or not _outlasts_pause(standing_order, cycle, date_, max(until, now)):
+            return OrderReason.PAUSED
+    reason = skip_reason(standing_order, cycle, date_)
+    following = standing_order.date(cycle + 1)
+    if reason is None and _is_missed(standing_order, cycle, date_, following, now):
+        return OrderReason.MISSED
+    return reason
+
+
 def new_order(standing_order: StandingOrder, cycle: int, date_: CycleDate, now: datetime) -> Order:
     """The order of a cycle before anything is decided about it."""
     return _new_order(standing_order, cycle, date_, standing_order.date(cycle + 1), now)
@@ -348,6 +363,13 @@ def _coming(standing_order: StandingOrder) -> tuple[int, CycleDate | None]:
     if standing_order.next_cycle is None:
         return 0, None
     return standing_order.next_cycle, standing_order.date(standing_order.next_cycle)
+
+
+def _outlasts_pause(
+    standing_order: StandingOrder, cycle: int, date_: CycleDate, until: datetime
+) -> bool:
+    """Whether a cycle can still be told in time when a pause ends."""
+    return date_.due_at - standing_order.lead(cycle) >= until
 
 
 def _is_missed(

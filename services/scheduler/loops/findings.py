@@ -33,11 +33,17 @@ async def prepare_orders(
 
 
 async def find(
-    peers: Peers, orders: Sequence[Order], templates: Templates, pasts: Pasts, now: datetime
+    peers: Peers,
+    orders: Sequence[Order],
+    templates: Templates,
+    pasts: Pasts,
+    now: datetime,
+    *,
+    in_turn: bool = False,
 ) -> list[Found]:
     """Price orders, and ask whether the customer can be told and charged; in their order."""
     priced, bound = await asyncio.gather(
-        price(peers, orders, templates, pasts, now),
+        price(peers, orders, templates, pasts, now, in_turn=in_turn),
         peers.phones_bound([customer_name(o.key.merchant, o.customer) for o in orders]),
     )
     covered = await _mandates(peers, priced, templates, now)
@@ -52,6 +58,23 @@ async def find(
             one.ruling,
         )
         for place, one in enumerate(priced)
+    ]
+
+
+async def find_demand(
+    peers: Peers,
+    orders: Sequence[Order],
+    templates: Templates,
+    pasts: Pasts,
+    now: datetime,
+    *,
+    in_turn: bool = False,
+) -> list[Found]:
+    """As `find`, as if there were stock enough and every customer could be told and charged."""
+    priced = await price(peers, orders, templates, pasts, now, in_turn=in_turn, ample_stock=True)
+    return [
+        Found(one.order, _findings(one.answer, phone_bound=True, covered=True), one.ruling)
+        for one in priced
     ]
 
 

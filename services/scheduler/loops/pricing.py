@@ -72,17 +72,19 @@ async def price(
     now: datetime,
     *,
     in_turn: bool = False,
+    ample_stock: bool = False,
 ) -> list[Priced]:
     """Price orders, with substitutes where conditions want them; in their order.
 
-    With `in_turn`, orders of one standing order are looked at as if those before had been paid.
+    With `in_turn`, orders of one standing order are looked at as if those before had been paid; with
+    `ample_stock`, as if there were enough of everything.
     """
     wanted = list(orders)
     answers = await peers.quote([_cart(one, now) for one in wanted])
     untakable: set[int] = set()
     priced: list[Priced] = []
     for _ in range(SUBSTITUTION_MAX_ROUNDS):
-        short = await _short(peers, wanted, templates)
+        short = {} if ample_stock else await _short(peers, wanted, templates)
         priced = await judge(wanted, answers, templates, known, short, in_turn=in_turn)
         taken = {
             place: order

@@ -25,15 +25,6 @@ from services.scheduler.store.items import dump_changes, dump_items, load_change
 # that others have moved on is dropped.
 CLAIM_SECONDS = 10
 
-_GET = text("""
-    SELECT * FROM standing_orders WHERE standing_order = :standing_order AND merchant = :merchant
-""")
-
-_GET_LOCKED = text("""
-    SELECT * FROM standing_orders WHERE standing_order = :standing_order AND merchant = :merchant
-    FOR UPDATE
-""")
-
 _LIST = text("""
     SELECT * FROM standing_orders
     WHERE merchant = :merchant AND standing_order > :after
@@ -47,6 +38,15 @@ _WAITS_FOR_PAYMENT = """
     standing_orders.merchant IN (
         SELECT merchant FROM scheduler_settings WHERE unpaid_policy = 'WAIT') AS waits_for_payment
 """
+
+_ONE = f"""
+    SELECT *, {_WAITS_FOR_PAYMENT} FROM standing_orders
+    WHERE standing_order = :standing_order AND merchant = :merchant
+"""  # noqa: S608 - a constant of this module
+
+_GET = text(_ONE)
+
+_GET_LOCKED = text(_ONE + " FOR UPDATE OF standing_orders")
 
 _BY_KEY = text(f"""
     SELECT standing_orders.*, {_WAITS_FOR_PAYMENT} FROM standing_orders
@@ -185,7 +185,7 @@ async def get(
             {"merchant": merchant, "standing_order": standing_order},
         )
     ).one_or_none()
-    return standing_order_of(row) if row else None
+    return standing_order_of(row, waits_for_payment=row.waits_for_payment) if row else None
 
 
 async def list_of_merchant(

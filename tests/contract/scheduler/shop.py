@@ -80,12 +80,14 @@ class Shop:
     def item(self, product: str, quantity: int = 1) -> pb.Item:
         return pb.Item(product=self.product(product), quantity=quantity)
 
-    async def sell(self, product: str, amount_minor: int, currency: str = "EUR") -> None:
+    async def sell(
+        self, product: str, amount_minor: int, currency: str = "EUR", *, stock_tracked: bool = False
+    ) -> None:
         await self.client.catalog.CreateProduct(
             catalog_pb2.CreateProductRequest(
                 parent=self.name,
                 product_id=product,
-                product=catalog_pb2.Product(title=product.title()),
+                product=catalog_pb2.Product(title=product.title(), stock_tracked=stock_tracked),
                 request_id=new_id(),
             )
         )
@@ -230,6 +232,17 @@ class Shop:
         return await self.scheduler.PauseStandingOrder(
             pb.PauseStandingOrderRequest(name=name, request_id=new_id(), **more)
         )
+
+    async def buy_elsewhere(self, *products: str) -> list[str]:
+        """Ada buys products once; returns the standing orders that count it."""
+        response = await self.scheduler.RecordPurchase(
+            pb.RecordPurchaseRequest(
+                customer=self.customer("ada"),
+                products=[self.product(one) for one in products],
+                request_id=new_id(),
+            )
+        )
+        return list(response.standing_orders)
 
     async def resume(self, name: str, **more: Any) -> pb.StandingOrder:  # noqa: ANN401
         return await self.scheduler.ResumeStandingOrder(

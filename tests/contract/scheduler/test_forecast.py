@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from datetime import date, timedelta
 
+from google.protobuf import duration_pb2
 from google.type import money_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
-from services.runtime.wire import from_money, to_date, to_timestamp
+from services.runtime.wire import from_money, to_date, to_money, to_timestamp
 from tests.contract.scheduler.shop import COFFEE_MINOR, TEA_MINOR, Shop, daily, day_of, schedule
 from tests.suite import new_id, refused
 
@@ -142,3 +143,75 @@ async def test_nobody_sees_another_merchants_demand(shop: Shop) -> None:
         stranger.scheduler.ForecastDemand(pb.ForecastDemandRequest(parent=shop.name))
     )
     assert (refusal.code, refusal.reason) == ("PERMISSION_DENIED", "MERCHANT_FORBIDDEN")
+
+
+async def test_what_the_customer_bought_elsewhere_is_no_demand(shop: Shop) -> None:
+    when = await shop.due_in(5 * DAY, cycle_count=3)
+    await shop.create(when, repurchase_window=duration_pb2.Duration(seconds=5 * 86_400 + 43_200))
+    start = day_of(when.start_date)
+    await shop.buy_elsewhere("tea")
+    assert units(await forecast(shop)) == [(start + n * DAY, "tea", 1) for n in (1, 2)]
+
+
+async def test_cycles_that_the_customer_would_be_asked_about_are_no_demand(shop: Shop) -> None:
+    await shop.create(
+        daily(await shop.today() + 5 * DAY, cycle_count=3),
+        conditions=[
+            pb.Condition(
+                total_ceiling=to_money(TEA_MINOR - 1, "EUR"),
+                otherwise=pb.Otherwise(action=pb.Otherwise.HOLD_AND_ASK),
+            )
+        ],
+    )
+    assert await forecast(shop) == []
+
+
+async def test_conditions_count_with_the_cycles_before(shop: Shop) -> None:
+    start = await shop.today() + 5 * DAY
+    at_least_three_days_apart = pb.Condition(
+        days_since_last_order=3, otherwise=pb.Otherwise(action=pb.Otherwise.SKIP)
+    )
+    made = await shop.create(daily(start, cycle_count=7), conditions=[at_least_three_days_apart])
+    expected = [(start + n * DAY, "tea", 1) for n in (0, 3, 6)]
+    assert units(await forecast(shop)) == expected
+    assert units(await forecast(shop, start + 1 * DAY, start + 5 * DAY)) == expected[1:2]
+    assert await shop.dates(made.name) == [day for day, _, _ in expected]
+
+
+async def test_a_deferred_cycle_counts_where_it_goes(shop: Shop) -> None:
+    start = await shop.today() + 5 * DAY
+    defer = pb.Otherwise(action=pb.Otherwise.DEFER, defer_days=2)
+    await shop.create(
+        schedule(start, daily=pb.Schedule.Daily(every_days=10), cycle_count=1),
+        conditions=[pb.Condition(total_ceiling=to_money(TEA_MINOR - 1, "EUR"), otherwise=defer)],
+    )
+    assert units(await forecast(shop)) == [(start + 2 * DAY, "tea", 1)]
+    assert await forecast(shop, start, start) == []
+
+
+async def test_a_substitute_counts_instead_of_what_is_too_dear(shop: Shop) -> None:
+    start = await shop.today() + 5 * DAY
+    await shop.sell("chicory", 300)
+    substitute = pb.Otherwise(action=pb.Otherwise.SUBSTITUTE, substitute=shop.product("chicory"))
+    dear = pb.Condition.UnitPriceCeiling(
+        product=shop.product("tea"), ceiling=to_money(TEA_MINOR - 1, "EUR")
+    )
+    await shop.create(
+        daily(start, cycle_count=1),
+        conditions=[pb.Condition(unit_price_ceiling=dear, otherwise=substitute)],
+    )
+    assert units(await forecast(shop)) == [(start, "chicory", 1)]
+
+
+async def test_an_empty_shelf_does_not_hide_what_is_wanted(shop: Shop) -> None:
+    start = await shop.today() + 5 * DAY
+    await shop.sell("cake", 900, stock_tracked=True)
+    in_stock = pb.Condition(
+        in_stock=pb.Condition.InStock(), otherwise=pb.Otherwise(action=pb.Otherwise.SKIP)
+    )
+    made = await shop.create(
+        daily(start, cycle_count=1), items=[shop.item("cake")], conditions=[in_stock]
+    )
+    [preview] = await shop.preview(made.name)
+    assert preview.skip_reason == pb.CONDITION_NOT_MET
+    assert units(await forecast(shop)) == [(start, "cake", 1)]

@@ -1735,7 +1735,7 @@ class CyclePreview(_message.Message):
     UNMET_CONDITIONS_FIELD_NUMBER: _builtins.int
     cycle: _builtins.int
     skip_reason: Global___OrderReason.ValueType
-    """Why it would be left out; unspecified when it would not."""
+    """Why it would be left out; unspecified when it would not. PAUSED: the pause, as it is now, swallows it."""
     @_builtins.property
     def local_date(self) -> _date_pb2.Date: ...
     @_builtins.property
@@ -1752,8 +1752,9 @@ class CyclePreview(_message.Message):
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___OrderLine]: ...
     @_builtins.property
     def problems(self) -> _containers.RepeatedScalarFieldContainer[Global___OrderReason.ValueType]:
-        """Why it cannot be priced; CONDITION_NOT_MET: the customer would be asked, or the cycle deferred (its
-        date is the later one).
+        """Why it would be HELD: what is in the way (no price, no bound phone, a mandate that is too small), or
+        what the customer would be asked (PURCHASED_ELSEWHERE, CONDITION_NOT_MET), or what it would wait for
+        (PREVIOUS_UNPAID). CONDITION_NOT_MET also where it is deferred; its date is the later one then.
         """
 
     @_builtins.property

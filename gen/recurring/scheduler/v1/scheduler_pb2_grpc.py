@@ -327,8 +327,10 @@ class SchedulerServiceServicer:
 
     def ForecastDemand(self, request, context):
         """Units and revenue by product and day ahead: of the cycles to come of all live standing orders, by the
-        code that will bill them, and of the orders that are open, as they were announced. A cycle that
-        cannot be priced does not count, nor does a pause that nobody has set an end to. Nothing is stored.
+        code that will bill them (conditions and reported purchases included), and of the orders that are open,
+        as they were announced. What cannot be priced does not count, nor what waits for the customer's yes, nor
+        a pause that nobody has set an end to. It is as if every order were paid on its day, and there were stock
+        enough: what is wanted, whether or not it is on the shelf. Nothing is stored.
 
         Field violations: start_date (past), end_date (before start_date, or over 366 days after it).
 

@@ -148,8 +148,10 @@ class SchedulerServiceStub:
     """Lists the orders of a standing order by cycle; with `standingOrders/-`, those of a merchant."""
     ForecastDemand: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.ForecastDemandRequest, _scheduler_pb2.ForecastDemandResponse]
     """Units and revenue by product and day ahead: of the cycles to come of all live standing orders, by the
-    code that will bill them, and of the orders that are open, as they were announced. A cycle that
-    cannot be priced does not count, nor does a pause that nobody has set an end to. Nothing is stored.
+    code that will bill them (conditions and reported purchases included), and of the orders that are open,
+    as they were announced. What cannot be priced does not count, nor what waits for the customer's yes, nor
+    a pause that nobody has set an end to. It is as if every order were paid on its day, and there were stock
+    enough: what is wanted, whether or not it is on the shelf. Nothing is stored.
 
     Field violations: start_date (past), end_date (before start_date, or over 366 days after it).
 
@@ -411,8 +413,10 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_scheduler_pb2.ForecastDemandRequest, _abc.Awaitable[_scheduler_pb2.ForecastDemandResponse]],
     ) -> _abc.Awaitable[_scheduler_pb2.ForecastDemandResponse]:
         """Units and revenue by product and day ahead: of the cycles to come of all live standing orders, by the
-        code that will bill them, and of the orders that are open, as they were announced. A cycle that
-        cannot be priced does not count, nor does a pause that nobody has set an end to. Nothing is stored.
+        code that will bill them (conditions and reported purchases included), and of the orders that are open,
+        as they were announced. What cannot be priced does not count, nor what waits for the customer's yes, nor
+        a pause that nobody has set an end to. It is as if every order were paid on its day, and there were stock
+        enough: what is wanted, whether or not it is on the shelf. Nothing is stored.
 
         Field violations: start_date (past), end_date (before start_date, or over 366 days after it).
 

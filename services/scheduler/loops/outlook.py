@@ -1,0 +1,76 @@
+"""What would become of cycles without an order by what is known now: for previews and forecasts.
+
+The loops' own questions and rules decide, as if every cycle before were paid. Nothing is stored.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from services.runtime.database import Database
+from services.scheduler.domain.conditions import NO_RULING, Ruling
+from services.scheduler.domain.order import Order, OrderReason, OrderState, Quote, Stage, asks
+from services.scheduler.domain.rulings import prepared
+from services.scheduler.domain.standing_order import StandingOrder
+from services.scheduler.loops.circumstances import sort_out
+from services.scheduler.loops.findings import Found, find, find_demand
+from services.scheduler.loops.pricing import EXPECTED, Templates, pasts, template_of
+from services.scheduler.peers import Peers
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """An order as its preparation would leave it."""
+
+    order: Order
+    # Absent when it is left out, or cannot be priced.
+    quote: Quote | None = None
+    ruling: Ruling = NO_RULING
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it has a price and needs nobody's yes."""
+        return self.quote is not None and not asks(self.order)
+
+
+async def look_ahead(
+    database: Database,
+    peers: Peers,
+    coming: Sequence[Order],
+    templates: Templates,
+    now: datetime,
+    *,
+    demand_only: bool = False,
+) -> list[Outlook]:
+    """What would become of orders that are yet to come, in their order.
+
+    With `demand_only`, as if there were stock enough and every customer could be told and charged.
+    """
+    known = await sort_out(database, coming, templates, Stage.PREPARE, now)
+    # Those after the first wait for that one, which is looked at as if it were paid.
+    first = {(one.key.merchant, one.key.standing_order): one.key for one in reversed(coming)}
+    decided = {
+        one.key: one
+        for one in known.decided
+        if one.reasons != (OrderReason.PREVIOUS_UNPAID,)
+        or first[one.key.merchant, one.key.standing_order] == one.key
+    }
+    to_price = [one for one in coming if not _is_left_out(decided.get(one.key))]
+    past = await pasts(database, to_price, templates, EXPECTED)
+    ask = find_demand if demand_only else find
+    found = await ask(peers, to_price, templates, past, now, in_turn=True)
+    outlooks = {key: Outlook(order) for key, order in decided.items()}
+    for one in found:
+        held = decided.get(one.order.key)
+        outlooks[one.order.key] = _outlook(one, held, template_of(one.order, templates), now)
+    return [outlooks[order.key] for order in coming]
+
+
+def _outlook(found: Found, held: Order | None, template: StandingOrder, now: datetime) -> Outlook:
+    order = held or prepared(found.order, found.findings, found.ruling, template, now)
+    quote = None if _is_left_out(order) else found.findings.quote
+    return Outlook(order, quote, found.ruling)
+
+
+def _is_left_out(order: Order | None) -> bool:
+    return order is not None and order.state is OrderState.SKIPPED

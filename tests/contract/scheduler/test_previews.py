@@ -1,0 +1,76 @@
+"""A preview says of each coming cycle what would become of it, as the loops would decide."""
+
+from datetime import timedelta
+
+from recurring.scheduler.v1 import scheduler_pb2 as pb
+
+from tests.contract.scheduler.shop import TEA_MINOR, Shop
+from tests.suite import new_id
+
+DAY = timedelta(days=1)
+
+
+def seen(previews: list[pb.CyclePreview]) -> list[tuple[int, str, list[str]]]:
+    """Each cycle with why it is left out, and what is in the way."""
+    return [
+        (
+            one.cycle,
+            pb.OrderReason.Name(one.skip_reason) if one.skip_reason else "",
+            [*map(pb.OrderReason.Name, one.problems)],
+        )
+        for one in previews
+    ]
+
+
+async def set_unpaid_policy(
+    shop: Shop, policy: pb.SchedulerSettings.UnpaidPolicy.ValueType
+) -> None:
+    settings = pb.SchedulerSettings(name=f"{shop.name}/schedulerSettings", unpaid_policy=policy)
+    await shop.scheduler.UpdateSchedulerSettings(
+        pb.UpdateSchedulerSettingsRequest(scheduler_settings=settings, request_id=new_id())
+    )
+
+
+async def test_a_cycle_beyond_the_mandate_says_so_before_it_comes(shop: Shop) -> None:
+    mandate = await shop.sign_up("ada", ceiling_minor=TEA_MINOR)
+    made = await shop.create(
+        await shop.due_in(5 * DAY, cycle_count=2), billing_mode=pb.AUTOMATIC, mandate=mandate
+    )
+    await shop.change(made.name, 2, items=[shop.item("tea", 2)])
+    assert seen(await shop.preview(made.name)) == [(1, "", []), (2, "", ["MANDATE_NOT_COVERING"])]
+
+
+async def test_the_cycles_of_a_pause_are_shown_as_left_out(shop: Shop) -> None:
+    made = await shop.create(await shop.due_in(5 * DAY, cycle_count=4))
+    await shop.pause(made.name, cycle_count=2)
+    assert seen(await shop.preview(made.name)) == [
+        (1, "PAUSED", []),
+        (2, "PAUSED", []),
+        (3, "", []),
+        (4, "", []),
+    ]
+    await shop.suite.advance(9 * DAY)
+    assert await shop.outcomes(made.name) == [
+        (1, "SKIPPED", ["PAUSED"]),
+        (2, "SKIPPED", ["PAUSED"]),
+        (3, "AWAITING_PAYMENT", []),
+        (4, "AWAITING_PAYMENT", []),
+    ]
+
+
+async def test_a_pause_without_an_end_leaves_out_every_cycle(shop: Shop) -> None:
+    made = await shop.create(await shop.due_in(5 * DAY))
+    await shop.pause(made.name)
+    assert [reason for _, reason, _ in seen(await shop.preview(made.name, 3))] == ["PAUSED"] * 3
+
+
+async def test_the_next_cycle_waits_for_an_unpaid_one_where_the_merchant_wants_that(
+    shop: Shop,
+) -> None:
+    await set_unpaid_policy(shop, pb.SchedulerSettings.WAIT)
+    made = await shop.create(await shop.due_in(1.5 * DAY, every_days=3, cycle_count=3))
+    await shop.suite.advance(2 * DAY)
+    assert await shop.outcomes(made.name) == [(1, "AWAITING_PAYMENT", [])]
+    assert seen(await shop.preview(made.name)) == [(2, "", ["PREVIOUS_UNPAID"]), (3, "", [])]
+    await shop.suite.advance(2 * DAY)
+    assert (await shop.outcomes(made.name))[1] == (2, "HELD", ["PREVIOUS_UNPAID"])
