@@ -19,6 +19,7 @@ from services.runtime import telemetry
 from services.runtime.channel import open_channel
 from services.runtime.clock import SandboxClock
 from services.runtime.database import Database, connect
+from services.runtime.identity import Identity
 from services.scheduler.loops.prepare import PREPARE_LANES, Prepare
 from services.scheduler.peers import Peers
 
@@ -59,7 +60,7 @@ async def _check(url: str, book: Book) -> None:
 async def _prepare(stack: Stack) -> AsyncIterator[Prepare]:
     """The loop, wired as the scheduler's process wires it."""
     environment = stack.environment("scheduler")
-    token_file = Path(environment["RECURRING_SERVICE_TOKEN_FILE"])
+    identity = Identity(Path(environment["RECURRING_TLS_FOLDER"]))
     clock = SandboxClock(stack.sandbox_url, "bench")
     await clock.read()
     database = Database(
@@ -70,7 +71,7 @@ async def _prepare(stack: Stack) -> AsyncIterator[Prepare]:
         )
     )
     channels = [
-        open_channel(environment[f"RECURRING_{service}_TARGET"], token_file)
+        open_channel(environment[f"RECURRING_{service}_TARGET"], identity)
         for service in ("CATALOG", "PAYMENTS", "NOTIFY")
     ]
     try:

@@ -23,6 +23,7 @@ from recurring.scheduler.v1 import scheduler_pb2_grpc
 from cli.sandbox import Sandbox
 from deploy.embedded.keys import Keys
 from deploy.embedded.stack import EmbeddedStack
+from services.runtime.identity import Identity
 
 CALL_TIMEOUT_SECONDS = 20.0
 EVENT_TIMEOUT_SECONDS = 20.0
@@ -92,10 +93,17 @@ class _Bearer(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[misc, unuse
 class Client:
     """A program with one token, and the stubs of the four services."""
 
-    def __init__(self, targets: dict[str, str], merchant: str, token: str) -> None:
+    def __init__(
+        self,
+        targets: dict[str, str],
+        merchant: str,
+        token: str,
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
         self.merchant = merchant
         self.token = token
         self._targets = targets
+        self._credentials = credentials
         self._channels: list[grpc.aio.Channel] = []
 
     @property
@@ -126,11 +134,14 @@ class Client:
 
     def channel(self, service: str) -> grpc.aio.Channel:
         """A channel of its own to a service; closed when the test ends."""
-        channel = grpc.aio.insecure_channel(
-            self._targets[service],
-            # The server's limits are tried, not the client's.
-            options=[("grpc.max_send_message_length", -1), ("grpc.enable_http_proxy", 0)],
-            interceptors=[_Bearer(self.token)] if self.token else [],
+        # The server's limits are tried, not the client's.
+        options = [("grpc.max_send_message_length", -1), ("grpc.enable_http_proxy", 0)]
+        interceptors = [_Bearer(self.token)] if self.token else []
+        target = self._targets[service]
+        channel = (
+            grpc.aio.secure_channel(target, self._credentials, options, interceptors=interceptors)
+            if self._credentials
+            else grpc.aio.insecure_channel(target, options, interceptors=interceptors)
         )
         self._channels.append(channel)
         return channel
@@ -159,9 +170,13 @@ class Suite:
         merchant = merchant or f"m{next(_numbers)}-{uuid.uuid4().hex[:8]}"
         return self.with_token(self.token(merchant, scope), merchant)
 
-    def suite_client(self) -> Client:
+    def suite_client(self, service: str = "scheduler") -> Client:
         """One of the suite's own services, which may ask about every merchant."""
-        return self.client("*", "suite")
+        targets = {each: self.addresses.peer_target(each) for each in self.targets}
+        identity = Identity(self._keys.certificate_folder(service))
+        client = Client(targets, "*", "", identity.channel_credentials())
+        self._clients.append(client)
+        return client
 
     def with_token(self, token: str, merchant: str = "acme") -> Client:
         """A program with any token; with none if it is empty."""

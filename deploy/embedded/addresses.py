@@ -21,6 +21,8 @@ PORT_OFFSETS = {
     "sandbox_smtp": 3,
     **{service: 10 + index for index, service in enumerate(SERVICES)},
     **{f"{service}_metrics": 20 + index for index, service in enumerate(SERVICES)},
+    **{f"{service}_peer": 30 + index for index, service in enumerate(SERVICES)},
+    **{f"{service}_health": 40 + index for index, service in enumerate(SERVICES)},
 }
 # Part -> the variable that names a server to use in its place.
 REPLACEMENT_VARIABLES = {
@@ -29,6 +31,8 @@ REPLACEMENT_VARIABLES = {
     "sandbox": "RECURRING_SANDBOX_URL",
     **{service: f"RECURRING_{service.upper()}_TARGET" for service in SERVICES},
 }
+# Where the other services call one that runs elsewhere.
+PEER_VARIABLES = {service: f"RECURRING_{service.upper()}_PEER_TARGET" for service in SERVICES}
 SMTP_VARIABLE = "RECURRING_SANDBOX_SMTP"
 REPLACED_SMTP_PORT = 25
 
@@ -40,6 +44,8 @@ class Addresses:
     ports: Mapping[str, int]
     # Part -> address of a server that is used in its place and not started here.
     replaced: Mapping[str, str] = field(default_factory=dict)
+    # Service -> where the other services call it.
+    replaced_peers: Mapping[str, str] = field(default_factory=dict)
     # host:port of the mail server beside a sandbox that runs elsewhere.
     replaced_smtp: str = ""
 
@@ -61,7 +67,16 @@ class Addresses:
             for part, variable in REPLACEMENT_VARIABLES.items()
             if environment.get(variable)
         }
-        return cls(ports, replaced, environment.get(SMTP_VARIABLE, ""))
+        peers = {
+            service: environment[variable]
+            for service, variable in PEER_VARIABLES.items()
+            if environment.get(variable)
+        }
+        for service in SERVICES:
+            if (service in replaced) != (service in peers):
+                variables = f"{REPLACEMENT_VARIABLES[service]} and {PEER_VARIABLES[service]}"
+                raise PartError(f"{service} runs elsewhere: set both {variables}")
+        return cls(ports, replaced, peers, environment.get(SMTP_VARIABLE, ""))
 
     @classmethod
     def free(cls) -> "Addresses":
@@ -73,8 +88,12 @@ class Addresses:
         return f"{HOST}:{self.ports[port_name]}"
 
     def target(self, service: str) -> str:
-        """Return host:port where a service answers gRPC."""
+        """Return host:port where a service answers platforms."""
         return self.replaced.get(service) or self.local(service)
+
+    def peer_target(self, service: str) -> str:
+        """Return host:port where a service answers the other services."""
+        return self.replaced_peers.get(service) or self.local(f"{service}_peer")
 
     @property
     def postgres_url(self) -> str:

@@ -3,15 +3,19 @@
 import base64
 import hashlib
 import json
-import os
 import secrets
 import time
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from deploy.embedded.certificates import Authority
+from deploy.embedded.files import write_secret
+from deploy.embedded.ports import HOST
 
 ISSUER = "https://embedded.recurring.localhost"
 AUDIENCE = "recurring"
@@ -23,7 +27,7 @@ PASSWORD_BYTES = 24
 
 
 class Keys:
-    """Secrets in a folder: a signing key with its JWKS, tokens signed with it, and passwords."""
+    """Secrets in a folder: a signing key with its JWKS, tokens, certificates and passwords."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -47,6 +51,15 @@ class Keys:
             token = self._sign(claims)
             write_secret(file, token)
         return file
+
+    @cached_property
+    def authority(self) -> Authority:
+        """Return the authority that signs certificates here."""
+        return Authority(self.folder / "authority")
+
+    def certificate_folder(self, service: str) -> Path:
+        """Return the folder with a service's certificate, made or renewed when it has to be."""
+        return self.authority.ensure(self.folder / "tls" / service, service, (HOST, "localhost"))
 
     def password(self, name: str) -> str:
         """Return the password of that name, made when it is first asked for."""
@@ -101,15 +114,6 @@ class Keys:
             return False
         same = all(held.get(name) == value for name, value in claims.items())
         return same and held["exp"] - time.time() > TOKEN_RENEWAL_SECONDS
-
-
-def write_secret(file: Path, text: str) -> None:
-    """Write a file that only its owner can read, whole or not at all."""
-    fresh = file.with_name(file.name + ".new")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
-        opened.write(text)
-    fresh.replace(file)
 
 
 def _base64url(data: bytes) -> str:

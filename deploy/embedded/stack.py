@@ -27,7 +27,8 @@ from deploy.embedded.addresses import (
     port_variable,
 )
 from deploy.embedded.databases import Databases
-from deploy.embedded.keys import Keys, write_secret
+from deploy.embedded.files import write_secret
+from deploy.embedded.keys import Keys
 from deploy.embedded.nats import EmbeddedNats, greets
 from deploy.embedded.ports import becomes_free, holder, wait_until_ready
 from deploy.embedded.postgres import EmbeddedPostgres

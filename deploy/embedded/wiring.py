@@ -7,9 +7,7 @@ from deploy.embedded.addresses import SERVICES, Addresses
 from deploy.embedded.databases import Databases
 from deploy.embedded.keys import AUDIENCE, ISSUER, Keys
 
-ANY_MERCHANT = "*"
 DEMO_MERCHANT = "demo"
-SCOPE_SUITE = "suite"
 SCOPE_PLATFORM = "platform"
 # Whom a service calls; it is told their targets.
 CALLS = {"scheduler": ("catalog", "payments", "notify")}
@@ -44,24 +42,27 @@ def sandbox_environment(home: Path, addresses: Addresses, keys: Keys) -> dict[st
 
 def service_environment(service: str, addresses: Addresses, keys: Keys) -> dict[str, str]:
     """Return the settings of a service."""
-    token_file = keys.token_file(service, merchant=ANY_MERCHANT, scope=SCOPE_SUITE)
     smtp_host, smtp_port = addresses.smtp
     settings = {
         "ENVIRONMENT": "sandbox",
         "DATABASE_URL": database_url(service, addresses, keys),
+        "MIGRATION_DATABASE_URL": database_url(service, addresses, keys),
         "NATS_URL": addresses.nats_url,
         "GRPC_ADDRESS": addresses.local(service),
+        "GRPC_PLAINTEXT": "true",
+        "PEER_ADDRESS": addresses.local(f"{service}_peer"),
+        "HEALTH_ADDRESS": addresses.local(f"{service}_health"),
+        "TLS_FOLDER": str(keys.certificate_folder(service)),
         "METRICS_ADDRESS": addresses.local(f"{service}_metrics"),
         "CLOCK_URL": addresses.sandbox_url,
         "AUTH_JWKS_FILE": str(keys.jwks_file),
         "AUTH_ISSUER": ISSUER,
         "AUTH_AUDIENCE": AUDIENCE,
-        "SERVICE_TOKEN_FILE": str(token_file),
         "REFLECTION_ENABLED": "true",
         "MIGRATE_ON_START": "true",
     }
     for called in CALLS.get(service, ()):
-        settings[f"{called.upper()}_TARGET"] = addresses.target(called)
+        settings[f"{called.upper()}_TARGET"] = addresses.peer_target(called)
     if service == "payments":
         settings["PROVIDER_URL"] = addresses.sandbox_url
         settings["PROVIDER_API_KEY"] = keys.password("provider")

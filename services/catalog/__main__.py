@@ -13,7 +13,7 @@ async def assemble(runtime: Runtime[RuntimeSettings]) -> Parts:
         servicer=api.Servicer(runtime.database, runtime.clock),
         register=catalog_pb2_grpc.add_CatalogServiceServicer_to_server,
         grpc_service="recurring.catalog.v1.CatalogService",
-        scopes=api.SCOPES,
+        access=api.ACCESS,
         loops={"hold-expiry": loops.HoldExpiry(runtime.database, runtime.clock).step},
         looks=watch.LOOKS,
         subscriptions=events.SUBSCRIPTIONS,

@@ -39,7 +39,7 @@ async def assemble(runtime: Runtime[Settings]) -> Parts:
         servicer=api.Servicer(runtime.database, runtime.clock),
         register=notify_pb2_grpc.add_NotifyServiceServicer_to_server,
         grpc_service="recurring.notify.v1.NotifyService",
-        scopes=api.SCOPES,
+        access=api.ACCESS,
         loops={"delivery": delivering.step},
         looks=watch.LOOKS,
         subscriptions=subscriptions(runtime.clock),

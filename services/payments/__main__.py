@@ -32,7 +32,7 @@ async def assemble(runtime: Runtime[Settings]) -> Parts:
         servicer=api.Servicer(database, clock, provider),
         register=payments_pb2_grpc.add_PaymentsServiceServicer_to_server,
         grpc_service="recurring.payments.v1.PaymentsService",
-        scopes=api.SCOPES,
+        access=api.ACCESS,
         loops={
             "charge": loops.Charging(database, clock, provider).step,
             "lookup": loops.Lookup(database, clock, provider).step,

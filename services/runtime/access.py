@@ -5,9 +5,10 @@ Sources: bearer tokens (RFC 6750), JSON Web Tokens (RFC 7519) and key sets (RFC 
 
 import contextvars
 import json
+import re
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,17 +16,28 @@ import grpc
 import jwt
 
 from services.runtime.errors import Problem
+from services.runtime.identity import SPIFFE_PREFIX
 
 ALGORITHMS = ("EdDSA",)
 CLOCK_SKEW_SECONDS = 30
 VERIFIED_TOKENS_MAX = 1000
 TOKEN_MAX_BYTES = 8192
 ANY_TENANT = "*"
+# What no token may claim.
+_NO_TENANT = ("", ANY_TENANT)
 
+# Opens every method that is open to platforms at all.
 SCOPE_PLATFORM = "platform"
-SCOPE_SUITE = "suite"
-# For what platforms read and services ask as well.
-SCOPE_EITHER = f"{SCOPE_PLATFORM} {SCOPE_SUITE}"
+_NAME_OF_A_SERVICE = re.compile(re.escape(SPIFFE_PREFIX) + r"([a-z]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may call a method: platforms whose token has the scope, and the services named."""
+
+    # Empty: no platform.
+    scope: str = ""
+    services: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +47,7 @@ class Caller:
     subject: str
     # The one tenant whose resources the caller sees; ANY_TENANT for the suite's own services.
     tenant: str
-    scopes: frozenset[str]
+    scopes: frozenset[str] = frozenset()
 
     def check(self, tenant: str) -> None:
         """Refuse a caller of another tenant, whether or not the resource exists."""
@@ -61,32 +73,49 @@ def set_caller(who: Caller) -> None:
 
 
 class Gate:
-    """Verifies tokens and holds the table: method -> the scopes of which a token needs one."""
+    """Knows callers by their token or certificate, and holds the table: method -> who may call it."""
 
     def __init__(
-        self, jwks_file: Path, issuer: str, audience: str, scopes: Mapping[str, str]
+        self, jwks_file: Path, issuer: str, audience: str, methods: Mapping[str, Access]
     ) -> None:
         keys = json.loads(jwks_file.read_text())["keys"]
         self._keys = {key["kid"]: jwt.PyJWK(key) for key in keys}
         self._issuer = issuer
         self._audience = audience
-        self._scopes = scopes
+        self._methods = methods
         # Verifying a signature costs more than the call it protects, so verified tokens are kept
         # until they expire.
         self._verified: OrderedDict[str, tuple[Caller, float]] = OrderedDict()
 
-    def admit(self, method: str, authorization: str | None) -> Caller:
+    def admit_platform(self, method: str, authorization: str) -> Caller:
         """The caller, if the token is good and has the scope of the method. Raises Problem."""
-        if not authorization or not authorization.startswith("Bearer "):
+        if not authorization.startswith("Bearer "):
             raise _unauthenticated("TOKEN_MISSING", "send `authorization: Bearer <JWT>`")
         who = self._verify(authorization.removeprefix("Bearer "))
-        if not who.scopes.intersection(self._scopes.get(method, "").split()):
+        scope = self._methods.get(method, Access()).scope
+        if not scope or who.scopes.isdisjoint({scope, SCOPE_PLATFORM}):
             raise Problem(
                 grpc.StatusCode.PERMISSION_DENIED,
                 "SCOPE_MISSING",
                 f"the token has no scope for {method}",
+                metadata={"scope": scope} if scope else {},
             )
         return who
+
+    def admit_service(self, method: str, identities: Iterable[bytes]) -> Caller:
+        """The service, if its certificate's name is one of the method's. Raises Problem.
+
+        That the certificate is good has been checked when the connection was made.
+        """
+        for identity in identities:
+            named = _NAME_OF_A_SERVICE.fullmatch(identity.decode(errors="replace"))
+            if named and named[1] in self._methods.get(method, Access()).services:
+                return Caller(named[1], ANY_TENANT)
+        raise Problem(
+            grpc.StatusCode.PERMISSION_DENIED,
+            "SERVICE_FORBIDDEN",
+            f"the certificate does not name a service that may call {method}",
+        )
 
     def _verify(self, token: str) -> Caller:
         known = self._verified.get(token)
@@ -108,7 +137,7 @@ class Gate:
         except (jwt.PyJWTError, KeyError):
             raise _unauthenticated("TOKEN_INVALID", "the token is not valid here") from None
         subject, tenant, scope = (claims[name] for name in ("sub", "merchant", "scope"))
-        if not (isinstance(tenant, str) and tenant and isinstance(scope, str)):
+        if not (isinstance(tenant, str) and isinstance(scope, str) and tenant not in _NO_TENANT):
             raise _unauthenticated("TOKEN_INVALID", "merchant and scope must be texts")
         who = Caller(subject, tenant, frozenset(scope.split()))
         self._verified[token] = (who, float(claims["exp"]))

@@ -16,17 +16,18 @@ import grpc
 import uvloop
 
 from services.runtime import commands, metrics, migrations, outbox, telemetry
-from services.runtime.access import Gate
+from services.runtime.access import Access, Gate
 from services.runtime.broker import Broker
 from services.runtime.channel import open_channel
 from services.runtime.clock import Clock, SandboxClock, SystemClock
 from services.runtime.commands import Command, Desk
 from services.runtime.database import Database, connect
 from services.runtime.events import Subscription
+from services.runtime.identity import Identity
 from services.runtime.inbox import Consumer
 from services.runtime.loops import Chore, Loop, Step, Worker, Workers
-from services.runtime.server import Server
-from services.runtime.settings import RuntimeSettings, SettingsError, load
+from services.runtime.server import Addresses, Server
+from services.runtime.settings import MigrationSettings, RuntimeSettings, SettingsError, load
 from services.runtime.watch import WATCH_SECONDS, Look, Watch
 
 log = logging.getLogger(__name__)
@@ -49,8 +50,8 @@ class Parts:
     register: Callable[[Any, grpc.aio.Server], None]
     # Full name of the gRPC service.
     grpc_service: str
-    # Method name -> the scopes, separated by spaces, of which a token needs one.
-    scopes: Mapping[str, str]
+    # Method name -> who may call it.
+    access: Mapping[str, Access]
     # Name of a loop -> its step.
     loops: Mapping[str, Callable[[], Awaitable[Step]]] = field(default_factory=dict)
     # Stream of another service -> what is done with its events.
@@ -66,12 +67,13 @@ class Runtime(Generic[S]):
     settings: S
     database: Database
     clock: Clock
+    identity: Identity
     # Whatever is entered here is closed when the process ends.
     resources: AsyncExitStack
 
     def channel(self, target: str) -> grpc.aio.Channel:
         """A channel to another service."""
-        channel = open_channel(target, self.settings.service_token_file)
+        channel = open_channel(target, self.identity)
         self.resources.push_async_callback(channel.close)
         return channel
 
@@ -89,21 +91,26 @@ def main(
     arguments = sys.argv[1:]
     options = commands.parse(service, own_commands, arguments) if arguments else None
     try:
+        if options and options.command == commands.MIGRATE:
+            _migrate(service, load(MigrationSettings))
+            return
         settings = load(settings_type)
     except SettingsError as error:
         sys.stderr.write(f"recurring {service}: cannot start\n{error}\n")
         sys.exit(EXIT_BAD_SETTINGS)
     # What a command prints is for programs to read.
     telemetry.start_logging(service, settings.log_level, sys.stderr if options else sys.stdout)
-    if options and options.command == commands.MIGRATE:
-        migrations.upgrade(service, settings.database_url)
-        return
     if options:
         run_loop(_operate(service, settings, assemble, own_commands, options))
         return
     telemetry.start_tracing(service)
     metrics.start(service, settings.metrics_address, migrations.head(service))
     run_loop(_serve(service, settings, assemble))
+
+
+def _migrate(service: str, settings: MigrationSettings) -> None:
+    telemetry.start_logging(service, settings.log_level, sys.stderr)
+    migrations.upgrade(service, settings.migration_database_url)
 
 
 def run_loop(work: Coroutine[Any, Any, R]) -> R:
@@ -151,7 +158,7 @@ async def _open(service: str, settings: S, resources: AsyncExitStack) -> Runtime
     if settings.clock_url:
         clock = SandboxClock(settings.clock_url, service)
         await _until_it_works("sandbox clock", clock.read)
-    return Runtime(settings, database, clock, resources)
+    return Runtime(settings, database, clock, Identity(settings.tls_folder), resources)
 
 
 async def _serve(service: str, settings: S, assemble: Assemble[S]) -> None:
@@ -180,9 +187,15 @@ async def _run(service: str, settings: S, assemble: Assemble[S], resources: Asyn
         settings.auth_jwks_file,
         settings.auth_issuer,
         settings.auth_audience,
-        {f"/{parts.grpc_service}/{name}": scope for name, scope in parts.scopes.items()},
+        {f"/{parts.grpc_service}/{name}": access for name, access in parts.access.items()},
     )
-    server = Server(service, settings.grpc_address, gate)
+    addresses = Addresses(
+        platforms=settings.grpc_address,
+        peers=settings.peer_address,
+        health=settings.health_address,
+        plaintext=settings.grpc_plaintext,
+    )
+    server = Server(service, gate, addresses, runtime.identity)
     server.add(parts.register, parts.servicer)
     if settings.reflection_enabled:
         server.reflect([parts.grpc_service])
@@ -190,7 +203,7 @@ async def _run(service: str, settings: S, assemble: Assemble[S], resources: Asyn
     resources.push_async_callback(server.stop, settings.drain_seconds)
     if settings.migrate_on_start:
         await _until_it_works(
-            "database", lambda: migrations.upgrade_async(service, settings.database_url)
+            "database", lambda: migrations.upgrade_async(service, settings.migration_database_url)
         )
     await _until_it_works("database", database.ping)
     broker = await _until_it_works("nats", lambda: Broker.connect(settings.nats_url, service))

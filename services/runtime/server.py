@@ -1,9 +1,10 @@
-"""The gRPC server: access, field rules, deadlines, structured errors, health, reflection, draining."""
+"""The gRPC server: doors, access, field rules, deadlines, errors, health, reflection, draining."""
 
 import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 import grpc
@@ -14,9 +15,10 @@ from grpc_status import rpc_status
 from opentelemetry.instrumentation.grpc import aio_server_interceptor
 
 from services.runtime import metrics, rules
-from services.runtime.access import Gate, set_caller
+from services.runtime.access import Caller, Gate, set_caller
 from services.runtime.database import is_outage
 from services.runtime.errors import Problem
+from services.runtime.identity import Identity
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,10 @@ STREAM_DEADLINE_MAX_SECONDS = 600.0
 CONNECTION_MAX_AGE_SECONDS = 300
 # An old connection goes with its last call, which is never cut short for it.
 CONNECTION_MAX_AGE_GRACE_SECONDS = int(STREAM_DEADLINE_MAX_SECONDS)
+# The health service's name for liveness, beside "" for readiness.
+LIVENESS = "liveness"
+# Where gRPC puts the one SPIFFE ID of a connection's certificate.
+_IDENTITY_PROPERTY = "peer_spiffe_id"
 # Methods that need no token: they tell nothing about anybody.
 _OPEN_PREFIXES = ("/grpc.health.v1.", "/grpc.reflection.")
 
@@ -49,6 +55,7 @@ _OPTIONS = [
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 Behaviour: TypeAlias = Callable[[Any, Any], Awaitable[Any]]
+Admit: TypeAlias = "Callable[[str, Any], Caller]"
 R = TypeVar("R")
 
 
@@ -61,10 +68,10 @@ class Calls(grpc.aio.ServerInterceptor):
     the method itself, which says what becomes of a bad one.
     """
 
-    def __init__(self, service: str, gate: Gate) -> None:
+    def __init__(self, service: str, admit: Admit) -> None:
         self.open = False
         self._domain = f"{service}.recurring"
-        self._gate = gate
+        self._admit = admit
 
     async def intercept_service(
         self,
@@ -76,38 +83,28 @@ class Calls(grpc.aio.ServerInterceptor):
         method = handler_call_details.method
         if handler is None or method.startswith(_OPEN_PREFIXES):
             return handler
-        metadata = dict(handler_call_details.invocation_metadata)
-        authorization = str(metadata.get("authorization", ""))
         if handler.unary_unary is not None:
             return grpc.unary_unary_rpc_method_handler(
-                self._guarded(method, authorization, handler.unary_unary, DEADLINE_MAX_SECONDS),
+                self._guarded(method, handler.unary_unary, DEADLINE_MAX_SECONDS),
                 request_deserializer=handler.request_deserializer,
                 response_serializer=handler.response_serializer,
             )
         if handler.stream_unary is not None:
             return grpc.stream_unary_rpc_method_handler(
-                self._guarded(
-                    method, authorization, handler.stream_unary, STREAM_DEADLINE_MAX_SECONDS
-                ),
+                self._guarded(method, handler.stream_unary, STREAM_DEADLINE_MAX_SECONDS),
                 request_deserializer=handler.request_deserializer,
                 response_serializer=handler.response_serializer,
             )
         return None
 
-    def _guarded(
-        self,
-        method: str,
-        authorization: str,
-        behaviour: Behaviour,
-        deadline_seconds: float,
-    ) -> Behaviour:
+    def _guarded(self, method: str, behaviour: Behaviour, deadline_seconds: float) -> Behaviour:
         """The method's behaviour behind the door; its request is a message or a stream of them."""
 
         async def answer(request: Any, context: Any) -> Any:  # noqa: ANN401 - any message
             started = time.perf_counter()
             status = grpc.StatusCode.CANCELLED.name
             try:
-                self._admit(method, authorization)
+                self._let_in(method, context)
                 if isinstance(request, Message):
                     rules.check(request)
                 response = await _in_time(
@@ -125,10 +122,10 @@ class Calls(grpc.aio.ServerInterceptor):
 
         return answer
 
-    def _admit(self, method: str, authorization: str) -> None:
+    def _let_in(self, method: str, context: Any) -> None:  # noqa: ANN401 - a call's context
         if not self.open:
             raise _unavailable("the service is starting; try again")
-        set_caller(self._gate.admit(method, authorization))
+        set_caller(self._admit(method, context))
 
 
 async def _in_time(call: Awaitable[R], left_seconds: float | None, limit_seconds: float) -> R:
@@ -163,42 +160,88 @@ def _problem(method: str, error: Exception) -> Problem:
     return Problem(grpc.StatusCode.INTERNAL, "INTERNAL", "an internal error; nothing was done")
 
 
-class Server:
-    """A service's door."""
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a service listens."""
 
-    def __init__(self, service: str, address: str, gate: Gate) -> None:
-        self._address = address
-        self._calls = Calls(service, gate)
-        self._server = grpc.aio.server(
-            interceptors=[aio_server_interceptor(), self._calls],
-            options=_OPTIONS,
-            maximum_concurrent_rpcs=CONCURRENT_CALLS_MAX,
-        )
+    platforms: str
+    peers: str
+    health: str
+    # Platforms call without TLS; for development only.
+    plaintext: bool = False
+
+
+class Server:
+    """A service's doors: for platforms, for the other services, and for whoever asks for its health.
+
+    Platforms prove who they are by a token and services by a certificate. Each door knows only its own
+    way and has limits of its own, so that none is shut because too many stand before another.
+    """
+
+    def __init__(self, service: str, gate: Gate, addresses: Addresses, identity: Identity) -> None:
+        def by_token(method: str, context: Any) -> Caller:  # noqa: ANN401 - a call's context
+            return gate.admit_platform(method, _authorization(context))
+
+        def by_certificate(method: str, context: Any) -> Caller:  # noqa: ANN401
+            return gate.admit_service(method, context.auth_context().get(_IDENTITY_PROPERTY, ()))
+
+        self._calls = (Calls(service, by_token), Calls(service, by_certificate))
+        self._platforms, self._peers = (_server(calls) for calls in self._calls)
+        self._watchers = _server()
         self._health = health.aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        shown = None if addresses.plaintext else identity.server_credentials(peers=False)
+        self._doors: tuple[tuple[grpc.aio.Server, str, grpc.ServerCredentials | None], ...] = (
+            (self._watchers, addresses.health, None),
+            (self._platforms, addresses.platforms, shown),
+            (self._peers, addresses.peers, identity.server_credentials(peers=True)),
+        )
+        for server, _, _ in self._doors:
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
 
     def add(self, register: Callable[[Any, grpc.aio.Server], None], servicer: object) -> None:
         """Serve a servicer by its generated `add_…_to_server`."""
-        register(servicer, self._server)
+        register(servicer, self._platforms)
+        register(servicer, self._peers)
 
     def reflect(self, service_names: Sequence[str]) -> None:
-        """Tell clients the contract (for `buf curl` and the like)."""
+        """Tell platforms the contract (for `buf curl` and the like)."""
         names = (*service_names, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._server)
+        reflection.enable_server_reflection(names, self._platforms)
 
     async def start(self) -> None:
-        """Listen; not ready yet. Raises RuntimeError if the address is taken."""
-        self._server.add_insecure_port(self._address)
+        """Listen; not ready yet. Raises RuntimeError if an address is taken."""
+        await self._health.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
         await self.ready(serving=False)
-        await self._server.start()
+        for server, address, credentials in self._doors:
+            if credentials is None:
+                server.add_insecure_port(address)
+            else:
+                server.add_secure_port(address, credentials)
+            await server.start()
 
     async def ready(self, *, serving: bool) -> None:
         """Answer calls, and say so; or neither."""
-        self._calls.open = serving
+        for calls in self._calls:
+            calls.open = serving
         status = health_pb2.HealthCheckResponse
         await self._health.set("", status.SERVING if serving else status.NOT_SERVING)
 
     async def stop(self, drain_seconds: float) -> None:
         """Take no new calls and let those under way end."""
-        await self._health.enter_graceful_shutdown()
-        await self._server.stop(drain_seconds)
+        await self._health.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
+        await asyncio.gather(self._platforms.stop(drain_seconds), self._peers.stop(drain_seconds))
+        await self._watchers.stop(0)
+
+
+def _server(*calls: Calls) -> grpc.aio.Server:
+    return grpc.aio.server(
+        interceptors=[aio_server_interceptor(), *calls] if calls else [],
+        options=_OPTIONS,
+        maximum_concurrent_rpcs=CONCURRENT_CALLS_MAX,
+    )
+
+
+def _authorization(context: Any) -> str:  # noqa: ANN401 - a call's context
+    return next(
+        (str(value) for name, value in context.invocation_metadata() if name == "authorization"), ""
+    )

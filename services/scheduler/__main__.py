@@ -33,7 +33,7 @@ async def assemble(runtime: Runtime[SchedulerSettings]) -> Parts:
         servicer=api.Servicer(runtime.database, runtime.clock, peers),
         register=scheduler_pb2_grpc.add_SchedulerServiceServicer_to_server,
         grpc_service="recurring.scheduler.v1.SchedulerService",
-        scopes=api.SCOPES,
+        access=api.ACCESS,
         loops={
             **{f"prepare-{lane}": prepare.step for lane in range(1, PREPARE_LANES + 1)},
             "collect": collect.collect_step,

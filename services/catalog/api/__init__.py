@@ -1,5 +1,5 @@
 """The catalog's RPCs: validate, decide, store, answer."""
 
-from services.catalog.api.servicer import SCOPES, Servicer
+from services.catalog.api.servicer import ACCESS, Servicer
 
-__all__ = ["SCOPES", "Servicer"]
+__all__ = ["ACCESS", "Servicer"]

@@ -40,7 +40,7 @@ from services.catalog.domain import (
     shortages,
 )
 from services.runtime import outbox
-from services.runtime.access import SCOPE_PLATFORM, SCOPE_SUITE
+from services.runtime.access import Access
 from services.runtime.clock import Clock
 from services.runtime.database import Database
 from services.runtime.errors import (
@@ -63,19 +63,21 @@ END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 # A price "from now on" may be on the wire for a while.
 EFFECTIVE_TIME_GRACE = timedelta(minutes=1)
 
-SCOPES = {
-    "CreateProduct": SCOPE_PLATFORM,
-    "GetProduct": SCOPE_PLATFORM,
-    "ListProducts": SCOPE_PLATFORM,
-    "DiscontinueProduct": SCOPE_PLATFORM,
-    "CreatePrice": SCOPE_PLATFORM,
-    "ListPrices": SCOPE_PLATFORM,
-    "GetStock": SCOPE_PLATFORM,
-    "AdjustStock": SCOPE_PLATFORM,
-    "BatchProtectPrices": SCOPE_SUITE,
-    "BatchQuote": SCOPE_SUITE,
-    "BatchHoldStock": SCOPE_SUITE,
-    "BatchCheckStock": SCOPE_SUITE,
+READ, WRITE = "products:read", "products:write"
+# Method -> who may call it. What is not named here is closed to all.
+ACCESS = {
+    "CreateProduct": Access(WRITE),
+    "GetProduct": Access(READ),
+    "ListProducts": Access(READ),
+    "DiscontinueProduct": Access(WRITE),
+    "CreatePrice": Access(WRITE),
+    "ListPrices": Access(READ),
+    "GetStock": Access(READ),
+    "AdjustStock": Access(WRITE),
+    "BatchProtectPrices": Access(services=("scheduler",)),
+    "BatchQuote": Access(services=("scheduler",)),
+    "BatchHoldStock": Access(services=("scheduler",)),
+    "BatchCheckStock": Access(services=("scheduler",)),
 }
 
 

@@ -1,5 +1,5 @@
 """Notify's RPCs: validate, decide, store, answer."""
 
-from services.notify.api.servicer import SCOPES, Servicer
+from services.notify.api.servicer import ACCESS, Servicer
 
-__all__ = ["SCOPES", "Servicer"]
+__all__ = ["ACCESS", "Servicer"]

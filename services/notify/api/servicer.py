@@ -38,7 +38,7 @@ from services.notify.store import codes, contacts, notices
 from services.notify.templates.examples import EXAMPLE_DISPLAY_NAME, EXAMPLES
 from services.notify.templates.wording import render
 from services.runtime import outbox
-from services.runtime.access import SCOPE_EITHER, SCOPE_PLATFORM, SCOPE_SUITE, caller
+from services.runtime.access import Access, caller
 from services.runtime.clock import Clock
 from services.runtime.database import Database
 from services.runtime.errors import (
@@ -53,16 +53,18 @@ from services.runtime.wire import etag, read_page, to_timestamp
 
 SALT_BYTES = 16
 
-SCOPES = {
-    "UpdateContact": SCOPE_PLATFORM,
-    "GetContact": SCOPE_PLATFORM,
-    "ListContacts": SCOPE_PLATFORM,
-    "StartPhoneBinding": SCOPE_PLATFORM,
-    "ConfirmPhoneBinding": SCOPE_PLATFORM,
-    "ListNotices": SCOPE_EITHER,
-    "GetNotice": SCOPE_PLATFORM,
-    "PreviewNotice": SCOPE_PLATFORM,
-    "BatchCheckContacts": SCOPE_SUITE,
+READ, WRITE = "contacts:read", "contacts:write"
+# Method -> who may call it. What is not named here is closed to all.
+ACCESS = {
+    "UpdateContact": Access(WRITE),
+    "GetContact": Access(READ),
+    "ListContacts": Access(READ),
+    "StartPhoneBinding": Access(WRITE),
+    "ConfirmPhoneBinding": Access(WRITE),
+    "ListNotices": Access(READ, services=("scheduler",)),
+    "GetNotice": Access(READ),
+    "PreviewNotice": Access(READ),
+    "BatchCheckContacts": Access(services=("scheduler",)),
 }
 
 _CODE_PROBLEMS = {

@@ -6,27 +6,29 @@ from services.payments.api.charges import ChargeMethods
 from services.payments.api.consent import ConsentMethods
 from services.payments.api.ledger import LedgerMethods
 from services.payments.provider import Provider
-from services.runtime.access import SCOPE_EITHER, SCOPE_PLATFORM, SCOPE_SUITE
+from services.runtime.access import Access
 from services.runtime.clock import Clock
 from services.runtime.database import Database
 
-SCOPES = {
-    "CreatePaymentMethod": SCOPE_PLATFORM,
-    "GetPaymentMethod": SCOPE_PLATFORM,
-    "ListPaymentMethods": SCOPE_PLATFORM,
-    "CreateMandate": SCOPE_PLATFORM,
-    "GetMandate": SCOPE_PLATFORM,
-    "ListMandates": SCOPE_PLATFORM,
-    "RevokeMandate": SCOPE_PLATFORM,
-    "GetCharge": SCOPE_EITHER,
-    "ListCharges": SCOPE_PLATFORM,
-    "ConfirmPaymentRequest": SCOPE_PLATFORM,
-    "CreateRefund": SCOPE_PLATFORM,
-    "GetRefund": SCOPE_PLATFORM,
-    "ListRefunds": SCOPE_PLATFORM,
-    "ListLedgerAccounts": SCOPE_PLATFORM,
-    "ListLedgerEntries": SCOPE_PLATFORM,
-    "BatchCheckMandates": SCOPE_SUITE,
+READ, WRITE = "payments:read", "payments:write"
+# Method -> who may call it. What is not named here is closed to all.
+ACCESS = {
+    "CreatePaymentMethod": Access(WRITE),
+    "GetPaymentMethod": Access(READ),
+    "ListPaymentMethods": Access(READ),
+    "CreateMandate": Access(WRITE),
+    "GetMandate": Access(READ),
+    "ListMandates": Access(READ),
+    "RevokeMandate": Access(WRITE),
+    "GetCharge": Access(READ, services=("scheduler",)),
+    "ListCharges": Access(READ),
+    "ConfirmPaymentRequest": Access(WRITE),
+    "CreateRefund": Access(WRITE),
+    "GetRefund": Access(READ),
+    "ListRefunds": Access(READ),
+    "ListLedgerAccounts": Access(READ),
+    "ListLedgerEntries": Access(READ),
+    "BatchCheckMandates": Access(services=("scheduler",)),
 }
 
 

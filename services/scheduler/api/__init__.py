@@ -2,7 +2,7 @@
 
 from recurring.scheduler.v1 import scheduler_pb2_grpc
 
-from services.runtime.access import SCOPE_PLATFORM
+from services.runtime.access import Access
 from services.runtime.clock import Clock
 from services.runtime.database import Database
 from services.scheduler.api.forecast import ForecastMethods
@@ -12,33 +12,32 @@ from services.scheduler.api.purchases import PurchaseMethods
 from services.scheduler.api.settings import SettingsMethods
 from services.scheduler.peers import Peers
 
-SCOPES = dict.fromkeys(
-    (
-        "CreateStandingOrder",
-        "GetStandingOrder",
-        "ListStandingOrders",
-        "UpdateStandingOrder",
-        "PreviewStandingOrderUpdate",
-        "PauseStandingOrder",
-        "ResumeStandingOrder",
-        "CancelStandingOrder",
-        "SkipCycle",
-        "RestoreCycle",
-        "ChangeCycle",
-        "OrderNow",
-        "PreviewCycles",
-        "GetOrder",
-        "ListOrders",
-        "ForecastDemand",
-        "ExplainOrder",
-        "ImportStandingOrders",
-        "ConfirmOrder",
-        "RecordPurchase",
-        "GetSchedulerSettings",
-        "UpdateSchedulerSettings",
-    ),
-    SCOPE_PLATFORM,
-)
+READ, WRITE = "standing-orders:read", "standing-orders:write"
+# Method -> who may call it. What is not named here is closed to all.
+ACCESS = {
+    "CreateStandingOrder": Access(WRITE),
+    "GetStandingOrder": Access(READ),
+    "ListStandingOrders": Access(READ),
+    "UpdateStandingOrder": Access(WRITE),
+    "PreviewStandingOrderUpdate": Access(READ),
+    "PauseStandingOrder": Access(WRITE),
+    "ResumeStandingOrder": Access(WRITE),
+    "CancelStandingOrder": Access(WRITE),
+    "SkipCycle": Access(WRITE),
+    "RestoreCycle": Access(WRITE),
+    "ChangeCycle": Access(WRITE),
+    "OrderNow": Access(WRITE),
+    "PreviewCycles": Access(READ),
+    "GetOrder": Access(READ),
+    "ListOrders": Access(READ),
+    "ForecastDemand": Access(READ),
+    "ExplainOrder": Access(READ),
+    "ImportStandingOrders": Access(WRITE),
+    "ConfirmOrder": Access(WRITE),
+    "RecordPurchase": Access(WRITE),
+    "GetSchedulerSettings": Access(READ),
+    "UpdateSchedulerSettings": Access(WRITE),
+}
 
 
 class Servicer(

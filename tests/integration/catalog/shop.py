@@ -22,7 +22,7 @@ from services.runtime.wire import to_money, to_timestamp
 
 MERCHANT = "merchants/acme"
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
-SUITE = Caller("scheduler", "*", frozenset({"suite"}))
+SUITE = Caller("scheduler", "*")
 PLATFORM = Caller("shop", "acme", frozenset({"platform"}))
 
 

@@ -26,9 +26,9 @@ STOPPING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 @pytest.fixture
 def replica(suite_stack: EmbeddedStack, tmp_path: Path) -> Iterator[Program]:
     """A second process of the catalog, beside the stack's own."""
-    port, metrics_port = free_ports(2)
-    ports = {**suite_stack.addresses.ports, "catalog": port, "catalog_metrics": metrics_port}
-    addresses = Addresses(ports)
+    own = ("catalog", "catalog_metrics", "catalog_peer", "catalog_health")
+    ports = dict(zip(own, free_ports(len(own)), strict=True))
+    addresses = Addresses({**suite_stack.addresses.ports, **ports})
     environment = wiring.service_environment("catalog", addresses, Keys(suite_stack.home / "keys"))
     target = addresses.target("catalog")
     program = Program(

@@ -15,9 +15,10 @@ from sqlalchemy.exc import DBAPIError
 from deploy.embedded.keys import AUDIENCE, ISSUER, Keys
 from deploy.embedded.ports import HOST, free_ports
 from services.runtime import server as runtime_server
-from services.runtime.access import Gate, caller
+from services.runtime.access import Access, Gate, caller
 from services.runtime.errors import not_found
-from services.runtime.server import MESSAGE_MAX_BYTES, Server
+from services.runtime.identity import Identity
+from services.runtime.server import LIVENESS, MESSAGE_MAX_BYTES, Addresses, Server
 from tests.suite import read_refusal, refused
 
 SECRET = "+491701234567"
@@ -68,18 +69,22 @@ class Door:
     """A server in this process, and a client of it."""
 
     def __init__(self, folder: Path) -> None:
-        [port] = free_ports(1)
-        self.address = f"{HOST}:{port}"
+        own, peer, health = (f"{HOST}:{port}" for port in free_ports(3))
+        self.addresses = Addresses(platforms=own, peers=peer, health=health, plaintext=True)
         self.keys = Keys(folder)
         # What a test does not ask for is not there.
         self.servicer = Servicer()  # type: ignore[abstract]
-        scopes = {f"/{SERVICE}/{name}": "platform" for name in ("GetProduct", "ListProducts")}
-        gate = Gate(self.keys.jwks_file, ISSUER, AUDIENCE, scopes)
-        self.server = Server("catalog", self.address, gate)
+        access = {
+            f"/{SERVICE}/GetProduct": Access("products:read", services=("scheduler",)),
+            f"/{SERVICE}/ListProducts": Access("products:read"),
+        }
+        gate = Gate(self.keys.jwks_file, ISSUER, AUDIENCE, access)
+        identity = Identity(self.keys.certificate_folder("catalog"))
+        self.server = Server("catalog", gate, self.addresses, identity)
         self.server.add(catalog_pb2_grpc.add_CatalogServiceServicer_to_server, self.servicer)
         self.server.reflect([SERVICE])
         self.channel = grpc.aio.insecure_channel(
-            self.address,
+            own,
             options=[("grpc.enable_http_proxy", 0), ("grpc.max_send_message_length", -1)],
         )
         self.stub = catalog_pb2_grpc.CatalogServiceStub(self.channel)
@@ -96,9 +101,12 @@ class Door:
         request = catalog_pb2.ListProductsRequest(parent="merchants/acme")
         return self.stub.ListProducts(request, metadata=self.token(), timeout=timeout_seconds)
 
-    async def health(self) -> str:
-        check: Any = health_pb2_grpc.HealthStub(self.channel)
-        answer = await check.Check(health_pb2.HealthCheckRequest(), timeout=GRACE_SECONDS)
+    async def health(self, address: str = "", service: str = "") -> str:
+        options = [("grpc.enable_http_proxy", 0)]
+        async with grpc.aio.insecure_channel(address or self.addresses.health, options) as channel:
+            check: Any = health_pb2_grpc.HealthStub(channel)
+            question = health_pb2.HealthCheckRequest(service=service)
+            answer = await check.Check(question, timeout=GRACE_SECONDS)
         return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
 
 
@@ -136,7 +144,7 @@ async def test_a_call_with_a_bad_token_is_refused(door: Door) -> None:
 
 
 async def test_a_call_without_the_scope_is_refused(door: Door) -> None:
-    refusal = await refused(door.get(door.token(scope="suite")))
+    refusal = await refused(door.get(door.token(scope="contacts:write")))
     assert (refusal.code, refusal.reason) == ("PERMISSION_DENIED", "SCOPE_MISSING")
 
 
@@ -148,7 +156,7 @@ async def test_another_merchant_is_refused(door: Door) -> None:
 
 async def test_a_method_that_no_scope_opens_is_closed_to_all(door: Door) -> None:
     request = catalog_pb2.ListPricesRequest(parent=NAME)
-    call = door.stub.ListPrices(request, metadata=door.token(scope="platform suite"))
+    call = door.stub.ListPrices(request, metadata=door.token(scope="platform products:read"))
     assert (await refused(call)).reason == "SCOPE_MISSING"
 
 
@@ -254,7 +262,9 @@ async def test_a_message_just_below_the_limit_is_read(door: Door) -> None:
 
 
 async def test_a_server_that_is_starting_says_so_and_answers_nobody(closed_door: Door) -> None:
-    assert await closed_door.health() == "NOT_SERVING"
+    for address in (closed_door.addresses.health, closed_door.addresses.platforms):
+        assert await closed_door.health(address) == "NOT_SERVING"
+    assert await closed_door.health(service=LIVENESS) == "SERVING"
     refusal = await refused(closed_door.get())
     assert (refusal.code, refusal.reason) == ("UNAVAILABLE", "DEPENDENCY_UNAVAILABLE")
     await closed_door.server.ready(serving=True)

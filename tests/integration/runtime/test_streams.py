@@ -12,9 +12,10 @@ from recurring.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from deploy.embedded.keys import AUDIENCE, ISSUER, Keys
 from deploy.embedded.ports import HOST, free_ports
 from services.runtime import server as runtime_server
-from services.runtime.access import Gate, caller
+from services.runtime.access import Access, Gate, caller
 from services.runtime.errors import not_found
-from services.runtime.server import Server
+from services.runtime.identity import Identity
+from services.runtime.server import Addresses, Server
 from tests.suite import refused
 
 GRACE_SECONDS = 10.0
@@ -47,16 +48,17 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
 
 class Door:
     def __init__(self, folder: Path) -> None:
-        [port] = free_ports(1)
-        address = f"{HOST}:{port}"
+        own, peer, health = (f"{HOST}:{port}" for port in free_ports(3))
+        addresses = Addresses(platforms=own, peers=peer, health=health, plaintext=True)
         self._keys = Keys(folder)
         self.servicer = Servicer()  # type: ignore[abstract]
-        scopes = {f"/{SERVICE}/ImportStandingOrders": "platform"}
-        gate = Gate(self._keys.jwks_file, ISSUER, AUDIENCE, scopes)
-        self.server = Server("scheduler", address, gate)
+        access = {f"/{SERVICE}/ImportStandingOrders": Access("standing-orders:write")}
+        gate = Gate(self._keys.jwks_file, ISSUER, AUDIENCE, access)
+        identity = Identity(self._keys.certificate_folder("scheduler"))
+        self.server = Server("scheduler", gate, addresses, identity)
         self.server.add(scheduler_pb2_grpc.add_SchedulerServiceServicer_to_server, self.servicer)
         self.server.add(_add_unguarded, None)
-        self.channel = grpc.aio.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)])
+        self.channel = grpc.aio.insecure_channel(own, options=[("grpc.enable_http_proxy", 0)])
 
     def send(self, count: int, token: str | None = None, *, ends: bool = True) -> Any:  # noqa: ANN401
         async def rows() -> AsyncIterator[Request]:
@@ -103,7 +105,7 @@ async def test_a_stream_with_a_token_is_answered_once(door: Door) -> None:
     ("merchant", "scope", "reason"),
     [
         ("other", "platform", "MERCHANT_FORBIDDEN"),
-        ("acme", "suite", "SCOPE_MISSING"),
+        ("acme", "standing-orders:read", "SCOPE_MISSING"),
     ],
 )
 async def test_a_stream_without_the_right_is_refused(

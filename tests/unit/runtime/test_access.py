@@ -13,13 +13,14 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from services.runtime import access
-from services.runtime.access import ANY_TENANT, Caller, Gate
+from services.runtime.access import ANY_TENANT, Access, Caller, Gate
 from services.runtime.errors import Problem
 
 ISSUER, AUDIENCE = "https://issuer.example", "recurring"
 METHOD = "/recurring.catalog.v1.CatalogService/GetProduct"
 SUITE_METHOD = "/recurring.catalog.v1.CatalogService/BatchQuote"
 SHARED_METHOD = "/recurring.catalog.v1.CatalogService/ListProducts"
+UNKNOWN_METHOD = "/recurring.catalog.v1.CatalogService/NotInTheTable"
 HOUR_SECONDS = 3600
 
 KEY = Ed25519PrivateKey.generate()
@@ -33,8 +34,12 @@ def gate(tmp_path: Path) -> Gate:
     public = base64.urlsafe_b64encode(KEY.public_key().public_bytes_raw()).rstrip(b"=").decode()
     key = {"kty": "OKP", "crv": "Ed25519", "x": public, "kid": "one", "alg": "EdDSA"}
     file.write_text(json.dumps({"keys": [key]}))
-    scopes = {METHOD: "platform", SUITE_METHOD: "suite", SHARED_METHOD: "platform suite"}
-    return Gate(file, ISSUER, AUDIENCE, scopes)
+    methods = {
+        METHOD: Access("products:read"),
+        SUITE_METHOD: Access(services=("scheduler",)),
+        SHARED_METHOD: Access("products:read", services=("scheduler", "notify")),
+    }
+    return Gate(file, ISSUER, AUDIENCE, methods)
 
 
 def claims(**changes: Any) -> Claims:  # noqa: ANN401 - claims can be anything
@@ -55,19 +60,19 @@ def signed(key: Ed25519PrivateKey = KEY, kid: str | None = "one", **changes: Any
     return jwt.encode(claims(**changes), key, algorithm="EdDSA", headers=headers)
 
 
-def refusal(gate: Gate, authorization: str | None, method: str = METHOD) -> str:
+def refusal(gate: Gate, authorization: str, method: str = METHOD) -> str:
     with pytest.raises(Problem) as refused:
-        gate.admit(method, authorization)
+        gate.admit_platform(method, authorization)
     return refused.value.reason
 
 
 def test_a_good_token_tells_who_calls(gate: Gate) -> None:
-    who = gate.admit(METHOD, f"Bearer {signed()}")
+    who = gate.admit_platform(METHOD, f"Bearer {signed()}")
     assert who == Caller("shop", "acme", frozenset({"platform"}))
 
 
-@pytest.mark.parametrize("authorization", [None, "", "Basic eDp5", "bearer x", "Bearer"])
-def test_without_a_bearer_token_nobody_is_let_in(gate: Gate, authorization: str | None) -> None:
+@pytest.mark.parametrize("authorization", ["", "Basic eDp5", "bearer x", "Bearer"])
+def test_without_a_bearer_token_nobody_is_let_in(gate: Gate, authorization: str) -> None:
     assert refusal(gate, authorization) == "TOKEN_MISSING"
 
 
@@ -121,6 +126,7 @@ BAD_TOKENS = {
     },
     "merchant no text": signed(merchant=["acme"]),
     "merchant empty": signed(merchant=""),
+    "every merchant": signed(merchant=ANY_TENANT),
     "scope no text": signed(scope=["platform"]),
 }
 
@@ -138,11 +144,11 @@ def test_a_bad_token_stays_bad(gate: Gate) -> None:
 async def test_a_token_that_was_good_is_refused_once_it_has_expired(gate: Gate) -> None:
     # Within the skew that clocks are allowed, and over it in a second or two.
     token = signed(exp=int(time.time()) - access.CLOCK_SKEW_SECONDS + 2)
-    gate.admit(METHOD, f"Bearer {token}")
+    gate.admit_platform(METHOD, f"Bearer {token}")
 
     async def until_refused() -> None:
         while True:
-            gate.admit(METHOD, f"Bearer {token}")
+            gate.admit_platform(METHOD, f"Bearer {token}")
             await asyncio.sleep(0.02)
 
     with pytest.raises(Problem) as refused:
@@ -156,7 +162,9 @@ def test_tokens_are_told_apart_however_many_there_are(
     monkeypatch.setattr(access, "VERIFIED_TOKENS_MAX", 3)
     tokens = {f"m{number}": signed(merchant=f"m{number}") for number in range(6)}
     for _ in range(2):
-        admitted = {m: gate.admit(METHOD, f"Bearer {token}").tenant for m, token in tokens.items()}
+        admitted = {
+            m: gate.admit_platform(METHOD, f"Bearer {token}").tenant for m, token in tokens.items()
+        }
         assert admitted == {merchant: merchant for merchant in tokens}
 
 
@@ -164,13 +172,14 @@ def test_tokens_are_told_apart_however_many_there_are(
     ("scope", "method", "let_in"),
     [
         ("platform", METHOD, True),
-        ("suite", METHOD, False),
+        ("products:read", METHOD, True),
+        ("contacts:read products:read", METHOD, True),
+        ("products:write", METHOD, False),
         ("platform", SUITE_METHOD, False),
-        ("other suite", SUITE_METHOD, True),
-        ("platform", SHARED_METHOD, True),
-        ("suite", SHARED_METHOD, True),
+        ("", SUITE_METHOD, False),
+        ("products:read", SHARED_METHOD, True),
         ("", METHOD, False),
-        ("platform suite", "/recurring.catalog.v1.CatalogService/NotInTheTable", False),
+        ("platform products:read", UNKNOWN_METHOD, False),
     ],
 )
 def test_a_method_needs_one_of_its_scopes(
@@ -178,9 +187,42 @@ def test_a_method_needs_one_of_its_scopes(
 ) -> None:
     authorization = f"Bearer {signed(scope=scope)}"
     if let_in:
-        assert gate.admit(method, authorization).subject == "shop"
+        assert gate.admit_platform(method, authorization).subject == "shop"
     else:
         assert refusal(gate, authorization, method) == "SCOPE_MISSING"
+
+
+@pytest.mark.parametrize(
+    ("identity", "method", "let_in"),
+    [
+        ("spiffe://recurring/scheduler", SUITE_METHOD, True),
+        ("spiffe://recurring/notify", SHARED_METHOD, True),
+        ("spiffe://recurring/notify", SUITE_METHOD, False),
+        ("spiffe://recurring/scheduler", METHOD, False),
+        ("spiffe://recurring/scheduler", UNKNOWN_METHOD, False),
+        ("spiffe://elsewhere/scheduler", SUITE_METHOD, False),
+        ("spiffe://recurring/scheduler/x", SUITE_METHOD, False),
+        ("https://recurring/scheduler", SUITE_METHOD, False),
+        ("scheduler", SUITE_METHOD, False),
+        ("", SUITE_METHOD, False),
+    ],
+)
+def test_a_method_names_its_services(
+    gate: Gate, identity: str, method: str, *, let_in: bool
+) -> None:
+    if let_in:
+        who = gate.admit_service(method, [identity.encode()])
+        assert (who.subject, who.tenant) == (identity.rpartition("/")[2], ANY_TENANT)
+        return
+    with pytest.raises(Problem) as refused:
+        gate.admit_service(method, [identity.encode()])
+    assert refused.value.reason == "SERVICE_FORBIDDEN"
+
+
+def test_a_certificate_without_a_name_opens_nothing(gate: Gate) -> None:
+    with pytest.raises(Problem) as refused:
+        gate.admit_service(SUITE_METHOD, [])
+    assert refused.value.reason == "SERVICE_FORBIDDEN"
 
 
 def test_a_caller_sees_one_merchant_only() -> None:

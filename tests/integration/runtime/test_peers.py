@@ -1,0 +1,219 @@
+"""Services among themselves: who is let in by certificate, and how certificates are replaced."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
+
+from deploy.embedded.certificates import Authority
+from deploy.embedded.keys import AUDIENCE, ISSUER, Keys
+from deploy.embedded.ports import HOST, free_ports
+from services.runtime import identity as runtime_identity
+from services.runtime.access import Access, Gate, caller
+from services.runtime.channel import open_channel
+from services.runtime.identity import Identity
+from services.runtime.server import Addresses, Server
+from tests.suite import refused
+
+SERVICE = "recurring.catalog.v1.CatalogService"
+QUESTION = catalog_pb2.GetProductRequest(name="merchants/acme/products/tea")
+TIMEOUT_SECONDS = 10.0
+HOSTS = (HOST,)
+
+
+class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
+    """Answers with the name of who asked."""
+
+    def __init__(self) -> None:
+        self.entered = asyncio.Event()
+        self.let_go = asyncio.Event()
+
+    async def GetProduct(  # noqa: N802
+        self, request: catalog_pb2.GetProductRequest, context: object
+    ) -> catalog_pb2.Product:
+        del request, context
+        return catalog_pb2.Product(title=caller().subject)
+
+    async def GetStock(  # noqa: N802
+        self, request: catalog_pb2.GetStockRequest, context: object
+    ) -> catalog_pb2.Stock:
+        """Stays until it is let go."""
+        del request, context
+        self.entered.set()
+        await self.let_go.wait()
+        return catalog_pb2.Stock(on_hand_units=7)
+
+
+class House:
+    """A catalog in this process, and the folder from which certificates come."""
+
+    def __init__(self, folder: Path) -> None:
+        self.keys = Keys(folder)
+        own, self.peers, health = (f"{HOST}:{port}" for port in free_ports(3))
+        access = {
+            f"/{SERVICE}/GetProduct": Access("products:read", services=("scheduler",)),
+            f"/{SERVICE}/GetStock": Access(services=("scheduler",)),
+        }
+        self.servicer = Servicer()  # type: ignore[abstract]
+        self.server = Server(
+            "catalog",
+            Gate(self.keys.jwks_file, ISSUER, AUDIENCE, access),
+            Addresses(platforms=own, peers=self.peers, health=health),
+            Identity(self.keys.certificate_folder("catalog")),
+        )
+        self.server.add(catalog_pb2_grpc.add_CatalogServiceServicer_to_server, self.servicer)
+        self.own = own
+
+    def ask(self, channel: Any) -> Any:  # noqa: ANN401 - any channel
+        stub = catalog_pb2_grpc.CatalogServiceStub(channel)
+        return stub.GetProduct(QUESTION, timeout=TIMEOUT_SECONDS)
+
+
+@pytest.fixture
+async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
+    monkeypatch.setattr(runtime_identity, "LOOK_SECONDS", 0.0)
+    house = House(tmp_path)
+    await house.server.start()
+    await house.server.ready(serving=True)
+    yield house
+    house.servicer.let_go.set()
+    await house.server.stop(0)
+
+
+def folder_of(house: House, service: str) -> Path:
+    return house.keys.certificate_folder(service)
+
+
+async def name_told(house: House, folder: Path) -> str:
+    """As whom the holder of a certificate is known."""
+    channel = open_channel(house.peers, Identity(folder))
+    try:
+        answer: catalog_pb2.Product = await house.ask(channel)
+        return answer.title
+    finally:
+        await channel.close()
+
+
+async def code(house: House, credentials: grpc.ChannelCredentials) -> grpc.StatusCode:
+    """How a call fails that never gets as far as the service."""
+    async with grpc.aio.secure_channel(house.peers, credentials) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as failure:
+            await house.ask(channel)
+    found: grpc.StatusCode = failure.value.code()
+    return found
+
+
+async def test_a_service_is_known_by_its_certificate(house: House) -> None:
+    assert await name_told(house, folder_of(house, "scheduler")) == "scheduler"
+
+
+async def test_a_service_that_the_method_does_not_name_is_refused(house: House) -> None:
+    channel = open_channel(house.peers, Identity(folder_of(house, "notify")))
+    refusal = await refused(house.ask(channel))
+    assert (refusal.code, refusal.reason) == ("PERMISSION_DENIED", "SERVICE_FORBIDDEN")
+    await channel.close()
+
+
+async def test_a_token_does_not_open_the_door_of_the_services(house: House) -> None:
+    token = house.keys.token_file("shop", merchant="acme", scope="platform").read_text()
+    identity = Identity(folder_of(house, "notify"))
+    async with grpc.aio.secure_channel(house.peers, identity.channel_credentials()) as channel:
+        stub = catalog_pb2_grpc.CatalogServiceStub(channel)
+        call = stub.GetProduct(
+            QUESTION, metadata=(("authorization", f"Bearer {token}"),), timeout=TIMEOUT_SECONDS
+        )
+        assert (await refused(call)).reason == "SERVICE_FORBIDDEN"
+
+
+async def test_a_certificate_does_not_open_the_door_of_the_platforms(house: House) -> None:
+    identity = Identity(folder_of(house, "scheduler"))
+    async with grpc.aio.secure_channel(house.own, identity.channel_credentials()) as channel:
+        assert (await refused(house.ask(channel))).reason == "TOKEN_MISSING"
+
+
+async def test_an_expired_certificate_is_refused(house: House, tmp_path: Path) -> None:
+    folder = tmp_path / "expired"
+    folder.mkdir()
+    house.keys.authority.issue(folder, "scheduler", HOSTS, life=timedelta(hours=-1))
+    identity = Identity(folder)
+    assert await code(house, identity.channel_credentials()) is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_certificate_of_another_authority_is_refused(house: House, tmp_path: Path) -> None:
+    folder = tmp_path / "foreign"
+    foreign = Authority(tmp_path / "another").ensure(folder, "scheduler", HOSTS)
+    believed = house.keys.authority.certificate_file.read_bytes()
+    credentials = grpc.ssl_channel_credentials(
+        believed, (foreign / "tls.key").read_bytes(), (foreign / "tls.crt").read_bytes()
+    )
+    assert await code(house, credentials) is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_nobody_comes_in_without_a_certificate(house: House) -> None:
+    believed = house.keys.authority.certificate_file.read_bytes()
+    credentials = grpc.ssl_channel_credentials(believed)
+    assert await code(house, credentials) is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_nobody_comes_in_without_tls(house: House) -> None:
+    for address in (house.peers, house.own):
+        async with grpc.aio.insecure_channel(address) as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as failure:
+                await house.ask(channel)
+            assert failure.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_a_client_believes_no_other_server(house: House, tmp_path: Path) -> None:
+    folder = Authority(tmp_path / "another").ensure(tmp_path / "foreign", "scheduler", HOSTS)
+    assert await code(house, Identity(folder).channel_credentials()) is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_after_all_these_the_others_are_served(house: House) -> None:
+    noise = [grpc.aio.insecure_channel(house.peers) for _ in range(50)]
+    await asyncio.gather(*(house.ask(channel) for channel in noise), return_exceptions=True)
+    assert await name_told(house, folder_of(house, "scheduler")) == "scheduler"
+    for channel in noise:
+        await channel.close()
+
+
+async def test_a_client_goes_over_to_its_new_certificate_and_ends_what_it_had_begun(
+    house: House,
+) -> None:
+    folder = folder_of(house, "scheduler")
+    channel = open_channel(house.peers, Identity(folder))
+    stub = catalog_pb2_grpc.CatalogServiceStub(channel)
+    assert (await stub.GetProduct(QUESTION, timeout=TIMEOUT_SECONDS)).title == "scheduler"
+    begun = asyncio.ensure_future(
+        stub.GetStock(catalog_pb2.GetStockRequest(product=QUESTION.name), timeout=TIMEOUT_SECONDS)
+    )
+    await asyncio.wait_for(house.servicer.entered.wait(), TIMEOUT_SECONDS)
+    house.keys.authority.issue(folder, "notify", HOSTS)
+    # The same stub is another caller now, which the method does not name.
+    refusal = await refused(stub.GetProduct(QUESTION, timeout=TIMEOUT_SECONDS))
+    assert refusal.reason == "SERVICE_FORBIDDEN"
+    house.servicer.let_go.set()
+    assert (await begun).on_hand_units == 7
+    await channel.close()
+
+
+async def test_a_server_shows_its_new_certificate_without_a_restart(
+    house: House, tmp_path: Path
+) -> None:
+    """An authority that only the new certificate comes from is believed from then on."""
+    another = Authority(tmp_path / "another")
+    client = another.ensure(tmp_path / "client", "scheduler", HOSTS)
+    credentials = Identity(client).channel_credentials()
+    assert await code(house, credentials) is grpc.StatusCode.UNAVAILABLE
+    another.issue(folder_of(house, "catalog"), "catalog", HOSTS)
+    assert await name_told(house, client) == "scheduler"
+
+
+async def test_files_that_do_not_fit_together_are_left_aside(house: House) -> None:
+    folder = folder_of(house, "catalog")
+    (folder / "tls.key").write_text((folder_of(house, "notify") / "tls.key").read_text())
+    assert await name_told(house, folder_of(house, "scheduler")) == "scheduler"
