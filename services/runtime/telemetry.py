@@ -101,20 +101,16 @@ def _traceparent(trace_id: int, span_id: int, flags: int) -> str:
     return f"00-{trace_id:032x}-{span_id:016x}-{flags:02x}"
 
 
-def new_traceparents(name: str, count: int) -> list[str]:
-    """Begin so many traces, each with a root span of this name, for work done as a set."""
+def new_traceparent(name: str) -> str:
+    """Begin a trace with a root span of this name, for a part of work that is done as a set."""
     provider = trace.get_tracer_provider()
     if isinstance(provider, TracerProvider) and provider.sampler is ALWAYS_OFF:
+        # Nobody looks at the span: its ids are all that is of use.
         ids = provider.id_generator
-        return [
-            _traceparent(ids.generate_trace_id(), ids.generate_span_id(), 0) for _ in range(count)
-        ]
-    result = []
-    for _ in range(count):
-        span = _tracer.start_span(name, context=trace.set_span_in_context(trace.INVALID_SPAN))
-        result.append(traceparent(span.get_span_context()))
-        span.end()
-    return result
+        return _traceparent(ids.generate_trace_id(), ids.generate_span_id(), 0)
+    span = _tracer.start_span(name, context=trace.set_span_in_context(trace.INVALID_SPAN))
+    span.end()
+    return traceparent(span.get_span_context())
 
 
 def _span_context(parent: str) -> SpanContext | None:

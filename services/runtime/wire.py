@@ -10,7 +10,7 @@ import hashlib
 import re
 import uuid
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, NoReturn
 
 import grpc
@@ -113,16 +113,20 @@ def to_timestamp(moment: datetime) -> timestamp_pb2.Timestamp:
 
 def from_timestamp(stamp: timestamp_pb2.Timestamp) -> datetime:
     """A google.protobuf.Timestamp as an aware time in UTC."""
-    return stamp.ToDatetime(tzinfo=UTC)
+    return _EPOCH + timedelta(
+        seconds=stamp.seconds, microseconds=stamp.nanos // _NANOS_PER_MICROSECOND
+    )
 
 
 def read_timestamp(violations: Violations, field: str, stamp: timestamp_pb2.Timestamp) -> datetime:
     """A time between the years 1 and 9999."""
     try:
-        return from_timestamp(stamp)
-    except (ValueError, OverflowError):
-        violations.add(field, "must be a time between the years 1 and 9999")
-        return _NO_TIME
+        if 0 <= stamp.nanos < NANOS_PER_UNIT:
+            return from_timestamp(stamp)
+    except OverflowError:
+        pass
+    violations.add(field, "must be a time between the years 1 and 9999")
+    return _NO_TIME
 
 
 def to_date(day: date) -> date_pb2.Date:

@@ -77,7 +77,7 @@ class Peers:
         response = await self.catalog.BatchQuote(
             catalog_pb2.BatchQuoteRequest(carts=[_cart(cart) for cart in carts])
         )
-        return [_quote_answer(result) for result in response.results]
+        return _quote_answers(response)
 
     async def first_quote(self, cart: Cart) -> Quote | list[catalog_pb2.ItemProblem]:
         """Price one cart, or what is wrong with its items, product by product."""
@@ -95,8 +95,7 @@ class Peers:
             )
             return [
                 answer if isinstance(answer, Quote) else list(result.problems.problems)
-                for result in response.results
-                for answer in (_quote_answer(result),)
+                for answer, result in zip(_quote_answers(response), response.results, strict=True)
             ]
 
         return await _in_batches(carts, ask)
@@ -267,25 +266,34 @@ def _products(problems: Sequence[catalog_pb2.ItemProblem]) -> frozenset[str]:
     return frozenset(problem.product.rpartition("/")[2] for problem in problems)
 
 
-def _quote_answer(result: catalog_pb2.QuoteResult) -> QuoteAnswer:
-    if result.WhichOneof("result") == "problems":
-        return _reasons(result.problems.problems)
-    total = from_money(result.quote.total)
-    return Quote(
-        amount_minor=total.amount_minor,
-        currency=total.currency,
-        lines=tuple(_line(line) for line in result.quote.lines),
-    )
+def _quote_answers(response: catalog_pb2.BatchQuoteResponse) -> list[QuoteAnswer]:
+    """Quotes, or why there are none; equal lines are one and the same."""
+    lines: dict[tuple[int, int], Line] = {}
+    answers: list[QuoteAnswer] = []
+    for result in response.results:
+        if result.WhichOneof("result") == "problems":
+            answers.append(_reasons(result.problems.problems))
+            continue
+        found = []
+        for line in result.quote.lines:
+            key = (line.unit_price_index, line.quantity)
+            if key not in lines:
+                lines[key] = _line(response.unit_prices[line.unit_price_index], line.quantity)
+            found.append(lines[key])
+        total = from_money(result.quote.total)
+        answers.append(Quote(total.amount_minor, total.currency, tuple(found)))
+    return answers
 
 
-def _line(line: catalog_pb2.QuoteLine) -> Line:
+def _line(unit: catalog_pb2.UnitPrice, quantity: int) -> Line:
+    unit_price_minor = from_money(unit.amount).amount_minor
     return Line(
-        product=line.product,
-        title=line.title,
-        quantity=line.quantity,
-        unit_price_minor=from_money(line.unit_price).amount_minor,
-        amount_minor=from_money(line.amount).amount_minor,
-        price=line.price,
-        list_unit_price_minor=from_money(line.list_unit_price).amount_minor,
-        basis=catalog_pb2.QuoteLine.Basis.Name(line.basis),
+        product=unit.product,
+        title=unit.title,
+        quantity=quantity,
+        unit_price_minor=unit_price_minor,
+        amount_minor=unit_price_minor * quantity,
+        price=unit.price,
+        list_unit_price_minor=from_money(unit.list_amount).amount_minor,
+        basis=catalog_pb2.UnitPrice.Basis.Name(unit.basis),
     )

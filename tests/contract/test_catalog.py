@@ -323,10 +323,12 @@ async def test_prices_are_protected_and_quoted(suite: Suite, shop: Client) -> No
     own = suite.suite_client().catalog
     await own.BatchProtectPrices(catalog_pb2.BatchProtectPricesRequest(entries=[entry]))
     request = catalog_pb2.BatchQuoteRequest(carts=[cart(shop), cart(shop, cycle=2)])
-    first, second = (result.quote for result in (await own.BatchQuote(request)).results)
+    found = await own.BatchQuote(request)
+    first, second = (result.quote for result in found.results)
     assert (first.total, second.total) == (to_money(500, "EUR"), to_money(600, "EUR"))
-    assert first.lines[0].basis == catalog_pb2.QuoteLine.PRICE_LOCK
-    assert first.lines[0].list_unit_price == to_money(300, "EUR")
+    unit = found.unit_prices[first.lines[0].unit_price_index]
+    assert unit.basis == catalog_pb2.UnitPrice.PRICE_LOCK
+    assert unit.list_amount == to_money(300, "EUR")
 
 
 async def test_stock_is_held(suite: Suite, shop: Client) -> None:

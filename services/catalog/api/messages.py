@@ -6,7 +6,7 @@ from typing import Any
 from recurring.catalog.v1 import catalog_pb2
 
 from services.catalog import events
-from services.catalog.domain import Fault, Line, Price, Product, ProductKey
+from services.catalog.domain import Fault, Line, Price, Product, ProductKey, UnitPrice
 from services.runtime.wire import etag, to_money, to_timestamp
 
 
@@ -56,30 +56,33 @@ def problem_messages(result: Sequence[Line | Fault]) -> list[catalog_pb2.ItemPro
     ]
 
 
-def quote_message(result: Sequence[Line | Fault]) -> catalog_pb2.QuoteResult:
-    """A quote, or why there is none."""
-    problems = problem_messages(result)
-    if problems:
-        return catalog_pb2.QuoteResult(problems=catalog_pb2.QuoteProblems(problems=problems))
-    lines = [line for line in result if isinstance(line, Line)]
-    total_minor = sum(line.amount_minor for line in lines)
-    return catalog_pb2.QuoteResult(
-        quote=catalog_pb2.Quote(
-            total=to_money(total_minor, lines[0].unit.currency),
-            lines=[_line_message(line) for line in lines],
-        )
-    )
+def quote_messages(results: Sequence[Sequence[Line | Fault]]) -> catalog_pb2.BatchQuoteResponse:
+    """Quotes, or why there are none, with each unit price once."""
+    response = catalog_pb2.BatchQuoteResponse()
+    places: dict[tuple[ProductKey, UnitPrice], int] = {}
+    for result in results:
+        lines = [line for line in result if isinstance(line, Line)]
+        if len(lines) < len(result):
+            response.results.add().problems.problems.extend(problem_messages(result))
+            continue
+        quote = response.results.add().quote
+        currency = lines[0].unit.currency
+        quote.total.CopyFrom(to_money(sum(line.amount_minor for line in lines), currency))
+        for line in lines:
+            place = places.setdefault((line.item.key, line.unit), len(places))
+            if place == len(response.unit_prices):
+                response.unit_prices.append(_unit_price_message(line))
+            quote.lines.add(unit_price_index=place, quantity=line.item.quantity)
+    return response
 
 
-def _line_message(line: Line) -> catalog_pb2.QuoteLine:
+def _unit_price_message(line: Line) -> catalog_pb2.UnitPrice:
     unit, key = line.unit, line.item.key
-    return catalog_pb2.QuoteLine(
+    return catalog_pb2.UnitPrice(
         product=events.product_name(key),
         title=line.title,
-        quantity=line.item.quantity,
-        unit_price=to_money(unit.amount_minor, unit.currency),
-        amount=to_money(line.amount_minor, unit.currency),
+        amount=to_money(unit.amount_minor, unit.currency),
         price=events.PRICE.format(key.merchant, key.product, unit.price),
-        list_unit_price=to_money(unit.list_amount_minor, unit.currency),
-        basis=catalog_pb2.QuoteLine.Basis.Value(unit.basis),
+        list_amount=to_money(unit.list_amount_minor, unit.currency),
+        basis=catalog_pb2.UnitPrice.Basis.Value(unit.basis),
     )

@@ -12,7 +12,7 @@ from services.catalog.api.messages import (
     price_message,
     problem_messages,
     product_message,
-    quote_message,
+    quote_messages,
     stock_message,
 )
 from services.catalog.api.reading import (
@@ -283,7 +283,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         carts = read_batch("carts", request.carts, read_cart)
         async with self.database.read() as connection:
             results = await _quotes(connection, carts)
-        return catalog_pb2.BatchQuoteResponse(results=[quote_message(r) for r in results])
+        return quote_messages(results)
 
     async def BatchHoldStock(
         self, request: catalog_pb2.BatchHoldStockRequest, _context: object

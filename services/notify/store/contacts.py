@@ -1,6 +1,6 @@
 """Contacts."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -49,6 +49,14 @@ _BY_KEY = text("""
       USING (customer, merchant)
 """)
 
+_WITH_PHONE = text("""
+    SELECT asked.place
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]))
+      WITH ORDINALITY AS asked (customer, merchant, place)
+    JOIN contacts USING (customer, merchant)
+    WHERE contacts.phone <> ''
+""")
+
 
 async def insert(tx: AsyncConnection, contact: Contact) -> Contact | None:
     """Create a contact without a phone; None if the customer has one."""
@@ -81,19 +89,25 @@ async def of_merchant(tx: AsyncConnection, merchant: str, after: str, limit: int
 
 async def by_key(tx: AsyncConnection, keys: Collection[CustomerKey]) -> dict[CustomerKey, Contact]:
     """Those of the contacts that exist."""
-    distinct = set(keys)
-    rows = await tx.execute(
-        _BY_KEY,
-        {
-            "customer": [key.customer for key in distinct],
-            "merchant": [key.merchant for key in distinct],
-        },
-    )
+    rows = await tx.execute(_BY_KEY, _keys(set(keys)))
     return {found.key: found for found in map(_contact, rows)}
+
+
+async def have_phones(tx: AsyncConnection, keys: Sequence[CustomerKey]) -> list[bool]:
+    """Whether customers have a bound phone, in their order."""
+    places = set((await tx.execute(_WITH_PHONE, _keys(keys))).scalars())
+    return [place in places for place in range(1, len(keys) + 1)]
 
 
 def _key(key: CustomerKey) -> dict[str, Any]:
     return {"merchant": key.merchant, "customer": key.customer}
+
+
+def _keys(keys: Collection[CustomerKey]) -> dict[str, Any]:
+    return {
+        "merchant": [key.merchant for key in keys],
+        "customer": [key.customer for key in keys],
+    }
 
 
 def _columns(contact: Contact) -> dict[str, Any]:

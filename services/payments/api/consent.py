@@ -186,7 +186,7 @@ class ConsentMethods:
     async def BatchCheckMandates(
         self, request: payments_pb2.BatchCheckMandatesRequest, _context: object
     ) -> payments_pb2.BatchCheckMandatesResponse:
-        """Check many mandates with two statements."""
+        """Check many mandates with one statement."""
         violations = Violations()
         checks = [
             _read_check(violations, f"checks[{index}]", check)
@@ -194,8 +194,7 @@ class ConsentMethods:
         ]
         violations.check()
         async with self.database.read() as connection:
-            mandates = await store.mandates(connection, [key for key, _, _ in checks])
-            totals = await store.month_totals_minor(
+            found = await store.mandates_with_totals(
                 connection, [(key, month_of(at)) for key, _, at in checks]
             )
         return payments_pb2.BatchCheckMandatesResponse(
@@ -204,12 +203,12 @@ class ConsentMethods:
                     reasons=reason_values(
                         ordered(
                             mandate_reasons(
-                                mandates.get(key), amount.amount_minor, amount.currency, spent, at
+                                mandate, amount.amount_minor, amount.currency, spent, at
                             )
                         )
                     )
                 )
-                for (key, amount, at), spent in zip(checks, totals, strict=True)
+                for (_, amount, at), (mandate, spent) in zip(checks, found, strict=True)
             ]
         )
 

@@ -3,8 +3,11 @@
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 
 from services.payments.domain.keys import ChargeKey, MandateKey, PaymentMethodKey
+
+_CACHED_MONTHS = 1024
 
 
 class RefusalReason(StrEnum):
@@ -93,11 +96,18 @@ def mandate_reasons(
 
 def ordered(reasons: set[RefusalReason]) -> tuple[RefusalReason, ...]:
     """Reasons in the order of the contract."""
+    if not reasons:
+        return ()
     return tuple(reason for reason in RefusalReason if reason in reasons)
 
 
 def month_of(moment: datetime) -> tuple[datetime, datetime]:
     """The calendar month (UTC) of an instant: its first instant, and that of the next month."""
-    first = moment.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    following = (first + timedelta(days=31)).replace(day=1)
-    return first, following
+    utc = moment.astimezone(UTC)
+    return _month(utc.year, utc.month)
+
+
+@lru_cache(maxsize=_CACHED_MONTHS)
+def _month(year: int, month: int) -> tuple[datetime, datetime]:
+    first = datetime(year, month, 1, tzinfo=UTC)
+    return first, (first + timedelta(days=31)).replace(day=1)

@@ -119,6 +119,21 @@ _MONTH_TOTALS = text("""
     GROUP BY asked.ordinal
 """)
 
+# The sum is of interest only where there is a ceiling to it.
+_MANDATES_WITH_TOTALS = text("""
+    SELECT mandates.*, asked.place,
+           CASE WHEN mandates.month_ceiling_minor IS NOT NULL THEN (
+               SELECT CAST(sum(attempts.amount_minor) AS bigint) FROM attempts
+               WHERE attempts.customer = asked.customer AND attempts.merchant = asked.merchant
+                 AND attempts.mandate = asked.mandate AND attempts.state <> 'DECLINED'
+                 AND attempts.start_time >= asked.first AND attempts.start_time < asked.following)
+           END AS total_minor
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:mandate AS text[]),
+                CAST(:first AS timestamptz[]), CAST(:following AS timestamptz[]))
+      WITH ORDINALITY AS asked (customer, merchant, mandate, first, following, place)
+    JOIN mandates USING (customer, merchant, mandate)
+""")
+
 
 async def insert_mandate(tx: AsyncConnection, mandate: Mandate) -> bool:
     """Add a mandate; False if its id is taken."""
@@ -175,17 +190,29 @@ async def month_totals_minor(
     tx: AsyncConnection, asked: Sequence[tuple[MandateKey, tuple[datetime, datetime]]]
 ) -> list[int]:
     """What each mandate has paid, or may be paying, from an instant until before another."""
-    rows = await tx.execute(
-        _MONTH_TOTALS,
-        {
-            **keys.owners([key.owner for key, _ in asked]),
-            "mandate": [key.mandate for key, _ in asked],
-            "first": [first for _, (first, _) in asked],
-            "following": [following for _, (_, following) in asked],
-        },
-    )
+    rows = await tx.execute(_MONTH_TOTALS, _months(asked))
     totals = {row.ordinal: row.total_minor for row in rows}
     return [totals.get(ordinal, 0) for ordinal in range(1, len(asked) + 1)]
+
+
+async def mandates_with_totals(
+    tx: AsyncConnection, asked: Sequence[tuple[MandateKey, tuple[datetime, datetime]]]
+) -> list[tuple[Mandate | None, int]]:
+    """Mandates, None for one that does not exist, each with its total where it has a ceiling to it."""
+    rows = await tx.execute(_MANDATES_WITH_TOTALS, _months(asked))
+    found = {row.place: (_mandate(row), row.total_minor or 0) for row in rows}
+    return [found.get(place, (None, 0)) for place in range(1, len(asked) + 1)]
+
+
+def _months(
+    asked: Sequence[tuple[MandateKey, tuple[datetime, datetime]]],
+) -> dict[str, list[Any]]:
+    return {
+        **keys.owners([key.owner for key, _ in asked]),
+        "mandate": [key.mandate for key, _ in asked],
+        "first": [first for _, (first, _) in asked],
+        "following": [following for _, (_, following) in asked],
+    }
 
 
 # --- notices ------------------------------------------------------------------------------------

@@ -26,8 +26,8 @@ def charges(keys: Iterable[ChargeKey]) -> dict[str, list[str]]:
 
 
 def mandates(keys: Iterable[MandateKey]) -> dict[str, list[str]]:
-    """The columns of distinct mandates, in the order in which rows are locked."""
-    distinct = sorted(set(keys))
+    """The columns of distinct mandates."""
+    distinct = set(keys)
     return {**owners([key.owner for key in distinct]), "mandate": [key.mandate for key in distinct]}
 
 

@@ -1,6 +1,6 @@
 """Standing orders: the template, and which of its cycles are to be opened. Pure functions."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -209,12 +209,14 @@ def _placed(standing_order: StandingOrder, place: Place) -> StandingOrder:
     )
 
 
-def open_cycles(standing_order: StandingOrder, now: datetime) -> Opening:
+def open_cycles(
+    standing_order: StandingOrder, now: datetime, new_trace: Callable[[], str] = str
+) -> Opening:
     """Every cycle whose time to be prepared has come gets an order, at most OPEN_MAX_CYCLES at once.
 
     Of those that have fallen due unbilled, the catch-up policy says which are billed late; the others
     are recorded as missed. Cycles ahead of their due time are all prepared: a short interval and a
-    long lead overlap.
+    long lead overlap. Each order begins a trace of its own.
     """
     orders: list[Order] = []
     cycle, date_ = _coming(standing_order)
@@ -222,7 +224,7 @@ def open_cycles(standing_order: StandingOrder, now: datetime) -> Opening:
         if standing_order.prepare_at(cycle, date_.due_at) > now:
             break
         following = standing_order.date(cycle + 1)
-        order = _new_order(standing_order, cycle, date_, following, now)
+        order = _new_order(standing_order, cycle, date_, following, now, new_trace())
         reason = skip_reason(standing_order, cycle, date_)
         if reason is None and _is_missed(standing_order, cycle, date_, following, now):
             reason = OrderReason.MISSED
@@ -330,6 +332,7 @@ def _new_order(
     date_: CycleDate,
     following: CycleDate | None,
     now: datetime,
+    traceparent: str = "",
 ) -> Order:
     hold_until = max(date_.due_at, now) + HOLD_WINDOW
     if following is not None and following.due_at > now:
@@ -346,6 +349,7 @@ def _new_order(
         state=OrderState.UPCOMING,
         items=standing_order.items if change.items is None else change.items,
         ship_to=standing_order.ship_to if change.ship_to is None else change.ship_to,
+        traceparent=traceparent,
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from google.protobuf import duration_pb2
@@ -12,6 +13,8 @@ from services.runtime.wire import to_money, to_timestamp
 from services.scheduler.domain.order import Line, Order, OrderReason, OrderState, asks
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.peers import customer_name, order_name, standing_order_name
+
+_CACHED_LINES = 16_384
 
 
 def order_facts(
@@ -80,20 +83,23 @@ def standing_order_ended(template: StandingOrder, now: datetime) -> Fact:
 
 
 def line_messages(lines: Sequence[Line], currency: str) -> list[scheduler_pb2.OrderLine]:
-    """Lines on the wire."""
-    return [
-        scheduler_pb2.OrderLine(
-            product=line.product,
-            title=line.title,
-            quantity=line.quantity,
-            unit_price=to_money(line.unit_price_minor, currency),
-            amount=to_money(line.amount_minor, currency),
-            price=line.price,
-            list_unit_price=to_money(line.list_unit_price_minor, currency),
-            basis=line.basis,
-        )
-        for line in lines
-    ]
+    """Lines on the wire, to be put into a message, which copies them."""
+    return [_line_message(line, currency) for line in lines]
+
+
+# The same for every customer who buys as many at the same price.
+@lru_cache(maxsize=_CACHED_LINES)
+def _line_message(line: Line, currency: str) -> scheduler_pb2.OrderLine:
+    return scheduler_pb2.OrderLine(
+        product=line.product,
+        title=line.title,
+        quantity=line.quantity,
+        unit_price=to_money(line.unit_price_minor, currency),
+        amount=to_money(line.amount_minor, currency),
+        price=line.price,
+        list_unit_price=to_money(line.list_unit_price_minor, currency),
+        basis=line.basis,
+    )
 
 
 def _ref(order: Order, template: StandingOrder) -> events_pb2.OrderRef:

@@ -1,7 +1,6 @@
 """Prepare: at due less lead, each cycle gets its one order, priced and announced."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from services.runtime import outbox, telemetry
@@ -50,7 +49,7 @@ class Prepare:
 
     async def _prepare(self, claimed: Sequence[StandingOrder], now: datetime) -> None:
         templates = {(one.merchant, one.standing_order): one for one in claimed}
-        openings = {key: open_cycles(one, now) for key, one in templates.items()}
+        openings = {key: open_cycles(one, now, _new_trace) for key, one in templates.items()}
         try:
             decided = await self._decide(list(openings.values()), templates, now)
         except Exception as error:
@@ -71,8 +70,7 @@ class Prepare:
         if known.going_on:
             past = await pasts(self._database, known.going_on, templates)
             done += await prepare_orders(self._peers, known.going_on, templates, past, now)
-        traces = telemetry.new_traceparents("prepare cycle", len(done))
-        return [replace(o, traceparent=trace) for o, trace in zip(done, traces, strict=True)]
+        return done
 
     async def _store(
         self,
@@ -105,3 +103,7 @@ class Prepare:
             await standing_orders.release(
                 tx, [(one.merchant, one.standing_order) for one in claimed]
             )
+
+
+def _new_trace() -> str:
+    return telemetry.new_traceparent("prepare cycle")

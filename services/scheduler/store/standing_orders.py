@@ -372,7 +372,7 @@ def standing_order_of(row: Any, *, waits_for_payment: bool = False) -> StandingO
         title=row.title,
         items=load_items(row.items),
         schedule=schedules.load(row.schedule),
-        billing_mode=BillingMode(row.billing_mode),
+        billing_mode=BillingMode[row.billing_mode],
         mandate=row.mandate,
         ship_to=row.ship_to,
         price_protection=row.price_protection,
@@ -380,15 +380,15 @@ def standing_order_of(row: Any, *, waits_for_payment: bool = False) -> StandingO
         payment_window=row.payment_window,
         create_time=row.create_time,
         update_time=row.update_time,
-        state=State(row.state),
+        state=State[row.state],
         base_cycle=row.base_cycle,
         next_cycle=row.next_cycle,
         next_due_time=row.next_due_time,
         prepare_time=row.prepare_time,
-        catch_up=CatchUp(CatchUpMode(row.catch_up_mode), row.catch_up_window),
+        catch_up=CatchUp(CatchUpMode[row.catch_up_mode], row.catch_up_window),
         conditions=conditions.load(row.conditions),
         repurchase=(
-            RepurchaseRule(row.repurchase_window, RepurchaseAction(row.repurchase_action))
+            RepurchaseRule(row.repurchase_window, RepurchaseAction[row.repurchase_action])
             if row.repurchase_window is not None
             else None
         ),

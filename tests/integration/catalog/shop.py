@@ -144,7 +144,8 @@ class Shop:
         at: datetime,
         cycle: int = 1,
         standing_order: str = "weekly",
-    ) -> catalog_pb2.QuoteResult:
+    ) -> catalog_pb2.BatchQuoteResponse:
+        """The answer about one cart."""
         cart = catalog_pb2.Cart(
             standing_order=f"{MERCHANT}/standingOrders/{standing_order}",
             cycle=cycle,
@@ -152,14 +153,13 @@ class Shop:
             price_time=to_timestamp(at),
         )
         request = catalog_pb2.BatchQuoteRequest(carts=[cart])
-        [result] = (await self.call("BatchQuote", request, SUITE)).results
-        found: catalog_pb2.QuoteResult = result
+        found: catalog_pb2.BatchQuoteResponse = await self.call("BatchQuote", request, SUITE)
         return found
 
     async def unit_price(self, product: str, at: datetime, **who: Any) -> tuple[int, str]:  # noqa: ANN401
         """What one unit costs in cents, and why."""
-        [line] = (await self.quote(item(product), at=at, **who)).quote.lines
-        return cents(line.unit_price), catalog_pb2.QuoteLine.Basis.Name(line.basis)
+        [unit] = (await self.quote(item(product), at=at, **who)).unit_prices
+        return cents(unit.amount), catalog_pb2.UnitPrice.Basis.Name(unit.basis)
 
     async def hold(
         self, *wanted: tuple[str, Sequence[catalog_pb2.Item]], until: datetime | None = None

@@ -18,7 +18,7 @@ async def test_a_price_of_the_future_applies_to_cycles_of_the_future(shop: Shop)
 async def test_before_its_first_price_a_product_has_none(shop: Shop) -> None:
     await shop.sell("tea")
     await shop.price("tea", 1000, day(10))
-    result = await shop.quote(item("tea"), at=day(9))
+    [result] = (await shop.quote(item("tea"), at=day(9))).results
     [problem] = result.problems.problems
     assert problem.reason == catalog_pb2.ItemProblem.PRICE_NOT_FOUND
 
@@ -99,10 +99,13 @@ async def test_one_standing_orders_protection_is_not_anothers(shop: Shop) -> Non
 async def test_a_quote_adds_up(shop: Shop) -> None:
     await shop.sell("tea", 250)
     await shop.sell("coffee", 1199)
-    quote = (await shop.quote(item("tea", 3), item("coffee", 2), at=NOW)).quote
-    assert cents(quote.total) == 3 * 250 + 2 * 1199
-    assert [cents(line.amount) for line in quote.lines] == [750, 2398]
-    assert all(line.price.startswith(f"{line.product}/prices/") for line in quote.lines)
+    found = await shop.quote(item("tea", 3), item("coffee", 2), item("tea", 1), at=NOW)
+    [result] = found.results
+    assert cents(result.quote.total) == 4 * 250 + 2 * 1199
+    lines = [(line.unit_price_index, line.quantity) for line in result.quote.lines]
+    assert lines == [(0, 3), (1, 2), (0, 1)]
+    assert [cents(unit.amount) for unit in found.unit_prices] == [250, 1199]
+    assert all(unit.price.startswith(f"{unit.product}/prices/") for unit in found.unit_prices)
 
 
 async def test_a_change_of_price_is_told_with_the_day_it_reaches_subscribers(shop: Shop) -> None:

@@ -714,18 +714,24 @@ class BatchQuoteResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RESULTS_FIELD_NUMBER: _builtins.int
+    UNIT_PRICES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___QuoteResult]:
         """One a cart, in the same order."""
+
+    @_builtins.property
+    def unit_prices(self) -> _containers.RepeatedCompositeFieldContainer[Global___UnitPrice]:
+        """The unit prices of all lines, each once: most customers of a product pay the same."""
 
     def __init__(
         self,
         *,
         results: _abc.Iterable[Global___QuoteResult] | None = ...,
+        unit_prices: _abc.Iterable[Global___UnitPrice] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results", "unit_prices", b"unit_prices"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -864,83 +870,99 @@ Global___Quote: _TypeAlias = Quote  # noqa: Y015
 
 @_typing.final
 class QuoteLine(_message.Message):
+    """An item; it costs its unit price × quantity."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNIT_PRICE_INDEX_FIELD_NUMBER: _builtins.int
+    QUANTITY_FIELD_NUMBER: _builtins.int
+    unit_price_index: _builtins.int
+    """The place of its unit price among those of the response, from 0."""
+    quantity: _builtins.int
+    def __init__(
+        self,
+        *,
+        unit_price_index: _builtins.int = ...,
+        quantity: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["quantity", b"quantity", "unit_price_index", b"unit_price_index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QuoteLine: _TypeAlias = QuoteLine  # noqa: Y015
+
+@_typing.final
+class UnitPrice(_message.Message):
+    """What one unit of a product costs a customer, and why."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     class _Basis:
         ValueType = _typing.NewType("ValueType", _builtins.int)
         V: _TypeAlias = ValueType  # noqa: Y015
 
-    class _BasisEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[QuoteLine._Basis.ValueType], _builtins.type):
+    class _BasisEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[UnitPrice._Basis.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
-        BASIS_UNSPECIFIED: QuoteLine._Basis.ValueType  # 0
-        LIST_PRICE: QuoteLine._Basis.ValueType  # 1
+        BASIS_UNSPECIFIED: UnitPrice._Basis.ValueType  # 0
+        LIST_PRICE: UnitPrice._Basis.ValueType  # 1
         """The price in force."""
-        INCREASE_NOT_YET_NOTIFIED: QuoteLine._Basis.ValueType  # 2
+        INCREASE_NOT_YET_NOTIFIED: UnitPrice._Basis.ValueType  # 2
         """The list price has risen, but its notice period is not over."""
-        PRICE_LOCK: QuoteLine._Basis.ValueType  # 3
+        PRICE_LOCK: UnitPrice._Basis.ValueType  # 3
         """The sign-up price, locked."""
-        PRICE_CAP: QuoteLine._Basis.ValueType  # 4
+        PRICE_CAP: UnitPrice._Basis.ValueType  # 4
         """The sign-up price plus the cap."""
 
     class Basis(_Basis, metaclass=_BasisEnumTypeWrapper):
-        """What decided the unit price."""
+        """What decided the amount."""
 
-    BASIS_UNSPECIFIED: QuoteLine.Basis.ValueType  # 0
-    LIST_PRICE: QuoteLine.Basis.ValueType  # 1
+    BASIS_UNSPECIFIED: UnitPrice.Basis.ValueType  # 0
+    LIST_PRICE: UnitPrice.Basis.ValueType  # 1
     """The price in force."""
-    INCREASE_NOT_YET_NOTIFIED: QuoteLine.Basis.ValueType  # 2
+    INCREASE_NOT_YET_NOTIFIED: UnitPrice.Basis.ValueType  # 2
     """The list price has risen, but its notice period is not over."""
-    PRICE_LOCK: QuoteLine.Basis.ValueType  # 3
+    PRICE_LOCK: UnitPrice.Basis.ValueType  # 3
     """The sign-up price, locked."""
-    PRICE_CAP: QuoteLine.Basis.ValueType  # 4
+    PRICE_CAP: UnitPrice.Basis.ValueType  # 4
     """The sign-up price plus the cap."""
 
     PRODUCT_FIELD_NUMBER: _builtins.int
     TITLE_FIELD_NUMBER: _builtins.int
-    QUANTITY_FIELD_NUMBER: _builtins.int
-    UNIT_PRICE_FIELD_NUMBER: _builtins.int
     AMOUNT_FIELD_NUMBER: _builtins.int
     PRICE_FIELD_NUMBER: _builtins.int
-    LIST_UNIT_PRICE_FIELD_NUMBER: _builtins.int
+    LIST_AMOUNT_FIELD_NUMBER: _builtins.int
     BASIS_FIELD_NUMBER: _builtins.int
     product: _builtins.str
     """`merchants/{merchant}/products/{product}`."""
     title: _builtins.str
-    quantity: _builtins.int
     price: _builtins.str
     """The price version that gave the amount, `merchants/*/products/*/prices/*`."""
-    basis: Global___QuoteLine.Basis.ValueType
+    basis: Global___UnitPrice.Basis.ValueType
     @_builtins.property
-    def unit_price(self) -> _money_pb2.Money:
-        """What is charged for one."""
-
+    def amount(self) -> _money_pb2.Money: ...
     @_builtins.property
-    def amount(self) -> _money_pb2.Money:
-        """unit_price × quantity."""
-
-    @_builtins.property
-    def list_unit_price(self) -> _money_pb2.Money:
-        """What a new customer would pay for one at that time."""
+    def list_amount(self) -> _money_pb2.Money:
+        """What a new customer would pay at that time."""
 
     def __init__(
         self,
         *,
         product: _builtins.str = ...,
         title: _builtins.str = ...,
-        quantity: _builtins.int = ...,
-        unit_price: _money_pb2.Money | None = ...,
         amount: _money_pb2.Money | None = ...,
         price: _builtins.str = ...,
-        list_unit_price: _money_pb2.Money | None = ...,
-        basis: Global___QuoteLine.Basis.ValueType = ...,
+        list_amount: _money_pb2.Money | None = ...,
+        basis: Global___UnitPrice.Basis.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "list_unit_price", b"list_unit_price", "unit_price", b"unit_price"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "list_amount", b"list_amount"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "basis", b"basis", "list_unit_price", b"list_unit_price", "price", b"price", "product", b"product", "quantity", b"quantity", "title", b"title", "unit_price", b"unit_price"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "basis", b"basis", "list_amount", b"list_amount", "price", b"price", "product", b"product", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___QuoteLine: _TypeAlias = QuoteLine  # noqa: Y015
+Global___UnitPrice: _TypeAlias = UnitPrice  # noqa: Y015
 
 @_typing.final
 class BatchHoldStockRequest(_message.Message):
