@@ -37,6 +37,10 @@ def register(app: typer.Typer) -> None:
         partial: Annotated[
             bool, typer.Option("--partial", help="Store the good rows even if there are bad ones.")
         ] = False,
+        allow_duplicate: Annotated[
+            bool,
+            typer.Option("--allow-duplicate", help="A customer may have a product in two."),
+        ] = False,
         shadow: Annotated[
             int, typer.Option(min=0, max=12, help="Price so many coming cycles of each row.")
         ] = 0,
@@ -47,7 +51,11 @@ def register(app: typer.Typer) -> None:
         """
         rows = read_rows(file, session.merchant)
         config = pb.ImportConfig(
-            parent=session.parent, dry_run=dry_run, partial=partial, shadow_cycle_count=shadow
+            parent=session.parent,
+            dry_run=dry_run,
+            partial=partial,
+            allow_duplicate=allow_duplicate,
+            shadow_cycle_count=shadow,
         )
         response = await _send(session, config, rows)
         lines = [row.line for row in rows]

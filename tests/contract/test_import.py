@@ -1,5 +1,6 @@
 """Taking over standing orders: the contract's one stream, and each reason that it documents."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import date, timedelta
 from typing import Any
@@ -9,7 +10,7 @@ from recurring.scheduler.v1 import events_pb2, scheduler_pb2
 
 from services.runtime.wire import to_date, to_money
 from tests.contract.customer import TEA_CENTS, Customer, new_customer
-from tests.suite import Client, Suite, refused
+from tests.suite import Client, Suite, new_id, refused
 
 Config = scheduler_pb2.ImportConfig
 Response = scheduler_pb2.ImportStandingOrdersResponse
@@ -53,7 +54,8 @@ def send(
 ) -> Any:  # noqa: ANN401 - a call, to be awaited
     async def requests() -> AsyncIterator[scheduler_pb2.ImportStandingOrdersRequest]:
         if not without_config:
-            chosen = config or Config(parent=client.name, **how)
+            # One customer has the same product in most of these books.
+            chosen = config or Config(**{"parent": client.name, "allow_duplicate": True, **how})
             yield scheduler_pb2.ImportStandingOrdersRequest(config=chosen)
         for each in rows:
             yield scheduler_pb2.ImportStandingOrdersRequest(row=each)
@@ -219,6 +221,48 @@ async def test_every_problem_of_every_row_is_told(ann: Customer) -> None:
         (7, "standing_order.customer", "PHONE_NOT_BOUND"),
         (9, "standing_order_id", "ROW_REPEATED"),
     ]
+
+
+async def test_a_product_that_a_customer_has_already_is_a_problem(ann: Customer) -> None:
+    made = await ann.subscribe()
+    rows = [await row(ann), await row(ann, "old-2")]
+    answer = await send(ann.shop, rows, allow_duplicate=False)
+    field = "standing_order.items[0].product"
+    assert found(answer) == [
+        (1, field, "DUPLICATE_STANDING_ORDER"),
+        (2, field, "DUPLICATE_STANDING_ORDER"),
+        (2, field, "DUPLICATE_STANDING_ORDER"),
+    ]
+    assert [each.description.partition(" of ")[0] for each in answer.problems] == [
+        made.name,
+        "row 1",
+        made.name,
+    ]
+    assert counts(await send(ann.shop, rows, allow_duplicate=True)) == (2, 0, 0)
+
+
+async def test_what_has_ended_is_no_duplicate_and_neither_is_what_is_unchanged(
+    ann: Customer,
+) -> None:
+    made = await ann.subscribe()
+    await ann.shop.scheduler.CancelStandingOrder(
+        scheduler_pb2.CancelStandingOrderRequest(name=made.name, request_id=new_id())
+    )
+    rows = [await row(ann)]
+    assert counts(await send(ann.shop, rows, allow_duplicate=False)) == (1, 0, 0)
+    assert counts(await send(ann.shop, rows, allow_duplicate=False)) == (0, 1, 0)
+
+
+async def test_a_sign_up_while_a_book_is_imported_makes_no_duplicate(ann: Customer) -> None:
+    rows = [await row(ann, f"old-{number}", title=str(number)) for number in range(3)]
+    tea = [await row(ann)]
+    answers = await asyncio.gather(
+        *(send(ann.shop, tea, allow_duplicate=False) for _ in range(2)),
+        *(ann.subscribe() for _ in range(3)),
+        return_exceptions=True,
+    )
+    assert len(await listed(ann.shop)) == 1, answers
+    assert counts(await send(ann.shop, rows, allow_duplicate=False)) == (0, 0, 3)
 
 
 async def test_the_dates_around_a_wrong_one_are_named(ann: Customer) -> None:

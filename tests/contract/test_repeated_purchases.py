@@ -147,24 +147,25 @@ async def test_of_many_that_are_created_at_once_one_is(ann: Customer) -> None:
     assert sum(isinstance(answer, StandingOrder) for answer in answers) == 1
 
 
-async def test_a_product_that_another_one_has_cannot_be_added(ann: Customer) -> None:
+async def test_a_product_that_another_one_has_is_added_only_if_that_is_meant(ann: Customer) -> None:
     await add_product(ann.shop, "milk", 120)
     milk = [scheduler_pb2.Item(product=f"{ann.shop.name}/products/milk", quantity=1)]
     await ann.subscribe()
     other = await ann.subscribe(items=milk)
     other.items.append(scheduler_pb2.Item(product=tea(ann), quantity=1))
 
-    refusal = await refused(
-        ann.shop.scheduler.UpdateStandingOrder(
-            scheduler_pb2.UpdateStandingOrderRequest(
-                standing_order=other,
-                update_mask=field_mask_pb2.FieldMask(paths=["items"]),
-                request_id=new_id(),
-            )
-        )
+    update = scheduler_pb2.UpdateStandingOrderRequest(
+        standing_order=other,
+        update_mask=field_mask_pb2.FieldMask(paths=["items"]),
+        request_id=new_id(),
     )
-
+    refusal = await refused(ann.shop.scheduler.UpdateStandingOrder(update))
     assert refusal.reason == "DUPLICATE_STANDING_ORDER"
+
+    update.allow_duplicate = True
+    update.request_id = new_id()
+    changed = await ann.shop.scheduler.UpdateStandingOrder(update)
+    assert len(changed.items) == 2
 
 
 # --- bought elsewhere -------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from datetime import datetime
 
 import grpc
 from recurring.scheduler.v1 import scheduler_pb2
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.runtime import outbox
 from services.runtime.access import caller
@@ -22,7 +23,7 @@ from services.scheduler.domain.schedule import MAX_CYCLE_COUNT
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.domain.takeover import nearest_dates, taken_over
 from services.scheduler.peers import BATCH_MAX_ENTRIES, standing_order_name
-from services.scheduler.store import sign_ups
+from services.scheduler.store import purchases, sign_ups
 
 IMPORT_MAX_ROWS = 200_000
 # All rows of an import are in memory until they are stored.
@@ -72,6 +73,7 @@ class Book:
     merchant: str
     now: datetime
     partial: bool
+    allow_duplicate: bool
     # As they are stored: at most BATCH_MAX_ENTRIES rows with BATCH_MAX_ITEMS items a batch.
     batches: list[list[Accepted]] = field(default_factory=list)
     problems: list[scheduler_pb2.ImportProblem] = field(default_factory=list)
@@ -79,6 +81,8 @@ class Book:
     refused_count: int = 0
     # Id -> the row that has it.
     seen: dict[str, int] = field(default_factory=dict)
+    # Customer and product -> the row that has them.
+    wanted: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def refuse(self, number: int, standing_order: str, found: Sequence[FieldViolation]) -> None:
         """Count a row as bad, and note why."""
@@ -132,7 +136,7 @@ class ImportMethods(PreviewMethods):
     async def _import(self, requests: Requests) -> Response:
         config = await _read_config(requests)
         (merchant,) = MERCHANT.parse(config.parent)
-        book = Book(merchant, self._clock.now(), config.partial)
+        book = Book(merchant, self._clock.now(), config.partial, config.allow_duplicate)
         async for rows in _batches(requests):
             await self._check(book, rows)
         shadow_bills = await self._shadow_bills(book, config.shadow_cycle_count)
@@ -181,6 +185,10 @@ class ImportMethods(PreviewMethods):
             else:
                 accepted.append(Accepted(row.number, content_hash, template))
         noted = await sign_up_violations(self._peers, [one.template for one in accepted])
+        if not book.allow_duplicate:
+            _note_repeated(book, accepted, noted)
+            async with self.database.read() as connection:
+                await _note_duplicates(connection, book, accepted, noted)
         book.batches.append(_without_bad(book, accepted, noted))
         book.keep_first_problems()
 
@@ -199,6 +207,10 @@ class ImportMethods(PreviewMethods):
     async def _store_book(self, book: Book) -> None:
         """Store all good rows, or none."""
         async with self.database.begin() as tx:
+            if not book.allow_duplicate:
+                await _refuse_duplicates(tx, book)
+                if not book.storable:
+                    return
             for batch in book.batches:
                 templates = [one.template for one in batch]
                 hashes = [one.content_hash for one in batch]
@@ -317,6 +329,46 @@ def _read_row(
         violations.add("next_date", "must not be past", "NEXT_DATE_PAST")
         return None
     return placed
+
+
+def _note_repeated(book: Book, batch: Sequence[Accepted], noted: Sequence[Violations]) -> None:
+    """Note the products that a customer has in a row before."""
+    for one, violations in zip(batch, noted, strict=True):
+        for place, item in enumerate(one.template.items):
+            first = book.wanted.setdefault((one.template.customer, item.product), one.number)
+            if first != one.number:
+                _note_duplicate(violations, place, f"row {first}")
+
+
+async def _note_duplicates(
+    connection: AsyncConnection, book: Book, batch: Sequence[Accepted], noted: Sequence[Violations]
+) -> None:
+    """Note the products that a customer has in a standing order that is live already."""
+    customers = [one.template.customer for one in batch]
+    live = await purchases.live_of_customers(connection, book.merchant, customers)
+    for one, violations in zip(batch, noted, strict=True):
+        for place, item in enumerate(one.template.items):
+            found = live.get((one.template.customer, item.product))
+            if found is not None:
+                name = standing_order_name(book.merchant, found)
+                _note_duplicate(violations, place, name)
+
+
+def _note_duplicate(violations: Violations, place: int, first: str) -> None:
+    violations.add(
+        f"standing_order.items[{place}].product",
+        f"{first} of the same customer has it already",
+        "DUPLICATE_STANDING_ORDER",
+    )
+
+
+async def _refuse_duplicates(tx: AsyncConnection, book: Book) -> None:
+    """Look once more, where nobody sets up others meanwhile, and keep them out until it is stored."""
+    await purchases.lock_merchant(tx, book.merchant)
+    for place, batch in enumerate(book.batches):
+        noted = [Violations() for _ in batch]
+        await _note_duplicates(tx, book, batch, noted)
+        book.batches[place] = _without_bad(book, batch, noted)
 
 
 def _without_bad(

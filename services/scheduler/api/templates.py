@@ -167,7 +167,8 @@ class TemplateMethods:
         if (answered := await once.answered(self.database, StandingOrderMessage)) is not None:
             return answered
         wanted = await self._updated(request.standing_order, request.update_mask)
-        if "items" in request.update_mask.paths:
+        unique = "items" in request.update_mask.paths and not request.allow_duplicate
+        if unique:
             async with self.database.read() as connection:
                 known = await existing(connection, wanted.merchant, wanted.standing_order)
                 await refuse_duplicate(connection, wanted, _products(wanted.items, known.items))
@@ -178,7 +179,7 @@ class TemplateMethods:
             # Whatever changed the standing order meanwhile decided on another one: try again.
             present = await locked(tx, request.standing_order.name, "", LIVE_STATES)
             check_present(wanted, f'"{present.version}"', LIVE_STATES)
-            if "items" in request.update_mask.paths:
+            if unique:
                 await purchases.lock_customer(tx, wanted.merchant, wanted.customer)
                 await refuse_duplicate(tx, wanted, _products(wanted.items, present.items))
             changed = await standing_orders.change(tx, wanted, self._clock.now())

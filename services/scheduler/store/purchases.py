@@ -39,10 +39,13 @@ _COUNTING = text("""
 
 # No constraint can say that a customer has a product in one standing order only: the table is
 # distributed by standing order, and a caller may wish it otherwise. So those who set up standing orders
-# of one customer do it one after another.
+# of one customer do it one after another, and nobody while a book with many customers is stored.
 _LOCK_CUSTOMER = text("""
-    SELECT pg_advisory_xact_lock(hashtextextended(:merchant || '/' || :customer, 0))
+    SELECT pg_advisory_xact_lock_shared(hashtextextended(:merchant, 0)),
+           pg_advisory_xact_lock(hashtextextended(:merchant || '/' || :customer, 0))
 """)
+
+_LOCK_MERCHANT = text("SELECT pg_advisory_xact_lock(hashtextextended(:merchant, 0))")
 
 _FIRST_LIVE = text("""
     SELECT standing_order FROM standing_orders
@@ -51,6 +54,14 @@ _FIRST_LIVE = text("""
       AND EXISTS (SELECT FROM jsonb_array_elements(items) AS item
                   WHERE item ->> 0 = ANY (CAST(:product AS text[])))
     ORDER BY create_time, standing_order LIMIT 1
+""")
+
+_LIVE_OF_CUSTOMERS = text("""
+    SELECT DISTINCT ON (customer, product) customer, item ->> 0 AS product, standing_order
+    FROM standing_orders CROSS JOIN LATERAL jsonb_array_elements(items) AS item
+    WHERE merchant = :merchant AND customer = ANY (CAST(:customer AS text[]))
+      AND state IN ('ACTIVE', 'PAUSED')
+    ORDER BY customer, product, create_time, standing_order
 """)
 
 
@@ -101,3 +112,18 @@ async def first_live(
         },
     )
     return found.scalar_one_or_none()
+
+
+async def lock_merchant(tx: AsyncConnection, merchant: str) -> None:
+    """As `lock_customer`, for all of a merchant's customers at once."""
+    await tx.execute(_LOCK_MERCHANT, {"merchant": merchant})
+
+
+async def live_of_customers(
+    tx: AsyncConnection, merchant: str, customers: Iterable[str]
+) -> Mapping[tuple[str, str], str]:
+    """By customer and product, the oldest live standing order that has it."""
+    rows = await tx.execute(
+        _LIVE_OF_CUSTOMERS, {"merchant": merchant, "customer": sorted(set(customers))}
+    )
+    return {(row.customer, row.product): row.standing_order for row in rows}

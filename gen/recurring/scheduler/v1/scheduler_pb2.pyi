@@ -1368,7 +1368,10 @@ class UpdateStandingOrderRequest(_message.Message):
     STANDING_ORDER_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ALLOW_DUPLICATE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
+    allow_duplicate: _builtins.bool
+    """Let it pass that the customer has another live standing order with one of the products."""
     @_builtins.property
     def standing_order(self) -> Global___StandingOrder:
         """`standing_order.name` says which; its etag, if set, must be the present one."""
@@ -1383,10 +1386,11 @@ class UpdateStandingOrderRequest(_message.Message):
         standing_order: Global___StandingOrder | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
         request_id: _builtins.str = ...,
+        allow_duplicate: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["standing_order", b"standing_order", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "standing_order", b"standing_order", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_duplicate", b"allow_duplicate", "request_id", b"request_id", "standing_order", b"standing_order", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2217,6 +2221,7 @@ class ImportConfig(_message.Message):
     DRY_RUN_FIELD_NUMBER: _builtins.int
     PARTIAL_FIELD_NUMBER: _builtins.int
     SHADOW_CYCLE_COUNT_FIELD_NUMBER: _builtins.int
+    ALLOW_DUPLICATE_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`merchants/{merchant}`."""
     dry_run: _builtins.bool
@@ -2227,6 +2232,8 @@ class ImportConfig(_message.Message):
     """Price so many coming cycles of each row, to compare with the other system, as for a new customer;
     0 to 12. The first 1000 rows without problems get them, by date and amount, without their lines.
     """
+    allow_duplicate: _builtins.bool
+    """Let it pass that customers have a product in two standing orders."""
     def __init__(
         self,
         *,
@@ -2234,10 +2241,11 @@ class ImportConfig(_message.Message):
         dry_run: _builtins.bool = ...,
         partial: _builtins.bool = ...,
         shadow_cycle_count: _builtins.int = ...,
+        allow_duplicate: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "parent", b"parent", "partial", b"partial", "shadow_cycle_count", b"shadow_cycle_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_duplicate", b"allow_duplicate", "dry_run", b"dry_run", "parent", b"parent", "partial", b"partial", "shadow_cycle_count", b"shadow_cycle_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -68,7 +68,8 @@ class SchedulerServiceStub:
 
     Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
     FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED), MANDATE_NOT_COVERING,
-    PHONE_NOT_BOUND, DUPLICATE_STANDING_ORDER (a product that is new to this one is in another live one).
+    PHONE_NOT_BOUND, DUPLICATE_STANDING_ORDER (a product that is new to this one is in another live one;
+    `allow_duplicate` lets it pass).
     """
     PreviewStandingOrderUpdate: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.PreviewStandingOrderUpdateRequest, _scheduler_pb2.PreviewStandingOrderUpdateResponse]
     """What UpdateStandingOrder would do: the coming cycles as they are and as they would be, side by side.
@@ -167,9 +168,10 @@ class SchedulerServiceStub:
 
     Problems carry the field and reason that CreateStandingOrder would have given; and ROW_REPEATED
     (standing_order_id: a row before has it), NEXT_DATE_NOT_SCHEDULED, NEXT_DATE_PAST (next_date),
-    PHONE_NOT_BOUND (standing_order.customer), MANDATE_NOT_COVERING (standing_order.mandate). That a
-    customer has a product twice is taken as it is in the other system. The prices at the moment of the
-    import are the sign-up prices.
+    PHONE_NOT_BOUND (standing_order.customer), MANDATE_NOT_COVERING (standing_order.mandate),
+    DUPLICATE_STANDING_ORDER (standing_order.items[i].product: the customer has it in a row before, or in
+    a live standing order; `allow_duplicate` lets it pass). The prices at the moment of the import are the
+    sign-up prices.
 
     The whole call may take 10 minutes; if it breaks off, nothing is stored, and it can be made again.
 
@@ -261,7 +263,8 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
         FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED), MANDATE_NOT_COVERING,
-        PHONE_NOT_BOUND, DUPLICATE_STANDING_ORDER (a product that is new to this one is in another live one).
+        PHONE_NOT_BOUND, DUPLICATE_STANDING_ORDER (a product that is new to this one is in another live one;
+        `allow_duplicate` lets it pass).
         """
 
     @_abc_1.abstractmethod
@@ -438,9 +441,10 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Problems carry the field and reason that CreateStandingOrder would have given; and ROW_REPEATED
         (standing_order_id: a row before has it), NEXT_DATE_NOT_SCHEDULED, NEXT_DATE_PAST (next_date),
-        PHONE_NOT_BOUND (standing_order.customer), MANDATE_NOT_COVERING (standing_order.mandate). That a
-        customer has a product twice is taken as it is in the other system. The prices at the moment of the
-        import are the sign-up prices.
+        PHONE_NOT_BOUND (standing_order.customer), MANDATE_NOT_COVERING (standing_order.mandate),
+        DUPLICATE_STANDING_ORDER (standing_order.items[i].product: the customer has it in a row before, or in
+        a live standing order; `allow_duplicate` lets it pass). The prices at the moment of the import are the
+        sign-up prices.
 
         The whole call may take 10 minutes; if it breaks off, nothing is stored, and it can be made again.
 
