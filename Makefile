@@ -19,7 +19,7 @@ UV_LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup lock gen gen-check baseline lint format types imports test check up down status demo bench clean
+.PHONY: help setup lock gen gen-check baseline lint format types imports test fuzz check up down status demo bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ imports: $(SETUP) ## Check who may import whom
 
 test: $(SETUP) ## Run every test
 	@$(BIN)/pytest
+
+fuzz: $(SETUP) ## Send ten thousand requests of every kind to every method
+	@FUZZ_CASES=$${FUZZ_CASES:-10000} $(BIN)/pytest tests/fuzz
 
 check: gen-check lint types imports test ## Everything that must hold before a commit
 

@@ -3,7 +3,7 @@
 Source: AIP-193 and google/rpc/error_details.proto.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import grpc
@@ -11,6 +11,11 @@ from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 
 FIELD_INVALID = "FIELD_INVALID"
+# A status travels in headers, of which clients take 8 KiB: the message twice, once with three bytes
+# for each that is not ASCII, and the details with four bytes for three.
+MESSAGE_MAX_BYTES = 1000
+VIOLATIONS_MAX_BYTES = 2500
+_ELLIPSIS = "…".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,8 @@ class Problem(Exception):
         return self.message
 
     def status(self, domain: str) -> status_pb2.Status:
-        """This problem on the wire."""
+        """This problem on the wire; of very many violations, the first."""
+        message = _cut(self.message, MESSAGE_MAX_BYTES)
         details = [
             error_details_pb2.ErrorInfo(
                 reason=self.reason, domain=domain, metadata=dict(self.metadata)
@@ -51,18 +57,30 @@ class Problem(Exception):
             target.Pack(detail)
         if self.violations:
             bad_request = any_pb2.Any()
-            bad_request.Pack(
-                error_details_pb2.BadRequest(
-                    field_violations=[
-                        error_details_pb2.BadRequest.FieldViolation(
-                            field=v.field, reason=v.reason, description=v.description
-                        )
-                        for v in self.violations
-                    ]
-                )
-            )
+            bad_request.Pack(_bad_request(self.violations))
             packed.append(bad_request)
-        return status_pb2.Status(code=self.code.value[0], message=self.message, details=packed)
+        return status_pb2.Status(code=self.code.value[0], message=message, details=packed)
+
+
+def _bad_request(violations: Sequence[FieldViolation]) -> error_details_pb2.BadRequest:
+    told = error_details_pb2.BadRequest()
+    for each in violations:
+        told.field_violations.add(
+            field=_cut(each.field, VIOLATIONS_MAX_BYTES // 4),
+            reason=each.reason,
+            description=_cut(each.description, VIOLATIONS_MAX_BYTES // 4),
+        )
+        if told.ByteSize() > VIOLATIONS_MAX_BYTES:
+            del told.field_violations[-1]
+            break
+    return told
+
+
+def _cut(text: str, most_bytes: int) -> str:
+    encoded = text.encode(errors="replace")
+    if len(encoded) <= most_bytes:
+        return text
+    return encoded[: most_bytes - len(_ELLIPSIS)].decode(errors="ignore") + _ELLIPSIS.decode()
 
 
 def not_found(reason: str, name: str) -> Problem:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 import grpc
-from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
@@ -64,8 +63,7 @@ class Calls(grpc.aio.ServerInterceptor):
     turns what it raises into a status.
 
     The caller sends one message or a stream of them and gets one answer; a method of another kind is
-    refused, since nothing here would admit it. The messages of a stream are held against the rules by
-    the method itself, which says what becomes of a bad one.
+    refused, since nothing here would admit it.
     """
 
     def __init__(self, service: str, admit: Admit) -> None:
@@ -86,13 +84,13 @@ class Calls(grpc.aio.ServerInterceptor):
         if handler.unary_unary is not None:
             return grpc.unary_unary_rpc_method_handler(
                 self._guarded(method, handler.unary_unary, DEADLINE_MAX_SECONDS),
-                request_deserializer=handler.request_deserializer,
+                request_deserializer=rules.reader(handler.request_deserializer),
                 response_serializer=handler.response_serializer,
             )
         if handler.stream_unary is not None:
             return grpc.stream_unary_rpc_method_handler(
                 self._guarded(method, handler.stream_unary, STREAM_DEADLINE_MAX_SECONDS),
-                request_deserializer=handler.request_deserializer,
+                request_deserializer=rules.reader(handler.request_deserializer),
                 response_serializer=handler.response_serializer,
             )
         return None
@@ -105,10 +103,10 @@ class Calls(grpc.aio.ServerInterceptor):
             status = grpc.StatusCode.CANCELLED.name
             try:
                 self._let_in(method, context)
-                if isinstance(request, Message):
-                    rules.check(request)
                 response = await _in_time(
-                    behaviour(request, context), context.time_remaining(), deadline_seconds
+                    behaviour(rules.admitted(request), context),
+                    context.time_remaining(),
+                    deadline_seconds,
                 )
             except Exception as error:  # noqa: BLE001 - the boundary: everything becomes a status
                 problem = _problem(method, error)

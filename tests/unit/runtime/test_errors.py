@@ -1,10 +1,16 @@
 """What callers are told of an error: a reason, and every field that is at fault."""
 
+import base64
+from urllib.parse import quote
+
 import grpc
 import pytest
 from google.rpc import error_details_pb2
 
 from services.runtime.errors import FIELD_INVALID, Problem, Violations, etag_mismatch
+
+# What a client of gRPC takes; beyond it the answer is lost.
+CLIENT_HEADERS_MAX_BYTES = 8192
 
 
 def raised(violations: Violations) -> Problem:
@@ -70,3 +76,19 @@ def test_a_status_without_violations_has_no_bad_request() -> None:
     info = error_details_pb2.ErrorInfo()
     assert detail.Unpack(info)
     assert info.metadata == {"name": "x"}
+
+
+@pytest.mark.parametrize("text", ["x", "é", "\U0001f375"])
+def test_however_much_is_wrong_a_status_fits_into_the_headers_of_a_client(text: str) -> None:
+    violations = Violations()
+    for number in range(1000):
+        violations.add(f"{text * 500}[{number}]", text * 5000)
+    with pytest.raises(Problem) as refusal:
+        violations.check()
+    status = refusal.value.status("catalog.recurring")
+    headers = quote(status.message) + base64.b64encode(status.SerializeToString()).decode()
+    assert len(headers) < CLIENT_HEADERS_MAX_BYTES
+    [_, details] = status.details
+    bad_request = error_details_pb2.BadRequest()
+    details.Unpack(bad_request)
+    assert bad_request.field_violations
