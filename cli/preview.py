@@ -12,7 +12,7 @@ from rich.text import Text
 
 from cli.command import command
 from cli.connect import Session
-from cli.names import STANDING_ORDER
+from cli.names import STANDING_ORDER, last_id
 from cli.output import PROSE_WIDTH_COLUMNS, Columns
 from cli.values import format_date, format_money, format_timestamp, from_date
 
@@ -23,7 +23,7 @@ StandingOrderArgument = Annotated[
 # A day with its mark is four columns wide; a week is seven of them.
 DAY_WIDTH = 4
 WEEKDAYS = ("Mo", "Tu", "We", "Th", "Fr", "Sa", "Su")
-LEGEND = "[31] due   (31) left out   !31! cannot be priced"
+LEGEND = "[31] due   (31) left out   !31! something is in the way"
 SIDE_BY_SIDE = ("cycle", "date", "amount", "", "would be", "amount")
 
 PREVIEW_COLUMNS: Columns[pb.CyclePreview] = {
@@ -31,10 +31,12 @@ PREVIEW_COLUMNS: Columns[pb.CyclePreview] = {
     "date": lambda it: format_date(it.local_date),
     "due": lambda it: format_timestamp(it.due_time),
     "told": lambda it: format_timestamp(it.notice_time),
+    "items": lambda it: ", ".join(f"{each.quantity} {last_id(each.product)}" for each in it.lines),
     "amount": lambda it: format_money(it.amount),
     "why": lambda it: ", ".join(sorted({line.basis for line in it.lines})),
     "left out": lambda it: pb.OrderReason.Name(it.skip_reason) if it.skip_reason else "",
-    "problems": lambda it: ", ".join(map(pb.OrderReason.Name, it.problems)),
+    "in the way": lambda it: ", ".join(map(pb.OrderReason.Name, it.problems)),
+    "conditions": lambda it: " ".join(it.unmet_conditions),
 }
 
 

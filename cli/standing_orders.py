@@ -2,34 +2,26 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 from google.protobuf import field_mask_pb2
-from google.type import date_pb2, postal_address_pb2
+from google.type import date_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
 from cli.command import command, group, one_of
+from cli.conditions import describe_condition
 from cli.connect import Session, all_pages, new_request_id
-from cli.names import CUSTOMER, MANDATE, PRODUCT, STANDING_ORDER, last_id
+from cli.names import CUSTOMER, PRODUCT, STANDING_ORDER, last_id
 from cli.output import Columns
 from cli.preview import SIDE_BY_SIDE, StandingOrderArgument, side_by_side
 from cli.schedules import ScheduleOptions, describe_schedule
-from cli.values import (
-    format_duration,
-    format_timestamp,
-    parse_address,
-    parse_date,
-    parse_duration,
-    parse_moment,
-    to_duration,
-    to_timestamp,
-)
+from cli.terms import TermOptions, parse_protection
+from cli.values import format_duration, format_timestamp, parse_date, parse_moment, to_timestamp
 
 standing_orders = group("Templates that order and pay by themselves.")
-
-BASIS_POINTS_PER_PERCENT = 100
 
 
 def describe_repurchase(standing_order: pb.StandingOrder) -> str:
@@ -60,6 +52,15 @@ STANDING_ORDER_COLUMNS: Columns[pb.StandingOrder] = {
     "changed": lambda it: ", ".join(str(each.cycle) for each in it.cycle_changes),
     "paid": lambda it: str(it.paid_order_count),
 }
+# What only one of them has room for.
+DETAIL_COLUMNS: Columns[pb.StandingOrder] = {
+    **STANDING_ORDER_COLUMNS,
+    "conditions": lambda it: "\n".join(map(describe_condition, it.conditions)),
+}
+
+AllowDuplicateOption = Annotated[
+    bool, typer.Option("--allow-duplicate", help="Another one with the product may be there.")
+]
 
 
 def parse_item(text: str) -> tuple[str, int]:
@@ -70,46 +71,12 @@ def parse_item(text: str) -> tuple[str, int]:
     return product, int(quantity or "1")
 
 
-@dataclass(frozen=True)
-class TermOptions:
-    """How the customer is told and asked, and what becomes of cycles that passed unbilled."""
+class Clearable(StrEnum):
+    """What a standing order need not have."""
 
-    mandate: Annotated[str, typer.Option(help="Charge automatically under it: its id.")] = ""
-    lead: Annotated[
-        timedelta | None,
-        typer.Option(parser=parse_duration, metavar="72h", help="Told so long before."),
-    ] = None
-    window: Annotated[
-        timedelta | None,
-        typer.Option(parser=parse_duration, metavar="72h", help="A request to pay stands so long."),
-    ] = None
-    catch_up: Annotated[pb.CatchUp.Mode.ValueType, one_of(pb.CatchUp.Mode)] = (
-        pb.CatchUp.MODE_UNSPECIFIED
-    )
-    catch_up_window: Annotated[
-        timedelta | None,
-        typer.Option(parser=parse_duration, metavar="30d", help="Older cycles are missed."),
-    ] = None
-    ship_to: Annotated[
-        postal_address_pb2.PostalAddress | None,
-        typer.Option(parser=parse_address, metavar="STREET, PLACE, GB"),
-    ] = None
-
-    def message(self, session: Session, customer: str) -> pb.StandingOrder:
-        """A standing order with what was said about its terms, and no more."""
-        told = pb.StandingOrder(
-            notice_lead=to_duration(self.lead),
-            payment_window=to_duration(self.window),
-            ship_to=self.ship_to,
-        )
-        if self.mandate:
-            told.billing_mode = pb.AUTOMATIC
-            told.mandate = _mandate(session, customer, self.mandate)
-        if self.catch_up or self.catch_up_window:
-            told.catch_up.mode = self.catch_up or pb.CatchUp.ALL_IN_ORDER
-            if window := to_duration(self.catch_up_window):
-                told.catch_up.window.CopyFrom(window)
-        return told
+    CONDITIONS = "conditions"
+    REPURCHASE_WINDOW = "repurchase_window"
+    SHIP_TO = "ship_to"
 
 
 @dataclass(frozen=True)
@@ -124,6 +91,9 @@ class ChangeOptions:
     pay_on_notice: Annotated[
         bool, typer.Option("--pay-on-notice", help="The customer confirms each payment.")
     ] = False
+    clear: Annotated[
+        list[Clearable] | None, typer.Option(help="Have none any more; as often as needed.")
+    ] = None
 
 
 def items_of(session: Session, texts: Iterable[str]) -> list[pb.Item]:
@@ -150,16 +120,7 @@ async def create_standing_order(
         datetime | None, typer.Option(parser=parse_moment, metavar="TIME")
     ] = None,
     cap_percent: Annotated[int | None, typer.Option(help="Never more above today's price.")] = None,
-    repurchase_window: Annotated[
-        timedelta | None,
-        typer.Option(parser=parse_duration, metavar="7d", help="Bought elsewhere so long before."),
-    ] = None,
-    repurchase_action: Annotated[
-        pb.Otherwise.Action.ValueType, one_of(pb.Otherwise.Action)
-    ] = pb.Otherwise.ACTION_UNSPECIFIED,
-    allow_duplicate: Annotated[
-        bool, typer.Option("--allow-duplicate", help="Another one with the product may be there.")
-    ] = False,
+    allow_duplicate: AllowDuplicateOption = False,
 ) -> None:
     """Create a standing order; without a mandate the customer confirms each payment."""
     if not (schedule.every or schedule.rrule):
@@ -172,8 +133,6 @@ async def create_standing_order(
         schedule=schedule.changed(pb.Schedule()),
         billing_mode=pb.PAY_ON_NOTICE,
         price_protection=parse_protection(lock_cycles, lock_until, cap_percent),
-        repurchase_window=to_duration(repurchase_window),
-        repurchase_action=repurchase_action,
     )
     made.MergeFrom(terms.message(session, customer_name))
     request = pb.CreateStandingOrderRequest(
@@ -183,7 +142,7 @@ async def create_standing_order(
         request_id=new_request_id(),
         allow_duplicate=allow_duplicate,
     )
-    session.output.one(await session.scheduler.CreateStandingOrder(request), STANDING_ORDER_COLUMNS)
+    session.output.one(await session.scheduler.CreateStandingOrder(request), DETAIL_COLUMNS)
 
 
 @command(standing_orders, "update")
@@ -193,13 +152,17 @@ async def update_standing_order(
     change: ChangeOptions,
     schedule: ScheduleOptions,
     terms: TermOptions,
+    allow_duplicate: AllowDuplicateOption = False,
 ) -> None:
     """Change a standing order from its next cycle on; what is not named stays."""
     wanted, mask = await _change(session, standing_order, change, schedule, terms)
     request = pb.UpdateStandingOrderRequest(
-        standing_order=wanted, update_mask=mask, request_id=new_request_id()
+        standing_order=wanted,
+        update_mask=mask,
+        request_id=new_request_id(),
+        allow_duplicate=allow_duplicate,
     )
-    session.output.one(await session.scheduler.UpdateStandingOrder(request), STANDING_ORDER_COLUMNS)
+    session.output.one(await session.scheduler.UpdateStandingOrder(request), DETAIL_COLUMNS)
 
 
 @command(standing_orders, "preview-update")
@@ -249,6 +212,10 @@ async def _change(
             raise typer.BadParameter("--pay-on-notice goes without --mandate")
         wanted.billing_mode = pb.PAY_ON_NOTICE
         paths += ["billing_mode", "mandate"]
+    for each in change.clear or ():
+        if each in paths:
+            raise typer.BadParameter(f"--clear {each} goes without a new one")
+        paths.append(each)
     if not paths:
         raise typer.BadParameter("say what to change")
     wanted.name, wanted.etag = present.name, present.etag
@@ -277,7 +244,7 @@ async def list_standing_orders(
 async def get_standing_order(session: Session, standing_order: StandingOrderArgument) -> None:
     """Show a standing order."""
     request = pb.GetStandingOrderRequest(name=session.name(STANDING_ORDER, standing_order))
-    session.output.one(await session.scheduler.GetStandingOrder(request), STANDING_ORDER_COLUMNS)
+    session.output.one(await session.scheduler.GetStandingOrder(request), DETAIL_COLUMNS)
 
 
 @command(standing_orders, "pause")
@@ -336,26 +303,3 @@ async def cancel_standing_order(
         request_id=new_request_id(),
     )
     session.output.one(await session.scheduler.CancelStandingOrder(request), STANDING_ORDER_COLUMNS)
-
-
-def _mandate(session: Session, customer: str, mandate: str) -> str:
-    """The full name of a mandate; its id alone means one of the customer."""
-    if not mandate or "/" in mandate:
-        return session.name(MANDATE, mandate) if mandate else ""
-    return f"{customer}/mandates/{mandate}"
-
-
-def parse_protection(
-    lock_cycles: int | None, lock_until: datetime | None, cap_percent: int | None
-) -> pb.PriceProtection | None:
-    """A lock or a cap; None where neither is wanted."""
-    if cap_percent is not None:
-        if lock_cycles is not None or lock_until is not None:
-            raise typer.BadParameter("a price is either locked or capped")
-        cap = pb.PriceProtection.Cap(increase_limit_bps=cap_percent * BASIS_POINTS_PER_PERCENT)
-        return pb.PriceProtection(cap=cap)
-    if lock_cycles is None and lock_until is None:
-        return None
-    until_time = to_timestamp(lock_until)
-    lock = pb.PriceProtection.Lock(cycle_count=lock_cycles or 0, until_time=until_time)
-    return pb.PriceProtection(lock=lock)

@@ -1,7 +1,7 @@
 """`recurring import FILE`."""
 
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,13 +14,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from cli.command import FAILED, command
 from cli.connect import Session
 from cli.errors import CommandError
-from cli.imports.rows import Fault, FileRow, read_json_lines, read_text, repeated
+from cli.imports.rows import Book, Fault, FileRow, read_json_lines, read_text, sort_out
 from cli.imports.table import read_table
 from cli.values import format_date, format_money
 
 IMPORT_DEADLINE_SECONDS = 600.0
 # More would scroll away what there is to read.
 SHOWN_FAULTS_MAX = 50
+# What shows without asking the service has no reason of its.
+UNREADABLE = "UNREADABLE"
 SUFFIXES = {".csv": "CSV", ".jsonl": "JSON Lines", ".ndjson": "JSON Lines"}
 
 
@@ -49,7 +51,9 @@ def register(app: typer.Typer) -> None:
 
         All rows or none, unless --partial. Importing a file again changes nothing.
         """
-        rows = read_rows(file, session.merchant)
+        book = read_book(file, session.merchant)
+        if book.faults and not (dry_run or partial):
+            raise CommandError(describe_faults(file, book.faults))
         config = pb.ImportConfig(
             parent=session.parent,
             dry_run=dry_run,
@@ -57,51 +61,51 @@ def register(app: typer.Typer) -> None:
             allow_duplicate=allow_duplicate,
             shadow_cycle_count=shadow,
         )
-        response = await _send(session, config, rows)
-        lines = [row.line for row in rows]
+        response = await _send(session, config, book.rows)
+        good = len(book.rows) - response.unchanged_count - response.refused_count
+        lines = [row.line for row in book.rows]
+        faults = sorted([*book.faults, *_faults(response, lines)], key=lambda fault: fault.line)
+        response.refused_count += len({fault.line for fault in book.faults})
+        if book.faults and not partial:
+            response.imported_count = 0
         if session.output.as_json:
-            session.output.data(_with_lines(response, lines))
+            session.output.data(_data(response, faults, lines))
         else:
-            _show(session, response, lines, dry_run=dry_run)
+            _show(session, response, faults, lines)
+            session.output.say(summary(response, good, dry_run=dry_run))
         if response.refused_count:
             raise typer.Exit(FAILED)
 
 
-def read_rows(file: Path, merchant: str) -> list[FileRow]:
-    """All rows of a file.
+def read_book(file: Path, merchant: str) -> Book:
+    """All rows of a file, and what is wrong with those that cannot be read.
 
-    Raises CommandError, with every bad line, if there is anything wrong that shows without asking.
+    Raises CommandError if the file as a whole cannot be read, or has no rows.
     """
     kind = SUFFIXES.get(file.suffix.lower())
     if kind is None:
         raise CommandError(f"{file}: name it {', '.join(SUFFIXES)}, for what it contains")
     text = read_text(file)
     read = read_table(str(file), text, merchant) if kind == "CSV" else read_json_lines(text)
-    rows: list[FileRow] = []
-    faults: list[Fault] = []
-    for each in read:
-        if isinstance(each, Fault):
-            faults.append(each)
-        else:
-            rows.append(each)
-    faults += repeated(rows)
-    if faults:
-        raise CommandError(_describe(file, sorted(faults, key=lambda fault: fault.line)))
-    if not rows:
+    book = sort_out(read)
+    if not (book.rows or book.faults):
         raise CommandError(f"{file} has no rows")
-    return rows
+    return book
 
 
-def _describe(file: Path, faults: Sequence[Fault]) -> str:
+def describe_faults(file: Path, faults: Sequence[Fault]) -> str:
+    """What is wrong with a file that is not sent, line by line."""
     shown = [
         f"  line {fault.line}: {fault.field}: {fault.description}"
         if fault.field
         else f"  line {fault.line}: {fault.description}"
-        for fault in faults[:SHOWN_FAULTS_MAX]
+        for fault in sorted(faults, key=lambda fault: fault.line)[:SHOWN_FAULTS_MAX]
     ]
     if len(faults) > SHOWN_FAULTS_MAX:
         shown.append(f"  and {len(faults) - SHOWN_FAULTS_MAX} more")
-    return "\n".join([f"{file}: nothing was sent; mend these and import it again", *shown])
+    return "\n".join(
+        [f"{file}: nothing was sent; mend these; --dry-run shows what else is wrong", *shown]
+    )
 
 
 async def _send(
@@ -146,34 +150,57 @@ def _new_progress() -> Progress:
     )
 
 
-def _with_lines(response: pb.ImportStandingOrdersResponse, lines: Sequence[int]) -> dict[str, Any]:
+def _faults(response: pb.ImportStandingOrdersResponse, lines: Sequence[int]) -> Iterator[Fault]:
+    """What the service found wrong, by line."""
+    for each in response.problems:
+        yield Fault(
+            lines[each.row - 1],
+            each.standing_order_id,
+            each.field,
+            each.description,
+            each.reason,
+        )
+
+
+def _data(
+    response: pb.ImportStandingOrdersResponse, faults: Sequence[Fault], lines: Sequence[int]
+) -> dict[str, Any]:
     """The answer for programs, with the line of each row."""
     data = MessageToDict(response, always_print_fields_with_no_presence=True)
-    for each in (*data["problems"], *data["shadowBills"]):
+    for each in data["shadowBills"]:
         each["line"] = lines[each["row"] - 1]
+    data["problems"] = [
+        {
+            "line": each.line,
+            "standingOrderId": each.standing_order,
+            "field": each.field,
+            "reason": each.reason or UNREADABLE,
+            "description": each.description,
+        }
+        for each in faults
+    ]
     return data
 
 
 def _show(
     session: Session,
     response: pb.ImportStandingOrdersResponse,
+    faults: Sequence[Fault],
     lines: Sequence[int],
-    *,
-    dry_run: bool,
 ) -> None:
     output = session.output
-    if response.problems:
+    if faults:
         output.rows(
             ["line", "standing order", "field", "reason", "what is wrong"],
             [
                 [
-                    str(lines[each.row - 1]),
-                    each.standing_order_id,
+                    str(each.line),
+                    each.standing_order,
                     each.field,
-                    each.reason,
+                    each.reason or UNREADABLE,
                     each.description,
                 ]
-                for each in response.problems
+                for each in faults
             ],
             "",
         )
@@ -187,7 +214,6 @@ def _show(
             ],
             "",
         )
-    output.say(summary(response, len(lines), dry_run=dry_run))
 
 
 def _cycle(cycle: pb.CyclePreview) -> list[str]:
@@ -200,17 +226,17 @@ def _cycle(cycle: pb.CyclePreview) -> list[str]:
     ]
 
 
-def summary(response: pb.ImportStandingOrdersResponse, row_count: int, *, dry_run: bool) -> str:
-    """What became of a file, in a sentence."""
-    new = row_count - response.unchanged_count - response.refused_count
+def summary(response: pb.ImportStandingOrdersResponse, good: int, *, dry_run: bool) -> str:
+    """What became of a file, in a sentence; `good` rows could be stored."""
     would = "would be " if dry_run else ""
-    parts = [f"{response.imported_count} {would}imported"]
+    imported = response.imported_count
+    parts = [f"{imported} {would}imported"]
     if response.unchanged_count:
         parts.append(f"{response.unchanged_count} imported before")
     if response.refused_count:
         parts.append(f"{response.refused_count} refused")
-    if response.refused_count and new and not response.imported_count:
+    if response.refused_count and good and not imported:
         parts.append(
-            f"{new} good, but it is all or nothing: mend the refused ones, or say --partial"
+            f"{good} good, but it is all or nothing: mend the refused ones, or say --partial"
         )
     return "; ".join(parts)

@@ -21,7 +21,7 @@ class FileRow:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something wrong with one row."""
+    """Something wrong with one row; without a reason, it shows without asking the service."""
 
     line: int
     standing_order: str
@@ -29,6 +29,14 @@ class Fault:
     field: str
     description: str
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """What a file has: the rows that could be read, and what is wrong with the others."""
+
+    rows: list[FileRow]
+    faults: list[Fault]
 
 
 def read_text(file: Path) -> str:
@@ -68,18 +76,28 @@ def read_json_lines(text: str) -> Iterator[FileRow | Fault]:
         try:
             row = ParseDict(data, pb.ImportRow())
         except (ParseError, ValueError) as error:
-            yield Fault(line, standing_order, "", f"does not fit ImportRow: {error}")
+            yield Fault(line, standing_order, "", f"does not fit ImportRow: {_first_line(error)}")
             continue
         yield FileRow(line, row)
 
 
-def repeated(rows: Iterable[FileRow]) -> Iterator[Fault]:
-    """A fault for each row whose id a row before has."""
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
+def sort_out(read: Iterable[FileRow | Fault]) -> Book:
+    """A book of what was read; a row whose id a row before has is at fault."""
+    book = Book([], [])
     first: dict[str, int] = {}
-    for row in rows:
-        standing_order = row.message.standing_order_id
-        before = first.setdefault(standing_order, row.line)
-        if before != row.line:
-            yield Fault(
-                row.line, standing_order, "id", f"line {before} has it already; keep one of them"
-            )
+    for each in read:
+        if isinstance(each, Fault):
+            book.faults.append(each)
+            continue
+        standing_order = each.message.standing_order_id
+        before = first.setdefault(standing_order, each.line)
+        if before == each.line:
+            book.rows.append(each)
+        else:
+            said = f"line {before} has it already; keep one of them"
+            book.faults.append(Fault(each.line, standing_order, "id", said))
+    return book

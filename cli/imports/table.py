@@ -14,7 +14,8 @@ from cli.errors import CommandError
 from cli.imports.rows import Fault, FileRow
 from cli.names import CUSTOMER, PRODUCT, full_name
 from cli.schedules import parse_recurrence
-from cli.standing_orders import parse_item, parse_protection
+from cli.standing_orders import parse_item
+from cli.terms import parse_protection
 from cli.values import (
     parse_date,
     parse_duration,

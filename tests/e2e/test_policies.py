@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import Recurring
+from tests.e2e.test_commands import sign_up
 
 pytestmark = [pytest.mark.e2e]
 
@@ -45,3 +46,33 @@ def test_an_order_that_does_not_exist_cannot_be_confirmed(recurring: Recurring) 
 
     assert refused.returncode == 1
     assert refused.stderr.startswith("ORDER_NOT_FOUND: ")
+
+
+def test_conditions_are_said_shown_and_taken_back_in_words(recurring: Recurring) -> None:
+    ok(recurring, "products", "create", "figs", "--title", "Figs")
+    ok(recurring, "prices", "add", "figs", "5 EUR")
+    sign_up(recurring, "gil")
+    today = ok(recurring, "clock", "show")["now"][:10]
+    ok(recurring, "standing-orders", "create", "--id", "gil-figs", "--customer", "gil",
+       "--title", "Figs", "--item", "figs=2", "--every", "month", "--start", today, "--at", "23:59",
+       "--zone", "UTC", "--condition", "total <= 9.00 EUR, else skip", "--count", "3")  # fmt: skip
+
+    shown = recurring.run("standing-orders", "get", "gil-figs")
+    assert "total <= 9.00 EUR, else skip" in shown.stdout
+    previewed = recurring.run("preview", "gil-figs")
+    assert "CONDITION_NOT_MET" in previewed.stdout
+    assert "The total is above its ceiling." in previewed.stdout
+
+    ok(recurring, "standing-orders", "update", "gil-figs", "--clear", "conditions")
+    assert all("amount" in each for each in ok(recurring, "preview", "gil-figs"))
+    ok(recurring, "standing-orders", "cancel", "gil-figs")
+
+
+def test_a_condition_that_is_not_sound_is_refused_with_the_place(recurring: Recurring) -> None:
+    refused = recurring.run(
+        "standing-orders", "create", "--customer", "gil", "--title", "Figs", "--item", "figs",
+        "--every", "month", "--start", "2090-01-01", "--zone", "UTC",
+        "--condition", "totl < 3, else skip",
+    )  # fmt: skip
+    assert refused.returncode == 1
+    assert "standing_order.conditions[0].expression: it knows no 'totl'" in refused.stderr

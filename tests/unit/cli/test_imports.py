@@ -6,7 +6,7 @@ from google.protobuf.json_format import MessageToJson
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
 from cli.errors import CommandError
-from cli.imports.command import read_rows, summary
+from cli.imports.command import describe_faults, read_book, summary
 
 HEADER = "id,customer,title,items,every,on,start,zone,next_cycle,next_date"
 ROW = "a,ada,Tea,tea=2;milk,month,31,2025-07-31,Europe/Berlin,7,2026-01-31"
@@ -19,13 +19,17 @@ def written(folder: Path, *lines: str, name: str = "book.csv") -> Path:
 
 
 def refusal(file: Path) -> str:
-    with pytest.raises(CommandError) as error:
-        read_rows(file, "acme")
-    return str(error.value)
+    """What is said of a file that is not sent."""
+    try:
+        book = read_book(file, "acme")
+    except CommandError as error:
+        return str(error)
+    assert book.faults
+    return describe_faults(file, book.faults)
 
 
 def test_a_table_is_read_in_the_words_of_the_command(tmp_path: Path) -> None:
-    [row] = read_rows(written(tmp_path, HEADER, ROW), "acme")
+    [row] = read_book(written(tmp_path, HEADER, ROW), "acme").rows
     assert row.line == 2
     message = row.message
     assert (message.standing_order_id, message.next_cycle) == ("a", 7)
@@ -41,7 +45,7 @@ def test_a_table_is_read_in_the_words_of_the_command(tmp_path: Path) -> None:
 
 
 def test_a_mandate_makes_it_automatic(tmp_path: Path) -> None:
-    [row] = read_rows(written(tmp_path, f"{HEADER},mandate", f"{ROW},consent"), "acme")
+    [row] = read_book(written(tmp_path, f"{HEADER},mandate", f"{ROW},consent"), "acme").rows
     order = row.message.standing_order
     assert order.billing_mode == pb.AUTOMATIC
     assert order.mandate == "merchants/acme/customers/ada/mandates/consent"
@@ -54,25 +58,25 @@ def test_a_schedule_may_be_a_rule(tmp_path: Path) -> None:
         "id,customer,title,items,rrule,next_cycle,next_date",
         f"a,ada,Tea,tea,{rule},7,2026-01-31",
     )
-    [row] = read_rows(file, "acme")
+    [row] = read_book(file, "acme").rows
     assert row.message.standing_order.schedule.rrule == rule.replace(" RRULE", "\nRRULE")
 
 
 def test_lines_are_those_of_the_file_whatever_cells_contain(tmp_path: Path) -> None:
     first = ROW.replace("Tea", '"Tea\nfor two"')
-    rows = read_rows(written(tmp_path, HEADER, first, ROW.replace("a,", "b,", 1)), "acme")
+    rows = read_book(written(tmp_path, HEADER, first, ROW.replace("a,", "b,", 1)), "acme").rows
     assert [row.line for row in rows] == [2, 4]
 
 
 def test_a_byte_order_mark_is_no_part_of_the_header(tmp_path: Path) -> None:
     file = written(tmp_path, "\ufeff" + HEADER, ROW)
-    assert len(read_rows(file, "acme")) == 1
+    assert len(read_book(file, "acme").rows) == 1
 
 
 def test_json_lines_are_rows_of_the_contract(tmp_path: Path) -> None:
     wanted = pb.ImportRow(standing_order_id="a", next_cycle=7)
     line = MessageToJson(wanted, indent=None)
-    [row] = read_rows(written(tmp_path, "", line, name="book.jsonl"), "acme")
+    [row] = read_book(written(tmp_path, "", line, name="book.jsonl"), "acme").rows
     assert (row.line, row.message) == (2, wanted)
 
 
@@ -153,7 +157,14 @@ def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
     assert "cannot be read" in refusal(tmp_path / "none.csv")
 
 
+def test_rows_that_can_be_read_are_kept_beside_those_that_cannot(tmp_path: Path) -> None:
+    bad = ROW.replace("2026-01-31", "31.1.2026").replace("a,", "b,", 1)
+    book = read_book(written(tmp_path, HEADER, ROW, bad, ROW), "acme")
+    assert [row.line for row in book.rows] == [2]
+    assert [(fault.line, fault.field) for fault in book.faults] == [(3, "next_date"), (4, "id")]
+
+
 def test_the_end_says_that_it_was_all_or_nothing() -> None:
     response = pb.ImportStandingOrdersResponse(unchanged_count=1, refused_count=2)
-    said = summary(response, 10, dry_run=False)
+    said = summary(response, 7, dry_run=False)
     assert said.startswith("0 imported; 1 imported before; 2 refused; 7 good, but")

@@ -1,0 +1,101 @@
+"""Terms of a standing order as options: payment, notice, conditions, price protection."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Annotated
+
+import typer
+from google.type import postal_address_pb2
+from recurring.scheduler.v1 import scheduler_pb2 as pb
+
+from cli.command import one_of
+from cli.conditions import HELP, METAVAR, parse_condition
+from cli.connect import Session
+from cli.names import MANDATE, PRODUCT
+from cli.values import parse_address, parse_duration, to_duration, to_timestamp
+
+BASIS_POINTS_PER_PERCENT = 100
+
+
+@dataclass(frozen=True)
+class TermOptions:
+    """How the customer is told and asked, on what conditions, and what becomes of missed cycles."""
+
+    mandate: Annotated[str, typer.Option(help="Charge automatically under it: its id.")] = ""
+    lead: Annotated[
+        timedelta | None,
+        typer.Option(parser=parse_duration, metavar="72h", help="Told so long before."),
+    ] = None
+    window: Annotated[
+        timedelta | None,
+        typer.Option(parser=parse_duration, metavar="72h", help="A request to pay stands so long."),
+    ] = None
+    catch_up: Annotated[pb.CatchUp.Mode.ValueType, one_of(pb.CatchUp.Mode)] = (
+        pb.CatchUp.MODE_UNSPECIFIED
+    )
+    catch_up_window: Annotated[
+        timedelta | None,
+        typer.Option(parser=parse_duration, metavar="30d", help="Older cycles are missed."),
+    ] = None
+    ship_to: Annotated[
+        postal_address_pb2.PostalAddress | None,
+        typer.Option(parser=parse_address, metavar="STREET, PLACE, GB"),
+    ] = None
+
+    conditions: Annotated[
+        list[str] | None,
+        typer.Option("--condition", metavar=METAVAR, help=f"All of them, in their order. {HELP}"),
+    ] = None
+    repurchase_window: Annotated[
+        timedelta | None,
+        typer.Option(parser=parse_duration, metavar="7d", help="Bought elsewhere so long before."),
+    ] = None
+    repurchase_action: Annotated[pb.Otherwise.Action.ValueType, one_of(pb.Otherwise.Action)] = (
+        pb.Otherwise.ACTION_UNSPECIFIED
+    )
+
+    def message(self, session: Session, customer: str) -> pb.StandingOrder:
+        """A standing order with what was said about its terms, and no more."""
+        told = pb.StandingOrder(
+            notice_lead=to_duration(self.lead),
+            payment_window=to_duration(self.window),
+            ship_to=self.ship_to,
+            conditions=[
+                parse_condition(text, partial(session.name, PRODUCT))
+                for text in self.conditions or ()
+            ],
+            repurchase_window=to_duration(self.repurchase_window),
+            repurchase_action=self.repurchase_action,
+        )
+        if self.mandate:
+            told.billing_mode = pb.AUTOMATIC
+            told.mandate = _mandate(session, customer, self.mandate)
+        if self.catch_up or self.catch_up_window:
+            told.catch_up.mode = self.catch_up or pb.CatchUp.ALL_IN_ORDER
+            if window := to_duration(self.catch_up_window):
+                told.catch_up.window.CopyFrom(window)
+        return told
+
+
+def _mandate(session: Session, customer: str, mandate: str) -> str:
+    """The full name of a mandate; its id alone means one of the customer."""
+    if not mandate or "/" in mandate:
+        return session.name(MANDATE, mandate) if mandate else ""
+    return f"{customer}/mandates/{mandate}"
+
+
+def parse_protection(
+    lock_cycles: int | None, lock_until: datetime | None, cap_percent: int | None
+) -> pb.PriceProtection | None:
+    """A lock or a cap; None where neither is wanted."""
+    if cap_percent is not None:
+        if lock_cycles is not None or lock_until is not None:
+            raise typer.BadParameter("a price is either locked or capped")
+        cap = pb.PriceProtection.Cap(increase_limit_bps=cap_percent * BASIS_POINTS_PER_PERCENT)
+        return pb.PriceProtection(cap=cap)
+    if lock_cycles is None and lock_until is None:
+        return None
+    until_time = to_timestamp(lock_until)
+    lock = pb.PriceProtection.Lock(cycle_count=lock_cycles or 0, until_time=until_time)
+    return pb.PriceProtection(lock=lock)
