@@ -51,10 +51,19 @@ class Broker:
     async def connect(cls, url: str, name: str) -> "Broker":
         """Connect, trying for as long as it takes."""
 
+        said = ""
+
         async def report(error: Exception) -> None:
-            log.warning("nats: %r", error)
+            """Say what is wrong once, however often it is tried."""
+            nonlocal said
+            if repr(error) != said:
+                said = repr(error)
+                log.warning("waiting for nats: %s", said)
 
         async def reconnected() -> None:
+            nonlocal said
+            said = ""
+            log.info("nats is back")
             for pull in tuple(broker._pulls):
                 await pull.renew()
 

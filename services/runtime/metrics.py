@@ -75,7 +75,9 @@ def start(service: str, address: str, schema: str) -> None:
     version = importlib.metadata.version("recurring")
     resource = Resource.create({"service.name": f"recurring-{service}", "service.version": version})
     metrics.set_meter_provider(
-        MeterProvider(metric_readers=[PrometheusMetricReader()], resource=resource)
+        MeterProvider(
+            metric_readers=[PrometheusMetricReader(scope_info_enabled=False)], resource=resource
+        )
     )
     built = Observation(1, {"service": service, "version": version, "schema": schema})
     gauge(

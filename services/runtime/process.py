@@ -3,6 +3,8 @@
 import asyncio
 import gc
 import logging
+import os
+import random
 import signal
 import sys
 from argparse import Namespace
@@ -14,25 +16,44 @@ from typing import Any, Generic, TypeVar
 
 import grpc
 import uvloop
+from sqlalchemy.exc import DBAPIError
 
 from services.runtime import commands, metrics, migrations, outbox, telemetry
 from services.runtime.access import Access, Gate
 from services.runtime.broker import Broker
 from services.runtime.channel import open_channel
 from services.runtime.clock import Clock, SandboxClock, SystemClock
-from services.runtime.commands import Command, Desk
-from services.runtime.database import Database, connect
+from services.runtime.commands import EXIT_FAILED, Command, Desk
+from services.runtime.database import Database, connect, is_outage
 from services.runtime.events import Subscription
+from services.runtime.health import Health
 from services.runtime.identity import Identity
 from services.runtime.inbox import Consumer
 from services.runtime.loops import Chore, Loop, Step, Worker, Workers
+from services.runtime.migrations import SchemaMisfitError
+from services.runtime.readiness import (
+    BROKER_AWAY_SECONDS,
+    DATABASE_AWAY_SECONDS,
+    Readiness,
+    Steady,
+)
 from services.runtime.server import Addresses, Server
-from services.runtime.settings import MigrationSettings, RuntimeSettings, SettingsError, load
+from services.runtime.settings import (
+    HealthSettings,
+    MigrationSettings,
+    RuntimeSettings,
+    SettingsError,
+    load,
+    settings_may_change,
+)
 from services.runtime.watch import WATCH_SECONDS, Look, Watch
 
 log = logging.getLogger(__name__)
 
 START_RETRY_SECONDS = 1.0
+SETTINGS_POLL_SECONDS = 5.0
+# Replicas that begin anew for the same reason do so within this time.
+ANEW_SPREAD_SECONDS = 30.0
 PURGE_POLL_SECONDS = 60.0
 EXIT_BAD_SETTINGS = 78  # EX_CONFIG of sysexits(3).
 # A batch makes some hundred thousand objects and drops them all; none of them needs the collector.
@@ -90,27 +111,44 @@ def main(
     """Run the process: `python -m services.<service>` serves, with a command it does that and ends."""
     arguments = sys.argv[1:]
     options = commands.parse(service, own_commands, arguments) if arguments else None
+    # What a command prints is for programs to read.
+    telemetry.start_logging(service, sys.stderr if options else sys.stdout)
     try:
         if options and options.command == commands.MIGRATE:
-            _migrate(service, load(MigrationSettings))
-            return
-        settings = load(settings_type)
+            run_loop(_migrate(service, load(MigrationSettings).migration_database_url))
+        elif options:
+            settings = load(settings_type)
+            run_loop(_operate(service, settings, assemble, own_commands, options))
+        else:
+            _serve(service, settings_type, assemble)
     except SettingsError as error:
         sys.stderr.write(f"recurring {service}: cannot start\n{error}\n")
         sys.exit(EXIT_BAD_SETTINGS)
-    # What a command prints is for programs to read.
-    telemetry.start_logging(service, settings.log_level, sys.stderr if options else sys.stdout)
-    if options:
-        run_loop(_operate(service, settings, assemble, own_commands, options))
-        return
+
+
+def _serve(service: str, settings_type: type[S], assemble: Assemble[S]) -> None:
+    """Serve until stopped; when settings in files change, stop and begin anew with them."""
+    if settings_may_change():
+        address = load(HealthSettings).health_address
+    else:
+        address = load(settings_type).health_address
     telemetry.start_tracing(service)
-    metrics.start(service, settings.metrics_address, migrations.head(service))
-    run_loop(_serve(service, settings, assemble))
+    life = Life(service, settings_type, assemble)
+    run_loop(life.run(address))
+    if life.begins_anew:
+        telemetry.flush()
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
 
 
-def _migrate(service: str, settings: MigrationSettings) -> None:
-    telemetry.start_logging(service, settings.log_level, sys.stderr)
-    migrations.upgrade(service, settings.migration_database_url)
+async def _migrate(service: str, database_url: str) -> None:
+    """Bring the schema up to date, once the database is there. Ends with status 1 if that fails."""
+    try:
+        await until_it_works(
+            "database", lambda: migrations.upgrade_async(service, database_url), passing=is_outage
+        )
+    except Exception as error:  # noqa: BLE001 - whatever PostgreSQL or alembic say
+        log.error("the schema was left as it was: %s", in_one_line(error))  # noqa: TRY400 - one line
+        sys.exit(EXIT_FAILED)
 
 
 def run_loop(work: Coroutine[Any, Any, R]) -> R:
@@ -157,67 +195,150 @@ async def _open(service: str, settings: S, resources: AsyncExitStack) -> Runtime
     clock: Clock = SystemClock()
     if settings.clock_url:
         clock = SandboxClock(settings.clock_url, service)
-        await _until_it_works("sandbox clock", clock.read)
-    return Runtime(settings, database, clock, Identity(settings.tls_folder), resources)
+        await until_it_works("sandbox clock", clock.read)
 
+    async def identity() -> Identity:
+        return Identity(settings.tls_folder)
 
-async def _serve(service: str, settings: S, assemble: Assemble[S]) -> None:
-    stop = asyncio.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(name, stop.set)
-    async with AsyncExitStack() as resources:
-        run = asyncio.create_task(_run(service, settings, assemble, resources))
-        stopped = asyncio.create_task(stop.wait())
-        await asyncio.wait({run, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        if stop.is_set():
-            run.cancel()
-        try:
-            await run
-        except asyncio.CancelledError:
-            log.info("stopped")
-
-
-async def _run(service: str, settings: S, assemble: Assemble[S], resources: AsyncExitStack) -> None:
-    """Start in an order in which nothing is asked of a part that is not there, and serve."""
-    runtime = await _open(service, settings, resources)
-    database, clock = runtime.database, runtime.clock
-    parts = await assemble(runtime)
-    gate = Gate(
-        settings.auth_jwks_file,
-        settings.auth_issuer,
-        settings.auth_audience,
-        {f"/{parts.grpc_service}/{name}": access for name, access in parts.access.items()},
+    return Runtime(
+        settings, database, clock, await until_it_works("certificate", identity), resources
     )
-    addresses = Addresses(
-        platforms=settings.grpc_address,
-        peers=settings.peer_address,
-        health=settings.health_address,
-        plaintext=settings.grpc_plaintext,
-    )
-    server = Server(service, gate, addresses, runtime.identity)
-    server.add(parts.register, parts.servicer)
-    if settings.reflection_enabled:
-        server.reflect([parts.grpc_service])
-    await server.start()
-    resources.push_async_callback(server.stop, settings.drain_seconds)
-    if settings.migrate_on_start:
-        await _until_it_works(
-            "database", lambda: migrations.upgrade_async(service, settings.migration_database_url)
-        )
-    await _until_it_works("database", database.ping)
-    broker = await _until_it_works("nats", lambda: Broker.connect(settings.nats_url, service))
-    resources.push_async_callback(broker.close)
-    relay = outbox.Relay(database, broker, service)
-    await _until_it_works("nats", relay.ensure_stream)
-    workers = Workers(_workers(service, settings, database, broker, clock, parts, relay))
-    database.on_commit(workers.nudge)
-    await server.ready(serving=True)
-    log.info("serving", extra={"address": settings.grpc_address})
-    async with asyncio.TaskGroup() as group:
-        group.create_task(workers.run())
+
+
+class Life(Generic[S]):
+    """A process from its first moment to its last."""
+
+    def __init__(self, service: str, settings_type: type[S], assemble: Assemble[S]) -> None:
+        # Whether the process is to be run again, with other settings.
+        self.begins_anew = False
+        self._service = service
+        self._settings_type = settings_type
+        self._assemble = assemble
+        self._stop = asyncio.Event()
+        self._stop_delay_seconds = 0.0
+
+    async def run(self, health_address: str) -> None:
+        """Start, serve, and stop when asked to, in an order that loses no call."""
+        self._health = Health(health_address)
+        for name in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(name, self._stop.set)
+        async with AsyncExitStack() as resources:
+            await self._health.start()
+            resources.push_async_callback(self._health.stop)
+            serving = asyncio.create_task(self._start_and_serve(resources))
+            stopped = asyncio.create_task(self._stop.wait())
+            await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            stopped.cancel()
+            if self._stop.is_set():
+                was_ready = self._health.ready
+                await self._health.report(ready=False)
+                if was_ready:
+                    # Callers see it and turn to other replicas; until then they are answered.
+                    await asyncio.sleep(self._stop_delay_seconds)
+                serving.cancel()
+            try:
+                await serving
+            except asyncio.CancelledError:
+                log.info("stopped")
+
+    async def _start_and_serve(self, resources: AsyncExitStack) -> None:
+        """Start in an order in which nothing is asked of a part that is not there, and serve."""
+        settings = await until_it_works("settings", self._load)
+        telemetry.set_level(settings.log_level)
+        self._stop_delay_seconds = settings.stop_delay_seconds
+        metrics.start(self._service, settings.metrics_address, migrations.head(self._service))
+        self._health.show()
+        async with asyncio.TaskGroup() as group:
+            if settings_may_change():
+                group.create_task(self._follow(settings))
+            await self._serve(settings, resources, group)
+
+    async def _load(self) -> S:
+        return load(self._settings_type)
+
+    async def _follow(self, settings: S) -> None:
+        """Begin anew when the files say something else than what this process was started with."""
+        while True:
+            await asyncio.sleep(SETTINGS_POLL_SECONDS)
+            try:
+                changed = load(self._settings_type) != settings
+            except SettingsError as error:
+                log.warning("settings have become bad: %s", in_one_line(error))
+                continue
+            if changed:
+                break
+        if self._health.ready:
+            # All replicas see the same files: not all of them at once.
+            await asyncio.sleep(random.uniform(0, ANEW_SPREAD_SECONDS))  # noqa: S311 - no secret
+        log.info("settings have changed: beginning anew")
+        self.begins_anew = True
+        self._stop.set()
+
+    async def _serve(
+        self, settings: S, resources: AsyncExitStack, group: asyncio.TaskGroup
+    ) -> None:
+        service = self._service
+        runtime = await _open(service, settings, resources)
+        database, clock = runtime.database, runtime.clock
+        parts = await self._assemble(runtime)
+        server = await until_it_works("keys", lambda: self._door(runtime, parts))
+        await server.start()
+        resources.push_async_callback(server.stop, settings.drain_seconds)
+
+        async def schema_fits() -> None:
+            async with database.read() as connection:
+                await migrations.check(connection, service)
+
+        async def broker_is_there() -> None:
+            if not broker.connected:
+                raise ConnectionError("not connected")
+
+        if settings.migrate_on_start:
+            url = settings.migration_database_url
+            await until_it_works("database", lambda: migrations.upgrade_async(service, url))
+        await until_it_works("database", schema_fits)
+        broker = await until_it_works("nats", lambda: Broker.connect(settings.nats_url, service))
+        resources.push_async_callback(broker.close)
+        relay = outbox.Relay(database, broker, service)
+        await until_it_works("nats", relay.ensure_stream)
+        workers = Workers(_workers(service, settings, database, broker, clock, parts, relay))
+        database.on_commit(workers.nudge)
         if isinstance(clock, SandboxClock):
             group.create_task(clock.run(workers.settle))
+        while True:
+            await server.ready(serving=True)
+            log.info("serving", extra={"address": settings.grpc_address})
+            looks = {
+                "database": (schema_fits, Steady(DATABASE_AWAY_SECONDS)),
+                "nats": (broker_is_there, Steady(BROKER_AWAY_SECONDS)),
+            }
+            try:
+                async with asyncio.TaskGroup() as work:
+                    work.create_task(workers.run())
+                    work.create_task(Readiness(self._health, looks).run())
+            except* SchemaMisfitError as misfit:
+                await server.ready(serving=False)
+                log.warning("no longer serving: %s", misfit.exceptions[0])
+            await until_it_works("database", schema_fits)
+
+    async def _door(self, runtime: Runtime[S], parts: Parts) -> Server:
+        settings = runtime.settings
+        gate = Gate(
+            settings.auth_jwks_file,
+            settings.auth_issuer,
+            settings.auth_audience,
+            {f"/{parts.grpc_service}/{name}": access for name, access in parts.access.items()},
+        )
+        addresses = Addresses(
+            platforms=settings.grpc_address,
+            peers=settings.peer_address,
+            plaintext=settings.grpc_plaintext,
+        )
+        server = Server(self._service, gate, addresses, runtime.identity, self._health)
+        server.add(parts.register, parts.servicer)
+        if settings.reflection_enabled:
+            server.reflect([parts.grpc_service])
+        return server
 
 
 def _workers(
@@ -246,15 +367,32 @@ def _workers(
     return workers
 
 
-async def _until_it_works(what: str, start: Callable[[], Awaitable[R]]) -> R:
-    """Try to start something for as long as it takes, saying in one line what is missing, once."""
+async def until_it_works(
+    what: str,
+    start: Callable[[], Awaitable[R]],
+    passing: Callable[[Exception], bool] = lambda _error: True,
+) -> R:
+    """Try to start something for as long as it takes, saying in one line what is missing, once.
+
+    Raises an error that is not of the passing kind.
+    """
     said = ""
     while True:
         try:
             return await start()
-        except Exception as error:  # noqa: BLE001 - each client library has errors of its own
-            why = f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+        except Exception as error:
+            if not passing(error):
+                raise
+            why = in_one_line(error)
             if why != said:
                 log.warning("waiting for %s: %s", what, why)
                 said = why
         await asyncio.sleep(START_RETRY_SECONDS)
+
+
+def in_one_line(error: Exception) -> str:
+    """What is wrong, for a line of a log."""
+    if isinstance(error, SettingsError):
+        return "; ".join(str(error).splitlines())
+    cause = error.driver_exception if isinstance(error, DBAPIError) else error
+    return f"{type(cause).__name__}: {next(iter(str(cause).splitlines()), '')}"

@@ -12,9 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
-from opentelemetry.metrics import Observation
-
-from services.runtime import metrics
+from services.runtime.health import Health
 from services.runtime.migrations import SchemaMisfitError
 
 log = logging.getLogger(__name__)
@@ -60,34 +58,23 @@ Look = Callable[[], Awaitable[None]]
 class Readiness:
     """Looks at what the process needs, again and again, and reports whether it is ready."""
 
-    def __init__(
-        self, looks: Mapping[str, tuple[Look, Steady]], report: Callable[[bool], Awaitable[None]]
-    ) -> None:
+    def __init__(self, health: Health, looks: Mapping[str, tuple[Look, Steady]]) -> None:
+        self._health = health
         self._looks = looks
-        self._report = report
-        self._ready = False
-        metrics.gauge("recurring.ready", "", "Whether the process takes calls", self._observe)
-
-    async def set(self, *, ready: bool) -> None:
-        """Report a change that nobody has to be seen for."""
-        self._ready = ready
-        await self._report(ready)
 
     async def run(self) -> None:
         """Be ready for as long as what is needed is there; until cancelled.
 
         Raises SchemaMisfitError when the database gets a schema that the code must not serve on.
         """
-        await self.set(ready=True)
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             away = [name for name in self._looks if not await self._is_there(name)]
-            if self._ready and away:
+            if away and self._health.ready:
                 log.warning("not ready: %s out of reach", " and ".join(away))
-                await self.set(ready=False)
-            elif not self._ready and not away:
+            elif not away and not self._health.ready:
                 log.info("ready again")
-                await self.set(ready=True)
+            await self._health.report(ready=not away)
 
     async def _is_there(self, name: str) -> bool:
         look, steady = self._looks[name]
@@ -100,6 +87,3 @@ class Readiness:
             log.debug("%s: %r", name, error)
             return steady.see(there=False, at=time.monotonic())
         return steady.see(there=True, at=time.monotonic())
-
-    def _observe(self) -> list[Observation]:
-        return [Observation(int(self._ready))]

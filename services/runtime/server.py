@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 from opentelemetry.instrumentation.grpc import aio_server_interceptor
@@ -17,6 +16,7 @@ from services.runtime import metrics, rules
 from services.runtime.access import Caller, Gate, set_caller
 from services.runtime.database import is_outage
 from services.runtime.errors import Problem
+from services.runtime.health import SERVICE_NAME, Health
 from services.runtime.identity import Identity
 
 log = logging.getLogger(__name__)
@@ -32,8 +32,6 @@ STREAM_DEADLINE_MAX_SECONDS = 600.0
 CONNECTION_MAX_AGE_SECONDS = 300
 # An old connection goes with its last call, which is never cut short for it.
 CONNECTION_MAX_AGE_GRACE_SECONDS = int(STREAM_DEADLINE_MAX_SECONDS)
-# The health service's name for liveness, beside "" for readiness.
-LIVENESS = "liveness"
 # Where gRPC puts the one SPIFFE ID of a connection's certificate.
 _IDENTITY_PROPERTY = "peer_spiffe_id"
 # Methods that need no token: they tell nothing about anybody.
@@ -164,19 +162,20 @@ class Addresses:
 
     platforms: str
     peers: str
-    health: str
     # Platforms call without TLS; for development only.
     plaintext: bool = False
 
 
 class Server:
-    """A service's doors: for platforms, for the other services, and for whoever asks for its health.
+    """A service's doors: for platforms and for the other services.
 
     Platforms prove who they are by a token and services by a certificate. Each door knows only its own
     way and has limits of its own, so that none is shut because too many stand before another.
     """
 
-    def __init__(self, service: str, gate: Gate, addresses: Addresses, identity: Identity) -> None:
+    def __init__(
+        self, service: str, gate: Gate, addresses: Addresses, identity: Identity, health: Health
+    ) -> None:
         def by_token(method: str, context: Any) -> Caller:  # noqa: ANN401 - a call's context
             return gate.admit_platform(method, _authorization(context))
 
@@ -185,16 +184,14 @@ class Server:
 
         self._calls = (Calls(service, by_token), Calls(service, by_certificate))
         self._platforms, self._peers = (_server(calls) for calls in self._calls)
-        self._watchers = _server()
-        self._health = health.aio.HealthServicer()
+        self._health = health
         shown = None if addresses.plaintext else identity.server_credentials(peers=False)
         self._doors: tuple[tuple[grpc.aio.Server, str, grpc.ServerCredentials | None], ...] = (
-            (self._watchers, addresses.health, None),
             (self._platforms, addresses.platforms, shown),
             (self._peers, addresses.peers, identity.server_credentials(peers=True)),
         )
         for server, _, _ in self._doors:
-            health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+            health.add_to(server)
 
     def add(self, register: Callable[[Any, grpc.aio.Server], None], servicer: object) -> None:
         """Serve a servicer by its generated `add_…_to_server`."""
@@ -203,13 +200,12 @@ class Server:
 
     def reflect(self, service_names: Sequence[str]) -> None:
         """Tell platforms the contract (for `buf curl` and the like)."""
-        names = (*service_names, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        names = (*service_names, SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._platforms)
 
     async def start(self) -> None:
         """Listen; not ready yet. Raises RuntimeError if an address is taken."""
-        await self._health.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
-        await self.ready(serving=False)
+        await self._health.start()
         for server, address, credentials in self._doors:
             if credentials is None:
                 server.add_insecure_port(address)
@@ -221,14 +217,13 @@ class Server:
         """Answer calls, and say so; or neither."""
         for calls in self._calls:
             calls.open = serving
-        status = health_pb2.HealthCheckResponse
-        await self._health.set("", status.SERVING if serving else status.NOT_SERVING)
+        await self._health.report(ready=serving)
 
     async def stop(self, drain_seconds: float) -> None:
         """Take no new calls and let those under way end."""
-        await self._health.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
+        await self._health.report(ready=False)
         await asyncio.gather(self._platforms.stop(drain_seconds), self._peers.stop(drain_seconds))
-        await self._watchers.stop(0)
+        await self._health.stop()
 
 
 def _server(*calls: Calls) -> grpc.aio.Server:

@@ -60,6 +60,8 @@ class RuntimeSettings(BaseSettings):
     log_level: str = Field(default="INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
     reflection_enabled: bool = False
     migrate_on_start: bool = False
+    # How long calls are still taken after SIGTERM, while readiness says already to call others.
+    stop_delay_seconds: float = Field(default=0, ge=0, le=60)
     drain_seconds: float = Field(default=10, ge=0, le=300)
     outbox_retention_days: int = Field(default=30, ge=1, le=3650)
 
@@ -85,7 +87,20 @@ class MigrationSettings(BaseSettings):
     log_level: str = Field(default="INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
 
 
+class HealthSettings(BaseSettings):
+    """All that a process needs to know to say that it waits for the rest."""
+
+    model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, frozen=True)
+
+    health_address: str = Field(pattern=r"^.+:\d+$")
+
+
 S = TypeVar("S", bound=BaseSettings)
+
+
+def settings_may_change() -> bool:
+    """Whether some settings are files, which somebody may mend while the process waits."""
+    return bool(os.environ.get(SECRETS_FOLDER_VARIABLE))
 
 
 def load(settings_type: type[S]) -> S:

@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, TextIO
@@ -56,12 +55,17 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str, ensure_ascii=False)
 
 
-def start_logging(service: str, level: str, stream: TextIO = sys.stdout) -> None:
+def start_logging(service: str, stream: TextIO) -> None:
     """Send all logs to a stream as JSON lines."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter(service))
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+def set_level(level: str) -> None:
+    """Log from this level on."""
+    logging.getLogger().setLevel(level)
 
 
 def start_tracing(service: str, *processors: SpanProcessor) -> TracerProvider:
@@ -83,6 +87,13 @@ def start_tracing(service: str, *processors: SpanProcessor) -> TracerProvider:
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(provider)
     return provider
+
+
+def flush() -> None:
+    """Export what has not been yet, before the process begins anew."""
+    provider = trace.get_tracer_provider()
+    if isinstance(provider, TracerProvider):
+        provider.shutdown()
 
 
 def current_traceparent() -> str:

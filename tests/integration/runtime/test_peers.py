@@ -16,6 +16,7 @@ from deploy.embedded.ports import HOST, free_ports
 from services.runtime import identity as runtime_identity
 from services.runtime.access import Access, Gate, caller
 from services.runtime.channel import open_channel
+from services.runtime.health import Health
 from services.runtime.identity import Identity
 from services.runtime.server import Addresses, Server
 from tests.suite import refused
@@ -63,8 +64,9 @@ class House:
         self.server = Server(
             "catalog",
             Gate(self.keys.jwks_file, ISSUER, AUDIENCE, access),
-            Addresses(platforms=own, peers=self.peers, health=health),
+            Addresses(platforms=own, peers=self.peers),
             Identity(self.keys.certificate_folder("catalog")),
+            Health(health),
         )
         self.server.add(catalog_pb2_grpc.add_CatalogServiceServicer_to_server, self.servicer)
         self.own = own

@@ -17,8 +17,9 @@ from deploy.embedded.ports import HOST, free_ports
 from services.runtime import server as runtime_server
 from services.runtime.access import Access, Gate, caller
 from services.runtime.errors import not_found
+from services.runtime.health import LIVENESS, Health
 from services.runtime.identity import Identity
-from services.runtime.server import LIVENESS, MESSAGE_MAX_BYTES, Addresses, Server
+from services.runtime.server import MESSAGE_MAX_BYTES, Addresses, Server
 from tests.suite import read_refusal, refused
 
 SECRET = "+491701234567"
@@ -69,8 +70,8 @@ class Door:
     """A server in this process, and a client of it."""
 
     def __init__(self, folder: Path) -> None:
-        own, peer, health = (f"{HOST}:{port}" for port in free_ports(3))
-        self.addresses = Addresses(platforms=own, peers=peer, health=health, plaintext=True)
+        own, peer, self.health_address = (f"{HOST}:{port}" for port in free_ports(3))
+        self.addresses = Addresses(platforms=own, peers=peer, plaintext=True)
         self.keys = Keys(folder)
         # What a test does not ask for is not there.
         self.servicer = Servicer()  # type: ignore[abstract]
@@ -80,7 +81,7 @@ class Door:
         }
         gate = Gate(self.keys.jwks_file, ISSUER, AUDIENCE, access)
         identity = Identity(self.keys.certificate_folder("catalog"))
-        self.server = Server("catalog", gate, self.addresses, identity)
+        self.server = Server("catalog", gate, self.addresses, identity, Health(self.health_address))
         self.server.add(catalog_pb2_grpc.add_CatalogServiceServicer_to_server, self.servicer)
         self.server.reflect([SERVICE])
         self.channel = grpc.aio.insecure_channel(
@@ -103,7 +104,7 @@ class Door:
 
     async def health(self, address: str = "", service: str = "") -> str:
         options = [("grpc.enable_http_proxy", 0)]
-        async with grpc.aio.insecure_channel(address or self.addresses.health, options) as channel:
+        async with grpc.aio.insecure_channel(address or self.health_address, options) as channel:
             check: Any = health_pb2_grpc.HealthStub(channel)
             question = health_pb2.HealthCheckRequest(service=service)
             answer = await check.Check(question, timeout=GRACE_SECONDS)
@@ -262,7 +263,7 @@ async def test_a_message_just_below_the_limit_is_read(door: Door) -> None:
 
 
 async def test_a_server_that_is_starting_says_so_and_answers_nobody(closed_door: Door) -> None:
-    for address in (closed_door.addresses.health, closed_door.addresses.platforms):
+    for address in (closed_door.health_address, closed_door.addresses.platforms):
         assert await closed_door.health(address) == "NOT_SERVING"
     assert await closed_door.health(service=LIVENESS) == "SERVING"
     refusal = await refused(closed_door.get())

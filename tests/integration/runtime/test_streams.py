@@ -14,6 +14,7 @@ from deploy.embedded.ports import HOST, free_ports
 from services.runtime import server as runtime_server
 from services.runtime.access import Access, Gate, caller
 from services.runtime.errors import not_found
+from services.runtime.health import Health
 from services.runtime.identity import Identity
 from services.runtime.server import Addresses, Server
 from tests.suite import refused
@@ -49,13 +50,13 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
 class Door:
     def __init__(self, folder: Path) -> None:
         own, peer, health = (f"{HOST}:{port}" for port in free_ports(3))
-        addresses = Addresses(platforms=own, peers=peer, health=health, plaintext=True)
+        addresses = Addresses(platforms=own, peers=peer, plaintext=True)
         self._keys = Keys(folder)
         self.servicer = Servicer()  # type: ignore[abstract]
         access = {f"/{SERVICE}/ImportStandingOrders": Access("standing-orders:write")}
         gate = Gate(self._keys.jwks_file, ISSUER, AUDIENCE, access)
         identity = Identity(self._keys.certificate_folder("scheduler"))
-        self.server = Server("scheduler", gate, addresses, identity)
+        self.server = Server("scheduler", gate, addresses, identity, Health(health))
         self.server.add(scheduler_pb2_grpc.add_SchedulerServiceServicer_to_server, self.servicer)
         self.server.add(_add_unguarded, None)
         self.channel = grpc.aio.insecure_channel(own, options=[("grpc.enable_http_proxy", 0)])

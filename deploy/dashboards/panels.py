@@ -1,0 +1,208 @@
+"""What the dashboards show. Gauges are read by each replica from one database: the largest counts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+SERVICES = ("catalog", "scheduler", "payments", "notify")
+RATE = "[$__rate_interval]"
+# What the conventions call the type of an event, or its stream.
+TYPE = "messaging_destination_name"
+# The caller is not at fault for these.
+FAILURES = "INTERNAL|UNKNOWN|UNAVAILABLE|DEADLINE_EXCEEDED|DATA_LOSS"
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One graph: PromQL and the legend of its lines."""
+
+    title: str
+    unit: str
+    queries: Sequence[tuple[str, str]]
+    description: str = ""
+    # Where a line is drawn: what is above it is not as it should be.
+    bad_from: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Graphs side by side."""
+
+    title: str
+    panels: Sequence[Panel]
+
+
+def suite_rows() -> list[Row]:
+    """The suite at a glance: whether customers get what they were promised, and what waits."""
+    return [
+        Row("Promises", [
+            Panel("Calls that failed", "percentunit", [
+                ("max by (job) (recurring:calls:error_ratio_rate1h)", "{{job}}")],
+                "Of all calls of an hour; callers' own mistakes do not count.", 0.001),
+            Panel("Cycles more than a minute late", "percentunit", [
+                ("max by (stage) (recurring:cycles:late_ratio_rate1h)", "{{stage}}")],
+                "Of all cycles of an hour.", 0.001),
+            Panel("Oldest due cycle", "s", [
+                ("max by (stage) (recurring_cycles_oldest_lateness_seconds)", "{{stage}}")],
+                "How late the cycle is that has been due for longest.", 60),
+        ]),
+        Row("Money", [
+            Panel("Answers of the provider", "ops", [
+                (_rate("recurring_charge_attempts_total", "outcome"), "{{outcome}}")]),
+            Panel("Outcome unknown", "short", [
+                ("max(recurring_charges_unknown)", "charges"),
+                ("max(recurring_refunds_pending)", "refunds not answered")]),
+            Panel("Oldest unknown outcome", "s", [
+                ("max(recurring_charges_unknown_oldest_age_seconds)", "charge"),
+                ("max(recurring_refunds_oldest_age_seconds)", "refund")], bad_from=3600),
+            Panel("Ledger out of balance", "short", [
+                ("max(recurring_ledger_unbalanced)", "transactions")],
+                "Always 0: PostgreSQL refuses such a transaction.", 1),
+        ]),
+        Row("Customers", [
+            Panel("Cycles worked on", "ops", [
+                (_rate("recurring_cycle_lateness_seconds_count", "stage"),
+                 "{{stage}}")]),
+            Panel("Notices", "ops", [
+                (_rate("recurring_notices_total", "kind, outcome") + " > 0",
+                 "{{kind}} {{outcome}}")]),
+            Panel("Messages past their deadline", "short", [
+                ("max(recurring_notices_past_deadline)", "messages")], bad_from=1),
+            Panel("One-time codes", "ops", [
+                (_rate("recurring_phone_codes_total", "outcome"), "{{outcome}}")]),
+        ]),
+        Row("Between the services", [
+            Panel("Oldest event not published", "s", [
+                ("max by (job) (recurring_outbox_oldest_age_seconds)", "{{job}}")], bad_from=60),
+            Panel("Events not delivered", "short", [
+                ("max by (job, stream) (recurring_consumer_pending)", "{{job}} of {{stream}}")]),
+            Panel("Dead letters", "short", [
+                ("max by (job) (recurring_dead_letters_kept)", "{{job}}")], bad_from=1),
+            Panel("Replicas ready", "short", [("sum by (job) (recurring_ready)", "{{job}}")]),
+        ]),
+        Row("What runs", [
+            Panel("CPU", "short", [
+                (_rate("process_cpu_seconds_total", "job"), "{{job}}")]),
+            Panel("Memory", "bytes", [
+                ("max by (job) (process_resident_memory_bytes)", "{{job}}")]),
+            Panel("Versions", "short", [
+                ("count by (job, version, schema) (recurring_build_info)",
+                 "{{job}} {{version}}, schema {{schema}}")]),
+        ]),
+    ]  # fmt: skip
+
+
+def service_rows(service: str) -> list[Row]:
+    """One service: its calls, events and loops, and what only it has."""
+    job = f'{{job="{service}"}}'
+    calls = f"rpc_server_call_duration_seconds_count{job}"
+    failing = f'{{job="{service}", outcome="error"}}'
+    failed = (
+        "rpc_server_call_duration_seconds_count"
+        f'{{job="{service}", rpc_response_status_code=~"{FAILURES}"}}'
+    )
+    return [
+        Row("Calls", [
+            Panel("Calls", "reqps", [
+                (_rate(calls, "rpc_method"), "{{rpc_method}}")]),
+            Panel("Calls that failed", "reqps", [
+                (_rate(failed, "rpc_method, rpc_response_status_code"),
+                 "{{rpc_method}} {{rpc_response_status_code}}")]),
+            Panel("Time of a call, 99th percentile", "s", [
+                (_percentile(f"rpc_server_call_duration_seconds_bucket{job}", "rpc_method"),
+                 "{{rpc_method}}")]),
+        ]),
+        Row("Events", [
+            Panel("Handled", "ops", [
+                (_rate(f"messaging_client_consumed_messages_total{job}", TYPE), f"{{{{{TYPE}}}}}")]),
+            Panel("Batches", "ops", [
+                (_rate(f"messaging_process_duration_seconds_count{job}", f"{TYPE}, outcome"),
+                 f"{{{{{TYPE}}}}} {{{{outcome}}}}")]),
+            Panel("Time of a batch, 99th percentile", "s", [
+                (_percentile(f"messaging_process_duration_seconds_bucket{job}", TYPE),
+                 f"{{{{{TYPE}}}}}")]),
+            Panel("Waiting", "short", [
+                (f"max by (stream) (recurring_consumer_pending{job})", "{{stream}}"),
+                (f"max by (stream) (recurring_consumer_unacknowledged{job})",
+                 "{{stream}} in hand"),
+                (f"max(recurring_dead_letters_kept{job})", "dead letters")]),
+        ]),
+        Row("Outbox", [
+            Panel("Published", "ops", [
+                (_rate(f"messaging_client_sent_messages_total{job}", TYPE), f"{{{{{TYPE}}}}}")]),
+            Panel("Not published", "short", [
+                (f"max(recurring_outbox_unpublished{job})", "events")]),
+            Panel("Oldest not published", "s", [
+                (f"max(recurring_outbox_oldest_age_seconds{job})", "age")], bad_from=60),
+            Panel("Size", "bytes", [(f"max(recurring_outbox_size_bytes{job})", "outbox")]),
+        ]),
+        Row("Loops", [
+            Panel("Rows", "ops", [
+                (_rate(f"recurring_loop_rows_total{job}", "loop") + " > 0", "{{loop}}")]),
+            Panel("Steps that failed", "ops", [
+                (_rate(f"recurring_loop_step_duration_seconds_count{failing}", "loop"),
+                 "{{loop}}")]),
+            Panel("Time of a step, 99th percentile", "s", [
+                (_percentile(f"recurring_loop_step_duration_seconds_bucket{job}", "loop"),
+                 "{{loop}}")]),
+        ]),
+        Row(f"Only {service}", _OWN[service]),
+        Row("Processes", [
+            Panel("Ready", "short", [(f"recurring_ready{job}", "{{instance}}")]),
+            Panel("CPU", "short", [
+                (f"rate(process_cpu_seconds_total{job}{RATE})", "{{instance}}")]),
+            Panel("Memory", "bytes", [(f"process_resident_memory_bytes{job}", "{{instance}}")]),
+        ]),
+    ]  # fmt: skip
+
+
+def _rate(counter: str, labels: str) -> str:
+    return f"sum by ({labels}) (rate({counter}{RATE}))"
+
+
+def _percentile(buckets: str, label: str) -> str:
+    return f"histogram_quantile(0.99, sum by (le, {label}) (rate({buckets}{RATE})))"
+
+
+_OWN = {
+    "catalog": [
+        Panel("Oldest expired hold not ended", "s", [
+            ("max(recurring_holds_oldest_lateness_seconds)", "lateness")], bad_from=300),
+    ],
+    "scheduler": [
+        Panel("Due and not done", "short", [
+            ("max by (stage) (recurring_cycles_due)", "{{stage}}"),
+            ("max(recurring_orders_held)", "held")]),
+        Panel("Oldest due cycle", "s", [
+            ("max by (stage) (recurring_cycles_oldest_lateness_seconds)", "{{stage}}")],
+            bad_from=60),
+        Panel("Lateness, 99th percentile", "s", [
+            (_percentile("recurring_cycle_lateness_seconds_bucket", "stage"), "{{stage}}")],
+            bad_from=60),
+    ],
+    "payments": [
+        Panel("Answers of the provider", "ops", [
+            (_rate("recurring_charge_attempts_total", "outcome"), "{{outcome}}")]),
+        Panel("Waiting", "short", [
+            ("max(recurring_charges_due)", "due and not tried"),
+            ("max(recurring_charges_unknown)", "unknown"),
+            ("max(recurring_refunds_pending)", "refunds")]),
+        Panel("Oldest", "s", [
+            ("max(recurring_charges_oldest_lateness_seconds)", "due and not tried"),
+            ("max(recurring_charges_unknown_oldest_age_seconds)", "unknown"),
+            ("max(recurring_refunds_oldest_age_seconds)", "refund")], bad_from=3600),
+        Panel("Ledger out of balance", "short", [
+            ("max(recurring_ledger_unbalanced)", "transactions")], bad_from=1),
+    ],
+    "notify": [
+        Panel("Notices", "ops", [
+            (_rate("recurring_notices_total", "kind, outcome") + " > 0",
+             "{{kind}} {{outcome}}")]),
+        Panel("Waiting", "short", [
+            ("max(recurring_deliveries_due)", "due and not sent"),
+            ("max(recurring_notices_past_deadline)", "past their deadline")]),
+        Panel("Oldest due message", "s", [
+            ("max(recurring_deliveries_oldest_lateness_seconds)", "lateness")], bad_from=300),
+        Panel("One-time codes", "ops", [
+            (_rate("recurring_phone_codes_total", "outcome"), "{{outcome}}")]),
+    ],
+}  # fmt: skip

@@ -1,0 +1,291 @@
+"""A process that lacks something says so, waits without being ready, and goes on when it is mended."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
+
+from deploy.embedded.keys import AUDIENCE, ISSUER, Keys
+from deploy.embedded.ports import HOST, free_ports
+from deploy.embedded.postgres import EmbeddedPostgres
+from deploy.embedded.program import ROOT
+from services.runtime.health import LIVENESS
+from tests.conftest import OWNER_PASSWORD, ServiceDatabase
+from tests.integration.runtime.postbox import until
+
+EXIT_BAD_SETTINGS = 78
+SERVING, NOT_SERVING = "SERVING", "NOT_SERVING"
+
+
+class Process:
+    """A catalog as Kubernetes runs it: secrets are files, which somebody may change."""
+
+    def __init__(self, folder: Path, nats_url: str) -> None:
+        self.secrets = folder / "secrets"
+        self.secrets.mkdir()
+        self.keys = Keys(folder / "keys")
+        self._log = folder / "log"
+        own, peer, health, metrics = (f"{HOST}:{port}" for port in free_ports(4))
+        self.grpc_address, self.health_address = own, health
+        self.settings = {
+            "ENVIRONMENT": "sandbox",
+            "NATS_URL": nats_url,
+            "GRPC_ADDRESS": own,
+            "GRPC_PLAINTEXT": "true",
+            "PEER_ADDRESS": peer,
+            "HEALTH_ADDRESS": health,
+            "METRICS_ADDRESS": metrics,
+            "TLS_FOLDER": str(self.keys.certificate_folder("catalog")),
+            "AUTH_JWKS_FILE": str(self.keys.jwks_file),
+            "AUTH_ISSUER": ISSUER,
+            "AUTH_AUDIENCE": AUDIENCE,
+            "SECRETS_FOLDER": str(self.secrets),
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def write_secret(self, name: str, content: str) -> None:
+        (self.secrets / f"recurring_{name}").write_text(content)
+
+    def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
+        settings = {f"RECURRING_{name}": value for name, value in self.settings.items()}
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "services.catalog", *arguments],
+                cwd=ROOT,
+                env={"PATH": os.defpath, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}", **settings},
+                stdout=log,
+                stderr=log,
+            )
+        return self.process
+
+    def said(self, words: str) -> int:
+        """How many lines of the log have these words."""
+        return self._log.read_text().count(words)
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self._log.read_text().splitlines()]
+
+    async def health(self, service: str = "") -> str:
+        options = [("grpc.enable_http_proxy", 0)]
+        async with grpc.aio.insecure_channel(self.health_address, options) as channel:
+            check: Any = health_pb2_grpc.HealthStub(channel)
+            try:
+                answer = await check.Check(
+                    health_pb2.HealthCheckRequest(service=service), timeout=2
+                )
+            except grpc.aio.AioRpcError as error:
+                return error.code().name
+        return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+
+    async def until_health(self, wanted: str, service: str = "", seconds: float = 25) -> None:
+        async def so() -> bool:
+            return await self.health(service) == wanted
+
+        await until(so, seconds)
+
+    async def until_said(self, words: str, seconds: float = 25) -> None:
+        async def so() -> bool:
+            return self.said(words) > 0
+
+        await until(so, seconds)
+
+    async def waits_for(self, words: str) -> None:
+        """It says once what it waits for, is alive, and is not ready."""
+        await self.until_health(SERVING, LIVENESS)
+        await self.until_said(words)
+        # A few more tries, of which nobody has to read.
+        await asyncio.sleep(2.5)
+        assert self.said(words) == 1
+        assert await self.health() == NOT_SERVING
+        assert await self.health(LIVENESS) == SERVING
+
+    async def call(self) -> str:
+        """Make a call that anybody may make; returns how it ended."""
+        token = self.keys.token_file("acme", merchant="acme", scope="platform").read_text()
+        options = [("grpc.enable_http_proxy", 0)]
+        async with grpc.aio.insecure_channel(self.grpc_address, options) as channel:
+            stub = catalog_pb2_grpc.CatalogServiceStub(channel)
+            try:
+                await stub.ListProducts(
+                    catalog_pb2.ListProductsRequest(parent="merchants/acme"),
+                    metadata=(("authorization", f"Bearer {token}"),),
+                    timeout=5,
+                )
+            except grpc.aio.AioRpcError as error:
+                return error.code().name
+        return "OK"
+
+
+@pytest.fixture
+async def process(tmp_path: Path, nats_url: str) -> AsyncIterator[Process]:
+    process = Process(tmp_path, nats_url)
+    yield process
+    if process.process is not None:
+        with suppress(ProcessLookupError):
+            process.process.kill()
+        process.process.wait()
+
+
+@pytest.fixture
+def database(service_database: ServiceDatabase, process: Process) -> str:
+    """A migrated database that the process is told of."""
+    url = service_database("catalog")
+    process.write_secret("database_url", url)
+    return url
+
+
+async def execute(url: str, *statements: str) -> None:
+    connection = await asyncpg.connect(url.replace("postgresql+asyncpg", "postgresql"))
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+async def test_a_secret_that_is_missing_is_waited_for(
+    process: Process, service_database: ServiceDatabase
+) -> None:
+    process.write_secret("database_url", "mysql://somewhere")
+    process.start()
+    await process.waits_for("RECURRING_DATABASE_URL: String should match pattern")
+    process.write_secret("database_url", service_database("catalog"))
+    await process.until_health(SERVING)
+
+
+async def test_without_files_that_may_change_a_bad_setting_ends_the_process(
+    process: Process,
+) -> None:
+    del process.settings["SECRETS_FOLDER"]
+    assert process.start().wait(20) == EXIT_BAD_SETTINGS
+    assert process.said("RECURRING_DATABASE_URL: Field required") == 1
+
+
+async def test_a_secret_that_is_wrong_is_waited_for_until_it_is_another(
+    process: Process, database: str
+) -> None:
+    process.write_secret("database_url", database.replace(OWNER_PASSWORD, "some-other-password"))
+    process.start()
+    await process.waits_for("waiting for database: InvalidPasswordError")
+    process.write_secret("database_url", database)
+    await process.until_health(SERVING)
+
+
+@pytest.mark.parametrize("file", ["tls.crt", "jwks.json"])
+async def test_a_malformed_key_is_waited_for(process: Process, database: str, file: str) -> None:
+    del database
+    jwks = Path(process.settings["AUTH_JWKS_FILE"])
+    bad = jwks if file == "jwks.json" else Path(process.settings["TLS_FOLDER"]) / file
+    good = bad.read_text()
+    bad.write_text("not what it should be")
+    process.start()
+    await process.waits_for(
+        "waiting for keys" if file == "jwks.json" else "waiting for certificate"
+    )
+    bad.write_text(good)
+    await process.until_health(SERVING)
+
+
+async def test_a_broker_that_is_away_is_waited_for(process: Process, database: str) -> None:
+    del database
+    [port] = free_ports(1)
+    process.settings["NATS_URL"] = f"nats://{HOST}:{port}"
+    process.start()
+    await process.waits_for("waiting for nats")
+
+
+async def test_code_waits_for_the_migration(
+    process: Process, database: str, postgres: EmbeddedPostgres
+) -> None:
+    await execute(
+        database, "DROP OWNED BY CURRENT_USER CASCADE", "CREATE SCHEMA IF NOT EXISTS public"
+    )
+    del postgres
+    process.start()
+    await process.waits_for("the database has no schema; this code needs 0001")
+    assert await process.call() == "UNAVAILABLE"
+    process.write_secret("migration_database_url", database)
+    serving = process.process
+    assert process.start("migrate").wait(30) == 0
+    process.process = serving
+    await process.until_health(SERVING)
+
+
+async def test_code_serves_on_a_newer_schema_that_says_that_it_still_serves_it(
+    process: Process, database: str
+) -> None:
+    await execute(
+        database,
+        "UPDATE alembic_version SET version_num = '0002'",
+        "INSERT INTO served_revisions VALUES ('0002')",
+    )
+    process.start()
+    await process.until_health(SERVING)
+
+
+async def test_code_stops_serving_on_a_schema_that_does_not_serve_it(
+    process: Process, database: str
+) -> None:
+    process.start()
+    await process.until_health(SERVING)
+    await execute(
+        database,
+        "UPDATE alembic_version SET version_num = '0002'",
+        "UPDATE served_revisions SET revision = '0002'",
+    )
+    await process.waits_for("no longer serving: the schema is 0002, newer than this code (0001)")
+    assert await process.call() == "UNAVAILABLE"
+    # The release is taken back.
+    await execute(
+        database,
+        "UPDATE alembic_version SET version_num = '0001'",
+        "UPDATE served_revisions SET revision = '0001'",
+    )
+    await process.until_health(SERVING)
+    assert await process.call() == "OK"
+
+
+async def test_readiness_follows_the_database_and_liveness_does_not(
+    process: Process, database: str, postgres: EmbeddedPostgres
+) -> None:
+    process.start()
+    await process.until_health(SERVING)
+    name = database.rpartition("/")[2]
+    postgres.databases.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+    end_connections = f"""
+        SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'
+    """  # noqa: S608
+    postgres.databases.execute(end_connections)
+    # A moment is a hiccup.
+    await asyncio.sleep(3)
+    assert await process.health() == SERVING
+    await process.until_health(NOT_SERVING, seconds=20)
+    assert await process.health(LIVENESS) == SERVING
+    postgres.databases.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+    await process.until_health(SERVING, seconds=20)
+
+
+async def test_calls_are_answered_while_callers_are_sent_away(
+    process: Process, database: str
+) -> None:
+    del database
+    process.settings["STOP_DELAY_SECONDS"] = "3"
+    started = process.start()
+    await process.until_health(SERVING)
+    started.send_signal(signal.SIGTERM)
+    await process.until_health(NOT_SERVING, seconds=2)
+    assert await process.call() == "OK"
+    assert await asyncio.to_thread(started.wait, 20) == 0
+    assert process.said("Traceback") == 0
