@@ -69,7 +69,7 @@ def _read_kind(
             )
             return DaysSinceLastOrder(days)
         case "expression":
-            fault = expressions.fault(message.expression)
+            fault = expressions.fault(message.expression, len(items))
             if fault is not None:
                 violations.add(f"{path}.expression", f"it {fault}", CONDITION_INVALID)
             return Expression(message.expression)

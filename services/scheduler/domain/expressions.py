@@ -1,7 +1,7 @@
 """CEL expressions of conditions: checked when they are saved, bounded when they are evaluated. Pure.
 
-An expression costs at most one pass over its text for each item of an order: it is short, it is not
-deep, it has no loops but the macros, and no macro works on what another one has made larger.
+An expression is short and not deep, has no loops but the macros, and no macro works on what another
+one has made larger; so no value grows large. Its steps are counted, so that it ends in time.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 from services.scheduler.domain.order import Item, Quote
 
 if TYPE_CHECKING:
-    import celpy
-    import lark
+    from services.scheduler.domain import cel
 
 EXPRESSION_MAX_CHARACTERS = 500
 EXPRESSION_MAX_DEPTH = 160
-_CACHED_PROGRAMS = 4096
+_CACHED_FAULTS = 4096
 _MACROS = frozenset({"all", "exists", "exists_one", "map", "filter"})
+# The library has these, CEL has not; what `reduce` makes can double with each element.
+_FOREIGN_MACROS = frozenset({"reduce", "min"})
 # What does not always evaluate all of its operands.
 _LAZY = frozenset({"expr", "conditionalor", "conditionaland"})
 # These depend on what an order is; everything else that fails once fails always.
@@ -27,26 +28,33 @@ _DEPENDS_ON_VALUES = (ZeroDivisionError, IndexError)
 Variables = Mapping[str, Any]
 
 
-def fault(source: str) -> str | None:
-    """What is wrong with an expression, in words; None if it is a sound condition."""
+@lru_cache(maxsize=_CACHED_FAULTS)
+def fault(source: str, item_count: int = 1) -> str | None:
+    """What is wrong with an expression, in words; None if it is a sound condition of so many items."""
     if not 1 <= len(source) <= EXPRESSION_MAX_CHARACTERS:
         return f"must have 1 to {EXPRESSION_MAX_CHARACTERS} characters"
-    from celpy.celparser import CELParseError  # noqa: PLC0415 - few have an expression; it is slow to load
+    from services.scheduler.domain import cel  # noqa: PLC0415 - few have an expression; it is slow to load
 
     try:
-        tree = _compile(source)
-    except CELParseError as error:
+        tree = cel.compile_source(source)
+    except cel.CELParseError as error:
         return f"does not parse, near column {error.column}"
     except RecursionError:
         return "is nested too deeply"
     # Only what costs little is tried.
-    return _shape_fault(tree) or next(filter(None, (_trial_fault(tree, o) for o in _SAMPLES)), None)
+    return (
+        _shape_fault(tree)
+        or next(filter(None, (_trial_fault(tree, sample) for sample in _SAMPLES)), None)
+        or _cost_fault(tree, item_count)
+    )
 
 
 def holds(source: str, variables: Variables) -> bool | None:
-    """Whether an expression that was found sound is true; None if it cannot be evaluated."""
+    """Whether an expression that was found sound is true; None if it has no value, or not in time."""
+    from services.scheduler.domain import cel  # noqa: PLC0415
+
     try:
-        return bool(_program(source).evaluate(_to_cel(variables)))
+        return bool(cel.program(source).evaluate(cel.values(variables)))
     except Exception:  # noqa: BLE001 - whatever it is, it must not stop the orders beside it
         return None
 
@@ -91,30 +99,13 @@ _SAMPLES: tuple[Variables, ...] = tuple(
 )  # fmt: skip
 
 
-def _to_cel(variables: Variables) -> Any:  # noqa: ANN401 - CEL's own mapping
-    from celpy.adapter import json_to_cel  # noqa: PLC0415
-
-    return json_to_cel(dict(variables))
-
-
-def _compile(source: str) -> "lark.Tree[Any]":
-    import celpy  # noqa: PLC0415
-
-    return celpy.Environment().compile(source)
-
-
-@lru_cache(maxsize=_CACHED_PROGRAMS)
-def _program(source: str) -> "celpy.Runner":
-    import celpy  # noqa: PLC0415
-
-    environment = celpy.Environment()
-    return environment.program(environment.compile(source))
-
-
-def _shape_fault(tree: "lark.Tree[Any]") -> str | None:
+def _shape_fault(tree: "cel.Tree") -> str | None:
     """What could make an expression cost too much."""
     if _depth(tree) > EXPRESSION_MAX_DEPTH:
         return "is nested too deeply"
+    foreign = _FOREIGN_MACROS.intersection(map(_method, tree.iter_subtrees()))
+    if foreign:
+        return f"knows no {min(foreign)!r}"
     for macro in _macros(tree):
         if any(_is_macro(node) for node in _nodes(macro.children[2:])):
             return "must not have a macro inside a macro"
@@ -123,18 +114,33 @@ def _shape_fault(tree: "lark.Tree[Any]") -> str | None:
     return None
 
 
-def _trial_fault(tree: "lark.Tree[Any]", sample: Variables) -> str | None:
+def _trial_fault(tree: "cel.Tree", sample: Variables) -> str | None:
     """What is wrong with an expression for a made-up order, in any part: none is passed over."""
-    from celpy import celtypes  # noqa: PLC0415
+    from services.scheduler.domain import cel  # noqa: PLC0415
 
-    variables = _to_cel(sample)
+    variables = cel.values(sample)
     for part in (*_parts(tree, variables), _Part(tree, variables, is_bool=True)):
         try:
             value = _evaluated(part.tree, part.variables)
         except _Unsound as error:
             return str(error)
-        if part.is_bool and not isinstance(value, celtypes.BoolType | None):
+        if part.is_bool and not isinstance(value, cel.BoolType | None):
             return "must be true or false"
+    return None
+
+
+def _cost_fault(tree: "cel.Tree", item_count: int) -> str | None:
+    """Whether an order of so many items could make an expression take too long."""
+    from services.scheduler.domain import cel  # noqa: PLC0415
+
+    sample = {**_SAMPLES[0], "items": [_ITEM] * item_count}
+    try:
+        cel.evaluate(tree, cel.values(sample))
+    except cel.TooCostlyError:
+        return f"takes over {cel.EVALUATION_MAX_STEPS} steps for an order of {item_count} items"
+    except cel.CELEvalError:
+        # It has no value for this order, which was seen above.
+        return None
     return None
 
 
@@ -146,19 +152,20 @@ class _Unsound(Exception):
 class _Part:
     """A part of an expression that another could hide, and the variables that it can speak of."""
 
-    tree: "lark.Tree[Any]"
+    tree: "cel.Tree"
     variables: Any
     is_bool: bool
 
 
-def _evaluated(tree: "lark.Tree[Any]", variables: Any) -> Any:  # noqa: ANN401
+def _evaluated(tree: "cel.Tree", variables: Any) -> Any:  # noqa: ANN401
     """A value of CEL; None if there is none for this order. Raises _Unsound if there never is one."""
-    from celpy import Environment  # noqa: PLC0415
-    from celpy.evaluation import CELEvalError  # noqa: PLC0415
+    from services.scheduler.domain import cel  # noqa: PLC0415
 
     try:
-        return Environment().program(tree).evaluate(variables)
-    except CELEvalError as error:
+        return cel.evaluate(tree, variables)
+    except cel.TooCostlyError as error:
+        raise _Unsound(f"takes over {cel.EVALUATION_MAX_STEPS} steps") from error
+    except cel.CELEvalError as error:
         kind = error.args[1] if len(error.args) > 1 else None
         if kind in _DEPENDS_ON_VALUES:
             return None
@@ -179,7 +186,7 @@ def _words(message: str, kind: object) -> str:
     return "cannot be evaluated"
 
 
-def _parts(tree: "lark.Tree[Any]", variables: Any) -> Iterator[_Part]:  # noqa: ANN401
+def _parts(tree: "cel.Tree", variables: Any) -> Iterator[_Part]:  # noqa: ANN401
     """The operands of ||, && and ?:, of which some may be passed over, and what macros evaluate."""
     operands = tree.data in _LAZY and len(tree.children) > 1
     for place, child in enumerate(tree.children):
@@ -194,7 +201,7 @@ def _parts(tree: "lark.Tree[Any]", variables: Any) -> Iterator[_Part]:  # noqa: 
             yield from _parts(child, variables)
 
 
-def _macro_parts(macro: "lark.Tree[Any]", variables: Any) -> Iterator[_Part]:  # noqa: ANN401
+def _macro_parts(macro: "cel.Tree", variables: Any) -> Iterator[_Part]:  # noqa: ANN401
     """What a macro does with the first element of its list."""
     wrap = macro.__class__
     yield from _parts(wrap("wrapped", [macro.children[0]]), variables)
@@ -216,20 +223,25 @@ def _is_tree(node: Any) -> bool:  # noqa: ANN401 - a tree or a token
     return hasattr(node, "children")
 
 
+def _method(node: Any) -> str:  # noqa: ANN401 - a tree or a token
+    """The name of the method or macro that a node calls; empty if it calls none."""
+    calls = _is_tree(node) and node.data == "member_dot_arg"
+    return str(node.children[1]) if calls else ""
+
+
 def _is_macro(node: Any, name: str = "") -> bool:  # noqa: ANN401 - a tree or a token
-    wanted = {name} if name else _MACROS
-    return _is_tree(node) and node.data == "member_dot_arg" and str(node.children[1]) in wanted
+    return _method(node) in ({name} if name else _MACROS)
 
 
-def _macros(tree: "lark.Tree[Any]") -> Iterator["lark.Tree[Any]"]:
+def _macros(tree: "cel.Tree") -> Iterator["cel.Tree"]:
     return (node for node in tree.iter_subtrees() if _is_macro(node))
 
 
-def _nodes(children: Any) -> Iterator["lark.Tree[Any]"]:  # noqa: ANN401 - trees and tokens
+def _nodes(children: Any) -> Iterator["cel.Tree"]:  # noqa: ANN401 - trees and tokens
     return (node for one in children if _is_tree(one) for node in one.iter_subtrees())
 
 
-def _identifier(tree: "lark.Tree[Any]") -> str:
+def _identifier(tree: "cel.Tree") -> str:
     """The name of the variable that a macro binds; empty if it is something else."""
     node: Any = tree
     while _is_tree(node) and len(node.children) == 1:
@@ -237,7 +249,7 @@ def _identifier(tree: "lark.Tree[Any]") -> str:
     return "" if _is_tree(node) else str(node)
 
 
-def _depth(tree: "lark.Tree[Any]") -> int:
+def _depth(tree: "cel.Tree") -> int:
     deepest, layer = 0, [tree]
     while layer:
         deepest += 1

@@ -283,7 +283,44 @@ def test_an_expression_that_can_be_true_or_false_is_sound(source: str) -> None:
         ("items.map(i, [i]).map(i, i + i).all(i, true)", "map gives"),
         ("(" * 200 + "true" + ")" * 200, "deeply"),
         ("currency.matches('(')", "evaluated"),
+        ("items.reduce(r, i, 'a', r + r) == ''", "knows no 'reduce'"),
+        ("[3, 1].min() == 1", "knows no 'min'"),
     ],
 )
 def test_any_other_expression_is_refused_with_the_reason(source: str, words: str) -> None:
     assert words in (expressions.fault(source) or "")
+
+
+LONG = "items.all(i, " + " && ".join(["i.quantity < 9"] * 25) + ")"
+
+
+def variables(item_count: int) -> expressions.Variables:
+    line = Line("tea", "Tea", 1, 100, 100, "p1", 100, "LIST_PRICE")
+    items = (Item("tea", 1),) * item_count
+    quote = Quote(100 * item_count, "EUR", (line,) * item_count)
+    return expressions.variables_of(
+        quote, items, cycle=1, month_day_weekday=(1, 31, 7), paid_orders=0
+    )
+
+
+def test_an_expression_that_takes_too_many_steps_has_no_value() -> None:
+    assert expressions.holds(LONG, variables(2)) is True
+    assert expressions.holds(LONG, variables(100)) is None
+
+
+def test_it_is_refused_when_it_is_saved_if_the_items_could_make_it_take_too_many() -> None:
+    assert expressions.fault(LONG, 2) is None
+    assert "steps for an order of 100 items" in (expressions.fault(LONG, 100) or "")
+
+
+def test_a_list_that_is_made_longer_takes_no_more_steps_than_are_allowed() -> None:
+    source = "(" + " + ".join(["items"] * 40) + ").all(i, i.quantity < 9)"
+    assert expressions.fault(source, 1) is None
+    assert expressions.holds(source, variables(1)) is True
+    assert expressions.holds(source, variables(50)) is None
+
+
+def test_every_item_of_the_longest_order_can_be_compared() -> None:
+    source = "items.all(i, i.unit_price <= i.list_unit_price && i.quantity < 9)"
+    assert expressions.fault(source, 100) is None
+    assert expressions.holds(source, variables(100)) is True

@@ -385,9 +385,9 @@ class Condition(_message.Message):
     """A CEL expression (cel.dev) that must be true, over these variables: `total` (minor units, int),
     `currency` (string), `cycle` (int), `month`, `day`, `weekday` (of the local date; int, Monday 1),
     `paid_orders` (int), `items` (list of maps: product, its id; quantity; unit_price and
-    list_unit_price, minor units). At most 500 characters; macros (all, exists, exists_one, map, filter) are
-    neither nested nor put on what `map` gives. Where
-    it cannot be evaluated, for example since it divides by zero, it does not hold.
+    list_unit_price, minor units). At most 500 characters; macros (all, exists, exists_one, map, filter)
+    are neither nested nor put on what `map` gives. Where it has no value, for example since it divides by
+    zero or takes over 10 000 steps, it does not hold.
     """
     @_builtins.property
     def unit_price_ceiling(self) -> Global___Condition.UnitPriceCeiling:

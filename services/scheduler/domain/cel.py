@@ -1,0 +1,90 @@
+"""CEL as `celpy` evaluates it, at a cost that is counted. It is slow to load, and few need it.
+
+Steps are counted and not seconds, so that an expression has the same value on a busy machine.
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import lark
+from celpy import Environment, InterpretedRunner, Runner
+from celpy.adapter import json_to_cel
+from celpy.celparser import CELParseError
+from celpy.celtypes import BoolType
+from celpy.evaluation import Activation, CELEvalError, Context, Evaluator
+
+EVALUATION_MAX_STEPS = 10_000
+_CACHED_PROGRAMS = 4096
+
+__all__ = [
+    "EVALUATION_MAX_STEPS",
+    "BoolType",
+    "CELEvalError",
+    "CELParseError",
+    "TooCostlyError",
+    "Tree",
+    "compile_source",
+    "evaluate",
+    "json_to_cel",
+    "program",
+]  # fmt: skip
+
+Tree = lark.Tree[Any]
+
+
+class TooCostlyError(Exception):
+    """An evaluation took more than EVALUATION_MAX_STEPS."""
+
+
+class _Meter:
+    """Counts the steps of one evaluation."""
+
+    def __init__(self) -> None:
+        self._steps = 0
+
+    def count(self) -> None:
+        self._steps += 1
+        if self._steps > EVALUATION_MAX_STEPS:
+            raise TooCostlyError
+
+
+class _MeteredEvaluator(Evaluator):
+    """Counts each node that it visits, those that macros visit for each element included."""
+
+    def __init__(self, ast: Tree, activation: Activation, meter: _Meter) -> None:
+        super().__init__(ast, activation)
+        self._meter = meter
+
+    def sub_evaluator(self, ast: Tree) -> Evaluator:
+        return _MeteredEvaluator(ast, self.activation, self._meter)
+
+    def _visit_tree(self, tree: Tree) -> Any:  # noqa: ANN401 - a value of CEL
+        self._meter.count()
+        return super()._visit_tree(tree)
+
+
+class _MeteredRunner(InterpretedRunner):
+    def evaluate(self, context: Context) -> Any:  # noqa: ANN401 - a value of CEL
+        return _MeteredEvaluator(self.ast, self.new_activation(), _Meter()).evaluate(context)
+
+
+def values(data: Mapping[str, Any]) -> Any:  # noqa: ANN401 - values of CEL by name
+    """Plain data as CEL has it."""
+    return json_to_cel(dict(data))
+
+
+def compile_source(source: str) -> Tree:
+    """The parts of an expression. Raises CELParseError or RecursionError."""
+    return Environment(runner_class=_MeteredRunner).compile(source)
+
+
+def evaluate(tree: Tree, variables: Any) -> Any:  # noqa: ANN401 - values of CEL
+    """The value of a part. Raises CELEvalError, TooCostlyError, or whatever it stumbles on."""
+    return Environment(runner_class=_MeteredRunner).program(tree).evaluate(variables)
+
+
+@lru_cache(maxsize=_CACHED_PROGRAMS)
+def program(source: str) -> Runner:
+    """An expression, ready to be evaluated again and again."""
+    return Environment(runner_class=_MeteredRunner).program(compile_source(source))
