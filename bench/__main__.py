@@ -5,14 +5,28 @@ import os
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
 from rich.console import Console
 
-from bench import life, limit, peer, prepare, report, seed, stack
-from bench.measure import Run, WrongResultError
+from bench import (
+    imports,
+    lateness,
+    life,
+    limit,
+    peer,
+    prepare,
+    preview,
+    replicas,
+    report,
+    scale,
+    seed,
+    stack,
+)
+from bench.measure import Finding, Run, WrongResultError
+from bench.replicas import Replica, Shared
 from bench.report import LIFE, LIMIT, PEER, PREPARE, Report
 from bench.seed import Book
 from bench.stack import Stack
@@ -30,6 +44,11 @@ PEER_JOBS = 10_000
 PREPARED_BY_NOW = timedelta(days=2)
 # Not prepared before the clock is moved.
 PREPARED_LATER = timedelta(days=5)
+# Not prepared as long as anything is measured.
+RESTING = timedelta(days=300)
+NEXT = timedelta(minutes=1)
+PREVIEWED = 1_000
+LATE_SECONDS = 30
 
 Runs = dict[str, list[Run]]
 
@@ -55,9 +74,13 @@ def _measure(running: Stack, chosen: argparse.Namespace, console: Console) -> Re
     prepare.start_tracing()
     runs: Runs = defaultdict(list)
     run_loop(_stages(running, chosen, runs, console))
+    findings = run_loop(_alone(running, chosen, console))
+    findings += _shared(running, chosen, console)
     running.start_scheduler()
     run_loop(_lives(running, chosen, runs, console))
-    return Report(datetime.now(UTC), runs, running.memory_megabytes())
+    findings += run_loop(_previews(running, console))
+    findings += _imports(running, chosen, console)
+    return Report(datetime.now(UTC), runs, findings, running.memory_megabytes())
 
 
 async def _stages(running: Stack, chosen: argparse.Namespace, runs: Runs, console: Console) -> None:
@@ -65,7 +88,7 @@ async def _stages(running: Stack, chosen: argparse.Namespace, runs: Runs, consol
     for name, counts, standing_orders in _rounds(chosen.rounds, chosen.standing_orders):
         jobs = min(standing_orders, PEER_JOBS)
         now = await _now(running.sandbox_url)
-        book = _book(name, standing_orders, now, now.date() + PREPARED_BY_NOW)
+        book = _book(name, standing_orders, now, PREPARED_BY_NOW)
         await seed.fill(running, book)
         with console.status(f"{name}: limit, peer, prepare"):
             running.checkpoint()
@@ -81,16 +104,82 @@ async def _stages(running: Stack, chosen: argparse.Namespace, runs: Runs, consol
             runs[PREPARE].append(prepared)
 
 
+async def _alone(running: Stack, chosen: argparse.Namespace, console: Console) -> list[Finding]:
+    """What is measured of prepare alone: among ever more standing orders, and as time goes by."""
+    now = await _now(running.sandbox_url)
+    due = _book("due", scale.DUE, now, PREPARED_BY_NOW)
+    resting = _book("resting", 0, now, RESTING)
+    sizes = [size for size in scale.SIZES if size <= chosen.table]
+    with console.status(f"prepare among up to {sizes[-1]:,} standing orders"):
+        runs = await scale.measure(running, due, resting, sizes, chosen.rounds)
+    await seed.clear(running)
+    real_now = datetime.now(UTC)
+    count = lateness.DUE_PER_SECOND * chosen.late_seconds
+    book = _book("lateness", count, real_now, PREPARED_LATER)
+    await seed.fill(running, book)
+    with console.status(f"lateness for {chosen.late_seconds} seconds"):
+        late = await lateness.measure(running, book)
+    await seed.clear(running)
+    return scale.findings(runs) + lateness.findings(late)
+
+
+def _shared(running: Stack, chosen: argparse.Namespace, console: Console) -> list[Finding]:
+    """The same by one scheduler's process, and by two."""
+    found = []
+    for count in (1, 2):
+        with (
+            console.status(f"schedulers that share a book: {count}"),
+            replicas.running(running, count) as schedulers,
+        ):
+            found.append(run_loop(_share(running, chosen, schedulers)))
+    one, two = found
+    return replicas.findings(one, two)
+
+
+async def _share(
+    running: Stack, chosen: argparse.Namespace, schedulers: Sequence[Replica]
+) -> Shared:
+    now = await _now(running.sandbox_url)
+    book = _book(f"shared-by-{len(schedulers)}", chosen.standing_orders, now, PREPARED_LATER)
+    await seed.fill(running, book)
+    running.checkpoint()
+    shared = await replicas.measure(running, book, schedulers)
+    # Its notices go out before anything else begins.
+    await life.advance(running.sandbox_url, now + NEXT)
+    await seed.rest(running)
+    return shared
+
+
 async def _lives(running: Stack, chosen: argparse.Namespace, runs: Runs, console: Console) -> None:
     for name, counts, lives in _rounds(chosen.rounds, chosen.lives):
         now = await _now(running.sandbox_url)
-        book = _book(f"life-{name}", lives, now, now.date() + PREPARED_LATER)
+        await seed.rest(running)
+        book = _book(f"life-{name}", lives, now, PREPARED_LATER)
         await seed.fill(running, book)
         running.checkpoint()
         with console.status(f"{name}: whole life"):
             lived = await life.measure(running, book)
         if counts:
             runs[LIFE].append(lived)
+
+
+async def _previews(running: Stack, console: Console) -> list[Finding]:
+    await seed.rest(running)
+    book = _book("previews", PREVIEWED, await _now(running.sandbox_url), PREPARED_LATER)
+    await seed.fill(running, book)
+    with console.status("previews"):
+        return preview.findings(await preview.measure(running, book))
+
+
+def _imports(running: Stack, chosen: argparse.Namespace, console: Console) -> list[Finding]:
+    async def seeded() -> Book:
+        book = _book("import", chosen.import_rows, await _now(running.sandbox_url), RESTING)
+        await seed.fill_world(running, book)
+        return book
+
+    book = run_loop(seeded())
+    with console.status(f"import of {book.count:,} rows"):
+        return imports.findings(imports.measure(running, book))
 
 
 def _rounds(rounds: int, count: int) -> Iterator[tuple[str, bool, int]]:
@@ -100,7 +189,8 @@ def _rounds(rounds: int, count: int) -> Iterator[tuple[str, bool, int]]:
         yield f"round-{number}", True, count
 
 
-def _book(merchant: str, count: int, now: datetime, due_date: date) -> Book:
+def _book(merchant: str, count: int, now: datetime, ahead: timedelta) -> Book:
+    due_date = now.date() + ahead
     due_time = local_to_utc(due_date, seed.DUE_AT, seed.TIME_ZONE)
     return Book(merchant, count, due_date, due_time, now)
 
@@ -115,6 +205,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--standing-orders", type=_positive, default=STANDING_ORDERS)
     parser.add_argument("--lives", type=_positive, default=LIVES)
     parser.add_argument("--rounds", type=_positive, default=ROUNDS)
+    parser.add_argument(
+        "--table",
+        type=_positive,
+        default=scale.SIZES[-1],
+        help="the most standing orders among which some are due",
+    )
+    parser.add_argument("--late-seconds", type=_positive, default=LATE_SECONDS)
+    parser.add_argument("--import-rows", type=_positive, default=imports.ROWS)
     return parser
 
 

@@ -7,7 +7,7 @@ left to do.
 
 import json
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import aiohttp
 import asyncpg
@@ -30,7 +30,7 @@ RECEIPTS = """
 async def measure(stack: Stack, book: Book) -> Run:
     """Live through the first cycle of every standing order of a book that is yet to be due."""
     started = time.perf_counter()
-    await _advance(stack.sandbox_url, book)
+    await advance(stack.sandbox_url, book.due_time + AFTER_DUE)
     seconds = time.perf_counter() - started
     check("orders paid", book.count, await _count(stack.url("scheduler"), PAID, book))
     check("charges", book.count, await _count(stack.url("payments"), CHARGED, book))
@@ -38,9 +38,9 @@ async def measure(stack: Stack, book: Book) -> Run:
     return Run(book.count, seconds)
 
 
-async def _advance(sandbox_url: str, book: Book) -> None:
-    """Move the clock past the due time; returns when every service has come to rest there."""
-    target = {"to": (book.due_time + AFTER_DUE).isoformat()}
+async def advance(sandbox_url: str, moment: datetime) -> None:
+    """Move the clock to an instant; returns when every service has come to rest there."""
+    target = {"to": moment.isoformat()}
     timeout = aiohttp.ClientTimeout(total=ADVANCE_TIMEOUT_SECONDS)
     async with (
         aiohttp.ClientSession(timeout=timeout) as http,

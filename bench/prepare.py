@@ -17,26 +17,36 @@ from bench.seed import Book
 from bench.stack import Stack
 from services.runtime import telemetry
 from services.runtime.channel import open_channel
-from services.runtime.clock import SandboxClock
+from services.runtime.clock import Clock, SandboxClock
 from services.runtime.database import Database, connect
 from services.runtime.identity import Identity
 from services.scheduler.loops.prepare import PREPARE_LANES, Prepare
 from services.scheduler.peers import Peers
 
 POOL_CONNECTIONS = 8
-PREPARED = "SELECT count(*) FROM orders WHERE state = 'UPCOMING' AND notified_minor > 0"
-TOLD = "SELECT count(*) FROM outbox WHERE type = 'recurring.scheduler.v1.OrderUpcoming'"
+PREPARED = """
+    SELECT count(*) FROM orders
+    WHERE state = 'UPCOMING' AND notified_minor > 0 AND merchant = $1
+"""
+TOLD = """
+    SELECT count(*) FROM outbox
+    WHERE type = 'recurring.scheduler.v1.OrderUpcoming' AND tenant = $1
+"""
 
 
 async def measure(stack: Stack, book: Book) -> Run:
     """Prepare every standing order of a book that is due."""
-    async with _prepare(stack) as prepare:
+    clock = SandboxClock(stack.sandbox_url, "bench")
+    await clock.read()
+    async with wired(stack, clock) as (prepare, _):
+        before = stack.cpu_seconds()
         started = time.perf_counter()
         worked = sum(await asyncio.gather(*(_until_done(prepare) for _ in range(PREPARE_LANES))))
         seconds = time.perf_counter() - started
+        after = stack.cpu_seconds()
     check("standing orders claimed", book.count, worked)
-    await _check(stack.url("scheduler"), book)
-    return Run(book.count, seconds)
+    await check_prepared(stack.url("scheduler"), book)
+    return Run(book.count, seconds, {part: after[part] - before[part] for part in after})
 
 
 async def _until_done(prepare: Prepare) -> int:
@@ -47,22 +57,23 @@ async def _until_done(prepare: Prepare) -> int:
     return worked
 
 
-async def _check(url: str, book: Book) -> None:
+async def check_prepared(url: str, book: Book) -> None:
+    """Raise WrongResultError unless each standing order has one order, and that was told once."""
     connection = await asyncpg.connect(url)
     try:
-        check("orders prepared", book.count, await connection.fetchval(PREPARED))
-        check("events in the outbox", book.count, await connection.fetchval(TOLD))
+        prepared = await connection.fetchval(PREPARED, book.merchant)
+        told = await connection.fetchval(TOLD, book.merchant)
     finally:
         await connection.close()
+    check("orders prepared", book.count, prepared)
+    check("events in the outbox", book.count, told)
 
 
 @asynccontextmanager
-async def _prepare(stack: Stack) -> AsyncIterator[Prepare]:
-    """The loop, wired as the scheduler's process wires it."""
+async def wired(stack: Stack, clock: Clock) -> AsyncIterator[tuple[Prepare, Database]]:
+    """The loop's work, wired as the scheduler's process wires it, and its database."""
     environment = stack.environment("scheduler")
     identity = Identity(Path(environment["RECURRING_TLS_FOLDER"]))
-    clock = SandboxClock(stack.sandbox_url, "bench")
-    await clock.read()
     database = Database(
         connect(
             stack.sqlalchemy_url("scheduler"),
@@ -78,7 +89,7 @@ async def _prepare(stack: Stack) -> AsyncIterator[Prepare]:
         for channel in channels:
             await channel.channel_ready()
         await database.ping()
-        yield Prepare(database, clock, Peers(*channels))
+        yield Prepare(database, clock, Peers(*channels)), database
     finally:
         for channel in channels:
             await channel.close()

@@ -13,12 +13,14 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import peer
-from bench.measure import Run, Summary
+from bench.measure import Aim, Finding, Run, Summary
 
 LIMIT = "limit: claim and insert in sets"
 PEER = "peer: pgqueuer, one insert a job"
 PREPARE = "prepare: due to order and outbox"
 LIFE = "whole life: due to receipt"
+# From here on decimals say nothing.
+SHOWN_WHOLE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class Ratio:
 
     name: str
     summary: Summary
-    aim: float | None = None
+    aim: Aim | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class Report:
 
     time: datetime
     runs: Mapping[str, Sequence[Run]]
+    findings: Sequence[Finding]
     memory_megabytes: Mapping[str, float]
 
     def ratios(self) -> list[Ratio]:
@@ -45,10 +48,19 @@ class Report:
             return Summary.of_ratios(self.runs[upper], self.runs[lower])
 
         return [
-            Ratio("prepare / pgqueuer", ratio(PREPARE, PEER), aim=5.0),
-            Ratio("whole life / pgqueuer", ratio(LIFE, PEER), aim=0.5),
+            Ratio("prepare / pgqueuer", ratio(PREPARE, PEER), Aim(5.0)),
+            Ratio("whole life / pgqueuer", ratio(LIFE, PEER), Aim(0.5)),
             Ratio("prepare / limit", ratio(PREPARE, LIMIT)),
         ]
+
+    def costs_microseconds(self) -> dict[str, float]:
+        """The processors' time for the preparation of one cycle, by part."""
+        runs = self.runs[PREPARE]
+        count = sum(run.count for run in runs)
+        return {
+            part: sum(run.cpu_seconds[part] for run in runs) / count * 1e6
+            for part in runs[0].cpu_seconds
+        }
 
 
 def show(report: Report, console: Console) -> None:
@@ -67,18 +79,29 @@ def show(report: Report, console: Console) -> None:
     ratios = _table("ratio", "median", "min", "max", "aim", "reached")
     for ratio in report.ratios():
         found = ratio.summary
-        aim, reached = "", ""
-        if ratio.aim is not None:
-            aim, reached = f"≥ {ratio.aim:g}", "yes" if found.median >= ratio.aim else "no"
-        ratios.add_row(
-            ratio.name, f"{found.median:.2f}", f"{found.low:.2f}", f"{found.high:.2f}", aim, reached
-        )
+        numbers = (f"{found.median:.2f}", f"{found.low:.2f}", f"{found.high:.2f}")
+        ratios.add_row(ratio.name, *numbers, *_reached(ratio.aim, found.median))
     console.print(ratios)
+    costs = _table("prepare: CPU a cycle", "µs")
+    for part, microseconds in report.costs_microseconds().items():
+        costs.add_row(part, f"{microseconds:.0f}")
+    console.print(costs)
+    others = _table("found", "", "unit", "aim", "reached")
+    for finding in report.findings:
+        number = f"{finding.value:,.2f}" if finding.value < SHOWN_WHOLE else f"{finding.value:,.0f}"
+        others.add_row(finding.name, number, finding.unit, *_reached(finding.aim, finding.value))
+    console.print(others)
     memory = _table("memory after the run", "MB")
     for service, megabytes in report.memory_megabytes.items():
         memory.add_row(service, f"{megabytes:.0f}")
     console.print(memory)
     console.print(f"  pgqueuer: {peer.SETTINGS}", style="dim")
+
+
+def _reached(aim: Aim | None, value: float) -> tuple[str, str]:
+    if aim is None:
+        return "", ""
+    return str(aim), "yes" if aim.reached(value) else "no"
 
 
 def write(report: Report, folder: Path) -> Path:
@@ -93,7 +116,15 @@ def write(report: Report, folder: Path) -> Path:
             name: [{**asdict(run), "per_second": run.per_second} for run in runs]
             for name, runs in report.runs.items()
         },
-        "ratios": [asdict(ratio) for ratio in report.ratios()],
+        "ratios": [
+            {**asdict(ratio), "reached": ratio.aim and ratio.aim.reached(ratio.summary.median)}
+            for ratio in report.ratios()
+        ],
+        "prepare_cpu_microseconds": report.costs_microseconds(),
+        "findings": [
+            {**asdict(one), "reached": one.aim and one.aim.reached(one.value)}
+            for one in report.findings
+        ],
         "memory_megabytes": dict(report.memory_megabytes),
     }
     file.write_text(json.dumps(data, indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""A book of due standing orders and all that they need, put straight into the four databases.
+"""A book of standing orders and all that they need, put straight into the four databases.
 
 Sign-up through the API is not what is measured, so one statement a table does it. What the rows hold
 is what sign-up would have stored: contacts with a bound phone, mandates, prices, protections.
@@ -17,6 +17,7 @@ from services.runtime.database import Database, connect
 from services.scheduler.domain.order import BillingMode
 from services.scheduler.domain.schedule import Monthly, Recurrence, Schedule, Weekly
 from services.scheduler.domain.standing_order import (
+    NOTICE_HEADROOM,
     NOTICE_LEAD_DEFAULT,
     PAYMENT_WINDOW_DEFAULT,
     StandingOrder,
@@ -49,7 +50,11 @@ class Book:
 
 
 _CLEAR = "TRUNCATE standing_orders, orders, outbox, inbox"
-# An earlier book's later cycles are nobody's business.
+_REMOVE = (
+    "DELETE FROM orders WHERE merchant = $1",
+    "DELETE FROM outbox WHERE tenant = $1",
+    "DELETE FROM standing_orders WHERE merchant = $1",
+)
 _REST = "UPDATE standing_orders SET state = 'PAUSED' WHERE state = 'ACTIVE'"
 # Every standing order is a copy of one of a few patterns, which the scheduler's own store has written.
 _COPY_PATTERNS = """
@@ -63,6 +68,15 @@ _COPY_PATTERNS = """
         'mandate', format('merchants/%s/customers/customer-%s/mandates/main', $1::text, n),
         'items', (SELECT jsonb_agg(jsonb_build_array('product-' || (n + item) % $2, 1 + n % 3))
                   FROM generate_series(0, n % 2) AS item))) AS copy
+"""
+# Each is to be told so long ahead that so many preparations begin each second, from an instant on.
+_SPREAD = """
+    UPDATE standing_orders
+    SET prepare_time = begin.time, notice_lead = next_due_time - begin.time - $4::interval
+    FROM (SELECT standing_order,
+                 $2::timestamptz + make_interval(secs => substr(standing_order, 4)::int / $3) AS time
+          FROM standing_orders WHERE merchant = $1) AS begin
+    WHERE standing_orders.merchant = $1 AND standing_orders.standing_order = begin.standing_order
 """
 _DROP_PATTERNS = "DELETE FROM standing_orders WHERE standing_order LIKE 'pattern-%'"
 
@@ -83,13 +97,6 @@ _STATEMENTS = {
                $4::timestamptz - make_interval(days => 100 - version)
         FROM generate_series(0, $2 - 1) AS n, generate_series(1, 2) AS version
         WHERE $3::int > 0
-        """,
-        """
-        INSERT INTO protections (merchant, standing_order, product, sign_up_amount_minor, currency,
-                                 sign_up_time, kind, lock_cycle_count)
-        SELECT $1, 'so-' || n, 'product-' || (n + item) % $2, 1000 + (n + item) % $2, 'EUR', $4,
-               CASE n % 3 WHEN 0 THEN 'LOCK' ELSE 'NONE' END, CASE n % 3 WHEN 0 THEN 6 END
-        FROM generate_series(1, $3) AS n, generate_series(0, n % 2) AS item
         """,
     ),
     "notify": (
@@ -119,14 +126,32 @@ _STATEMENTS = {
     ),
 }
 
+_PROTECT = """
+    INSERT INTO protections (merchant, standing_order, product, sign_up_amount_minor, currency,
+                             sign_up_time, kind, lock_cycle_count)
+    SELECT $1, 'so-' || n, 'product-' || (n + item) % $2, 1000 + (n + item) % $2, 'EUR', $4,
+           CASE n % 3 WHEN 0 THEN 'LOCK' ELSE 'NONE' END, CASE n % 3 WHEN 0 THEN 6 END
+    FROM generate_series(1, $3) AS n, generate_series(0, n % 2) AS item
+"""
+
 
 async def clear(stack: Stack) -> None:
     """Take away all standing orders with their orders and events. The scheduler must not run."""
     await _execute(stack.url("scheduler"), (_CLEAR,))
 
 
-async def fill(stack: Stack, book: Book) -> None:
-    """Store the book; the merchant must be new. Other merchants' standing orders are paused."""
+async def rest(stack: Stack) -> None:
+    """Pause all standing orders: an earlier book's later cycles are nobody's business."""
+    await _execute(stack.url("scheduler"), (_REST,))
+
+
+async def remove(stack: Stack, book: Book) -> None:
+    """Take away a book's standing orders with their orders and events, and leave the others."""
+    await _execute(stack.url("scheduler"), *((each, book.merchant) for each in _REMOVE))
+
+
+async def fill_world(stack: Stack, book: Book) -> None:
+    """Store what a book's standing orders need, but not they themselves; the merchant must be new."""
     signed_up = book.now - SIGNED_UP
     await _execute(
         stack.url("catalog"),
@@ -140,12 +165,25 @@ async def fill(stack: Stack, book: Book) -> None:
             stack.url(service),
             *((each, book.merchant, book.count, signed_up) for each in _STATEMENTS[service]),
         )
-    await _execute(stack.url("scheduler"), (_REST,))
+
+
+async def fill(stack: Stack, book: Book) -> None:
+    """Store the book, and what it needs; the merchant must be new."""
+    signed_up = book.now - SIGNED_UP
+    await fill_world(stack, book)
+    await _execute(stack.url("catalog"), (_PROTECT, book.merchant, PRODUCTS, book.count, signed_up))
     await _insert_patterns(stack.sqlalchemy_url("scheduler"), book, signed_up)
     await _execute(
         stack.url("scheduler"),
         (_COPY_PATTERNS, book.merchant, PRODUCTS, book.count, len(RECURRENCES)),
         (_DROP_PATTERNS,),
+    )
+
+
+async def spread(stack: Stack, book: Book, first: datetime, per_second: float) -> None:
+    """Let so many standing orders of the book begin to be prepared each second, from then on."""
+    await _execute(
+        stack.url("scheduler"), (_SPREAD, book.merchant, first, per_second, NOTICE_HEADROOM)
     )
 
 

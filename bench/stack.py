@@ -29,9 +29,9 @@ class Stack:
     # The database of the limit and the peer, on the same server as the services' own.
     yardstick_url: str
 
-    def environment(self, service: str) -> dict[str, str]:
-        """What a service's process is told."""
-        return wiring.service_environment(service, self.addresses, self.keys)
+    def environment(self, service: str, addresses: Addresses | None = None) -> dict[str, str]:
+        """What a service's process is told, on the stack's ports or on others."""
+        return wiring.service_environment(service, addresses or self.addresses, self.keys)
 
     def sqlalchemy_url(self, service: str) -> str:
         """A service's database as SQLAlchemy reads it."""
@@ -53,6 +53,18 @@ class Stack:
     def checkpoint(self) -> None:
         """Write out what earlier work left to be written, so that it does not fall into the next."""
         _postgres(self.home, self.addresses).databases.execute("CHECKPOINT")
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """How long the processors have worked for each part, and for this process."""
+        parts = {
+            part.part: psutil.Process(part.pid)
+            for part in EmbeddedStack(self.home, self.addresses).status()
+            if part.pid
+        }
+        return {"bench": _cpu_seconds(psutil.Process())} | {
+            name: _cpu_seconds(process) + sum(map(_cpu_seconds, process.children()))
+            for name, process in parts.items()
+        }
 
     def memory_megabytes(self) -> dict[str, float]:
         """The resident memory of each process of a service."""
@@ -85,6 +97,15 @@ def migrate_scheduler(stack: Stack) -> None:
     databases = _postgres(stack.home, stack.addresses).databases
     databases.ensure_owned(role, stack.keys.password(role))
     migrations.upgrade("scheduler", stack.sqlalchemy_url("scheduler"))
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    """The time of a process and of those of its children that have ended."""
+    try:
+        times = process.cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return float(times.user + times.system + times.children_user + times.children_system)
 
 
 def _yardstick(databases: Databases, keys: Keys) -> str:

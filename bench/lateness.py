@@ -1,0 +1,87 @@
+"""How late a cycle is prepared when so many fall due each second: from its time to its commit.
+
+The scheduler's own loops run here on the machine's clock, against the other services as processes.
+"""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+
+from bench import prepare, seed
+from bench.measure import Aim, Finding, percentile
+from bench.seed import Book
+from bench.stack import Stack
+from services.runtime.clock import SystemClock
+from services.runtime.loops import Loop
+from services.scheduler.domain.standing_order import NOTICE_HEADROOM
+from services.scheduler.loops.prepare import PREPARE_LANES, Prepare
+
+DUE_PER_SECOND = 500
+AIM = Aim(1000.0, at_least=False)
+AHEAD = timedelta(seconds=3)
+GIVE_UP_SECONDS = 60.0
+
+# An order keeps when its step began, and its due time and lead say when it should have begun.
+_BEGUN = """
+    SELECT create_time, due_time - notice_lead - $2::interval AS wanted FROM orders
+    WHERE merchant = $1
+"""
+
+
+class _Steps(SystemClock):
+    """The clock, which notes for each step when it looked, and when what it did was committed."""
+
+    def __init__(self) -> None:
+        self._begun: dict[asyncio.Task[None] | None, datetime] = {}
+        self.committed: dict[datetime, datetime] = {}
+
+    def now(self) -> datetime:
+        begun = super().now()
+        self._begun[asyncio.current_task()] = begun
+        return begun
+
+    def commit(self) -> None:
+        """Something was committed by the step of this task."""
+        self.committed[self._begun[asyncio.current_task()]] = super().now()
+
+
+async def measure(stack: Stack, book: Book) -> list[float]:
+    """How late each cycle of the book was, in milliseconds."""
+    steps = _Steps()
+    async with prepare.wired(stack, steps) as (work, database):
+        database.on_commit(steps.commit)
+        await seed.spread(stack, book, datetime.now(UTC) + AHEAD, DUE_PER_SECOND)
+        await _run(book, work, steps)
+    await prepare.check_prepared(stack.url("scheduler"), book)
+    connection = await asyncpg.connect(stack.url("scheduler"))
+    try:
+        rows = await connection.fetch(_BEGUN, book.merchant, NOTICE_HEADROOM)
+    finally:
+        await connection.close()
+    return [
+        (steps.committed[row["create_time"]] - row["wanted"]).total_seconds() * 1000 for row in rows
+    ]
+
+
+async def _run(book: Book, work: Prepare, steps: _Steps) -> None:
+    """Let time pass until all of the book is due, and then the loops until nothing is left to do."""
+    loops = [Loop(f"prepare-{lane}", steps, work.step) for lane in range(PREPARE_LANES)]
+    running = [asyncio.create_task(loop.run()) for loop in loops]
+    try:
+        await asyncio.sleep(AHEAD.total_seconds() + book.count / DUE_PER_SECOND)
+        async with asyncio.timeout(GIVE_UP_SECONDS):
+            await asyncio.gather(*(loop.settle() for loop in loops))
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+def findings(late_milliseconds: list[float]) -> list[Finding]:
+    """The median, and what one in a hundred is later than."""
+    name = f"lateness at {DUE_PER_SECOND} due a second"
+    return [
+        Finding(f"{name}, p50", percentile(late_milliseconds, 0.5), "ms"),
+        Finding(f"{name}, p99", percentile(late_milliseconds, 0.99), "ms", AIM),
+    ]
