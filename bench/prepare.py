@@ -16,6 +16,7 @@ from bench.measure import Run, check
 from bench.seed import Book
 from bench.stack import Stack
 from services.runtime import telemetry
+from services.runtime.access import act_for_all
 from services.runtime.channel import open_channel
 from services.runtime.clock import Clock, SandboxClock
 from services.runtime.database import Database, connect
@@ -74,6 +75,7 @@ async def wired(stack: Stack, clock: Clock) -> AsyncIterator[tuple[Prepare, Data
     """The loop's work, wired as the scheduler's process wires it, and its database."""
     environment = stack.environment("scheduler")
     identity = Identity(Path(environment["RECURRING_TLS_FOLDER"]))
+    act_for_all("bench")
     database = Database(
         connect(
             stack.sqlalchemy_url("scheduler"),

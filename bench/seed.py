@@ -13,6 +13,7 @@ import asyncpg
 
 from bench.measure import WrongResultError
 from bench.stack import Stack
+from services.runtime.access import act_for_all
 from services.runtime.database import Database, connect
 from services.scheduler.domain.order import BillingMode
 from services.scheduler.domain.schedule import Monthly, Recurrence, Schedule, Weekly
@@ -199,6 +200,7 @@ async def _execute(url: str, *statements: tuple[Any, ...]) -> None:
 
 
 async def _insert_patterns(sqlalchemy_url: str, book: Book, signed_up: datetime) -> None:
+    act_for_all("bench")
     database = Database(connect(sqlalchemy_url, application="recurring-bench", pool_size=1))
     try:
         async with database.begin() as tx:

@@ -9,7 +9,7 @@ import psutil
 
 from deploy.embedded import wiring
 from deploy.embedded.addresses import PARTS, SERVICES, Addresses
-from deploy.embedded.databases import Databases
+from deploy.embedded.databases import Databases, Passwords
 from deploy.embedded.keys import Keys
 from deploy.embedded.postgres import EmbeddedPostgres
 from deploy.embedded.stack import EmbeddedStack
@@ -38,8 +38,8 @@ class Stack:
         return wiring.database_url(service, self.addresses, self.keys)
 
     def url(self, service: str) -> str:
-        """A service's database as asyncpg reads it."""
-        return _plain(self.sqlalchemy_url(service))
+        """A service's database as asyncpg reads it, for its owner, who may do anything there."""
+        return _plain(wiring.database_url(service, self.addresses, self.keys, "_migrator"))
 
     @property
     def sandbox_url(self) -> str:
@@ -95,8 +95,9 @@ def migrate_scheduler(stack: Stack) -> None:
     """Make the scheduler's database as its process would. Not from inside an event loop."""
     role = wiring.role("scheduler")
     databases = _postgres(stack.home, stack.addresses).databases
-    databases.ensure_owned(role, stack.keys.password(role))
-    migrations.upgrade("scheduler", stack.sqlalchemy_url("scheduler"))
+    databases.ensure(role, wiring.passwords("scheduler", stack.keys))
+    migrator = wiring.database_url("scheduler", stack.addresses, stack.keys, "_migrator")
+    migrations.upgrade("scheduler", migrator)
 
 
 def _cpu_seconds(process: psutil.Process) -> float:
@@ -110,7 +111,9 @@ def _cpu_seconds(process: psutil.Process) -> float:
 
 def _yardstick(databases: Databases, keys: Keys) -> str:
     password = keys.password(YARDSTICK_DATABASE)
-    return _plain(databases.ensure_owned(YARDSTICK_DATABASE, password))
+    databases.ensure(YARDSTICK_DATABASE, Passwords(password, password, password))
+    owner = f"{YARDSTICK_DATABASE}_migrator"
+    return _plain(databases.address(owner, password, YARDSTICK_DATABASE))
 
 
 def _postgres(home: Path, addresses: Addresses) -> EmbeddedPostgres:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from deploy.embedded.addresses import Addresses
+from deploy.embedded.databases import Passwords
 from deploy.embedded.nats import EmbeddedNats
 from deploy.embedded.ports import free_ports
 from deploy.embedded.postgres import EmbeddedPostgres
@@ -21,7 +22,7 @@ from tests.suite import Suite
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
-OWNER_PASSWORD = "only-for-tests-on-this-machine"
+PASSWORD = "only-for-tests-on-this-machine"
 
 # Called with a service's name; returns the address of a fresh, migrated database.
 ServiceDatabase = Callable[[str], str]
@@ -102,7 +103,9 @@ def migrated_template(postgres: EmbeddedPostgres) -> ServiceDatabase:
     def template(service: str) -> str:
         if service not in made:
             role = f"recurring_{service}"
-            address = postgres.databases.ensure_owned(role, OWNER_PASSWORD)
+            databases = postgres.databases
+            databases.ensure(role, Passwords(app=PASSWORD, migrator=PASSWORD, readonly=PASSWORD))
+            address = databases.address(f"{role}_migrator", PASSWORD, role)
             # Migrations start an event loop of their own, and a test may already run in one.
             with ThreadPoolExecutor(max_workers=1) as thread:
                 thread.submit(_upgrade, service, address).result()
@@ -123,9 +126,9 @@ def service_database(
     def create(service: str) -> str:
         role = migrated_template(service)
         name = f"test_{service}_{next(_numbers)}"
-        databases.create(name, owner=role, template=role)
+        databases.create(name, owner=f"{role}_owner", template=role)
         made.append(name)
-        return databases.address(role, OWNER_PASSWORD, name)
+        return databases.address(role, PASSWORD, name)
 
     yield create
     for name in made:

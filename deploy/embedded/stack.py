@@ -214,8 +214,7 @@ class EmbeddedStack:
         url = self.addresses.postgres_url
         databases = Databases(url) if replaced else self._postgres.databases
         for service in services:
-            role = wiring.role(service)
-            databases.ensure_owned(role, self._keys.password(role))
+            databases.ensure(wiring.role(service), wiring.passwords(service, self._keys))
 
     def _describe(self) -> None:
         described = wiring.description(self.home, self.addresses, self._keys)

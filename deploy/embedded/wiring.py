@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.embedded.addresses import SERVICES, Addresses
-from deploy.embedded.databases import Databases
+from deploy.embedded.databases import Databases, Passwords
 from deploy.embedded.keys import AUDIENCE, ISSUER, Keys
 
 DEMO_MERCHANT = "demo"
@@ -14,14 +14,25 @@ CALLS = {"scheduler": ("catalog", "payments", "notify")}
 
 
 def role(service: str) -> str:
-    """Return the name of a service's database and of the role that owns it."""
+    """Return the name of a service's database and of its own role there."""
     return f"recurring_{service}"
 
 
-def database_url(service: str, addresses: Addresses, keys: Keys) -> str:
-    """Return where a service finds its database, password included."""
-    databases = Databases(addresses.postgres_url)
-    return databases.address(role(service), keys.password(role(service)), role(service))
+def passwords(service: str, keys: Keys) -> Passwords:
+    """Return the passwords of the roles of a service's database."""
+    name = role(service)
+    return Passwords(
+        app=keys.password(name),
+        migrator=keys.password(f"{name}_migrator"),
+        readonly=keys.password(f"{name}_readonly"),
+    )
+
+
+def database_url(service: str, addresses: Addresses, keys: Keys, suffix: str = "") -> str:
+    """Return where a role (the service's own, or one with a suffix) finds its database."""
+    name = role(service)
+    login = name + suffix
+    return Databases(addresses.postgres_url).address(login, keys.password(login), name)
 
 
 def demo_token_file(keys: Keys) -> Path:
@@ -46,7 +57,7 @@ def service_environment(service: str, addresses: Addresses, keys: Keys) -> dict[
     settings = {
         "ENVIRONMENT": "sandbox",
         "DATABASE_URL": database_url(service, addresses, keys),
-        "MIGRATION_DATABASE_URL": database_url(service, addresses, keys),
+        "MIGRATION_DATABASE_URL": database_url(service, addresses, keys, "_migrator"),
         "NATS_URL": addresses.nats_url,
         "GRPC_ADDRESS": addresses.local(service),
         "GRPC_PLAINTEXT": "true",
@@ -87,7 +98,8 @@ def description(home: Path, addresses: Addresses, keys: Keys) -> dict[str, Any]:
             if service not in addresses.replaced
         },
         "database_urls": {
-            service: _for_any_client(database_url(service, addresses, keys)) for service in SERVICES
+            service: _for_any_client(database_url(service, addresses, keys, "_readonly"))
+            for service in SERVICES
         },
         "nats_url": addresses.nats_url,
         "sandbox_url": addresses.sandbox_url,

@@ -72,6 +72,17 @@ def set_caller(who: Caller) -> None:
     _caller.set(who)
 
 
+def act_for_all(service: str) -> None:
+    """Do what follows in this task, and in those it starts, in the service's own name."""
+    _caller.set(Caller(service, ANY_TENANT))
+
+
+def tenant() -> str:
+    """Whose rows may be seen: the caller's; without a caller nobody's."""
+    who = _caller.get(None)
+    return who.tenant if who else ""
+
+
 class Gate:
     """Knows callers by their token or certificate, and holds the table: method -> who may call it."""
 

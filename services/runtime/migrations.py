@@ -74,10 +74,44 @@ CREATE TABLE requests (
 );
 CREATE INDEX requests_created ON requests (create_time);
 
+-- Takes privileges on tables from everybody but their owner.
+CREATE FUNCTION take_away(privileges text, VARIADIC relations regclass[]) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    held record;
+BEGIN
+    FOR held IN
+        SELECT DISTINCT pg_class.oid::regclass AS relation, granted.grantee::regrole AS grantee
+        FROM pg_class, aclexplode(relacl) AS granted
+        WHERE pg_class.oid = ANY (relations) AND granted.grantee NOT IN (0, relowner)
+    LOOP
+        EXECUTE format('REVOKE %s ON %s FROM %s', privileges, held.relation, held.grantee);
+    END LOOP;
+END $$;
+
+-- Shows rows of a table only to whoever acts for the merchant in the column.
+CREATE FUNCTION keep_apart(tenant_column name, VARIADIC relations regclass[]) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    relation regclass;
+BEGIN
+    FOREACH relation IN ARRAY relations LOOP
+        EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', relation);
+        EXECUTE format(
+            'CREATE POLICY tenant ON %s USING (%I = current_setting(''recurring.tenant'', true))',
+            relation, tenant_column);
+    END LOOP;
+END $$;
+SELECT keep_apart('tenant', 'outbox', 'requests');
+-- Of no merchant: what other services told is not for callers.
+ALTER TABLE inbox ENABLE ROW LEVEL SECURITY;
+ALTER TABLE dead_letters ENABLE ROW LEVEL SECURITY;
+
 -- The revisions of the code that may serve on this schema; each migration run writes them anew.
 CREATE TABLE served_revisions (
     revision       text        NOT NULL PRIMARY KEY
 );
+SELECT take_away('INSERT, UPDATE, DELETE', 'served_revisions', 'alembic_version');
 """
 
 _SERVED = text("""

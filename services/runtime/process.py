@@ -19,7 +19,7 @@ import uvloop
 from sqlalchemy.exc import DBAPIError
 
 from services.runtime import commands, metrics, migrations, outbox, telemetry
-from services.runtime.access import Access, Gate
+from services.runtime.access import Access, Gate, act_for_all
 from services.runtime.broker import Broker
 from services.runtime.channel import open_channel
 from services.runtime.clock import Clock, SandboxClock, SystemClock
@@ -168,6 +168,7 @@ async def _operate(
     options: Namespace,
 ) -> None:
     """Do what an operator asks for, beside the processes that serve."""
+    act_for_all(service)
     async with AsyncExitStack() as resources:
         runtime = await _open(service, settings, resources)
         parts = await assemble(runtime)
@@ -283,6 +284,8 @@ class Life(Generic[S]):
         parts = await self._assemble(runtime)
         server = await until_it_works("keys", lambda: self._door(runtime, parts))
         await server.start()
+        # From here on; calls, which come by the server, each act for their own caller.
+        act_for_all(service)
         resources.push_async_callback(server.stop, settings.drain_seconds)
 
         async def schema_fits() -> None:

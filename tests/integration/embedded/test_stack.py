@@ -17,11 +17,13 @@ import pytest
 
 from deploy.embedded.addresses import PARTS, Addresses, port_variable
 from deploy.embedded.databases import Databases
+from deploy.embedded.keys import Keys
 from deploy.embedded.nats import EmbeddedNats
 from deploy.embedded.postgres import EmbeddedPostgres
 from deploy.embedded.process import PartError
 from deploy.embedded.program import ROOT
 from deploy.embedded.stack import EmbeddedStack
+from deploy.embedded.wiring import database_url
 
 OUTSIDE = ("postgres", "nats", "sandbox")
 
@@ -188,8 +190,8 @@ def test_a_killed_service_comes_back_to_its_own_database(home: Path) -> None:
     stack = EmbeddedStack(home, Addresses.free(), (*OUTSIDE, "catalog"))
     try:
         stack.up()
-        described = json.loads(stack.description_file.read_text())
-        catalog = Databases(described["database_urls"]["catalog"])
+        owner = database_url("catalog", stack.addresses, Keys(home / "keys"), "_migrator")
+        catalog = Databases(owner.replace("+asyncpg", ""))
         catalog.execute("CREATE TABLE kept AS SELECT 7 AS number")
         stack.kill("catalog")
         assert states(stack)["catalog"] == "stopped"

@@ -7,6 +7,7 @@ from sqlalchemy import text
 from services.payments.watch import LOOKS
 from services.runtime.watch import Watch
 from tests.integration.payments.suite import Payments
+from tests.owner import as_owner
 
 
 async def seen(payments: Payments) -> dict[str, float]:
@@ -58,7 +59,7 @@ async def test_facts_that_nobody_publishes_are_counted_and_grow_old(payments: Pa
 async def test_books_that_do_not_balance_are_seen(payments: Payments) -> None:
     await charged(payments, "pm_card_visa")
     balanced = await seen(payments)
-    async with payments.database.begin() as tx:
+    async with as_owner(payments.database) as tx:
         # Nothing but the owner's own hand gets past the triggers.
         for statement in (
             "ALTER TABLE ledger_entries DISABLE TRIGGER USER",

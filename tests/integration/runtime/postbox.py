@@ -20,6 +20,7 @@ from services.runtime.events import Event, Fact, Subscription
 from services.runtime.inbox import Consumer
 from services.runtime.loops import Loop, Worker, Workers
 from services.runtime.outbox import Relay
+from tests.owner import as_owner
 
 SERVICE, STREAM, DURABLE = "catalog", "CATALOG", "listener"
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -90,7 +91,7 @@ class Listener:
 
     async def prepare(self) -> None:
         self.free.set()
-        async with self.database.begin() as tx:
+        async with as_owner(self.database) as tx:
             await tx.execute(text("CREATE TABLE heard (product text)"))
 
     @property

@@ -43,7 +43,7 @@ class Operator:
         return [json.loads(line) for line in printed.decode().splitlines()]
 
     async def database(self, service: str) -> "asyncpg.Connection[Any]":
-        url = wiring.database_url(service, self._addresses, self._keys)
+        url = wiring.database_url(service, self._addresses, self._keys, "_migrator")
         return await asyncpg.connect(url.replace("postgresql+asyncpg", "postgresql"))
 
 

@@ -13,6 +13,7 @@ from services.runtime.database import Database
 from services.runtime.errors import Problem
 from services.runtime.requests import mutation
 from tests.integration.runtime.postbox import count
+from tests.owner import as_owner
 
 Request = catalog_pb2.DiscontinueProductRequest
 
@@ -43,7 +44,7 @@ class Counter:
 @pytest.fixture
 async def counter(database: Database) -> Counter:
     set_caller(Caller("shop", "acme", frozenset()))
-    async with database.begin() as tx:
+    async with as_owner(database) as tx:
         await tx.execute(text("CREATE TABLE acts (name text)"))
     return Counter(database)
 

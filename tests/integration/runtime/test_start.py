@@ -17,12 +17,13 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 
+from deploy.embedded.databases import Passwords
 from deploy.embedded.keys import AUDIENCE, ISSUER, Keys
 from deploy.embedded.ports import HOST, free_ports
 from deploy.embedded.postgres import EmbeddedPostgres
 from deploy.embedded.program import ROOT
 from services.runtime.health import LIVENESS
-from tests.conftest import OWNER_PASSWORD, ServiceDatabase
+from tests.conftest import PASSWORD, ServiceDatabase
 from tests.integration.runtime.postbox import until
 
 EXIT_BAD_SETTINGS = 78
@@ -147,7 +148,9 @@ def database(service_database: ServiceDatabase, process: Process) -> str:
 
 
 async def execute(url: str, *statements: str) -> None:
-    connection = await asyncpg.connect(url.replace("postgresql+asyncpg", "postgresql"))
+    """Do what only the owner may."""
+    owner = url.replace("postgresql+asyncpg", "postgresql").replace(":only", "_migrator:only")
+    connection = await asyncpg.connect(owner)
     try:
         for statement in statements:
             await connection.execute(statement)
@@ -176,7 +179,7 @@ async def test_without_files_that_may_change_a_bad_setting_ends_the_process(
 async def test_a_secret_that_is_wrong_is_waited_for_until_it_is_another(
     process: Process, database: str
 ) -> None:
-    process.write_secret("database_url", database.replace(OWNER_PASSWORD, "some-other-password"))
+    process.write_secret("database_url", database.replace(PASSWORD, "some-other-password"))
     process.start()
     await process.waits_for("waiting for database: InvalidPasswordError")
     process.write_secret("database_url", database)
@@ -206,17 +209,15 @@ async def test_a_broker_that_is_away_is_waited_for(process: Process, database: s
     await process.waits_for("waiting for nats")
 
 
-async def test_code_waits_for_the_migration(
-    process: Process, database: str, postgres: EmbeddedPostgres
-) -> None:
-    await execute(
-        database, "DROP OWNED BY CURRENT_USER CASCADE", "CREATE SCHEMA IF NOT EXISTS public"
-    )
-    del postgres
+async def test_code_waits_for_the_migration(process: Process, postgres: EmbeddedPostgres) -> None:
+    name = "without_schema"
+    postgres.databases.ensure(name, Passwords(PASSWORD, PASSWORD, PASSWORD))
+    process.write_secret("database_url", postgres.databases.address(name, PASSWORD, name))
     process.start()
     await process.waits_for("the database has no schema; this code needs 0001")
     assert await process.call() == "UNAVAILABLE"
-    process.write_secret("migration_database_url", database)
+    migrator = postgres.databases.address(f"{name}_migrator", PASSWORD, name)
+    process.write_secret("migration_database_url", migrator)
     serving = process.process
     assert process.start("migrate").wait(30) == 0
     process.process = serving

@@ -76,4 +76,6 @@ CREATE TABLE stock_holds (
     PRIMARY KEY (standing_order, merchant, cycle, product)
 );
 CREATE INDEX stock_holds_expiring ON stock_holds (expire_time) WHERE state = 'HELD';
+
+SELECT keep_apart('merchant', 'products', 'prices', 'protections', 'stock', 'stock_holds');
 """

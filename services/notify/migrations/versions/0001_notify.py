@@ -90,4 +90,6 @@ CREATE TABLE phone_codes (
 CREATE UNIQUE INDEX phone_codes_pending ON phone_codes (customer, merchant)
     WHERE state = 'PENDING';
 CREATE INDEX phone_codes_recent ON phone_codes (customer, merchant, create_time);
+
+SELECT keep_apart('merchant', 'contacts', 'notices', 'deliveries', 'phone_codes');
 """

@@ -184,6 +184,10 @@ CREATE TABLE ledger_entries (
 CREATE INDEX ledger_entries_of_merchant ON ledger_entries (merchant, position);
 CREATE INDEX ledger_entries_by_account ON ledger_entries (merchant, account, currency)
     INCLUDE (amount_minor);
+
+SELECT keep_apart('merchant', 'payment_methods', 'mandates', 'notices', 'withdrawals',
+    'charges', 'attempts', 'refunds', 'ledger_transactions', 'ledger_entries');
+SELECT take_away('UPDATE, DELETE', 'ledger_transactions', 'ledger_entries');
 """
 
 LEDGER_RULES = (

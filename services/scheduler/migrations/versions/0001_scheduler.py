@@ -133,6 +133,8 @@ CREATE TABLE scheduler_settings (
     version                 integer     NOT NULL
 );
 
+SELECT keep_apart('merchant', 'standing_orders', 'orders', 'purchases', 'scheduler_settings');
+
 -- A final state stays, whatever arrives late, twice or out of order.
 CREATE FUNCTION refuse_regress() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

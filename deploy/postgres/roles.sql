@@ -1,0 +1,44 @@
+-- The database of one service and its roles. An administrator runs it with psql; run again, it only sets
+-- the passwords:
+--
+--   psql -v ON_ERROR_STOP=1 -v name=recurring_catalog -v app_password=… -v migrator_password=…
+--        -v readonly_password=… -f roles.sql
+--
+--   <name>_owner     owns the database and all in it; nobody can log in as this role
+--   <name>_migrator  acts as the owner: for `python -m services.<service> migrate` alone
+--   <name>           the service: reads and writes rows, sees one merchant at a time, changes no schema
+--   <name>_loops     what the service turns into for work that is about every merchant
+--   <name>_readonly  for operators and audits: sees every merchant, changes nothing
+
+SELECT format('CREATE ROLE %I NOLOGIN', :'name' || suffix) FROM unnest('{_owner,_loops}'::text[]) suffix
+WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'name' || suffix) \gexec
+SELECT format('CREATE ROLE %I LOGIN', :'name' || suffix)
+FROM unnest(ARRAY['', '_migrator', '_readonly']) suffix
+WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'name' || suffix) \gexec
+
+SELECT :'name' || '_owner' AS owner, :'name' || '_migrator' AS migrator, :'name' || '_loops' AS loops,
+       :'name' || '_readonly' AS readonly \gset
+ALTER ROLE :"name" PASSWORD :'app_password' NOBYPASSRLS;
+ALTER ROLE :"migrator" PASSWORD :'migrator_password';
+ALTER ROLE :"readonly" PASSWORD :'readonly_password' BYPASSRLS;
+ALTER ROLE :"readonly" SET default_transaction_read_only = on;
+ALTER ROLE :"loops" BYPASSRLS;
+GRANT :"owner" TO :"migrator";
+ALTER ROLE :"migrator" SET role = :'owner';
+-- The service says when it turns into this role; it has nothing of it otherwise.
+GRANT :"loops" TO :"name" WITH INHERIT FALSE, SET TRUE;
+
+SELECT format('CREATE DATABASE %I OWNER %I', :'name', :'owner')
+WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'name') \gexec
+REVOKE ALL ON DATABASE :"name" FROM PUBLIC;
+GRANT CONNECT ON DATABASE :"name" TO :"name", :"migrator", :"readonly";
+
+\connect :"name"
+ALTER SCHEMA public OWNER TO :"owner";
+REVOKE ALL ON SCHEMA public FROM PUBLIC;
+GRANT USAGE ON SCHEMA public TO :"name", :"loops", :"readonly";
+ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" IN SCHEMA public
+    GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO :"name", :"loops";
+ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" IN SCHEMA public
+    GRANT USAGE, SELECT ON SEQUENCES TO :"name", :"loops";
+ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" IN SCHEMA public GRANT SELECT ON TABLES TO :"readonly";
