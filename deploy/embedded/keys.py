@@ -24,6 +24,8 @@ DAY_SECONDS = 24 * 3600
 TOKEN_LIFE_SECONDS = 365 * DAY_SECONDS
 TOKEN_RENEWAL_SECONDS = 30 * DAY_SECONDS
 PASSWORD_BYTES = 24
+# Production refuses a key set with such a key in it.
+KEY_ID_PREFIX = "development-"
 
 
 class Keys:
@@ -83,11 +85,11 @@ class Keys:
         return key
 
     def _publish(self) -> str:
-        """Write the JWKS and return the key's id: its thumbprint (RFC 7638, RFC 8037)."""
+        """Write the JWKS and return the key's id, made of its thumbprint (RFC 7638, RFC 8037)."""
         public = self._key.public_key().public_bytes_raw()
         members = {"crv": "Ed25519", "kty": "OKP", "x": _base64url(public)}
         canonical = json.dumps(members, separators=(",", ":"), sort_keys=True).encode()
-        key_id = _base64url(hashlib.sha256(canonical).digest())
+        key_id = KEY_ID_PREFIX + _base64url(hashlib.sha256(canonical).digest())
         jwk = {**members, "alg": ALGORITHM, "use": "sig", "kid": key_id}
         self.jwks_file.write_text(json.dumps({"keys": [jwk]}, indent=2) + "\n")
         return key_id

@@ -1,5 +1,7 @@
 """`python -m services.notify`: settings and wiring."""
 
+from collections.abc import Iterator
+
 from pydantic import Field, SecretStr
 from recurring.notify.v1 import notify_pb2_grpc
 
@@ -7,7 +9,7 @@ from services.notify import api, gateways, loops, watch
 from services.notify.domain import Channel
 from services.notify.events.handlers import subscriptions
 from services.runtime.process import Parts, Runtime, main
-from services.runtime.settings import RuntimeSettings
+from services.runtime.settings import RuntimeSettings, is_for_development
 
 
 class Settings(RuntimeSettings):
@@ -21,6 +23,12 @@ class Settings(RuntimeSettings):
     smtp_host: str = Field(min_length=1)
     smtp_port: int = Field(ge=1, le=65535)
     email_sender: str = Field(default="Recurring <no-reply@recurring.example>", pattern=r"^.+@.+$")
+
+    def dangers(self) -> Iterator[tuple[str, str]]:
+        """What is for development only, the sandbox's gateway among it."""
+        yield from super().dangers()
+        if is_for_development(self.sms_url):
+            yield "SMS_URL", "a gateway of this machine or without TLS"
 
 
 async def assemble(runtime: Runtime[Settings]) -> Parts:

@@ -1,5 +1,7 @@
 """`python -m services.payments`: settings and wiring."""
 
+from collections.abc import Iterator
+
 import aiohttp
 from pydantic import Field, SecretStr
 from recurring.payments.v1 import payments_pb2_grpc
@@ -8,7 +10,7 @@ from services.payments import api, events, loops, watch
 from services.payments.commands import COMMANDS
 from services.payments.provider import CONNECTIONS_MAX, StripeProvider
 from services.runtime.process import Parts, Runtime, main
-from services.runtime.settings import RuntimeSettings
+from services.runtime.settings import RuntimeSettings, is_for_development
 
 
 class Settings(RuntimeSettings):
@@ -17,6 +19,14 @@ class Settings(RuntimeSettings):
     # Base address of the provider, without its `/v1`.
     provider_url: str = Field(pattern=r"^https?://.+$")
     provider_api_key: SecretStr = Field(min_length=1)
+
+    def dangers(self) -> Iterator[tuple[str, str]]:
+        """What is for development only, the sandbox's provider among it."""
+        yield from super().dangers()
+        if is_for_development(self.provider_url):
+            yield "PROVIDER_URL", "a provider of this machine or without TLS"
+        if self.provider_api_key.get_secret_value().startswith("sk_test_"):
+            yield "PROVIDER_API_KEY", "a test key"
 
 
 async def assemble(runtime: Runtime[Settings]) -> Parts:

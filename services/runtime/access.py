@@ -4,21 +4,20 @@ Sources: bearer tokens (RFC 6750), JSON Web Tokens (RFC 7519) and key sets (RFC 
 """
 
 import contextvars
-import json
 import re
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import grpc
 import jwt
 
 from services.runtime.errors import Problem
 from services.runtime.identity import SPIFFE_PREFIX
+from services.runtime.keysets import KeySet
 
-ALGORITHMS = ("EdDSA",)
 CLOCK_SKEW_SECONDS = 30
 VERIFIED_TOKENS_MAX = 1000
 TOKEN_MAX_BYTES = 8192
@@ -87,22 +86,28 @@ class Gate:
     """Knows callers by their token or certificate, and holds the table: method -> who may call it."""
 
     def __init__(
-        self, jwks_file: Path, issuer: str, audience: str, methods: Mapping[str, Access]
+        self,
+        keys: KeySet,
+        issuer: str,
+        audience: str,
+        methods: Mapping[str, Access],
+        algorithms: Iterable[str] = ("EdDSA",),
     ) -> None:
-        keys = json.loads(jwks_file.read_text())["keys"]
-        self._keys = {key["kid"]: jwt.PyJWK(key) for key in keys}
+        self._keys = keys
         self._issuer = issuer
         self._audience = audience
         self._methods = methods
+        self._algorithms = frozenset(algorithms)
+        self._version = keys.version
         # Verifying a signature costs more than the call it protects, so verified tokens are kept
         # until they expire.
         self._verified: OrderedDict[str, tuple[Caller, float]] = OrderedDict()
 
-    def admit_platform(self, method: str, authorization: str) -> Caller:
+    async def admit_platform(self, method: str, authorization: str) -> Caller:
         """The caller, if the token is good and has the scope of the method. Raises Problem."""
         if not authorization.startswith("Bearer "):
             raise _unauthenticated("TOKEN_MISSING", "send `authorization: Bearer <JWT>`")
-        who = self._verify(authorization.removeprefix("Bearer "))
+        who = await self._verify(authorization.removeprefix("Bearer "))
         scope = self._methods.get(method, Access()).scope
         if not scope or who.scopes.isdisjoint({scope, SCOPE_PLATFORM}):
             raise Problem(
@@ -128,24 +133,20 @@ class Gate:
             f"the certificate does not name a service that may call {method}",
         )
 
-    def _verify(self, token: str) -> Caller:
+    async def _verify(self, token: str) -> Caller:
+        self._keys.look()
+        if self._version != self._keys.version:
+            # A key that was withdrawn must not live on in what it had signed.
+            self._version = self._keys.version
+            self._verified.clear()
         known = self._verified.get(token)
         if known is not None and known[1] > time.time() - CLOCK_SKEW_SECONDS:
             return known[0]
         if len(token) > TOKEN_MAX_BYTES:
             raise _unauthenticated("TOKEN_INVALID", "the token is too long")
         try:
-            key = self._keys[jwt.get_unverified_header(token)["kid"]]
-            claims = jwt.decode(
-                token,
-                key.key,
-                algorithms=list(ALGORITHMS),
-                issuer=self._issuer,
-                audience=self._audience,
-                leeway=CLOCK_SKEW_SECONDS,
-                options={"require": ["exp", "iss", "aud", "sub", "merchant", "scope"]},
-            )
-        except (jwt.PyJWTError, KeyError):
+            claims = await self._claims(token)
+        except (jwt.PyJWTError, LookupError, TypeError, ValueError):
             raise _unauthenticated("TOKEN_INVALID", "the token is not valid here") from None
         subject, tenant, scope = (claims[name] for name in ("sub", "merchant", "scope"))
         if not (isinstance(tenant, str) and isinstance(scope, str) and tenant not in _NO_TENANT):
@@ -155,6 +156,23 @@ class Gate:
         if len(self._verified) > VERIFIED_TOKENS_MAX:
             self._verified.popitem(last=False)
         return who
+
+    async def _claims(self, token: str) -> dict[str, Any]:
+        """What the token says, if all of it holds; raises otherwise."""
+        key = await self._keys.find(jwt.get_unverified_header(token)["kid"])
+        if key is None or key.algorithm_name not in self._algorithms:
+            raise LookupError("no such key")
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            key.key,
+            # The key's own and no other: the token has no say in it.
+            algorithms=[key.algorithm_name],
+            issuer=self._issuer,
+            audience=self._audience,
+            leeway=CLOCK_SKEW_SECONDS,
+            options={"require": ["exp", "iss", "aud", "sub", "merchant", "scope"]},
+        )
+        return claims
 
 
 def _unauthenticated(reason: str, message: str) -> Problem:

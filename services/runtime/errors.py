@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import grpc
 from google.protobuf import any_pb2
+from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 FIELD_INVALID = "FIELD_INVALID"
@@ -39,6 +40,8 @@ class Problem(Exception):
     message: str
     violations: tuple[FieldViolation, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
+    # When the same may work; 0 where it is not for time to tell.
+    retry_seconds: float = 0.0
 
     def __str__(self) -> str:
         """The message, as it goes to the caller."""
@@ -47,18 +50,20 @@ class Problem(Exception):
     def status(self, domain: str) -> status_pb2.Status:
         """This problem on the wire; of very many violations, the first."""
         message = _cut(self.message, MESSAGE_MAX_BYTES)
-        details = [
+        details: list[Message] = [
             error_details_pb2.ErrorInfo(
                 reason=self.reason, domain=domain, metadata=dict(self.metadata)
             )
         ]
+        if self.violations:
+            details.append(_bad_request(self.violations))
+        if self.retry_seconds:
+            retry = error_details_pb2.RetryInfo()
+            retry.retry_delay.FromNanoseconds(round(self.retry_seconds * 1e9))
+            details.append(retry)
         packed = [any_pb2.Any() for _ in details]
         for target, detail in zip(packed, details, strict=True):
             target.Pack(detail)
-        if self.violations:
-            bad_request = any_pb2.Any()
-            bad_request.Pack(_bad_request(self.violations))
-            packed.append(bad_request)
         return status_pb2.Status(code=self.code.value[0], message=message, details=packed)
 
 

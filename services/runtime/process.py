@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
+import aiohttp
 import grpc
 import uvloop
 from sqlalchemy.exc import DBAPIError
@@ -29,6 +30,8 @@ from services.runtime.events import Subscription
 from services.runtime.health import Health
 from services.runtime.identity import Identity
 from services.runtime.inbox import Consumer
+from services.runtime.keysets import KeyFile, KeySet, KeyUrl
+from services.runtime.limits import Allowance
 from services.runtime.loops import Chore, Loop, Step, Worker, Workers
 from services.runtime.migrations import SchemaMisfitError
 from services.runtime.readiness import (
@@ -327,21 +330,39 @@ class Life(Generic[S]):
     async def _door(self, runtime: Runtime[S], parts: Parts) -> Server:
         settings = runtime.settings
         gate = Gate(
-            settings.auth_jwks_file,
+            await _keys(settings, runtime.resources),
             settings.auth_issuer,
             settings.auth_audience,
             {f"/{parts.grpc_service}/{name}": access for name, access in parts.access.items()},
+            settings.auth_algorithms.split(),
+        )
+        allowance = Allowance(
+            settings.caller_calls_per_second,
+            settings.caller_burst_calls,
+            settings.caller_calls_at_once,
         )
         addresses = Addresses(
             platforms=settings.grpc_address,
             peers=settings.peer_address,
             plaintext=settings.grpc_plaintext,
         )
-        server = Server(self._service, gate, addresses, runtime.identity, self._health)
+        server = Server(self._service, gate, addresses, runtime.identity, self._health, allowance)
         server.add(parts.register, parts.servicer)
         if settings.reflection_enabled:
             server.reflect([parts.grpc_service])
         return server
+
+
+async def _keys(settings: RuntimeSettings, resources: AsyncExitStack) -> KeySet:
+    """The keys that callers' tokens are signed with; raises if they cannot be had."""
+    if settings.auth_jwks_file is not None:
+        return KeyFile(settings.auth_jwks_file)
+    async with AsyncExitStack() as opened:
+        http = await opened.enter_async_context(aiohttp.ClientSession())
+        keys = KeyUrl(http, settings.auth_jwks_url)
+        await keys.fetch()
+        resources.push_async_exit(opened.pop_all())
+    return keys
 
 
 def _workers(

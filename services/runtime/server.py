@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
@@ -18,13 +19,19 @@ from services.runtime.database import is_outage
 from services.runtime.errors import Problem
 from services.runtime.health import SERVICE_NAME, Health
 from services.runtime.identity import Identity
+from services.runtime.limits import BUSY_RETRY_SECONDS, Allowance, Limits, exhausted
 
 log = logging.getLogger(__name__)
 
 MESSAGE_MAX_BYTES = 4 * 1024**2
 METADATA_MAX_BYTES = 16 * 1024
+# Of one door: connections, and calls of one connection and of all.
+CONNECTIONS_MAX = 4000
+HANDSHAKE_SECONDS = 10
 CONCURRENT_STREAMS_MAX = 200
 CONCURRENT_CALLS_MAX = 1000
+# Beyond this, calls are not even told why they are refused.
+CONCURRENT_REFUSALS_MAX = 4000
 # A call without a deadline, or with a longer one, ends after this.
 DEADLINE_MAX_SECONDS = 30.0
 # The same for a call whose caller sends a stream: a whole book of standing orders takes minutes.
@@ -45,6 +52,9 @@ _OPTIONS = [
     # Clients come back through their name, and so find replicas that are new.
     ("grpc.max_connection_age_ms", CONNECTION_MAX_AGE_SECONDS * 1000),
     ("grpc.max_connection_age_grace_ms", CONNECTION_MAX_AGE_GRACE_SECONDS * 1000),
+    # Whoever connects must say so in time, and must not keep others from connecting.
+    ("grpc.server_handshake_timeout_ms", HANDSHAKE_SECONDS * 1000),
+    ("grpc.max_allowed_incoming_connections", CONNECTIONS_MAX),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     ("grpc.so_reuseport", 0),
 ]
@@ -52,7 +62,7 @@ _OPTIONS = [
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 Behaviour: TypeAlias = Callable[[Any, Any], Awaitable[Any]]
-Admit: TypeAlias = "Callable[[str, Any], Caller]"
+Admit: TypeAlias = "Callable[[str, Any], Awaitable[Caller]]"
 R = TypeVar("R")
 
 
@@ -64,10 +74,12 @@ class Calls(grpc.aio.ServerInterceptor):
     refused, since nothing here would admit it.
     """
 
-    def __init__(self, service: str, admit: Admit) -> None:
+    def __init__(self, service: str, admit: Admit, limits: Limits | None = None) -> None:
         self.open = False
         self._domain = f"{service}.recurring"
         self._admit = admit
+        self._limits = limits
+        self._under_way = 0
 
     async def intercept_service(
         self,
@@ -99,13 +111,14 @@ class Calls(grpc.aio.ServerInterceptor):
         async def answer(request: Any, context: Any) -> Any:  # noqa: ANN401 - any message
             started = time.perf_counter()
             status = grpc.StatusCode.CANCELLED.name
+            self._under_way += 1
             try:
-                self._let_in(method, context)
-                response = await _in_time(
-                    behaviour(rules.admitted(request), context),
-                    context.time_remaining(),
-                    deadline_seconds,
-                )
+                with await self._let_in(method, context):
+                    response = await _in_time(
+                        behaviour(rules.admitted(request), context),
+                        context.time_remaining(),
+                        deadline_seconds,
+                    )
             except Exception as error:  # noqa: BLE001 - the boundary: everything becomes a status
                 problem = _problem(method, error)
                 status = problem.code.name
@@ -114,14 +127,24 @@ class Calls(grpc.aio.ServerInterceptor):
                 status = grpc.StatusCode.OK.name
                 return response
             finally:
+                self._under_way -= 1
                 metrics.call_done(method, status, time.perf_counter() - started)
 
         return answer
 
-    def _let_in(self, method: str, context: Any) -> None:  # noqa: ANN401 - a call's context
+    async def _let_in(self, method: str, context: Any) -> AbstractContextManager[None]:  # noqa: ANN401
+        """Know the caller, and count the call for as long as it lasts."""
         if not self.open:
             raise _unavailable("the service is starting; try again")
-        set_caller(self._admit(method, context))
+        if self._under_way > CONCURRENT_CALLS_MAX:
+            raise exhausted(
+                "TOO_MANY_CALLS_AT_ONCE", "the service has no room for it", BUSY_RETRY_SECONDS
+            )
+        who = await self._admit(method, context)
+        set_caller(who)
+        if self._limits is None:
+            return nullcontext()
+        return self._limits.call((who.tenant, who.subject))
 
 
 async def _in_time(call: Awaitable[R], left_seconds: float | None, limit_seconds: float) -> R:
@@ -174,15 +197,25 @@ class Server:
     """
 
     def __init__(
-        self, service: str, gate: Gate, addresses: Addresses, identity: Identity, health: Health
+        self,
+        service: str,
+        gate: Gate,
+        addresses: Addresses,
+        identity: Identity,
+        health: Health,
+        allowance: Allowance,
     ) -> None:
-        def by_token(method: str, context: Any) -> Caller:  # noqa: ANN401 - a call's context
+        def by_token(method: str, context: Any) -> Awaitable[Caller]:  # noqa: ANN401 - a call's
             return gate.admit_platform(method, _authorization(context))
 
-        def by_certificate(method: str, context: Any) -> Caller:  # noqa: ANN401
+        async def by_certificate(method: str, context: Any) -> Caller:  # noqa: ANN401
             return gate.admit_service(method, context.auth_context().get(_IDENTITY_PROPERTY, ()))
 
-        self._calls = (Calls(service, by_token), Calls(service, by_certificate))
+        self._calls = (
+            Calls(service, by_token, Limits(allowance)),
+            # The suite's own services keep to batches, and have a door to themselves.
+            Calls(service, by_certificate),
+        )
         self._platforms, self._peers = (_server(calls) for calls in self._calls)
         self._health = health
         shown = None if addresses.plaintext else identity.server_credentials(peers=False)
@@ -230,7 +263,7 @@ def _server(*calls: Calls) -> grpc.aio.Server:
     return grpc.aio.server(
         interceptors=[aio_server_interceptor(), *calls] if calls else [],
         options=_OPTIONS,
-        maximum_concurrent_rpcs=CONCURRENT_CALLS_MAX,
+        maximum_concurrent_rpcs=CONCURRENT_REFUSALS_MAX,
     )
 
 

@@ -4,23 +4,28 @@ Source: the environment and mounted secrets as Kubernetes gives them, read by py
 """
 
 import os
+import re
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
-from pydantic import (
-    DirectoryPath,
-    Field,
-    FilePath,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
+from cryptography.x509 import load_pem_x509_certificate
+from pydantic import DirectoryPath, Field, FilePath, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ENVIRONMENT_PREFIX = "RECURRING_"
 # A folder whose files are settings, too, each named as its variable in lower case.
 SECRETS_FOLDER_VARIABLE = f"{ENVIRONMENT_PREFIX}SECRETS_FOLDER"
+
+
+# What the keys and the authority of a development stack are called.
+DEVELOPMENT_KEY_PREFIX = "development-"
+DEVELOPMENT_AUTHORITY = "Recurring development authority"
+_ALGORITHMS = r"^(EdDSA|ES256|RS256)( (EdDSA|ES256|RS256))*$"
+_TLS_TO_DATABASE = re.compile(r"[?&]ssl=(require|verify-ca|verify-full)(&|$)")
+_HERE = ("localhost", "127.0.0.1", "::1")
 
 
 class Environment(StrEnum):
@@ -54,9 +59,17 @@ class RuntimeSettings(BaseSettings):
     metrics_address: str = Field(pattern=r"^.+:\d+$")
     # Base address of the sandbox, whose clock all services share; empty: the system's clock.
     clock_url: str = Field(default="", pattern=r"^(https?://.+)?$")
-    auth_jwks_file: FilePath
+    # The keys that callers' tokens are signed with: one of these two.
+    auth_jwks_file: FilePath | None = None
+    auth_jwks_url: str = Field(default="", pattern=r"^(https?://.+)?$")
+    # Of EdDSA, ES256 and RS256, those that are taken, separated by spaces.
+    auth_algorithms: str = Field(default="EdDSA", pattern=_ALGORITHMS)
     auth_issuer: str = Field(min_length=1)
     auth_audience: str = Field(min_length=1)
+    # What one caller may ask of one process.
+    caller_calls_per_second: float = Field(default=100, gt=0, le=100_000)
+    caller_burst_calls: int = Field(default=200, ge=1, le=100_000)
+    caller_calls_at_once: int = Field(default=100, ge=1, le=1000)
     log_level: str = Field(default="INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
     reflection_enabled: bool = False
     migrate_on_start: bool = False
@@ -65,13 +78,38 @@ class RuntimeSettings(BaseSettings):
     drain_seconds: float = Field(default=10, ge=0, le=300)
     outbox_retention_days: int = Field(default=30, ge=1, le=3650)
 
-    @field_validator("clock_url")
-    @classmethod
-    def _production_is_real(cls, clock_url: str, info: ValidationInfo) -> str:
-        if clock_url and info.data.get("environment") is Environment.PRODUCTION:
-            msg = "a simulated clock is refused in production"
-            raise ValueError(msg)
-        return clock_url
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Each setting that makes no sense beside the others, and why."""
+        if (self.auth_jwks_file is None) == (not self.auth_jwks_url):
+            yield "AUTH_JWKS_FILE", "set either this or RECURRING_AUTH_JWKS_URL"
+        if self.migrate_on_start and not self.migration_database_url:
+            yield "MIGRATION_DATABASE_URL", "is needed by RECURRING_MIGRATE_ON_START"
+        if self.environment is Environment.PRODUCTION:
+            for name, why in self.dangers():
+                yield name, f"{why} is refused in production"
+
+    def dangers(self) -> Iterator[tuple[str, str]]:
+        """Each setting that is for development only, and what it is."""
+        ca_file, jwks_file = self.tls_folder / "ca.crt", self.auth_jwks_file
+        found = {
+            ("CLOCK_URL", "a simulated clock"): self.clock_url,
+            ("GRPC_PLAINTEXT", "a door without TLS"): self.grpc_plaintext,
+            ("REFLECTION_ENABLED", "reflection"): self.reflection_enabled,
+            ("MIGRATE_ON_START", "a service that may change its schema"): self.migrate_on_start,
+            ("DATABASE_URL", "a connection without ssl=require, verify-ca or verify-full"): (
+                not _TLS_TO_DATABASE.search(self.database_url)
+            ),
+            ("NATS_URL", "a connection without tls://"): not self.nats_url.startswith("tls://"),
+            ("AUTH_ISSUER", "an issuer for development"): is_for_development(self.auth_issuer),
+            ("AUTH_JWKS_URL", "a key set without TLS"): self.auth_jwks_url.startswith("http://"),
+            ("AUTH_JWKS_FILE", "a key for development"): (
+                jwks_file and DEVELOPMENT_KEY_PREFIX in jwks_file.read_text()
+            ),
+            ("TLS_FOLDER", "an authority for development"): (
+                ca_file.exists() and _is_for_development(ca_file.read_bytes())
+            ),
+        }
+        yield from (danger for danger, is_so in found.items() if is_so)
 
 
 class SettingsError(Exception):
@@ -113,7 +151,7 @@ def load(settings_type: type[S]) -> S:
     if folder and not Path(folder).is_dir():
         raise SettingsError(f"{SECRETS_FOLDER_VARIABLE}: is no folder")
     try:
-        return settings_type(_secrets_dir=folder or None)
+        settings = settings_type(_secrets_dir=folder or None)
     except ValidationError as error:
         lines = []
         for problem in error.errors(include_url=False, include_input=False, include_context=False):
@@ -121,3 +159,18 @@ def load(settings_type: type[S]) -> S:
             variable = f"{ENVIRONMENT_PREFIX}{location.upper()}" if location else "settings"
             lines.append(f"{variable}: {problem['msg']}")
         raise SettingsError("\n".join(lines)) from None
+    if isinstance(settings, RuntimeSettings) and (faults := list(settings.faults())):
+        raise SettingsError("\n".join(f"{ENVIRONMENT_PREFIX}{name}: {why}" for name, why in faults))
+    return settings
+
+
+def is_for_development(url: str) -> bool:
+    """Whether a URL is of this machine, of a name that nobody owns, or without TLS."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return parts.scheme != "https" or host in _HERE or host.endswith((".localhost", ".test"))
+
+
+def _is_for_development(authority: bytes) -> bool:
+    subject = load_pem_x509_certificate(authority).subject
+    return DEVELOPMENT_AUTHORITY in subject.rfc4514_string()

@@ -18,12 +18,15 @@ from services.runtime.access import Access, Gate, caller
 from services.runtime.channel import open_channel
 from services.runtime.health import Health
 from services.runtime.identity import Identity
+from services.runtime.keysets import KeyFile
+from services.runtime.limits import Allowance
 from services.runtime.server import Addresses, Server
 from tests.suite import refused
 
 SERVICE = "recurring.catalog.v1.CatalogService"
 QUESTION = catalog_pb2.GetProductRequest(name="merchants/acme/products/tea")
 TIMEOUT_SECONDS = 10.0
+AMPLE = Allowance(calls_per_second=10_000, burst_calls=10_000, calls_at_once=1000)
 HOSTS = (HOST,)
 
 
@@ -63,10 +66,11 @@ class House:
         self.servicer = Servicer()  # type: ignore[abstract]
         self.server = Server(
             "catalog",
-            Gate(self.keys.jwks_file, ISSUER, AUDIENCE, access),
+            Gate(KeyFile(self.keys.jwks_file), ISSUER, AUDIENCE, access),
             Addresses(platforms=own, peers=self.peers),
             Identity(self.keys.certificate_folder("catalog")),
             Health(health),
+            AMPLE,
         )
         self.server.add(catalog_pb2_grpc.add_CatalogServiceServicer_to_server, self.servicer)
         self.own = own

@@ -16,14 +16,18 @@ from deploy.embedded.keys import AUDIENCE, ISSUER, Keys
 from deploy.embedded.ports import HOST, free_ports
 from services.runtime import server as runtime_server
 from services.runtime.access import Access, Gate, caller
+from services.runtime.channel import open_channel
 from services.runtime.errors import not_found
 from services.runtime.health import LIVENESS, Health
 from services.runtime.identity import Identity
-from services.runtime.server import MESSAGE_MAX_BYTES, Addresses, Server
+from services.runtime.keysets import KeyFile
+from services.runtime.limits import Allowance
+from services.runtime.server import MESSAGE_MAX_BYTES, METADATA_MAX_BYTES, Addresses, Server
 from tests.suite import read_refusal, refused
 
 SECRET = "+491701234567"
 GRACE_SECONDS = 10.0
+AMPLE = Allowance(calls_per_second=10_000, burst_calls=10_000, calls_at_once=1000)
 SERVICE = "recurring.catalog.v1.CatalogService"
 NAME = "merchants/acme/products/tea"
 # What a client hears from a server that stops, depending on how far it is; both mean try again.
@@ -69,7 +73,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
 class Door:
     """A server in this process, and a client of it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, allowance: Allowance = AMPLE) -> None:
         own, peer, self.health_address = (f"{HOST}:{port}" for port in free_ports(3))
         self.addresses = Addresses(platforms=own, peers=peer, plaintext=True)
         self.keys = Keys(folder)
@@ -79,9 +83,11 @@ class Door:
             f"/{SERVICE}/GetProduct": Access("products:read", services=("scheduler",)),
             f"/{SERVICE}/ListProducts": Access("products:read"),
         }
-        gate = Gate(self.keys.jwks_file, ISSUER, AUDIENCE, access)
+        gate = Gate(KeyFile(self.keys.jwks_file), ISSUER, AUDIENCE, access)
         identity = Identity(self.keys.certificate_folder("catalog"))
-        self.server = Server("catalog", gate, self.addresses, identity, Health(self.health_address))
+        self.server = Server(
+            "catalog", gate, self.addresses, identity, Health(self.health_address), allowance
+        )
         self.server.add(catalog_pb2_grpc.add_CatalogServiceServicer_to_server, self.servicer)
         self.server.reflect([SERVICE])
         self.channel = grpc.aio.insecure_channel(
@@ -177,6 +183,76 @@ async def test_calls_at_once_have_callers_of_their_own(door: Door) -> None:
     tokens = [door.token(merchant) for merchant in ("acme", "other")] * 20
     answers = await asyncio.gather(*(door.get(token) for token in tokens), return_exceptions=True)
     assert [isinstance(answer, catalog_pb2.Product) for answer in answers] == [True, False] * 20
+
+
+async def test_a_caller_that_asks_too_much_is_told_when_to_come_back(tmp_path: Path) -> None:
+    door = Door(tmp_path, Allowance(calls_per_second=0.1, burst_calls=3, calls_at_once=10))
+    await door.server.start()
+    await door.server.ready(serving=True)
+    for _ in range(3):
+        await door.get()
+    refusal = await refused(door.get())
+    assert (refusal.code, refusal.reason) == ("RESOURCE_EXHAUSTED", "RATE_EXCEEDED")
+    # Somebody else is served meanwhile.
+    assert (await refused(door.get(door.token("other")))).reason == "MERCHANT_FORBIDDEN"
+    await door.channel.close()
+    await door.server.stop(0)
+
+
+# --- floods -------------------------------------------------------------------------------------
+
+
+async def test_headers_over_the_limit_are_refused_and_others_served(door: Door) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        await door.get((*door.token(), ("padding", "x" * 10 * METADATA_MAX_BYTES)))
+    assert refusal.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert (await door.get()).name == NAME
+
+
+async def test_connections_that_say_nothing_keep_nobody_out(door: Door) -> None:
+    host, _, port = door.addresses.platforms.partition(":")
+    idle = [await asyncio.open_connection(host, int(port)) for _ in range(1000)]
+    try:
+        async with grpc.aio.insecure_channel(door.addresses.platforms) as channel:
+            stub = catalog_pb2_grpc.CatalogServiceStub(channel)
+            request = catalog_pb2.GetProductRequest(name=NAME)
+            answer = await stub.GetProduct(request, metadata=door.token(), timeout=GRACE_SECONDS)
+        assert answer.name == NAME
+    finally:
+        for _, writer in idle:
+            writer.close()
+
+
+async def test_more_calls_than_the_door_takes_are_refused_and_the_peers_door_stays_open(
+    door: Door,
+) -> None:
+    calls = []
+    options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
+    channels = [grpc.aio.insecure_channel(door.addresses.platforms, options) for _ in range(15)]
+    for channel in channels:
+        stub = catalog_pb2_grpc.CatalogServiceStub(channel)
+        calls += [
+            asyncio.ensure_future(
+                stub.ListProducts(
+                    catalog_pb2.ListProductsRequest(parent="merchants/acme"),
+                    metadata=door.token(),
+                    timeout=GRACE_SECONDS,
+                )
+            )
+            for _ in range(190)
+        ]
+    peer = open_channel(door.addresses.peers, Identity(door.keys.certificate_folder("scheduler")))
+    stub = catalog_pb2_grpc.CatalogServiceStub(peer)
+    await stub.GetProduct(catalog_pb2.GetProductRequest(name=NAME), timeout=GRACE_SECONDS)
+    door.servicer.let_go.set()
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    codes = {each.code() for each in answers if isinstance(each, grpc.aio.AioRpcError)}
+    # gRPC itself turns away what waits in line behind too many others.
+    assert codes
+    assert codes <= {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.CANCELLED}
+    assert (await door.get()).name == NAME
+    for each in (*channels, peer):
+        await each.close()
 
 
 # --- time ---------------------------------------------------------------------------------------

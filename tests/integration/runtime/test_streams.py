@@ -16,10 +16,13 @@ from services.runtime.access import Access, Gate, caller
 from services.runtime.errors import not_found
 from services.runtime.health import Health
 from services.runtime.identity import Identity
+from services.runtime.keysets import KeyFile
+from services.runtime.limits import Allowance
 from services.runtime.server import Addresses, Server
 from tests.suite import refused
 
 GRACE_SECONDS = 10.0
+AMPLE = Allowance(calls_per_second=10_000, burst_calls=10_000, calls_at_once=1000)
 SERVICE = "recurring.scheduler.v1.SchedulerService"
 UNGUARDED = "recurring.test.Unguarded"
 Request = scheduler_pb2.ImportStandingOrdersRequest
@@ -54,9 +57,9 @@ class Door:
         self._keys = Keys(folder)
         self.servicer = Servicer()  # type: ignore[abstract]
         access = {f"/{SERVICE}/ImportStandingOrders": Access("standing-orders:write")}
-        gate = Gate(self._keys.jwks_file, ISSUER, AUDIENCE, access)
+        gate = Gate(KeyFile(self._keys.jwks_file), ISSUER, AUDIENCE, access)
         identity = Identity(self._keys.certificate_folder("scheduler"))
-        self.server = Server("scheduler", gate, addresses, identity, Health(health))
+        self.server = Server("scheduler", gate, addresses, identity, Health(health), AMPLE)
         self.server.add(scheduler_pb2_grpc.add_SchedulerServiceServicer_to_server, self.servicer)
         self.server.add(_add_unguarded, None)
         self.channel = grpc.aio.insecure_channel(own, options=[("grpc.enable_http_proxy", 0)])

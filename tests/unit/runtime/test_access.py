@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from services.runtime import access
 from services.runtime.access import ANY_TENANT, Access, Caller, Gate
 from services.runtime.errors import Problem
+from services.runtime.keysets import KeyFile
 
 ISSUER, AUDIENCE = "https://issuer.example", "recurring"
 METHOD = "/recurring.catalog.v1.CatalogService/GetProduct"
@@ -39,7 +40,7 @@ def gate(tmp_path: Path) -> Gate:
         SUITE_METHOD: Access(services=("scheduler",)),
         SHARED_METHOD: Access("products:read", services=("scheduler", "notify")),
     }
-    return Gate(file, ISSUER, AUDIENCE, methods)
+    return Gate(KeyFile(file), ISSUER, AUDIENCE, methods)
 
 
 def claims(**changes: Any) -> Claims:  # noqa: ANN401 - claims can be anything
@@ -60,20 +61,20 @@ def signed(key: Ed25519PrivateKey = KEY, kid: str | None = "one", **changes: Any
     return jwt.encode(claims(**changes), key, algorithm="EdDSA", headers=headers)
 
 
-def refusal(gate: Gate, authorization: str, method: str = METHOD) -> str:
+async def refusal(gate: Gate, authorization: str, method: str = METHOD) -> str:
     with pytest.raises(Problem) as refused:
-        gate.admit_platform(method, authorization)
+        await gate.admit_platform(method, authorization)
     return refused.value.reason
 
 
-def test_a_good_token_tells_who_calls(gate: Gate) -> None:
-    who = gate.admit_platform(METHOD, f"Bearer {signed()}")
+async def test_a_good_token_tells_who_calls(gate: Gate) -> None:
+    who = await gate.admit_platform(METHOD, f"Bearer {signed()}")
     assert who == Caller("shop", "acme", frozenset({"platform"}))
 
 
 @pytest.mark.parametrize("authorization", ["", "Basic eDp5", "bearer x", "Bearer"])
-def test_without_a_bearer_token_nobody_is_let_in(gate: Gate, authorization: str) -> None:
-    assert refusal(gate, authorization) == "TOKEN_MISSING"
+async def test_without_a_bearer_token_nobody_is_let_in(gate: Gate, authorization: str) -> None:
+    assert await refusal(gate, authorization) == "TOKEN_MISSING"
 
 
 def unsigned() -> str:
@@ -132,23 +133,23 @@ BAD_TOKENS = {
 
 
 @pytest.mark.parametrize("token", BAD_TOKENS.values(), ids=BAD_TOKENS.keys())
-def test_a_bad_token_is_refused(gate: Gate, token: str) -> None:
-    assert refusal(gate, f"Bearer {token}") == "TOKEN_INVALID"
+async def test_a_bad_token_is_refused(gate: Gate, token: str) -> None:
+    assert await refusal(gate, f"Bearer {token}") == "TOKEN_INVALID"
 
 
-def test_a_bad_token_stays_bad(gate: Gate) -> None:
+async def test_a_bad_token_stays_bad(gate: Gate) -> None:
     token = BAD_TOKENS["signed by another key"]
-    assert [refusal(gate, f"Bearer {token}") for _ in range(2)] == ["TOKEN_INVALID"] * 2
+    assert [await refusal(gate, f"Bearer {token}") for _ in range(2)] == ["TOKEN_INVALID"] * 2
 
 
 async def test_a_token_that_was_good_is_refused_once_it_has_expired(gate: Gate) -> None:
     # Within the skew that clocks are allowed, and over it in a second or two.
     token = signed(exp=int(time.time()) - access.CLOCK_SKEW_SECONDS + 2)
-    gate.admit_platform(METHOD, f"Bearer {token}")
+    await gate.admit_platform(METHOD, f"Bearer {token}")
 
     async def until_refused() -> None:
         while True:
-            gate.admit_platform(METHOD, f"Bearer {token}")
+            await gate.admit_platform(METHOD, f"Bearer {token}")
             await asyncio.sleep(0.02)
 
     with pytest.raises(Problem) as refused:
@@ -156,14 +157,15 @@ async def test_a_token_that_was_good_is_refused_once_it_has_expired(gate: Gate) 
     assert refused.value.reason == "TOKEN_INVALID"
 
 
-def test_tokens_are_told_apart_however_many_there_are(
+async def test_tokens_are_told_apart_however_many_there_are(
     gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(access, "VERIFIED_TOKENS_MAX", 3)
     tokens = {f"m{number}": signed(merchant=f"m{number}") for number in range(6)}
     for _ in range(2):
         admitted = {
-            m: gate.admit_platform(METHOD, f"Bearer {token}").tenant for m, token in tokens.items()
+            merchant: (await gate.admit_platform(METHOD, f"Bearer {token}")).tenant
+            for merchant, token in tokens.items()
         }
         assert admitted == {merchant: merchant for merchant in tokens}
 
@@ -182,14 +184,14 @@ def test_tokens_are_told_apart_however_many_there_are(
         ("platform products:read", UNKNOWN_METHOD, False),
     ],
 )
-def test_a_method_needs_one_of_its_scopes(
+async def test_a_method_needs_one_of_its_scopes(
     gate: Gate, scope: str, method: str, *, let_in: bool
 ) -> None:
     authorization = f"Bearer {signed(scope=scope)}"
     if let_in:
-        assert gate.admit_platform(method, authorization).subject == "shop"
+        assert (await gate.admit_platform(method, authorization)).subject == "shop"
     else:
-        assert refusal(gate, authorization, method) == "SCOPE_MISSING"
+        assert await refusal(gate, authorization, method) == "SCOPE_MISSING"
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from deploy.embedded.keys import Keys
+from services.notify.__main__ import Settings as NotifySettings
+from services.payments.__main__ import Settings as PaymentsSettings
 from services.runtime.settings import (
     Environment,
     MigrationSettings,
@@ -38,14 +41,14 @@ def good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def complaint() -> str:
+def complaint(settings_type: type[RuntimeSettings] = RuntimeSettings) -> str:
     with pytest.raises(SettingsError) as refusal:
-        load(RuntimeSettings)
+        load(settings_type)
     return str(refusal.value)
 
 
-def complained_of() -> set[str]:
-    return {line.partition(":")[0] for line in complaint().splitlines()}
+def complained_of(settings_type: type[RuntimeSettings] = RuntimeSettings) -> set[str]:
+    return {line.partition(":")[0] for line in complaint(settings_type).splitlines()}
 
 
 def test_a_good_environment_is_read(good: pytest.MonkeyPatch) -> None:
@@ -64,7 +67,6 @@ def test_an_empty_environment_is_told_everything_that_is_needed() -> None:
         "RECURRING_HEALTH_ADDRESS",
         "RECURRING_TLS_FOLDER",
         "RECURRING_METRICS_ADDRESS",
-        "RECURRING_AUTH_JWKS_FILE",
         "RECURRING_AUTH_ISSUER",
         "RECURRING_AUTH_AUDIENCE",
     }
@@ -132,9 +134,91 @@ def test_all_bad_variables_are_named_at_once_and_no_value_is_shown(
     assert SECRET not in complaint()
 
 
-def test_a_simulated_clock_is_refused_in_production(good: pytest.MonkeyPatch) -> None:
-    good.setenv("RECURRING_ENVIRONMENT", "production")
-    assert "RECURRING_CLOCK_URL" in complaint()
-    assert "refused in production" in complaint()
-    good.setenv("RECURRING_CLOCK_URL", "")
+def test_tokens_are_verified_by_a_file_or_a_url_and_not_by_both(good: pytest.MonkeyPatch) -> None:
+    good.setenv("RECURRING_AUTH_JWKS_URL", "https://issuer.example/keys")
+    assert complained_of() == {"RECURRING_AUTH_JWKS_FILE"}
+    good.delenv("RECURRING_AUTH_JWKS_FILE")
+    assert load(RuntimeSettings).auth_jwks_url
+    good.delenv("RECURRING_AUTH_JWKS_URL")
+    assert complained_of() == {"RECURRING_AUTH_JWKS_FILE"}
+
+
+@pytest.mark.parametrize("algorithms", ["HS256", "none", "EdDSA none", "", "eddsa", "EdDSA,ES256"])
+def test_only_algorithms_with_a_public_key_are_taken(
+    good: pytest.MonkeyPatch, algorithms: str
+) -> None:
+    good.setenv("RECURRING_AUTH_ALGORITHMS", algorithms)
+    assert complained_of() == {"RECURRING_AUTH_ALGORITHMS"}
+
+
+@pytest.fixture
+def production(good: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment that production takes."""
+    for name, value in {
+        "ENVIRONMENT": "production",
+        "DATABASE_URL": f"postgresql+asyncpg://me:{SECRET}@db.example/db?ssl=verify-full",
+        "NATS_URL": "tls://nats.example:4222",
+        "CLOCK_URL": "",
+    }.items():
+        good.setenv(f"RECURRING_{name}", value)
     assert load(RuntimeSettings).environment is Environment.PRODUCTION
+    return good
+
+
+# Variable -> a value that is for development only.
+DANGERS = {
+    "RECURRING_CLOCK_URL": "http://localhost:7002",
+    "RECURRING_GRPC_PLAINTEXT": "true",
+    "RECURRING_REFLECTION_ENABLED": "true",
+    "RECURRING_DATABASE_URL": f"postgresql+asyncpg://me:{SECRET}@db.example/db?ssl=prefer",
+    "RECURRING_NATS_URL": "nats://nats.example:4222",
+    "RECURRING_AUTH_ISSUER": "https://embedded.recurring.localhost",
+}
+
+
+@pytest.mark.parametrize("name", sorted(DANGERS))
+def test_production_refuses_what_is_for_development(
+    production: pytest.MonkeyPatch, name: str
+) -> None:
+    production.setenv(name, DANGERS[name])
+    assert complained_of() == {name}
+    assert "is refused in production" in complaint()
+
+
+def test_production_names_every_cause_at_once(
+    production: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in DANGERS.items():
+        production.setenv(name, value)
+    production.setenv("RECURRING_MIGRATE_ON_START", "true")
+    production.setenv("RECURRING_MIGRATION_DATABASE_URL", "postgresql+asyncpg://m@db.example/db")
+    keys = Keys(tmp_path / "keys")
+    production.setenv("RECURRING_AUTH_JWKS_FILE", str(keys.jwks_file))
+    production.setenv("RECURRING_TLS_FOLDER", str(keys.certificate_folder("catalog")))
+    own = {f"RECURRING_{name}" for name in ("MIGRATE_ON_START", "AUTH_JWKS_FILE", "TLS_FOLDER")}
+    assert complained_of() == {*DANGERS, *own}
+    assert SECRET not in complaint()
+
+
+def test_production_refuses_a_key_set_that_comes_in_plain_text(
+    production: pytest.MonkeyPatch,
+) -> None:
+    production.delenv("RECURRING_AUTH_JWKS_FILE")
+    production.setenv("RECURRING_AUTH_JWKS_URL", "http://issuer.example/keys")
+    assert complained_of() == {"RECURRING_AUTH_JWKS_URL"}
+
+
+def test_production_refuses_the_sandbox_s_provider_and_gateway(
+    production: pytest.MonkeyPatch,
+) -> None:
+    production.setenv("RECURRING_PROVIDER_URL", "http://127.0.0.1:17402")
+    production.setenv("RECURRING_PROVIDER_API_KEY", "sk_test_1")
+    assert complained_of(PaymentsSettings) == {
+        "RECURRING_PROVIDER_URL",
+        "RECURRING_PROVIDER_API_KEY",
+    }
+    production.setenv("RECURRING_SMS_URL", "http://127.0.0.1:17402/sms")
+    production.setenv("RECURRING_SMS_API_KEY", "key")
+    production.setenv("RECURRING_SMTP_HOST", "mail.example")
+    production.setenv("RECURRING_SMTP_PORT", "25")
+    assert complained_of(NotifySettings) == {"RECURRING_SMS_URL"}

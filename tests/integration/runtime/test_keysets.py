@@ -1,0 +1,194 @@
+"""Keys that come from an issuer's URL or a file, while they are rotated and while they are not."""
+
+import asyncio
+import base64
+import json
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import jwt
+import pytest
+from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from services.runtime import keysets
+from services.runtime.access import Access, Gate
+from services.runtime.errors import Problem
+from services.runtime.keysets import KeyFile, KeySet, KeyUrl
+
+METHOD = "/recurring.catalog.v1.CatalogService/GetProduct"
+ISSUER, AUDIENCE = "https://issuer.example", "recurring"
+ED25519 = [Ed25519PrivateKey.generate() for _ in range(2)]
+ES256 = ec.generate_private_key(ec.SECP256R1())
+RS256 = rsa.generate_private_key(65537, 2048)
+
+
+def jwk(key: Any, key_id: str) -> dict[str, Any]:  # noqa: ANN401 - any key
+    if isinstance(key, Ed25519PrivateKey):
+        x = base64.urlsafe_b64encode(key.public_key().public_bytes_raw()).rstrip(b"=").decode()
+        return {"kty": "OKP", "crv": "Ed25519", "x": x, "kid": key_id, "alg": "EdDSA"}
+    algorithm = jwt.algorithms.RSAAlgorithm if key is RS256 else jwt.algorithms.ECAlgorithm
+    return {**json.loads(algorithm.to_jwk(key.public_key())), "kid": key_id}
+
+
+def token(key: Any = ED25519[0], key_id: str = "one", algorithm: str = "EdDSA") -> str:  # noqa: ANN401
+    claims = {
+        "iss": ISSUER, "aud": AUDIENCE, "sub": "shop", "merchant": "acme", "scope": "platform",
+        "exp": int(time.time()) + 3600,
+    }  # fmt: skip
+    return "Bearer " + jwt.encode(claims, key, algorithm=algorithm, headers={"kid": key_id})
+
+
+def gate(keys: KeySet, *algorithms: str) -> Gate:
+    access = {METHOD: Access("products:read")}
+    return Gate(keys, ISSUER, AUDIENCE, access, algorithms or ("EdDSA",))
+
+
+async def admitted(own: Gate, authorization: str) -> bool:
+    try:
+        await own.admit_platform(METHOD, authorization)
+    except Problem:
+        return False
+    return True
+
+
+class Issuer:
+    """An issuer of tokens, outside, whose key set is what a test makes it."""
+
+    def __init__(self) -> None:
+        self.keys = [jwk(ED25519[0], "one")]
+        self.status = 200
+        self.padding = ""
+        self.delay_seconds = 0.0
+        self.asked = 0
+        self.answered = asyncio.Event()
+
+    async def answer(self, _request: web.Request) -> web.Response:
+        self.asked += 1
+        self.answered.set()
+        await asyncio.sleep(self.delay_seconds)
+        text = json.dumps({"keys": self.keys, "padding": self.padding})
+        return web.Response(text=text, status=self.status)
+
+
+@pytest.fixture
+async def issuer(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Issuer, KeyUrl]]:
+    monkeypatch.setattr(keysets, "FETCH_AGAIN_SECONDS", 0.0)
+    issuer = Issuer()
+    app = web.Application()
+    app.router.add_get("/keys", issuer.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    async with aiohttp.ClientSession() as http:
+        keys = KeyUrl(http, f"http://127.0.0.1:{runner.addresses[0][1]}/keys")
+        await keys.fetch()
+        yield issuer, keys
+    await runner.cleanup()
+
+
+async def test_a_new_key_is_fetched_when_it_first_comes(issuer: tuple[Issuer, KeyUrl]) -> None:
+    outside, keys = issuer
+    own = gate(keys)
+    assert await admitted(own, token())
+    outside.keys = [jwk(ED25519[1], "two"), jwk(ED25519[0], "one")]
+    assert await admitted(own, token(ED25519[1], "two"))
+    assert await admitted(own, token())
+
+
+async def test_a_key_that_was_withdrawn_opens_nothing_any_more(
+    issuer: tuple[Issuer, KeyUrl],
+) -> None:
+    outside, keys = issuer
+    own = gate(keys)
+    assert await admitted(own, token())
+    outside.keys = [jwk(ED25519[1], "two")]
+    await keys.fetch()
+    assert not await admitted(own, token())
+
+
+async def test_unknown_keys_do_not_flood_the_issuer(
+    issuer: tuple[Issuer, KeyUrl], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside, keys = issuer
+    monkeypatch.setattr(keysets, "FETCH_AGAIN_SECONDS", 60.0)
+    before = outside.asked
+    own = gate(keys)
+    found = await asyncio.gather(
+        *(admitted(own, token(key_id=f"made-up-{number}")) for number in range(200))
+    )
+    assert not any(found)
+    assert outside.asked == before
+
+
+async def test_many_who_wait_for_a_new_key_ask_once(issuer: tuple[Issuer, KeyUrl]) -> None:
+    outside, keys = issuer
+    outside.keys = [jwk(ED25519[1], "two")]
+    outside.delay_seconds = 0.2
+    before = outside.asked
+    own = gate(keys)
+    new = token(ED25519[1], "two")
+    assert all(await asyncio.gather(*(admitted(own, new) for _ in range(50))))
+    assert outside.asked == before + 1
+
+
+@pytest.mark.parametrize("fault", ["away", "too long", "no keys", "slow"])
+async def test_an_issuer_at_fault_leaves_the_old_keys_in_use(
+    issuer: tuple[Issuer, KeyUrl], fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside, keys = issuer
+    own = gate(keys)
+    outside.keys = [jwk(ED25519[1], "two")] if fault != "no keys" else []
+    outside.status = 503 if fault == "away" else 200
+    outside.padding = "x" * keysets.SET_MAX_BYTES if fault == "too long" else ""
+    if fault == "slow":
+        outside.delay_seconds = 5
+        monkeypatch.setattr(keysets, "FETCH_TIMEOUT_SECONDS", 0.1)
+    assert not await admitted(own, token(ED25519[1], "two"))
+    assert await admitted(own, token())
+
+
+async def test_an_old_set_is_fetched_anew_beside_the_calls(
+    issuer: tuple[Issuer, KeyUrl], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside, keys = issuer
+    monkeypatch.setattr(keysets, "FETCH_SECONDS", 0.0)
+    before = outside.asked
+    outside.answered.clear()
+    assert await admitted(gate(keys), token())
+    await asyncio.wait_for(outside.answered.wait(), 5)
+    assert outside.asked > before
+
+
+async def test_a_file_is_read_again_when_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keysets, "FILE_LOOK_SECONDS", 0.0)
+    file = tmp_path / "jwks.json"
+    file.write_text(json.dumps({"keys": [jwk(ED25519[0], "one")]}))
+    own = gate(KeyFile(file))
+    assert await admitted(own, token())
+    file.write_text("{ half of it")
+    assert await admitted(own, token())
+    file.write_text(json.dumps({"keys": [jwk(ED25519[1], "two")]}))
+    assert await admitted(own, token(ED25519[1], "two"))
+    assert not await admitted(own, token())
+
+
+async def test_only_the_configured_algorithms_are_taken(tmp_path: Path) -> None:
+    file = tmp_path / "jwks.json"
+    made = {"EdDSA": ED25519[0], "ES256": ES256, "RS256": RS256}
+    listed = [jwk(key, name) for name, key in made.items()]
+    secret = {"kty": "oct", "k": "c2VjcmV0", "kid": "HS256", "alg": "HS256"}
+    file.write_text(json.dumps({"keys": [*listed, secret]}))
+    tokens = {name: token(key, name, name) for name, key in made.items()}
+    tokens["HS256"] = token("secret-that-is-long-enough-for-it", "HS256", "HS256")
+    for allowed in made:
+        own = gate(KeyFile(file), allowed)
+        found = {name for name, each in tokens.items() if await admitted(own, each)}
+        assert found == {allowed}
