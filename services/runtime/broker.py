@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import json
 import logging
+import ssl
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import nats
 from nats.aio.client import Client
@@ -42,14 +44,17 @@ PULL_EXPIRES_SECONDS = 10.0
 class Broker:
     """A connection that comes back by itself for as long as the process lives."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, stream_replicas: int) -> None:
         self._client = client
+        self._stream_replicas = stream_replicas
         self._jetstream: JetStreamContext = client.jetstream(timeout=API_TIMEOUT_SECONDS)
         self._pulls: set[Pull] = set()
 
     @classmethod
-    async def connect(cls, url: str, name: str) -> "Broker":
-        """Connect, trying for as long as it takes."""
+    async def connect(
+        cls, url: str, name: str, authority_file: Path | None = None, stream_replicas: int = 1
+    ) -> "Broker":
+        """Connect, trying for as long as it takes; a `tls` URL leads to whom the authority knows."""
 
         said = ""
 
@@ -77,8 +82,11 @@ class Broker:
             max_outstanding_pings=2,
             error_cb=report,
             reconnected_cb=reconnected,
+            tls=ssl.create_default_context(cafile=authority_file)
+            if url.startswith("tls:")
+            else None,
         )
-        broker = cls(client)
+        broker = cls(client, stream_replicas)
         return broker
 
     @property
@@ -113,6 +121,7 @@ class Broker:
             subjects=list(subjects),
             retention=RetentionPolicy.LIMITS,
             storage=StorageType.FILE,
+            num_replicas=self._stream_replicas,
             discard=DiscardPolicy.OLD,
             max_age=STREAM_MAX_AGE_SECONDS,
             max_bytes=STREAM_MAX_BYTES,

@@ -38,6 +38,8 @@ _OPTIONS = [
     # A restarted peer is found again within a second.
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
+    # And where replicas have come and gone, their new addresses are asked for as soon.
+    ("grpc.dns_min_time_between_resolutions_ms", 1000),
 ]
 
 

@@ -7,7 +7,7 @@ and when it wants to wake next, and the clock jumps from one such instant to the
 
 import asyncio
 import logging
-import os
+import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -59,9 +59,10 @@ class SandboxClock:
     """The simulated clock's view in one process; `run` keeps it in step."""
 
     def __init__(self, base_url: str, service: str) -> None:
-        # The process id tells replicas and restarts of a service apart.
+        # Tells replicas and restarts of a service apart: in containers all have the same process id.
+        instance = uuid.uuid4().hex[:8]
         self._url = f"{base_url.rstrip('/')}/clock"
-        self._participant = f"{self._url}/participants/{service}/{os.getpid()}"
+        self._participant = f"{self._url}/participants/{service}/{instance}"
         self._now: datetime | None = None
 
     def now(self) -> datetime:

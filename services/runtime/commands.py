@@ -11,6 +11,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from nats.errors import Error as NatsError
@@ -42,6 +43,7 @@ class Desk:
     database: Database
     clock: Clock
     nats_url: str
+    authority_file: Path
     # Stream of another service -> what is done with its events.
     subscriptions: Mapping[str, Sequence[Subscription]]
     looks: Sequence[Look]
@@ -96,7 +98,9 @@ async def _status(desk: Desk, _options: argparse.Namespace) -> AsyncIterator[Lin
     broker = None
     try:
         async with asyncio.timeout(BROKER_TIMEOUT_SECONDS):
-            broker = await Broker.connect(desk.nats_url, f"{desk.service}-status")
+            broker = await Broker.connect(
+                desk.nats_url, f"{desk.service}-status", desk.authority_file
+            )
         watch.consumers(broker, desk.service, desk.subscriptions)
     except (NatsError, OSError) as error:
         yield {"problem": f"nats: {error!r}"}

@@ -28,7 +28,7 @@ from services.runtime.commands import EXIT_FAILED, Command, Desk
 from services.runtime.database import Database, connect, is_outage
 from services.runtime.events import Subscription
 from services.runtime.health import Health
-from services.runtime.identity import Identity
+from services.runtime.identity import AUTHORITY_FILE, Identity
 from services.runtime.inbox import Consumer
 from services.runtime.keysets import KeyFile, KeySet, KeyUrl
 from services.runtime.limits import Allowance
@@ -180,6 +180,7 @@ async def _operate(
             runtime.database,
             runtime.clock,
             settings.nats_url,
+            settings.tls_folder / AUTHORITY_FILE,
             parts.subscriptions,
             parts.looks,
         )
@@ -303,7 +304,15 @@ class Life(Generic[S]):
             url = settings.migration_database_url
             await until_it_works("database", lambda: migrations.upgrade_async(service, url))
         await until_it_works("database", schema_fits)
-        broker = await until_it_works("nats", lambda: Broker.connect(settings.nats_url, service))
+        broker = await until_it_works(
+            "nats",
+            lambda: Broker.connect(
+                settings.nats_url,
+                service,
+                settings.tls_folder / AUTHORITY_FILE,
+                settings.nats_stream_replicas,
+            ),
+        )
         resources.push_async_callback(broker.close)
         relay = outbox.Relay(database, broker, service)
         await until_it_works("nats", relay.ensure_stream)

@@ -46,6 +46,8 @@ class RuntimeSettings(BaseSettings):
     migration_database_url: str = Field(default="", pattern=r"^(postgresql\+asyncpg://.+)?$")
     database_pool_size: int = Field(default=8, ge=2, le=100)
     nats_url: str = Field(pattern=r"^(nats|tls)://")
+    # Servers that keep each event of the service's stream; no more than there are.
+    nats_stream_replicas: int = Field(default=1, ge=1, le=5)
     # Where platforms call, with a bearer token.
     grpc_address: str = Field(pattern=r"^.+:\d+$")
     # No TLS there: only for development, where the address is one of this machine.
