@@ -10,19 +10,22 @@ PYTHON := $(BIN)/python
 # Any 3.11 or later makes the environment; everything after that runs inside it.
 SYSTEM_PYTHON ?= python3
 SETUP := $(VENV)/.installed
+# What checks manifests and images has an environment of its own.
+TOOLS := $(VENV)-manifests
+TOOLS_SETUP := $(TOOLS)/.installed
 IMAGE := build/protos.binpb
 # The contracts of the last release.
 BASELINE := protos/baseline.binpb
-CODE := $(wildcard services sandbox cli deploy protos clients examples tests bench)
+CODE := $(wildcard services sandbox cli deploy protos tests bench)
 UV_LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url --no-emit-find-links
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup lock gen gen-check baseline lint format types imports test fuzz clients check up down status demo bench clean
+.PHONY: help setup lock gen gen-check baseline lint format types imports manifests test fuzz check image image-check up down status demo bench clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(SETUP) ## Make .venv from the locked requirements
 
@@ -34,10 +37,18 @@ $(SETUP): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -m pip install -qq --no-deps --no-build-isolation --editable .
 	@touch $@
 
+$(TOOLS_SETUP): requirements/manifests.txt
+	@test -x $(TOOLS)/bin/python || $(SYSTEM_PYTHON) -m venv $(TOOLS)
+	@$(TOOLS)/bin/python -m pip install --quiet --require-hashes -r requirements/manifests.txt
+	@touch $@
+
 lock: $(SETUP) ## Lock the requirements anew, with hashes, for every platform
 	$(UV_LOCK) requirements/dev.in --output-file requirements/dev.txt
 	$(UV_LOCK) requirements/runtime.in requirements/cli.in --constraint requirements/dev.txt \
 		--output-file requirements/runtime.txt
+	$(UV_LOCK) requirements/runtime.in requirements/cli.in requirements/sandbox.in requirements/embedded.in \
+		--constraint requirements/dev.txt --output-file requirements/sandbox.txt
+	$(UV_LOCK) requirements/manifests.in --output-file requirements/manifests.txt
 
 gen: $(SETUP) ## Generate gen/ and docs/reference/ from protos/
 	@$(PYTHON) -m protos.generate
@@ -74,11 +85,16 @@ test: $(SETUP) ## Run every test
 fuzz: $(SETUP) ## Send ten thousand requests of every kind to every method
 	@FUZZ_CASES=$${FUZZ_CASES:-10000} $(BIN)/pytest tests/fuzz
 
-clients: $(SETUP) ## Build the Python client into dist/, and the image of the contracts for others
-	@$(PYTHON) -m clients.build
-	@$(PYTHON) -m protos.generate --image $(IMAGE)
+manifests: $(SETUP) $(TOOLS_SETUP) ## Build every overlay and component, and check them
+	@$(PYTHON) -m deploy.manifests $(TOOLS)/bin
 
-check: gen-check lint types imports test ## Everything that must hold before a commit
+check: gen-check lint types imports manifests test ## Everything that must hold before a commit
+
+image: $(SETUP) $(TOOLS_SETUP) ## Build the images with podman, buildah or docker, and say what is in them
+	@$(PYTHON) -m deploy.image.build $(TOOLS)/bin
+
+image-check: $(SETUP) ## Build the images, run the dev overlay from them, play the demo
+	@$(PYTHON) -m deploy.image.check
 
 up: $(SETUP) ## Start the stack on this machine
 	@$(PYTHON) -m deploy.embedded up
@@ -97,4 +113,4 @@ bench: $(SETUP) ## Measure cycles a second, beside a limit and a peer
 
 clean: ## Stop the stack and delete what was made: environment, data, caches
 	@test ! -x $(PYTHON) || $(PYTHON) -m deploy.embedded destroy
-	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) $(TOOLS) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

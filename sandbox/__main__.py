@@ -53,11 +53,22 @@ class Reader:
         self.faults: list[str] = []
 
     def text(self, name: str, default: str = "") -> str:
-        """Read a text, required when it has no default."""
-        value = self._environment.get(PREFIX + name) or default
+        """Read a text, required when it has no default; `<NAME>_FILE` may name a file that holds it."""
+        value = self._environment.get(PREFIX + name) or self._content(name) or default
         if not value:
             self.faults.append(f"{PREFIX}{name}: is not set")
         return value
+
+    def _content(self, name: str) -> str:
+        variable = f"{PREFIX}{name}_FILE"
+        file = self._environment.get(variable)
+        if not file:
+            return ""
+        try:
+            return Path(file).read_text().strip()
+        except OSError as error:
+            self.faults.append(f"{variable}: {error.strerror}")
+            return ""
 
     def address(self, name: str, default: str) -> tuple[str, int]:
         """Read a host and a port to listen on."""

@@ -102,7 +102,7 @@ def description(home: Path, addresses: Addresses, keys: Keys) -> dict[str, Any]:
             if service not in addresses.replaced
         },
         "database_urls": {
-            service: _for_any_client(database_url(service, addresses, keys, "_readonly"))
+            service: for_any_client(database_url(service, addresses, keys, "_readonly"))
             for service in SERVICES
         },
         "nats_url": addresses.nats_url,
@@ -116,7 +116,7 @@ def description(home: Path, addresses: Addresses, keys: Keys) -> dict[str, Any]:
     }
 
 
-def _for_any_client(sqlalchemy_url: str) -> str:
+def for_any_client(sqlalchemy_url: str) -> str:
     """Return a database's address as libpq and plain asyncpg read it."""
     plain = sqlalchemy_url.replace("postgresql+asyncpg://", "postgresql://", 1)
     return plain.replace("?ssl=", "?sslmode=", 1)

@@ -1,0 +1,1 @@
+"""The container images: built, described, and tried."""

@@ -1,0 +1,259 @@
+"""Runs the development overlay from the image, container by container, and plays the demo against it.
+
+A small stand-in for a cluster, by podman: what each pod is told, mounts and may do is read from the
+rendered manifests. What it leaves out: scheduling, autoscaling, network policies, and the Job that
+makes the keys, whose Secrets are made here by the same code.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from deploy.image.build import BuildError, Commit, build, python_image
+from deploy.manifests import render_overlay
+from deploy.pods.keys import secrets_of
+
+ENGINE = "podman"
+NETWORK = "recurring-check"
+READY_TIMEOUT_SECONDS = 120.0
+# From the start of a container until the service in it says that it serves; the best of some starts,
+# since the machine may have other things to do.
+START_LIMIT_SECONDS = 3.0
+STARTS = 3
+POLL_SECONDS = 0.1
+DEMO_TIMEOUT_SECONDS = 900
+NAMESPACE = "recurring"
+# In which order the parts start. None needs it, since each waits for what it lacks; it saves time.
+WORKLOADS = (
+    "catalog-db", "scheduler-db", "payments-db", "notify-db", "nats", "sandbox",
+    "catalog", "scheduler", "payments", "notify",
+)  # fmt: skip
+
+Manifest = dict[str, Any]
+
+
+class NotRunError(Exception):
+    """The check cannot be made here; the message says why."""
+
+
+class CheckFailed(Exception):
+    """The image or the manifests do not do what they should."""
+
+
+def main() -> int:
+    """`python -m deploy.image.check`; says so, and does not fail, where it cannot be run."""
+    try:
+        _preconditions()
+        commit = Commit.head()
+        build(ENGINE, commit, (commit.version, "dev"))
+        Check().run()
+    except NotRunError as error:
+        print(f"image-check: NOT RUN: {error}")
+        return 1 if os.environ.get("IMAGE_CHECK_REQUIRED") else 0
+    except (BuildError, CheckFailed) as error:
+        print(f"image-check: FAILED: {error}")
+        return 1
+    print("image-check: ok")
+    return 0
+
+
+def _preconditions() -> None:
+    if shutil.which(ENGINE) is None:
+        raise NotRunError(f"{ENGINE} is not installed")
+    base = python_image()
+    if _engine("image", "exists", base).returncode and _engine("pull", "--quiet", base).returncode:
+        raise NotRunError(f"the base image {base} is not here and cannot be pulled")
+    tried = _engine("run", "--rm", "--read-only", base, "python", "--version")
+    if tried.returncode:
+        raise NotRunError(f"{ENGINE} cannot run a container here: {tried.stderr.strip()}")
+
+
+class Check:
+    """One run of the stack, on a network and in a folder of its own."""
+
+    def __init__(self) -> None:
+        self._manifests: list[Manifest] = list(yaml.safe_load_all(render_overlay("dev")))
+
+    def run(self) -> None:
+        """Start everything, play the demo, and take it down. Raises CheckFailed."""
+        with tempfile.TemporaryDirectory() as folder, _network():
+            self._secrets = _secret_folders(Path(folder))
+            try:
+                self._play()
+            finally:
+                _engine("rm", "--force", "--time", "5", *self._containers())
+
+    def _play(self) -> None:
+        for name in WORKLOADS:
+            self._start(self._workload(name), name)
+        for service in ("catalog", "scheduler", "payments", "notify"):
+            _check_start(service)
+        print("playing the demo", flush=True)
+        demo = self._workload("demo")
+        spec = demo["spec"]["template"]["spec"]
+        for container in (*spec["initContainers"], *spec["containers"]):
+            command = self._command(spec, container, f"demo-{container['name']}", "--rm", "--tty")
+            played = subprocess.run(command, check=False, timeout=DEMO_TIMEOUT_SECONDS)
+            if played.returncode:
+                raise CheckFailed(f"demo: {container['name']} ended with {played.returncode}")
+
+    def _start(self, workload: Manifest, name: str) -> None:
+        spec = workload["spec"]["template"]["spec"]
+        for container in spec.get("initContainers", ()):
+            done = _run(self._command(spec, container, f"{name}-{container['name']}", "--rm"))
+            if done.returncode:
+                raise CheckFailed(f"{name}: {container['name']}: {done.stdout}{done.stderr}")
+        (container,) = spec["containers"]
+        started = _run(self._command(spec, container, name, "--detach"))
+        if started.returncode:
+            raise CheckFailed(f"{name}: {started.stderr}")
+        print(f"started {name}", flush=True)
+
+    def _command(
+        self, spec: Manifest, container: Manifest, name: str, *options: str
+    ) -> Sequence[str]:
+        """A container as its pod would have it."""
+        pod, own = spec["securityContext"], container["securityContext"]
+        if not own["readOnlyRootFilesystem"] or own["capabilities"]["drop"] != ["ALL"]:
+            raise CheckFailed(f"{name} may do more than it should")
+        command = [
+            ENGINE, "run", *options, "--name", f"check-{name}",
+            "--network", NETWORK, "--network-alias", name,
+            "--user", f"{pod['runAsUser']}:{pod['runAsGroup']}",
+            "--read-only", "--read-only-tmpfs=false",
+            "--cap-drop=ALL", "--security-opt=no-new-privileges",
+            "--memory", container["resources"]["limits"]["memory"].replace("Mi", "m"),
+            "--log-driver=k8s-file",
+        ]  # fmt: skip
+        for variable, value in self._environment(container).items():
+            command += ["--env", f"{variable}={value}"]
+        for mount in container.get("volumeMounts", ()):
+            command += self._mount(spec, mount)
+        if "command" in container:
+            first, *rest = container["command"]
+            command += ["--entrypoint", first, container["image"], *rest]
+        else:
+            command += [container["image"]]
+        return [*command, *container.get("args", ())]
+
+    def _environment(self, container: Manifest) -> dict[str, str]:
+        told: dict[str, str] = {}
+        for source in container.get("envFrom", ()):
+            told |= self._find("ConfigMap", source["configMapRef"]["name"])["data"]
+        for variable in container.get("env", ()):
+            told[variable["name"]] = variable["value"]
+        return told
+
+    def _mount(self, spec: Manifest, mount: Manifest) -> list[str]:
+        volume = next(each for each in spec["volumes"] if each["name"] == mount["name"])
+        where = mount["mountPath"]
+        if "emptyDir" in volume:
+            size = volume["emptyDir"]["sizeLimit"].removesuffix("i").lower()
+            return ["--tmpfs", f"{where}:rw,mode=1777,size={size}"]
+        if "configMap" in volume:
+            held = self._find("ConfigMap", volume["configMap"]["name"])
+            source = self._secrets / volume["configMap"]["name"]
+            _write(source, held["data"])
+        elif "secret" in volume:
+            source = self._secrets / volume["secret"]["secretName"]
+        else:
+            ((projected),) = volume["projected"]["sources"]
+            source = self._secrets / projected["secret"]["name"]
+        if not source.is_dir():
+            raise CheckFailed(f"nobody makes {source.name}")
+        return ["--volume", f"{source}:{where}:ro"]
+
+    def _workload(self, name: str) -> Manifest:
+        kinds = ("Deployment", "StatefulSet", "Job")
+        return next(each for kind in kinds for each in self._all(kind, name))
+
+    def _find(self, kind: str, name: str) -> Manifest:
+        return next(iter(self._all(kind, name)))
+
+    def _all(self, kind: str, name: str) -> list[Manifest]:
+        return [
+            each
+            for each in self._manifests
+            if each["kind"] == kind and each["metadata"]["name"] == name
+        ]
+
+    def _containers(self) -> list[str]:
+        return [f"check-{name}" for name in WORKLOADS]
+
+
+def _check_start(service: str) -> None:
+    """Wait until a service serves, and start it anew: at its best, it must be there in time."""
+    name = f"check-{service}"
+    _until_serving(name, since=0)
+    best = min(_restart_seconds(name) for _ in range(STARTS))
+    print(f"{service} serves {best:.1f} s after its start", flush=True)
+    if best > START_LIMIT_SECONDS:
+        raise CheckFailed(f"{service} takes {best:.1f} s to serve: over {START_LIMIT_SECONDS:g} s")
+
+
+def _restart_seconds(name: str) -> float:
+    _engine("stop", "--time", "30", name)
+    since = time.time()
+    _engine("start", name)
+    _until_serving(name, since)
+    return time.time() - since
+
+
+def _until_serving(name: str, since: float) -> None:
+    deadline = time.monotonic() + READY_TIMEOUT_SECONDS
+    while time.monotonic() < deadline:
+        logs = _engine("logs", "--since", datetime.fromtimestamp(since, UTC).isoformat(), name)
+        if '"message": "serving"' in logs.stdout:
+            return
+        time.sleep(POLL_SECONDS)
+    logs = _engine("logs", "--tail", "20", name)
+    raise CheckFailed(f"{name} does not serve:\n{logs.stdout}{logs.stderr}")
+
+
+@contextmanager
+def _network() -> Iterator[None]:
+    made = _engine("network", "create", NETWORK)
+    if made.returncode:
+        raise NotRunError(f"{ENGINE} cannot make a network: {made.stderr.strip()}")
+    try:
+        yield
+    finally:
+        _engine("network", "rm", "--force", NETWORK)
+
+
+def _secret_folders(folder: Path) -> Path:
+    """The overlay's Secrets, each a folder of files as a pod mounts it."""
+    folder.chmod(0o755)
+    mounted = folder / "mounted"
+    mounted.mkdir()
+    for name, files in secrets_of(folder / "keys", NAMESPACE).items():
+        _write(mounted / name, files)
+    return mounted
+
+
+def _write(folder: Path, files: Mapping[str, str]) -> None:
+    folder.mkdir(exist_ok=True)
+    for name, text in files.items():
+        folder.joinpath(name).write_text(text)
+
+
+def _engine(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return _run([ENGINE, *arguments])
+
+
+def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
