@@ -3,7 +3,6 @@
 import typer
 
 from cli import (
-    call,
     clock,
     contacts,
     cycles,
@@ -57,7 +56,6 @@ preview.register(app)
 forecast.register(app)
 orders.register(app)
 imports.register(app)
-call.register(app)
 
 
 @app.command("demo")

@@ -1,0 +1,31 @@
+-- What deploy/postgres/roles.sql makes by psql, for an operator that runs it once, in the new database, as
+-- the superuser. Passwords, and who may log in, are given to the roles by the Cluster's own list.
+DO $$
+DECLARE
+    service  text := current_database();
+    owner    text := current_database() || '_owner';
+    migrator text := current_database() || '_migrator';
+    loops    text := current_database() || '_loops';
+    readonly text := current_database() || '_readonly';
+BEGIN
+    EXECUTE format('CREATE ROLE %I NOLOGIN', service);
+    EXECUTE format('CREATE ROLE %I NOLOGIN BYPASSRLS', loops);
+    EXECUTE format('CREATE ROLE %I NOLOGIN', migrator);
+    EXECUTE format('CREATE ROLE %I NOLOGIN BYPASSRLS', readonly);
+    EXECUTE format('GRANT %I TO %I', owner, migrator);
+    EXECUTE format('ALTER ROLE %I SET role = %L', migrator, owner);
+    EXECUTE format('ALTER ROLE %I SET default_transaction_read_only = on', readonly);
+    EXECUTE format('GRANT %I TO %I WITH INHERIT FALSE, SET TRUE', loops, service);
+    EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', service);
+    EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I, %I, %I', service, service, migrator, readonly);
+    EXECUTE format('ALTER SCHEMA public OWNER TO %I', owner);
+    REVOKE ALL ON SCHEMA public FROM PUBLIC;
+    EXECUTE format('GRANT USAGE ON SCHEMA public TO %I, %I, %I', service, loops, readonly);
+    EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA public '
+                   'GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO %I, %I', owner, service, loops);
+    EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA public '
+                   'GRANT USAGE, SELECT ON SEQUENCES TO %I, %I', owner, service, loops);
+    EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA public '
+                   'GRANT SELECT ON TABLES TO %I', owner, readonly);
+END
+$$;
