@@ -16,13 +16,14 @@ TOOLS_SETUP := $(TOOLS)/.installed
 IMAGE := build/protos.binpb
 # The contracts of the last release.
 BASELINE := protos/baseline.binpb
-CODE := $(wildcard services sandbox cli deploy protos tests bench)
+CODE := $(wildcard services sandbox cli deploy protos clients examples tests bench)
 UV_LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url --no-emit-find-links
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup lock gen gen-check baseline lint format types imports manifests test fuzz check image image-check up down status demo bench clean
+.PHONY: help setup lock gen gen-check baseline lint format types imports manifests test fuzz clients check \
+	image image-check up down status demo bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,6 +85,10 @@ test: $(SETUP) ## Run every test
 
 fuzz: $(SETUP) ## Send ten thousand requests of every kind to every method
 	@FUZZ_CASES=$${FUZZ_CASES:-10000} $(BIN)/pytest tests/fuzz
+
+clients: $(SETUP) ## Build the Python client into dist/, and the image of the contracts for others
+	@$(PYTHON) -m clients.build
+	@$(PYTHON) -m protos.generate --image $(IMAGE)
 
 manifests: $(SETUP) $(TOOLS_SETUP) ## Build every overlay and component, and check them
 	@$(PYTHON) -m deploy.manifests $(TOOLS)/bin

@@ -3,6 +3,7 @@
 import typer
 
 from cli import (
+    call,
     clock,
     contacts,
     cycles,
@@ -56,6 +57,7 @@ preview.register(app)
 forecast.register(app)
 orders.register(app)
 imports.register(app)
+call.register(app)
 
 
 @app.command("demo")

@@ -92,7 +92,9 @@ def check() -> int:
 def write_image(target: Path) -> None:
     """Write the contracts with all they import as one FileDescriptorSet, for buf."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    protoc("--include_imports", "--include_source_info", f"--descriptor_set_out={target}")
+    # Errors travel as these, though no contract names them.
+    errors = ("google/rpc/status.proto", "google/rpc/error_details.proto")
+    protoc("--include_imports", "--include_source_info", f"--descriptor_set_out={target}", *errors)
 
 
 def protoc(*options: str) -> None:

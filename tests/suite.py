@@ -24,6 +24,7 @@ from cli.sandbox import Sandbox
 from deploy.embedded.keys import Keys
 from deploy.embedded.stack import EmbeddedStack
 from services.runtime.identity import Identity
+from tests.answers import Recorder
 
 CALL_TIMEOUT_SECONDS = 20.0
 EVENT_TIMEOUT_SECONDS = 20.0
@@ -68,6 +69,17 @@ async def refused(call: Awaitable[Any]) -> Refusal:
     except grpc.aio.AioRpcError as error:
         return read_refusal(error)
     raise AssertionError(f"was answered: {answer}")
+
+
+def _reasons(error: grpc.aio.AioRpcError) -> set[str]:
+    """The reasons of an error as a whole and of its fields; none if the transport made it."""
+    if rpc_status.from_call(error) is None:  # type: ignore[arg-type]
+        return set()
+    refusal = read_refusal(error)
+    return {refusal.reason, *refusal.fields.values()}
+
+
+recorder = Recorder(_reasons)
 
 
 class _Bearer(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[misc, unused-ignore]
@@ -136,7 +148,7 @@ class Client:
         """A channel of its own to a service; closed when the test ends."""
         # The server's limits are tried, not the client's.
         options = [("grpc.max_send_message_length", -1), ("grpc.enable_http_proxy", 0)]
-        interceptors = [_Bearer(self.token)] if self.token else []
+        interceptors = [*recorder.interceptors(), *([_Bearer(self.token)] if self.token else [])]
         target = self._targets[service]
         channel = (
             grpc.aio.secure_channel(target, self._credentials, options, interceptors=interceptors)

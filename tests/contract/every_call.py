@@ -47,6 +47,21 @@ class Call:
             return method(_stream(request), metadata=client.metadata, timeout=CALL_TIMEOUT_SECONDS)
         return method(request)
 
+    def emptied(self) -> "Call":
+        """The same call without anything in it."""
+        return Call(self.service, self.method, type(self.request)())
+
+    def send(self, client: Client, payload: bytes) -> Any:  # noqa: ANN401
+        """Send bytes instead of a request; to be awaited."""
+        [description] = CONTRACTS[self.service].DESCRIPTOR.services_by_name.values()
+        path = f"/{description.full_name}/{self.method}"
+        channel: Any = client.channel(self.service)
+        if self.sends_stream:
+            return channel.stream_unary(path)(
+                _stream(payload), metadata=client.metadata, timeout=CALL_TIMEOUT_SECONDS
+            )
+        return channel.unary_unary(path)(payload)
+
     @property
     def sends_stream(self) -> bool:
         [description] = CONTRACTS[self.service].DESCRIPTOR.services_by_name.values()
@@ -56,7 +71,7 @@ class Call:
         return field in self.request.DESCRIPTOR.fields_by_name
 
 
-async def _stream(request: Message) -> AsyncIterator[Message]:
+async def _stream(request: Any) -> AsyncIterator[Any]:  # noqa: ANN401 - a message or bytes
     yield request
 
 

@@ -143,13 +143,24 @@ async def test_an_unknown_zone(ann: Customer, zone: str) -> None:
 async def test_everything_wrong_is_told_in_one_go(ann: Customer) -> None:
     wanted = (await ann.order()).schedule
     wanted.time_zone = "Europe/Atlantis"
-    items = [Item(product=product(ann, "tea"))]
+    items = [Item(product=product(ann, "tea"), quantity=1)] * 2
     code, reason, fields = await why_no_order(ann, title="", items=items, schedule=wanted)
     assert (code, reason) == ("INVALID_ARGUMENT", "FIELD_INVALID")
     assert fields == {
         "standing_order.title": "FIELD_INVALID",
-        "standing_order.items[0].quantity": "FIELD_INVALID",
+        "standing_order.items[1].product": "FIELD_INVALID",
         "standing_order.schedule.time_zone": "TIME_ZONE_UNKNOWN",
+    }
+
+
+async def test_every_broken_rule_is_told_before_anything_else(ann: Customer) -> None:
+    items = [Item(product="tea"), Item(product=product(ann, "tea"), quantity=10_001)]
+    _, _, fields = await why_no_order(ann, title="x" * 61, items=items)
+    assert set(fields) == {
+        "standing_order.title",
+        "standing_order.items[0].product",
+        "standing_order.items[0].quantity",
+        "standing_order.items[1].quantity",
     }
 
 

@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from tests.contract.every_call import Call, every_method, platform_calls, suite_calls
-from tests.suite import Client, Refusal, Suite, refused
+from tests.suite import Client, Refusal, Suite, new_id, refused
 
 PLATFORM_CALLS = platform_calls("acme")
 SUITE_CALLS = suite_calls("acme")
@@ -101,6 +101,43 @@ async def test_a_name_of_another_form_is_refused(acme: Client, text: str) -> Non
     for refusal in (await refusals(named)).values():
         assert (refusal.code, refusal.reason) == ("INVALID_ARGUMENT", "FIELD_INVALID")
         assert "name" in refusal.fields
+
+
+async def test_an_empty_request_is_told_what_it_lacks(suite: Suite, acme: Client) -> None:
+    empty = {call.id: call.emptied().make(acme) for call in PLATFORM_CALLS if not call.sends_stream}
+    inside = suite.suite_client()
+    empty |= {call.id: call.emptied().make(inside) for call in SUITE_CALLS}
+    for refusal in (await refusals(empty)).values():
+        assert (refusal.code, refusal.reason) == ("INVALID_ARGUMENT", "FIELD_INVALID")
+        assert refusal.fields
+
+
+async def test_bytes_that_are_no_message_are_refused(suite: Suite, acme: Client) -> None:
+    inside = suite.suite_client()
+    found = await refusals(
+        {call.id: call.send(acme, b"\xff") for call in PLATFORM_CALLS}
+        | {call.id: call.send(inside, b"\xff") for call in SUITE_CALLS}
+    )
+    all_alike(found, "INVALID_ARGUMENT", "MESSAGE_MALFORMED")
+
+
+async def test_a_request_id_belongs_to_one_request_of_a_service(suite: Suite) -> None:
+    merchant = suite.client()
+    mine = [call for call in platform_calls(merchant.merchant) if call.takes("request_id")]
+    used = {service: new_id() for service in SERVICES}
+    calls = {call.id: call for call in mine}
+    await calls["catalog.CreateProduct"].make(merchant, request_id=used["catalog"])
+    await calls["scheduler.UpdateSchedulerSettings"].make(merchant, request_id=used["scheduler"])
+    await calls["payments.CreatePaymentMethod"].make(merchant, request_id=used["payments"])
+    await calls["notify.UpdateContact"].make(merchant, request_id=used["notify"])
+    calls["catalog.CreateProduct"].request.product.title = "Other tea"
+    calls["scheduler.UpdateSchedulerSettings"].request.scheduler_settings.etag = '"0"'
+    calls["payments.CreatePaymentMethod"].request.payment_method.provider_token = "pm_card_other"
+    calls["notify.UpdateContact"].request.contact.display_name = "Anna"
+    found = await refusals(
+        {call.id: call.make(merchant, request_id=used[call.service]) for call in mine}
+    )
+    all_alike(found, "INVALID_ARGUMENT", "REQUEST_ID_REUSED", "request_id")
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -284,6 +284,75 @@ async def test_more_rows_than_a_batch_are_one_import(ann: Customer) -> None:
     assert counts(await send(ann.shop, rows)) == (501, 0, 0)
 
 
+class Sending:
+    """An import whose caller has not sent everything yet."""
+
+    def __init__(self, client: Client, rows: Sequence[Row]) -> None:
+        self._rest = asyncio.Event()
+        self.call = client.scheduler.ImportStandingOrders(
+            self._requests(client, rows), metadata=client.metadata, timeout=DEADLINE_SECONDS
+        )
+        self.answer = asyncio.ensure_future(self.call)
+
+    async def _requests(
+        self, client: Client, rows: Sequence[Row]
+    ) -> AsyncIterator[scheduler_pb2.ImportStandingOrdersRequest]:
+        config = Config(parent=client.name, allow_duplicate=True)
+        yield scheduler_pb2.ImportStandingOrdersRequest(config=config)
+        for each in rows:
+            yield scheduler_pb2.ImportStandingOrdersRequest(row=each)
+        await self._rest.wait()
+
+    async def finish(self) -> Response:
+        self._rest.set()
+        answer: Response = await self.answer
+        return answer
+
+    async def break_off(self) -> None:
+        self.call.cancel()
+        await asyncio.gather(self.answer, return_exceptions=True)
+
+
+async def test_an_import_that_breaks_off_has_stored_nothing(ann: Customer) -> None:
+    sending = Sending(ann.shop, [await row(ann)])
+    await asyncio.sleep(0.2)
+    await sending.break_off()
+    assert await listed(ann.shop) == []
+    assert counts(await send(ann.shop, [await row(ann)])) == (1, 0, 0)
+
+
+async def test_what_was_created_while_an_import_ran_stays_and_the_import_stores_nothing(
+    ann: Customer,
+) -> None:
+    sending = Sending(ann.shop, [await row(ann, "both"), await row(ann, "old-2")])
+    request = await ann.ask()
+    request.standing_order_id = "both"
+    # Whether the row was checked before or after this, it is not imported.
+    await asyncio.sleep(0.2)
+    await ann.shop.scheduler.CreateStandingOrder(request)
+    answer = await asyncio.gather(sending.finish(), return_exceptions=True)
+    if isinstance(answer[0], Response):
+        assert found(answer[0]) == [(1, "standing_order_id", "STANDING_ORDER_ALREADY_EXISTS")]
+    else:
+        refusal = await refused(sending.answer)
+        assert (refusal.code, refusal.reason) == (
+            "ALREADY_EXISTS",
+            "STANDING_ORDER_ALREADY_EXISTS",
+        )
+    assert [one.name.rpartition("/")[2] for one in await listed(ann.shop)] == ["both"]
+
+
+async def test_only_so_many_import_at_once(ann: Customer) -> None:
+    sending = [Sending(ann.shop, []) for _ in range(5)]
+    answers = [each.answer for each in sending]
+    [turned_away], others = await asyncio.wait(answers, return_when=asyncio.FIRST_COMPLETED)
+    refusal = await refused(turned_away)
+    assert (refusal.code, refusal.reason) == ("RESOURCE_EXHAUSTED", "IMPORTS_BUSY")
+    assert len(others) == 4
+    for each in sending:
+        await each.break_off()
+
+
 async def test_nothing_at_all_is_imported_without_a_row(ann: Customer) -> None:
     assert counts(await send(ann.shop, [])) == (0, 0, 0)
 

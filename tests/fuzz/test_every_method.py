@@ -33,6 +33,9 @@ OUR_FAULT = {
     "UNIMPLEMENTED",
 }
 LEAKS = ("Traceback", 'File "', "site-packages", "asyncpg", "sqlalchemy", "SELECT ", "INSERT ")
+# What grpc.aio's client says instead of the server's answer, if that came while it was sending the next
+# message of a stream (https://github.com/grpc/grpc/issues/36066).
+CLIENT_WAS_SENDING = "Internal error from Core"
 # A wrong guess is refused, and counted.
 COUNTED = "CODE_WRONG"
 
@@ -153,6 +156,9 @@ async def one(world: World, call: Call, payload: list[bytes]) -> None:
     try:
         await world.send(call, payload)
     except grpc.aio.AioRpcError as error:
+        if error.details() == CLIENT_WAS_SENDING:
+            await world.look()
+            return
         refusal = read_refusal(error)
     else:
         await world.look()

@@ -137,7 +137,7 @@ class ImportMethods(PreviewMethods):
         config = await _read_config(requests)
         (merchant,) = MERCHANT.parse(config.parent)
         book = Book(merchant, self._clock.now(), config.partial, config.allow_duplicate)
-        async for rows in _batches(requests):
+        async for rows in batches(requests):
             await self._check(book, rows)
         shadow_bills = await self._shadow_bills(book, config.shadow_cycle_count)
         if not config.dry_run and book.storable:
@@ -275,7 +275,7 @@ async def _read_config(requests: Requests) -> scheduler_pb2.ImportConfig:
     return config
 
 
-async def _batches(requests: Requests) -> AsyncIterator[list[Row]]:
+async def batches(requests: Requests) -> AsyncIterator[list[Row]]:
     """The rows that follow, numbered from 1, as they come in."""
     rows: list[Row] = []
     number = items = 0

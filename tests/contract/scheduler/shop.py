@@ -103,7 +103,9 @@ class Shop:
             )
         )
 
-    async def sign_up(self, customer: str, *, ceiling_minor: int = 10_000) -> str:
+    async def sign_up(
+        self, customer: str, *, ceiling_minor: int = 10_000, card: str = "pm_card_visa"
+    ) -> str:
         """Bind the customer's phone and give a mandate; returns its name."""
         name = self.customer(customer)
         await self.bind_phone(customer)
@@ -111,7 +113,7 @@ class Shop:
             payments_pb2.CreatePaymentMethodRequest(
                 parent=name,
                 payment_method_id="card",
-                payment_method=payments_pb2.PaymentMethod(provider_token="pm_card_visa"),
+                payment_method=payments_pb2.PaymentMethod(provider_token=card),
                 request_id=new_id(),
             )
         )
@@ -184,6 +186,26 @@ class Shop:
 
     async def get(self, name: str) -> pb.StandingOrder:
         return await self.scheduler.GetStandingOrder(pb.GetStandingOrderRequest(name=name))
+
+    async def order(self, name: str, cycle: int = 1) -> pb.Order:
+        return await self.scheduler.GetOrder(pb.GetOrderRequest(name=f"{name}/orders/{cycle}"))
+
+    async def told(self, customer: str = "ada") -> list[str]:
+        """The kinds of what a customer was told, the oldest first."""
+        response = await self.client.notify.ListNotices(
+            notify_pb2.ListNoticesRequest(parent=self.customer(customer), page_size=1000)
+        )
+        return [notify_pb2.NoticeKind.Name(one.kind) for one in response.notices]
+
+    async def charge_states(self, customer: str = "ada") -> dict[str, str]:
+        """Each charge of a customer, by its id, as its state."""
+        response = await self.client.payments.ListCharges(
+            payments_pb2.ListChargesRequest(parent=self.customer(customer), page_size=1000)
+        )
+        return {
+            one.name.rpartition("/")[2]: payments_pb2.Charge.State.Name(one.state)
+            for one in response.charges
+        }
 
     async def orders(self, name: str) -> list[pb.Order]:
         response = await self.scheduler.ListOrders(pb.ListOrdersRequest(parent=name))

@@ -42,8 +42,10 @@ class SchedulerServiceStub:
     prices that its protection refers to.
 
     Field violations beside the syntactic ones: PRODUCT_NOT_FOUND, PRODUCT_DISCONTINUED,
-    PRICE_NOT_FOUND, CURRENCY_MISMATCH (standing_order.items[i].product); START_DATE_PAST
-    (standing_order.schedule.start_date); TIME_ZONE_UNKNOWN (standing_order.schedule.time_zone);
+    PRICE_NOT_FOUND, CURRENCY_MISMATCH (standing_order.items[i].product); START_DATE_PAST,
+    TIME_ZONE_UNKNOWN, OUT_OF_RANGE, TOO_MANY, END_BEFORE_START, NO_SUCH_DATE, AMBIGUOUS,
+    HOLIDAY_CALENDAR_UNKNOWN, NEVER_FIRES (fields of standing_order.schedule);
+    RRULE_MALFORMED, RRULE_UNSUPPORTED, MORE_OFTEN_THAN_DAILY (standing_order.schedule.rrule);
     CONDITION_INVALID (standing_order.conditions[i]: of no kind; its expression does not parse, has
     unknown names, is no bool, or could take long; a ceiling in another currency than the items; a
     substitute that cannot be ordered).
@@ -219,8 +221,10 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         prices that its protection refers to.
 
         Field violations beside the syntactic ones: PRODUCT_NOT_FOUND, PRODUCT_DISCONTINUED,
-        PRICE_NOT_FOUND, CURRENCY_MISMATCH (standing_order.items[i].product); START_DATE_PAST
-        (standing_order.schedule.start_date); TIME_ZONE_UNKNOWN (standing_order.schedule.time_zone);
+        PRICE_NOT_FOUND, CURRENCY_MISMATCH (standing_order.items[i].product); START_DATE_PAST,
+        TIME_ZONE_UNKNOWN, OUT_OF_RANGE, TOO_MANY, END_BEFORE_START, NO_SUCH_DATE, AMBIGUOUS,
+        HOLIDAY_CALENDAR_UNKNOWN, NEVER_FIRES (fields of standing_order.schedule);
+        RRULE_MALFORMED, RRULE_UNSUPPORTED, MORE_OFTEN_THAN_DAILY (standing_order.schedule.rrule);
         CONDITION_INVALID (standing_order.conditions[i]: of no kind; its expression does not parse, has
         unknown names, is no bool, or could take long; a ceiling in another currency than the items; a
         substitute that cannot be ordered).

@@ -1,0 +1,168 @@
+"""Channels to the four services: balanced, with deadlines, retries and a token that renews itself."""
+
+import json
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
+from recurring.notify.v1 import notify_pb2, notify_pb2_grpc
+from recurring.payments.v1 import payments_pb2, payments_pb2_grpc
+from recurring.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
+
+from recurring_client.tokens import Token, TokenSource
+
+DEADLINE_SECONDS = 10.0
+ATTEMPTS_MAX = 4
+MESSAGE_MAX_BYTES = 4 * 1024**2
+_CONTRACTS = (catalog_pb2, scheduler_pb2, payments_pb2, notify_pb2)
+
+
+class Recurring:
+    """The four services by their gRPC targets, for example `{"catalog": "dns:///catalog:7401", …}`.
+
+    Without `credentials` the connection is not encrypted, as on the stack of one machine.
+    """
+
+    def __init__(
+        self,
+        targets: Mapping[str, str],
+        *,
+        token: TokenSource,
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
+        self._targets = targets
+        self._token = Token(token)
+        self._credentials = credentials
+        self._closing = AsyncExitStack()
+        self._channels: dict[str, grpc.aio.Channel] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._closing.aclose()
+
+    @property
+    def catalog(self) -> catalog_pb2_grpc.CatalogServiceStub:
+        """Products, prices, stock."""
+        return catalog_pb2_grpc.CatalogServiceStub(self.channel("catalog"))
+
+    @property
+    def scheduler(self) -> scheduler_pb2_grpc.SchedulerServiceStub:
+        """Standing orders, cycles, orders."""
+        return scheduler_pb2_grpc.SchedulerServiceStub(self.channel("scheduler"))
+
+    @property
+    def payments(self) -> payments_pb2_grpc.PaymentsServiceStub:
+        """Payment methods, mandates, charges, refunds, ledger."""
+        return payments_pb2_grpc.PaymentsServiceStub(self.channel("payments"))
+
+    @property
+    def notify(self) -> notify_pb2_grpc.NotifyServiceStub:
+        """Contacts, bound phones, notices."""
+        return notify_pb2_grpc.NotifyServiceStub(self.channel("notify"))
+
+    def channel(self, service: str) -> grpc.aio.Channel:
+        """The channel to a service, opened when it is first asked for."""
+        if service not in self._channels:
+            target = self._targets[service]
+            interceptors = [_Unary(self._token), _Stream(self._token)]
+            channel = (
+                grpc.aio.secure_channel(
+                    target, self._credentials, options=_OPTIONS, interceptors=interceptors
+                )
+                if self._credentials
+                else grpc.aio.insecure_channel(target, options=_OPTIONS, interceptors=interceptors)
+            )
+            self._channels[service] = channel
+            self._closing.push_async_callback(channel.close)
+        return self._channels[service]
+
+
+def _retried() -> Iterator[dict[str, str]]:
+    """Every method that sends one message: all ask, or are done once a request id."""
+    for contract in _CONTRACTS:
+        for service in contract.DESCRIPTOR.services_by_name.values():
+            for method in service.methods:
+                if not method.client_streaming:
+                    yield {"service": service.full_name, "method": method.name}
+
+
+_SERVICE_CONFIG = json.dumps({
+    "loadBalancingConfig": [{"round_robin": {}}],
+    "methodConfig": [{
+        "name": list(_retried()),
+        "timeout": f"{DEADLINE_SECONDS}s",
+        "retryPolicy": {
+            "maxAttempts": ATTEMPTS_MAX,
+            "initialBackoff": "0.1s",
+            "maxBackoff": "2s",
+            "backoffMultiplier": 3,
+            "retryableStatusCodes": ["UNAVAILABLE"],
+        },
+    }],
+})  # fmt: skip
+
+_OPTIONS = [
+    ("grpc.service_config", _SERVICE_CONFIG),
+    ("grpc.max_receive_message_length", MESSAGE_MAX_BYTES),
+    ("grpc.keepalive_time_ms", 30_000),
+]
+
+
+class _Unary(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[misc, unused-ignore]
+    """Gives a mutation its request id before it is first sent, and every call the token."""
+
+    def __init__(self, token: Token) -> None:
+        self._token = token
+
+    async def intercept_unary_unary(
+        self,
+        continuation: Callable[[grpc.aio.ClientCallDetails, Any], Any],
+        client_call_details: grpc.aio.ClientCallDetails,
+        request: Any,  # noqa: ANN401 - any message
+    ) -> Any:  # noqa: ANN401
+        """Call, and once more with a new token if the token was refused."""
+        if getattr(request, "request_id", None) == "":
+            request.request_id = str(uuid.uuid4())
+        call = await continuation(await _with(self._token, client_call_details), request)
+        if await call.code() is grpc.StatusCode.UNAUTHENTICATED and await self._token.renew():
+            call = await continuation(await _with(self._token, client_call_details), request)
+        return call
+
+
+class _Stream(grpc.aio.StreamUnaryClientInterceptor):  # type: ignore[misc, unused-ignore]
+    """Gives a call that sends a stream the token; it is never repeated."""
+
+    def __init__(self, token: Token) -> None:
+        self._token = token
+
+    async def intercept_stream_unary(
+        self,
+        continuation: Callable[[grpc.aio.ClientCallDetails, Any], Any],
+        client_call_details: grpc.aio.ClientCallDetails,
+        request_iterator: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        """Call."""
+        return await continuation(await _with(self._token, client_call_details), request_iterator)
+
+
+async def _with(token: Token, details: grpc.aio.ClientCallDetails) -> grpc.aio.ClientCallDetails:
+    metadata = grpc.aio.Metadata(*(details.metadata or ()))
+    metadata["authorization"] = f"Bearer {await token.current()}"
+    return grpc.aio.ClientCallDetails(
+        method=details.method,
+        timeout=details.timeout,
+        metadata=metadata,
+        credentials=details.credentials,
+        wait_for_ready=details.wait_for_ready,
+    )

@@ -1,0 +1,107 @@
+"""The examples run as an engineer of a platform would run them: with the built client, on the suite."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from clients.build import ROOT, build_wheel
+from deploy.embedded.stack import EmbeddedStack
+from protos.generate import write_image
+
+TYPESCRIPT = ROOT / "examples" / "typescript"
+INSTALL_TIMEOUT_SECONDS = 240
+RUN_TIMEOUT_SECONDS = 100
+
+
+def run(command: Sequence[str | Path], folder: Path, stack: EmbeddedStack | None = None) -> str:
+    """What a command prints; fails with all it printed if it fails."""
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    settings = {"RECURRING_HOME": str(stack.home)} if stack else dict(os.environ)
+    done = subprocess.run(
+        [str(each) for each in command],
+        cwd=folder,
+        env={**inherited, **settings},
+        capture_output=True,
+        text=True,
+        timeout=INSTALL_TIMEOUT_SECONDS if stack is None else RUN_TIMEOUT_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of a fresh environment with the client's wheel and what that asks for."""
+    folder = tmp_path_factory.mktemp("client")
+    wheel = build_wheel(folder)
+    venv.create(folder / "venv")
+    python = folder / "venv" / "bin" / "python"
+    uv = Path(sys.executable).with_name("uv")
+    locked = ROOT / "requirements" / "dev.txt"
+    run(
+        [uv, "pip", "install", "--quiet", "--python", python, wheel, "--constraint", locked],
+        folder,
+    )
+    return python
+
+
+@pytest.mark.timeout(400)
+def test_the_python_example_comes_to_a_paid_order(
+    installed: Path, suite_stack: EmbeddedStack
+) -> None:
+    printed = run([installed, ROOT / "examples" / "python" / "example.py"], ROOT, suite_stack)
+    lines = printed.splitlines()
+    assert "refused: FIELD_INVALID {'mandate.evidence': 'value is required'}" in lines
+    told = [json.loads(line) for line in lines if line.startswith("{")]
+    assert [each["type"].rpartition(".")[2] for each in told] == ["OrderUpcoming", "OrderConfirmed"]
+    assert told[1]["data"]["amount"] == {"currencyCode": "EUR", "units": "25"}
+
+
+@pytest.mark.timeout(400)
+def test_the_client_is_typed(installed: Path, tmp_path: Path) -> None:
+    mistaken = tmp_path / "mistaken.py"
+    mistaken.write_text(
+        "from recurring.catalog.v1 import catalog_pb2\n"
+        "from recurring_client import Recurring\n"
+        "catalog_pb2.GetProductRequest(nme='tea')\n"
+        "Recurring({}, token=5)\n"
+    )
+    checked = subprocess.run(
+        [sys.executable, "-m", "mypy", "--python-executable", installed, "--strict", mistaken],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "mistaken.py:3: error: Unexpected keyword argument" in checked.stdout
+    assert "mistaken.py:4: error: Argument" in checked.stdout
+    assert checked.stdout.count("error:") == 2
+
+
+@pytest.mark.timeout(400)
+def test_the_typescript_example_runs_in_node(suite_stack: EmbeddedStack, tmp_path: Path) -> None:
+    npm = shutil.which("npm")
+    assert npm, "Node.js 20 with npm is needed for the TypeScript example"
+    image = tmp_path / "protos.binpb"
+    write_image(image)
+    buf = Path(sys.executable).with_name("buf")
+    run([npm, "ci", "--no-audit", "--no-fund"], TYPESCRIPT)
+    run([buf, "generate", image, "--template", "clients/typescript/buf.gen.yaml"], ROOT)
+    run([npm, "run", "build"], TYPESCRIPT)
+    printed = run([npm, "start", "--silent"], TYPESCRIPT, suite_stack)
+    lines = printed.splitlines()
+    assert lines[0].endswith("once: true")
+    assert lines[1].startswith('refused {"reason":"FIELD_INVALID","fields":{"product_id":')
+    kind, _, data = lines[-1].partition(" ")
+    assert kind == "recurring.catalog.v1.PriceChangeScheduled"
+    assert json.loads(data)["unitPrice"] == {
+        "currencyCode": "EUR", "units": "12", "nanos": 500_000_000,
+    }  # fmt: skip

@@ -1,0 +1,119 @@
+"""What can come in an order's way, what becomes of the order then, and what the customer hears."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from recurring.catalog.v1 import catalog_pb2
+from recurring.payments.v1 import payments_pb2
+from recurring.scheduler.v1 import scheduler_pb2 as pb
+
+from tests.contract.scheduler.shop import Shop
+from tests.suite import new_id
+
+DAY = timedelta(days=1)
+BEFORE_DUE, AFTER_DUE, AFTER_HOLD = 1.5 * DAY, 2.2 * DAY, 6 * DAY
+
+
+async def once(shop: Shop, mandate: str, product: str = "tea") -> pb.StandingOrder:
+    """A standing order of Ada for one cycle that is due in two days, told of a day before."""
+    return await shop.create(
+        await shop.due_in(2 * DAY, cycle_count=1),
+        items=[shop.item(product)],
+        billing_mode=pb.AUTOMATIC,
+        mandate=mandate,
+    )
+
+
+async def revoke(shop: Shop, mandate: str) -> None:
+    await shop.client.payments.RevokeMandate(
+        payments_pb2.RevokeMandateRequest(name=mandate, request_id=new_id())
+    )
+
+
+@asynccontextmanager
+async def no_messages(shop: Shop) -> AsyncIterator[None]:
+    """Neither SMS nor mail gets through meanwhile."""
+    parts = ("sms", "mail")
+    for part in parts:
+        await shop.suite.sandbox.switch_outage(part, on=True)
+    try:
+        yield
+    finally:
+        for part in parts:
+            await shop.suite.sandbox.switch_outage(part, on=False)
+
+
+async def test_a_product_that_is_gone_holds_the_order_until_it_lapses(shop: Shop) -> None:
+    made = await once(shop, await shop.sign_up("ada"))
+    await shop.client.catalog.DiscontinueProduct(
+        catalog_pb2.DiscontinueProductRequest(name=shop.product("tea"), request_id=new_id())
+    )
+    await shop.suite.advance(BEFORE_DUE)
+    assert await shop.outcomes(made.name) == [(1, "HELD", ["PRODUCT_UNAVAILABLE"])]
+    await shop.suite.advance(AFTER_HOLD)
+    assert await shop.outcomes(made.name) == [
+        (1, "LAPSED", ["PRODUCT_UNAVAILABLE", "HOLD_EXPIRED"])
+    ]
+    assert (await shop.told())[-3:] == ["ORDER_HELD", "ORDER_LAPSED", "STANDING_ORDER_CHANGED"]
+
+
+async def test_an_empty_shelf_holds_the_order_until_it_is_filled(shop: Shop) -> None:
+    await shop.sell("cake", 900, stock_tracked=True)
+    made = await once(shop, await shop.sign_up("ada"), "cake")
+    await shop.suite.advance(AFTER_DUE)
+    assert await shop.outcomes(made.name) == [(1, "HELD", ["OUT_OF_STOCK"])]
+    await shop.client.catalog.AdjustStock(
+        catalog_pb2.AdjustStockRequest(
+            product=shop.product("cake"), delta_units=1, request_id=new_id()
+        )
+    )
+    await shop.suite.advance(DAY)
+    assert await shop.outcomes(made.name) == [(1, "PAID", [])]
+
+
+async def test_a_mandate_that_is_revoked_before_the_notice_holds_the_order(shop: Shop) -> None:
+    mandate = await shop.sign_up("ada")
+    made = await once(shop, mandate)
+    await revoke(shop, mandate)
+    await shop.suite.advance(BEFORE_DUE)
+    assert await shop.outcomes(made.name) == [(1, "HELD", ["MANDATE_NOT_COVERING"])]
+    assert await shop.charge_states() == {}
+
+
+async def test_a_mandate_that_is_revoked_after_the_notice_refuses_the_charge(shop: Shop) -> None:
+    mandate = await shop.sign_up("ada")
+    made = await once(shop, mandate)
+    await shop.suite.advance(BEFORE_DUE)
+    await revoke(shop, mandate)
+    await shop.suite.advance(DAY)
+    assert await shop.outcomes(made.name) == [(1, "LAPSED", ["PAYMENT_REFUSED"])]
+    assert list((await shop.charge_states()).values()) == ["REFUSED"]
+
+
+async def test_a_card_that_is_declined_for_good_ends_the_order(shop: Shop) -> None:
+    made = await once(shop, await shop.sign_up("ada", card="pm_card_chargeDeclinedLostCard"))
+    await shop.suite.advance(AFTER_DUE)
+    assert await shop.outcomes(made.name) == [(1, "LAPSED", ["PAYMENT_DECLINED"])]
+
+
+async def test_a_notice_that_reaches_nobody_holds_the_order_and_nothing_is_charged(
+    shop: Shop,
+) -> None:
+    made = await once(shop, await shop.sign_up("ada"))
+    async with no_messages(shop):
+        await shop.suite.advance(AFTER_DUE)
+        assert await shop.outcomes(made.name) == [(1, "HELD", ["NOTICE_UNDELIVERABLE"])]
+        assert await shop.charge_states() == {}
+    await shop.suite.advance(3 * DAY)
+    assert await shop.outcomes(made.name) == [(1, "PAID", [])]
+
+
+async def test_a_blackout_leaves_a_row_that_says_so(shop: Shop) -> None:
+    when = await shop.due_in(2 * DAY, cycle_count=2)
+    blackout = pb.Schedule.Blackout(start_date=when.start_date, end_date=when.start_date)
+    when.blackouts.append(blackout)
+    made = await shop.create(when)
+    await shop.suite.advance(AFTER_DUE)
+    first, *_ = await shop.outcomes(made.name)
+    assert first == (1, "SKIPPED", ["DATE_EXCLUDED"])

@@ -1,0 +1,173 @@
+"""Every method, documented reason and event has been seen by a test; this one is the last.
+
+What the tests have been answered is remembered as it comes (tests/answers.py), and what there is to
+see is read from the contracts and their comments, so neither can be forgotten.
+"""
+
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from uuid import UUID
+
+import nats
+import pytest
+from google.protobuf import descriptor_pool
+from google.protobuf.message_factory import GetMessageClass
+from nats.aio.msg import Msg
+from nats.errors import TimeoutError as NothingMore
+from nats.js import JetStreamContext
+from nats.js.api import ConsumerConfig, DeliverPolicy
+
+from protos import contracts
+from protos.contracts import Contract, Method
+from tests.answers import OK
+from tests.contract.every_call import CONTRACTS
+from tests.suite import Suite, recorder
+
+FETCH_EVENTS = 500
+FETCH_TIMEOUT_SECONDS = 2.0
+
+# What a caller cannot bring about from outside, and where it is tried instead.
+OUT_OF_REACH = {
+    "DEPENDENCY_UNAVAILABLE": "needs a part that is down: tests/integration/runtime",
+    "scheduler.ImportStandingOrders IMPORT_TOO_LARGE": "takes 200 001 rows, which is minutes",
+    "scheduler.UpdateStandingOrder PHONE_NOT_BOUND": "no call takes a phone back from a customer",
+}
+# Reasons with which any method answers, and which of them: to whom it applies.
+_MUTATIONS = {"REQUEST_ID_REUSED"}
+_LISTS = {"PAGE_SIZE_TOO_LARGE", "PAGE_TOKEN_INVALID"}
+_PLATFORM = {"MERCHANT_FORBIDDEN"}
+
+
+@pytest.fixture(scope="module")
+def read() -> tuple[Contract, ...]:
+    return contracts.read()
+
+
+def nothing(answers: Iterable[tuple[str, str]]) -> None:
+    """Fail with all answers, if there are any."""
+    lines = [" ".join(answer) for answer in sorted(answers)]
+    assert not lines, "\n" + "\n".join(lines)
+
+
+def missing(expected: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+    """What no test has been answered, apart from what cannot be."""
+    return {
+        answer
+        for answer in set(expected) - recorder.answers
+        if answer[1] not in OUT_OF_REACH and " ".join(answer) not in OUT_OF_REACH
+    }
+
+
+def referred(method: Method, methods: dict[str, Method]) -> set[str]:
+    """The reasons of methods that a comment refers to, as in "as in CreateStandingOrder"."""
+    named = re.findall(r"(?:as in|that|What) ([A-Z]\w+)", method.comment)
+    return {
+        reason
+        for name in named
+        if name in methods and name != method.name
+        for reason in {*methods[name].reasons, *referred(methods[name], methods)}
+    }
+
+
+def shared(contract: Contract, method: Method) -> set[str]:
+    """The reasons of any method that this one can give."""
+    fields = (
+        CONTRACTS[contract.service].DESCRIPTOR.message_types_by_name[method.input].fields_by_name
+    )
+    found = set(contract.shared_reasons) - _MUTATIONS - _LISTS - _PLATFORM
+    if method.streams_in:
+        # What is wrong with a row is said of the row.
+        found -= {"FIELD_INVALID"}
+    if "request_id" in fields:
+        found |= _MUTATIONS
+    if "page_token" in fields:
+        found |= _LISTS
+    if not method.name.startswith("Batch"):
+        found |= _PLATFORM
+    return found
+
+
+def test_every_method_has_been_answered(read: tuple[Contract, ...]) -> None:
+    nothing(missing((method.id, OK) for each in read for method in each.methods))
+
+
+def test_every_documented_reason_has_been_seen(read: tuple[Contract, ...]) -> None:
+    nothing(
+        missing(
+            (method.id, reason)
+            for each in read
+            for method in each.methods
+            for reason in method.reasons
+        )
+    )
+
+
+def test_every_shared_reason_has_been_seen_of_every_method(read: tuple[Contract, ...]) -> None:
+    nothing(
+        missing(
+            (method.id, reason)
+            for each in read
+            for method in each.methods
+            for reason in shared(each, method)
+        )
+    )
+
+
+def test_no_reason_is_given_that_is_not_documented(read: tuple[Contract, ...]) -> None:
+    methods = {method.name: method for each in read for method in each.methods}
+    documented = {
+        (method.id, reason)
+        for each in read
+        for method in each.methods
+        for reason in {OK, *method.reasons, *each.shared_reasons, *referred(method, methods)}
+    }
+    nothing(recorder.answers - documented)
+
+
+async def test_every_event_has_been_told_and_reads_as_the_contract_says(
+    suite: Suite, read: tuple[Contract, ...]
+) -> None:
+    expected = {f"{each.package}.{event.name}" for each in read for event in each.events}
+    assert await told_types(suite) == expected
+
+
+async def told_types(suite: Suite) -> set[str]:
+    """The types of all events so far, each read and looked at by a plain client of NATS."""
+    client = await nats.connect(suite.addresses.nats_url)
+    types: set[str] = set()
+    try:
+        jetstream = client.jetstream()
+        for stream in (name.upper() for name in CONTRACTS):
+            config = ConsumerConfig(deliver_policy=DeliverPolicy.ALL)
+            subscription = await jetstream.pull_subscribe("", stream=stream, config=config)
+            while told := await fetched(subscription):
+                for message in told:
+                    check_event(message.subject, dict(message.headers or {}), message.data)
+                    types.add(message.subject)
+    finally:
+        await client.close()
+    return types
+
+
+async def fetched(subscription: JetStreamContext.PullSubscription) -> list[Msg]:
+    """The next events; none when all have been read."""
+    try:
+        return await subscription.fetch(FETCH_EVENTS, FETCH_TIMEOUT_SECONDS)
+    except NothingMore:
+        return []
+
+
+def check_event(subject: str, headers: dict[str, str], data: bytes) -> None:
+    """A CloudEvent in binary mode whose body is the message of its type."""
+    description = descriptor_pool.Default().FindMessageTypeByName(subject)
+    GetMessageClass(description).FromString(data)
+    assert headers["ce-specversion"] == "1.0"
+    assert headers["ce-type"] == subject
+    assert headers["ce-source"] == f"//recurring/{subject.split('.')[1]}"
+    assert headers["content-type"] == "application/protobuf"
+    assert headers["Nats-Msg-Id"] == headers["ce-id"] == str(UUID(headers["ce-id"]))
+    assert datetime.fromisoformat(headers["ce-time"]).tzinfo is not None
+    assert headers["ce-tenant"]
+    assert headers["ce-partitionkey"]
+    assert headers["traceparent"]

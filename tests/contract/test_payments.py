@@ -1,0 +1,178 @@
+"""Consent, money and the books, from the first card to the last refund, as a platform sees them."""
+
+from datetime import timedelta
+
+from recurring.notify.v1 import notify_pb2
+from recurring.payments.v1 import payments_pb2
+from recurring.scheduler.v1 import scheduler_pb2
+
+from services.runtime.wire import NANOS_PER_UNIT, to_money, to_timestamp
+from tests.contract.customer import (
+    NOTICE_LEAD,
+    TEA_CENTS,
+    Customer,
+    add_contact,
+    new_customer,
+)
+from tests.contract.every_call import FAR, Call, platform_calls, suite_calls
+from tests.suite import Suite, new_id, refused
+
+DUE = NOTICE_LEAD + timedelta(days=3)
+
+
+def calls_of(ann: Customer) -> dict[str, Call]:
+    calls = [*platform_calls(ann.shop.merchant), *suite_calls(ann.shop.merchant)]
+    return {call.id: call for call in calls}
+
+
+async def test_an_order_is_paid_given_back_and_booked(suite: Suite) -> None:
+    ann = await new_customer(suite)
+    request = await ann.ask()
+    request.standing_order_id = "weekly"
+    await ann.shop.scheduler.CreateStandingOrder(request)
+    calls = calls_of(ann)
+    assert (await refused(calls["payments.CreateRefund"].make(ann.shop))).reason == (
+        "CHARGE_NOT_FOUND"
+    )
+    await suite.advance(DUE)
+    charge = await calls["payments.GetCharge"].make(ann.shop)
+    assert charge.state == payments_pb2.Charge.SUCCEEDED
+    assert charge.amount == to_money(2 * TEA_CENTS, "EUR")
+    listed = await calls["payments.ListCharges"].make(ann.shop)
+    assert [each.name for each in listed.charges] == [charge.name]
+
+    refund = calls["payments.CreateRefund"]
+    refund.request.refund.amount.CopyFrom(to_money(100, "EUR"))
+    refund.request.request_id = new_id()
+    made = await refund.make(ann.shop)
+    assert await refund.make(ann.shop) == made
+    assert (await refused(refund.make(ann.shop, request_id=new_id()))).reason == (
+        "REFUND_ALREADY_EXISTS"
+    )
+    await suite.sandbox.settle()
+    got = await calls["payments.GetRefund"].make(ann.shop)
+    assert got.state == payments_pb2.Refund.SUCCEEDED
+    refunds = await calls["payments.ListRefunds"].make(ann.shop)
+    assert [each.name for each in refunds.refunds] == [got.name]
+
+    accounts = await calls["payments.ListLedgerAccounts"].make(ann.shop)
+    balances = [each.balance for each in accounts.ledger_accounts]
+    assert sum(each.units * NANOS_PER_UNIT + each.nanos for each in balances) == 0
+    entries = await calls["payments.ListLedgerEntries"].make(ann.shop)
+    assert {each.source for each in entries.ledger_entries} == {charge.name, got.name}
+    cancel = calls["scheduler.CancelStandingOrder"]
+    await cancel.make(ann.shop, request_id=new_id())
+
+
+async def test_a_customer_pays_on_notice_with_a_card_of_their_own(suite: Suite) -> None:
+    ann = await new_customer(suite)
+    request = await ann.ask(billing_mode=scheduler_pb2.PAY_ON_NOTICE, mandate="")
+    request.standing_order_id = "weekly"
+    await ann.shop.scheduler.CreateStandingOrder(request)
+    await suite.advance(DUE)
+    calls = calls_of(ann)
+    charge = await calls["payments.GetCharge"].make(ann.shop)
+    assert charge.state == payments_pb2.Charge.REQUESTED
+    early = await refused(calls["payments.CreateRefund"].make(ann.shop))
+    assert early.reason == "CHARGE_STATE"
+    confirm = calls["payments.ConfirmPaymentRequest"]
+    wrong = f"{ann.name}/paymentMethods/other"
+    unknown = await refused(confirm.make(ann.shop, payment_method=wrong, request_id=new_id()))
+    assert unknown.reason == "PAYMENT_METHOD_NOT_FOUND"
+    await confirm.make(ann.shop, request_id=new_id())
+    await suite.sandbox.settle()
+    order = await calls["scheduler.GetOrder"].make(ann.shop)
+    assert order.state == scheduler_pb2.Order.PAID
+    explained = await calls["scheduler.ExplainOrder"].make(ann.shop)
+    assert "PAID" in {each.kind for each in explained.decisions}
+    await calls["scheduler.CancelStandingOrder"].make(ann.shop, request_id=new_id())
+
+
+async def test_a_request_to_pay_that_nobody_confirms_expires(suite: Suite) -> None:
+    ann = await new_customer(suite)
+    request = await ann.ask(billing_mode=scheduler_pb2.PAY_ON_NOTICE, mandate="")
+    request.standing_order_id = "weekly"
+    await ann.shop.scheduler.CreateStandingOrder(request)
+    await suite.advance(DUE + timedelta(days=4))
+    calls = calls_of(ann)
+    order = await calls["scheduler.GetOrder"].make(ann.shop)
+    assert order.state == scheduler_pb2.Order.LAPSED
+    late = await refused(calls["payments.ConfirmPaymentRequest"].make(ann.shop))
+    assert late.reason == "PAYMENT_REQUEST_STATE"
+    await calls["scheduler.CancelStandingOrder"].make(ann.shop, request_id=new_id())
+
+
+async def test_cards_and_consents_are_got_and_listed(suite: Suite) -> None:
+    ann = await new_customer(suite)
+    calls = calls_of(ann)
+    card = await calls["payments.GetPaymentMethod"].make(ann.shop)
+    assert (card.brand, card.provider_token) == ("visa", "")
+    cards = await calls["payments.ListPaymentMethods"].make(ann.shop)
+    assert [each.name for each in cards.payment_methods] == [card.name]
+    mandate = await calls["payments.GetMandate"].make(ann.shop)
+    mandates = await calls["payments.ListMandates"].make(ann.shop)
+    assert [each.name for each in mandates.mandates] == [mandate.name]
+
+
+async def test_services_ask_whether_a_customer_can_be_charged_and_told(suite: Suite) -> None:
+    ann = await new_customer(suite)
+    calls, scheduler = calls_of(ann), suite.suite_client()
+    covered = await calls["payments.BatchCheckMandates"].make(scheduler)
+    # The one of every call is asked about a time so far ahead that it is still valid then.
+    assert [list(each.reasons) for each in covered.results] == [[]]
+    bound = await calls["notify.BatchCheckContacts"].make(scheduler)
+    assert [each.phone_bound for each in bound.results] == [True]
+    stock = await calls["catalog.BatchCheckStock"].make(scheduler)
+    assert [list(each.problems) for each in stock.results] == [[]]
+
+
+async def test_a_contact_is_got_and_a_notice_previewed(suite: Suite) -> None:
+    ann = await new_customer(suite)
+    calls = calls_of(ann)
+    contact = await calls["notify.GetContact"].make(ann.shop)
+    assert contact.masked_phone.startswith("+49")
+    assert ann.phone not in str(contact)
+    preview = await calls["notify.PreviewNotice"].make(ann.shop)
+    assert preview.sms_text
+    notices = await calls["notify.ListNotices"].make(ann.shop)
+    [code] = notices.notices
+    assert code.kind == notify_pb2.PHONE_CODE
+    got = await ann.shop.notify.GetNotice(notify_pb2.GetNoticeRequest(name=code.name))
+    assert got == code
+
+
+async def test_a_code_is_wrong_expires_and_is_not_sent_for_ever(suite: Suite) -> None:
+    ann = await new_customer(suite)
+    bob = await add_contact(ann, "bob")
+    start = notify_pb2.StartPhoneBindingRequest(name=bob.name, phone=ann.phone, request_id=new_id())
+    await ann.shop.notify.StartPhoneBinding(start)
+    right = await ann.code()
+    guess = notify_pb2.ConfirmPhoneBindingRequest(
+        name=bob.name, code=f"{(int(right) + 1) % 10**6:06}", request_id=new_id()
+    )
+    assert (await refused(ann.shop.notify.ConfirmPhoneBinding(guess))).reason == "CODE_WRONG"
+    await suite.advance(timedelta(minutes=11))
+    assert (await refused(ann.shop.notify.ConfirmPhoneBinding(guess))).reason == "CODE_EXPIRED"
+    for _ in range(4):
+        start.request_id = new_id()
+        await ann.shop.notify.StartPhoneBinding(start)
+    start.request_id = new_id()
+    assert (await refused(ann.shop.notify.StartPhoneBinding(start))).reason == "CODES_TOO_MANY"
+
+
+async def test_a_mandate_is_no_longer_valid_after_its_end(suite: Suite) -> None:
+    ann = await new_customer(suite)
+    now = await suite.sandbox.now()
+    call = calls_of(ann)["payments.CreateMandate"]
+    call.request.mandate_id = "m2"
+    call.request.mandate.valid_until_time.CopyFrom(to_timestamp(now + timedelta(days=1)))
+    await call.make(ann.shop)
+    check = payments_pb2.MandateCheck(
+        mandate=f"{ann.name}/mandates/m2",
+        amount=to_money(100, "EUR"),
+        charge_time=to_timestamp(FAR),
+    )
+    found = await suite.suite_client().payments.BatchCheckMandates(
+        payments_pb2.BatchCheckMandatesRequest(checks=[check])
+    )
+    assert payments_pb2.MANDATE_EXPIRED in found.results[0].reasons

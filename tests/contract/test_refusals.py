@@ -1,0 +1,263 @@
+"""Reasons that many methods share: nothing there, changed meanwhile, over, out of range, cut off."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from datetime import timedelta
+from typing import Any
+
+import grpc
+import pytest
+from google.type import timeofday_pb2
+from recurring.catalog.v1 import catalog_pb2
+from recurring.payments.v1 import payments_pb2
+from recurring.scheduler.v1 import scheduler_pb2
+
+from services.runtime.wire import to_date, to_timestamp
+from tests.contract.customer import Customer, add_product, new_customer
+from tests.contract.every_call import FAR, Call, platform_calls
+from tests.suite import CALL_TIMEOUT_SECONDS, Refusal, Suite, new_id, read_refusal, refused
+
+STALE = '"999"'
+PRICES_MAX = 1000
+IMPORTS_AT_ONCE = 4
+# Calls that a test makes at once.
+AT_ONCE = 50
+# Where an update has its etag.
+RESOURCES = ("standing_order", "scheduler_settings", "contact")
+
+
+@pytest.fixture
+async def ann(suite: Suite) -> AsyncIterator[Customer]:
+    """Ann, whose standing order `weekly` is the one of every call."""
+    ann = await new_customer(suite)
+    request = await ann.ask()
+    request.standing_order_id = "weekly"
+    await ann.shop.scheduler.CreateStandingOrder(request)
+    yield ann
+    if (await weekly(ann)).state == scheduler_pb2.StandingOrder.ACTIVE:
+        await calls_of(ann)["scheduler.CancelStandingOrder"].make(ann.shop, request_id=new_id())
+
+
+async def weekly(ann: Customer) -> scheduler_pb2.StandingOrder:
+    name = f"{ann.shop.name}/standingOrders/weekly"
+    return await ann.shop.scheduler.GetStandingOrder(
+        scheduler_pb2.GetStandingOrderRequest(name=name)
+    )
+
+
+def calls_of(ann: Customer) -> dict[str, Call]:
+    return {call.id: call for call in platform_calls(ann.shop.merchant)}
+
+
+async def whys(ann: Customer, calls: list[Call]) -> dict[str, str]:
+    """The reason of each refusal."""
+    return {call.id: (await refused(call.make(ann.shop))).reason for call in calls}
+
+
+NOT_FOUND = {
+    "catalog.GetProduct": "PRODUCT_NOT_FOUND",
+    "catalog.DiscontinueProduct": "PRODUCT_NOT_FOUND",
+    "catalog.CreatePrice": "PRODUCT_NOT_FOUND",
+    "catalog.ListPrices": "PRODUCT_NOT_FOUND",
+    "catalog.GetStock": "PRODUCT_NOT_FOUND",
+    "catalog.AdjustStock": "PRODUCT_NOT_FOUND",
+    "scheduler.GetStandingOrder": "STANDING_ORDER_NOT_FOUND",
+    "scheduler.UpdateStandingOrder": "STANDING_ORDER_NOT_FOUND",
+    "scheduler.PreviewStandingOrderUpdate": "STANDING_ORDER_NOT_FOUND",
+    "scheduler.PauseStandingOrder": "STANDING_ORDER_NOT_FOUND",
+    "scheduler.ResumeStandingOrder": "STANDING_ORDER_NOT_FOUND",
+    "scheduler.CancelStandingOrder": "STANDING_ORDER_NOT_FOUND",
+    "scheduler.SkipCycle": "STANDING_ORDER_NOT_FOUND",
+    "scheduler.RestoreCycle": "STANDING_ORDER_NOT_FOUND",
+    "scheduler.ChangeCycle": "STANDING_ORDER_NOT_FOUND",
+    "scheduler.OrderNow": "STANDING_ORDER_NOT_FOUND",
+    "scheduler.PreviewCycles": "STANDING_ORDER_NOT_FOUND",
+    "scheduler.GetOrder": "ORDER_NOT_FOUND",
+    "scheduler.ExplainOrder": "ORDER_NOT_FOUND",
+    "scheduler.ConfirmOrder": "ORDER_NOT_FOUND",
+    "payments.GetPaymentMethod": "PAYMENT_METHOD_NOT_FOUND",
+    "payments.CreateMandate": "PAYMENT_METHOD_NOT_FOUND",
+    "payments.GetMandate": "MANDATE_NOT_FOUND",
+    "payments.RevokeMandate": "MANDATE_NOT_FOUND",
+    "payments.GetCharge": "CHARGE_NOT_FOUND",
+    "payments.ConfirmPaymentRequest": "CHARGE_NOT_FOUND",
+    "payments.CreateRefund": "CHARGE_NOT_FOUND",
+    "payments.ListRefunds": "CHARGE_NOT_FOUND",
+    "payments.GetRefund": "REFUND_NOT_FOUND",
+    "notify.UpdateContact": "CONTACT_NOT_FOUND",
+    "notify.GetContact": "CONTACT_NOT_FOUND",
+    "notify.StartPhoneBinding": "CONTACT_NOT_FOUND",
+    "notify.ConfirmPhoneBinding": "CONTACT_NOT_FOUND",
+    "notify.GetNotice": "NOTICE_NOT_FOUND",
+}
+CHANGES_A_STANDING_ORDER = (
+    "scheduler.UpdateStandingOrder",
+    "scheduler.PreviewStandingOrderUpdate",
+    "scheduler.PauseStandingOrder",
+    "scheduler.ResumeStandingOrder",
+    "scheduler.CancelStandingOrder",
+    "scheduler.SkipCycle",
+    "scheduler.RestoreCycle",
+    "scheduler.ChangeCycle",
+    "scheduler.OrderNow",
+)
+
+
+async def test_what_is_not_there_is_not_found(suite: Suite) -> None:
+    merchant = suite.client()
+    calls = {call.id: call for call in platform_calls(merchant.merchant)}
+    calls["notify.UpdateContact"].request.allow_missing = False
+    found: dict[str, Refusal] = {
+        name: await refused(calls[name].make(merchant)) for name in NOT_FOUND
+    }
+    assert {name: each.reason for name, each in found.items()} == NOT_FOUND
+    assert {each.code for each in found.values()} == {"NOT_FOUND"}
+
+
+async def test_what_has_changed_since_it_was_read_is_not_changed(ann: Customer) -> None:
+    calls = [
+        call
+        for call in calls_of(ann).values()
+        if call.takes("etag") or any(call.takes(each) for each in RESOURCES)
+    ]
+    changing = [call for call in calls if not call.method.startswith("Create")]
+    for call in changing:
+        holder = next(
+            (getattr(call.request, each) for each in RESOURCES if call.takes(each)), call.request
+        )
+        holder.etag = STALE
+    found = await whys(ann, changing)
+    assert found == dict.fromkeys(found, "ETAG_MISMATCH")
+    assert set(CHANGES_A_STANDING_ORDER) < set(found)
+
+
+async def test_what_is_over_is_not_changed(ann: Customer) -> None:
+    calls = calls_of(ann)
+    await calls["scheduler.CancelStandingOrder"].make(ann.shop, request_id=new_id())
+    found = await whys(ann, [calls[name] for name in CHANGES_A_STANDING_ORDER])
+    assert found == dict.fromkeys(CHANGES_A_STANDING_ORDER, "STANDING_ORDER_STATE")
+
+
+async def test_a_cycle_too_far_ahead_is_out_of_range(ann: Customer) -> None:
+    calls = calls_of(ann)
+    far = [
+        calls[name]
+        for name in ("scheduler.SkipCycle", "scheduler.RestoreCycle", "scheduler.ChangeCycle")
+    ]
+    for call in far:
+        getattr(call.request, "change", call.request).cycle = 5000
+    found = await whys(ann, far)
+    assert found == dict.fromkeys(found, "CYCLE_OUT_OF_RANGE")
+
+
+async def test_a_cycle_that_has_its_order_is_cut_off(ann: Customer) -> None:
+    await ann.suite.advance(timedelta(days=3))
+    calls = calls_of(ann)
+    change = calls["scheduler.ChangeCycle"]
+    change.request.change.local_date.CopyFrom(to_date(FAR.date()))
+    found = await whys(ann, [change, calls["scheduler.RestoreCycle"]])
+    assert found == dict.fromkeys(found, "CYCLE_CUT_OFF")
+    asked = await refused(calls["scheduler.ConfirmOrder"].make(ann.shop))
+    assert asked.reason == "ORDER_STATE"
+
+
+async def test_a_product_that_cannot_be_ordered_is_no_change_of_a_cycle(ann: Customer) -> None:
+    await add_product(ann.shop, "unpriced")
+    await add_product(ann.shop, "dollars", 100, "USD")
+    await add_product(ann.shop, "old", 100)
+    old = catalog_pb2.DiscontinueProductRequest(
+        name=f"{ann.shop.name}/products/old", request_id=new_id()
+    )
+    await ann.shop.catalog.DiscontinueProduct(old)
+    reasons = {}
+    for product in ("gone", "unpriced", "old"):
+        answer = await refused(change_items(ann, product))
+        [reasons[product]] = answer.fields.values()
+    assert reasons == {
+        "gone": "PRODUCT_NOT_FOUND",
+        "unpriced": "PRICE_NOT_FOUND",
+        "old": "PRODUCT_DISCONTINUED",
+    }
+    answer = await refused(change_items(ann, "tea", "dollars"))
+    assert answer.fields == {"change.items[1].product": "CURRENCY_MISMATCH"}
+
+
+def change_items(ann: Customer, *products: str) -> Awaitable[Any]:
+    items = [
+        scheduler_pb2.Item(product=f"{ann.shop.name}/products/{each}", quantity=1)
+        for each in products
+    ]
+    return ann.shop.scheduler.ChangeCycle(
+        scheduler_pb2.ChangeCycleRequest(
+            name=f"{ann.shop.name}/standingOrders/weekly",
+            change=scheduler_pb2.CycleChange(cycle=1, items=items),
+            request_id=new_id(),
+        )
+    )
+
+
+async def test_consent_has_one_name_once(ann: Customer) -> None:
+    calls = calls_of(ann)
+    mandate = calls["payments.CreateMandate"]
+    assert (await refused(mandate.make(ann.shop))).reason == "MANDATE_ALREADY_EXISTS"
+    got = await calls["payments.GetMandate"].make(ann.shop)
+    assert got.state == payments_pb2.Mandate.ACTIVE
+    revoked = await calls["payments.RevokeMandate"].make(ann.shop, request_id=new_id())
+    assert revoked.state == payments_pb2.Mandate.REVOKED
+
+
+async def test_a_time_of_day_is_to_the_minute(ann: Customer) -> None:
+    wanted = (await ann.order()).schedule
+    wanted.local_time.CopyFrom(timeofday_pb2.TimeOfDay(hours=9, seconds=30))
+    request = await ann.ask(schedule=wanted)
+    answer = await refused(ann.shop.scheduler.CreateStandingOrder(request))
+    assert answer.fields == {"standing_order.schedule.local_time": "FIELD_INVALID"}
+
+
+async def test_a_product_has_so_many_prices_and_no_more(suite: Suite) -> None:
+    merchant = suite.client()
+    calls = {call.id: call for call in platform_calls(merchant.merchant)}
+    await calls["catalog.CreateProduct"].make(merchant)
+    now = await suite.sandbox.now()
+
+    def add(number: int) -> Awaitable[Any]:
+        price = calls["catalog.CreatePrice"].request.price
+        price.effective_time.CopyFrom(to_timestamp(now + timedelta(days=1 + number)))
+        call = calls["catalog.CreatePrice"]
+        made: Awaitable[Any] = call.make(merchant, price_id=f"p{number}", request_id=new_id())
+        return made
+
+    for first in range(0, PRICES_MAX, AT_ONCE):
+        await asyncio.gather(*(add(number) for number in range(first, first + AT_ONCE)))
+    assert (await refused(add(PRICES_MAX))).reason == "PRICES_TOO_MANY"
+
+
+async def test_more_imports_than_run_at_once_are_asked_to_wait(suite: Suite) -> None:
+    merchant = suite.client()
+    config = scheduler_pb2.ImportConfig(parent=merchant.name, dry_run=True)
+    over = asyncio.Event()
+
+    async def rows(*, wait: bool) -> AsyncIterator[scheduler_pb2.ImportStandingOrdersRequest]:
+        yield scheduler_pb2.ImportStandingOrdersRequest(config=config)
+        if wait:
+            await over.wait()
+
+    def start(*, wait: bool) -> Any:  # noqa: ANN401 - a call
+        return merchant.scheduler.ImportStandingOrders(
+            rows(wait=wait), metadata=merchant.metadata, timeout=CALL_TIMEOUT_SECONDS
+        )
+
+    running = [asyncio.ensure_future(wait_for(start(wait=True))) for _ in range(IMPORTS_AT_ONCE)]
+    reason = ""
+    while not reason:
+        try:
+            await start(wait=False)
+        except grpc.aio.AioRpcError as error:
+            reason = read_refusal(error).reason
+    assert reason == "IMPORTS_BUSY"
+    over.set()
+    assert [answer.refused_count for answer in await asyncio.gather(*running)] == [0] * 4
+
+
+async def wait_for(call: Awaitable[Any]) -> Any:  # noqa: ANN401
+    return await call
