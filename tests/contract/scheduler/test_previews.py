@@ -2,9 +2,11 @@
 
 from datetime import timedelta
 
+from google.protobuf import duration_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
-from tests.contract.scheduler.shop import TEA_MINOR, Shop
+from services.runtime.wire import to_date, to_money
+from tests.contract.scheduler.shop import COFFEE_MINOR, TEA_MINOR, Shop, day_of
 from tests.suite import new_id
 
 DAY = timedelta(days=1)
@@ -74,3 +76,50 @@ async def test_the_next_cycle_waits_for_an_unpaid_one_where_the_merchant_wants_t
     assert seen(await shop.preview(made.name)) == [(2, "", ["PREVIOUS_UNPAID"]), (3, "", [])]
     await shop.suite.advance(2 * DAY)
     assert (await shop.outcomes(made.name))[1] == (2, "HELD", ["PREVIOUS_UNPAID"])
+
+
+async def test_what_a_preview_says_is_what_happens(shop: Shop) -> None:
+    """Left out, changed, moved, in a blackout, against a condition, bought elsewhere, or plain."""
+    mandate = await shop.sign_up("ada")
+    when = await shop.due_in(1.5 * DAY, every_days=2, cycle_count=7)
+    start = day_of(when.start_date)
+    closed = to_date(start + 8 * DAY)
+    when.blackouts.append(pb.Schedule.Blackout(start_date=closed, end_date=closed))
+    no_coffee_for_two = pb.Condition(
+        total_ceiling=to_money(2 * COFFEE_MINOR - 1, "EUR"),
+        otherwise=pb.Otherwise(action=pb.Otherwise.SKIP),
+    )
+    made = await shop.create(
+        when,
+        billing_mode=pb.AUTOMATIC,
+        mandate=mandate,
+        conditions=[no_coffee_for_two],
+        repurchase_window=duration_pb2.Duration(seconds=2 * 86_400),
+    )
+    await shop.change(
+        made.name, 3, items=[shop.item("tea", 3)], local_date=to_date(start + 5 * DAY)
+    )
+    await shop.change(made.name, 6, items=[shop.item("coffee", 2)])
+    skip = pb.SkipCycleRequest(name=made.name, cycle=2, request_id=new_id())
+    await shop.scheduler.SkipCycle(skip)
+    await shop.buy_elsewhere("tea")
+
+    said = await shop.preview(made.name)
+    await shop.suite.advance(16 * DAY)
+    became = await shop.orders(made.name)
+
+    def reason(one: pb.CyclePreview) -> list[int]:
+        return [one.skip_reason] if one.skip_reason else []
+
+    assert [
+        (one.cycle, one.local_date, one.due_time, one.amount, list(one.reasons)) for one in became
+    ] == [(one.cycle, one.local_date, one.due_time, one.amount, reason(one)) for one in said]
+    assert [pb.OrderReason.Name(one.skip_reason) for one in said] == [
+        "PURCHASED_ELSEWHERE",
+        "SKIPPED_BY_CUSTOMER",
+        "ORDER_REASON_UNSPECIFIED",
+        "ORDER_REASON_UNSPECIFIED",
+        "DATE_EXCLUDED",
+        "CONDITION_NOT_MET",
+        "ORDER_REASON_UNSPECIFIED",
+    ]

@@ -1,5 +1,7 @@
 """What holds for every schedule."""
 
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from itertools import islice, pairwise
@@ -37,9 +39,22 @@ from tests.unit.scheduler.strategies import ZONES, adjusted, endless, is_a_date_
 # How far a property looks. Collisions show within weeks; a walk has to end somewhere.
 LOOKED_AT_CYCLES = 40
 LOOKED_AT_DAYS = 1500
+# What finding a cycle may cost more for one place in the calendar than for another.
+STEPS_APART = 10
 
 indexes = st.integers(0, 45_000)
 days = st.dates(date(2000, 1, 1), LAST_DATE)
+
+
+@given(endless, st.floats(0, 1))
+def test_a_cycle_far_ahead_is_found_in_as_many_steps_as_one_that_is_near(
+    schedule: Schedule, share: float
+) -> None:
+    # The pattern of a schedule is worked out once.
+    last = cycle_count(schedule) - 1
+    near = _calls(lambda: cycle(schedule, min(3, last)))
+    far = _calls(lambda: cycle(schedule, int(last * share)))
+    assert far <= near + STEPS_APART
 
 
 @given(plain())
@@ -262,3 +277,19 @@ def _explicit(schedule: Schedule) -> Recurrence:
             return Yearly(every, month or start.month, month_day or start.day)
         case recurrence:
             return recurrence
+
+
+def _calls(action: Callable[[], object]) -> int:
+    """How many functions an action calls, itself included: a measure that no other load changes."""
+    count = 0
+
+    def note(_frame: object, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event == "call"
+
+    sys.setprofile(note)
+    try:
+        action()
+    finally:
+        sys.setprofile(None)
+    return count

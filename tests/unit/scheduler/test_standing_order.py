@@ -26,6 +26,7 @@ from services.scheduler.domain.standing_order import (
     at_cycle,
     open_cycles,
     paused,
+    reason_against,
     rescheduled,
     resumed,
     with_change,
@@ -189,6 +190,58 @@ def test_resuming_records_what_the_pause_swallowed_and_goes_on_in_time(
     assert template.next_due_time is not None
     assert template.next_due_time - lead >= now
     assert all(order.due_time - lead < now for order in opening.orders)
+
+
+@given(
+    recurrence=recurrences,
+    lead=leads,
+    mode=st.sampled_from(CatchUpMode),
+    hours=st.integers(0, 200 * 24),
+    skipped=st.sets(st.integers(1, 30), max_size=5),
+)
+def test_what_is_said_of_a_cycle_ahead_is_what_becomes_of_it(
+    recurrence: Recurrence, lead: timedelta, mode: CatchUpMode, hours: int, skipped: set[int]
+) -> None:
+    template = replace(standing_order(recurrence, lead=lead), catch_up=CatchUp(mode))
+    for cycle in skipped:
+        template = with_change(template, cycle, CycleChange(skip=True))
+    now = SIGN_UP + timedelta(hours=hours)
+    said = {cycle: foretold(template, cycle, now) for cycle in range(1, 31)}
+    became: dict[int, tuple[datetime, OrderReason | None]] = {}
+    # Everything is looked at now, and whatever is ahead once its time has come.
+    while (template.next_cycle or 0) <= 30 and template.prepare_time is not None:
+        now = max(now, template.prepare_time)
+        opening = open_cycles(template, now)
+        became |= {order.key.cycle: outcome(order) for order in opening.orders}
+        template = opening.standing_order
+    assert {cycle: became[cycle] for cycle in said} == said
+
+
+@given(recurrence=recurrences, lead=leads, hours=st.integers(1, 200 * 24))
+def test_what_is_said_of_the_cycles_of_a_pause_is_what_it_swallows(
+    recurrence: Recurrence, lead: timedelta, hours: int
+) -> None:
+    until = SIGN_UP + timedelta(hours=hours)
+    resting = paused(standing_order(recurrence, lead=lead), until, None)
+    swallowed = [
+        cycle
+        for cycle in range(1, 31)
+        if foretold(resting, cycle, SIGN_UP)[1] is OrderReason.PAUSED
+    ]
+    assert swallowed == cycles(list(resumed(resting, until).orders))[:30]
+
+
+def foretold(
+    template: StandingOrder, cycle: int, now: datetime
+) -> tuple[datetime, OrderReason | None]:
+    """When a cycle falls due, and why it brings no order, as a preview has it."""
+    found = template.date(cycle)
+    assert found is not None
+    return found.due_at, reason_against(template, cycle, found, now)
+
+
+def outcome(order: Order) -> tuple[datetime, OrderReason | None]:
+    return order.due_time, next(iter(order.reasons), None)
 
 
 def test_the_anchor_does_not_drift_through_a_pause() -> None:
