@@ -22,8 +22,8 @@ UV_LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup lock gen gen-check baseline lint format types imports manifests test fuzz clients check \
-	image image-check up down status demo bench clean
+.PHONY: help setup lock gen gen-check baseline lint format types imports manifests test fuzz \
+	contract clients check image image-check up down status demo bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -85,6 +85,14 @@ test: $(SETUP) ## Run every test
 
 fuzz: $(SETUP) ## Send ten thousand requests of every kind to every method
 	@FUZZ_CASES=$${FUZZ_CASES:-10000} $(BIN)/pytest tests/fuzz
+
+contract: $(SETUP) ## Try the contracts, on the stack's own or on TARGET='{service}:7401' TOKEN=… [CA_FILE=…]
+ifdef TARGET
+	@RECURRING_CONTRACT_TARGET='$(TARGET)' RECURRING_CONTRACT_TOKEN='$(TOKEN)' \
+		RECURRING_CONTRACT_CA_FILE='$(CA_FILE)' $(BIN)/pytest tests/contract/test_deployment.py
+else
+	@$(BIN)/pytest tests/contract
+endif
 
 clients: $(SETUP) ## Build the Python client into dist/, and the image of the contracts for others
 	@$(PYTHON) -m clients.build
