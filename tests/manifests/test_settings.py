@@ -1,0 +1,135 @@
+"""What the manifests tell a process is what its settings know, and all of it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from deploy.pods.keys import Secrets
+from sandbox.__main__ import read_settings
+from services.notify.__main__ import Settings as NotifySettings
+from services.payments.__main__ import Settings as PaymentsSettings
+from services.runtime.settings import MigrationSettings, RuntimeSettings, load
+from services.scheduler.__main__ import SchedulerSettings
+from tests.manifests.cluster import SERVICES, Cluster, Manifest, Pod
+
+SETTINGS: dict[str, type[RuntimeSettings]] = {
+    "catalog": RuntimeSettings,
+    "scheduler": SchedulerSettings,
+    "payments": PaymentsSettings,
+    "notify": NotifySettings,
+}
+# Read by libraries, and by what reads the settings.
+OTHER_NAMES = {"PGSSLROOTCERT", "OTEL_EXPORTER_OTLP_ENDPOINT", "RECURRING_SECRETS_FOLDER"}
+# Left out on purpose, and why.
+LEFT_OUT = {
+    "RECURRING_MIGRATION_DATABASE_URL": "the service has no such right; its migrations are told",
+    "RECURRING_AUTH_JWKS_URL": "the keys come as a file, AUTH_JWKS_FILE",
+    "RECURRING_CLOCK_URL": "production has none",
+}
+# What a secret's template puts in place of a name.
+TEMPLATE = re.compile(r"\{\{ \.\w+ \}\}")
+SECRET = "a-password-of-the-store"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_is_told_every_setting_and_nothing_else(
+    cluster: Cluster, service: str, dev_secrets: Secrets
+) -> None:
+    pod = cluster.pod(service)
+    told = set(cluster.environment(pod.main))
+    told |= {name.upper() for name in secret_settings(cluster, pod, pod.main, dev_secrets)}
+    known = {f"RECURRING_{name.upper()}" for name in SETTINGS[service].model_fields}
+    assert told - OTHER_NAMES <= known
+    assert known - told <= set(LEFT_OUT)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_starts_with_what_it_is_told(
+    cluster: Cluster,
+    service: str,
+    dev_secrets: Secrets,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pod = cluster.pod(service)
+    told = cluster.environment(pod.main)
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    secrets = secret_settings(cluster, pod, pod.main, dev_secrets)
+    monkeypatch.setenv("RECURRING_SECRETS_FOLDER", str(written(tmp_path / "secrets", secrets)))
+    monkeypatch.setenv("RECURRING_TLS_FOLDER", str(written(tmp_path / "tls", {})))
+    keys = written(tmp_path / "platforms", {"jwks.json": '{"keys": []}'}) / "jwks.json"
+    monkeypatch.setenv("RECURRING_AUTH_JWKS_FILE", str(keys))
+    assert load(SETTINGS[service]).environment.value == (
+        "sandbox" if cluster.name == "dev" else "production"
+    )
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_migrations_start_with_what_they_are_told(
+    cluster: Cluster,
+    service: str,
+    dev_secrets: Secrets,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pod = cluster.pod(service)
+    (migrate,) = pod.spec["initContainers"]
+    assert set(cluster.environment(migrate)) <= OTHER_NAMES
+    secrets = secret_settings(cluster, pod, migrate, dev_secrets)
+    monkeypatch.setenv("RECURRING_SECRETS_FOLDER", str(written(tmp_path / "secrets", secrets)))
+    assert f"recurring_{service}_migrator:" in load(MigrationSettings).migration_database_url
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_what_a_service_reads_from_files_is_mounted_there(cluster: Cluster, service: str) -> None:
+    pod = cluster.pod(service)
+    told = cluster.environment(pod.main)
+    places = {where: name for _, name, where in pod.mounted(pod.main)}
+    assert places[told["RECURRING_SECRETS_FOLDER"]] == f"{service}-secrets"
+    assert places[told["RECURRING_TLS_FOLDER"]] == f"{service}-tls"
+    folder, _, file = told["RECURRING_AUTH_JWKS_FILE"].rpartition("/")
+    assert (places[folder], file) == ("platform-keys", "jwks.json")
+
+
+def test_the_services_listen_where_their_pods_say(cluster: Cluster) -> None:
+    for service in SERVICES:
+        pod = cluster.pod(service)
+        told = cluster.environment(pod.main)
+        for port, number in pod.ports.items():
+            assert told[f"RECURRING_{port.upper()}_ADDRESS"] == f"0.0.0.0:{number}"
+
+
+def test_the_sandbox_starts_with_what_it_is_told(
+    dev: Cluster, dev_secrets: Secrets, tmp_path: Path
+) -> None:
+    pod = dev.pod("sandbox")
+    told = dev.environment(pod.main)
+    folder = written(tmp_path / "secrets", dev_secrets["sandbox-secrets"])
+    for name in ("SANDBOX_PROVIDER_API_KEY_FILE", "SANDBOX_SMS_API_KEY_FILE"):
+        told[name] = told[name].replace("/etc/sandbox", str(folder))
+    settings = read_settings(told)
+    assert (
+        settings.provider_api_key == dev_secrets["payments-secrets"]["recurring_provider_api_key"]
+    )
+    assert settings.sms_api_key == dev_secrets["notify-secrets"]["recurring_sms_api_key"]
+    assert {settings.http_address[1], settings.smtp_address[1]} == set(pod.ports.values())
+
+
+def secret_settings(
+    cluster: Cluster, pod: Pod, container: Manifest, dev_secrets: Secrets
+) -> dict[str, str]:
+    """The files of the folder that holds a container's secret settings."""
+    (name,) = [n for _, n, where in pod.mounted(container) if where == "/etc/recurring/secrets"]
+    if cluster.name == "dev":
+        return dev_secrets[name]
+    files = cluster.files("Secret", name)
+    return {file: TEMPLATE.sub(SECRET, text) for file, text in files.items()}
+
+
+def written(folder: Path, files: dict[str, str]) -> Path:
+    folder.mkdir()
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    return folder
