@@ -115,7 +115,10 @@ class Peers:
 
     async def phones_bound(self, customers: Sequence[str]) -> list[bool]:
         """Whether customers (by resource name) have a bound phone, in their order."""
-        return await _in_batches(customers, self._phones_bound)
+        distinct = list(dict.fromkeys(customers))
+        answers = await _in_batches(distinct, self._phones_bound)
+        bound = dict(zip(distinct, answers, strict=True))
+        return [bound[customer] for customer in customers]
 
     async def _phones_bound(self, customers: Sequence[str]) -> list[bool]:
         response = await self.notify.BatchCheckContacts(

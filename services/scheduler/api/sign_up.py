@@ -18,15 +18,13 @@ PRECONDITION_REASONS = frozenset({"PHONE_NOT_BOUND", "MANDATE_NOT_COVERING"})
 async def sign_up_violations(peers: Peers, templates: Sequence[StandingOrder]) -> list[Violations]:
     """Why each of them, in their order, could not be billed; nothing is stored anywhere."""
     customers = [customer_name(one.merchant, one.customer) for one in templates]
-    distinct = list(dict.fromkeys(customers))
-    answers, quotes = await asyncio.gather(
-        peers.phones_bound(distinct), peers.first_quotes([_first_cart(one) for one in templates])
+    bound, quotes = await asyncio.gather(
+        peers.phones_bound(customers), peers.first_quotes([_first_cart(one) for one in templates])
     )
-    bound = dict(zip(distinct, answers, strict=True))
     noted = [Violations() for _ in templates]
     asked: list[tuple[Violations, MandateQuestion]] = []
-    for template, customer, quote, found in zip(templates, customers, quotes, noted, strict=True):
-        if not bound[customer]:
+    for template, is_bound, quote, found in zip(templates, bound, quotes, noted, strict=True):
+        if not is_bound:
             found.add(
                 "standing_order.customer", "the customer has no bound phone", "PHONE_NOT_BOUND"
             )

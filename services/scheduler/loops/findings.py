@@ -33,48 +33,48 @@ async def prepare_orders(
 
 
 async def find(
-    peers: Peers,
-    orders: Sequence[Order],
-    templates: Templates,
-    pasts: Pasts,
-    now: datetime,
-    *,
-    in_turn: bool = False,
+    peers: Peers, orders: Sequence[Order], templates: Templates, pasts: Pasts, now: datetime
 ) -> list[Found]:
     """Price orders, and ask whether the customer can be told and charged; in their order."""
     priced, bound = await asyncio.gather(
-        price(peers, orders, templates, pasts, now, in_turn=in_turn),
+        price(peers, orders, templates, pasts, now),
         peers.phones_bound([customer_name(o.key.merchant, o.customer) for o in orders]),
     )
     covered = await _mandates(peers, priced, templates, now)
     return [
         Found(
             one.order,
-            _findings(
-                one.answer,
-                phone_bound=bound[place],
-                covered=place not in covered or covered[place],
-            ),
+            _findings(one.answer, phone_bound=bound[place], covered=covered.get(place, True)),
             one.ruling,
         )
         for place, one in enumerate(priced)
     ]
 
 
-async def find_demand(
+async def find_ahead(
     peers: Peers,
     orders: Sequence[Order],
     templates: Templates,
     pasts: Pasts,
     now: datetime,
     *,
-    in_turn: bool = False,
+    demand_only: bool,
 ) -> list[Found]:
-    """As `find`, as if there were stock enough and every customer could be told and charged."""
-    priced = await price(peers, orders, templates, pasts, now, in_turn=in_turn, ample_stock=True)
+    """As `find`, of orders yet to come, as if those before were paid. A bound phone stays bound.
+
+    With `demand_only`, as if there were stock enough and every mandate large enough.
+    """
+    priced = await price(
+        peers, orders, templates, pasts, now, in_turn=True, ample_stock=demand_only
+    )
+    covered = {} if demand_only else await _mandates(peers, priced, templates, now)
     return [
-        Found(one.order, _findings(one.answer, phone_bound=True, covered=True), one.ruling)
-        for one in priced
+        Found(
+            one.order,
+            _findings(one.answer, phone_bound=True, covered=covered.get(place, True)),
+            one.ruling,
+        )
+        for place, one in enumerate(priced)
     ]
 
 

@@ -13,7 +13,7 @@ from services.scheduler.domain.order import Order, OrderReason, OrderState, Quot
 from services.scheduler.domain.rulings import prepared
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.loops.circumstances import sort_out
-from services.scheduler.loops.findings import Found, find, find_demand
+from services.scheduler.loops.findings import Found, find_ahead
 from services.scheduler.loops.pricing import EXPECTED, Templates, pasts, template_of
 from services.scheduler.peers import Peers
 
@@ -44,7 +44,7 @@ async def look_ahead(
 ) -> list[Outlook]:
     """What would become of orders that are yet to come, in their order.
 
-    With `demand_only`, as if there were stock enough and every customer could be told and charged.
+    With `demand_only`, as if there were stock enough and every mandate large enough.
     """
     known = await sort_out(database, coming, templates, Stage.PREPARE, now)
     # Those after the first wait for that one, which is looked at as if it were paid.
@@ -57,8 +57,7 @@ async def look_ahead(
     }
     to_price = [one for one in coming if not _is_left_out(decided.get(one.key))]
     past = await pasts(database, to_price, templates, EXPECTED)
-    ask = find_demand if demand_only else find
-    found = await ask(peers, to_price, templates, past, now, in_turn=True)
+    found = await find_ahead(peers, to_price, templates, past, now, demand_only=demand_only)
     outlooks = {key: Outlook(order) for key, order in decided.items()}
     for one in found:
         held = decided.get(one.order.key)

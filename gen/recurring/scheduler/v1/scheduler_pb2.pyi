@@ -1757,7 +1757,7 @@ class CyclePreview(_message.Message):
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___OrderLine]: ...
     @_builtins.property
     def problems(self) -> _containers.RepeatedScalarFieldContainer[Global___OrderReason.ValueType]:
-        """Why it would be HELD: what is in the way (no price, no bound phone, a mandate that is too small), or
+        """Why it would be HELD: what is in the way (no price, a mandate that is too small), or
         what the customer would be asked (PURCHASED_ELSEWHERE, CONDITION_NOT_MET), or what it would wait for
         (PREVIOUS_UNPAID). CONDITION_NOT_MET also where it is deferred; its date is the later one then.
         """
