@@ -107,15 +107,15 @@ async def _stages(running: Stack, chosen: argparse.Namespace, runs: Runs, consol
 async def _alone(running: Stack, chosen: argparse.Namespace, console: Console) -> list[Finding]:
     """What is measured of prepare alone: among ever more standing orders, and as time goes by."""
     now = await _now(running.sandbox_url)
-    due = _book("due", scale.DUE, now, PREPARED_BY_NOW)
+    sizes = [*(size for size in scale.SIZES if size < chosen.table), chosen.table]
+    due = _book("due", min(scale.DUE, sizes[0]), now, PREPARED_BY_NOW)
     resting = _book("resting", 0, now, RESTING)
-    sizes = [size for size in scale.SIZES if size <= chosen.table]
-    with console.status(f"prepare among up to {sizes[-1]:,} standing orders"):
+    with console.status(f"prepare among up to {chosen.table:,} standing orders"):
         runs = await scale.measure(running, due, resting, sizes, chosen.rounds)
     await seed.clear(running)
-    real_now = datetime.now(UTC)
+    # Here time goes by, as the machine's clock has it.
     count = lateness.DUE_PER_SECOND * chosen.late_seconds
-    book = _book("lateness", count, real_now, PREPARED_LATER)
+    book = _book("lateness", count, datetime.now(UTC), PREPARED_LATER)
     await seed.fill(running, book)
     with console.status(f"lateness for {chosen.late_seconds} seconds"):
         late = await lateness.measure(running, book)
@@ -211,7 +211,12 @@ def _parser() -> argparse.ArgumentParser:
         default=scale.SIZES[-1],
         help="the most standing orders among which some are due",
     )
-    parser.add_argument("--late-seconds", type=_positive, default=LATE_SECONDS)
+    parser.add_argument(
+        "--late-seconds",
+        type=_positive,
+        default=LATE_SECONDS,
+        help=f"how long {lateness.DUE_PER_SECOND} a second fall due",
+    )
     parser.add_argument("--import-rows", type=_positive, default=imports.ROWS)
     return parser
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 INCREASE_NOTICE_DAYS_DEFAULT = 30
 BASIS_POINTS = 10_000
@@ -36,8 +37,8 @@ class Basis(StrEnum):
     PRICE_CAP = "PRICE_CAP"
 
 
-@dataclass(frozen=True, slots=True)
-class ProductKey:
+# Tuples, since keys and items are made and compared more often than anything else.
+class ProductKey(NamedTuple):
     """Which product."""
 
     merchant: str
@@ -93,8 +94,7 @@ class Protection:
     terms: Lock | Cap | None
 
 
-@dataclass(frozen=True, slots=True)
-class UnitPrice:
+class UnitPrice(NamedTuple):
     """What a subscriber pays for one unit, and why."""
 
     amount_minor: int
@@ -104,8 +104,7 @@ class UnitPrice:
     basis: Basis
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """A product and how many of it."""
 
     key: ProductKey

@@ -5,6 +5,7 @@ import hmac
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 CODE_DIGITS = 6
 CODE_LIFE = timedelta(minutes=10)
@@ -69,8 +70,7 @@ _COPIED_BY_EMAIL = {NoticeKind.ORDER_UPCOMING, NoticeKind.PAYMENT_REQUEST, Notic
 _NEVER_MUTED = {NoticeKind.ORDER_UPCOMING, NoticeKind.PAYMENT_REQUEST}
 
 
-@dataclass(frozen=True, slots=True)
-class CustomerKey:
+class CustomerKey(NamedTuple):
     """Which customer."""
 
     merchant: str

@@ -103,12 +103,17 @@ def read_money(violations: Violations, field: str, money: money_pb2.Money) -> Mo
 
 def to_timestamp(moment: datetime) -> timestamp_pb2.Timestamp:
     """An aware time as google.protobuf.Timestamp."""
+    stamp = timestamp_pb2.Timestamp()
+    put_time(stamp, moment)
+    return stamp
+
+
+def put_time(stamp: timestamp_pb2.Timestamp, moment: datetime) -> None:
+    """Write an aware time where it stays: a message that is put into another one is copied."""
     # In whole numbers, and without the library's way through calendar and floats.
     since = moment - _EPOCH
-    return timestamp_pb2.Timestamp(
-        seconds=since.days * _SECONDS_PER_DAY + since.seconds,
-        nanos=since.microseconds * _NANOS_PER_MICROSECOND,
-    )
+    stamp.seconds = since.days * _SECONDS_PER_DAY + since.seconds
+    stamp.nanos = since.microseconds * _NANOS_PER_MICROSECOND
 
 
 def from_timestamp(stamp: timestamp_pb2.Timestamp) -> datetime:

@@ -12,7 +12,7 @@ from recurring.notify.v1 import notify_pb2, notify_pb2_grpc
 from recurring.payments.v1 import payments_pb2, payments_pb2_grpc
 
 from services.runtime.database import is_outage
-from services.runtime.wire import from_money, to_money, to_timestamp
+from services.runtime.wire import from_money, put_time, to_money, to_timestamp
 from services.scheduler.domain.order import Item, Line, Order, OrderKey, OrderReason, Quote
 from services.scheduler.domain.standing_order import StandingOrder
 
@@ -74,9 +74,7 @@ class Peers:
         return await _in_batches(carts, self._quote, lambda cart: len(cart.items))
 
     async def _quote(self, carts: Sequence[Cart]) -> list[QuoteAnswer]:
-        response = await self.catalog.BatchQuote(
-            catalog_pb2.BatchQuoteRequest(carts=[_cart(cart) for cart in carts])
-        )
+        response = await self.catalog.BatchQuote(_quote_request(carts))
         return _quote_answers(response)
 
     async def first_quote(self, cart: Cart) -> Quote | list[catalog_pb2.ItemProblem]:
@@ -90,9 +88,7 @@ class Peers:
         """Price carts, in their order, or what is wrong with the items of each."""
 
         async def ask(batch: Sequence[Cart]) -> list[Quote | list[catalog_pb2.ItemProblem]]:
-            response = await self.catalog.BatchQuote(
-                catalog_pb2.BatchQuoteRequest(carts=[_cart(cart) for cart in batch])
-            )
+            response = await self.catalog.BatchQuote(_quote_request(batch))
             return [
                 answer if isinstance(answer, Quote) else list(result.problems.problems)
                 for answer, result in zip(_quote_answers(response), response.results, strict=True)
@@ -131,18 +127,13 @@ class Peers:
         return await _in_batches(questions, self._mandates_cover)
 
     async def _mandates_cover(self, questions: Sequence[MandateQuestion]) -> list[bool]:
-        response = await self.payments.BatchCheckMandates(
-            payments_pb2.BatchCheckMandatesRequest(
-                checks=[
-                    payments_pb2.MandateCheck(
-                        mandate=one.mandate,
-                        amount=to_money(one.amount_minor, one.currency),
-                        charge_time=to_timestamp(one.charge_time),
-                    )
-                    for one in questions
-                ]
+        request = payments_pb2.BatchCheckMandatesRequest()
+        for one in questions:
+            check = request.checks.add(
+                mandate=one.mandate, amount=to_money(one.amount_minor, one.currency)
             )
-        )
+            put_time(check.charge_time, one.charge_time)
+        response = await self.payments.BatchCheckMandates(request)
         return [not result.reasons for result in response.results]
 
     async def hold_stock(
@@ -238,13 +229,18 @@ def _items(merchant: str, items: Sequence[Item]) -> list[catalog_pb2.Item]:
     ]
 
 
-def _cart(cart: Cart) -> catalog_pb2.Cart:
-    return catalog_pb2.Cart(
-        standing_order=standing_order_name(cart.key.merchant, cart.key.standing_order),
-        cycle=cart.key.cycle,
-        items=_items(cart.key.merchant, cart.items),
-        price_time=to_timestamp(cart.price_time),
-    )
+def _quote_request(carts: Sequence[Cart]) -> catalog_pb2.BatchQuoteRequest:
+    request = catalog_pb2.BatchQuoteRequest()
+    for cart in carts:
+        merchant = cart.key.merchant
+        message = request.carts.add(
+            standing_order=standing_order_name(merchant, cart.key.standing_order),
+            cycle=cart.key.cycle,
+        )
+        put_time(message.price_time, cart.price_time)
+        for item in cart.items:
+            message.items.add(product=product_name(merchant, item.product), quantity=item.quantity)
+    return request
 
 
 def _protect(standing_order: StandingOrder) -> catalog_pb2.ProtectPrices:

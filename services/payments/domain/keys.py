@@ -1,14 +1,14 @@
 """What things are called. Keys sort by the shard key first; rows are always locked in that order."""
 
 import uuid
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # Keys are derived from what they stand for, so that the same attempt always has the same key.
 KEY_NAMESPACE = uuid.UUID("8d1f6a0b-4a57-5b0e-9a53-0c9a1f7f2b64")
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class CustomerKey:
+# Tuples, since keys and items are made and compared more often than anything else.
+class CustomerKey(NamedTuple):
     """Which customer; everything of one customer lives together."""
 
     customer: str
@@ -20,8 +20,7 @@ class CustomerKey:
         return f"merchants/{self.merchant}/customers/{self.customer}"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class PaymentMethodKey:
+class PaymentMethodKey(NamedTuple):
     """Which payment method."""
 
     owner: CustomerKey
@@ -33,8 +32,7 @@ class PaymentMethodKey:
         return f"{self.owner.name}/paymentMethods/{self.payment_method}"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class MandateKey:
+class MandateKey(NamedTuple):
     """Which mandate."""
 
     owner: CustomerKey
@@ -46,8 +44,7 @@ class MandateKey:
         return f"{self.owner.name}/mandates/{self.mandate}"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class ChargeKey:
+class ChargeKey(NamedTuple):
     """Which charge."""
 
     owner: CustomerKey
@@ -59,8 +56,7 @@ class ChargeKey:
         return f"{self.owner.name}/charges/{self.charge}"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class RefundKey:
+class RefundKey(NamedTuple):
     """Which refund."""
 
     charge: ChargeKey

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 HELD_RECHECK = timedelta(hours=6)
 HOLD_WINDOW = timedelta(days=3)
@@ -69,8 +69,8 @@ class Stage(StrEnum):
     COLLECT = "COLLECT"
 
 
-@dataclass(frozen=True, slots=True)
-class OrderKey:
+# Tuples, since keys and items are made and compared more often than anything else.
+class OrderKey(NamedTuple):
     """Which order: the cycle of a standing order. There cannot be two."""
 
     merchant: str
@@ -78,8 +78,7 @@ class OrderKey:
     cycle: int
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """A product (its id) and how many of it."""
 
     product: str

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from services.scheduler.domain.order import Order, OrderReason
 
@@ -24,8 +25,7 @@ class RepurchaseRule:
     action: RepurchaseAction = RepurchaseAction.SKIP
 
 
-@dataclass(frozen=True, slots=True)
-class PurchaseKey:
+class PurchaseKey(NamedTuple):
     """One product of one customer."""
 
     merchant: str
