@@ -23,7 +23,7 @@ DEPRECATION = re.compile(
     r"Deprecated since (\d{4}-\d{2}-\d{2}), kept until (\d{4}-\d{2}-\d{2}): \S"
 )
 _PARENTHESES = re.compile(r"\([^()]*\)")
-_REASON = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
+_REASON = re.compile(r"\b[A-Z][A-Z0-9_]{3,}\b")
 _CODES = frozenset({
     "INVALID_ARGUMENT", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "UNAUTHENTICATED",
     "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNAVAILABLE",
@@ -89,12 +89,14 @@ class Method(Element):
     @cached_property
     def reasons(self) -> frozenset[str]:
         """Reasons of errors and of field violations that the comment documents for this method."""
-        return frozenset(
-            reason
-            for paragraph in self.comment.split("\n\n")
-            if re.match(r"(Reasons|Field violations|Problems)\b", paragraph)
-            for reason in reasons_in(paragraph)
-        )
+        found: set[str] = set()
+        for paragraph in self.comment.split("\n\n"):
+            if paragraph.startswith("Reasons:"):
+                found |= reasons_in(paragraph)
+            elif paragraph.startswith(("Field violations", "Problems")):
+                # No status codes stand here, and one field's reason has the name of one.
+                found |= _named_in(paragraph)
+        return frozenset(found)
 
 
 @dataclass(frozen=True)
@@ -138,10 +140,15 @@ class Contract:
 
 
 def reasons_in(text: str) -> frozenset[str]:
-    """The reasons that a text names; what stands in parentheses explains them."""
+    """The reasons that a text names beside their status codes."""
+    return _named_in(text) - _CODES
+
+
+def _named_in(text: str) -> frozenset[str]:
+    """What a text names in upper case; what stands in parentheses explains it."""
     while (shorter := _PARENTHESES.sub("", text)) != text:
         text = shorter
-    return frozenset(_REASON.findall(text)) - _CODES
+    return frozenset(_REASON.findall(text))
 
 
 def read() -> tuple[Contract, ...]:

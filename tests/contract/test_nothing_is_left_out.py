@@ -16,7 +16,13 @@ from google.protobuf.message_factory import GetMessageClass
 from nats.aio.msg import Msg
 from nats.errors import TimeoutError as NothingMore
 from nats.js import JetStreamContext
-from nats.js.api import ConsumerConfig, DeliverPolicy
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+# Imported for their descriptors, by which an event is read from its type.
+from recurring.catalog.v1 import events_pb2 as _catalog  # noqa: F401
+from recurring.notify.v1 import events_pb2 as _notify  # noqa: F401
+from recurring.payments.v1 import events_pb2 as _payments  # noqa: F401
+from recurring.scheduler.v1 import events_pb2 as _scheduler  # noqa: F401
 
 from protos import contracts
 from protos.contracts import Contract, Method
@@ -139,7 +145,7 @@ async def told_types(suite: Suite) -> set[str]:
     try:
         jetstream = client.jetstream()
         for stream in (name.upper() for name in CONTRACTS):
-            config = ConsumerConfig(deliver_policy=DeliverPolicy.ALL)
+            config = ConsumerConfig(deliver_policy=DeliverPolicy.ALL, ack_policy=AckPolicy.NONE)
             subscription = await jetstream.pull_subscribe("", stream=stream, config=config)
             while told := await fetched(subscription):
                 for message in told:
