@@ -25,6 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from urllib.parse import urlsplit
 
 import grpc
 import grpc.aio
@@ -100,6 +101,12 @@ def find_stack(environment: Mapping[str, str]) -> Stack:
         database_urls=_by_service(environment, "DATABASE_URL", described.get("database_urls", {})),
         provider_api_key=value("RECURRING_PROVIDER_API_KEY", "provider_api_key"),
     )
+
+
+def without_password(url: str) -> str:
+    """A URL as people may see it."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def new_request_id() -> str:

@@ -26,7 +26,7 @@ from recurring.scheduler.v1 import scheduler_pb2
 from rich.text import Text
 
 from cli.command import command, group
-from cli.connect import Session
+from cli.connect import Session, without_password
 from cli.errors import CommandError
 from cli.names import id_of, last_id, short_name
 from cli.values import format_moment, format_money, format_timestamp
@@ -96,7 +96,9 @@ async def subscribe(url: str, subject: str, see: Callable[[SeenEvent], Awaitable
             error_cb=stay_silent,
         )
     except (NatsError, OSError, TimeoutError) as error:
-        raise CommandError(f"the broker at {url} does not answer: {error}") from error
+        raise CommandError(
+            f"the broker at {without_password(url)} does not answer: {error}"
+        ) from error
     await client.subscribe(subject, cb=on_message)
     await client.flush()
     return client

@@ -10,7 +10,7 @@ from grpc_health.v1 import health_pb2
 from nats.errors import Error as NatsError
 
 from cli.command import FAILED, command
-from cli.connect import SERVICES, Session
+from cli.connect import SERVICES, Session, without_password
 from cli.errors import CommandError
 
 PROBE_TIMEOUT_SECONDS = 3.0
@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
         stack = session.stack
         addresses = {
             **{service: stack.targets[service] for service in SERVICES},
-            "nats": stack.nats_url,
+            "nats": without_password(stack.nats_url),
             "sandbox": stack.sandbox_url,
         }
         probes = [

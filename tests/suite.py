@@ -23,6 +23,7 @@ from recurring.scheduler.v1 import scheduler_pb2_grpc
 from cli.sandbox import Sandbox
 from deploy.embedded.keys import Keys
 from deploy.embedded.stack import EmbeddedStack
+from deploy.embedded.wiring import nats_url
 from services.runtime.identity import Identity
 from tests.answers import Recorder
 
@@ -210,7 +211,7 @@ class Suite:
     @asynccontextmanager
     async def listening(self) -> AsyncIterator["Ear"]:
         """Hear the events that are published from now on."""
-        client = await nats.connect(self.addresses.nats_url)
+        client = await nats.connect(nats_url("developer", self.addresses, self._keys))
         try:
             subscription = await client.subscribe("recurring.>")
             await client.flush()

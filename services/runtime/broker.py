@@ -7,6 +7,7 @@ import logging
 import ssl
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import nats
 from nats.aio.client import Client
@@ -72,8 +73,11 @@ class Broker:
             for pull in tuple(broker._pulls):
                 await pull.renew()
 
+        # Answers come to an inbox that other users cannot listen to.
+        user = urlsplit(url).username
         client = await nats.connect(
             url,
+            inbox_prefix=f"_INBOX_{user}" if user else "_INBOX",
             name=name,
             connect_timeout=CONNECT_TIMEOUT_SECONDS,
             reconnect_time_wait=RECONNECT_WAIT_SECONDS,

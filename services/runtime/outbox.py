@@ -20,6 +20,9 @@ RELAY_BATCH_EVENTS = 500
 # clock: they concern machines, not customers.
 RELAY_CLAIM_SECONDS = 15
 PUBLISH_TIMEOUT_SECONDS = 10.0
+# Where platforms hear what concerns one merchant, on a subject that names it.
+MERCHANTS_STREAM = "MERCHANTS"
+MERCHANTS_PREFIX = "merchants"
 PURGE_BATCH_ROWS = 5000
 REPLAY_BATCH_ROWS = 5000
 
@@ -111,12 +114,15 @@ async def put(tx: AsyncConnection, facts: Sequence[Fact]) -> None:
 class Relay:
     """Publishes what the outbox of a service holds, in batches, in the order of storing."""
 
-    def __init__(self, database: Database, broker: Broker, service: str) -> None:
+    def __init__(
+        self, database: Database, broker: Broker, service: str, *, by_merchant: bool = False
+    ) -> None:
         self._database = database
         self._broker = broker
         self._source = f"//recurring/{service}"
         self._stream = service.upper()
         self._subjects = [f"recurring.{service}.v1.>"]
+        self._by_merchant = by_merchant
         self._connections = broker.connections
 
     async def ensure_stream(self) -> None:
@@ -130,6 +136,8 @@ class Relay:
             # As far back as the stream would still have it.
             await replay(self._database, now - timedelta(seconds=STREAM_MAX_AGE_SECONDS))
         await self._broker.ensure_stream(self._stream, self._subjects)
+        if self._by_merchant:
+            await self._broker.ensure_stream(MERCHANTS_STREAM, [f"{MERCHANTS_PREFIX}.>"])
 
     async def step(self) -> Step:
         """Publish a batch and mark what the stream acknowledged.
@@ -183,9 +191,11 @@ class Relay:
             return bool((await connection.execute(_PENDING)).scalar_one())
 
     async def _publish(self, row: Any) -> None:  # noqa: ANN401 - a mapping row
-        await self._broker.publish(
-            row["type"], row["data"], headers(row, self._source), PUBLISH_TIMEOUT_SECONDS
-        )
+        head = headers(row, self._source)
+        await self._broker.publish(row["type"], row["data"], head, PUBLISH_TIMEOUT_SECONDS)
+        if self._by_merchant:
+            subject = f"{MERCHANTS_PREFIX}.{row['tenant']}.{row['type']}"
+            await self._broker.publish(subject, row["data"], head, PUBLISH_TIMEOUT_SECONDS)
 
 
 async def replay(database: Database, since: datetime, position: int = 0) -> int:

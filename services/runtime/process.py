@@ -314,7 +314,7 @@ class Life(Generic[S]):
             ),
         )
         resources.push_async_callback(broker.close)
-        relay = outbox.Relay(database, broker, service)
+        relay = outbox.Relay(database, broker, service, by_merchant=settings.merchant_events)
         await until_it_works("nats", relay.ensure_stream)
         workers = Workers(_workers(service, settings, database, broker, clock, parts, relay))
         database.on_commit(workers.nudge)

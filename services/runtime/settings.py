@@ -48,6 +48,8 @@ class RuntimeSettings(BaseSettings):
     nats_url: str = Field(pattern=r"^(nats|tls)://")
     # Servers that keep each event of the service's stream; no more than there are.
     nats_stream_replicas: int = Field(default=1, ge=1, le=5)
+    # Whether each event is told once more by merchant, for platforms to hear.
+    merchant_events: bool = False
     # Where platforms call, with a bearer token.
     grpc_address: str = Field(pattern=r"^.+:\d+$")
     # No TLS there: only for development, where the address is one of this machine.

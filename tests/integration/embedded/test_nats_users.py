@@ -1,0 +1,190 @@
+"""What each user of the broker may tell and hear, and that it may do nothing else."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import nats
+import pytest
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.js.api import ConsumerConfig
+
+from deploy.embedded.nats import EmbeddedNats
+from deploy.embedded.ports import HOST, free_ports
+from services.runtime.broker import Broker
+
+SERVICES = ("catalog", "scheduler", "payments", "notify")
+USERS = (*SERVICES, "demo", "developer")
+PASSWORD = "only-for-tests-on-this-machine"
+# Service -> the streams that it reads.
+READS = {
+    "catalog": {"SCHEDULER"},
+    "scheduler": {"PAYMENTS", "NOTIFY"},
+    "payments": {"SCHEDULER", "NOTIFY"},
+    "notify": {"SCHEDULER", "PAYMENTS"},
+}
+STREAMS = {"CATALOG", "SCHEDULER", "PAYMENTS", "NOTIFY", "MERCHANTS"}
+# What is refused is not answered.
+TIMEOUT_SECONDS = 0.25
+
+
+@pytest.fixture(scope="module")
+def server(servers_folder: Path) -> Iterator[EmbeddedNats]:
+    [port] = free_ports(1)
+    passwords = dict.fromkeys(USERS, PASSWORD)
+    folder = servers_folder / "nats-users"
+    server = EmbeddedNats(folder, port, servers_folder / "nats-users.log", passwords)
+    server.start()
+    yield server
+    server.destroy()
+
+
+@asynccontextmanager
+async def connected(server: EmbeddedNats, user: str) -> AsyncIterator[tuple[Client, list[str]]]:
+    """A connection of a user, and what the server refuses it."""
+    refused: list[str] = []
+
+    async def note(error: Exception) -> None:
+        if "permissions violation" in str(error).lower():
+            refused.append(str(error))
+
+    url = f"nats://{user}:{PASSWORD}@{HOST}:{server.port}"
+    client = await nats.connect(url, inbox_prefix=f"_INBOX_{user}", error_cb=note)
+    try:
+        yield client, refused
+    finally:
+        await client.close()
+
+
+@pytest.fixture(autouse=True)
+async def _streams(server: EmbeddedNats) -> None:
+    for service in SERVICES:
+        broker = await Broker.connect(f"nats://{service}:{PASSWORD}@{HOST}:{server.port}", service)
+        await broker.ensure_stream(service.upper(), [f"recurring.{service}.v1.>"])
+        await broker.ensure_stream("MERCHANTS", ["merchants.>"])
+        await broker.close()
+
+
+async def may_publish(server: EmbeddedNats, user: str, subject: str) -> bool:
+    """Whether somebody answers: a stream says that it has stored it, the server what it has done."""
+    async with connected(server, user) as (client, _):
+        try:
+            await client.request(subject, b"", timeout=TIMEOUT_SECONDS)
+        except (NatsError, TimeoutError):
+            return False
+    return True
+
+
+async def may_subscribe(server: EmbeddedNats, user: str, subject: str) -> bool:
+    async with connected(server, user) as (client, refused):
+        await client.subscribe(subject)
+        await client.flush()
+        # The refusal comes beside the answer to the flush.
+        await asyncio.sleep(0.1)
+        return not refused
+
+
+async def may_consume(server: EmbeddedNats, user: str, stream: str, config: ConsumerConfig) -> bool:
+    async with connected(server, user) as (client, _):
+        try:
+            await client.jetstream(timeout=TIMEOUT_SECONDS).add_consumer(stream, config)
+        except (NatsError, TimeoutError):
+            return False
+    return True
+
+
+async def test_nobody_comes_in_without_a_password(server: EmbeddedNats) -> None:
+    with pytest.raises((NatsError, OSError)):
+        await nats.connect(f"nats://{HOST}:{server.port}", allow_reconnect=False)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_service_tells_its_own_facts_alone(server: EmbeddedNats, service: str) -> None:
+    told = {
+        each
+        for each in SERVICES
+        if await may_publish(server, service, f"recurring.{each}.v1.Something")
+        or await may_publish(server, service, f"merchants.acme.recurring.{each}.v1.Something")
+    }
+    assert told == {service}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_service_reads_the_streams_it_needs_by_its_own_consumer(
+    server: EmbeddedNats, service: str
+) -> None:
+    own = ConsumerConfig(durable_name=service)
+    read = {each for each in STREAMS if await may_consume(server, service, each, own)}
+    assert read == READS[service]
+    others = {
+        other
+        for other in (*SERVICES, "somebody")
+        if other != service
+        and await may_consume(
+            server, service, min(READS[service]), ConsumerConfig(durable_name=other)
+        )
+    }
+    assert others == set()
+
+
+@pytest.mark.parametrize("user", [*SERVICES, "demo"])
+@pytest.mark.parametrize(
+    "subject", ["recurring.>", ">", "_INBOX.>", "_INBOX_catalog.x.>", "merchants.other.>"]
+)
+async def test_nobody_listens_to_what_is_for_others(
+    server: EmbeddedNats, user: str, subject: str
+) -> None:
+    own = subject.startswith(f"_INBOX_{user}.")
+    assert await may_subscribe(server, user, subject) == own
+
+
+@pytest.mark.parametrize("user", [*SERVICES, "demo", "developer"])
+@pytest.mark.parametrize("action", ["DELETE", "PURGE"])
+async def test_nobody_deletes_a_stream_or_empties_it(
+    server: EmbeddedNats, user: str, action: str
+) -> None:
+    assert not await may_publish(server, user, f"$JS.API.STREAM.{action}.SCHEDULER")
+
+
+async def test_a_platform_hears_its_own_merchant_alone(server: EmbeddedNats) -> None:
+    for merchant in ("demo", "other"):
+        subject = f"merchants.{merchant}.recurring.scheduler.v1.OrderConfirmed"
+        async with connected(server, "scheduler") as (client, _):
+            await client.jetstream().publish(subject, merchant.encode(), timeout=5)
+    filtered = "merchants.demo.recurring.scheduler.v1.*"
+    async with connected(server, "demo") as (client, _):
+        jetstream = client.jetstream(timeout=5)
+        # The name as well: only then is the filter part of what is asked for.
+        config = ConsumerConfig(name="demo", durable_name="demo", filter_subject=filtered)
+        await jetstream.add_consumer("MERCHANTS", config)
+        subscription = await jetstream.pull_subscribe_bind("demo", "MERCHANTS")
+        [message] = await subscription.fetch(10, timeout=2)
+        await message.ack_sync(timeout=5)
+    assert message.data == b"demo"
+
+
+@pytest.mark.parametrize(
+    ("durable", "subject"),
+    [
+        ("demo", "merchants.other.>"),
+        ("demo", "merchants.>"),
+        ("demo", None),
+        ("other", "merchants.other.>"),
+        ("other", "merchants.demo.>"),
+        ("scheduler", "merchants.demo.>"),
+    ],
+)
+async def test_a_platform_cannot_read_another_merchant_or_by_another_name(
+    server: EmbeddedNats, durable: str, subject: str | None
+) -> None:
+    for name in (durable, None):
+        config = ConsumerConfig(name=name, durable_name=durable, filter_subject=subject)
+        assert not await may_consume(server, "demo", "MERCHANTS", config)
+        assert not await may_consume(server, "demo", "SCHEDULER", config)
+
+
+async def test_a_platform_tells_nothing(server: EmbeddedNats) -> None:
+    for subject in ("merchants.demo.x", "recurring.scheduler.v1.OrderConfirmed", "_INBOX_demo.x"):
+        assert not await may_publish(server, "demo", subject)
