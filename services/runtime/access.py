@@ -47,6 +47,8 @@ class Caller:
     # The one tenant whose resources the caller sees; ANY_TENANT for the suite's own services.
     tenant: str
     scopes: frozenset[str] = frozenset()
+    # Where the call comes from, as far as the connection tells.
+    origin: str = ""
 
     def check(self, tenant: str) -> None:
         """Refuse a caller of another tenant, whether or not the resource exists."""

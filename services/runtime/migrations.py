@@ -74,6 +74,22 @@ CREATE TABLE requests (
 );
 CREATE INDEX requests_created ON requests (create_time);
 
+-- What callers changed; nobody may alter it.
+CREATE TABLE audit_entries (
+    tenant         text        NOT NULL,
+    position       bigint      GENERATED ALWAYS AS IDENTITY,
+    subject        text        NOT NULL,
+    origin         text        NOT NULL,
+    method         text        NOT NULL,
+    request_id     uuid        NOT NULL,
+    resource       text        NOT NULL,
+    state_before   jsonb,
+    state_after    jsonb       NOT NULL,
+    create_time    timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (tenant, position)
+);
+CREATE INDEX audit_entries_of_resource ON audit_entries (tenant, resource, position);
+
 -- Takes privileges on tables from everybody but their owner.
 CREATE FUNCTION take_away(privileges text, VARIADIC relations regclass[]) RETURNS void
 LANGUAGE plpgsql AS $$
@@ -102,7 +118,8 @@ BEGIN
             relation, tenant_column);
     END LOOP;
 END $$;
-SELECT keep_apart('tenant', 'outbox', 'requests');
+SELECT keep_apart('tenant', 'outbox', 'requests', 'audit_entries');
+SELECT take_away('UPDATE, DELETE', 'audit_entries');
 -- Of no merchant: what other services told is not for callers.
 ALTER TABLE inbox ENABLE ROW LEVEL SECURITY;
 ALTER TABLE dead_letters ENABLE ROW LEVEL SECURITY;

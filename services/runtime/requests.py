@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.runtime import audit
 from services.runtime.access import caller
 from services.runtime.database import Database
 from services.runtime.errors import FieldViolation, Problem, Violations
@@ -50,7 +51,8 @@ class Mutation:
         identity = read_uuid(violations, "request_id", request_id)
         violations.check()
         self.method = request.DESCRIPTOR.full_name
-        self._key = {"tenant": caller().tenant, "request_id": identity}
+        self._request = request
+        self._key: dict[str, Any] = {"tenant": caller().tenant, "request_id": identity}
         self._hash = hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
 
     async def answered(self, database: Database, response_type: type[Res]) -> Res | None:
@@ -96,7 +98,9 @@ class Mutation:
                 msg = "a request that was taken has gone"
                 raise RuntimeError(msg)
             return answer
+        audit.before(None)
         response = await act(tx)
+        await audit.put(tx, self._request, self._key["request_id"], response)
         await tx.execute(
             _ANSWER, {**self._key, "response": response.SerializeToString(deterministic=True)}
         )

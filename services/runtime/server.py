@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, TypeVar
 
 import grpc
@@ -140,7 +140,7 @@ class Calls(grpc.aio.ServerInterceptor):
             raise exhausted(
                 "TOO_MANY_CALLS_AT_ONCE", "the service has no room for it", BUSY_RETRY_SECONDS
             )
-        who = await self._admit(method, context)
+        who = replace(await self._admit(method, context), origin=context.peer())
         set_caller(who)
         if self._limits is None:
             return nullcontext()

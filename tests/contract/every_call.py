@@ -94,6 +94,9 @@ def platform_calls(merchant: str) -> list[Call]:
         *(Call("payments", *each) for each in _ledger(f"merchants/{merchant}")),
         *(Call("notify", *each) for each in _notify(f"merchants/{merchant}")),
     ]
+    for service, contract in CONTRACTS.items():
+        audit = contract.ListAuditEntriesRequest(parent=f"merchants/{merchant}")
+        calls.append(Call(service, "ListAuditEntries", audit))
     for call in calls:
         if call.takes("request_id"):
             call.request.request_id = new_id()

@@ -39,7 +39,7 @@ from services.catalog.domain import (
     quote,
     shortages,
 )
-from services.runtime import outbox
+from services.runtime import audit, outbox
 from services.runtime.access import Access
 from services.runtime.clock import Clock
 from services.runtime.database import Database
@@ -78,6 +78,7 @@ ACCESS = {
     "BatchQuote": Access(services=("scheduler",)),
     "BatchHoldStock": Access(services=("scheduler",)),
     "BatchCheckStock": Access(services=("scheduler",)),
+    "ListAuditEntries": Access("audit:read"),
 }
 
 
@@ -147,6 +148,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         product = await _existing(tx, read_key(request.name), lock=True)
         if request.etag and request.etag != etag(product.version):
             raise etag_mismatch(request.name)
+        audit.before(product_message(product))
         if product.state is ProductState.DISCONTINUED:
             return product_message(product)
         await outbox.put(tx, [events.product_discontinued(product, self._clock.now())])
@@ -231,6 +233,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         product = await _existing(tx, read_key(request.product), lock=True)
         if not product.stock_tracked:
             raise wrong_state("STOCK_NOT_TRACKED", "the product's stock is not tracked")
+        audit.before(stock_message(product.key, await store.stock(tx, product.key)))
         row = await store.adjust_stock(tx, product.key, request.delta_units)
         if row is None:
             raise wrong_state("STOCK_INSUFFICIENT", "fewer units would be on hand than are held")
@@ -252,6 +255,14 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
             < available_before[key]
         ]
         await outbox.put(tx, facts)
+
+    # --- audit ----------------------------------------------------------------------------------
+
+    async def ListAuditEntries(
+        self, request: catalog_pb2.ListAuditEntriesRequest, _context: object
+    ) -> catalog_pb2.ListAuditEntriesResponse:
+        """List what callers changed."""
+        return await audit.answer(self.database, request, catalog_pb2.ListAuditEntriesResponse)
 
     # --- for the suite --------------------------------------------------------------------------
 

@@ -37,7 +37,7 @@ from services.notify.events.posting import code_notice
 from services.notify.store import codes, contacts, notices
 from services.notify.templates.examples import EXAMPLE_DISPLAY_NAME, EXAMPLES
 from services.notify.templates.wording import render
-from services.runtime import outbox
+from services.runtime import audit, outbox
 from services.runtime.access import Access, caller
 from services.runtime.clock import Clock
 from services.runtime.database import Database
@@ -65,6 +65,7 @@ ACCESS = {
     "GetNotice": Access(READ),
     "PreviewNotice": Access(READ),
     "BatchCheckContacts": Access(services=("scheduler",)),
+    "ListAuditEntries": Access("audit:read"),
 }
 
 _CODE_PROBLEMS = {
@@ -111,6 +112,7 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
             # Nothing is inserted if somebody has created it in this instant: then it is changed.
             created = await contacts.insert(tx, new) or await contacts.update(tx, new)
             return contact_message(created)
+        audit.before(contact_message(present))
         changed = replace(present, **changes)  # type: ignore[arg-type]
         return contact_message(await contacts.update(tx, changed))
 
@@ -192,6 +194,7 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
 
     async def _bind(self, tx: AsyncConnection, key: CustomerKey) -> notify_pb2.Contact:
         now = self._clock.now()
+        audit.before(contact_message(await _existing(tx, key)))
         contact = await contacts.bind(tx, key, await codes.use(tx, key), now)
         await outbox.put(tx, [contact_bound(contact, now)])
         return contact_message(contact)
@@ -236,6 +239,14 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
         return notify_pb2.PreviewNoticeResponse(
             sms_text=texts.sms, email_subject=texts.email_subject, email_text=texts.email
         )
+
+    # --- audit ----------------------------------------------------------------------------------
+
+    async def ListAuditEntries(
+        self, request: notify_pb2.ListAuditEntriesRequest, _context: object
+    ) -> notify_pb2.ListAuditEntriesResponse:
+        """List what callers changed."""
+        return await audit.answer(self.database, request, notify_pb2.ListAuditEntriesResponse)
 
     # --- for the suite --------------------------------------------------------------------------
 

@@ -1,11 +1,12 @@
 """The RPCs of payments: validate, decide, store, answer."""
 
-from recurring.payments.v1 import payments_pb2_grpc
+from recurring.payments.v1 import payments_pb2, payments_pb2_grpc
 
 from services.payments.api.charges import ChargeMethods
 from services.payments.api.consent import ConsentMethods
 from services.payments.api.ledger import LedgerMethods
 from services.payments.provider import Provider
+from services.runtime import audit
 from services.runtime.access import Access
 from services.runtime.clock import Clock
 from services.runtime.database import Database
@@ -29,6 +30,7 @@ ACCESS = {
     "ListLedgerAccounts": Access(READ),
     "ListLedgerEntries": Access(READ),
     "BatchCheckMandates": Access(services=("scheduler",)),
+    "ListAuditEntries": Access("audit:read"),
 }
 
 
@@ -41,3 +43,9 @@ class Servicer(
         self.database = database
         self._clock = clock
         self._provider = provider
+
+    async def ListAuditEntries(
+        self, request: payments_pb2.ListAuditEntriesRequest, _context: object
+    ) -> payments_pb2.ListAuditEntriesResponse:
+        """List what callers changed."""
+        return await audit.answer(self.database, request, payments_pb2.ListAuditEntriesResponse)

@@ -20,7 +20,7 @@ from services.payments.domain.keys import ChargeKey, PaymentMethodKey, RefundKey
 from services.payments.store import attempts as attempt_store
 from services.payments.store import charges as charge_store
 from services.payments.store import refunds as refund_store
-from services.runtime import telemetry
+from services.runtime import audit, telemetry
 from services.runtime.clock import Clock
 from services.runtime.database import Database
 from services.runtime.errors import Violations, already_exists, not_found, wrong_state
@@ -94,6 +94,8 @@ class ChargeMethods:
                 "PAYMENT_REQUEST_STATE",
                 "the request is paid, expired or withdrawn, or is being charged now",
             )
+        [present] = await _messages(tx, [charge])
+        audit.before(present)
         await charge_store.save(tx, [confirmed])
         [message] = await _messages(tx, [confirmed])
         return message

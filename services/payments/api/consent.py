@@ -27,6 +27,7 @@ from services.payments.domain.consent import (
 from services.payments.domain.keys import CustomerKey, MandateKey, PaymentMethodKey
 from services.payments.provider import Provider
 from services.payments.store import consent as store
+from services.runtime import audit
 from services.runtime.clock import Clock
 from services.runtime.database import Database
 from services.runtime.errors import (
@@ -179,6 +180,7 @@ class ConsentMethods:
         mandate = await _existing_mandate(tx, key, lock=True)
         if request.etag and request.etag != etag(mandate.version):
             raise etag_mismatch(request.name)
+        audit.before(mandate_message(mandate))
         if mandate.revoke_time is None:
             mandate = await store.revoke_mandate(tx, key, self._clock.now())
         return mandate_message(mandate)

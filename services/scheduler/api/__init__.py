@@ -1,7 +1,8 @@
 """The scheduler's RPCs: validate, decide, store, answer."""
 
-from recurring.scheduler.v1 import scheduler_pb2_grpc
+from recurring.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 
+from services.runtime import audit
 from services.runtime.access import Access
 from services.runtime.clock import Clock
 from services.runtime.database import Database
@@ -37,6 +38,7 @@ ACCESS = {
     "RecordPurchase": Access(WRITE),
     "GetSchedulerSettings": Access(READ),
     "UpdateSchedulerSettings": Access(WRITE),
+    "ListAuditEntries": Access("audit:read"),
 }
 
 
@@ -54,3 +56,9 @@ class Servicer(
         self.database = database
         self._clock = clock
         self._peers = peers
+
+    async def ListAuditEntries(
+        self, request: scheduler_pb2.ListAuditEntriesRequest, _context: object
+    ) -> scheduler_pb2.ListAuditEntriesResponse:
+        """List what callers changed."""
+        return await audit.answer(self.database, request, scheduler_pb2.ListAuditEntriesResponse)

@@ -1,6 +1,7 @@
 """Taking over a book of standing orders: a stream of rows, all or nothing."""
 
 import hashlib
+import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,7 +10,7 @@ import grpc
 from recurring.scheduler.v1 import scheduler_pb2
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.runtime import outbox
+from services.runtime import audit, outbox
 from services.runtime.access import caller
 from services.runtime.errors import FieldViolation, Problem, Violations, already_exists
 from services.runtime.wire import ID_PATTERN, read_date, read_id
@@ -223,6 +224,13 @@ class ImportMethods(PreviewMethods):
                     tx,
                     [events.standing_order_changed(one, "CREATED", book.now) for one in templates],
                 )
+            stored_count = sum(len(batch) for batch in book.batches)
+            await audit.put(
+                tx,
+                scheduler_pb2.ImportStandingOrdersRequest(),
+                uuid.uuid4(),
+                scheduler_pb2.ImportStandingOrdersResponse(imported_count=stored_count),
+            )
 
     async def _shadow_bills(self, book: Book, count: int) -> list[scheduler_pb2.ShadowBill]:
         """The coming cycles of the first good rows, priced."""

@@ -6,6 +6,7 @@ import grpc
 from recurring.catalog.v1 import catalog_pb2
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.runtime import audit
 from services.runtime.access import caller
 from services.runtime.errors import (
     FieldViolation,
@@ -17,6 +18,7 @@ from services.runtime.errors import (
 )
 from services.runtime.wire import etag
 from services.scheduler import events
+from services.scheduler.api.messages import standing_order_message
 from services.scheduler.api.reading import STANDING_ORDER
 from services.scheduler.domain.order import Item, OrderKey
 from services.scheduler.domain.standing_order import CHANGE_AHEAD_MAX_CYCLES, StandingOrder, State
@@ -76,6 +78,7 @@ async def locked(
     """A standing order in one of the states, as the caller knows it, locked for a change."""
     merchant, standing_order = read_name(name)
     template = await existing(tx, merchant, standing_order, lock=True)
+    audit.before(standing_order_message(template))
     return check_present(template, present_etag, states)
 
 

@@ -3,6 +3,7 @@
 from recurring.scheduler.v1 import scheduler_pb2
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.runtime import audit
 from services.runtime.access import caller
 from services.runtime.clock import Clock
 from services.runtime.database import Database
@@ -60,6 +61,7 @@ class PurchaseMethods:
         if not asks(order):
             raise wrong_state("ORDER_STATE", f"{request.name} is not HELD to ask the customer")
         now = self._clock.now()
+        audit.before(order_message(order))
         return order_message(await orders.confirm(tx, confirmed(order, now), now))
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from recurring.scheduler.v1 import scheduler_pb2
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.runtime import audit
 from services.runtime.access import caller
 from services.runtime.database import Database
 from services.runtime.errors import Violations, etag_mismatch
@@ -48,6 +49,7 @@ class SettingsMethods:
         present = await settings.get(tx, merchant, lock=True)
         if wanted.etag and wanted.etag != etag(present.version):
             raise etag_mismatch(wanted.name)
+        audit.before(_message(present))
         changed = await settings.change(tx, replace(present, unpaid_policy=policy))
         return _message(changed)
 

@@ -95,6 +95,11 @@ class CatalogServiceStub:
                 request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchCheckStockRequest.SerializeToString,
                 response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchCheckStockResponse.FromString,
                 _registered_method=True)
+        self.ListAuditEntries = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/ListAuditEntries',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListAuditEntriesRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListAuditEntriesResponse.FromString,
+                _registered_method=True)
 
 
 class CatalogServiceServicer:
@@ -206,6 +211,13 @@ class CatalogServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAuditEntries(self, request, context):
+        """Lists what callers changed here, the newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CatalogServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -268,6 +280,11 @@ def add_CatalogServiceServicer_to_server(servicer, server):
                     servicer.BatchCheckStock,
                     request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchCheckStockRequest.FromString,
                     response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchCheckStockResponse.SerializeToString,
+            ),
+            'ListAuditEntries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAuditEntries,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListAuditEntriesRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListAuditEntriesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -595,6 +612,33 @@ class CatalogService:
             '/recurring.catalog.v1.CatalogService/BatchCheckStock',
             recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchCheckStockRequest.SerializeToString,
             recurring_dot_catalog_dot_v1_dot_catalog__pb2.BatchCheckStockResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAuditEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/ListAuditEntries',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListAuditEntriesRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListAuditEntriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

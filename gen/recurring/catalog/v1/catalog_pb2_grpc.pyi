@@ -19,6 +19,7 @@ Conventions, the same in all four services:
   INVALID_ARGUMENT REQUEST_ID_REUSED (mutations);
   INVALID_ARGUMENT PAGE_SIZE_TOO_LARGE, PAGE_TOKEN_INVALID (lists);
   UNAUTHENTICATED TOKEN_MISSING, TOKEN_INVALID; PERMISSION_DENIED SCOPE_MISSING, MERCHANT_FORBIDDEN;
+  RESOURCE_EXHAUSTED RATE_EXCEEDED, TOO_MANY_CALLS_AT_ONCE (with a RetryInfo);
   RESOURCE_EXHAUSTED (no reason; a message over 4 MiB, refused by the transport);
   UNAVAILABLE DEPENDENCY_UNAVAILABLE (nothing was done; try again).
 """
@@ -89,6 +90,8 @@ class CatalogServiceStub:
     """
     BatchCheckStock: _aio.UnaryUnaryMultiCallable[_catalog_pb2.BatchCheckStockRequest, _catalog_pb2.BatchCheckStockResponse]
     """Says what is short of many lists of items, each looked at by itself. Nothing is held. Scope `suite`."""
+    ListAuditEntries: _aio.UnaryUnaryMultiCallable[_catalog_pb2.ListAuditEntriesRequest, _catalog_pb2.ListAuditEntriesResponse]
+    """Lists what callers changed here, the newest first."""
 
 class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
     """Products, prices and stock of a merchant; quotes and holds for the scheduler."""
@@ -217,5 +220,13 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_catalog_pb2.BatchCheckStockRequest, _abc.Awaitable[_catalog_pb2.BatchCheckStockResponse]],
     ) -> _abc.Awaitable[_catalog_pb2.BatchCheckStockResponse]:
         """Says what is short of many lists of items, each looked at by itself. Nothing is held. Scope `suite`."""
+
+    @_abc_1.abstractmethod
+    def ListAuditEntries(
+        self,
+        request: _catalog_pb2.ListAuditEntriesRequest,
+        context: _aio.ServicerContext[_catalog_pb2.ListAuditEntriesRequest, _abc.Awaitable[_catalog_pb2.ListAuditEntriesResponse]],
+    ) -> _abc.Awaitable[_catalog_pb2.ListAuditEntriesResponse]:
+        """Lists what callers changed here, the newest first."""
 
 def add_CatalogServiceServicer_to_server(servicer: CatalogServiceServicer, server: _aio.Server) -> None: ...

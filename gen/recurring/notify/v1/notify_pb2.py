@@ -26,10 +26,11 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
+from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n recurring/notify/v1/notify.proto\x12\x13recurring.notify.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x93\x05\n\x07\x43ontact\x12\x66\n\x04name\x18\x01 \x01(\tBX\xe2\x41\x01\x08\xbaHQrO2M^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}/contact$\x12%\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x0f\xe2\x41\x01\x02\xbaH\x08r\x06\x18<\xba\x01\x01\x00\x12g\n\x05\x65mail\x18\x03 \x01(\tBX\xe2\x41\x01\x01\xbaHQrL\x18\xfe\x01\x32G^[A-Za-z0-9.!#$%&\'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\\.[A-Za-z0-9-]+)+$\xd8\x01\x01\x12\x1a\n\x0cmasked_phone\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x33\n\tbind_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x43\n\x0bpreferences\x18\x06 \x01(\x0b\x32(.recurring.notify.v1.Contact.PreferencesB\x04\xe2\x41\x01\x01\x12\x35\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\x08 \x01(\tB\x04\xe2\x41\x01\x03\x1aJ\n\x0bPreferences\x12 \n\x12sms_receipts_muted\x18\x01 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x19\n\x0b\x65mail_muted\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01:c\xea\x41`\n\x18notify.recurring/Contact\x12\x31merchants/{merchant}/customers/{customer}/contact*\x08\x63ontacts2\x07\x63ontact\"\xff\x04\n\x06Notice\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x33\n\x04kind\x18\x02 \x01(\x0e\x32\x1f.recurring.notify.v1.NoticeKindB\x04\xe2\x41\x01\x03\x12\x1e\n\x10subject_resource\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12>\n\ndeliveries\x18\x04 \x03(\x0b\x32$.recurring.notify.v1.Notice.DeliveryB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x1a\xa9\x02\n\x08\x44\x65livery\x12-\n\x07\x63hannel\x18\x01 \x01(\x0e\x32\x1c.recurring.notify.v1.Channel\x12\x39\n\x05state\x18\x02 \x01(\x0e\x32*.recurring.notify.v1.Notice.Delivery.State\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x15\n\rattempt_count\x18\x04 \x01(\x05\x12\x30\n\x0c\x64\x65liver_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x66\x61ilure_code\x18\x06 \x01(\t\"F\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0b\n\x07PENDING\x10\x01\x12\r\n\tDELIVERED\x10\x02\x12\n\n\x06\x46\x41ILED\x10\x03:i\xea\x41\x66\n\x17notify.recurring/Notice\x12:merchants/{merchant}/customers/{customer}/notices/{notice}*\x07notices2\x06notice\"\xc7\x01\n\x14UpdateContactRequest\x12\x39\n\x07\x63ontact\x18\x01 \x01(\x0b\x32\x1c.recurring.notify.v1.ContactB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x01\x12\x1b\n\rallow_missing\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12 \n\nrequest_id\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"{\n\x11GetContactRequest\x12\x66\n\x04name\x18\x01 \x01(\tBX\xe2\x41\x01\x02\xbaHQrO2M^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}/contact$\"\xd1\x01\n\x13ListContactsRequest\x12>\n\x06parent\x18\x01 \x01(\tB.\xe2\x41\x01\x02\xbaH\'r%2#^merchants/[a-z0-9][a-z0-9-]{0,62}$\x12`\n\tpage_size\x18\x02 \x01(\x05\x42M\xe2\x41\x01\x01\xbaHF\xba\x01\x43\n\x13PAGE_SIZE_TOO_LARGE\x12\x11must be 0 to 1000\x1a\x19this >= 0 && this <= 1000\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"_\n\x14ListContactsResponse\x12.\n\x08\x63ontacts\x18\x01 \x03(\x0b\x32\x1c.recurring.notify.v1.Contact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xd4\x01\n\x18StartPhoneBindingRequest\x12\x66\n\x04name\x18\x01 \x01(\tBX\xe2\x41\x01\x02\xbaHQrO2M^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}/contact$\x12.\n\x05phone\x18\x02 \x01(\tB\x1f\xe2\x41\x01\x02\xbaH\x18r\x16\x32\x14^\\+[1-9][0-9]{6,14}$\x12 \n\nrequest_id\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"L\n\x19StartPhoneBindingResponse\x12/\n\x0b\x65xpire_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xcb\x01\n\x1a\x43onfirmPhoneBindingRequest\x12\x66\n\x04name\x18\x01 \x01(\tBX\xe2\x41\x01\x02\xbaHQrO2M^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}/contact$\x12#\n\x04\x63ode\x18\x02 \x01(\tB\x15\xe2\x41\x01\x02\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12 \n\nrequest_id\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"\x9e\x02\n\x12ListNoticesRequest\x12`\n\x06parent\x18\x01 \x01(\tBP\xe2\x41\x01\x02\xbaHIrG2E^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}$\x12`\n\tpage_size\x18\x02 \x01(\x05\x42M\xe2\x41\x01\x01\xbaHF\xba\x01\x43\n\x13PAGE_SIZE_TOO_LARGE\x12\x11must be 0 to 1000\x1a\x19this >= 0 && this <= 1000\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12*\n\x10subject_resource\x18\x04 \x01(\tB\x10\xe2\x41\x01\x01\xbaH\tr\x07\x18\xac\x02\xba\x01\x01\x00\"\\\n\x13ListNoticesResponse\x12,\n\x07notices\x18\x01 \x03(\x0b\x32\x1b.recurring.notify.v1.Notice\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x92\x01\n\x10GetNoticeRequest\x12~\n\x04name\x18\x01 \x01(\tBp\xe2\x41\x01\x02\xbaHirg2e^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}/notices/[a-z0-9][a-z0-9-]{0,62}$\"\x95\x01\n\x14PreviewNoticeRequest\x12>\n\x06parent\x18\x01 \x01(\tB.\xe2\x41\x01\x02\xbaH\'r%2#^merchants/[a-z0-9][a-z0-9-]{0,62}$\x12=\n\x04kind\x18\x02 \x01(\x0e\x32\x1f.recurring.notify.v1.NoticeKindB\x0e\xe2\x41\x01\x02\xbaH\x07\x82\x01\x04\x10\x01 \x00\"T\n\x15PreviewNoticeResponse\x12\x10\n\x08sms_text\x18\x01 \x01(\t\x12\x15\n\remail_subject\x18\x02 \x01(\t\x12\x12\n\nemail_text\x18\x03 \x01(\t\"\x8a\x01\n\x19\x42\x61tchCheckContactsRequest\x12m\n\tcustomers\x18\x01 \x03(\tBZ\xe2\x41\x01\x02\xbaHS\x92\x01P\x08\x01\x10\xf4\x03\"IrG2E^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}$\"V\n\x1a\x42\x61tchCheckContactsResponse\x12\x38\n\x07results\x18\x01 \x03(\x0b\x32\'.recurring.notify.v1.ContactCheckResult\")\n\x12\x43ontactCheckResult\x12\x13\n\x0bphone_bound\x18\x01 \x01(\x08*6\n\x07\x43hannel\x12\x17\n\x13\x43HANNEL_UNSPECIFIED\x10\x00\x12\x07\n\x03SMS\x10\x01\x12\t\n\x05\x45MAIL\x10\x02*\xf7\x01\n\nNoticeKind\x12\x1b\n\x17NOTICE_KIND_UNSPECIFIED\x10\x00\x12\x0e\n\nPHONE_CODE\x10\x01\x12\x12\n\x0eORDER_UPCOMING\x10\x02\x12\x13\n\x0fPAYMENT_REQUEST\x10\x03\x12\x14\n\x10PAYMENT_DECLINED\x10\x04\x12\x0b\n\x07RECEIPT\x10\x05\x12\x11\n\rORDER_SKIPPED\x10\x06\x12\x0e\n\nORDER_HELD\x10\x07\x12\x10\n\x0cORDER_LAPSED\x10\x08\x12\x13\n\x0fORDER_CANCELLED\x10\t\x12\x1a\n\x16STANDING_ORDER_CHANGED\x10\n\x12\n\n\x06REFUND\x10\x0b\x32\x8e\x07\n\rNotifyService\x12X\n\rUpdateContact\x12).recurring.notify.v1.UpdateContactRequest\x1a\x1c.recurring.notify.v1.Contact\x12R\n\nGetContact\x12&.recurring.notify.v1.GetContactRequest\x1a\x1c.recurring.notify.v1.Contact\x12\x63\n\x0cListContacts\x12(.recurring.notify.v1.ListContactsRequest\x1a).recurring.notify.v1.ListContactsResponse\x12r\n\x11StartPhoneBinding\x12-.recurring.notify.v1.StartPhoneBindingRequest\x1a..recurring.notify.v1.StartPhoneBindingResponse\x12\x64\n\x13\x43onfirmPhoneBinding\x12/.recurring.notify.v1.ConfirmPhoneBindingRequest\x1a\x1c.recurring.notify.v1.Contact\x12`\n\x0bListNotices\x12\'.recurring.notify.v1.ListNoticesRequest\x1a(.recurring.notify.v1.ListNoticesResponse\x12O\n\tGetNotice\x12%.recurring.notify.v1.GetNoticeRequest\x1a\x1b.recurring.notify.v1.Notice\x12\x66\n\rPreviewNotice\x12).recurring.notify.v1.PreviewNoticeRequest\x1a*.recurring.notify.v1.PreviewNoticeResponse\x12u\n\x12\x42\x61tchCheckContacts\x12..recurring.notify.v1.BatchCheckContactsRequest\x1a/.recurring.notify.v1.BatchCheckContactsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n recurring/notify/v1/notify.proto\x12\x13recurring.notify.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x99\x05\n\x07\x43ontact\x12\x66\n\x04name\x18\x01 \x01(\tBX\xe2\x41\x01\x08\xbaHQrO2M^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}/contact$\x12(\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x12\x80\x01\x01\xe2\x41\x01\x02\xbaH\x08r\x06\x18<\xba\x01\x01\x00\x12j\n\x05\x65mail\x18\x03 \x01(\tB[\x80\x01\x01\xe2\x41\x01\x01\xbaHQrL\x18\xfe\x01\x32G^[A-Za-z0-9.!#$%&\'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\\.[A-Za-z0-9-]+)+$\xd8\x01\x01\x12\x1a\n\x0cmasked_phone\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x33\n\tbind_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x43\n\x0bpreferences\x18\x06 \x01(\x0b\x32(.recurring.notify.v1.Contact.PreferencesB\x04\xe2\x41\x01\x01\x12\x35\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\x08 \x01(\tB\x04\xe2\x41\x01\x03\x1aJ\n\x0bPreferences\x12 \n\x12sms_receipts_muted\x18\x01 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x19\n\x0b\x65mail_muted\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01:c\xea\x41`\n\x18notify.recurring/Contact\x12\x31merchants/{merchant}/customers/{customer}/contact*\x08\x63ontacts2\x07\x63ontact\"\xff\x04\n\x06Notice\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x33\n\x04kind\x18\x02 \x01(\x0e\x32\x1f.recurring.notify.v1.NoticeKindB\x04\xe2\x41\x01\x03\x12\x1e\n\x10subject_resource\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12>\n\ndeliveries\x18\x04 \x03(\x0b\x32$.recurring.notify.v1.Notice.DeliveryB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x1a\xa9\x02\n\x08\x44\x65livery\x12-\n\x07\x63hannel\x18\x01 \x01(\x0e\x32\x1c.recurring.notify.v1.Channel\x12\x39\n\x05state\x18\x02 \x01(\x0e\x32*.recurring.notify.v1.Notice.Delivery.State\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x15\n\rattempt_count\x18\x04 \x01(\x05\x12\x30\n\x0c\x64\x65liver_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x66\x61ilure_code\x18\x06 \x01(\t\"F\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0b\n\x07PENDING\x10\x01\x12\r\n\tDELIVERED\x10\x02\x12\n\n\x06\x46\x41ILED\x10\x03:i\xea\x41\x66\n\x17notify.recurring/Notice\x12:merchants/{merchant}/customers/{customer}/notices/{notice}*\x07notices2\x06notice\"\xc7\x01\n\x14UpdateContactRequest\x12\x39\n\x07\x63ontact\x18\x01 \x01(\x0b\x32\x1c.recurring.notify.v1.ContactB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x01\x12\x1b\n\rallow_missing\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12 \n\nrequest_id\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"{\n\x11GetContactRequest\x12\x66\n\x04name\x18\x01 \x01(\tBX\xe2\x41\x01\x02\xbaHQrO2M^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}/contact$\"\xd1\x01\n\x13ListContactsRequest\x12>\n\x06parent\x18\x01 \x01(\tB.\xe2\x41\x01\x02\xbaH\'r%2#^merchants/[a-z0-9][a-z0-9-]{0,62}$\x12`\n\tpage_size\x18\x02 \x01(\x05\x42M\xe2\x41\x01\x01\xbaHF\xba\x01\x43\n\x13PAGE_SIZE_TOO_LARGE\x12\x11must be 0 to 1000\x1a\x19this >= 0 && this <= 1000\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"_\n\x14ListContactsResponse\x12.\n\x08\x63ontacts\x18\x01 \x03(\x0b\x32\x1c.recurring.notify.v1.Contact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xd7\x01\n\x18StartPhoneBindingRequest\x12\x66\n\x04name\x18\x01 \x01(\tBX\xe2\x41\x01\x02\xbaHQrO2M^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}/contact$\x12\x31\n\x05phone\x18\x02 \x01(\tB\"\x80\x01\x01\xe2\x41\x01\x02\xbaH\x18r\x16\x32\x14^\\+[1-9][0-9]{6,14}$\x12 \n\nrequest_id\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"L\n\x19StartPhoneBindingResponse\x12/\n\x0b\x65xpire_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xcb\x01\n\x1a\x43onfirmPhoneBindingRequest\x12\x66\n\x04name\x18\x01 \x01(\tBX\xe2\x41\x01\x02\xbaHQrO2M^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}/contact$\x12#\n\x04\x63ode\x18\x02 \x01(\tB\x15\xe2\x41\x01\x02\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12 \n\nrequest_id\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"\x9e\x02\n\x12ListNoticesRequest\x12`\n\x06parent\x18\x01 \x01(\tBP\xe2\x41\x01\x02\xbaHIrG2E^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}$\x12`\n\tpage_size\x18\x02 \x01(\x05\x42M\xe2\x41\x01\x01\xbaHF\xba\x01\x43\n\x13PAGE_SIZE_TOO_LARGE\x12\x11must be 0 to 1000\x1a\x19this >= 0 && this <= 1000\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12*\n\x10subject_resource\x18\x04 \x01(\tB\x10\xe2\x41\x01\x01\xbaH\tr\x07\x18\xac\x02\xba\x01\x01\x00\"\\\n\x13ListNoticesResponse\x12,\n\x07notices\x18\x01 \x03(\x0b\x32\x1b.recurring.notify.v1.Notice\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x92\x01\n\x10GetNoticeRequest\x12~\n\x04name\x18\x01 \x01(\tBp\xe2\x41\x01\x02\xbaHirg2e^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}/notices/[a-z0-9][a-z0-9-]{0,62}$\"\x95\x01\n\x14PreviewNoticeRequest\x12>\n\x06parent\x18\x01 \x01(\tB.\xe2\x41\x01\x02\xbaH\'r%2#^merchants/[a-z0-9][a-z0-9-]{0,62}$\x12=\n\x04kind\x18\x02 \x01(\x0e\x32\x1f.recurring.notify.v1.NoticeKindB\x0e\xe2\x41\x01\x02\xbaH\x07\x82\x01\x04\x10\x01 \x00\"T\n\x15PreviewNoticeResponse\x12\x10\n\x08sms_text\x18\x01 \x01(\t\x12\x15\n\remail_subject\x18\x02 \x01(\t\x12\x12\n\nemail_text\x18\x03 \x01(\t\"\x8a\x01\n\x19\x42\x61tchCheckContactsRequest\x12m\n\tcustomers\x18\x01 \x03(\tBZ\xe2\x41\x01\x02\xbaHS\x92\x01P\x08\x01\x10\xf4\x03\"IrG2E^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}$\"V\n\x1a\x42\x61tchCheckContactsResponse\x12\x38\n\x07results\x18\x01 \x03(\x0b\x32\'.recurring.notify.v1.ContactCheckResult\")\n\x12\x43ontactCheckResult\x12\x13\n\x0bphone_bound\x18\x01 \x01(\x08\"\xf3\x01\n\nAuditEntry\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x0e\n\x06origin\x18\x04 \x01(\t\x12\x0e\n\x06method\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\x10\n\x08resource\x18\x07 \x01(\t\x12\'\n\x06\x62\x65\x66ore\x18\x08 \x01(\x0b\x32\x17.google.protobuf.Struct\x12&\n\x05\x61\x66ter\x18\t \x01(\x0b\x32\x17.google.protobuf.Struct\"\x94\x02\n\x17ListAuditEntriesRequest\x12>\n\x06parent\x18\x01 \x01(\tB.\xe2\x41\x01\x02\xbaH\'r%2#^merchants/[a-z0-9][a-z0-9-]{0,62}$\x12`\n\tpage_size\x18\x02 \x01(\x05\x42M\xe2\x41\x01\x01\xbaHF\xba\x01\x43\n\x13PAGE_SIZE_TOO_LARGE\x12\x11must be 0 to 1000\x1a\x19this >= 0 && this <= 1000\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x1e\n\x08resource\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03\x18\xac\x02\x12\x1d\n\x07subject\x18\x05 \x01(\tB\x0c\xe2\x41\x01\x01\xbaH\x05r\x03\x18\xac\x02\"k\n\x18ListAuditEntriesResponse\x12\x36\n\raudit_entries\x18\x01 \x03(\x0b\x32\x1f.recurring.notify.v1.AuditEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*6\n\x07\x43hannel\x12\x17\n\x13\x43HANNEL_UNSPECIFIED\x10\x00\x12\x07\n\x03SMS\x10\x01\x12\t\n\x05\x45MAIL\x10\x02*\xf7\x01\n\nNoticeKind\x12\x1b\n\x17NOTICE_KIND_UNSPECIFIED\x10\x00\x12\x0e\n\nPHONE_CODE\x10\x01\x12\x12\n\x0eORDER_UPCOMING\x10\x02\x12\x13\n\x0fPAYMENT_REQUEST\x10\x03\x12\x14\n\x10PAYMENT_DECLINED\x10\x04\x12\x0b\n\x07RECEIPT\x10\x05\x12\x11\n\rORDER_SKIPPED\x10\x06\x12\x0e\n\nORDER_HELD\x10\x07\x12\x10\n\x0cORDER_LAPSED\x10\x08\x12\x13\n\x0fORDER_CANCELLED\x10\t\x12\x1a\n\x16STANDING_ORDER_CHANGED\x10\n\x12\n\n\x06REFUND\x10\x0b\x32\xff\x07\n\rNotifyService\x12X\n\rUpdateContact\x12).recurring.notify.v1.UpdateContactRequest\x1a\x1c.recurring.notify.v1.Contact\x12R\n\nGetContact\x12&.recurring.notify.v1.GetContactRequest\x1a\x1c.recurring.notify.v1.Contact\x12\x63\n\x0cListContacts\x12(.recurring.notify.v1.ListContactsRequest\x1a).recurring.notify.v1.ListContactsResponse\x12r\n\x11StartPhoneBinding\x12-.recurring.notify.v1.StartPhoneBindingRequest\x1a..recurring.notify.v1.StartPhoneBindingResponse\x12\x64\n\x13\x43onfirmPhoneBinding\x12/.recurring.notify.v1.ConfirmPhoneBindingRequest\x1a\x1c.recurring.notify.v1.Contact\x12`\n\x0bListNotices\x12\'.recurring.notify.v1.ListNoticesRequest\x1a(.recurring.notify.v1.ListNoticesResponse\x12O\n\tGetNotice\x12%.recurring.notify.v1.GetNoticeRequest\x1a\x1b.recurring.notify.v1.Notice\x12\x66\n\rPreviewNotice\x12).recurring.notify.v1.PreviewNoticeRequest\x1a*.recurring.notify.v1.PreviewNoticeResponse\x12u\n\x12\x42\x61tchCheckContacts\x12..recurring.notify.v1.BatchCheckContactsRequest\x1a/.recurring.notify.v1.BatchCheckContactsResponse\x12o\n\x10ListAuditEntries\x12,.recurring.notify.v1.ListAuditEntriesRequest\x1a-.recurring.notify.v1.ListAuditEntriesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,9 +44,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONTACT'].fields_by_name['name']._loaded_options = None
   _globals['_CONTACT'].fields_by_name['name']._serialized_options = b'\342A\001\010\272HQrO2M^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}/contact$'
   _globals['_CONTACT'].fields_by_name['display_name']._loaded_options = None
-  _globals['_CONTACT'].fields_by_name['display_name']._serialized_options = b'\342A\001\002\272H\010r\006\030<\272\001\001\000'
+  _globals['_CONTACT'].fields_by_name['display_name']._serialized_options = b'\200\001\001\342A\001\002\272H\010r\006\030<\272\001\001\000'
   _globals['_CONTACT'].fields_by_name['email']._loaded_options = None
-  _globals['_CONTACT'].fields_by_name['email']._serialized_options = b'\342A\001\001\272HQrL\030\376\0012G^[A-Za-z0-9.!#$%&\'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\\.[A-Za-z0-9-]+)+$\330\001\001'
+  _globals['_CONTACT'].fields_by_name['email']._serialized_options = b'\200\001\001\342A\001\001\272HQrL\030\376\0012G^[A-Za-z0-9.!#$%&\'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\\.[A-Za-z0-9-]+)+$\330\001\001'
   _globals['_CONTACT'].fields_by_name['masked_phone']._loaded_options = None
   _globals['_CONTACT'].fields_by_name['masked_phone']._serialized_options = b'\342A\001\003'
   _globals['_CONTACT'].fields_by_name['bind_time']._loaded_options = None
@@ -89,7 +90,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STARTPHONEBINDINGREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_STARTPHONEBINDINGREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\272HQrO2M^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}/contact$'
   _globals['_STARTPHONEBINDINGREQUEST'].fields_by_name['phone']._loaded_options = None
-  _globals['_STARTPHONEBINDINGREQUEST'].fields_by_name['phone']._serialized_options = b'\342A\001\002\272H\030r\0262\024^\\+[1-9][0-9]{6,14}$'
+  _globals['_STARTPHONEBINDINGREQUEST'].fields_by_name['phone']._serialized_options = b'\200\001\001\342A\001\002\272H\030r\0262\024^\\+[1-9][0-9]{6,14}$'
   _globals['_STARTPHONEBINDINGREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_STARTPHONEBINDINGREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
   _globals['_CONFIRMPHONEBINDINGREQUEST'].fields_by_name['name']._loaded_options = None
@@ -114,50 +115,66 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PREVIEWNOTICEREQUEST'].fields_by_name['kind']._serialized_options = b'\342A\001\002\272H\007\202\001\004\020\001 \000'
   _globals['_BATCHCHECKCONTACTSREQUEST'].fields_by_name['customers']._loaded_options = None
   _globals['_BATCHCHECKCONTACTSREQUEST'].fields_by_name['customers']._serialized_options = b'\342A\001\002\272HS\222\001P\010\001\020\364\003\"IrG2E^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}$'
-  _globals['_CHANNEL']._serialized_start=3694
-  _globals['_CHANNEL']._serialized_end=3748
-  _globals['_NOTICEKIND']._serialized_start=3751
-  _globals['_NOTICEKIND']._serialized_end=3998
-  _globals['_CONTACT']._serialized_start=214
-  _globals['_CONTACT']._serialized_end=873
-  _globals['_CONTACT_PREFERENCES']._serialized_start=698
-  _globals['_CONTACT_PREFERENCES']._serialized_end=772
-  _globals['_NOTICE']._serialized_start=876
-  _globals['_NOTICE']._serialized_end=1515
-  _globals['_NOTICE_DELIVERY']._serialized_start=1111
-  _globals['_NOTICE_DELIVERY']._serialized_end=1408
-  _globals['_NOTICE_DELIVERY_STATE']._serialized_start=1338
-  _globals['_NOTICE_DELIVERY_STATE']._serialized_end=1408
-  _globals['_UPDATECONTACTREQUEST']._serialized_start=1518
-  _globals['_UPDATECONTACTREQUEST']._serialized_end=1717
-  _globals['_GETCONTACTREQUEST']._serialized_start=1719
-  _globals['_GETCONTACTREQUEST']._serialized_end=1842
-  _globals['_LISTCONTACTSREQUEST']._serialized_start=1845
-  _globals['_LISTCONTACTSREQUEST']._serialized_end=2054
-  _globals['_LISTCONTACTSRESPONSE']._serialized_start=2056
-  _globals['_LISTCONTACTSRESPONSE']._serialized_end=2151
-  _globals['_STARTPHONEBINDINGREQUEST']._serialized_start=2154
-  _globals['_STARTPHONEBINDINGREQUEST']._serialized_end=2366
-  _globals['_STARTPHONEBINDINGRESPONSE']._serialized_start=2368
-  _globals['_STARTPHONEBINDINGRESPONSE']._serialized_end=2444
-  _globals['_CONFIRMPHONEBINDINGREQUEST']._serialized_start=2447
-  _globals['_CONFIRMPHONEBINDINGREQUEST']._serialized_end=2650
-  _globals['_LISTNOTICESREQUEST']._serialized_start=2653
-  _globals['_LISTNOTICESREQUEST']._serialized_end=2939
-  _globals['_LISTNOTICESRESPONSE']._serialized_start=2941
-  _globals['_LISTNOTICESRESPONSE']._serialized_end=3033
-  _globals['_GETNOTICEREQUEST']._serialized_start=3036
-  _globals['_GETNOTICEREQUEST']._serialized_end=3182
-  _globals['_PREVIEWNOTICEREQUEST']._serialized_start=3185
-  _globals['_PREVIEWNOTICEREQUEST']._serialized_end=3334
-  _globals['_PREVIEWNOTICERESPONSE']._serialized_start=3336
-  _globals['_PREVIEWNOTICERESPONSE']._serialized_end=3420
-  _globals['_BATCHCHECKCONTACTSREQUEST']._serialized_start=3423
-  _globals['_BATCHCHECKCONTACTSREQUEST']._serialized_end=3561
-  _globals['_BATCHCHECKCONTACTSRESPONSE']._serialized_start=3563
-  _globals['_BATCHCHECKCONTACTSRESPONSE']._serialized_end=3649
-  _globals['_CONTACTCHECKRESULT']._serialized_start=3651
-  _globals['_CONTACTCHECKRESULT']._serialized_end=3692
-  _globals['_NOTIFYSERVICE']._serialized_start=4001
-  _globals['_NOTIFYSERVICE']._serialized_end=4911
+  _globals['_LISTAUDITENTRIESREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_LISTAUDITENTRIESREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\272H\'r%2#^merchants/[a-z0-9][a-z0-9-]{0,62}$'
+  _globals['_LISTAUDITENTRIESREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTAUDITENTRIESREQUEST'].fields_by_name['page_size']._serialized_options = b'\342A\001\001\272HF\272\001C\n\023PAGE_SIZE_TOO_LARGE\022\021must be 0 to 1000\032\031this >= 0 && this <= 1000'
+  _globals['_LISTAUDITENTRIESREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTAUDITENTRIESREQUEST'].fields_by_name['page_token']._serialized_options = b'\342A\001\001'
+  _globals['_LISTAUDITENTRIESREQUEST'].fields_by_name['resource']._loaded_options = None
+  _globals['_LISTAUDITENTRIESREQUEST'].fields_by_name['resource']._serialized_options = b'\342A\001\001\272H\005r\003\030\254\002'
+  _globals['_LISTAUDITENTRIESREQUEST'].fields_by_name['subject']._loaded_options = None
+  _globals['_LISTAUDITENTRIESREQUEST'].fields_by_name['subject']._serialized_options = b'\342A\001\001\272H\005r\003\030\254\002'
+  _globals['_CHANNEL']._serialized_start=4367
+  _globals['_CHANNEL']._serialized_end=4421
+  _globals['_NOTICEKIND']._serialized_start=4424
+  _globals['_NOTICEKIND']._serialized_end=4671
+  _globals['_CONTACT']._serialized_start=244
+  _globals['_CONTACT']._serialized_end=909
+  _globals['_CONTACT_PREFERENCES']._serialized_start=734
+  _globals['_CONTACT_PREFERENCES']._serialized_end=808
+  _globals['_NOTICE']._serialized_start=912
+  _globals['_NOTICE']._serialized_end=1551
+  _globals['_NOTICE_DELIVERY']._serialized_start=1147
+  _globals['_NOTICE_DELIVERY']._serialized_end=1444
+  _globals['_NOTICE_DELIVERY_STATE']._serialized_start=1374
+  _globals['_NOTICE_DELIVERY_STATE']._serialized_end=1444
+  _globals['_UPDATECONTACTREQUEST']._serialized_start=1554
+  _globals['_UPDATECONTACTREQUEST']._serialized_end=1753
+  _globals['_GETCONTACTREQUEST']._serialized_start=1755
+  _globals['_GETCONTACTREQUEST']._serialized_end=1878
+  _globals['_LISTCONTACTSREQUEST']._serialized_start=1881
+  _globals['_LISTCONTACTSREQUEST']._serialized_end=2090
+  _globals['_LISTCONTACTSRESPONSE']._serialized_start=2092
+  _globals['_LISTCONTACTSRESPONSE']._serialized_end=2187
+  _globals['_STARTPHONEBINDINGREQUEST']._serialized_start=2190
+  _globals['_STARTPHONEBINDINGREQUEST']._serialized_end=2405
+  _globals['_STARTPHONEBINDINGRESPONSE']._serialized_start=2407
+  _globals['_STARTPHONEBINDINGRESPONSE']._serialized_end=2483
+  _globals['_CONFIRMPHONEBINDINGREQUEST']._serialized_start=2486
+  _globals['_CONFIRMPHONEBINDINGREQUEST']._serialized_end=2689
+  _globals['_LISTNOTICESREQUEST']._serialized_start=2692
+  _globals['_LISTNOTICESREQUEST']._serialized_end=2978
+  _globals['_LISTNOTICESRESPONSE']._serialized_start=2980
+  _globals['_LISTNOTICESRESPONSE']._serialized_end=3072
+  _globals['_GETNOTICEREQUEST']._serialized_start=3075
+  _globals['_GETNOTICEREQUEST']._serialized_end=3221
+  _globals['_PREVIEWNOTICEREQUEST']._serialized_start=3224
+  _globals['_PREVIEWNOTICEREQUEST']._serialized_end=3373
+  _globals['_PREVIEWNOTICERESPONSE']._serialized_start=3375
+  _globals['_PREVIEWNOTICERESPONSE']._serialized_end=3459
+  _globals['_BATCHCHECKCONTACTSREQUEST']._serialized_start=3462
+  _globals['_BATCHCHECKCONTACTSREQUEST']._serialized_end=3600
+  _globals['_BATCHCHECKCONTACTSRESPONSE']._serialized_start=3602
+  _globals['_BATCHCHECKCONTACTSRESPONSE']._serialized_end=3688
+  _globals['_CONTACTCHECKRESULT']._serialized_start=3690
+  _globals['_CONTACTCHECKRESULT']._serialized_end=3731
+  _globals['_AUDITENTRY']._serialized_start=3734
+  _globals['_AUDITENTRY']._serialized_end=3977
+  _globals['_LISTAUDITENTRIESREQUEST']._serialized_start=3980
+  _globals['_LISTAUDITENTRIESREQUEST']._serialized_end=4256
+  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_start=4258
+  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_end=4365
+  _globals['_NOTIFYSERVICE']._serialized_start=4674
+  _globals['_NOTIFYSERVICE']._serialized_end=5697
 # @@protoc_insertion_point(module_scope)

@@ -80,6 +80,11 @@ class NotifyServiceStub:
                 request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.BatchCheckContactsRequest.SerializeToString,
                 response_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.BatchCheckContactsResponse.FromString,
                 _registered_method=True)
+        self.ListAuditEntries = channel.unary_unary(
+                '/recurring.notify.v1.NotifyService/ListAuditEntries',
+                request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ListAuditEntriesRequest.SerializeToString,
+                response_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ListAuditEntriesResponse.FromString,
+                _registered_method=True)
 
 
 class NotifyServiceServicer:
@@ -159,6 +164,13 @@ class NotifyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAuditEntries(self, request, context):
+        """Lists what callers changed here, the newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_NotifyServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -206,6 +218,11 @@ def add_NotifyServiceServicer_to_server(servicer, server):
                     servicer.BatchCheckContacts,
                     request_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.BatchCheckContactsRequest.FromString,
                     response_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.BatchCheckContactsResponse.SerializeToString,
+            ),
+            'ListAuditEntries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAuditEntries,
+                    request_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ListAuditEntriesRequest.FromString,
+                    response_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ListAuditEntriesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -452,6 +469,33 @@ class NotifyService:
             '/recurring.notify.v1.NotifyService/BatchCheckContacts',
             recurring_dot_notify_dot_v1_dot_notify__pb2.BatchCheckContactsRequest.SerializeToString,
             recurring_dot_notify_dot_v1_dot_notify__pb2.BatchCheckContactsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAuditEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.notify.v1.NotifyService/ListAuditEntries',
+            recurring_dot_notify_dot_v1_dot_notify__pb2.ListAuditEntriesRequest.SerializeToString,
+            recurring_dot_notify_dot_v1_dot_notify__pb2.ListAuditEntriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

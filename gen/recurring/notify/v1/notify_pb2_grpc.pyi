@@ -19,6 +19,7 @@ Conventions, the same in all four services:
   INVALID_ARGUMENT REQUEST_ID_REUSED (mutations);
   INVALID_ARGUMENT PAGE_SIZE_TOO_LARGE, PAGE_TOKEN_INVALID (lists);
   UNAUTHENTICATED TOKEN_MISSING, TOKEN_INVALID; PERMISSION_DENIED SCOPE_MISSING, MERCHANT_FORBIDDEN;
+  RESOURCE_EXHAUSTED RATE_EXCEEDED, TOO_MANY_CALLS_AT_ONCE (with a RetryInfo);
   RESOURCE_EXHAUSTED (no reason; a message over 4 MiB, refused by the transport);
   UNAVAILABLE DEPENDENCY_UNAVAILABLE (nothing was done; try again).
 """
@@ -68,6 +69,8 @@ class NotifyServiceStub:
     """Whether customers can be told, many at once. Answers come in the order of the asking. Scope
     `suite`.
     """
+    ListAuditEntries: _aio.UnaryUnaryMultiCallable[_notify_pb2.ListAuditEntriesRequest, _notify_pb2.ListAuditEntriesResponse]
+    """Lists what callers changed here, the newest first."""
 
 class NotifyServiceServicer(metaclass=_abc_1.ABCMeta):
     """Contacts, bound phones and notices. Notices are made by the suite when something happens."""
@@ -157,5 +160,13 @@ class NotifyServiceServicer(metaclass=_abc_1.ABCMeta):
         """Whether customers can be told, many at once. Answers come in the order of the asking. Scope
         `suite`.
         """
+
+    @_abc_1.abstractmethod
+    def ListAuditEntries(
+        self,
+        request: _notify_pb2.ListAuditEntriesRequest,
+        context: _aio.ServicerContext[_notify_pb2.ListAuditEntriesRequest, _abc.Awaitable[_notify_pb2.ListAuditEntriesResponse]],
+    ) -> _abc.Awaitable[_notify_pb2.ListAuditEntriesResponse]:
+        """Lists what callers changed here, the newest first."""
 
 def add_NotifyServiceServicer_to_server(servicer: NotifyServiceServicer, server: _aio.Server) -> None: ...

@@ -116,6 +116,11 @@ class PaymentsServiceStub:
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.BatchCheckMandatesRequest.SerializeToString,
                 response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.BatchCheckMandatesResponse.FromString,
                 _registered_method=True)
+        self.ListAuditEntries = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/ListAuditEntries',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListAuditEntriesRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListAuditEntriesResponse.FromString,
+                _registered_method=True)
 
 
 class PaymentsServiceServicer:
@@ -253,6 +258,13 @@ class PaymentsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAuditEntries(self, request, context):
+        """Lists what callers changed here, the newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PaymentsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -335,6 +347,11 @@ def add_PaymentsServiceServicer_to_server(servicer, server):
                     servicer.BatchCheckMandates,
                     request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.BatchCheckMandatesRequest.FromString,
                     response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.BatchCheckMandatesResponse.SerializeToString,
+            ),
+            'ListAuditEntries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAuditEntries,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListAuditEntriesRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListAuditEntriesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -771,6 +788,33 @@ class PaymentsService:
             '/recurring.payments.v1.PaymentsService/BatchCheckMandates',
             recurring_dot_payments_dot_v1_dot_payments__pb2.BatchCheckMandatesRequest.SerializeToString,
             recurring_dot_payments_dot_v1_dot_payments__pb2.BatchCheckMandatesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAuditEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/ListAuditEntries',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.ListAuditEntriesRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.ListAuditEntriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -20,6 +20,7 @@ Conventions, the same in all four services:
   INVALID_ARGUMENT REQUEST_ID_REUSED (mutations);
   INVALID_ARGUMENT PAGE_SIZE_TOO_LARGE, PAGE_TOKEN_INVALID (lists);
   UNAUTHENTICATED TOKEN_MISSING, TOKEN_INVALID; PERMISSION_DENIED SCOPE_MISSING, MERCHANT_FORBIDDEN;
+  RESOURCE_EXHAUSTED RATE_EXCEEDED, TOO_MANY_CALLS_AT_ONCE (with a RetryInfo);
   RESOURCE_EXHAUSTED (no reason; a message over 4 MiB, refused by the transport);
   UNAVAILABLE DEPENDENCY_UNAVAILABLE (nothing was done; try again).
 """
@@ -96,6 +97,8 @@ class PaymentsServiceStub:
     """Whether mandates cover amounts, many at once, with every reason why not. Answers come in the order
     of the asking. Scope `suite`.
     """
+    ListAuditEntries: _aio.UnaryUnaryMultiCallable[_payments_pb2.ListAuditEntriesRequest, _payments_pb2.ListAuditEntriesResponse]
+    """Lists what callers changed here, the newest first."""
 
 class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
     """Consent, money and the books. Charges are made by the suite when an order falls due, never by a call;
@@ -254,5 +257,13 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Whether mandates cover amounts, many at once, with every reason why not. Answers come in the order
         of the asking. Scope `suite`.
         """
+
+    @_abc_1.abstractmethod
+    def ListAuditEntries(
+        self,
+        request: _payments_pb2.ListAuditEntriesRequest,
+        context: _aio.ServicerContext[_payments_pb2.ListAuditEntriesRequest, _abc.Awaitable[_payments_pb2.ListAuditEntriesResponse]],
+    ) -> _abc.Awaitable[_payments_pb2.ListAuditEntriesResponse]:
+        """Lists what callers changed here, the newest first."""
 
 def add_PaymentsServiceServicer_to_server(servicer: PaymentsServiceServicer, server: _aio.Server) -> None: ...

@@ -145,6 +145,11 @@ class SchedulerServiceStub:
                 request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.UpdateSchedulerSettingsRequest.SerializeToString,
                 response_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.SchedulerSettings.FromString,
                 _registered_method=True)
+        self.ListAuditEntries = channel.unary_unary(
+                '/recurring.scheduler.v1.SchedulerService/ListAuditEntries',
+                request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListAuditEntriesRequest.SerializeToString,
+                response_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListAuditEntriesResponse.FromString,
+                _registered_method=True)
 
 
 class SchedulerServiceServicer:
@@ -414,6 +419,13 @@ class SchedulerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAuditEntries(self, request, context):
+        """Lists what callers changed here, the newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SchedulerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -526,6 +538,11 @@ def add_SchedulerServiceServicer_to_server(servicer, server):
                     servicer.UpdateSchedulerSettings,
                     request_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.UpdateSchedulerSettingsRequest.FromString,
                     response_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.SchedulerSettings.SerializeToString,
+            ),
+            'ListAuditEntries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAuditEntries,
+                    request_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListAuditEntriesRequest.FromString,
+                    response_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListAuditEntriesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1123,6 +1140,33 @@ class SchedulerService:
             '/recurring.scheduler.v1.SchedulerService/UpdateSchedulerSettings',
             recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.UpdateSchedulerSettingsRequest.SerializeToString,
             recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.SchedulerSettings.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAuditEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.scheduler.v1.SchedulerService/ListAuditEntries',
+            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListAuditEntriesRequest.SerializeToString,
+            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListAuditEntriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

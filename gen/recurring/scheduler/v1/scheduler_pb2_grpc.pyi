@@ -20,6 +20,7 @@ Conventions, the same in all four services:
   INVALID_ARGUMENT REQUEST_ID_REUSED (mutations);
   INVALID_ARGUMENT PAGE_SIZE_TOO_LARGE, PAGE_TOKEN_INVALID (lists);
   UNAUTHENTICATED TOKEN_MISSING, TOKEN_INVALID; PERMISSION_DENIED SCOPE_MISSING, MERCHANT_FORBIDDEN;
+  RESOURCE_EXHAUSTED RATE_EXCEEDED, TOO_MANY_CALLS_AT_ONCE (with a RetryInfo);
   RESOURCE_EXHAUSTED (no reason; a message over 4 MiB, refused by the transport);
   UNAVAILABLE DEPENDENCY_UNAVAILABLE (nothing was done; try again).
 """
@@ -207,6 +208,8 @@ class SchedulerServiceStub:
 
     Reasons: ABORTED ETAG_MISMATCH.
     """
+    ListAuditEntries: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.ListAuditEntriesRequest, _scheduler_pb2.ListAuditEntriesResponse]
+    """Lists what callers changed here, the newest first."""
 
 class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
     """Standing orders and what becomes of them."""
@@ -512,5 +515,13 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Reasons: ABORTED ETAG_MISMATCH.
         """
+
+    @_abc_1.abstractmethod
+    def ListAuditEntries(
+        self,
+        request: _scheduler_pb2.ListAuditEntriesRequest,
+        context: _aio.ServicerContext[_scheduler_pb2.ListAuditEntriesRequest, _abc.Awaitable[_scheduler_pb2.ListAuditEntriesResponse]],
+    ) -> _abc.Awaitable[_scheduler_pb2.ListAuditEntriesResponse]:
+        """Lists what callers changed here, the newest first."""
 
 def add_SchedulerServiceServicer_to_server(servicer: SchedulerServiceServicer, server: _aio.Server) -> None: ...

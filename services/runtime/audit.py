@@ -1,0 +1,117 @@
+"""What callers changed, kept where nobody alters it: who, what, when, from where, before, after."""
+
+import contextvars
+import uuid
+from typing import Any, TypeVar
+
+import orjson
+from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.message import Message
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.runtime.access import caller
+from services.runtime.database import Database
+from services.runtime.wire import read_page, to_timestamp
+
+# Of a text that is about a person, so much of its end is kept: enough to tell two apart.
+SHOWN_CHARACTERS = 2
+MASK = "•••"
+
+_PUT = text("""
+    INSERT INTO audit_entries
+        (tenant, subject, origin, method, request_id, resource, state_before, state_after)
+    VALUES (:tenant, :subject, :origin, :method, :request_id, :resource,
+            CAST(:before AS jsonb), CAST(:after AS jsonb))
+""")
+
+_LIST = text("""
+    SELECT * FROM audit_entries
+    WHERE tenant = :tenant AND position < :before
+      AND (:resource = '' OR resource = :resource) AND (:subject = '' OR subject = :subject)
+    ORDER BY position DESC LIMIT :limit
+""")
+
+_POSITION_MAX = 2**63 - 1
+R = TypeVar("R", bound=Message)
+
+_before: contextvars.ContextVar[Message | None] = contextvars.ContextVar("before", default=None)
+
+
+def before(state: Message | None) -> None:
+    """Remember what a resource was before the mutation under way changes it; None: there was none."""
+    _before.set(state)
+
+
+async def put(tx: AsyncConnection, request: Message, request_id: uuid.UUID, after: Message) -> None:
+    """Store who made the mutation under way, and what it changed, in its transaction."""
+    who, earlier = caller(), _before.get()
+    await tx.execute(
+        _PUT,
+        {
+            "tenant": who.tenant,
+            "subject": who.subject,
+            "origin": who.origin,
+            "method": request.DESCRIPTOR.name.removesuffix("Request"),
+            "request_id": request_id,
+            "resource": getattr(after, "name", "") or getattr(request, "name", ""),
+            "before": orjson.dumps(masked(earlier)).decode() if earlier else None,
+            "after": orjson.dumps(masked(after)).decode(),
+        },
+    )
+
+
+def masked(message: Message) -> dict[str, Any]:
+    """A message as plain data; of fields that its contract calls personal, the last characters."""
+    plain: dict[str, Any] = MessageToDict(message, preserving_proto_field_name=True)
+    for field, value in message.ListFields():
+        if field.GetOptions().debug_redact:
+            plain[field.name] = _mask(value)
+        elif field.type == field.TYPE_MESSAGE and _is_ours(field.message_type):
+            many = isinstance(plain[field.name], list)
+            plain[field.name] = [masked(each) for each in value] if many else masked(value)
+    return plain
+
+
+def _is_ours(message_type: Any) -> bool:  # noqa: ANN401 - a descriptor
+    """Whether it may hold personal fields; maps and the well-known types do not."""
+    return not (message_type.GetOptions().map_entry or message_type.full_name.startswith("google."))
+
+
+def _mask(value: object) -> str:
+    if isinstance(value, str) and len(value) > 2 * SHOWN_CHARACTERS:
+        return MASK + value[-SHOWN_CHARACTERS:]
+    return MASK
+
+
+async def answer(database: Database, request: Any, response_type: type[R]) -> R:  # noqa: ANN401
+    """Answer ListAuditEntries, the newest first; every service's is the same."""
+    tenant = request.parent.removeprefix("merchants/")
+    caller().check(tenant)
+    page = read_page(request, keys=1)
+    sought = {
+        "tenant": tenant,
+        "before": page.after_number() if page.after else _POSITION_MAX,
+        "resource": request.resource,
+        "subject": request.subject,
+        "limit": page.size + 1,
+    }
+    async with database.read() as connection:
+        rows = (await connection.execute(_LIST, sought)).all()
+    response: Any = response_type()
+    for row in rows[: page.size]:
+        entry = response.audit_entries.add(
+            name=f"{request.parent}/auditEntries/{row.position}",
+            create_time=to_timestamp(row.create_time),
+            subject=row.subject,
+            origin=row.origin,
+            method=row.method,
+            request_id=str(row.request_id),
+            resource=row.resource,
+        )
+        ParseDict(row.state_after, entry.after)
+        if row.state_before is not None:
+            ParseDict(row.state_before, entry.before)
+    if len(rows) > page.size:
+        response.next_page_token = page.token((str(rows[page.size - 1].position),))
+    return response  # type: ignore[no-any-return]

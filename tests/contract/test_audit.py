@@ -1,0 +1,107 @@
+"""What callers changed can be read afterwards: who, what, from where, before and after."""
+
+import asyncio
+
+import pytest
+from google.protobuf.json_format import MessageToDict
+from recurring.catalog.v1 import catalog_pb2
+from recurring.notify.v1 import notify_pb2
+
+from tests.contract.every_call import CONTRACTS, Call, platform_calls
+from tests.suite import Client, Suite, new_id, refused
+
+EMAIL = "ann.canary@example.com"
+NAME = "Ann Canary"
+
+
+@pytest.fixture
+def shop(suite: Suite) -> Client:
+    return suite.client()
+
+
+async def entries(shop: Client, service: str, **filters: str) -> list[dict[str, object]]:
+    request = CONTRACTS[service].ListAuditEntriesRequest(parent=shop.name, **filters)
+    answer = await Call(service, "ListAuditEntries", request).make(shop)
+    return [MessageToDict(each, preserving_proto_field_name=True) for each in answer.audit_entries]
+
+
+async def make_product(shop: Client, product: str) -> catalog_pb2.CreateProductRequest:
+    request = catalog_pb2.CreateProductRequest(
+        parent=shop.name,
+        product_id=product,
+        product=catalog_pb2.Product(title=product.title()),
+        request_id=new_id(),
+    )
+    await shop.catalog.CreateProduct(request)
+    return request
+
+
+async def test_a_change_is_told_with_who_made_it_and_what_was_before(shop: Client) -> None:
+    created = await make_product(shop, "tea")
+    name = f"{shop.name}/products/tea"
+    request = catalog_pb2.DiscontinueProductRequest(name=name, request_id=new_id())
+    await shop.catalog.DiscontinueProduct(request)
+    # Asked again: the answer comes again, and nothing is changed.
+    await shop.catalog.DiscontinueProduct(request)
+    newest, oldest = await entries(shop, "catalog")
+    assert (newest["method"], newest["resource"]) == ("DiscontinueProduct", name)
+    assert newest["request_id"] == request.request_id
+    assert newest["subject"] == f"test-{shop.merchant}-platform"
+    assert str(newest["origin"]).startswith("ipv4:127.0.0.1:")
+    before, after = newest["before"], newest["after"]
+    assert isinstance(before, dict)
+    assert isinstance(after, dict)
+    assert (before["state"], after["state"]) == ("ACTIVE", "DISCONTINUED")
+    assert (oldest["method"], oldest["request_id"]) == ("CreateProduct", created.request_id)
+    assert "before" not in oldest
+
+
+async def test_a_refused_change_leaves_no_entry(shop: Client) -> None:
+    request = await make_product(shop, "tea")
+    request.request_id = new_id()
+    assert (await refused(shop.catalog.CreateProduct(request))).code == "ALREADY_EXISTS"
+    assert len(await entries(shop, "catalog")) == 1
+
+
+async def test_personal_data_are_masked(shop: Client) -> None:
+    contact = notify_pb2.Contact(
+        name=f"{shop.name}/customers/ann/contact", display_name=NAME, email=EMAIL
+    )
+    for display_name in (NAME, "Ann Other"):
+        contact.display_name = display_name
+        await shop.notify.UpdateContact(
+            notify_pb2.UpdateContactRequest(
+                contact=contact, allow_missing=True, request_id=new_id()
+            )
+        )
+    newest, _ = found = await entries(shop, "notify")
+    assert NAME not in str(found)
+    assert EMAIL not in str(found)
+    after = newest["after"]
+    assert isinstance(after, dict)
+    assert (after["display_name"], after["email"]) == ("•••er", "•••om")
+
+
+async def test_entries_are_read_page_by_page_and_by_resource_and_caller(shop: Client) -> None:
+    for product in ("coffee", "milk", "tea"):
+        await make_product(shop, product)
+    request = catalog_pb2.ListAuditEntriesRequest(parent=shop.name, page_size=2)
+    first = await shop.catalog.ListAuditEntries(request)
+    request.page_token = first.next_page_token
+    second = await shop.catalog.ListAuditEntries(request)
+    found = [each.resource for each in (*first.audit_entries, *second.audit_entries)]
+    assert found == [f"{shop.name}/products/{each}" for each in ("tea", "milk", "coffee")]
+    assert not second.next_page_token
+    [milk] = await entries(shop, "catalog", resource=f"{shop.name}/products/milk")
+    assert milk["resource"] == f"{shop.name}/products/milk"
+    assert await entries(shop, "catalog", subject="somebody else") == []
+
+
+async def test_a_program_that_may_write_may_not_read_the_audit(suite: Suite, shop: Client) -> None:
+    writer = suite.client(shop.merchant, "products:write")
+    await make_product(writer, "tea")
+    calls = [each for each in platform_calls(shop.merchant) if each.method == "ListAuditEntries"]
+    refusals = await asyncio.gather(*(refused(each.make(writer)) for each in calls))
+    assert {each.reason for each in refusals} == {"SCOPE_MISSING"}
+    auditor = suite.client(shop.merchant, "audit:read")
+    assert len(await entries(auditor, "catalog")) == 1
