@@ -112,11 +112,15 @@ async def _send(
     session: Session, config: pb.ImportConfig, rows: Sequence[FileRow]
 ) -> pb.ImportStandingOrdersResponse:
     with _new_progress() as progress:
-        task = progress.add_task("checking", total=len(rows))
+        task = progress.add_task("sending", total=len(rows))
 
         def sent(count: int) -> None:
-            stage = "checking" if count < len(rows) or config.dry_run else "storing"
-            progress.update(task, completed=count, description=stage)
+            progress.update(task, completed=count)
+            if count == len(rows):
+                # How far the service is with them, it tells at the end only.
+                progress.add_task(
+                    "checking" if config.dry_run else "checking and storing", total=None
+                )
 
         answer: pb.ImportStandingOrdersResponse = await session.scheduler.ImportStandingOrders(
             _requests(config, rows, sent),
@@ -129,7 +133,7 @@ async def _send(
 async def _requests(
     config: pb.ImportConfig, rows: Sequence[FileRow], sent: Callable[[int], None]
 ) -> AsyncIterator[pb.ImportStandingOrdersRequest]:
-    """The stream; the service takes rows as fast as it checks them, so that it is also progress."""
+    """The stream; of a large book, the service takes rows no faster than it checks them."""
     yield pb.ImportStandingOrdersRequest(config=config)
     for count, row in enumerate(rows):
         sent(count)
