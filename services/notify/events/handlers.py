@@ -91,7 +91,12 @@ def order_lapsed(message: scheduler_events_pb2.OrderLapsed) -> Draft:
 def order_cancelled(message: scheduler_events_pb2.OrderCancelled) -> Draft:
     """An order ended with its standing order."""
     ref = message.ref
-    template = kinds.OrderCancelled(ref.title, ref.time_zone, from_timestamp(ref.due_time))
+    template = kinds.OrderCancelled(
+        ref.title,
+        ref.time_zone,
+        from_timestamp(ref.due_time),
+        by_pause=message.reason == scheduler_pb2.PAUSED,
+    )
     return Draft(ref.customer, ref.order, template)
 
 
@@ -102,6 +107,7 @@ def standing_order_changed(message: scheduler_events_pb2.StandingOrderChanged) -
         message.time_zone,
         _enum_name(message, "change", message.change),
         _optional_time(message, "next_due_time"),
+        _optional_time(message, "resume_time"),
     )
     return Draft(message.customer, message.standing_order, template)
 

@@ -235,20 +235,22 @@ class OrderLapsed:
 
 @dataclass(frozen=True, slots=True)
 class OrderCancelled:
-    """An order ended since its standing order was cancelled."""
+    """An order ended since its standing order was cancelled or paused."""
 
     kind: ClassVar[NoticeKind] = NoticeKind.ORDER_CANCELLED
     title: str
     time_zone: str
     due_time: datetime
+    by_pause: bool = False
 
     def wording(self) -> Wording:
         """Says that no money moves."""
+        why = "paused" if self.by_pause else "cancelled"
         title, when = title_text(self.title), time_text(self.due_time, self.time_zone)
         return Wording(
             f"Cancelled: {title}",
             (
-                f"Your order {title} of {when} is cancelled, since its standing order is.",
+                f"Your order {title} of {when} is cancelled, since its standing order is {why}.",
                 "Nothing is charged for it.",
             ),
         )
@@ -264,11 +266,16 @@ class StandingOrderChanged:
     # The name of scheduler's StandingOrderChanged.Change.
     change: str
     next_due_time: datetime | None
+    # When a pause ends by itself.
+    resume_time: datetime | None = None
 
     def wording(self) -> Wording:
         """Says what it is now, and what comes next."""
         title = title_text(self.title)
         is_now, act, goes_on = _CHANGES.get(self.change, _CHANGE_UNKNOWN)
+        if self.resume_time is not None:
+            until = time_text(self.resume_time, self.time_zone)
+            act = f"Nothing new is ordered until {until}, unless you resume it before."
         coming = ""
         if goes_on and self.next_due_time is not None:
             coming = f" The next order is due on {time_text(self.next_due_time, self.time_zone)}."
@@ -282,7 +289,7 @@ class StandingOrderChanged:
 _CHANGES: Mapping[str, tuple[str, str, bool]] = MappingProxyType({
     "CREATED": ("is set up", "We will tell you before each one. Pause or cancel it in your account.",
                 True),
-    "PAUSED": ("is paused", "Nothing is ordered or charged until you resume it in your account.",
+    "PAUSED": ("is paused", "Nothing new is ordered until you resume it in your account.",
                False),
     "RESUMED": ("is active again", "We will tell you before each order.", True),
     "CANCELLED": ("is cancelled", "There will be no further orders.", False),

@@ -44,7 +44,7 @@ def order_facts(
         case OrderState.LAPSED:
             message = events_pb2.OrderLapsed(ref=ref, reasons=reasons)
         case OrderState.CANCELLED:
-            message = events_pb2.OrderCancelled(ref=ref)
+            message = events_pb2.OrderCancelled(ref=ref, reason=reasons[0])
         case _:
             return []
     return [_order_fact(order, message, suffix, now)]
@@ -68,6 +68,8 @@ def standing_order_changed(template: StandingOrder, change: str, now: datetime) 
     )
     if template.next_due_time is not None:
         message.next_due_time.CopyFrom(to_timestamp(template.next_due_time))
+    if template.resume_time is not None:
+        message.resume_time.CopyFrom(to_timestamp(template.resume_time))
     return Fact(
         key=f"{name}@{template.version}",
         message=message,

@@ -74,9 +74,14 @@ def sms(message: Message) -> str:
             "payment was declined. Nothing was charged for it."),
         ),
         (
-            scheduler.OrderCancelled(ref=REF),
+            scheduler.OrderCancelled(ref=REF, reason=scheduler_pb2.STANDING_ORDER_CANCELLED),
             ("Hi Ann! Your order Coffee of Sat 31 Jan 2026, 09:00 is cancelled, since its standing "
-            "order is. Nothing is charged for it."),
+            "order is cancelled. Nothing is charged for it."),
+        ),
+        (
+            scheduler.OrderCancelled(ref=REF, reason=scheduler_pb2.PAUSED),
+            ("Hi Ann! Your order Coffee of Sat 31 Jan 2026, 09:00 is cancelled, since its standing "
+            "order is paused. Nothing is charged for it."),
         ),
         (
             scheduler.StandingOrderChanged(
@@ -93,6 +98,23 @@ def sms(message: Message) -> str:
                 change=scheduler.StandingOrderChanged.CANCELLED, time_zone="Europe/Berlin",
             ),
             "Hi Ann! Your standing order Coffee is cancelled. There will be no further orders.",
+        ),
+        (
+            scheduler.StandingOrderChanged(
+                standing_order=STANDING_ORDER, customer=CUSTOMER, title="Coffee",
+                change=scheduler.StandingOrderChanged.PAUSED, time_zone="Europe/Berlin",
+            ),
+            ("Hi Ann! Your standing order Coffee is paused. Nothing new is ordered until you resume "
+            "it in your account."),
+        ),
+        (
+            scheduler.StandingOrderChanged(
+                standing_order=STANDING_ORDER, customer=CUSTOMER, title="Coffee",
+                change=scheduler.StandingOrderChanged.PAUSED, time_zone="Europe/Berlin",
+                resume_time=to_timestamp(DUE),
+            ),
+            ("Hi Ann! Your standing order Coffee is paused. Nothing new is ordered until Sat 31 Jan "
+            "2026, 09:00, unless you resume it before."),
         ),
         (
             payments.PaymentRequested(ref=CHARGE, expire_time=to_timestamp(DUE)),

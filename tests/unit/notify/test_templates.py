@@ -54,11 +54,11 @@ templates: st.SearchStrategy[Template] = st.one_of(
     st.builds(kinds.OrderSkipped, titles, zones, moments, reasons),
     st.builds(kinds.OrderHeld, titles, zones, moments, reasons),
     st.builds(kinds.OrderLapsed, titles, zones, moments, reasons),
-    st.builds(kinds.OrderCancelled, titles, zones, moments),
+    st.builds(kinds.OrderCancelled, titles, zones, moments, st.booleans()),
     st.builds(
         kinds.StandingOrderChanged, titles, zones,
         st.sampled_from([*events_pb2.StandingOrderChanged.Change.keys(), "9"]),
-        st.none() | moments,
+        st.none() | moments, st.none() | moments,
     ),
     st.builds(kinds.Refund, titles, amounts, amounts),
 )  # fmt: skip
@@ -87,8 +87,9 @@ def test_the_wordiest_sms_is_not_too_long_either() -> None:
         kinds.Receipt(long, BERLIN, most, late, late, ()),
         kinds.Refund(long, nearly, most),
         *(
-            kinds.StandingOrderChanged(long, BERLIN, change, late)
+            kinds.StandingOrderChanged(long, BERLIN, change, late, resume)
             for change, _ in events_pb2.StandingOrderChanged.Change.items()
+            for resume in (None, late)
         ),
         *(
             kind(long, BERLIN, late, (first, second))

@@ -301,21 +301,25 @@ Global___OrderLapsed: _TypeAlias = OrderLapsed  # noqa: Y015
 
 @_typing.final
 class OrderCancelled(_message.Message):
-    """An order ended since its standing order was cancelled."""
+    """An order ended since its standing order was cancelled or paused."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REF_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    reason: _scheduler_pb2.OrderReason.ValueType
+    """STANDING_ORDER_CANCELLED or PAUSED."""
     @_builtins.property
     def ref(self) -> Global___OrderRef: ...
     def __init__(
         self,
         *,
         ref: Global___OrderRef | None = ...,
+        reason: _scheduler_pb2.OrderReason.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ref", b"ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "ref", b"ref"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -359,6 +363,7 @@ class StandingOrderChanged(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     NEXT_DUE_TIME_FIELD_NUMBER: _builtins.int
+    RESUME_TIME_FIELD_NUMBER: _builtins.int
     standing_order: _builtins.str
     """`merchants/{merchant}/standingOrders/{standing_order}`."""
     customer: _builtins.str
@@ -371,6 +376,10 @@ class StandingOrderChanged(_message.Message):
     def next_due_time(self) -> _timestamp_pb2.Timestamp:
         """When the next cycle is due; absent when there is none."""
 
+    @_builtins.property
+    def resume_time(self) -> _timestamp_pb2.Timestamp:
+        """PAUSED: when it goes on by itself; absent: when it is resumed."""
+
     def __init__(
         self,
         *,
@@ -381,10 +390,11 @@ class StandingOrderChanged(_message.Message):
         state: _scheduler_pb2.StandingOrder.State.ValueType = ...,
         time_zone: _builtins.str = ...,
         next_due_time: _timestamp_pb2.Timestamp | None = ...,
+        resume_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["next_due_time", b"next_due_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["next_due_time", b"next_due_time", "resume_time", b"resume_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "customer", b"customer", "next_due_time", b"next_due_time", "standing_order", b"standing_order", "state", b"state", "time_zone", b"time_zone", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "customer", b"customer", "next_due_time", b"next_due_time", "resume_time", b"resume_time", "standing_order", b"standing_order", "state", b"state", "time_zone", b"time_zone", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

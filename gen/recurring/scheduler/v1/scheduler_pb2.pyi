@@ -1510,7 +1510,9 @@ class ResumeStandingOrderRequest(_message.Message):
     request_id: _builtins.str
     @_builtins.property
     def anchor_date(self) -> _date_pb2.Date:
-        """Anchor the schedule anew on this date, not past; absent: dates stay as they were."""
+        """Count the schedule from this date anew, not past: a rule that names no days of its own takes its day,
+        and one that does goes on with its first day from then on. Absent: dates stay as they were.
+        """
 
     def __init__(
         self,
