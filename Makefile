@@ -16,13 +16,15 @@ TOOLS_SETUP := $(TOOLS)/.installed
 IMAGE := build/protos.binpb
 # The contracts of the last release.
 BASELINE := protos/baseline.binpb
+# Comes with Prometheus; no wheel brings it.
+PROMTOOL ?= $(shell command -v promtool)
 CODE := $(wildcard services sandbox cli deploy protos clients examples tests bench)
 UV_LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url --no-emit-find-links
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup lock gen gen-check baseline lint format types imports manifests test fuzz \
+.PHONY: help setup lock gen gen-check baseline lint format types imports manifests rules test fuzz \
 	contract clients check image image-check up down status demo bench clean
 
 help: ## List the targets
@@ -101,7 +103,17 @@ clients: $(SETUP) ## Build the Python client into dist/, and the image of the co
 manifests: $(SETUP) $(TOOLS_SETUP) ## Build every overlay and component, and check them
 	@$(PYTHON) -m deploy.manifests $(TOOLS)/bin
 
-check: gen-check lint types imports manifests test ## Everything that must hold before a commit
+rules: ## Check the alerts and fire each in a test, with promtool (Debian: prometheus)
+	@if [ -n "$(PROMTOOL)" ]; then \
+		"$(PROMTOOL)" check rules deploy/alerts/recurring.yaml && \
+		"$(PROMTOOL)" test rules deploy/alerts/recurring_test.yaml; \
+	elif [ -n "$${CI:-}" ]; then \
+		echo "rules: promtool is missing, and CI must not do without it" >&2; exit 1; \
+	else \
+		echo "rules: NOT CHECKED, since promtool is missing (apt-get install prometheus)" >&2; \
+	fi
+
+check: gen-check lint types imports manifests rules test ## Everything that must hold before a commit
 
 image: $(SETUP) $(TOOLS_SETUP) ## Build the images with podman, buildah or docker, and say what is in them
 	@$(PYTHON) -m deploy.image.build $(TOOLS)/bin

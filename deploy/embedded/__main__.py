@@ -68,6 +68,17 @@ def kill(stack: EmbeddedStack, chosen: argparse.Namespace) -> int:
     return 0
 
 
+def service(stack: EmbeddedStack, chosen: argparse.Namespace) -> int:
+    """Run an operator's command of a service beside it, for example: payments status."""
+    process = stack.process_of(chosen.part)
+    return subprocess.run(
+        [*process.command, *chosen.arguments],
+        env=dict(process.environment),
+        cwd=process.working_folder,
+        check=False,
+    ).returncode
+
+
 def run(stack: EmbeddedStack, chosen: argparse.Namespace) -> int:
     """Run a command with the stack up; the stack goes down again if nothing of it ran before."""
     was_running = any(part.pid for part in stack.status())
@@ -93,11 +104,13 @@ def destroy(stack: EmbeddedStack, _: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="deploy.embedded", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (up, down, status, restart, kill, run, destroy):
+    for command in (up, down, status, restart, kill, service, run, destroy):
         described = commands.add_parser(command.__name__, help=command.__doc__)
         described.set_defaults(run=command)
-        if command in (restart, kill):
+        if command in (restart, kill, service):
             described.add_argument("part", metavar="PART")
+        if command is service:
+            described.add_argument("arguments", nargs=argparse.REMAINDER, metavar="COMMAND")
         if command is run:
             described.add_argument("command", nargs="+", metavar="COMMAND")
     return parser

@@ -132,6 +132,10 @@ class EmbeddedStack:
         with self._locked():
             self._part(name).kill()
 
+    def process_of(self, name: str) -> Process:
+        """How a part is run here."""
+        return self._part(name).process
+
     def destroy(self) -> None:
         """Stop everything and delete all that the stack kept, data included."""
         if not self.home.exists():

@@ -58,7 +58,8 @@ class Deliveries:
             claimed = await notices.claim(tx, now, CLAIM_BATCH_DELIVERIES, CLAIM_SECONDS)
             wake_at = None if claimed else await notices.next_attempt(tx)
         if claimed:
-            with telemetry.working("deliveries", len(claimed)):
+            parents = [outgoing.notice.traceparent for outgoing in claimed]
+            with telemetry.working("deliveries", len(claimed), parents):
                 await self._deliver(claimed)
             return Step(worked=len(claimed))
         # Another process may send what is due, or have died over it.

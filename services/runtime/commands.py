@@ -75,7 +75,7 @@ async def run(desk: Desk, commands: Mapping[str, Command], options: argparse.Nam
     command = {**RUNTIME, **commands}[options.command]
     try:
         async for line in command.work(desk, options):
-            sys.stdout.write(json.dumps(line, default=str, ensure_ascii=False) + "\n")
+            sys.stdout.write(json.dumps(line, default=_plain, ensure_ascii=False) + "\n")
             sys.stdout.flush()
     except CommandFailed:
         sys.exit(EXIT_FAILED)
@@ -93,7 +93,8 @@ async def _status(desk: Desk, _options: argparse.Namespace) -> AsyncIterator[Lin
     except migrations.SchemaMisfitError as error:
         yield {"problem": str(error)}
         raise CommandFailed from None
-    yield {"service": desk.service, "schema": wanted}
+    # The time by which to replay, if somebody makes a backup now.
+    yield {"service": desk.service, "schema": wanted, "time": datetime.now(UTC)}
     watch = Watch(desk.database, desk.clock, desk.looks)
     broker = None
     try:
@@ -171,6 +172,10 @@ async def _letters(desk: Desk, options: argparse.Namespace) -> AsyncIterator[Lin
             yield {**line, "error": letter["error"]}
     if failed:
         raise CommandFailed
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def _moment(written: str) -> datetime:

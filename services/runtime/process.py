@@ -56,7 +56,7 @@ log = logging.getLogger(__name__)
 START_RETRY_SECONDS = 1.0
 SETTINGS_POLL_SECONDS = 5.0
 # Replicas that begin anew for the same reason do so within this time.
-ANEW_SPREAD_SECONDS = 30.0
+ANEW_SPREAD_SECONDS = 10.0
 PURGE_POLL_SECONDS = 60.0
 EXIT_BAD_SETTINGS = 78  # EX_CONFIG of sysexits(3).
 # A batch makes some hundred thousand objects and drops them all; none of them needs the collector.

@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -112,14 +112,22 @@ def _traceparent(trace_id: int, span_id: int, flags: int) -> str:
     return f"00-{trace_id:032x}-{span_id:016x}-{flags:02x}"
 
 
-def new_traceparent(name: str) -> str:
-    """Begin a trace with a root span of this name, for a part of work that is done as a set."""
+def new_traceparent(name: str, *, alone: bool = False) -> str:
+    """Begin a trace with a root span of this name, for a part of work that is done as a set.
+
+    It is linked to the work; a part that is alone in it goes on in the work's own trace.
+    """
     provider = trace.get_tracer_provider()
     if isinstance(provider, TracerProvider) and provider.sampler is ALWAYS_OFF:
         # Nobody looks at the span: its ids are all that is of use.
         ids = provider.id_generator
         return _traceparent(ids.generate_trace_id(), ids.generate_span_id(), 0)
-    span = _tracer.start_span(name, context=trace.set_span_in_context(trace.INVALID_SPAN))
+    work = trace.get_current_span().get_span_context()
+    span = _tracer.start_span(
+        name,
+        context=None if alone else trace.set_span_in_context(trace.INVALID_SPAN),
+        links=[Link(work)] if work.is_valid and not alone else [],
+    )
     span.end()
     return traceparent(span.get_span_context())
 
@@ -145,12 +153,28 @@ def continued(name: str, parent: str) -> str:
 
 
 @contextlib.contextmanager
-def working(loop: str, count: int) -> Iterator[None]:
-    """A span for the work that a step of a loop found; a step that finds none leaves no trace."""
+def working(loop: str, count: int, parents: Sequence[str] = ()) -> Iterator[None]:
+    """A span for the work that a step of a loop found; a step that finds none leaves no trace.
+
+    The parents are the traces that the work belongs to: it is below the one, or linked to the many.
+    """
+    with _for_all(f"work {loop}", parents, trace.SpanKind.INTERNAL, {"recurring.rows": count}):
+        yield
+
+
+@contextlib.contextmanager
+def _for_all(
+    name: str, parents: Sequence[str], kind: trace.SpanKind, attributes: Mapping[str, str | int]
+) -> Iterator[None]:
+    contexts = [c for parent in parents[:_LINKS_MAX] if (c := _span_context(parent))]
+    if len(parents) == 1 and contexts:
+        above = trace.set_span_in_context(trace.NonRecordingSpan(contexts[0]))
+        links = []
+    else:
+        above = trace.set_span_in_context(trace.INVALID_SPAN)
+        links = [Link(context) for context in contexts]
     with _tracer.start_as_current_span(
-        f"work {loop}",
-        context=trace.set_span_in_context(trace.INVALID_SPAN),
-        attributes={"recurring.rows": count},
+        name, context=above, links=links, kind=kind, attributes=attributes
     ):
         yield
 
@@ -211,20 +235,11 @@ def trace_statements(engine: Engine) -> None:
 @contextlib.contextmanager
 def consuming(event_type: str, events: Sequence[Event[Any]]) -> Iterator[None]:
     """A span for handling a set of events: below the event if it is one, else linked to them."""
-    contexts = [c for event in events[:_LINKS_MAX] if (c := _span_context(event.traceparent))]
     attributes: dict[str, str | int] = {
         "messaging.system": "nats",
         "messaging.destination.name": event_type,
         "messaging.batch.message_count": len(events),
     }
-    if len(events) == 1 and contexts:
-        parent = trace.set_span_in_context(trace.NonRecordingSpan(contexts[0]))
-        links = []
-    else:
-        parent = trace.set_span_in_context(trace.INVALID_SPAN)
-        links = [Link(context) for context in contexts]
-    with _tracer.start_as_current_span(
-        f"process {event_type}", context=parent, links=links, kind=trace.SpanKind.CONSUMER,
-        attributes=attributes,
-    ):  # fmt: skip
+    parents = [event.traceparent for event in events[: _LINKS_MAX + 1]]
+    with _for_all(f"process {event_type}", parents, trace.SpanKind.CONSUMER, attributes):
         yield

@@ -48,7 +48,7 @@ class Collect:
             if not claimed:
                 return _idle(await orders.first_to_collect(tx), now)
             templates = await _templates(tx, claimed)
-        with telemetry.working("collect", len(claimed)):
+        with telemetry.working("collect", len(claimed), [order.traceparent for order in claimed]):
             await self._work_surely(claimed, OrderState.UPCOMING, templates, now)
         watch.worked(watch.COLLECT, [order.collect_time for order in claimed], now)
         return Step(worked=len(claimed))
@@ -61,7 +61,7 @@ class Collect:
             if not claimed:
                 return _idle(await orders.first_held(tx), now)
             templates = await _templates(tx, claimed)
-        with telemetry.working("held", len(claimed)):
+        with telemetry.working("held", len(claimed), [order.traceparent for order in claimed]):
             await self._work_surely(claimed, OrderState.HELD, templates, now)
         return Step(worked=len(claimed))
 

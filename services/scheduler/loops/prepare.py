@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
 from services.runtime import outbox, telemetry
 from services.runtime.batches import work_in_halves
@@ -49,7 +50,8 @@ class Prepare:
 
     async def _prepare(self, claimed: Sequence[StandingOrder], now: datetime) -> None:
         templates = {(one.merchant, one.standing_order): one for one in claimed}
-        openings = {key: open_cycles(one, now, _new_trace) for key, one in templates.items()}
+        new_trace = partial(telemetry.new_traceparent, "prepare cycle", alone=len(claimed) == 1)
+        openings = {key: open_cycles(one, now, new_trace) for key, one in templates.items()}
         try:
             decided = await self._decide(list(openings.values()), templates, now)
         except Exception as error:
@@ -103,7 +105,3 @@ class Prepare:
             await standing_orders.release(
                 tx, [(one.merchant, one.standing_order) for one in claimed]
             )
-
-
-def _new_trace() -> str:
-    return telemetry.new_traceparent("prepare cycle")

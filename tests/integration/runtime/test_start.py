@@ -186,6 +186,23 @@ async def test_a_secret_that_is_wrong_is_waited_for_until_it_is_another(
     await process.until_health(SERVING)
 
 
+async def test_a_process_that_serves_begins_anew_with_a_setting_that_has_changed(
+    process: Process, database: str
+) -> None:
+    del database
+    started = process.start()
+    await process.until_health(SERVING)
+    process.write_secret("log_level", "SILENT")
+    await process.until_said("settings have become bad: RECURRING_LOG_LEVEL")
+    assert await process.health() == SERVING
+    process.write_secret("log_level", "DEBUG")
+    await process.until_said("settings have changed: beginning anew")
+    await process.until_said('"level": "DEBUG"')
+    await process.until_health(SERVING)
+    # Kubernetes sees one process all the time.
+    assert started.poll() is None
+
+
 @pytest.mark.parametrize("file", ["tls.crt", "jwks.json"])
 async def test_a_malformed_key_is_waited_for(process: Process, database: str, file: str) -> None:
     del database

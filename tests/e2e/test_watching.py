@@ -1,10 +1,12 @@
-"""One trace shows a cycle from its preparation to its receipt, across all four services."""
+"""What operators see of a cycle: one trace across all four services, and every metric asked for."""
 
 import asyncio
 import re
-from collections import defaultdict
-from collections.abc import AsyncIterator
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,21 +23,45 @@ from recurring.notify.v1 import notify_pb2
 from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
-from deploy.embedded.addresses import Addresses
+from deploy.embedded.addresses import SERVICES, Addresses
 from deploy.embedded.stack import EmbeddedStack
+from tests.prometheus import alert_queries, dashboard_queries, metrics_in, rules
 from tests.suite import Client, Suite, new_id
 
 PHONE = "+491700000042"
 EXPORT_WAIT_SECONDS = 30
 
 
+@dataclass(frozen=True)
+class Span:
+    service: str
+    name: str
+    trace: bytes
+    parent: bytes
+
+
+# Where a cycle passes from one service to another: by a call, or by an event.
+EDGES = {
+    ("scheduler", "catalog", "/recurring.catalog.v1.CatalogService/BatchQuote"),
+    ("scheduler", "notify", "/recurring.notify.v1.NotifyService/BatchCheckContacts"),
+    ("scheduler", "payments", "/recurring.payments.v1.PaymentsService/BatchCheckMandates"),
+    ("scheduler", "catalog", "/recurring.catalog.v1.CatalogService/BatchHoldStock"),
+    ("scheduler", "notify", "process recurring.scheduler.v1.OrderUpcoming"),
+    ("notify", "scheduler", "process recurring.notify.v1.NoticeDelivered"),
+    ("notify", "payments", "process recurring.notify.v1.NoticeDelivered"),
+    ("scheduler", "payments", "process recurring.scheduler.v1.PaymentDue"),
+    ("payments", "scheduler", "process recurring.payments.v1.PaymentSucceeded"),
+    ("scheduler", "catalog", "process recurring.scheduler.v1.OrderConfirmed"),
+    ("scheduler", "notify", "process recurring.scheduler.v1.OrderConfirmed"),
+}
+
+
 class Collector(trace_service_pb2_grpc.TraceServiceServicer):
     """An OTLP collector that keeps what it is sent."""
 
     def __init__(self) -> None:
-        # Trace id -> the services that have a span in it, and the names of the spans.
-        self.services: dict[bytes, set[str]] = defaultdict(set)
-        self.names: dict[bytes, list[str]] = defaultdict(list)
+        # Span id -> the span.
+        self.spans: dict[bytes, Span] = {}
 
     def Export(  # noqa: N802 - as in the protocol
         self, request: trace_service_pb2.ExportTraceServiceRequest, _context: object
@@ -44,60 +70,106 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
             attributes = {a.key: a.value.string_value for a in resource.resource.attributes}
             for scope in resource.scope_spans:
                 for span in scope.spans:
-                    self.services[span.trace_id].add(attributes["service.name"])
-                    self.names[span.trace_id].append(span.name)
+                    service = attributes["service.name"].removeprefix("recurring-")
+                    self.spans[span.span_id] = Span(
+                        service, span.name, span.trace_id, span.parent_span_id
+                    )
         return trace_service_pb2.ExportTraceServiceResponse()
 
-    def trace_of_a_cycle(self) -> bytes | None:
-        return next((t for t, names in self.names.items() if "prepare cycle" in names), None)
+    def cycle(self) -> list[Span]:
+        """The spans of the trace that a cycle's preparation is in."""
+        spans = list(self.spans.values())
+        traces = {span.trace for span in spans if span.name == "prepare cycle"}
+        return [span for span in spans if span.trace in traces]
+
+    def edges(self) -> set[tuple[str, str, str]]:
+        """Where the trace goes on in another service: from, to, and by which span."""
+        return {
+            (above.service, span.service, span.name)
+            for span in self.cycle()
+            if (above := self.spans.get(span.parent)) and above.service != span.service
+        }
 
 
-@pytest.fixture
-async def collected(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[tuple[Suite, Collector]]:
+@dataclass(frozen=True)
+class Played:
+    """A stack on which one cycle has been played from preparation to receipt."""
+
+    stack: EmbeddedStack
+    collector: Collector
+    order: scheduler_pb2.Order
+
+
+@pytest.fixture(scope="module")
+def played(servers_folder: Path) -> Iterator[Played]:
     """A stack of its own that exports its traces."""
     collector = Collector()
     server = grpc.server(ThreadPoolExecutor(2))
     register = trace_service_pb2_grpc.add_TraceServiceServicer_to_server
     register(collector, server)  # type: ignore[no-untyped-call]
     port = server.add_insecure_port("127.0.0.1:0")
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
-    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
-    stack = EmbeddedStack(tmp_path, Addresses.free())
+    stack = EmbeddedStack(servers_folder / "watched", Addresses.free())
     try:
-        await asyncio.to_thread(stack.up)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
+            patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
+            stack.up()
         server.start()
-        suite = Suite(stack)
-        yield suite, collector
-        await suite.close()
+        yield Played(stack, collector, asyncio.run(play(stack)))
     finally:
-        await asyncio.to_thread(stack.destroy)
+        stack.destroy()
         server.stop(None)
 
 
-async def test_a_cycle_is_one_trace_from_preparation_to_receipt(
-    collected: tuple[Suite, Collector],
-) -> None:
-    suite, collector = collected
-    client = suite.client()
+async def play(stack: EmbeddedStack) -> scheduler_pb2.Order:
+    """Let a customer sign up, and the first cycle pass."""
+    suite = Suite(stack)
+    try:
+        client = suite.client()
+        await sign_up(suite, client)
+        await suite.advance(timedelta(days=6))
+        return await client.scheduler.GetOrder(
+            scheduler_pb2.GetOrderRequest(name=f"{client.name}/standingOrders/coffee/orders/1")
+        )
+    finally:
+        await suite.close()
 
-    await sign_up(suite, client)
-    await suite.advance(timedelta(days=6))
 
-    order = await client.scheduler.GetOrder(
-        scheduler_pb2.GetOrderRequest(name=f"{client.name}/standingOrders/coffee/orders/1")
-    )
-    assert order.state == scheduler_pb2.Order.PAID
-    every_service = {f"recurring-{name}" for name in ("catalog", "scheduler", "payments", "notify")}
-    async with asyncio.timeout(EXPORT_WAIT_SECONDS):
-        while True:
-            trace = collector.trace_of_a_cycle()
-            if trace is not None and collector.services[trace] >= every_service:
-                # The statements that its events caused are in it as well.
-                assert "INSERT" in collector.names[trace]
-                break
-            await asyncio.sleep(0.1)
+def within_a_while(so: Callable[[], object]) -> object:
+    """Look again and again until it is so; returns what is there in the end."""
+    deadline = time.monotonic() + EXPORT_WAIT_SECONDS
+    while not (found := so()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return found
+
+
+def test_a_cycle_is_one_trace_from_preparation_to_receipt(played: Played) -> None:
+    assert played.order.state == scheduler_pb2.Order.PAID
+    within_a_while(lambda: played.collector.edges() >= EDGES)
+    assert EDGES - played.collector.edges() == set()
+    cycle = played.collector.cycle()
+    assert len({span.trace for span in cycle}) == 1
+    # All of it begins with one span, and the statements that it caused are in it as well.
+    assert [span.name for span in cycle if not span.parent] == ["work prepare"]
+    assert "INSERT" in {span.name for span in cycle}
+
+
+def test_all_that_dashboards_and_alerts_ask_for_is_exported(played: Played) -> None:
+    asked = metrics_in(dashboard_queries()) | metrics_in(alert_queries())
+    recorded = {rule["record"] for rule in rules() if "record" in rule}
+    assert len(asked) > 30
+    within_a_while(lambda: asked <= exported(played.stack) | recorded)
+    assert asked - exported(played.stack) - recorded == set()
+
+
+def exported(stack: EmbeddedStack) -> set[str]:
+    """The names of the series that the four services show."""
+    names: set[str] = set()
+    for service in SERVICES:
+        url = f"http://{stack.addresses.local(f'{service}_metrics')}/metrics"
+        with urllib.request.urlopen(url, timeout=5) as page:
+            names.update(re.findall(r"^([a-z_]+)[{ ]", page.read().decode(), re.MULTILINE))
+    return names
 
 
 async def sign_up(suite: Suite, client: Client) -> None:

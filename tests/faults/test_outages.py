@@ -1,0 +1,143 @@
+"""What an outage takes away comes back, by what the runbooks say: nothing lost, nothing twice."""
+
+import asyncio
+import shutil
+from datetime import timedelta
+from pathlib import Path
+
+import nats
+import pytest
+from recurring.notify.v1 import notify_pb2
+from recurring.payments.v1 import payments_pb2
+from recurring.scheduler.v1 import scheduler_pb2
+
+from deploy.embedded.stack import EmbeddedStack
+from tests.contract.customer import Customer
+from tests.faults.conftest import Operator
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+
+# The order is due in five days and announced three days ahead.
+UNTIL_ANNOUNCED = timedelta(days=3)
+UNTIL_PAID = timedelta(days=3)
+WEEK = timedelta(weeks=1)
+PAID = scheduler_pb2.Order.PAID
+
+
+async def state(
+    ann: Customer, standing_order: str, cycle: int
+) -> scheduler_pb2.Order.State.ValueType:
+    name = f"{standing_order}/orders/{cycle}"
+    order = await ann.shop.scheduler.GetOrder(scheduler_pb2.GetOrderRequest(name=name))
+    found: scheduler_pb2.Order.State.ValueType = order.state
+    return found
+
+
+async def charges(ann: Customer) -> list[payments_pb2.Charge]:
+    request = payments_pb2.ListChargesRequest(parent=f"{ann.shop.name}/customers/-")
+    return list((await ann.shop.payments.ListCharges(request)).charges)
+
+
+async def captured(operator: Operator) -> object:
+    """What the provider has taken from everybody."""
+    return (await operator.suite.sandbox.get("/record"))["captured_minor"]
+
+
+async def notices(ann: Customer) -> int:
+    request = notify_pb2.ListNoticesRequest(parent=ann.name, page_size=1000)
+    return len((await ann.shop.notify.ListNotices(request)).notices)
+
+
+async def forget_what_came_lately(operator: Operator, *streams: str) -> None:
+    """As two minutes without the service do: streams take an event again that they have had."""
+    client = await nats.connect(operator.stack.addresses.nats_url)
+    try:
+        jetstream = client.jetstream()
+        for stream in streams:
+            config = (await jetstream.stream_info(stream)).config
+            config.duplicate_window = 0.1
+            await jetstream.update_stream(config)
+        await asyncio.sleep(0.2)
+    finally:
+        await client.close()
+
+
+async def test_a_database_from_a_backup_hears_again_what_it_has_forgotten(
+    operator: Operator, ann: Customer, tmp_path: Path
+) -> None:
+    backup = str(tmp_path / "payments.dump")
+    tea = (await ann.subscribe()).name
+    await operator.suite.advance(UNTIL_ANNOUNCED)
+    since = (await operator.types("payments", "status"))[0]["time"]
+    await operator.postgres("pg_dump", "payments", "--format=custom", f"--file={backup}")
+    await operator.suite.advance(UNTIL_PAID)
+    assert await state(ann, tea, 1) == PAID
+    taken = await captured(operator)
+
+    await asyncio.to_thread(operator.stack.kill, "payments")
+    restore = ("--clean", "--if-exists", "--no-owner", "--single-transaction", backup)
+    await operator.postgres("pg_restore", "payments", *restore)
+    await forget_what_came_lately(operator, "SCHEDULER", "NOTIFY")
+    await asyncio.to_thread(operator.stack.up)
+    assert await charges(ann) == []
+    for teller in ("scheduler", "notify"):
+        assert (await operator.types(teller, "replay", "--since", since))[0]["replayed"] > 0
+    await operator.suite.sandbox.settle()
+
+    [charge] = await charges(ann)
+    assert charge.state == payments_pb2.Charge.SUCCEEDED
+    # The provider knew the key, and took no money for it again.
+    assert await captured(operator) == taken
+    # Life goes on.
+    await operator.suite.advance(WEEK)
+    assert await state(ann, tea, 2) == PAID
+    assert await operator.audit()
+
+
+async def test_streams_that_were_wiped_are_filled_again_and_change_nothing(
+    operator: Operator, ann: Customer
+) -> None:
+    tea = (await ann.subscribe()).name
+    await operator.suite.advance(UNTIL_ANNOUNCED)
+    told = await notices(ann)
+    await asyncio.to_thread(wipe_streams, operator.stack)
+    await operator.suite.sandbox.settle()
+    client = await nats.connect(operator.stack.addresses.nats_url)
+    try:
+        streams = {s.config.name: s.state.messages for s in await client.jetstream().streams_info()}
+    finally:
+        await client.close()
+    assert all(streams[name] for name in ("SCHEDULER", "NOTIFY"))
+    assert await notices(ann) == told
+    await operator.suite.advance(UNTIL_PAID)
+    assert await state(ann, tea, 1) == PAID
+    assert await operator.audit()
+
+
+def wipe_streams(stack: EmbeddedStack) -> None:
+    stack.kill("nats")
+    shutil.rmtree(stack.home / "nats" / "store", ignore_errors=False)
+    stack.up()
+
+
+async def test_charges_that_the_provider_did_not_answer_are_known_in_the_end(
+    operator: Operator, ann: Customer
+) -> None:
+    tea = (await ann.subscribe()).name
+    await operator.suite.advance(UNTIL_ANNOUNCED)
+    await operator.suite.sandbox.switch_outage("provider", on=True)
+    try:
+        await operator.suite.advance(UNTIL_PAID)
+        shown = await operator.types("payments", "unknown", "--older-than", "3600")
+        # Other customers' charges wait as well.
+        [unknown] = [line for line in shown if line["charge"].startswith(ann.name)]
+        assert unknown["times_looked_up"] > 3
+        assert await state(ann, tea, 1) == scheduler_pb2.Order.AWAITING_PAYMENT
+    finally:
+        await operator.suite.sandbox.switch_outage("provider", on=False)
+    # The provider is back: nobody has to wait for the next look.
+    await operator.types("payments", "unknown", "--look-up")
+    await operator.suite.sandbox.settle()
+    assert await state(ann, tea, 1) == PAID
+    assert await operator.types("payments", "unknown") == []
+    assert await operator.audit()

@@ -1,0 +1,44 @@
+"""What dashboards and alerts ask Prometheus for."""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+ALERTS = ROOT / "deploy" / "alerts"
+DASHBOARDS = ROOT / "deploy" / "dashboards"
+
+
+def rules() -> list[dict[str, Any]]:
+    """Every rule, recording or alerting."""
+    groups = yaml.safe_load((ALERTS / "recurring.yaml").read_text())["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def alert_queries() -> list[str]:
+    """The expressions of the rules."""
+    return [rule["expr"] for rule in rules()]
+
+
+def dashboard_queries() -> list[str]:
+    """The expressions of all panels of all dashboards."""
+    return [
+        target["expr"]
+        for file in DASHBOARDS.glob("*.json")
+        for panel in json.loads(file.read_text())["panels"]
+        for target in panel.get("targets", ())
+    ]
+
+
+def metrics_in(queries: Iterable[str]) -> set[str]:
+    """The names of the series that PromQL expressions ask for."""
+    found: set[str] = set()
+    for query in queries:
+        # Labels have names as series do, but stand in braces or after `by`.
+        bare = re.sub(r"\{[^}]*\}|\bby \([^)]*\)|\[[^]]*\]", " ", query)
+        found.update(re.findall(r"\b(?:recurring|rpc|messaging|process)[_:][a-z0-9_:]+", bare))
+    return found
