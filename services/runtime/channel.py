@@ -9,18 +9,21 @@ from services.runtime.identity import Identity, PeerChannel
 from services.runtime.server import MESSAGE_MAX_BYTES
 
 DEADLINE_SECONDS = 10.0
-ATTEMPTS_MAX = 4
+# With their pauses, some two seconds: enough to find the replicas that have taken the place of others.
+ATTEMPTS_MAX = 5
 KEEPALIVE_SECONDS = 30
 
 # Every call between services is a question or is keyed by what it is about, so all may be retried.
 _SERVICE_CONFIG = json.dumps({
     "loadBalancingConfig": [{"round_robin": {}}],
+    # A replica that says it is not ready is not asked.
+    "healthCheckConfig": {"serviceName": ""},
     "methodConfig": [{
         "name": [{}],
         "timeout": f"{DEADLINE_SECONDS}s",
         "retryPolicy": {
             "maxAttempts": ATTEMPTS_MAX,
-            "initialBackoff": "0.05s",
+            "initialBackoff": "0.1s",
             "maxBackoff": "1s",
             "backoffMultiplier": 3,
             # A server that stops answers CANCELLED to what arrives in its last moment.

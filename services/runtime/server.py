@@ -12,6 +12,7 @@ import grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 from opentelemetry.instrumentation.grpc import aio_server_interceptor
+from opentelemetry.instrumentation.grpc.filters import health_check, negate
 
 from services.runtime import metrics, rules
 from services.runtime.access import Caller, Gate, set_caller
@@ -43,6 +44,8 @@ CONNECTION_MAX_AGE_GRACE_SECONDS = int(STREAM_DEADLINE_MAX_SECONDS)
 _IDENTITY_PROPERTY = "peer_spiffe_id"
 # Methods that need no token: they tell nothing about anybody.
 _OPEN_PREFIXES = ("/grpc.health.v1.", "/grpc.reflection.")
+# Whoever watches a replica's health stays for as long as its connection: that is no call to be traced.
+_TRACED = negate(health_check())
 
 _OPTIONS = [
     ("grpc.max_receive_message_length", MESSAGE_MAX_BYTES),
@@ -261,7 +264,7 @@ class Server:
 
 def _server(*calls: Calls) -> grpc.aio.Server:
     return grpc.aio.server(
-        interceptors=[aio_server_interceptor(), *calls] if calls else [],
+        interceptors=[aio_server_interceptor(filter_=_TRACED), *calls] if calls else [],
         options=_OPTIONS,
         maximum_concurrent_rpcs=CONCURRENT_REFUSALS_MAX,
     )
