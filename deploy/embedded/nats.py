@@ -97,10 +97,7 @@ class EmbeddedNats:
         (self.folder / "nats.conf").write_text(configuration)
         if self._passwords:
             (self.folder / "users.conf").write_text(users())
-            lines = [
-                f'{name.upper()}_PASSWORD: "{each}"\n' for name, each in self._passwords.items()
-            ]
-            write_secret(self.folder / "passwords.conf", "".join(lines))
+            write_secret(self.folder / "passwords.conf", passwords(self._passwords))
 
     def start(self) -> None:
         """Start the server and return when it answers; raises PartError if it does not."""
@@ -134,6 +131,11 @@ def users() -> str:
         raise PartError(f"{USERS_FILE} has no example of a platform, or another end")
     platform = example[0].replace("    # ", "    ")
     return text.removesuffix(_USERS_END) + platform + DEVELOPER + _USERS_END
+
+
+def passwords(held: Mapping[str, str]) -> str:
+    """The users' passwords, as the configuration of the users includes them."""
+    return "".join(f'{user.upper()}_PASSWORD: "{each}"\n' for user, each in held.items())
 
 
 def greets(url: str) -> bool:

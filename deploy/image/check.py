@@ -171,7 +171,7 @@ class Check:
             source = self._secrets / projected["secret"]["name"]
         if not source.is_dir():
             raise CheckFailed(f"nobody makes {source.name}")
-        return ["--volume", f"{source}:{where}:ro"]
+        return ["--volume", f"{source / mount.get('subPath', '')}:{where}:ro"]
 
     def _workload(self, name: str) -> Manifest:
         kinds = ("Deployment", "StatefulSet", "Job")

@@ -19,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from deploy.embedded import wiring
+from deploy.embedded import nats, wiring
 from deploy.embedded.addresses import SERVICES, Addresses
 from deploy.embedded.keys import Keys
 from deploy.embedded.process import PartError
@@ -63,6 +63,10 @@ def secrets_of(folder: Path, namespace: str) -> Secrets:
             "provider_api_key": keys.password("provider"),
             "sms_api_key": keys.password("sms"),
         },
+        "nats-users": {
+            "users.conf": nats.users(),
+            "passwords.conf": nats.passwords(wiring.nats_passwords(keys)),
+        },
         "demo": _demo(keys),
     }
     for service in SERVICES:
@@ -87,7 +91,6 @@ def addresses(service: str) -> Addresses:
         ports={},
         replaced={
             "postgres": f"postgresql://{service}-db:5432/postgres",
-            "nats": "nats://nats:4222",
             "sandbox": "http://sandbox:8400",
             **{name: f"dns:///{name}:7401" for name in SERVICES},
         },
@@ -170,13 +173,17 @@ def _service(service: str, keys: Keys) -> dict[str, str]:
     """Return a service's secret settings, each named as its variable in lower case."""
     made = {
         "recurring_database_url": wiring.database_url(service, addresses(service), keys),
-        "recurring_nats_url": addresses(service).nats_url,
+        "recurring_nats_url": _nats_url(service, keys),
     }
     if service == "payments":
         made["recurring_provider_api_key"] = keys.password("provider")
     if service == "notify":
         made["recurring_sms_api_key"] = keys.password("sms")
     return made
+
+
+def _nats_url(user: str, keys: Keys) -> str:
+    return f"nats://{user}:{wiring.nats_passwords(keys)[user]}@nats:4222"
 
 
 def _demo(keys: Keys) -> dict[str, str]:
@@ -189,7 +196,8 @@ def _demo(keys: Keys) -> dict[str, str]:
             )
             for service in SERVICES
         },
-        "nats_url": addresses("catalog").nats_url,
+        "nats_url": _nats_url("developer", keys),
+        "platform_nats_url": _nats_url(wiring.DEMO_MERCHANT, keys),
         "sandbox_url": addresses("catalog").sandbox_url,
         "provider_api_key": keys.password("provider"),
         "merchant": wiring.DEMO_MERCHANT,
