@@ -12,11 +12,12 @@ MONTHS_PER_YEAR = 12
 
 
 def is_plain(schedule: Mapping[str, Any]) -> bool:
-    """Whether the dates of a schedule are of a kind that is walked here."""
-    ((_, rule),) = schedule["recurrence"].items()
-    beyond = rule.get("nth_weekdays") or rule.get("month") or rule.get("month_day")
-    business_days = schedule.get("business_days", {}).get("rule", "NONE")
-    return not beyond and not schedule.get("blackouts") and business_days == "NONE"
+    """Whether cycles stay on the dates of their rule: those that may move are not walked here.
+
+    A cycle that a blackout leaves out keeps its date.
+    """
+    moves = schedule.get("blackouts") and schedule.get("blackout_rule") != "SKIP"
+    return not moves and schedule.get("business_days", {}).get("rule", "NONE") == "NONE"
 
 
 def due_times(schedule: Mapping[str, Any], until: datetime) -> list[datetime]:
@@ -45,9 +46,13 @@ def _dates(start: date, recurrence: Mapping[str, Any]) -> Iterator[date]:
         case "weekly":
             days = _weekly(start, rule["every_weeks"], rule["weekdays"])
         case "monthly":
-            days = _monthly(start, rule["every_months"], rule["month_days"])
+            places = rule.get("nth_weekdays", [])
+            chosen = rule["month_days"] or ([] if places else [start.day])
+            days = _monthly(start, rule["every_months"], chosen, places)
         case "yearly":
-            days = _monthly(start, rule["every_years"] * MONTHS_PER_YEAR, [])
+            first = start.replace(day=1, month=rule.get("month") or start.month)
+            chosen = [rule.get("month_day") or start.day]
+            days = _monthly(first, rule["every_years"] * MONTHS_PER_YEAR, chosen, [])
         case _:
             raise ValueError(f"a recurrence that the audit does not know: {kind}")
     return (day for day in days if day >= start)
@@ -62,13 +67,22 @@ def _weekly(start: date, every_weeks: int, weekdays: list[int]) -> Iterator[date
         yield from (week + timedelta(days=weekday - 1) for weekday in chosen)
 
 
-def _monthly(start: date, every_months: int, month_days: list[int]) -> Iterator[date]:
-    """A day that a month lacks is its last; negative days count from the month's end."""
+def _monthly(
+    start: date, every_months: int, month_days: list[int], places: list[list[int]]
+) -> Iterator[date]:
+    """A day that a month lacks is its last; negative days count from the month's end.
+
+    A place is an n-th weekday, [2, 7] the second Sunday; negative ones count from the end, too.
+    """
     for turn in count():
         months = start.year * MONTHS_PER_YEAR + start.month - 1 + turn * every_months
         year, month = divmod(months, MONTHS_PER_YEAR)
         length = monthrange(year, month + 1)[1]
-        days = {
-            min(day, length) if day > 0 else length + 1 + day for day in month_days or [start.day]
-        }
+        days = {min(day, length) if day > 0 else length + 1 + day for day in month_days}
+        for day in range(1, length + 1) if places else ():
+            weekday = date(year, month + 1, day).isoweekday()
+            from_start = (day - 1) // DAYS_PER_WEEK + 1
+            from_end = -((length - day) // DAYS_PER_WEEK + 1)
+            if [from_start, weekday] in places or [from_end, weekday] in places:
+                days.add(day)
         yield from (date(year, month + 1, day) for day in sorted(days))

@@ -59,13 +59,30 @@ def read_text(file: Path) -> str:
     return text
 
 
+class _RepeatedKeyError(Exception):
+    """A key that an object has twice."""
+
+
+def _once_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object of JSON; where the parser would keep the last of two, neither is meant for sure."""
+    found: dict[str, object] = {}
+    for key, value in pairs:
+        if key in found:
+            raise _RepeatedKeyError(key)
+        found[key] = value
+    return found
+
+
 def read_json_lines(text: str) -> Iterator[FileRow | Fault]:
     """The rows of a file with an ImportRow as protobuf JSON on each line; empty lines are none."""
     for line, content in enumerate(text.split("\n"), start=1):
         if not content.strip():
             continue
         try:
-            data = json.loads(content)
+            data = json.loads(content, object_pairs_hook=_once_each)
+        except _RepeatedKeyError as error:
+            yield Fault(line, "", str(error), "comes twice in one object; keep one of them")
+            continue
         except ValueError as error:
             yield Fault(line, "", "", f"is not JSON: {error}")
             continue

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from cli.audit.calendar import due_times
+from cli.audit.calendar import due_times, is_plain
 
 UNTIL = datetime(2027, 1, 1, tzinfo=UTC)
 
@@ -85,3 +85,36 @@ def test_nothing_is_due_before_its_time_has_come() -> None:
 def test_a_recurrence_that_is_not_known_stops_the_audit() -> None:
     with pytest.raises(ValueError, match="lunar"):
         due_times(schedule({"lunar": {}}), UNTIL)
+
+
+def test_the_second_sunday_and_the_last_friday_are_places_in_a_month() -> None:
+    places = schedule(
+        {"monthly": {"every_months": 1, "month_days": [], "nth_weekdays": [[2, 7], [-1, 5]]}}
+    )
+    assert dates(places)[:4] == ["2026-02-08", "2026-02-27", "2026-03-08", "2026-03-27"]
+
+
+def test_a_fifth_weekday_waits_for_a_month_that_has_one() -> None:
+    places = schedule({"monthly": {"every_months": 1, "month_days": [], "nth_weekdays": [[5, 1]]}})
+    assert dates(places)[:3] == ["2026-03-30", "2026-06-29", "2026-08-31"]
+
+
+def test_a_year_can_name_its_own_day() -> None:
+    yearly = schedule({"yearly": {"every_years": 1, "month": 1, "month_day": 15}})
+    assert dates(yearly, datetime(2029, 1, 1, tzinfo=UTC)) == ["2027-01-15", "2028-01-15"]
+
+
+@pytest.mark.parametrize(
+    ("more", "plain"),
+    [
+        ({}, True),
+        ({"blackouts": [["2026-03-01", "2026-04-15"]], "blackout_rule": "SKIP"}, True),
+        (
+            {"blackouts": [["2026-03-01", "2026-04-15"]], "blackout_rule": "MOVE_TO_NEXT_ALLOWED"},
+            False,
+        ),
+        ({"business_days": {"rule": "NEXT"}}, False),
+    ],
+)
+def test_cycles_that_may_move_are_left_to_the_scheduler(more: dict[str, Any], plain: bool) -> None:  # noqa: FBT001
+    assert is_plain(schedule({"daily": {"every_days": 30}}, **more)) is plain

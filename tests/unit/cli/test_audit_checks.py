@@ -137,9 +137,8 @@ def test_an_order_that_was_moved_has_its_own_date() -> None:
 @pytest.mark.parametrize(
     "beyond",
     [
-        {"blackouts": [["2026-01-31", "2026-02-01"]]},
+        {"blackouts": [["2026-01-31", "2026-02-01"]], "blackout_rule": "MOVE_TO_NEXT_ALLOWED"},
         {"business_days": {"rule": "NEXT", "country": "DE", "subdivision": ""}},
-        {"recurrence": {"monthly": {"every_months": 1, "nth_weekdays": [[2, 2]]}}},
     ],
 )
 def test_dates_that_the_plain_calendar_cannot_tell_are_not_judged(beyond: dict[str, Any]) -> None:

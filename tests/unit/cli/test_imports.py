@@ -139,6 +139,7 @@ def test_a_quotation_mark_without_its_other_is_refused(tmp_path: Path) -> None:
     [
         ("{", "line 1: is not JSON"),
         ("[]", "line 1: is not a JSON object"),
+        ('{"nextCycle": 1, "nextCycle": 2}', "line 1: nextCycle: comes twice"),
         (json.dumps({"standingOrderID": "a"}), "line 1: does not fit ImportRow"),
     ],
 )
