@@ -1,11 +1,20 @@
-"""Remembers what the services have answered to the tests, so that the last can say what none saw."""
+"""Remembers what the services have answered to the tests, so that the last can say what none saw.
 
+It also repeats what has been done, as a client does after a time-out, if it is told to.
+"""
+
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import grpc
 
 OK = "OK"
+# A mutation that was sent again was answered as before, or was not.
+REPLAYED = "REPLAYED"
+REPLAYED_OTHERWISE = "REPLAYED_OTHERWISE"
+# A list was read beyond its first page.
+PAGED = "PAGED"
 # A method, for example `scheduler.GetOrder`, and OK or the reason of a refusal.
 Answer = tuple[str, str]
 Reasons = Callable[[grpc.aio.AioRpcError], set[str]]
@@ -16,16 +25,24 @@ class Recorder:
 
     def __init__(self, reasons: Reasons) -> None:
         self.answers: set[Answer] = set()
+        # Whether each mutation that was done is sent once more.
+        self.repeats = False
         self._reasons = reasons
 
     def interceptors(self) -> list[grpc.aio.ClientInterceptor]:
         """For a channel: one for each kind of call, since grpc.aio takes one kind from each."""
         return [_Unary(self), _Stream(self)]
 
-    async def note(self, path: bytes, call: Any) -> Any:  # noqa: ANN401 - a call of either kind
-        """Wait for a call's answer and note it."""
-        package, _, method = path.decode().strip("/").partition("/")
-        name = f"{package.split('.')[1]}.{method}"
+    async def repeat(self, name: str, request: Any, answer: Any, again: Any) -> None:  # noqa: ANN401
+        """Note whether a request that was answered is answered the same again."""
+        if getattr(request, "page_token", ""):
+            self.answers.add((name, PAGED))
+        if self.repeats and hasattr(request, "request_id"):
+            same = await (await again()) == answer
+            self.answers.add((name, REPLAYED if same else REPLAYED_OTHERWISE))
+
+    async def note(self, name: str, call: Any) -> Any:  # noqa: ANN401 - a call of either kind
+        """Wait for a call's answer and note it; None if it was refused."""
         try:
             answer = await call
         except grpc.aio.AioRpcError as error:
@@ -35,7 +52,8 @@ class Recorder:
             # An import is answered with what is wrong with its rows.
             for problem in getattr(answer, "problems", ()):
                 self.answers.add((name, problem.reason))
-        return call
+            return answer
+        return None
 
 
 class _Unary(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[misc, unused-ignore]
@@ -48,8 +66,12 @@ class _Unary(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[misc, unused
         client_call_details: grpc.aio.ClientCallDetails,
         request: Any,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
-        call = await continuation(client_call_details, request)
-        return await self._recorder.note(_path(client_call_details), call)
+        call, name = await continuation(client_call_details, request), _name(client_call_details)
+        answer = await self._recorder.note(name, call)
+        if answer is not None and not isinstance(request, bytes):
+            again = functools.partial(continuation, client_call_details, request)
+            await self._recorder.repeat(name, request, answer, again)
+        return call
 
 
 class _Stream(grpc.aio.StreamUnaryClientInterceptor):  # type: ignore[misc, unused-ignore]
@@ -63,9 +85,12 @@ class _Stream(grpc.aio.StreamUnaryClientInterceptor):  # type: ignore[misc, unus
         request_iterator: Any,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
         call = await continuation(client_call_details, request_iterator)
-        return await self._recorder.note(_path(client_call_details), call)
+        await self._recorder.note(_name(client_call_details), call)
+        return call
 
 
-def _path(details: grpc.aio.ClientCallDetails) -> bytes:
-    method: str | bytes = details.method
-    return method if isinstance(method, bytes) else method.encode()
+def _name(details: grpc.aio.ClientCallDetails) -> str:
+    path: str | bytes = details.method
+    text = path.decode() if isinstance(path, bytes) else path
+    package, _, method = text.strip("/").partition("/")
+    return f"{package.split('.')[1]}.{method}"

@@ -26,7 +26,7 @@ from recurring.scheduler.v1 import events_pb2 as _scheduler  # noqa: F401
 
 from protos import contracts
 from protos.contracts import Contract, Method
-from tests.answers import OK
+from tests.answers import OK, PAGED, REPLAYED, REPLAYED_OTHERWISE
 from tests.contract.every_call import CONTRACTS
 from tests.suite import Suite, recorder
 
@@ -65,6 +65,12 @@ def missing(expected: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
         for answer in set(expected) - recorder.answers
         if answer[1] not in OUT_OF_REACH and " ".join(answer) not in OUT_OF_REACH
     }
+
+
+def fields_of(contract: Contract, method: Method) -> set[str]:
+    """The fields of a method's request."""
+    request = next(each for each in contract.messages if each.name == method.input)
+    return {field.name for field in request.fields}
 
 
 def referred(method: Method, methods: dict[str, Method]) -> set[str]:
@@ -122,13 +128,45 @@ def test_every_shared_reason_has_been_seen_of_every_method(read: tuple[Contract,
     )
 
 
+def test_every_mutation_has_been_sent_again_and_answered_as_before(
+    read: tuple[Contract, ...],
+) -> None:
+    nothing(
+        missing(
+            (method.id, REPLAYED)
+            for each in read
+            for method in each.methods
+            if "request_id" in fields_of(each, method)
+        )
+    )
+    nothing(answer for answer in recorder.answers if answer[1] == REPLAYED_OTHERWISE)
+
+
+def test_every_list_has_been_read_beyond_its_first_page(read: tuple[Contract, ...]) -> None:
+    nothing(
+        missing(
+            (method.id, PAGED)
+            for each in read
+            for method in each.methods
+            if "page_token" in fields_of(each, method)
+        )
+    )
+
+
 def test_no_reason_is_given_that_is_not_documented(read: tuple[Contract, ...]) -> None:
     methods = {method.name: method for each in read for method in each.methods}
     documented = {
         (method.id, reason)
         for each in read
         for method in each.methods
-        for reason in {OK, *method.reasons, *each.shared_reasons, *referred(method, methods)}
+        for reason in {
+            OK,
+            REPLAYED,
+            PAGED,
+            *method.reasons,
+            *each.shared_reasons,
+            *referred(method, methods),
+        }
     }
     nothing(recorder.answers - documented)
 

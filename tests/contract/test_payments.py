@@ -12,6 +12,7 @@ from tests.contract.customer import (
     TEA_CENTS,
     Customer,
     add_contact,
+    add_product,
     new_customer,
 )
 from tests.contract.every_call import FAR, Call, platform_calls, suite_calls
@@ -100,6 +101,54 @@ async def test_a_request_to_pay_that_nobody_confirms_expires(suite: Suite) -> No
     late = await refused(calls["payments.ConfirmPaymentRequest"].make(ann.shop))
     assert late.reason == "PAYMENT_REQUEST_STATE"
     await calls["scheduler.CancelStandingOrder"].make(ann.shop, request_id=new_id())
+
+
+async def test_every_list_is_read_to_its_end_page_by_page(suite: Suite) -> None:
+    ann = await new_customer(suite)
+    await add_product(ann.shop, "coffee", TEA_CENTS)
+    await add_contact(ann, "bob")
+    calls = calls_of(ann)
+    await calls["payments.CreatePaymentMethod"].make(
+        ann.shop, payment_method_id="second", request_id=new_id()
+    )
+    await calls["payments.CreateMandate"].make(ann.shop, mandate_id="m2", request_id=new_id())
+    later = calls["catalog.CreatePrice"]
+    later.request.price.effective_time.CopyFrom(to_timestamp(FAR))
+    await later.make(ann.shop, price_id="later")
+    for name in ("weekly", "other"):
+        request = await ann.ask()
+        request.standing_order_id, request.allow_duplicate = name, True
+        await ann.shop.scheduler.CreateStandingOrder(request)
+    await suite.advance(DUE)
+    for number in range(2):
+        refund = calls["payments.CreateRefund"]
+        refund.request.refund.amount.CopyFrom(to_money(100, "EUR"))
+        await refund.make(ann.shop, refund_id=f"r{number}", request_id=new_id())
+    await suite.sandbox.settle()
+
+    for call in calls.values():
+        if call.takes("page_token"):
+            whole = await read_pages(ann, call, 1000)
+            assert len(whole) >= 2, call.id
+            assert await read_pages(ann, call, 1) == whole, call.id
+    for name in ("weekly", "other"):
+        cancel = scheduler_pb2.CancelStandingOrderRequest(
+            name=f"{ann.shop.name}/standingOrders/{name}", request_id=new_id()
+        )
+        await ann.shop.scheduler.CancelStandingOrder(cancel)
+
+
+async def read_pages(ann: Customer, call: Call, size: int) -> list[str]:
+    """Every resource of a list, read in pages of a size, as texts."""
+    found: list[str] = []
+    token = ""
+    while token or not found:
+        page = await call.make(ann.shop, page_size=size, page_token=token)
+        [field] = [each for each in page.DESCRIPTOR.fields if each.is_repeated]
+        assert len(getattr(page, field.name)) <= size
+        found += [str(each) for each in getattr(page, field.name)]
+        token = page.next_page_token
+    return found
 
 
 async def test_cards_and_consents_are_got_and_listed(suite: Suite) -> None:
