@@ -191,6 +191,11 @@ class Suite:
         self._clients.append(client)
         return client
 
+    @property
+    def nats_url(self) -> str:
+        """Where a developer, who may hear everything, finds the broker."""
+        return nats_url("developer", self.addresses, self._keys)
+
     def with_token(self, token: str, merchant: str = "acme") -> Client:
         """A program with any token; with none if it is empty."""
         client = Client(self.targets, merchant, token)
@@ -211,7 +216,7 @@ class Suite:
     @asynccontextmanager
     async def listening(self) -> AsyncIterator["Ear"]:
         """Hear the events that are published from now on."""
-        client = await nats.connect(nats_url("developer", self.addresses, self._keys))
+        client = await nats.connect(self.nats_url)
         try:
             subscription = await client.subscribe("recurring.>")
             await client.flush()

@@ -11,6 +11,7 @@ import os
 import re
 import urllib.request
 import uuid
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -140,22 +141,17 @@ async def order(recurring: Recurring, product: str, mandate: str) -> scheduler_p
 
 
 async def hear_of_payment(standing_order: scheduler_pb2.StandingOrder) -> None:
-    """Events as they come, from before the clock is moved until the order is paid."""
-    events = subscribe(
-        STACK["nats_url"],
-        events_pb2.OrderUpcoming,
-        events_pb2.OrderConfirmed,
-        durable=f"example-{uuid.uuid4().hex[:8]}",
-        merchant=MERCHANT,
-        from_the_beginning=True,
-    )
+    """Time passes in the sandbox; then the events, as they came, until the order is paid."""
     await sandbox("POST", "/clock/advance", {"to": (await now() + timedelta(days=4)).isoformat()})
-    async for event in events:
-        if event.message.ref.order == f"{standing_order.name}/orders/1":
-            print(event.to_json())
-            if isinstance(event.message, events_pb2.OrderConfirmed):
-                break
-    await events.aclose()
+    order = f"{standing_order.name}/orders/1"
+    async with aclosing(subscribe(STACK["platform_nats_url"], merchant=MERCHANT)) as events:
+        async for event in events:
+            match event.message:
+                case events_pb2.OrderUpcoming(ref=ref) if ref.order == order:
+                    print(event.to_json())
+                case events_pb2.OrderConfirmed(ref=ref) if ref.order == order:
+                    print(event.to_json())
+                    return
 
 
 def euros(units: int, cents: int = 0) -> money_pb2.Money:

@@ -14,7 +14,6 @@ import pytest
 from google.protobuf import descriptor_pool
 from google.protobuf.message_factory import GetMessageClass
 from nats.aio.msg import Msg
-from nats.errors import TimeoutError as NothingMore
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
@@ -86,9 +85,7 @@ def referred(method: Method, methods: dict[str, Method]) -> set[str]:
 
 def shared(contract: Contract, method: Method) -> set[str]:
     """The reasons of any method that this one can give."""
-    fields = (
-        CONTRACTS[contract.service].DESCRIPTOR.message_types_by_name[method.input].fields_by_name
-    )
+    fields = fields_of(contract, method)
     found = set(contract.shared_reasons) - _MUTATIONS - _LISTS - _PLATFORM
     if method.streams_in:
         # What is wrong with a row is said of the row.
@@ -180,7 +177,7 @@ async def test_every_event_has_been_told_and_reads_as_the_contract_says(
 
 async def told_types(suite: Suite) -> set[str]:
     """The types of all events so far, each read and looked at by a plain client of NATS."""
-    client = await nats.connect(suite.addresses.nats_url)
+    client = await nats.connect(suite.nats_url)
     types: set[str] = set()
     try:
         jetstream = client.jetstream()
@@ -200,7 +197,7 @@ async def fetched(subscription: JetStreamContext.PullSubscription) -> list[Msg]:
     """The next events; none when all have been read."""
     try:
         return await subscription.fetch(FETCH_EVENTS, FETCH_TIMEOUT_SECONDS)
-    except NothingMore:
+    except TimeoutError:
         return []
 
 

@@ -1,20 +1,28 @@
-"""Events, read as they come or later: durable, in order, each until it is dealt with."""
+"""A merchant's events, read as they come or later: durable, each until it is dealt with."""
 
 import json
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import nats
-from google.protobuf import json_format
+from google.protobuf import descriptor_pool, json_format
 from google.protobuf.message import Message
-from nats.errors import TimeoutError as NothingNew
+from google.protobuf.message_factory import GetMessageClass
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
+# Imported for their descriptors, by which an event is read from its type.
+from recurring.catalog.v1 import events_pb2 as _catalog  # noqa: F401
+from recurring.notify.v1 import events_pb2 as _notify  # noqa: F401
+from recurring.payments.v1 import events_pb2 as _payments  # noqa: F401
+from recurring.scheduler.v1 import events_pb2 as _scheduler  # noqa: F401
+
+STREAM = "MERCHANTS"
 FETCH_EVENTS = 100
 FETCH_TIMEOUT_SECONDS = 5.0
-# An event that is not acknowledged in this time is given again, to whoever reads by the same name.
+# An event that is not acknowledged in this time is given again.
 ACK_WAIT_SECONDS = 60.0
 
 
@@ -28,6 +36,7 @@ class Event:
     source: str
     time: datetime
     merchant: str
+    # The message of that type.
     message: Any
 
     def to_json(self) -> str:
@@ -44,49 +53,44 @@ class Event:
         })  # fmt: skip
 
 
-async def subscribe(
-    nats_url: str,
-    *types: type[Message],
-    durable: str,
-    merchant: str,
-    from_the_beginning: bool = False,
-) -> AsyncGenerator[Event, None]:
-    """A merchant's events of some types of one service, as they come.
+async def subscribe(nats_url: str, *, merchant: str) -> AsyncGenerator[Event, None]:
+    """All events of a merchant, from the first that is kept, as they come.
 
-    What has been read is remembered under the name `durable`, also while nobody reads; several readers
-    of one name share the events. An event counts as dealt with when the next one is asked for, and is
-    given again if the reader ends before.
+    What has been read is remembered by the broker in the merchant's one durable consumer, also while
+    nobody reads; several readers share the events. An event counts as dealt with when the next one is
+    asked for, and is given again if the reader ends before.
     """
-    subjects = [each.DESCRIPTOR.full_name for each in types]
-    by_subject = dict(zip(subjects, types, strict=True))
-    [stream] = {subject.split(".")[1].upper() for subject in subjects}
-    config = ConsumerConfig(
-        durable_name=durable,
-        filter_subjects=subjects,
-        ack_policy=AckPolicy.EXPLICIT,
-        ack_wait=ACK_WAIT_SECONDS,
-        deliver_policy=DeliverPolicy.ALL if from_the_beginning else DeliverPolicy.NEW,
-    )
-    client = await nats.connect(nats_url)
+    user = urlsplit(nats_url).username
+    client = await nats.connect(nats_url, inbox_prefix=f"_INBOX_{user}" if user else "_INBOX")
     try:
         jetstream = client.jetstream()
-        await jetstream.add_consumer(stream, config)
-        subscription = await jetstream.pull_subscribe_bind(durable, stream)
+        config = ConsumerConfig(
+            # With both names and one filter, the request for it is on a subject of the merchant's own.
+            name=merchant,
+            durable_name=merchant,
+            filter_subject=f"merchants.{merchant}.>",
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=ACK_WAIT_SECONDS,
+            deliver_policy=DeliverPolicy.ALL,
+        )
+        await jetstream.add_consumer(STREAM, config)
+        subscription = await jetstream.pull_subscribe_bind(merchant, STREAM)
         while True:
             try:
                 told = await subscription.fetch(FETCH_EVENTS, timeout=FETCH_TIMEOUT_SECONDS)
-            except NothingNew:
+            except TimeoutError:
                 continue
             for one in told:
-                headers = dict(one.headers or {})
-                if headers["ce-tenant"] == merchant:
-                    yield _event(headers, by_subject[one.subject].FromString(one.data))
+                yield read_event(dict(one.headers or {}), one.data)
                 await one.ack()
     finally:
         await client.close()
 
 
-def _event(headers: dict[str, str], message: Message) -> Event:
+def read_event(headers: dict[str, str], data: bytes) -> Event:
+    """An event from a message of NATS. Raises KeyError or DecodeError if it is none of ours."""
+    description = descriptor_pool.Default().FindMessageTypeByName(headers["ce-type"])
+    message: Message = GetMessageClass(description).FromString(data)
     return Event(
         id=headers["ce-id"],
         type=headers["ce-type"],

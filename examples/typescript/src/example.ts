@@ -131,29 +131,37 @@ async function main(): Promise<void> {
   for await (const _ of products()) count += 1;
   console.log(`the merchant has ${count} products`);
 
-  const broker = await connect({ servers: stack.nats_url });
-  const durable = `example-${randomUUID().slice(0, 8)}`;
-  const manager = await broker.jetstreamManager();
-  await manager.consumers.add("CATALOG", {
-    durable_name: durable,
-    ack_policy: AckPolicy.Explicit,
-    deliver_policy: DeliverPolicy.All,
-    filter_subjects: [PRICE_CHANGE_SCHEDULED],
+  // The merchant's one durable consumer: it remembers what has been read, also while nobody reads.
+  const address = new URL(stack.platform_nats_url);
+  const broker = await connect({
+    servers: address.host,
+    user: address.username,
+    pass: decodeURIComponent(address.password),
+    inboxPrefix: `_INBOX_${address.username}`,
   });
-  const consumer = await broker.jetstream().consumers.get("CATALOG", durable);
-  for await (const told of await consumer.consume()) {
-    // One stream tells of all merchants; what is not ours is passed over.
-    if (told.headers?.get("ce-tenant") === merchant) {
-      const event = PriceChangeScheduled.decode(told.data);
-      if (event.product === product.name) {
-        console.log(told.headers.get("ce-type"), JSON.stringify(PriceChangeScheduled.toJSON(event)));
-        told.ack();
-        break;
-      }
-    }
-    told.ack();
+  const { consumers } = await broker.jetstreamManager({ checkAPI: false });
+  try {
+    await consumers.info("MERCHANTS", merchant);
+  } catch {
+    await consumers.add("MERCHANTS", {
+      durable_name: merchant,
+      ack_policy: AckPolicy.Explicit,
+      deliver_policy: DeliverPolicy.All,
+      filter_subject: `merchants.${merchant}.>`,
+    });
   }
-  await manager.consumers.delete("CATALOG", durable);
+  const jetstream = broker.jetstream({ checkAPI: false });
+  const consumer = await jetstream.consumers.get("MERCHANTS", merchant);
+  for await (const told of await consumer.consume()) {
+    // What a platform does not care about is acknowledged and passed over.
+    const mine = told.headers?.get("ce-type") === PRICE_CHANGE_SCHEDULED;
+    const event = mine ? PriceChangeScheduled.decode(told.data) : undefined;
+    await told.ackAck();
+    if (event?.product === product.name) {
+      console.log(PRICE_CHANGE_SCHEDULED, JSON.stringify(PriceChangeScheduled.toJSON(event)));
+      break;
+    }
+  }
   await broker.close();
   catalog.close();
 }
