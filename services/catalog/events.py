@@ -8,8 +8,8 @@ from recurring.catalog.v1 import events_pb2
 from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.catalog import store
 from services.catalog.domain import Price, Product, ProductKey, subscriber_effective_time
+from services.catalog.store import stock as stock_store
 from services.runtime.events import Event, Fact, Subscription
 from services.runtime.wire import NamePattern, to_money, to_timestamp
 
@@ -77,12 +77,12 @@ def _fact(key: ProductKey, fact_key: str, message: Any, now: datetime) -> Fact: 
 
 async def on_order_confirmed(tx: AsyncConnection, events: Sequence[Event[Any]]) -> None:
     """Paid: the held units leave the stock."""
-    await store.close_holds(tx, [event.message.ref.order for event in events], taken=True)
+    await stock_store.close_holds(tx, [event.message.ref.order for event in events], taken=True)
 
 
 async def on_order_ended(tx: AsyncConnection, events: Sequence[Event[Any]]) -> None:
     """Ended without payment: the held units become available again."""
-    await store.close_holds(tx, [event.message.ref.order for event in events], taken=False)
+    await stock_store.close_holds(tx, [event.message.ref.order for event in events], taken=False)
 
 
 SUBSCRIPTIONS = {

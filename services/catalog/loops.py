@@ -1,6 +1,6 @@
 """The catalog's due work: holds that nobody settled in time."""
 
-from services.catalog import store
+from services.catalog.store import stock as stock_store
 from services.runtime.clock import Clock
 from services.runtime.database import Database
 from services.runtime.loops import Step
@@ -18,5 +18,5 @@ class HoldExpiry:
     async def step(self) -> Step:
         """End a batch of holds that are due."""
         async with self._database.engine.begin() as tx:
-            expired = await store.expire_holds(tx, self._clock.now(), EXPIRE_BATCH_HOLDS)
-            return Step(expired, None if expired else await store.next_hold_expiry(tx))
+            expired = await stock_store.expire_holds(tx, self._clock.now(), EXPIRE_BATCH_HOLDS)
+            return Step(expired, None if expired else await stock_store.next_hold_expiry(tx))

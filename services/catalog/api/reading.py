@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 from recurring.catalog.v1 import catalog_pb2
 
-from services.catalog import events, store
+from services.catalog import events
 from services.catalog.domain import Cart, HoldRequest, Item, Line, ProductKey
+from services.catalog.store import stock as stock_store
 from services.runtime.access import caller
 from services.runtime.errors import Violations
 from services.runtime.wire import NamePattern, from_timestamp, read_timestamp
@@ -75,7 +76,7 @@ def read_hold(
     violations: Violations, field: str, entry: catalog_pb2.StockHoldRequest
 ) -> HoldRequest:
     """Stock wanted for one order; a product that is named twice is wanted as one sum."""
-    merchant, _, _ = store.ORDER.parse(entry.order)
+    merchant, _, _ = stock_store.ORDER.parse(entry.order)
     return HoldRequest(
         order=entry.order,
         items=_read_sums(violations, f"{field}.items", merchant, entry.items),

@@ -7,7 +7,7 @@ from typing import Any
 from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.catalog import events, store
+from services.catalog import events
 from services.catalog.api.messages import (
     price_message,
     problem_messages,
@@ -39,6 +39,9 @@ from services.catalog.domain import (
     quote,
     shortages,
 )
+from services.catalog.store import prices as price_store
+from services.catalog.store import products as product_store
+from services.catalog.store import stock as stock_store
 from services.runtime import audit, outbox
 from services.runtime.access import Access
 from services.runtime.clock import Clock
@@ -102,7 +105,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         if wanted.HasField("increase_notice_days"):
             notice_days = wanted.increase_notice_days
         key = ProductKey(merchant, request.product_id)
-        created = await store.insert_product(
+        created = await product_store.insert_product(
             tx,
             key,
             title=wanted.title,
@@ -131,7 +134,9 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         page = read_page(request, keys=1)
         after = page.after[0] if page.after else ""
         async with self.database.read() as connection:
-            found = await store.products_of_merchant(connection, merchant, after, page.size + 1)
+            found = await product_store.products_of_merchant(
+                connection, merchant, after, page.size + 1
+            )
         shown = found[: page.size]
         return catalog_pb2.ListProductsResponse(
             products=[product_message(product) for product in shown],
@@ -152,7 +157,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         if product.state is ProductState.DISCONTINUED:
             return product_message(product)
         await outbox.put(tx, [events.product_discontinued(product, self._clock.now())])
-        return product_message(await store.discontinue(tx, product.key))
+        return product_message(await product_store.discontinue(tx, product.key))
 
     # --- prices ---------------------------------------------------------------------------------
 
@@ -183,12 +188,12 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
     async def _add_price(self, tx: AsyncConnection, product: Product, price: Price) -> None:
         if product.state is ProductState.DISCONTINUED:
             raise wrong_state("PRODUCT_DISCONTINUED", "the product is off sale for good")
-        known = await store.prices_of_product(tx, product.key, END_OF_TIME, PRICES_MAX)
+        known = await price_store.prices_of_product(tx, product.key, END_OF_TIME, PRICES_MAX)
         if len(known) == PRICES_MAX:
             raise wrong_state("PRICES_TOO_MANY", f"a product has at most {PRICES_MAX} prices")
         if known and known[0].currency != price.currency:
             raise wrong_state("CURRENCY_MISMATCH", f"the product's currency is {known[0].currency}")
-        if not await store.insert_price(tx, product.key, price):
+        if not await price_store.insert_price(tx, product.key, price):
             raise already_exists("PRICE_ALREADY_EXISTS", price.price)
         before = in_force(known, price.effective_time)
         previous = before[-1] if before else None
@@ -203,7 +208,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         before = page.after_time() or END_OF_TIME
         async with self.database.read() as connection:
             await _existing(connection, key)
-            found = await store.prices_of_product(connection, key, before, page.size + 1)
+            found = await price_store.prices_of_product(connection, key, before, page.size + 1)
         shown = found[: page.size]
         return catalog_pb2.ListPricesResponse(
             prices=[price_message(key, price) for price in shown],
@@ -223,7 +228,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         key = read_key(request.product)
         async with self.database.read() as connection:
             await _existing(connection, key)
-            return stock_message(key, await store.stock(connection, key))
+            return stock_message(key, await stock_store.stock(connection, key))
 
     @mutation(catalog_pb2.Stock)
     async def AdjustStock(
@@ -233,8 +238,8 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         product = await _existing(tx, read_key(request.product), lock=True)
         if not product.stock_tracked:
             raise wrong_state("STOCK_NOT_TRACKED", "the product's stock is not tracked")
-        audit.before(stock_message(product.key, await store.stock(tx, product.key)))
-        row = await store.adjust_stock(tx, product.key, request.delta_units)
+        audit.before(stock_message(product.key, await stock_store.stock(tx, product.key)))
+        row = await stock_store.adjust_stock(tx, product.key, request.delta_units)
         if row is None:
             raise wrong_state("STOCK_INSUFFICIENT", "fewer units would be on hand than are held")
         await self._tell_low_stock(tx, {product.key: row.on_hand_units - row.held_units
@@ -246,7 +251,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
     ) -> None:
         """Tell of products whose available units have just come down to their threshold."""
         changed = {ProductKey(row.merchant, row.product): row for row in rows}
-        products = await store.products_by_key(tx, changed)
+        products = await product_store.products_by_key(tx, changed)
         facts = [
             events.stock_low(product, left, changed[key].version, self._clock.now())
             for key, product in products.items()
@@ -279,7 +284,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
                 for line in result
                 if isinstance(line, Line)
             ]
-            await store.insert_protections(tx, rows)
+            await price_store.insert_protections(tx, rows)
         return catalog_pb2.BatchProtectPricesResponse(
             results=[
                 catalog_pb2.ProtectPricesResult(problems=problem_messages(result))
@@ -302,13 +307,13 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         """Hold stock for many orders."""
         wanted = read_batch("entries", request.entries, read_hold)
         async with self.database.begin() as tx:
-            tracked = await store.tracked_stock(
+            tracked = await stock_store.tracked_stock(
                 tx, (item.key for hold in wanted for item in hold.items), lock=True
             )
-            held = await store.orders_with_holds(tx, [hold.order for hold in wanted])
+            held = await stock_store.orders_with_holds(tx, [hold.order for hold in wanted])
             new = {hold.order: hold for hold in wanted if hold.order not in held}
             granted, short = allocate(list(new.values()), tracked)
-            rows = await store.insert_holds(tx, granted, tracked)
+            rows = await stock_store.insert_holds(tx, granted, tracked)
             await self._tell_low_stock(tx, tracked, rows)
         return catalog_pb2.BatchHoldStockResponse(
             results=[
@@ -323,7 +328,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         """Say what is short, without holding anything."""
         wanted = read_batch("checks", request.checks, read_stock_check)
         async with self.database.read() as connection:
-            tracked = await store.tracked_stock(
+            tracked = await stock_store.tracked_stock(
                 connection, (item.key for items in wanted for item in items), lock=False
             )
         return catalog_pb2.BatchCheckStockResponse(
@@ -339,16 +344,16 @@ async def _quotes(
 ) -> list[list[Line] | list[Fault]]:
     """Price carts with three statements, however many they are."""
     keys = {item.key for cart in carts for item in cart.items}
-    products = await store.products_by_key(connection, keys)
+    products = await product_store.products_by_key(connection, keys)
     until = max((cart.price_time for cart in carts), default=None)
-    prices = await store.prices_by_key(connection, keys, until) if until else {}
+    prices = await price_store.prices_by_key(connection, keys, until) if until else {}
     standing_orders = {(cart.items[0].key.merchant, cart.standing_order) for cart in carts}
-    protections = await store.protections(connection, standing_orders)
+    protections = await price_store.protections(connection, standing_orders)
     return [quote(cart, products, prices, protections) for cart in carts]
 
 
 async def _existing(connection: AsyncConnection, key: ProductKey, *, lock: bool = False) -> Product:
-    product = await store.product(connection, key, lock=lock)
+    product = await product_store.product(connection, key, lock=lock)
     if product is None:
         raise not_found("PRODUCT_NOT_FOUND", events.product_name(key))
     return product

@@ -1,0 +1,1 @@
+"""The catalog's rows: SQL by name, and between rows and the domain."""
