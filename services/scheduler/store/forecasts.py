@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.scheduler.domain.order import Order
 from services.scheduler.domain.standing_order import StandingOrder
-from services.scheduler.store.orders import order_of
+from services.scheduler.store.order_rows import order_of
 from services.scheduler.store.standing_orders import standing_order_of
 
 _LIVE = text("""

@@ -7,76 +7,39 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.runtime.database import copy, to_json
-from services.scheduler.domain.order import (
-    Decision,
-    Line,
-    Order,
-    OrderKey,
-    OrderReason,
-    OrderState,
-    Stage,
-    line_data,
+from services.runtime.database import copy
+from services.scheduler.domain.order import Decision, Order, OrderKey, OrderState
+from services.scheduler.store.order_rows import (
+    CHANGING,
+    COLUMNS,
+    COPIED,
+    JOINED,
+    columns_of,
+    dump_decisions,
+    order_of,
+    values_of,
 )
-from services.scheduler.store.items import dump_items, load_items
 from services.scheduler.store.standing_orders import CLAIM_SECONDS
 
-# The columns that change in an order's life, with their types.
-_CHANGING = {
-    "state": "text",
-    "items": "jsonb",
-    "substitutes": "jsonb",
-    "hold_until_time": "timestamptz",
-    "asks_condition": "boolean",
-    "local_date": "date",
-    "due_time": "timestamptz",
-    "notice_lead": "interval",
-    "lines": "jsonb",
-    "currency": "text",
-    "notified_minor": "bigint",
-    "amount_minor": "bigint",
-    "charge_not_before_time": "timestamptz",
-    "notice_time": "timestamptz",
-    "collect_time": "timestamptz",
-    "pay_time": "timestamptz",
-    "recheck_time": "timestamptz",
-    "held_stage": "text",
-    "announcement_count": "integer",
-    "traceparent": "text",
-    "reasons": "text",
-    "confirmed_reasons": "text",
-    "history": "jsonb",
-}
-_FIXED = {
-    "merchant": "text",
-    "standing_order": "text",
-    "cycle": "integer",
-    "customer": "text",
-    "ship_to": "jsonb",
-}
-_ALL = _FIXED | _CHANGING
-_COPIED = (*_ALL, "create_time", "update_time")
-# Arrays of arrays must be even: in an unnest, reasons travel as one text an order.
-_JOINED = ("reasons", "confirmed_reasons")
 _ARRAYS = ", ".join(
-    f"CAST(:{name} AS {'text' if kind == 'jsonb' else kind}[])" for name, kind in _ALL.items()
+    f"CAST(:{name} AS {'text' if kind == 'jsonb' else kind}[])" for name, kind in COLUMNS.items()
 )
 
 
 def _typed(name: str) -> str:
     """A column out of an unnest, in the type of its table."""
-    if name in _JOINED:
+    if name in JOINED:
         return f"coalesce(string_to_array(nullif(given.{name}, ''), ','), '{{}}')"
-    return f"CAST(given.{name} AS jsonb)" if _ALL[name] == "jsonb" else f"given.{name}"
+    return f"CAST(given.{name} AS jsonb)" if COLUMNS[name] == "jsonb" else f"given.{name}"
 
 
-_GIVEN = f"unnest({_ARRAYS}) AS given ({', '.join(_ALL)})"
+_GIVEN = f"unnest({_ARRAYS}) AS given ({', '.join(COLUMNS)})"
 
 # An order that left the expected state meanwhile (was skipped, cancelled), or that the customer said
 # yes to, stays as it is.
 _UPDATE = text(f"""
     UPDATE orders SET
-        {", ".join(f"{name} = {_typed(name)}" for name in _CHANGING if name != "history")},
+        {", ".join(f"{name} = {_typed(name)}" for name in CHANGING if name != "history")},
         history = orders.history || CAST(given.history AS jsonb),
         update_time = :now, claim_time = NULL
     FROM {_GIVEN}
@@ -189,8 +152,8 @@ _HISTORY = text("""
 async def insert(tx: AsyncConnection, orders: Sequence[Order], now: datetime) -> None:
     """Store new orders. Whoever does has moved their standing orders on, so none is there already."""
     if orders:
-        rows = [(*_values(order), now, now) for order in orders]
-        await copy(tx, "orders", _COPIED, rows)
+        rows = [(*values_of(order), now, now) for order in orders]
+        await copy(tx, "orders", COPIED, rows)
 
 
 async def update(
@@ -199,7 +162,7 @@ async def update(
     """Store changed orders, those that are still in the state that was expected; returns them."""
     if not orders:
         return []
-    rows = await tx.execute(_UPDATE, {**_columns(orders), "expected": expected, "now": now})
+    rows = await tx.execute(_UPDATE, {**columns_of(orders), "expected": expected, "now": now})
     changed = {OrderKey(row.merchant, row.standing_order, row.cycle) for row in rows}
     return [order for order in orders if order.key in changed]
 
@@ -212,7 +175,7 @@ async def confirm(tx: AsyncConnection, order: Order, now: datetime) -> Any:  # n
             **_key(order.key),
             "confirmed_reasons": list(order.confirmed_reasons),
             "recheck_time": order.recheck_time,
-            "history": _dump_decisions(order.decisions),
+            "history": dump_decisions(order.decisions),
             "now": now,
         },
     )
@@ -336,90 +299,3 @@ def _keys(keys: Sequence[OrderKey]) -> dict[str, list[Any]]:
         "standing_order": [key.standing_order for key in keys],
         "cycle": [key.cycle for key in keys],
     }
-
-
-def _columns(orders: Sequence[Order]) -> dict[str, list[Any]]:
-    columns = dict(zip(_ALL, map(list, zip(*map(_values, orders), strict=True)), strict=True))
-    for name in _JOINED:
-        columns[name] = [",".join(reasons) for reasons in columns[name]]
-    return columns
-
-
-def _values(order: Order) -> tuple[Any, ...]:
-    """An order as its columns, in their order."""
-    key = order.key
-    return (
-        key.merchant,
-        key.standing_order,
-        key.cycle,
-        order.customer,
-        None if order.ship_to is None else to_json(order.ship_to),
-        order.state,
-        dump_items(order.items),
-        to_json(dict(order.substitutes)),
-        order.hold_until_time,
-        order.asks_condition,
-        order.local_date,
-        order.due_time,
-        order.notice_lead,
-        to_json([line_data(line) for line in order.lines]),
-        order.currency,
-        order.notified_minor,
-        order.amount_minor,
-        order.charge_not_before_time,
-        order.notice_time,
-        order.collect_time,
-        order.pay_time,
-        order.recheck_time,
-        order.held_stage,
-        order.announcement_count,
-        order.traceparent,
-        order.reasons,
-        order.confirmed_reasons,
-        _dump_decisions(order.decisions),
-    )
-
-
-def _dump_decisions(decisions: Sequence[Decision]) -> str:
-    return to_json(
-        [
-            {
-                "time": one.time.isoformat(),
-                "kind": one.kind,
-                "summary": one.summary,
-                "data": dict(one.data),
-            }
-            for one in decisions
-        ]
-    )
-
-
-def order_of(row: Any) -> Order:  # noqa: ANN401 - a row
-    """An order from its row, without its history."""
-    return Order(
-        key=OrderKey(row.merchant, row.standing_order, row.cycle),
-        customer=row.customer,
-        local_date=row.local_date,
-        due_time=row.due_time,
-        notice_lead=row.notice_lead,
-        hold_until_time=row.hold_until_time,
-        state=OrderState(row.state),
-        reasons=tuple(OrderReason(reason) for reason in row.reasons),
-        items=load_items(row.items),
-        ship_to=row.ship_to,
-        lines=tuple(Line(**line) for line in row.lines),
-        currency=row.currency,
-        notified_minor=row.notified_minor,
-        amount_minor=row.amount_minor,
-        charge_not_before_time=row.charge_not_before_time,
-        notice_time=row.notice_time,
-        collect_time=row.collect_time,
-        pay_time=row.pay_time,
-        recheck_time=row.recheck_time,
-        held_stage=Stage(row.held_stage) if row.held_stage else None,
-        asks_condition=row.asks_condition,
-        substitutes=row.substitutes,
-        confirmed_reasons=tuple(OrderReason(reason) for reason in row.confirmed_reasons),
-        announcement_count=row.announcement_count,
-        traceparent=row.traceparent,
-    )

@@ -1,0 +1,144 @@
+"""Between orders and their rows."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from services.runtime.database import to_json
+from services.scheduler.domain.order import (
+    Decision,
+    Line,
+    Order,
+    OrderKey,
+    OrderReason,
+    OrderState,
+    Stage,
+    line_data,
+)
+from services.scheduler.store.items import dump_items, load_items
+
+# The columns that change in an order's life, with their types.
+CHANGING = {
+    "state": "text",
+    "items": "jsonb",
+    "substitutes": "jsonb",
+    "hold_until_time": "timestamptz",
+    "asks_condition": "boolean",
+    "local_date": "date",
+    "due_time": "timestamptz",
+    "notice_lead": "interval",
+    "lines": "jsonb",
+    "currency": "text",
+    "notified_minor": "bigint",
+    "amount_minor": "bigint",
+    "charge_not_before_time": "timestamptz",
+    "notice_time": "timestamptz",
+    "collect_time": "timestamptz",
+    "pay_time": "timestamptz",
+    "recheck_time": "timestamptz",
+    "held_stage": "text",
+    "announcement_count": "integer",
+    "traceparent": "text",
+    "reasons": "text",
+    "confirmed_reasons": "text",
+    "history": "jsonb",
+}
+_FIXED = {
+    "merchant": "text",
+    "standing_order": "text",
+    "cycle": "integer",
+    "customer": "text",
+    "ship_to": "jsonb",
+}
+COLUMNS = _FIXED | CHANGING
+COPIED = (*COLUMNS, "create_time", "update_time")
+# Arrays of arrays must be even: in an unnest, reasons travel as one text an order.
+JOINED = ("reasons", "confirmed_reasons")
+
+
+def columns_of(orders: Sequence[Order]) -> dict[str, list[Any]]:
+    """Orders as parameters of a statement, an array a column."""
+    columns = dict(zip(COLUMNS, map(list, zip(*map(values_of, orders), strict=True)), strict=True))
+    for name in JOINED:
+        columns[name] = [",".join(reasons) for reasons in columns[name]]
+    return columns
+
+
+def values_of(order: Order) -> tuple[Any, ...]:
+    """An order as its columns, in their order."""
+    key = order.key
+    return (
+        key.merchant,
+        key.standing_order,
+        key.cycle,
+        order.customer,
+        None if order.ship_to is None else to_json(order.ship_to),
+        order.state,
+        dump_items(order.items),
+        to_json(dict(order.substitutes)),
+        order.hold_until_time,
+        order.asks_condition,
+        order.local_date,
+        order.due_time,
+        order.notice_lead,
+        to_json([line_data(line) for line in order.lines]),
+        order.currency,
+        order.notified_minor,
+        order.amount_minor,
+        order.charge_not_before_time,
+        order.notice_time,
+        order.collect_time,
+        order.pay_time,
+        order.recheck_time,
+        order.held_stage,
+        order.announcement_count,
+        order.traceparent,
+        order.reasons,
+        order.confirmed_reasons,
+        dump_decisions(order.decisions),
+    )
+
+
+def dump_decisions(decisions: Sequence[Decision]) -> str:
+    """Decisions as JSON, as an order's history has them."""
+    return to_json(
+        [
+            {
+                "time": one.time.isoformat(),
+                "kind": one.kind,
+                "summary": one.summary,
+                "data": dict(one.data),
+            }
+            for one in decisions
+        ]
+    )
+
+
+def order_of(row: Any) -> Order:  # noqa: ANN401 - a row
+    """An order from its row, without its history."""
+    return Order(
+        key=OrderKey(row.merchant, row.standing_order, row.cycle),
+        customer=row.customer,
+        local_date=row.local_date,
+        due_time=row.due_time,
+        notice_lead=row.notice_lead,
+        hold_until_time=row.hold_until_time,
+        state=OrderState(row.state),
+        reasons=tuple(OrderReason(reason) for reason in row.reasons),
+        items=load_items(row.items),
+        ship_to=row.ship_to,
+        lines=tuple(Line(**line) for line in row.lines),
+        currency=row.currency,
+        notified_minor=row.notified_minor,
+        amount_minor=row.amount_minor,
+        charge_not_before_time=row.charge_not_before_time,
+        notice_time=row.notice_time,
+        collect_time=row.collect_time,
+        pay_time=row.pay_time,
+        recheck_time=row.recheck_time,
+        held_stage=Stage(row.held_stage) if row.held_stage else None,
+        asks_condition=row.asks_condition,
+        substitutes=row.substitutes,
+        confirmed_reasons=tuple(OrderReason(reason) for reason in row.confirmed_reasons),
+        announcement_count=row.announcement_count,
+        traceparent=row.traceparent,
+    )
