@@ -83,6 +83,12 @@ def test_every_configuration_is_there_and_never_changes_under_its_name(cluster: 
     for clusters in cluster.all("Cluster"):
         referred = clusters["spec"]["bootstrap"]["initdb"]["postInitApplicationSQLRefs"]
         used |= {each["name"] for each in referred["configMapRefs"]}
+    # Dashboards are for Grafana, which finds them by a label.
+    used |= {
+        each["metadata"]["name"]
+        for each in cluster.all("ConfigMap")
+        if "grafana_dashboard" in each["metadata"]["labels"]
+    }
     assert used == {each["metadata"]["name"] for each in cluster.all("ConfigMap")}
     for each in cluster.all("ConfigMap"):
         assert each["immutable"] is True

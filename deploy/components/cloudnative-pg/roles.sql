@@ -8,8 +8,8 @@ DECLARE
     loops    text := current_database() || '_loops';
     readonly text := current_database() || '_readonly';
 BEGIN
-    EXECUTE format('CREATE ROLE %I NOLOGIN', service);
     EXECUTE format('CREATE ROLE %I NOLOGIN BYPASSRLS', loops);
+    EXECUTE format('CREATE ROLE %I NOLOGIN', service);
     EXECUTE format('CREATE ROLE %I NOLOGIN', migrator);
     EXECUTE format('CREATE ROLE %I NOLOGIN BYPASSRLS', readonly);
     EXECUTE format('GRANT %I TO %I', owner, migrator);

@@ -1,0 +1,1 @@
+"""The alerts: rules as Prometheus reads them, and as its operator does."""

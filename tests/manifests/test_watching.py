@@ -1,0 +1,72 @@
+"""What production is watched and scaled by is what the services tell."""
+
+from pathlib import Path
+
+import yaml
+
+from deploy.alerts.__main__ import RULE_FILE, prometheus_rule
+from services.catalog.events import SUBSCRIPTIONS as CATALOG_HEARS
+from services.notify.events.handlers import subscriptions as notify_hears
+from services.payments.events import subscriptions as payments_hears
+from services.runtime.clock import SystemClock
+from services.scheduler.events import SUBSCRIPTIONS as SCHEDULER_HEARS
+from tests.manifests.cluster import SERVICES, Cluster, Manifest
+from tests.prometheus import ALERTS, alert_queries, metrics_in
+
+
+def test_the_operators_rules_are_those_that_are_tested(prod: Cluster) -> None:
+    assert RULE_FILE.read_text() == prometheus_rule()
+    (rule,) = prod.all("PrometheusRule")
+    assert rule["spec"] == yaml.safe_load((ALERTS / "recurring.yaml").read_text())
+
+
+def test_every_dashboard_is_given_to_grafana(prod: Cluster) -> None:
+    given = [
+        each for each in prod.all("ConfigMap") if each["metadata"]["name"].startswith("dashboards-")
+    ]
+    files = {file for each in given for file in each["data"]}
+    assert files == {file.name for file in Path("deploy/dashboards").glob("*.json")}
+
+
+def test_prometheus_finds_the_services_metrics_by_their_names(prod: Cluster) -> None:
+    (monitor,) = prod.all("ServiceMonitor")
+    (endpoint,) = monitor["spec"]["endpoints"]
+    wanted = monitor["spec"]["selector"]["matchLabels"].items()
+    found = [
+        each for each in prod.all("Service") if wanted <= each["metadata"].get("labels", {}).items()
+    ]
+    assert [each["metadata"]["name"] for each in found] == sorted(SERVICES)
+    for service in found:
+        # The alerts' label `job` is the name of the service.
+        label = service["metadata"]["labels"][monitor["spec"]["jobLabel"]]
+        assert label == service["metadata"]["name"]
+        assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
+
+
+def test_consumers_are_scaled_by_every_stream_that_they_hear(prod: Cluster) -> None:
+    heard: dict[str, set[str]] = {
+        "catalog": set(CATALOG_HEARS),
+        "scheduler": set(SCHEDULER_HEARS),
+        "payments": set(payments_hears(SystemClock())),
+        "notify": set(notify_hears(SystemClock())),
+    }
+    for service, streams in heard.items():
+        watched = triggers(prod, service, "nats-jetstream")
+        assert {each["stream"] for each in watched} == streams
+        for each in watched:
+            assert each["consumer"] == service
+            host, _, port = each["natsServerMonitoringEndpoint"].partition(":")
+            assert host.startswith("nats.recurring.svc")
+            assert prod.pod("nats").ports["monitor"] == int(port)
+
+
+def test_the_scheduler_is_scaled_by_a_lateness_that_alerts_know(prod: Cluster) -> None:
+    (trigger,) = triggers(prod, "scheduler", "prometheus")
+    asked = metrics_in([trigger["query"]])
+    assert asked == {"recurring_cycles_oldest_lateness_seconds"}
+    assert asked <= metrics_in(alert_queries())
+
+
+def triggers(cluster: Cluster, service: str, kind: str) -> list[Manifest]:
+    spec = cluster.named("ScaledObject", service)["spec"]
+    return [each["metadata"] for each in spec["triggers"] if each["type"] == kind]
