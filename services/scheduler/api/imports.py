@@ -10,17 +10,16 @@ import grpc
 from recurring.scheduler.v1 import scheduler_pb2
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.runtime import audit, outbox
+from services.runtime import audit, outbox, rules
 from services.runtime.access import caller
 from services.runtime.errors import FieldViolation, Problem, Violations, already_exists
-from services.runtime.wire import ID_PATTERN, read_date, read_id
+from services.runtime.wire import ID_PATTERN, read_date
 from services.scheduler import events
 from services.scheduler.api.lookups import note_items
 from services.scheduler.api.previews import PreviewMethods
 from services.scheduler.api.reading import MERCHANT, read_standing_order
 from services.scheduler.api.sign_up import sign_up_violations
 from services.scheduler.domain import calendar
-from services.scheduler.domain.schedule import MAX_CYCLE_COUNT
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.domain.takeover import nearest_dates, taken_over
 from services.scheduler.peers import BATCH_MAX_ENTRIES, standing_order_name
@@ -33,7 +32,6 @@ IMPORTS_AT_ONCE_MAX = 4
 BATCH_MAX_ITEMS = 5_000
 PROBLEMS_MAX = 1000
 SHADOW_MAX_ROWS = 1000
-SHADOW_MAX_CYCLES = 12
 _ID_MAX_CHARACTERS = 63
 
 Requests = AsyncIterator[scheduler_pb2.ImportStandingOrdersRequest]
@@ -273,14 +271,10 @@ async def _read_config(requests: Requests) -> scheduler_pb2.ImportConfig:
             "the first message must have the config",
             (FieldViolation("config", "CONFIG_MISSING", "must be in the first message"),),
         )
-    config = first.config
-    violations = Violations()
-    (merchant,) = MERCHANT.read(violations, "config.parent", config.parent)
-    count = config.shadow_cycle_count
-    violations.require_range("config.shadow_cycle_count", count, 0, SHADOW_MAX_CYCLES)
-    violations.check()
+    rules.check(first)
+    (merchant,) = MERCHANT.parse(first.config.parent)
     caller().check(merchant)
-    return config
+    return first.config
 
 
 async def batches(requests: Requests) -> AsyncIterator[list[Row]]:
@@ -312,12 +306,13 @@ def _read_row(
     violations: Violations, book: Book, message: scheduler_pb2.ImportRow
 ) -> StandingOrder | None:
     """The standing order of a row; None, with violations, if there is something wrong with it."""
-    standing_order_id = read_id(violations, "standing_order_id", message.standing_order_id)
-    violations.require_range("next_cycle", message.next_cycle, 1, MAX_CYCLE_COUNT)
+    rules.note(violations, message)
+    if violations.found:
+        return None
     next_date = read_date(violations, "next_date", message.next_date)
     template = read_standing_order(
         book.merchant,
-        standing_order_id,
+        message.standing_order_id,
         message.standing_order,
         book.now,
         violations,

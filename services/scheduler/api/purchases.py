@@ -18,8 +18,6 @@ from services.scheduler.domain.order import asks, confirmed
 from services.scheduler.peers import standing_order_name
 from services.scheduler.store import orders, purchases
 
-PURCHASED_PRODUCTS_MAX = 100
-
 
 class PurchaseMethods:
     """The methods of recurring.scheduler.v1.SchedulerService about repeated purchases."""
@@ -33,8 +31,9 @@ class PurchaseMethods:
     ) -> scheduler_pb2.RecordPurchaseResponse:
         """Remember what a customer bought elsewhere."""
         now = self._clock.now()
+        merchant, customer = CUSTOMER.parse(request.customer)
+        caller().check(merchant)
         violations = Violations()
-        merchant, customer = CUSTOMER.read(violations, "customer", request.customer)
         products = _read_products(violations, merchant, request)
         purchase_time = now
         if request.HasField("purchase_time"):
@@ -43,7 +42,6 @@ class PurchaseMethods:
                 "purchase_time", "must not be in the future", met=purchase_time <= now
             )
         violations.check()
-        caller().check(merchant)
         found = await purchases.record(tx, merchant, customer, products, purchase_time)
         return scheduler_pb2.RecordPurchaseResponse(
             standing_orders=[standing_order_name(merchant, one) for one in found]
@@ -68,16 +66,10 @@ class PurchaseMethods:
 def _read_products(
     violations: Violations, merchant: str, request: scheduler_pb2.RecordPurchaseRequest
 ) -> list[str]:
-    count = len(request.products)
-    violations.require(
-        "products",
-        f"must name 1 to {PURCHASED_PRODUCTS_MAX} products",
-        met=1 <= count <= PURCHASED_PRODUCTS_MAX,
-    )
     products = []
-    for place, name in enumerate(request.products[:PURCHASED_PRODUCTS_MAX]):
-        owner, product = PRODUCT.read(violations, f"products[{place}]", name)
-        if product and owner != merchant:
+    for place, name in enumerate(request.products):
+        owner, product = PRODUCT.parse(name)
+        if owner != merchant:
             violations.add(f"products[{place}]", "must be a product of the customer's merchant")
         products.append(product)
     return products
