@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ import aiohttp
 from rich.console import Console
 
 from bench import (
+    door,
     imports,
     lateness,
     life,
@@ -79,6 +81,7 @@ def _measure(running: Stack, chosen: argparse.Namespace, console: Console) -> Re
     running.start_scheduler()
     run_loop(_lives(running, chosen, runs, console))
     findings += run_loop(_previews(running, console))
+    findings += run_loop(_door(running, console))
     findings += _imports(running, chosen, console)
     return Report(datetime.now(UTC), runs, findings, running.memory_megabytes())
 
@@ -169,6 +172,13 @@ async def _previews(running: Stack, console: Console) -> list[Finding]:
     await seed.fill(running, book)
     with console.status("previews"):
         return preview.findings(await preview.measure(running, book))
+
+
+async def _door(running: Stack, console: Console) -> list[Finding]:
+    with console.status("the door of a service, and a Get"):
+        return await door.measure() + await door.measure_get(
+            running, f"door-{uuid.uuid4().hex[:8]}"
+        )
 
 
 def _imports(running: Stack, chosen: argparse.Namespace, console: Console) -> list[Finding]:

@@ -3,6 +3,7 @@
 import typer
 
 from cli import (
+    access,
     call,
     clock,
     contacts,
@@ -52,6 +53,7 @@ for name, noun in {
 }.items():
     app.add_typer(noun, name=name)
 status.register(app)
+access.register(app)
 report.register(app)
 preview.register(app)
 forecast.register(app)

@@ -72,6 +72,8 @@ class Stack:
     # only the contracts can be reached.
     database_urls: Mapping[str, str]
     provider_api_key: str
+    # The folder of the keys of a stack on this machine; empty where there is none.
+    keys_folder: str = ""
 
 
 def find_stack(environment: Mapping[str, str]) -> Stack:
@@ -100,6 +102,7 @@ def find_stack(environment: Mapping[str, str]) -> Stack:
         sandbox_url=value("RECURRING_SANDBOX_URL", "sandbox_url"),
         database_urls=_by_service(environment, "DATABASE_URL", described.get("database_urls", {})),
         provider_api_key=value("RECURRING_PROVIDER_API_KEY", "provider_api_key"),
+        keys_folder=str(Path(described["home"]) / "keys") if "home" in described else "",
     )
 
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 import secrets
 import time
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,17 @@ class Keys:
         self.jwks_file = folder / "jwks.json"
         self._key = self._signing_key()
         self._key_id = self._publish()
+
+    def token(self, subject: str, merchant: str, scope: str, life: timedelta) -> str:
+        """Return a token that nobody keeps."""
+        claims = {
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": subject,
+            "merchant": merchant,
+            "scope": scope,
+        }
+        return self._sign(claims, int(life.total_seconds()))
 
     def token_file(self, subject: str, *, merchant: str, scope: str) -> Path:
         """Return the file with a token for the subject, made or renewed when it has to be."""
@@ -94,9 +106,9 @@ class Keys:
         self.jwks_file.write_text(json.dumps({"keys": [jwk]}, indent=2) + "\n")
         return key_id
 
-    def _sign(self, claims: dict[str, Any]) -> str:
+    def _sign(self, claims: dict[str, Any], life_seconds: int = TOKEN_LIFE_SECONDS) -> str:
         now = int(time.time())
-        times = {"iat": now, "exp": now + TOKEN_LIFE_SECONDS}
+        times = {"iat": now, "exp": now + life_seconds}
         return jwt.encode(
             {**claims, **times}, self._key, algorithm=ALGORITHM, headers={"kid": self._key_id}
         )

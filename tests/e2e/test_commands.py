@@ -120,3 +120,13 @@ def test_events_are_printed_as_they_pass(recurring: Recurring) -> None:
         ok(recurring, "products", "create", "cocoa", "--title", "Cocoa")
         ok(recurring, "prices", "add", "cocoa", "3 EUR")
         assert "Cocoa: 3.00 EUR" in watching.stdout.readline()
+
+
+def test_what_callers_changed_is_shown_and_a_token_is_made_for_whom_it_may(
+    recurring: Recurring,
+) -> None:
+    ok(recurring, "products", "create", "cocoa", "--title", "Cocoa")
+    [entry, *_] = ok(recurring, "audit-log", "catalog", "--limit", "1")
+    assert (entry["method"], entry["subject"]) == ("CreateProduct", "demo-platform")
+    token = ok(recurring, "token", "--scope", "products:read", "--subject", "auditor")
+    assert token.count(".") == 2

@@ -1,0 +1,223 @@
+"""What the door of a service costs: tokens, field rules, limits and telemetry, beside a bare method.
+
+The same method answers the same question in two processes of their own, one behind the door and one
+without. On a machine with few processors the client is the slower half, so what counts is the time that
+the server's processor works for a call: that bounds how many it can answer.
+"""
+
+import asyncio
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import psutil
+from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
+
+from bench.measure import Aim, Finding, Run, Summary, WrongResultError, percentile
+from bench.stack import Stack
+from deploy.embedded.keys import AUDIENCE, ISSUER, Keys
+from deploy.embedded.ports import HOST, free_ports
+from deploy.embedded.program import ROOT
+from deploy.embedded.wiring import SCOPE_PLATFORM
+from services.runtime import metrics, telemetry
+from services.runtime.access import Access, Gate
+from services.runtime.health import Health
+from services.runtime.identity import Identity
+from services.runtime.keysets import KeyFile
+from services.runtime.limits import Allowance
+from services.runtime.process import run_loop
+from services.runtime.server import Addresses, Server
+
+SERVICE = "recurring.catalog.v1.CatalogService"
+QUESTION = catalog_pb2.GetProductRequest(name="merchants/bench/products/tea")
+CALLS = 5_000
+CALLERS = 32
+ROUNDS = 3
+START_SECONDS = 20.0
+TIMEOUT_SECONDS = 30.0
+STEADY_SECONDS = 5.0
+OVERHEAD_MAX_PERCENT = 30
+GET_P99_MAX_MILLISECONDS = 15
+AMPLE = Allowance(calls_per_second=1e6, burst_calls=1_000_000, calls_at_once=1000)
+
+Get = Callable[[], Awaitable[Any]]
+
+
+class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
+    """Answers at once."""
+
+    async def GetProduct(  # noqa: N802
+        self, request: catalog_pb2.GetProductRequest, context: object
+    ) -> catalog_pb2.Product:
+        """The product that is asked for."""
+        del context
+        return catalog_pb2.Product(name=request.name)
+
+
+async def measure() -> list[Finding]:
+    """The cost of the door, in turns with the bare method."""
+    runs: dict[str, list[Run]] = {"bare": [], "guarded": []}
+    with tempfile.TemporaryDirectory(prefix="recurring-bench-") as folder:
+        token = _token(Keys(Path(folder)))
+        for _ in range(ROUNDS):
+            for kind, found in runs.items():
+                async with _served(kind, Path(folder)) as (process, address):
+                    found.append(await _answered(process, address, token))
+    # The processor's time for a call with the door, of which so much is the door's.
+    shares = [
+        100 * (1 - bare.cpu_microseconds / guarded.cpu_microseconds)
+        for bare, guarded in zip(runs["bare"], runs["guarded"], strict=True)
+    ]
+    cost = {
+        kind: Summary.of([run.cpu_microseconds for run in found]) for kind, found in runs.items()
+    }
+    return [
+        Finding("bare method: processor time of the server", cost["bare"].median, "µs a call"),
+        Finding("behind the door", cost["guarded"].median, "µs a call"),
+        Finding(
+            "throughput that the door takes", Summary.of(shares).median, "%",
+            Aim(OVERHEAD_MAX_PERCENT, at_least=False),
+        ),
+    ]  # fmt: skip
+
+
+async def measure_get(stack: Stack, merchant: str) -> list[Finding]:
+    """A `Get` of the running catalog: its peak, and how long it takes at half of that."""
+    token = stack.keys.token_file("bench-door", merchant=merchant, scope=SCOPE_PLATFORM).read_text()
+    target, name = stack.addresses.target("catalog"), f"merchants/{merchant}/products/tea"
+    async with grpc.aio.insecure_channel(target, [("grpc.enable_http_proxy", 0)]) as channel:
+        stub = catalog_pb2_grpc.CatalogServiceStub(channel)
+        metadata = (("authorization", f"Bearer {token}"),)
+        await stub.CreateProduct(
+            catalog_pb2.CreateProductRequest(
+                parent=f"merchants/{merchant}",
+                product_id="tea",
+                product=catalog_pb2.Product(title="Tea"),
+                request_id=str(uuid.uuid4()),
+            ),
+            metadata=metadata,
+            timeout=TIMEOUT_SECONDS,
+        )
+
+        def get() -> Awaitable[Any]:
+            request = catalog_pb2.GetProductRequest(name=name)
+            return stub.GetProduct(request, metadata=metadata, timeout=TIMEOUT_SECONDS)
+
+        await _closed(get, CALLS // 10)
+        started = time.perf_counter()
+        await _closed(get, CALLS)
+        peak = CALLS / (time.perf_counter() - started)
+        seconds = await _steady(get, peak / 2)
+    return [
+        Finding("Get of a product: peak", peak, "calls a second"),
+        Finding(
+            "p99 at half of it", 1000 * percentile(seconds, 0.99), "ms",
+            Aim(GET_P99_MAX_MILLISECONDS, at_least=False),
+        ),
+    ]  # fmt: skip
+
+
+async def _answered(process: psutil.Process, address: str, token: str) -> Run:
+    async with grpc.aio.insecure_channel(address, [("grpc.enable_http_proxy", 0)]) as channel:
+        stub = catalog_pb2_grpc.CatalogServiceStub(channel)
+        metadata = (("authorization", f"Bearer {token}"),)
+
+        def get() -> Awaitable[Any]:
+            return stub.GetProduct(QUESTION, metadata=metadata, timeout=TIMEOUT_SECONDS)
+
+        await _closed(get, CALLS // 10)
+        before, started = _worked(process), time.perf_counter()
+        await _closed(get, CALLS)
+        seconds = time.perf_counter() - started
+        return Run(CALLS, seconds, {"server": _worked(process) - before})
+
+
+async def _closed(get: Get, calls: int) -> None:
+    """So many calls by callers who each wait for their answer."""
+
+    async def call(count: int) -> None:
+        for _ in range(count):
+            await get()
+
+    await asyncio.gather(*(call(calls // CALLERS) for _ in range(CALLERS)))
+
+
+async def _steady(get: Get, per_second: float) -> Sequence[float]:
+    """Calls at a steady rate, whatever becomes of those before; how long each took."""
+    taken: list[float] = []
+
+    async def call(at: float) -> None:
+        await get()
+        taken.append(time.perf_counter() - at)
+
+    async with asyncio.TaskGroup() as group:
+        first = time.perf_counter()
+        for number in range(int(per_second * STEADY_SECONDS)):
+            due = first + number / per_second
+            if (wait := due - time.perf_counter()) > 0:
+                await asyncio.sleep(wait)
+            group.create_task(call(time.perf_counter()))
+    return taken
+
+
+def _worked(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def _token(keys: Keys) -> str:
+    return keys.token_file("bench", merchant="bench", scope="platform").read_text()
+
+
+@asynccontextmanager
+async def _served(kind: str, folder: Path) -> AsyncIterator[tuple[psutil.Process, str]]:
+    ports = [str(port) for port in free_ports(3)]
+    address = f"{HOST}:{ports[0]}"
+    command = [sys.executable, "-m", "bench.door", kind, str(folder), *ports]
+    process = await asyncio.create_subprocess_exec(*command, cwd=ROOT)
+    try:
+        async with grpc.aio.insecure_channel(address) as channel:
+            await asyncio.wait_for(channel.channel_ready(), START_SECONDS)
+        yield psutil.Process(process.pid), address
+    except TimeoutError:
+        raise WrongResultError(f"the {kind} method does not answer") from None
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def _serve(kind: str, folder: Path, *ports: str) -> None:
+    own, peers, health = (f"{HOST}:{port}" for port in ports)
+    servicer = Servicer()  # type: ignore[abstract]
+    if kind == "bare":
+        server = grpc.aio.server()
+        catalog_pb2_grpc.add_CatalogServiceServicer_to_server(servicer, server)
+        server.add_insecure_port(own)
+        await server.start()
+        await server.wait_for_termination()
+    telemetry.start_tracing("bench")
+    metrics.start("bench", f"{HOST}:0", "0001")
+    keys = Keys(folder)
+    access = {f"/{SERVICE}/GetProduct": Access("products:read")}
+    guarded = Server(
+        "catalog",
+        Gate(KeyFile(keys.jwks_file), ISSUER, AUDIENCE, access),
+        Addresses(platforms=own, peers=peers, plaintext=True),
+        Identity(keys.certificate_folder("catalog")),
+        Health(health),
+        AMPLE,
+    )
+    guarded.add(catalog_pb2_grpc.add_CatalogServiceServicer_to_server, servicer)
+    await guarded.start()
+    await guarded.ready(serving=True)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    run_loop(_serve(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:]))

@@ -1,0 +1,86 @@
+"""Tokens for development, and what callers changed."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from google.protobuf.json_format import MessageToDict
+from recurring.catalog.v1 import catalog_pb2
+from recurring.notify.v1 import notify_pb2
+from recurring.payments.v1 import payments_pb2
+from recurring.scheduler.v1 import scheduler_pb2
+
+from cli.command import command
+from cli.connect import SERVICES, Session, pages
+from cli.errors import CommandError
+from cli.values import format_timestamp
+
+TOKEN_LIFE_DAYS = 1
+TOKEN_LIFE_MAX_DAYS = 365
+_CONTRACTS: dict[str, Any] = {
+    "catalog": catalog_pb2,
+    "scheduler": scheduler_pb2,
+    "payments": payments_pb2,
+    "notify": notify_pb2,
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the app."""
+
+    @command(app, "token")
+    async def token(
+        session: Session,
+        scope: Annotated[
+            list[str] | None, typer.Option(help="for example products:read; may be repeated")
+        ] = None,
+        subject: Annotated[str, typer.Option(help="as whom changes are kept")] = "developer",
+        days: Annotated[int, typer.Option(min=1, max=TOKEN_LIFE_MAX_DAYS)] = TOKEN_LIFE_DAYS,
+    ) -> None:
+        """Make a bearer token for the merchant, signed by the key of the stack on this machine."""
+        folder = session.stack.keys_folder
+        if not folder or not (Path(folder) / "signing.pem").exists():
+            raise CommandError(
+                "tokens for development are signed by a stack on this machine, and there is none: "
+                "run `make up`, or ask your issuer for a token"
+            )
+        # Where there is no such stack, its code need not be there either.
+        from deploy.embedded.keys import Keys  # noqa: PLC0415
+
+        made = Keys(Path(folder)).token(
+            subject, session.merchant, " ".join(scope or ["platform"]), timedelta(days=days)
+        )
+        session.output.data(made) if session.output.as_json else typer.echo(made)
+
+    @command(app, "audit-log")
+    async def audit_log(
+        session: Session,
+        service: Annotated[str, typer.Argument(help=", ".join(SERVICES))],
+        resource: Annotated[str, typer.Option(help="only changes of this resource")] = "",
+        subject: Annotated[str, typer.Option(help="only changes by this caller")] = "",
+        limit: Annotated[int, typer.Option(min=1)] = 50,
+    ) -> None:
+        """Show what callers changed in a service: who, when, and which resource."""
+        if service not in _CONTRACTS:
+            raise CommandError(f"{service!r} is no service; they are {', '.join(SERVICES)}")
+        request = _CONTRACTS[service].ListAuditEntriesRequest(
+            parent=session.parent, resource=resource, subject=subject
+        )
+        method = getattr(getattr(session, service), "ListAuditEntries")  # noqa: B009 - any stub
+        found = []
+        async for entry in pages(method, request, "audit_entries"):
+            found.append(entry)
+            if len(found) == limit:
+                break
+        if session.output.as_json:
+            session.output.data([MessageToDict(each) for each in found])
+            return
+        session.output.rows(
+            ["time", "who", "from", "what", "resource"],
+            [
+                [format_timestamp(e.create_time), e.subject, e.origin, e.method, e.resource]
+                for e in found
+            ],
+            "nothing was changed",
+        )

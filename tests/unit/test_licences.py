@@ -1,0 +1,37 @@
+"""What the services depend on may be used and passed on as the suite is."""
+
+import re
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+LOCK = Path(__file__).resolve().parents[2] / "requirements" / "runtime.txt"
+NAMES = re.findall(r"^([A-Za-z0-9._-]+)==", LOCK.read_text(), re.MULTILINE)
+# Words that name a licence without obligations on what uses the library.
+FREE = re.compile(
+    r"apache|mit\b|bsd|isc\b|python software foundation|psf|mpl|mozilla|unlicense|zlib|0bsd",
+    re.IGNORECASE,
+)
+# Not to be found on every system: the lock is for all of them.
+ELSEWHERE = {"colorama"}
+
+
+def licence(name: str) -> str:
+    """All that a package says about its licence."""
+    found = metadata.metadata(name)
+    classifiers = [each for each in found.get_all("Classifier", []) if "License" in each]
+    said = [str(found.get_all(field, [""])[0])[:200] for field in ("License-Expression", "License")]
+    files = metadata.files(name) or ()
+    texts = [each for each in files if each.name.upper().startswith("LICENSE")]
+    return " ".join([*said, *classifiers, *(each.read_text()[:500] for each in texts)])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_dependency_has_a_licence_that_lets_it_be_used(name: str) -> None:
+    try:
+        said = licence(name)
+    except metadata.PackageNotFoundError:
+        assert name in ELSEWHERE
+        return
+    assert FREE.search(said), f"{name}: {said!r}"
