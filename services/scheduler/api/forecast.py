@@ -139,7 +139,7 @@ class _Tally:
         for order in coming_orders(template, first, self.span.last, self.now):
             self._count_cycle()
             self._coming.append(order)
-        self._templates[template.merchant, template.standing_order] = template
+            self._templates[template.merchant, template.standing_order] = template
         if len(self._coming) >= BATCH_MAX_ENTRIES:
             await self.finish()
 
@@ -155,8 +155,8 @@ class _Tally:
         for one in await look_ahead(
             self.database, self.peers, coming, templates, self.now, demand_only=True
         ):
-            if one.quote is not None and one.goes_on:
-                self._sum_up(one.order, one.quote.currency, one.quote.lines)
+            if (demand := one.demand) is not None:
+                self._sum_up(one.order, demand.currency, demand.lines)
         _require_at_most(len(self.forecast), FORECAST_MAX_ROWS, "forecasts")
 
     def _count_cycle(self) -> None:

@@ -26,9 +26,9 @@ __all__ = [
     "Tree",
     "compile_source",
     "evaluate",
-    "json_to_cel",
     "program",
-]  # fmt: skip
+    "values",
+]
 
 Tree = lark.Tree[Any]
 

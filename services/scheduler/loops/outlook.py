@@ -28,9 +28,9 @@ class Outlook:
     ruling: Ruling = NO_RULING
 
     @property
-    def goes_on(self) -> bool:
-        """Whether it has a price and needs nobody's yes."""
-        return self.quote is not None and not asks(self.order)
+    def demand(self) -> Quote | None:
+        """What it will come to if nobody says anything."""
+        return None if asks(self.order) else self.quote
 
 
 async def look_ahead(
