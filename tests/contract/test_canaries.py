@@ -1,0 +1,137 @@
+"""What is secret or about a person turns up where it belongs, and nowhere else."""
+
+import re
+import uuid
+from collections.abc import Awaitable
+from typing import Any
+
+import aiohttp
+import asyncpg
+import pytest
+from recurring.notify.v1 import notify_pb2
+
+from deploy.embedded import wiring
+from deploy.embedded.keys import Keys
+from tests.suite import Client, Suite, new_id, refused
+
+SERVICES = ("catalog", "scheduler", "payments", "notify")
+
+
+class Canary:
+    """A customer whose every secret is like nobody else's."""
+
+    def __init__(self, suite: Suite) -> None:
+        self.mark = uuid.uuid4().hex[:10]
+        self.phone = f"+49170{uuid.uuid4().int % 10**8:08d}"
+        self.email = f"canary-{self.mark}@example.com"
+        self.display_name = f"Canary {self.mark}"
+        self.shop: Client = suite.client()
+        self.name = f"{self.shop.name}/customers/ann/contact"
+        self.code = ""
+
+    @property
+    def secrets(self) -> list[str]:
+        signature = self.shop.token.rpartition(".")[2]
+        return [self.phone, self.phone[1:], self.email, self.display_name, self.mark, signature]
+
+    def update(self, **changes: Any) -> Awaitable[Any]:  # noqa: ANN401 - any field
+        fields = {"display_name": self.display_name, "email": self.email, **changes}
+        return self.shop.notify.UpdateContact(
+            notify_pb2.UpdateContactRequest(
+                contact=notify_pb2.Contact(name=self.name, **fields),
+                allow_missing=True,
+                request_id=new_id(),
+            )
+        )
+
+    def start(self, phone: str) -> Awaitable[Any]:
+        request = notify_pb2.StartPhoneBindingRequest(
+            name=self.name, phone=phone, request_id=new_id()
+        )
+        return self.shop.notify.StartPhoneBinding(request)
+
+    def confirm(self, code: str) -> Awaitable[Any]:
+        request = notify_pb2.ConfirmPhoneBindingRequest(
+            name=self.name, code=code, request_id=new_id()
+        )
+        return self.shop.notify.ConfirmPhoneBinding(request)
+
+
+@pytest.fixture
+async def canary(suite: Suite) -> Canary:
+    """It has been through all that contacts and phones can go through, well and badly."""
+    canary = Canary(suite)
+    await canary.update()
+    await canary.start(canary.phone)
+    await suite.sandbox.settle()
+    messages = await suite.sandbox.inbox(canary.phone)
+    found = re.search(r"\b\d{6}\b", messages[-1]["body"])
+    assert found is not None
+    canary.code = found[0]
+    await refused(canary.confirm("000000" if canary.code != "000000" else "000001"))
+    await canary.confirm(canary.code)
+    return canary
+
+
+def told(text: str, canary: Canary) -> list[str]:
+    return [secret for secret in canary.secrets if secret in text]
+
+
+async def test_logs_tell_no_secret(suite: Suite, canary: Canary) -> None:
+    for service in SERVICES:
+        log = (suite.stack.home / "log" / f"{service}.log").read_text()
+        assert told(log, canary) == [], service
+
+
+async def test_metrics_tell_no_secret(suite: Suite, canary: Canary) -> None:
+    async with aiohttp.ClientSession() as http:
+        for service in SERVICES:
+            address = suite.addresses.local(f"{service}_metrics")
+            async with http.get(f"http://{address}/metrics") as response:
+                assert told(await response.text(), canary) == [], service
+
+
+async def test_refusals_do_not_repeat_what_was_wrong(canary: Canary) -> None:
+    for call in (
+        canary.update(email=f"{canary.email} and more"),
+        canary.update(display_name=canary.display_name * 10),
+        canary.start(f"{canary.phone}x"),
+        canary.confirm(f"{canary.code}0"),
+    ):
+        refusal = await refused(call)
+        assert told(str(refusal), canary) == []
+
+
+@pytest.mark.parametrize("table", ["outbox", "audit_entries", "dead_letters", "inbox"])
+async def test_events_and_audit_entries_hold_no_secret(
+    suite: Suite, canary: Canary, table: str
+) -> None:
+    keys = Keys(suite.stack.home / "keys")
+    for service in SERVICES:
+        url = wiring.database_url(service, suite.addresses, keys, "_readonly")
+        connection = await asyncpg.connect(url.replace("postgresql+asyncpg", "postgresql"))
+        try:
+            rows = await connection.fetch(f"SELECT * FROM {table}")  # noqa: S608 - a name from here
+        finally:
+            await connection.close()
+        kept = " ".join(
+            value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+            for row in rows
+            for value in row.values()
+        )
+        assert told(kept, canary) == [], service
+
+
+async def test_a_code_is_not_kept_once_it_was_sent(suite: Suite, canary: Canary) -> None:
+    keys = Keys(suite.stack.home / "keys")
+    url = wiring.database_url("notify", suite.addresses, keys, "_readonly")
+    connection = await asyncpg.connect(url.replace("postgresql+asyncpg", "postgresql"))
+    try:
+        rows = await connection.fetch(
+            "SELECT text, subject, secret_text FROM deliveries WHERE merchant = $1",
+            canary.shop.merchant,
+        )
+    finally:
+        await connection.close()
+    assert rows
+    assert canary.code not in str(rows)
