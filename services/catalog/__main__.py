@@ -3,7 +3,8 @@
 from recurring.catalog.v1 import catalog_pb2_grpc
 
 from services.catalog import api, events, loops, watch
-from services.runtime.process import Parts, Runtime, main
+from services.runtime.parts import Parts, Runtime
+from services.runtime.process import main
 from services.runtime.settings import RuntimeSettings
 
 

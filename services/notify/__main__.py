@@ -8,7 +8,8 @@ from recurring.notify.v1 import notify_pb2_grpc
 from services.notify import api, gateways, loops, watch
 from services.notify.domain import Channel
 from services.notify.events.handlers import subscriptions
-from services.runtime.process import Parts, Runtime, main
+from services.runtime.parts import Parts, Runtime
+from services.runtime.process import main
 from services.runtime.settings import RuntimeSettings, is_for_development
 
 

@@ -9,7 +9,8 @@ from recurring.payments.v1 import payments_pb2_grpc
 from services.payments import api, events, loops, watch
 from services.payments.commands import COMMANDS
 from services.payments.provider import CONNECTIONS_MAX, StripeProvider
-from services.runtime.process import Parts, Runtime, main
+from services.runtime.parts import Parts, Runtime
+from services.runtime.process import main
 from services.runtime.settings import RuntimeSettings, is_for_development
 
 

@@ -2,7 +2,8 @@
 
 from recurring.scheduler.v1 import scheduler_pb2_grpc
 
-from services.runtime.process import Parts, Runtime, main
+from services.runtime.parts import Parts, Runtime
+from services.runtime.process import main
 from services.runtime.settings import RuntimeSettings
 from services.scheduler import api, events, watch
 from services.scheduler.loops.collect import Collect

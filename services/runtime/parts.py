@@ -1,0 +1,84 @@
+"""What a process is wired from: what every service is given, and what it is made of."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import grpc
+
+from services.runtime import telemetry
+from services.runtime.access import Access
+from services.runtime.channel import open_channel
+from services.runtime.clock import Clock, SandboxClock, SystemClock
+from services.runtime.database import Database, connect
+from services.runtime.events import Subscription
+from services.runtime.identity import Identity
+from services.runtime.loops import Step
+from services.runtime.settings import RuntimeSettings
+from services.runtime.waiting import until_it_works
+from services.runtime.watch import Look
+
+S = TypeVar("S", bound=RuntimeSettings)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a service is made of, beyond what every process has."""
+
+    servicer: object
+    register: Callable[[Any, grpc.aio.Server], None]
+    # Full name of the gRPC service.
+    grpc_service: str
+    # Method name -> who may call it.
+    access: Mapping[str, Access]
+    # Name of a loop -> its step.
+    loops: Mapping[str, Callable[[], Awaitable[Step]]] = field(default_factory=dict)
+    # Stream of another service -> what is done with its events.
+    subscriptions: Mapping[str, Sequence[Subscription]] = field(default_factory=dict)
+    # What operators watch of its database.
+    looks: Sequence[Look] = ()
+
+
+@dataclass(frozen=True)
+class Runtime(Generic[S]):
+    """What a service is given to be wired with."""
+
+    settings: S
+    database: Database
+    clock: Clock
+    identity: Identity
+    # Whatever is entered here is closed when the process ends.
+    resources: AsyncExitStack
+
+    def channel(self, target: str) -> grpc.aio.Channel:
+        """A channel to another service."""
+        channel = open_channel(target, self.identity)
+        self.resources.push_async_callback(channel.close)
+        return channel
+
+
+Assemble = Callable[[Runtime[S]], Awaitable[Parts]]
+
+
+async def open_runtime(service: str, settings: S, resources: AsyncExitStack) -> Runtime[S]:
+    """What a service is wired with; nothing has been asked of the database yet."""
+    engine = connect(
+        settings.database_url,
+        application=f"recurring-{service}",
+        pool_size=settings.database_pool_size,
+    )
+    telemetry.trace_statements(engine.sync_engine)
+    database = Database(engine)
+    resources.push_async_callback(database.close)
+    clock: Clock = SystemClock()
+    if settings.clock_url:
+        clock = SandboxClock(settings.clock_url, service)
+        await until_it_works("sandbox clock", clock.read)
+
+    async def identity() -> Identity:
+        return Identity(settings.tls_folder)
+
+    return Runtime(
+        settings, database, clock, await until_it_works("certificate", identity), resources
+    )
