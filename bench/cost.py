@@ -46,6 +46,8 @@ class Spent:
     updated_rows: Mapping[str, int]
     commits: Mapping[str, int]
     stored_bytes: Mapping[str, int]
+    # Of those, what is deleted after OUTBOX_RETENTION_DAYS.
+    passing_bytes: Mapping[str, int]
     events: Mapping[str, int]
     wal_bytes: int
 
@@ -98,13 +100,14 @@ async def _book(running: Stack, merchant: str, count: int) -> Book:
 
 async def _spent(running: Stack) -> Spent:
     await asyncio.sleep(STATISTICS_SECONDS)
-    inserted, updated, commits, stored, events = {}, {}, {}, {}, {}
+    inserted, updated, commits, stored, passing, events = {}, {}, {}, {}, {}, {}
     wal_bytes = 0
     for service in SERVICES:
         connection = await asyncpg.connect(running.url(service))
         try:
             [row] = await connection.fetch(
                 "SELECT tup_inserted, tup_updated, xact_commit, pg_database_size(datname) AS bytes,"
+                " pg_total_relation_size('outbox') + pg_total_relation_size('inbox') AS passing,"
                 " pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0') AS wal"
                 " FROM pg_stat_database WHERE datname = current_database()"
             )
@@ -113,8 +116,11 @@ async def _spent(running: Stack) -> Spent:
             await connection.close()
         inserted[service], updated[service] = row["tup_inserted"], row["tup_updated"]
         commits[service], stored[service] = row["xact_commit"], row["bytes"]
+        passing[service] = row["passing"]
         wal_bytes = int(row["wal"])
-    return Spent(running.cpu_seconds(), inserted, updated, commits, stored, events, wal_bytes)
+    return Spent(
+        running.cpu_seconds(), inserted, updated, commits, stored, passing, events, wal_bytes
+    )
 
 
 def _show(before: Spent, after: Spent, lives: int, seconds: float, console: Console) -> None:
@@ -130,7 +136,13 @@ def _show(before: Spent, after: Spent, lives: int, seconds: float, console: Cons
     cpu.add_row("all", f"{total * MICROSECONDS:,.0f}")
     console.print(cpu)
     rows = Table(
-        "database", "rows inserted", "rows updated", "commits", "bytes kept", "events told"
+        "database",
+        "rows inserted",
+        "rows updated",
+        "commits",
+        "bytes",
+        "of these for 30 days",
+        "events told",
     )
     for service in SERVICES:
         rows.add_row(
@@ -140,6 +152,7 @@ def _show(before: Spent, after: Spent, lives: int, seconds: float, console: Cons
                 for what in ("inserted_rows", "updated_rows", "commits")
             ),
             f"{each(service, 'stored_bytes'):,.0f}",
+            f"{each(service, 'passing_bytes'):,.0f}",
             f"{each(service, 'events'):.2f}",
         )
     console.print(rows)
