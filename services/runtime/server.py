@@ -83,17 +83,24 @@ class Calls(grpc.aio.ServerInterceptor):
         self._admit = admit
         self._limits = limits
         self._under_way = 0
+        # Of the methods that there are; whatever else is called is not kept.
+        self._wrapped: dict[str, Handler] = {}
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler:
-        """Wrap the method's behaviour."""
-        handler = await continuation(handler_call_details)
+        """Wrap the method's behaviour, once for all its calls."""
         method = handler_call_details.method
-        if handler is None or method.startswith(_OPEN_PREFIXES):
-            return handler
+        if method not in self._wrapped:
+            handler = await continuation(handler_call_details)
+            if handler is None or method.startswith(_OPEN_PREFIXES):
+                return handler
+            self._wrapped[method] = self._wrap(method, handler)
+        return self._wrapped[method]
+
+    def _wrap(self, method: str, handler: "grpc.RpcMethodHandler[Any, Any]") -> Handler:
         if handler.unary_unary is not None:
             return grpc.unary_unary_rpc_method_handler(
                 self._guarded(method, handler.unary_unary, DEADLINE_MAX_SECONDS),
