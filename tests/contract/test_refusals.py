@@ -21,7 +21,7 @@ STALE = '"999"'
 PRICES_MAX = 1000
 IMPORTS_AT_ONCE = 4
 # Calls that a test makes at once.
-AT_ONCE = 50
+AT_ONCE = 10
 # Where an update has its etag.
 RESOURCES = ("standing_order", "scheduler_settings", "contact")
 

@@ -65,7 +65,9 @@ def messages(description: Descriptor, depth: int = DEPTH_MAX) -> st.SearchStrate
     @st.composite
     def build(draw: st.DrawFn) -> Message:
         message = _new(description)
-        fields = st.sampled_from(_fields(description)) if description.fields else st.nothing()
+        if not description.fields:
+            return message
+        fields = st.sampled_from(_fields(description))
         for field in draw(st.lists(fields, max_size=FIELDS_MAX)):
             _put(draw, message, field, depth)
         return message

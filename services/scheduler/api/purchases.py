@@ -59,7 +59,7 @@ class PurchaseMethods:
         if not asks(order):
             raise wrong_state("ORDER_STATE", f"{request.name} is not HELD to ask the customer")
         now = self._clock.now()
-        audit.before(order_message(order))
+        audit.before(order_message(await orders.get(tx, key)))
         return order_message(await orders.confirm(tx, confirmed(order, now), now))
 
 
