@@ -124,9 +124,12 @@ class Keys:
                 audience=AUDIENCE,
                 issuer=ISSUER,
             )
+            named = jwt.get_unverified_header(file.read_text()).get("kid")
         except jwt.InvalidTokenError:
             return False
-        same = all(held.get(name) == value for name, value in claims.items())
+        same = named == self._key_id and all(
+            held.get(name) == value for name, value in claims.items()
+        )
         return same and held["exp"] - time.time() > TOKEN_RENEWAL_SECONDS
 
 

@@ -54,11 +54,19 @@ async def put(tx: AsyncConnection, request: Message, request_id: uuid.UUID, afte
             "origin": who.origin,
             "method": request.DESCRIPTOR.name.removesuffix("Request"),
             "request_id": request_id,
-            "resource": getattr(after, "name", "") or getattr(request, "name", ""),
+            "resource": _resource(after) or _resource(request),
             "before": orjson.dumps(masked(earlier)).decode() if earlier else None,
             "after": orjson.dumps(masked(after)).decode(),
         },
     )
+
+
+def _resource(message: Any) -> str:  # noqa: ANN401 - any message
+    """The name of the resource that a message is, or is about: its first field that is one."""
+    for field, value in message.ListFields():
+        if isinstance(value, str) and field.name != "parent" and value.startswith("merchants/"):
+            return value
+    return ""
 
 
 def masked(message: Message) -> dict[str, Any]:

@@ -56,6 +56,26 @@ async def test_a_change_is_told_with_who_made_it_and_what_was_before(shop: Clien
     assert "before" not in oldest
 
 
+async def test_what_has_no_name_of_its_own_is_kept_by_what_it_is_about(shop: Client) -> None:
+    name = f"{shop.name}/products/tea"
+    await shop.catalog.CreateProduct(
+        catalog_pb2.CreateProductRequest(
+            parent=shop.name,
+            product_id="tea",
+            product=catalog_pb2.Product(title="Tea", stock_tracked=True),
+            request_id=new_id(),
+        )
+    )
+    await shop.catalog.AdjustStock(
+        catalog_pb2.AdjustStockRequest(product=name, delta_units=5, request_id=new_id())
+    )
+    [adjusted, _] = await entries(shop, "catalog", resource=name)
+    before, after = adjusted["before"], adjusted["after"]
+    assert isinstance(before, dict)
+    assert isinstance(after, dict)
+    assert (before.get("on_hand_units", "0"), after["on_hand_units"]) == ("0", "5")
+
+
 async def test_a_refused_change_leaves_no_entry(shop: Client) -> None:
     request = await make_product(shop, "tea")
     request.request_id = new_id()
