@@ -134,5 +134,6 @@ def write(report: Report, folder: Path) -> Path:
 def _table(*headers: str) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for place, header in enumerate(headers):
-        table.add_column(header, justify="right" if place else "left", no_wrap=True)
+        # Where it is narrow, words are broken and numbers are not.
+        table.add_column(header, justify="right" if place else "left", no_wrap=place > 0)
     return table
