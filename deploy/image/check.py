@@ -106,6 +106,8 @@ class Check:
             played = subprocess.run(command, check=False, timeout=DEMO_TIMEOUT_SECONDS)
             if played.returncode:
                 raise CheckFailed(f"demo: {container['name']} ended with {played.returncode}")
+        stats = _engine("stats", "--no-stream", "--format", "{{.Name}} {{.MemUsage}}")
+        print(f"memory after the demo, and its limit:\n{stats.stdout.strip()}", flush=True)
 
     def _start(self, workload: Manifest, name: str) -> None:
         spec = workload["spec"]["template"]["spec"]
@@ -222,6 +224,8 @@ def _until_serving(name: str, since: float) -> None:
 
 @contextmanager
 def _network() -> Iterator[None]:
+    # What a run that was interrupted has left behind goes first, the containers on it included.
+    _engine("network", "rm", "--force", NETWORK)
     made = _engine("network", "create", NETWORK)
     if made.returncode:
         raise NotRunError(f"{ENGINE} cannot make a network: {made.stderr.strip()}")
