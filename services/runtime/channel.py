@@ -1,10 +1,12 @@
 """Channels to other services: balanced, bounded in time, retried where a call did not arrive."""
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 import grpc
-from opentelemetry.instrumentation.grpc import aio_client_interceptors
 
+from services.runtime import telemetry
 from services.runtime.identity import Identity, PeerChannel
 from services.runtime.server import MESSAGE_MAX_BYTES
 
@@ -46,6 +48,34 @@ _OPTIONS = [
 ]
 
 
+class Traced(grpc.aio.UnaryUnaryClientInterceptor):
+    """Tells whoever is called the trace that the call is in."""
+
+    async def intercept_unary_unary(
+        self,
+        continuation: Callable[[grpc.aio.ClientCallDetails, Any], Any],
+        client_call_details: grpc.aio.ClientCallDetails,
+        request: Any,  # noqa: ANN401 - any message
+    ) -> Any:  # noqa: ANN401 - a call
+        """Make the call below a span of its own, which lasts until it is answered."""
+        with telemetry.asking(client_call_details.method) as span:
+            parent = telemetry.traceparent(span.get_span_context())
+            if not parent:
+                return await continuation(client_call_details, request)
+            call = await continuation(_below(parent, client_call_details), request)
+            if span.is_recording():
+                telemetry.answered(span, (await call.code()).name)
+            return call
+
+
+def _below(parent: str, details: grpc.aio.ClientCallDetails) -> grpc.aio.ClientCallDetails:
+    metadata = grpc.aio.Metadata(*(details.metadata or ()))
+    metadata.add(telemetry.TRACEPARENT_HEADER, parent)
+    return grpc.aio.ClientCallDetails(
+        details.method, details.timeout, metadata, details.credentials, details.wait_for_ready
+    )
+
+
 def open_channel(target: str, identity: Identity) -> PeerChannel:
     """A channel to a service by its gRPC target, for example dns:///catalog:7402."""
 
@@ -54,7 +84,7 @@ def open_channel(target: str, identity: Identity) -> PeerChannel:
             target,
             identity.channel_credentials(),
             options=_OPTIONS,
-            interceptors=aio_client_interceptors(),
+            interceptors=[Traced()],
         )
 
     return PeerChannel(identity, connect, DEADLINE_SECONDS)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias, TypeVar
@@ -11,10 +11,8 @@ from typing import Any, TypeAlias, TypeVar
 import grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
-from opentelemetry.instrumentation.grpc import aio_server_interceptor
-from opentelemetry.instrumentation.grpc.filters import health_check, negate
 
-from services.runtime import metrics, rules
+from services.runtime import metrics, rules, telemetry
 from services.runtime.access import Caller, Gate, set_caller
 from services.runtime.database import is_outage
 from services.runtime.errors import Problem
@@ -44,8 +42,6 @@ CONNECTION_MAX_AGE_GRACE_SECONDS = int(STREAM_DEADLINE_MAX_SECONDS)
 _IDENTITY_PROPERTY = "peer_spiffe_id"
 # Methods that need no token: they tell nothing about anybody.
 _OPEN_PREFIXES = ("/grpc.health.v1.", "/grpc.reflection.")
-# Whoever watches a replica's health stays for as long as its connection: that is no call to be traced.
-_TRACED = negate(health_check())
 
 _OPTIONS = [
     ("grpc.max_receive_message_length", MESSAGE_MAX_BYTES),
@@ -65,7 +61,8 @@ _OPTIONS = [
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 Behaviour: TypeAlias = Callable[[Any, Any], Awaitable[Any]]
-Admit: TypeAlias = "Callable[[str, Any], Awaitable[Caller]]"
+Headers: TypeAlias = Mapping[str, Any]
+Admit: TypeAlias = "Callable[[str, Any, Headers], Awaitable[Caller]]"
 R = TypeVar("R")
 
 
@@ -121,28 +118,39 @@ class Calls(grpc.aio.ServerInterceptor):
         async def answer(request: Any, context: Any) -> Any:  # noqa: ANN401 - any message
             started = time.perf_counter()
             status = grpc.StatusCode.CANCELLED.name
+            headers = dict(context.invocation_metadata())
             self._under_way += 1
-            try:
-                with await self._let_in(method, context):
-                    response = await _in_time(
-                        behaviour(rules.admitted(request), context),
-                        context.time_remaining(),
-                        deadline_seconds,
+            parent = headers.get(telemetry.TRACEPARENT_HEADER, "")
+            with telemetry.answering(method, parent) as span:
+                try:
+                    with await self._let_in(method, context, headers):
+                        response = await _in_time(
+                            behaviour(rules.admitted(request), context),
+                            context.time_remaining(),
+                            deadline_seconds,
+                        )
+                except Exception as error:  # noqa: BLE001 - the boundary: everything becomes a status
+                    problem = _problem(method, error)
+                    status = problem.code.name
+                    await context.abort_with_status(
+                        rpc_status.to_status(problem.status(self._domain))
                     )
-            except Exception as error:  # noqa: BLE001 - the boundary: everything becomes a status
-                problem = _problem(method, error)
-                status = problem.code.name
-                await context.abort_with_status(rpc_status.to_status(problem.status(self._domain)))
-            else:
-                status = grpc.StatusCode.OK.name
-                return response
-            finally:
-                self._under_way -= 1
-                metrics.call_done(method, status, time.perf_counter() - started)
+                else:
+                    status = grpc.StatusCode.OK.name
+                    return response
+                finally:
+                    self._under_way -= 1
+                    telemetry.answered(span, status)
+                    metrics.call_done(method, status, time.perf_counter() - started)
 
         return answer
 
-    async def _let_in(self, method: str, context: Any) -> AbstractContextManager[None]:  # noqa: ANN401
+    async def _let_in(
+        self,
+        method: str,
+        context: Any,  # noqa: ANN401 - a call's
+        headers: Headers,
+    ) -> AbstractContextManager[None]:
         """Know the caller, and count the call for as long as it lasts."""
         if not self.open:
             raise _unavailable("the service is starting; try again")
@@ -150,7 +158,7 @@ class Calls(grpc.aio.ServerInterceptor):
             raise exhausted(
                 "TOO_MANY_CALLS_AT_ONCE", "the service has no room for it", BUSY_RETRY_SECONDS
             )
-        who = replace(await self._admit(method, context), origin=context.peer())
+        who = replace(await self._admit(method, context, headers), origin=context.peer())
         set_caller(who)
         if self._limits is None:
             return nullcontext()
@@ -215,10 +223,10 @@ class Server:
         health: Health,
         allowance: Allowance,
     ) -> None:
-        def by_token(method: str, context: Any) -> Awaitable[Caller]:  # noqa: ANN401 - a call's
-            return gate.admit_platform(method, _authorization(context))
+        def by_token(method: str, _context: object, headers: Headers) -> Awaitable[Caller]:
+            return gate.admit_platform(method, headers.get("authorization", ""))
 
-        async def by_certificate(method: str, context: Any) -> Caller:  # noqa: ANN401
+        async def by_certificate(method: str, context: Any, _headers: Headers) -> Caller:  # noqa: ANN401
             return gate.admit_service(method, context.auth_context().get(_IDENTITY_PROPERTY, ()))
 
         self._calls = (
@@ -271,13 +279,7 @@ class Server:
 
 def _server(*calls: Calls) -> grpc.aio.Server:
     return grpc.aio.server(
-        interceptors=[aio_server_interceptor(filter_=_TRACED), *calls] if calls else [],
+        interceptors=calls,
         options=_OPTIONS,
         maximum_concurrent_rpcs=CONCURRENT_REFUSALS_MAX,
-    )
-
-
-def _authorization(context: Any) -> str:  # noqa: ANN401 - a call's context
-    return next(
-        (str(value) for name, value in context.invocation_metadata() if name == "authorization"), ""
     )

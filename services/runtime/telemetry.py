@@ -10,9 +10,11 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from opentelemetry import trace
+from opentelemetry.context import attach, detach
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import Link, SpanContext, TraceFlags
 from sqlalchemy import Engine, event
@@ -22,6 +24,11 @@ from services.runtime.events import Event
 
 OTLP_ENDPOINT_VARIABLE = "OTEL_EXPORTER_OTLP_ENDPOINT"
 _LINKS_MAX = 32
+TRACEPARENT_HEADER = "traceparent"
+# What a server is to blame for; with any other status a call went as it should.
+_FAULTS = frozenset(
+    {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
+)
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 
 _tracer = trace.get_tracer("recurring")
@@ -112,15 +119,20 @@ def _traceparent(trace_id: int, span_id: int, flags: int) -> str:
     return f"00-{trace_id:032x}-{span_id:016x}-{flags:02x}"
 
 
+def _ids_alone() -> IdGenerator | None:
+    """What makes ids, where nobody looks at spans: their ids are all that is of use."""
+    provider = trace.get_tracer_provider()
+    if isinstance(provider, TracerProvider) and provider.sampler is ALWAYS_OFF:
+        return provider.id_generator
+    return None
+
+
 def new_traceparent(name: str, *, alone: bool = False) -> str:
     """Begin a trace with a root span of this name, for a part of work that is done as a set.
 
     It is linked to the work; a part that is alone in it goes on in the work's own trace.
     """
-    provider = trace.get_tracer_provider()
-    if isinstance(provider, TracerProvider) and provider.sampler is ALWAYS_OFF:
-        # Nobody looks at the span: its ids are all that is of use.
-        ids = provider.id_generator
+    if ids := _ids_alone():
         return _traceparent(ids.generate_trace_id(), ids.generate_span_id(), 0)
     work = trace.get_current_span().get_span_context()
     span = _tracer.start_span(
@@ -137,7 +149,8 @@ def _span_context(parent: str) -> SpanContext | None:
     if match is None:
         return None
     trace_id, span_id, flags = (int(part, 16) for part in match.groups())
-    return SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(flags))
+    span = SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(flags))
+    return span if span.is_valid else None
 
 
 def continued(name: str, parent: str) -> str:
@@ -177,6 +190,60 @@ def _for_all(
         name, context=above, links=links, kind=kind, attributes=attributes
     ):
         yield
+
+
+@contextlib.contextmanager
+def answering(method: str, parent: str) -> Iterator[trace.Span]:
+    """A span for a call that is answered, below its caller's."""
+    above = _span_context(parent)
+    ids = _ids_alone()
+    if ids is None:
+        span = _call_span(method, trace.SpanKind.SERVER, above)
+    else:
+        trace_id = above.trace_id if above else ids.generate_trace_id()
+        own = SpanContext(trace_id, ids.generate_span_id(), is_remote=False)
+        span = trace.NonRecordingSpan(own)
+    token = attach(trace.set_span_in_context(span))
+    try:
+        yield span
+    finally:
+        detach(token)
+        span.end()
+
+
+def answered(span: trace.Span, status: str) -> None:
+    """Say in a call's span how the call was answered."""
+    if span.is_recording():
+        span.set_attribute("rpc.response.status_code", status)
+        if status in _FAULTS:
+            span.set_status(trace.StatusCode.ERROR)
+
+
+@contextlib.contextmanager
+def asking(method: bytes | str) -> Iterator[trace.Span]:
+    """A span for a call to another service, where it is below a recorded one."""
+    span = trace.get_current_span()
+    if not span.is_recording():
+        yield span
+        return
+    # gRPC says str and gives bytes.
+    name = method.decode() if isinstance(method, bytes) else method
+    span = _call_span(name, trace.SpanKind.CLIENT, span.get_span_context())
+    try:
+        yield span
+    finally:
+        span.end()
+
+
+def _call_span(method: str, kind: trace.SpanKind, above: SpanContext | None) -> trace.Span:
+    return _tracer.start_span(
+        method,
+        context=trace.set_span_in_context(
+            trace.NonRecordingSpan(above) if above else trace.INVALID_SPAN
+        ),
+        kind=kind,
+        attributes={"rpc.system.name": "grpc", "rpc.method": method},
+    )
 
 
 @contextlib.contextmanager

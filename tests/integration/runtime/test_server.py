@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from deploy.embedded.keys import AUDIENCE, ISSUER, Keys
 from deploy.embedded.ports import HOST, free_ports
 from services.runtime import server as runtime_server
+from services.runtime import telemetry
 from services.runtime.access import Access, Gate, caller
 from services.runtime.channel import open_channel
 from services.runtime.errors import not_found
@@ -43,11 +44,13 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         self.let_go = asyncio.Event()
         self.cut_short = asyncio.Event()
         self.failure: Exception | None = None
+        self.traceparent = ""
 
     async def GetProduct(  # noqa: N802
         self, request: catalog_pb2.GetProductRequest, context: object
     ) -> catalog_pb2.Product:
         del context
+        self.traceparent = telemetry.current_traceparent()
         caller().check("acme")
         if self.failure is not None:
             raise self.failure
@@ -138,6 +141,22 @@ async def door(closed_door: Door) -> Door:
 
 async def test_a_call_with_a_token_is_answered(door: Door) -> None:
     assert (await door.get()).name == NAME
+
+
+async def test_a_call_is_in_its_callers_trace(door: Door) -> None:
+    telemetry.start_tracing("catalog")
+    trace_id, span_id = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+    await door.get((*door.token(), ("traceparent", f"00-{trace_id}-{span_id}-01")))
+    _, trace, span, _ = door.servicer.traceparent.split("-")
+    assert trace == trace_id
+    assert span != span_id
+
+
+async def test_a_call_without_a_readable_trace_begins_one(door: Door) -> None:
+    telemetry.start_tracing("catalog")
+    await door.get((*door.token(), ("traceparent", f"00-{0:032x}-{0:016x}-01")))
+    _, trace, _, _ = door.servicer.traceparent.split("-")
+    assert int(trace, 16)
 
 
 async def test_a_call_without_a_token_is_refused(door: Door) -> None:
