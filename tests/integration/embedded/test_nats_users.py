@@ -28,7 +28,7 @@ READS = {
 }
 STREAMS = {"CATALOG", "SCHEDULER", "PAYMENTS", "NOTIFY", "MERCHANTS"}
 # How long the server may take to answer or to refuse; it always does one of the two.
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 20
 
 
 @pytest.fixture(scope="module")
