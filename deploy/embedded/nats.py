@@ -55,7 +55,6 @@ DEVELOPER = """\
 """
 _USERS_END = "  ]\n}\n"
 _PLATFORM = re.compile(r"    # \{\n(    #.*\n)+?    # \}\n")
-PLATFORM_OF_THE_EXAMPLE = "demo"
 
 
 class EmbeddedNats:
