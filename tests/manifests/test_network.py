@@ -56,6 +56,8 @@ def test_platforms_and_prometheus_come_in_at_their_own_doors(cluster: Cluster) -
         for service in SERVICES
         for namespace, port in (("namespace allowed", 7401), ("namespace monitoring", 9464))
     }
+    hearers = {edge for edge in strangers if edge[1:] == ("nats", 4222)}
+    assert hearers == {("namespace allowed", "nats", 4222)}
 
 
 def test_every_pod_may_ask_for_names(cluster: Cluster) -> None:
