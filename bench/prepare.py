@@ -81,6 +81,7 @@ async def wired(stack: Stack, clock: Clock) -> AsyncIterator[tuple[Prepare, Data
             stack.sqlalchemy_url("scheduler"),
             application="recurring-bench",
             pool_size=POOL_CONNECTIONS,
+            keyring=stack.keyring("scheduler"),
         )
     )
     channels = [

@@ -13,8 +13,11 @@ import asyncpg
 
 from bench.measure import WrongResultError
 from bench.stack import Stack
+from services.notify.domain import CustomerKey
+from services.notify.store import contacts
 from services.runtime.access import act_for_all
 from services.runtime.database import Database, connect
+from services.runtime.sealing import Keyring
 from services.scheduler.domain.order import BillingMode
 from services.scheduler.domain.schedule import Monthly, Recurrence, Schedule, Weekly
 from services.scheduler.domain.standing_order import (
@@ -100,15 +103,6 @@ _STATEMENTS = {
         WHERE $3::int > 0
         """,
     ),
-    "notify": (
-        """
-        INSERT INTO contacts (merchant, customer, display_name, email, phone, bind_time, bind_count,
-                              sms_receipts_muted, email_muted, create_time)
-        SELECT $1, 'customer-' || n, 'Customer ' || n, '', '+1555' || lpad(n::text, 7, '0'), $3, 1,
-               false, true, $3
-        FROM generate_series(1, $2) AS n
-        """,
-    ),
     "payments": (
         """
         INSERT INTO payment_methods (merchant, customer, payment_method, provider_token, brand,
@@ -126,6 +120,13 @@ _STATEMENTS = {
         """,
     ),
 }
+
+_CONTACTS = """
+    INSERT INTO contacts (merchant, customer, display_name, email, phone, bind_time, bind_count,
+                          sms_receipts_muted, email_muted, create_time)
+    SELECT $1, 'customer-' || n, display_name, '', phone, $4, 1, false, true, $4
+    FROM unnest($2::bytea[], $3::bytea[]) WITH ORDINALITY AS sealed (display_name, phone, n)
+"""
 
 _PROTECT = """
     INSERT INTO protections (merchant, standing_order, product, sign_up_amount_minor, currency,
@@ -161,11 +162,24 @@ async def fill_world(stack: Stack, book: Book) -> None:
             for each in _STATEMENTS["catalog"]
         ),
     )
-    for service in ("notify", "payments"):
-        await _execute(
-            stack.url(service),
-            *((each, book.merchant, book.count, signed_up) for each in _STATEMENTS[service]),
-        )
+    await _execute(
+        stack.url("payments"),
+        *((each, book.merchant, book.count, signed_up) for each in _STATEMENTS["payments"]),
+    )
+    names, phones = _sealed(stack.keyring("notify"), book)
+    await _execute(stack.url("notify"), (_CONTACTS, book.merchant, names, phones, signed_up))
+
+
+def _sealed(keyring: Keyring, book: Book) -> tuple[list[bytes], list[bytes]]:
+    """The names and phones of a book's customers, as notify stores them."""
+
+    def sealed(plain: str, column: str, number: int) -> bytes:
+        key = CustomerKey(book.merchant, f"customer-{number}")
+        return keyring.seal(plain.encode(), *contacts.place(key, column))
+
+    numbers = range(1, book.count + 1)
+    names = [sealed(f"Customer {n}", "display_name", n) for n in numbers]
+    return names, [sealed(f"+1555{n:07d}", "phone", n) for n in numbers]
 
 
 async def fill(stack: Stack, book: Book) -> None:
@@ -173,7 +187,7 @@ async def fill(stack: Stack, book: Book) -> None:
     signed_up = book.now - SIGNED_UP
     await fill_world(stack, book)
     await _execute(stack.url("catalog"), (_PROTECT, book.merchant, PRODUCTS, book.count, signed_up))
-    await _insert_patterns(stack.sqlalchemy_url("scheduler"), book, signed_up)
+    await _insert_patterns(stack, book, signed_up)
     await _execute(
         stack.url("scheduler"),
         (_COPY_PATTERNS, book.merchant, PRODUCTS, book.count, len(RECURRENCES)),
@@ -199,9 +213,16 @@ async def _execute(url: str, *statements: tuple[Any, ...]) -> None:
         await connection.close()
 
 
-async def _insert_patterns(sqlalchemy_url: str, book: Book, signed_up: datetime) -> None:
+async def _insert_patterns(stack: Stack, book: Book, signed_up: datetime) -> None:
     act_for_all("bench")
-    database = Database(connect(sqlalchemy_url, application="recurring-bench", pool_size=1))
+    database = Database(
+        connect(
+            stack.sqlalchemy_url("scheduler"),
+            application="recurring-bench",
+            pool_size=1,
+            keyring=stack.keyring("scheduler"),
+        )
+    )
     try:
         async with database.begin() as tx:
             for number, recurrence in enumerate(RECURRENCES):

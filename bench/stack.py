@@ -14,6 +14,7 @@ from deploy.embedded.keys import Keys
 from deploy.embedded.postgres import EmbeddedPostgres
 from deploy.embedded.stack import EmbeddedStack
 from services.runtime import migrations
+from services.runtime.sealing import Keyring
 
 BYTES_PER_MEGABYTE = 1_000_000
 YARDSTICK_DATABASE = "recurring_yardstick"
@@ -32,6 +33,10 @@ class Stack:
     def environment(self, service: str, addresses: Addresses | None = None) -> dict[str, str]:
         """What a service's process is told, on the stack's ports or on others."""
         return wiring.service_environment(service, addresses or self.addresses, self.keys)
+
+    def keyring(self, service: str) -> Keyring:
+        """What a service seals personal data with."""
+        return Keyring.parse(self.keys.data_keys(service))
 
     def sqlalchemy_url(self, service: str) -> str:
         """A service's database as SQLAlchemy reads it."""

@@ -1,5 +1,6 @@
 """Real servers for the tests: one PostgreSQL and one NATS a session, clean for every test."""
 
+import base64
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from deploy.embedded.nats import EmbeddedNats
 from deploy.embedded.ports import free_ports
 from deploy.embedded.postgres import EmbeddedPostgres
 from deploy.embedded.stack import EmbeddedStack
+from services.runtime.sealing import Keyring
 from tests.suite import Suite
 
 # How long an example takes says more about the machine than about the code.
@@ -23,6 +25,9 @@ settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
 PASSWORD = "only-for-tests-on-this-machine"
+# What the services of these tests seal with.
+DATA_KEYS = f"test-1:{base64.b64encode(bytes(range(32))).decode()}"
+KEYRING = Keyring.parse(DATA_KEYS)
 
 # Called with a service's name; returns the address of a fresh, migrated database.
 ServiceDatabase = Callable[[str], str]

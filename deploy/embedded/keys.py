@@ -25,7 +25,8 @@ DAY_SECONDS = 24 * 3600
 TOKEN_LIFE_SECONDS = 365 * DAY_SECONDS
 TOKEN_RENEWAL_SECONDS = 30 * DAY_SECONDS
 PASSWORD_BYTES = 24
-# Production refuses a key set with such a key in it.
+DATA_KEY_BYTES = 32
+# Production refuses a key of such a name.
 KEY_ID_PREFIX = "development-"
 
 
@@ -80,6 +81,14 @@ class Keys:
         file = self.folder / f"{name}.password"
         if not file.exists():
             write_secret(file, secrets.token_urlsafe(PASSWORD_BYTES))
+        return file.read_text()
+
+    def data_keys(self, service: str) -> str:
+        """Return the keys that seal a service's personal data, made when they are first asked for."""
+        file = self.folder / f"recurring_{service}.data-keys"
+        if not file.exists():
+            key = base64.b64encode(secrets.token_bytes(DATA_KEY_BYTES)).decode()
+            write_secret(file, f"{KEY_ID_PREFIX}1:{key}")
         return file.read_text()
 
     def _signing_key(self) -> Ed25519PrivateKey:

@@ -70,6 +70,7 @@ def service_environment(service: str, addresses: Addresses, keys: Keys) -> dict[
         "ENVIRONMENT": "sandbox",
         "DATABASE_URL": database_url(service, addresses, keys),
         "MIGRATION_DATABASE_URL": database_url(service, addresses, keys, "_migrator"),
+        "DATA_KEYS": keys.data_keys(service),
         "NATS_URL": nats_url(service, addresses, keys),
         "MERCHANT_EVENTS": "true",
         "GRPC_ADDRESS": addresses.local(service),

@@ -173,6 +173,7 @@ def _service(service: str, keys: Keys) -> dict[str, str]:
     """Return a service's secret settings, each named as its variable in lower case."""
     made = {
         "recurring_database_url": wiring.database_url(service, addresses(service), keys),
+        "recurring_data_keys": keys.data_keys(service),
         "recurring_nats_url": _nats_url(service, keys),
     }
     if service == "payments":

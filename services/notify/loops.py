@@ -91,9 +91,10 @@ class Deliveries:
         delivery = outgoing.delivery
         if not worth_sending(delivery, self._clock.now()):
             return Attempt(Verdict.PERMANENT, FAILURE_CODE_VOID)
-        if not outgoing.address:
-            return Attempt(Verdict.PERMANENT, FAILURE_NO_CHANNEL)
         text = delivery.text if delivery.secret_text is None else delivery.secret_text
+        # Without a text it was erased, and the customer has perhaps come back since.
+        if not outgoing.address or not text:
+            return Attempt(Verdict.PERMANENT, FAILURE_NO_CHANNEL)
         message = Message(_message_key(outgoing), outgoing.address, delivery.subject, text)
         try:
             return await self._gateways[delivery.channel].send(message)

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from services.runtime import access, telemetry
+from services.runtime.sealing import KEYRING_OPTION, Keyring
 
 # A statement that takes longer than this is stuck: the loops and calls that made it try again.
 STATEMENT_TIMEOUT_SECONDS = 15
@@ -25,8 +26,10 @@ POOL_TIMEOUT_SECONDS = 5
 _OUTAGE_CLASSES = ("08", "40", "53", "55", "57")
 
 
-def connect(database_url: str, *, application: str, pool_size: int) -> AsyncEngine:
-    """An engine whose connections carry the limits of this module."""
+def connect(
+    database_url: str, *, application: str, pool_size: int, keyring: Keyring
+) -> AsyncEngine:
+    """An engine whose connections carry the limits of this module, and the keys of what is sealed."""
     engine = create_async_engine(
         database_url,
         pool_size=pool_size,
@@ -36,6 +39,7 @@ def connect(database_url: str, *, application: str, pool_size: int) -> AsyncEngi
         # Errors go to logs, and parameters can be phone numbers.
         hide_parameters=True,
         json_deserializer=orjson.loads,
+        execution_options={KEYRING_OPTION: keyring},
         connect_args={
             "timeout": CONNECT_TIMEOUT_SECONDS,
             "server_settings": {

@@ -15,6 +15,7 @@ from services.runtime.database import Database, connect
 from services.runtime.events import Subscription
 from services.runtime.identity import Identity
 from services.runtime.loops import Step
+from services.runtime.sealing import Keyring
 from services.runtime.settings import RuntimeSettings
 from services.runtime.waiting import until_it_works
 from services.runtime.watch import Look
@@ -67,6 +68,7 @@ async def open_runtime(service: str, settings: S, resources: AsyncExitStack) -> 
         settings.database_url,
         application=f"recurring-{service}",
         pool_size=settings.database_pool_size,
+        keyring=Keyring.parse(settings.data_keys.get_secret_value()),
     )
     telemetry.trace_statements(engine.sync_engine)
     database = Database(engine)

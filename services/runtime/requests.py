@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.runtime import audit
+from services.runtime import audit, sealing
 from services.runtime.access import caller
 from services.runtime.database import Database
 from services.runtime.errors import FieldViolation, Problem, Violations
@@ -37,6 +37,14 @@ _ANSWER = text("""
 """)
 
 
+# Answers to requests about a resource, forgotten: who repeats one of them is answered with nothing.
+_FORGET = text("""
+    UPDATE requests SET response = ''
+    WHERE tenant = :tenant AND response <> '' AND request_id IN (
+        SELECT request_id FROM audit_entries WHERE tenant = :tenant AND resource = :resource)
+""")
+
+
 class HasDatabase(Protocol):
     """A servicer whose mutations are remembered in its service's database."""
 
@@ -53,6 +61,8 @@ class Mutation:
         self.method = request.DESCRIPTOR.full_name
         self._request = request
         self._key: dict[str, Any] = {"tenant": caller().tenant, "request_id": identity}
+        # Answers repeat what is stored elsewhere, personal data among it.
+        self._place = ("requests", "response", caller().tenant, str(identity))
         self._hash = hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
 
     async def answered(self, database: Database, response_type: type[Res]) -> Res | None:
@@ -79,7 +89,8 @@ class Mutation:
                     ),
                 ),
             )
-        return response_type.FromString(bytes(row.response))
+        opened = sealing.keyring(connection).open(bytes(row.response), *self._place)
+        return response_type.FromString(opened)
 
     async def once(
         self,
@@ -101,9 +112,9 @@ class Mutation:
         audit.before(None)
         response = await act(tx)
         await audit.put(tx, self._request, self._key["request_id"], response)
-        await tx.execute(
-            _ANSWER, {**self._key, "response": response.SerializeToString(deterministic=True)}
-        )
+        plain = response.SerializeToString(deterministic=True)
+        sealed = sealing.keyring(tx).seal(plain, *self._place)
+        await tx.execute(_ANSWER, {**self._key, "response": sealed})
         return response
 
 
@@ -127,6 +138,11 @@ def mutation(response_type: type[Res]) -> Callable[[Callable[..., Awaitable[Res]
         return call
 
     return decorate
+
+
+async def forget_answers(tx: AsyncConnection, tenant: str, resource: str) -> None:
+    """Forget what was answered to the mutations of a resource, whose requests stay known."""
+    await tx.execute(_FORGET, {"tenant": tenant, "resource": resource})
 
 
 def derived_id(*parts: str) -> uuid.UUID:

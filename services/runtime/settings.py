@@ -12,8 +12,10 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from cryptography.x509 import load_pem_x509_certificate
-from pydantic import DirectoryPath, Field, FilePath, ValidationError
+from pydantic import DirectoryPath, Field, FilePath, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.runtime.sealing import Keyring
 
 ENVIRONMENT_PREFIX = "RECURRING_"
 # A folder whose files are settings, too, each named as its variable in lower case.
@@ -44,6 +46,8 @@ class RuntimeSettings(BaseSettings):
     database_url: str = Field(pattern=r"^postgresql\+asyncpg://")
     # Of a role that may change the schema; the service itself gets on without it.
     migration_database_url: str = Field(default="", pattern=r"^(postgresql\+asyncpg://.+)?$")
+    # What seals personal data in the database: `id:key` by commas, the first for what is new.
+    data_keys: SecretStr
     database_pool_size: int = Field(default=8, ge=2, le=100)
     nats_url: str = Field(pattern=r"^(nats|tls)://")
     # Servers that keep each event of the service's stream; no more than there are.
@@ -82,6 +86,12 @@ class RuntimeSettings(BaseSettings):
     drain_seconds: float = Field(default=10, ge=0, le=300)
     outbox_retention_days: int = Field(default=30, ge=1, le=3650)
 
+    @field_validator("data_keys")
+    @classmethod
+    def _are_keys(cls, data_keys: SecretStr) -> SecretStr:
+        Keyring.parse(data_keys.get_secret_value())
+        return data_keys
+
     def faults(self) -> Iterator[tuple[str, str]]:
         """Each setting that makes no sense beside the others, and why."""
         if (self.auth_jwks_file is None) == (not self.auth_jwks_url):
@@ -105,6 +115,9 @@ class RuntimeSettings(BaseSettings):
             ),
             ("NATS_URL", "a connection without tls://"): not self.nats_url.startswith("tls://"),
             ("AUTH_ISSUER", "an issuer for development"): is_for_development(self.auth_issuer),
+            ("DATA_KEYS", "a key for development"): (
+                DEVELOPMENT_KEY_PREFIX in self.data_keys.get_secret_value()
+            ),
             ("AUTH_JWKS_URL", "a key set without TLS"): self.auth_jwks_url.startswith("http://"),
             ("AUTH_JWKS_FILE", "a key for development"): (
                 jwks_file and DEVELOPMENT_KEY_PREFIX in jwks_file.read_text()

@@ -284,6 +284,7 @@ def _notify(name: str) -> list[tuple[str, Message]]:
             notify_pb2.UpdateContactRequest(contact=wanted, allow_missing=True),
         ),
         ("GetContact", notify_pb2.GetContactRequest(name=contact)),
+        ("EraseCustomer", notify_pb2.EraseCustomerRequest(name=customer)),
         ("ListContacts", notify_pb2.ListContactsRequest(parent=name)),
         (
             "StartPhoneBinding",

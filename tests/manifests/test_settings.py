@@ -11,6 +11,7 @@ from services.notify.__main__ import Settings as NotifySettings
 from services.payments.__main__ import Settings as PaymentsSettings
 from services.runtime.settings import MigrationSettings, RuntimeSettings, load
 from services.scheduler.__main__ import SchedulerSettings
+from tests.conftest import DATA_KEYS
 from tests.manifests.cluster import SERVICES, Cluster, Manifest, Pod
 
 SETTINGS: dict[str, type[RuntimeSettings]] = {
@@ -30,6 +31,8 @@ LEFT_OUT = {
 # What a secret's template puts in place of a name.
 TEMPLATE = re.compile(r"\{\{ \.\w+ \}\}")
 SECRET = "a-password-of-the-store"
+# Files whose secret has a form of its own.
+STORE = {"recurring_data_keys": DATA_KEYS}
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -125,7 +128,7 @@ def secret_settings(
     if cluster.name == "dev":
         return dev_secrets[name]
     files = cluster.files("Secret", name)
-    return {file: TEMPLATE.sub(SECRET, text) for file, text in files.items()}
+    return {file: TEMPLATE.sub(STORE.get(file, SECRET), text) for file, text in files.items()}
 
 
 def written(folder: Path, files: dict[str, str]) -> Path:

@@ -48,7 +48,7 @@ from services.runtime.errors import (
     not_found,
     wrong_state,
 )
-from services.runtime.requests import Mutation, derived_id, mutation
+from services.runtime.requests import Mutation, derived_id, forget_answers, mutation
 from services.runtime.wire import etag, read_page, to_timestamp
 
 SALT_BYTES = 16
@@ -59,6 +59,7 @@ ACCESS = {
     "UpdateContact": Access(WRITE),
     "GetContact": Access(READ),
     "ListContacts": Access(READ),
+    "EraseCustomer": Access(WRITE),
     "StartPhoneBinding": Access(WRITE),
     "ConfirmPhoneBinding": Access(WRITE),
     "ListNotices": Access(READ, services=("scheduler",)),
@@ -140,6 +141,19 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
                 page.token((shown[-1].key.customer,)) if len(found) > page.size else ""
             ),
         )
+
+    @mutation(notify_pb2.EraseCustomerResponse)
+    async def EraseCustomer(
+        self, request: notify_pb2.EraseCustomerRequest, tx: AsyncConnection
+    ) -> notify_pb2.EraseCustomerResponse:
+        """Erase what is known of a customer."""
+        key = read_customer(request.name)
+        # First the contact, whose lock whoever binds a phone or changes it waits for.
+        await contacts.delete(tx, key)
+        await codes.delete(tx, key)
+        await notices.erase_texts(tx, key)
+        await forget_answers(tx, key.merchant, CONTACT.format(key.merchant, key.customer))
+        return notify_pb2.EraseCustomerResponse()
 
     # --- binding a phone ------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from services.notify.domain import (
     CustomerKey,
     PhoneCode,
 )
+from services.runtime.sealing import seal, unseal
 
 _INSERT = text("""
     INSERT INTO phone_codes (merchant, customer, notice, phone, salt, code_hash, state, create_time,
@@ -51,8 +52,10 @@ _COUNT_WRONG = text("""
 _USE = text("""
     UPDATE phone_codes SET state = 'USED'
     WHERE customer = :customer AND merchant = :merchant AND state = 'PENDING'
-    RETURNING phone
+    RETURNING notice, phone
 """)
+
+_DELETE = text("DELETE FROM phone_codes WHERE customer = :customer AND merchant = :merchant")
 
 
 async def insert(
@@ -64,7 +67,7 @@ async def insert(
         {
             **_key(key),
             "notice": code.notice,
-            "phone": code.phone,
+            "phone": seal(tx, code.phone, *place(key, code.notice)),
             "salt": code.salt,
             "code_hash": code.code_hash,
             "create_time": create_time,
@@ -80,7 +83,7 @@ async def pending(tx: AsyncConnection, key: CustomerKey) -> PhoneCode | None:
         return None
     return PhoneCode(
         notice=row.notice,
-        phone=row.phone,
+        phone=unseal(tx, row.phone, *place(key, row.notice)),
         salt=bytes(row.salt),
         code_hash=bytes(row.code_hash),
         wrong_count=row.wrong_count,
@@ -106,7 +109,18 @@ async def count_wrong(tx: AsyncConnection, key: CustomerKey) -> None:
 
 async def use(tx: AsyncConnection, key: CustomerKey) -> str:
     """Mark the customer's pending code as used; returns the phone that it proves."""
-    return str((await tx.execute(_USE, _key(key))).scalar_one())
+    row = (await tx.execute(_USE, _key(key))).one()
+    return unseal(tx, row.phone, *place(key, row.notice))
+
+
+async def delete(tx: AsyncConnection, key: CustomerKey) -> None:
+    """Delete all codes of a customer, and the phones that they went to."""
+    await tx.execute(_DELETE, _key(key))
+
+
+def place(key: CustomerKey, notice: str) -> tuple[str, ...]:
+    """What the sealed phone of a code is bound to."""
+    return "phone_codes", "phone", key.merchant, key.customer, notice
 
 
 def _key(key: CustomerKey) -> dict[str, str]:

@@ -8,6 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.notify.domain import Contact, CustomerKey
+from services.runtime.sealing import seal, unseal
 
 _INSERT = text("""
     INSERT INTO contacts (merchant, customer, display_name, email, sms_receipts_muted, email_muted,
@@ -32,6 +33,8 @@ _BIND = text("""
     RETURNING *
 """)
 
+_DELETE = text("DELETE FROM contacts WHERE customer = :customer AND merchant = :merchant")
+
 _ONE = text("SELECT * FROM contacts WHERE customer = :customer AND merchant = :merchant")
 
 _ONE_LOCKED = text("""
@@ -43,10 +46,13 @@ _OF_MERCHANT = text("""
     ORDER BY customer LIMIT :limit
 """)
 
+# Locked against being erased, not against changes: whoever erases a customer then finds the texts that
+# are made of their name here.
 _BY_KEY = text("""
     SELECT contacts.* FROM contacts
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[])) AS asked (customer, merchant)
       USING (customer, merchant)
+    FOR KEY SHARE OF contacts
 """)
 
 _WITH_PHONE = text("""
@@ -60,37 +66,43 @@ _WITH_PHONE = text("""
 
 async def insert(tx: AsyncConnection, contact: Contact) -> Contact | None:
     """Create a contact without a phone; None if the customer has one."""
-    row = (await tx.execute(_INSERT, _columns(contact))).one_or_none()
-    return _contact(row) if row else None
+    row = (await tx.execute(_INSERT, _columns(tx, contact))).one_or_none()
+    return _contact(tx, row) if row else None
 
 
 async def update(tx: AsyncConnection, contact: Contact) -> Contact:
     """Store the name, e-mail and preferences of an existing contact."""
-    return _contact((await tx.execute(_UPDATE, _columns(contact))).one())
+    return _contact(tx, (await tx.execute(_UPDATE, _columns(tx, contact))).one())
 
 
 async def bind(tx: AsyncConnection, key: CustomerKey, phone: str, now: datetime) -> Contact:
     """Make a phone an existing contact's bound phone."""
-    found = await tx.execute(_BIND, {**_key(key), "phone": phone, "now": now})
-    return _contact(found.one())
+    sealed = seal(tx, phone, *place(key, "phone"))
+    found = await tx.execute(_BIND, {**_key(key), "phone": sealed, "now": now})
+    return _contact(tx, found.one())
+
+
+async def delete(tx: AsyncConnection, key: CustomerKey) -> None:
+    """Delete a contact, if there is one."""
+    await tx.execute(_DELETE, _key(key))
 
 
 async def one(tx: AsyncConnection, key: CustomerKey, *, lock: bool = False) -> Contact | None:
     """A contact, locked until the transaction ends if asked for."""
     row = (await tx.execute(_ONE_LOCKED if lock else _ONE, _key(key))).one_or_none()
-    return _contact(row) if row else None
+    return _contact(tx, row) if row else None
 
 
 async def of_merchant(tx: AsyncConnection, merchant: str, after: str, limit: int) -> list[Contact]:
     """A merchant's contacts by customer, after a customer."""
     rows = await tx.execute(_OF_MERCHANT, {"merchant": merchant, "after": after, "limit": limit})
-    return [_contact(row) for row in rows]
+    return [_contact(tx, row) for row in rows]
 
 
 async def by_key(tx: AsyncConnection, keys: Collection[CustomerKey]) -> dict[CustomerKey, Contact]:
-    """Those of the contacts that exist."""
+    """Those of the contacts that exist, kept from being erased until the transaction ends."""
     rows = await tx.execute(_BY_KEY, _keys(set(keys)))
-    return {found.key: found for found in map(_contact, rows)}
+    return {found.key: found for found in (_contact(tx, row) for row in rows)}
 
 
 async def have_phones(tx: AsyncConnection, keys: Sequence[CustomerKey]) -> list[bool]:
@@ -110,23 +122,29 @@ def _keys(keys: Collection[CustomerKey]) -> dict[str, Any]:
     }
 
 
-def _columns(contact: Contact) -> dict[str, Any]:
+def place(key: CustomerKey, column: str) -> tuple[str, ...]:
+    """What a sealed column of a contact is bound to."""
+    return "contacts", column, key.merchant, key.customer
+
+
+def _columns(tx: AsyncConnection, contact: Contact) -> dict[str, Any]:
     return {
         **_key(contact.key),
-        "display_name": contact.display_name,
-        "email": contact.email,
+        "display_name": seal(tx, contact.display_name, *place(contact.key, "display_name")),
+        "email": seal(tx, contact.email, *place(contact.key, "email")),
         "sms_receipts_muted": contact.sms_receipts_muted,
         "email_muted": contact.email_muted,
         "create_time": contact.create_time,
     }
 
 
-def _contact(row: Any) -> Contact:  # noqa: ANN401 - a row
+def _contact(tx: AsyncConnection, row: Any) -> Contact:  # noqa: ANN401 - a row
+    key = CustomerKey(row.merchant, row.customer)
     return Contact(
-        key=CustomerKey(row.merchant, row.customer),
-        display_name=row.display_name,
-        email=row.email,
-        phone=row.phone,
+        key=key,
+        display_name=unseal(tx, row.display_name, *place(key, "display_name")),
+        email=unseal(tx, row.email, *place(key, "email")),
+        phone=unseal(tx, row.phone, *place(key, "phone")),
         bind_time=row.bind_time,
         bind_count=row.bind_count,
         sms_receipts_muted=row.sms_receipts_muted,

@@ -19,7 +19,9 @@ from services.notify.domain import (
     Progress,
     Promise,
 )
+from services.notify.store import codes, contacts
 from services.runtime.database import columns
+from services.runtime.sealing import seal, unseal
 
 # --- posting -----------------------------------------------------------------------------------
 
@@ -42,7 +44,7 @@ _INSERT_DELIVERIES = text("""
     SELECT * FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]),
         CAST(:channel AS text[]), CAST(:main AS boolean[]), CAST(:state AS text[]),
-        CAST(:subject AS text[]), CAST(:text AS text[]), CAST(:secret_text AS text[]),
+        CAST(:subject AS bytea[]), CAST(:text AS bytea[]), CAST(:secret_text AS bytea[]),
         CAST(:next_attempt_time AS timestamptz[]), CAST(:give_up_time AS timestamptz[]),
         CAST(:failure_code AS text[]))
     ON CONFLICT (customer, merchant, notice, channel) DO NOTHING
@@ -58,8 +60,21 @@ async def insert(tx: AsyncConnection, notices: Sequence[Notice]) -> list[Notice]
     new = [notice for notice in notices if (notice.key, notice.notice) in fresh]
     rows = [(notice, delivery) for notice in new for delivery in notice.deliveries]
     if rows:
-        await tx.execute(_INSERT_DELIVERIES, _delivery_columns(rows))
+        await tx.execute(_INSERT_DELIVERIES, _delivery_columns(tx, rows))
     return new
+
+
+# Whether a customer was told stays known, and what they were told does not.
+_ERASE_TEXTS = text("""
+    UPDATE deliveries SET subject = '', text = '', secret_text = NULL
+    WHERE customer = :customer AND merchant = :merchant
+      AND (subject <> '' OR text <> '' OR secret_text IS NOT NULL)
+""")
+
+
+async def erase_texts(tx: AsyncConnection, key: CustomerKey) -> None:
+    """Erase what a customer's notices say."""
+    await tx.execute(_ERASE_TEXTS, _key(key))
 
 
 # --- reading -----------------------------------------------------------------------------------
@@ -117,7 +132,7 @@ async def _deliveries(
 ) -> dict[str, list[Delivery]]:
     found: dict[str, list[Delivery]] = defaultdict(list)
     for row in await tx.execute(_DELIVERIES, {**_key(key), "notices": list(notices)}):
-        found[row.notice].append(_delivery(row))
+        found[row.notice].append(_delivery(tx, key, row))
     return found
 
 
@@ -191,7 +206,7 @@ async def claim(
     Claims run on the database's own clock: they concern machines, not customers.
     """
     rows = await tx.execute(_CLAIM, {"now": now, "limit": limit, "claim_seconds": claim_seconds})
-    return [_outgoing(row) for row in rows]
+    return [_outgoing(tx, row) for row in rows]
 
 
 async def finish(
@@ -261,7 +276,12 @@ def _notice_columns(notices: Iterable[Notice]) -> dict[str, list[Any]]:
     )  # fmt: skip
 
 
-def _delivery_columns(pairs: Iterable[tuple[Notice, Delivery]]) -> dict[str, list[Any]]:
+def _delivery_columns(
+    tx: AsyncConnection, pairs: Iterable[tuple[Notice, Delivery]]
+) -> dict[str, list[Any]]:
+    def sealed(notice: Notice, delivery: Delivery, column: str, value: str) -> bytes:
+        return seal(tx, value, *_place(notice.key, notice.notice, delivery.channel, column))
+
     rows = [
         {
             **_key(notice.key),
@@ -269,9 +289,11 @@ def _delivery_columns(pairs: Iterable[tuple[Notice, Delivery]]) -> dict[str, lis
             "channel": delivery.channel,
             "main": delivery.main,
             "state": delivery.state,
-            "subject": delivery.subject,
-            "text": delivery.text,
-            "secret_text": delivery.secret_text,
+            "subject": sealed(notice, delivery, "subject", delivery.subject),
+            "text": sealed(notice, delivery, "text", delivery.text),
+            "secret_text": None
+            if delivery.secret_text is None
+            else sealed(notice, delivery, "secret_text", delivery.secret_text),
             "next_attempt_time": delivery.next_attempt_time,
             "give_up_time": delivery.give_up_time,
             "failure_code": delivery.failure_code,
@@ -302,14 +324,17 @@ def _notice(row: Any, deliveries: Iterable[Delivery]) -> Notice:  # noqa: ANN401
     )
 
 
-def _delivery(row: Any) -> Delivery:  # noqa: ANN401 - a row
+def _delivery(tx: AsyncConnection, key: CustomerKey, row: Any) -> Delivery:  # noqa: ANN401 - a row
+    def opened(column: str, sealed: bytes) -> str:
+        return unseal(tx, sealed, *_place(key, row.notice, row.channel, column))
+
     return Delivery(
         channel=Channel(row.channel),
         main=row.main,
         state=DeliveryState(row.state),
-        subject=row.subject,
-        text=row.text,
-        secret_text=row.secret_text,
+        subject=opened("subject", row.subject),
+        text=opened("text", row.text),
+        secret_text=None if row.secret_text is None else opened("secret_text", row.secret_text),
         next_attempt_time=row.next_attempt_time,
         give_up_time=row.give_up_time,
         attempt_count=row.attempt_count,
@@ -318,8 +343,18 @@ def _delivery(row: Any) -> Delivery:  # noqa: ANN401 - a row
     )
 
 
-def _outgoing(row: Any) -> Outgoing:  # noqa: ANN401 - a row
-    delivery = _delivery(row)
-    return Outgoing(
-        _notice(row, (delivery,)), delivery, row.address or "", row.address_version or 0
-    )
+def _outgoing(tx: AsyncConnection, row: Any) -> Outgoing:  # noqa: ANN401 - a row
+    key = CustomerKey(row.merchant, row.customer)
+    delivery = _delivery(tx, key, row)
+    if delivery.channel is Channel.EMAIL:
+        place = contacts.place(key, "email")
+    elif row.kind == NoticeKind.PHONE_CODE:
+        place = codes.place(key, row.notice)
+    else:
+        place = contacts.place(key, "phone")
+    address = unseal(tx, row.address or b"", *place)
+    return Outgoing(_notice(row, (delivery,)), delivery, address, row.address_version or 0)
+
+
+def _place(key: CustomerKey, notice: str, channel: str, column: str) -> tuple[str, ...]:
+    return "deliveries", column, key.merchant, key.customer, notice, channel

@@ -4,13 +4,15 @@ import pytest
 
 from services.catalog import api
 from services.runtime.database import Database, connect
-from tests.conftest import ServiceDatabase
+from tests.conftest import KEYRING, ServiceDatabase
 from tests.integration.catalog.shop import ManualClock, Shop
 
 
 @pytest.fixture
 async def shop(service_database: ServiceDatabase) -> AsyncIterator[Shop]:
-    database = Database(connect(service_database("catalog"), application="test", pool_size=8))
+    database = Database(
+        connect(service_database("catalog"), application="test", pool_size=8, keyring=KEYRING)
+    )
     clock = ManualClock()
     yield Shop(database, clock, api.Servicer(database, clock))
     await database.close()

@@ -7,7 +7,7 @@ import pytest
 from services.notify import api, gateways, loops
 from services.notify.domain import Channel
 from services.runtime.database import Database, connect
-from tests.conftest import ServiceDatabase
+from tests.conftest import KEYRING, ServiceDatabase
 from tests.integration.notify.suite import NOW, ManualClock, Notify
 from tests.integration.sandbox.process import SMS_API_KEY, Sandbox
 
@@ -25,7 +25,7 @@ async def sandbox(tmp_path: Path) -> AsyncIterator[Sandbox]:
 
 @pytest.fixture
 async def notify(service_database: ServiceDatabase, sandbox: Sandbox) -> AsyncIterator[Notify]:
-    engine = connect(service_database("notify"), application="test", pool_size=4)
+    engine = connect(service_database("notify"), application="test", pool_size=4, keyring=KEYRING)
     database, clock = Database(engine), ManualClock(NOW)
     sms = gateways.SmsGateway(f"{sandbox.url}/sms", SMS_API_KEY, "Recurring")
     email = gateways.EmailGateway("127.0.0.1", sandbox.smtp_port, "orders@acme.example")

@@ -13,8 +13,10 @@ from recurring.scheduler.v1 import scheduler_pb2
 from sqlalchemy import text
 
 from services.notify import api, loops
+from services.notify.domain import CustomerKey
 from services.notify.events import handlers
-from services.notify.store import notices
+from services.notify.events.facts import CUSTOMER
+from services.notify.store import contacts, notices
 from services.runtime import rules
 from services.runtime.access import Caller, set_caller
 from services.runtime.database import Database
@@ -98,8 +100,9 @@ class Notify:
     async def bind_unreachable(self, phone: str, customer: str = ANN) -> None:
         """A phone that was bound once and has since begun to misbehave."""
         await self.bind(PHONE, customer)
+        key = CustomerKey(*CUSTOMER.parse(customer))
         async with self.database.begin() as tx:
-            await tx.execute(text("UPDATE contacts SET phone = :phone"), {"phone": phone})
+            await contacts.bind(tx, key, phone, self.clock.now())
 
     async def tell(self, *messages: Message, fact_key: str = "") -> None:
         """Let the handler take events of one type, as the inbox does with those that are new."""

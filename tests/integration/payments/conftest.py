@@ -6,7 +6,7 @@ import pytest
 
 from services.payments.provider import StripeProvider
 from services.runtime.database import Database, connect
-from tests.conftest import ServiceDatabase
+from tests.conftest import KEYRING, ServiceDatabase
 from tests.integration.payments.suite import NOW, ManualClock, Payments
 from tests.integration.sandbox.process import PROVIDER_API_KEY, Sandbox
 
@@ -25,7 +25,9 @@ async def sandbox(tmp_path: Path) -> AsyncIterator[Sandbox]:
 
 @pytest.fixture
 async def payments(service_database: ServiceDatabase, sandbox: Sandbox) -> AsyncIterator[Payments]:
-    database = Database(connect(service_database("payments"), application="test", pool_size=6))
+    database = Database(
+        connect(service_database("payments"), application="test", pool_size=6, keyring=KEYRING)
+    )
     async with aiohttp.ClientSession() as http:
         provider = StripeProvider(http, sandbox.url, PROVIDER_API_KEY)
         yield Payments(database, ManualClock(NOW), sandbox, provider)

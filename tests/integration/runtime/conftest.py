@@ -4,7 +4,7 @@ import pytest
 
 from services.runtime.broker import Broker
 from services.runtime.database import Database, connect
-from tests.conftest import ServiceDatabase
+from tests.conftest import KEYRING, ServiceDatabase
 from tests.integration.runtime.postbox import SERVICE, Listener, Teller
 
 OpenDatabase = Callable[[], Database]
@@ -16,7 +16,9 @@ async def open_database(service_database: ServiceDatabase) -> AsyncIterator[Open
     opened: list[Database] = []
 
     def open_one() -> Database:
-        engine = connect(service_database(SERVICE), application="test", pool_size=5)
+        engine = connect(
+            service_database(SERVICE), application="test", pool_size=5, keyring=KEYRING
+        )
         opened.append(Database(engine))
         return opened[-1]
 

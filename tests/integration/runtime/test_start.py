@@ -23,7 +23,7 @@ from deploy.embedded.ports import HOST, free_ports
 from deploy.embedded.postgres import EmbeddedPostgres
 from deploy.embedded.program import ROOT
 from services.runtime.health import LIVENESS
-from tests.conftest import PASSWORD, ServiceDatabase
+from tests.conftest import DATA_KEYS, PASSWORD, ServiceDatabase
 from tests.integration.runtime.postbox import until
 
 EXIT_BAD_SETTINGS = 78
@@ -43,6 +43,7 @@ class Process:
         self.settings = {
             "ENVIRONMENT": "sandbox",
             "NATS_URL": nats_url,
+            "DATA_KEYS": DATA_KEYS,
             "GRPC_ADDRESS": own,
             "GRPC_PLAINTEXT": "true",
             "PEER_ADDRESS": peer,

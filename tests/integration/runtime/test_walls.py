@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.runtime.access import ANY_TENANT, Caller, set_caller
 from services.runtime.database import Database, connect, copy
-from tests.conftest import ServiceDatabase
+from tests.conftest import KEYRING, ServiceDatabase
 
 SERVICES = ("catalog", "scheduler", "payments", "notify")
 MERCHANTS = ("acme", "other")
@@ -26,7 +26,9 @@ def act_for(merchant: str) -> None:
 @pytest.fixture
 async def database(service_database: ServiceDatabase) -> AsyncIterator[Database]:
     """The scheduler's, with a purchase of each merchant and only one connection."""
-    database = Database(connect(service_database("scheduler"), application="test", pool_size=1))
+    database = Database(
+        connect(service_database("scheduler"), application="test", pool_size=1, keyring=KEYRING)
+    )
     async with database.begin() as tx:
         for merchant in MERCHANTS:
             await tx.execute(INSERT, {"merchant": merchant})
@@ -106,7 +108,9 @@ async def test_rows_are_stored_in_bulk_for_one_merchant_and_for_all(
 async def test_every_table_is_behind_the_wall(
     service: str, service_database: ServiceDatabase
 ) -> None:
-    database = Database(connect(service_database(service), application="test", pool_size=1))
+    database = Database(
+        connect(service_database(service), application="test", pool_size=1, keyring=KEYRING)
+    )
     async with database.read() as connection:
         found = await _tables(connection)
     await database.close()
@@ -150,11 +154,13 @@ async def test_operators_read_every_merchant_and_change_nothing(
     service_database: ServiceDatabase,
 ) -> None:
     act_for("nobody")
-    owned = connect(service_database("scheduler"), application="test", pool_size=1)
+    owned = connect(service_database("scheduler"), application="test", pool_size=1, keyring=KEYRING)
     url = owned.url.set(username=f"{owned.url.username}_readonly")
     act_for(ANY_TENANT)
     await owned.dispose()
-    reader = connect(url.render_as_string(hide_password=False), application="test", pool_size=1)
+    reader = connect(
+        url.render_as_string(hide_password=False), application="test", pool_size=1, keyring=KEYRING
+    )
     act_for("nobody")
     async with reader.connect() as connection:
         assert await connection.scalar(text("SELECT count(*) FROM purchases")) == 0

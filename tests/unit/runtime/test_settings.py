@@ -14,6 +14,7 @@ from services.runtime.settings import (
     SettingsError,
     load,
 )
+from tests.conftest import DATA_KEYS
 
 SECRET = "kept-to-ourselves"
 
@@ -26,6 +27,7 @@ def good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         "ENVIRONMENT": "sandbox",
         "DATABASE_URL": f"postgresql+asyncpg://me:{SECRET}@localhost/db",
         "NATS_URL": "nats://localhost:4222",
+        "DATA_KEYS": DATA_KEYS,
         "GRPC_ADDRESS": "127.0.0.1:7000",
         "PEER_ADDRESS": "127.0.0.1:7003",
         "HEALTH_ADDRESS": "127.0.0.1:7004",
@@ -61,6 +63,7 @@ def test_an_empty_environment_is_told_everything_that_is_needed() -> None:
     assert complained_of() == {
         "RECURRING_ENVIRONMENT",
         "RECURRING_DATABASE_URL",
+        "RECURRING_DATA_KEYS",
         "RECURRING_NATS_URL",
         "RECURRING_GRPC_ADDRESS",
         "RECURRING_PEER_ADDRESS",
@@ -110,6 +113,7 @@ BAD = {
     "RECURRING_ENVIRONMENT": "staging",
     "RECURRING_DATABASE_URL": f"mysql://me:{SECRET}@localhost/db",
     "RECURRING_DATABASE_POOL_SIZE": "0",
+    "RECURRING_DATA_KEYS": f"test-1:{SECRET}",
     "RECURRING_NATS_URL": f"http://{SECRET}@localhost",
     "RECURRING_GRPC_ADDRESS": "localhost",
     "RECURRING_CLOCK_URL": "tomorrow",
@@ -172,6 +176,7 @@ DANGERS = {
     "RECURRING_REFLECTION_ENABLED": "true",
     "RECURRING_DATABASE_URL": f"postgresql+asyncpg://me:{SECRET}@db.example/db?ssl=prefer",
     "RECURRING_NATS_URL": "nats://nats.example:4222",
+    "RECURRING_DATA_KEYS": f"development-1:{DATA_KEYS.partition(':')[2]}",
     "RECURRING_AUTH_ISSUER": "https://embedded.recurring.localhost",
 }
 

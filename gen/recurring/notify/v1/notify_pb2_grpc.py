@@ -50,6 +50,11 @@ class NotifyServiceStub:
                 request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ListContactsRequest.SerializeToString,
                 response_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ListContactsResponse.FromString,
                 _registered_method=True)
+        self.EraseCustomer = channel.unary_unary(
+                '/recurring.notify.v1.NotifyService/EraseCustomer',
+                request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.EraseCustomerRequest.SerializeToString,
+                response_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.EraseCustomerResponse.FromString,
+                _registered_method=True)
         self.StartPhoneBinding = channel.unary_unary(
                 '/recurring.notify.v1.NotifyService/StartPhoneBinding',
                 request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.StartPhoneBindingRequest.SerializeToString,
@@ -110,6 +115,17 @@ class NotifyServiceServicer:
 
     def ListContacts(self, request, context):
         """Lists contacts by customer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EraseCustomer(self, request, context):
+        """Erases the customer's contact, phones and the texts of their notices; that there was a notice, and
+        whether it arrived, stays. What is still to be sent then fails (NO_CHANNEL). The answers to earlier
+        requests about the contact are forgotten: repeated, they are answered with an empty message. A
+        customer of whom nothing is known is erased already. Cancel the customer's standing orders first:
+        notify knows of none, and without a contact nobody hears before a charge.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -188,6 +204,11 @@ def add_NotifyServiceServicer_to_server(servicer, server):
                     servicer.ListContacts,
                     request_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ListContactsRequest.FromString,
                     response_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ListContactsResponse.SerializeToString,
+            ),
+            'EraseCustomer': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseCustomer,
+                    request_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.EraseCustomerRequest.FromString,
+                    response_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.EraseCustomerResponse.SerializeToString,
             ),
             'StartPhoneBinding': grpc.unary_unary_rpc_method_handler(
                     servicer.StartPhoneBinding,
@@ -307,6 +328,33 @@ class NotifyService:
             '/recurring.notify.v1.NotifyService/ListContacts',
             recurring_dot_notify_dot_v1_dot_notify__pb2.ListContactsRequest.SerializeToString,
             recurring_dot_notify_dot_v1_dot_notify__pb2.ListContactsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseCustomer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.notify.v1.NotifyService/EraseCustomer',
+            recurring_dot_notify_dot_v1_dot_notify__pb2.EraseCustomerRequest.SerializeToString,
+            recurring_dot_notify_dot_v1_dot_notify__pb2.EraseCustomerResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -47,6 +47,13 @@ class NotifyServiceStub:
     """Reasons: NOT_FOUND CONTACT_NOT_FOUND."""
     ListContacts: _aio.UnaryUnaryMultiCallable[_notify_pb2.ListContactsRequest, _notify_pb2.ListContactsResponse]
     """Lists contacts by customer."""
+    EraseCustomer: _aio.UnaryUnaryMultiCallable[_notify_pb2.EraseCustomerRequest, _notify_pb2.EraseCustomerResponse]
+    """Erases the customer's contact, phones and the texts of their notices; that there was a notice, and
+    whether it arrived, stays. What is still to be sent then fails (NO_CHANNEL). The answers to earlier
+    requests about the contact are forgotten: repeated, they are answered with an empty message. A
+    customer of whom nothing is known is erased already. Cancel the customer's standing orders first:
+    notify knows of none, and without a contact nobody hears before a charge.
+    """
     StartPhoneBinding: _aio.UnaryUnaryMultiCallable[_notify_pb2.StartPhoneBindingRequest, _notify_pb2.StartPhoneBindingResponse]
     """Sends a one-time code to a number. A phone that is bound stays bound until the new one is proved.
     A new code voids the one before.
@@ -102,6 +109,19 @@ class NotifyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_notify_pb2.ListContactsRequest, _abc.Awaitable[_notify_pb2.ListContactsResponse]],
     ) -> _abc.Awaitable[_notify_pb2.ListContactsResponse]:
         """Lists contacts by customer."""
+
+    @_abc_1.abstractmethod
+    def EraseCustomer(
+        self,
+        request: _notify_pb2.EraseCustomerRequest,
+        context: _aio.ServicerContext[_notify_pb2.EraseCustomerRequest, _abc.Awaitable[_notify_pb2.EraseCustomerResponse]],
+    ) -> _abc.Awaitable[_notify_pb2.EraseCustomerResponse]:
+        """Erases the customer's contact, phones and the texts of their notices; that there was a notice, and
+        whether it arrived, stays. What is still to be sent then fails (NO_CHANNEL). The answers to earlier
+        requests about the contact are forgotten: repeated, they are answered with an empty message. A
+        customer of whom nothing is known is erased already. Cancel the customer's standing orders first:
+        notify knows of none, and without a contact nobody hears before a charge.
+        """
 
     @_abc_1.abstractmethod
     def StartPhoneBinding(

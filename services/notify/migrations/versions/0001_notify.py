@@ -13,13 +13,14 @@ def upgrade() -> None:
         op.execute(statement)
 
 
+# Names, addresses and texts are sealed by the service, hence bytea.
 TABLES = """
 CREATE TABLE contacts (
     merchant              text        NOT NULL,
     customer              text        NOT NULL,
-    display_name          text        NOT NULL,
-    email                 text        NOT NULL,
-    phone                 text        NOT NULL DEFAULT '',
+    display_name          bytea       NOT NULL,
+    email                 bytea       NOT NULL,
+    phone                 bytea       NOT NULL DEFAULT '',
     bind_time             timestamptz,
     bind_count            integer     NOT NULL DEFAULT 0,
     sms_receipts_muted    boolean     NOT NULL,
@@ -57,9 +58,9 @@ CREATE TABLE deliveries (
     channel               text        NOT NULL CHECK (channel IN ('SMS', 'EMAIL')),
     main                  boolean     NOT NULL,
     state                 text        NOT NULL CHECK (state IN ('PENDING', 'DELIVERED', 'FAILED')),
-    subject               text        NOT NULL,
-    text                  text        NOT NULL,
-    secret_text           text,
+    subject               bytea       NOT NULL,
+    text                  bytea       NOT NULL,
+    secret_text           bytea,
     next_attempt_time     timestamptz NOT NULL,
     give_up_time          timestamptz NOT NULL,
     attempt_count         integer     NOT NULL DEFAULT 0,
@@ -77,7 +78,7 @@ CREATE TABLE phone_codes (
     merchant              text        NOT NULL,
     customer              text        NOT NULL,
     notice                text        NOT NULL,
-    phone                 text        NOT NULL,
+    phone                 bytea       NOT NULL,
     salt                  bytea       NOT NULL,
     code_hash             bytea       NOT NULL,
     state                 text        NOT NULL CHECK (state IN ('PENDING', 'USED', 'VOID')),

@@ -1,0 +1,189 @@
+"""What is about a person is sealed in the database, and gone from it when it is asked for."""
+
+import base64
+import secrets
+import uuid
+from typing import Any
+
+import pytest
+from cryptography.exceptions import InvalidTag
+from recurring.notify.v1 import events_pb2, notify_pb2
+from sqlalchemy import text
+
+from services.notify import api
+from services.runtime.database import Database, connect
+from services.runtime.errors import Problem
+from services.runtime.sealing import Keyring
+from tests.conftest import DATA_KEYS
+from tests.integration.notify.suite import ANN, PHONE, Notify, order_confirmed, order_upcoming
+
+CONTACT = f"{ANN}/contact"
+BOB = "merchants/acme/customers/bob"
+NAME, EMAIL = "Canary Wren", "canary@example.com"
+CANARIES = (PHONE, PHONE[1:], EMAIL, NAME, "Espresso")
+GET = notify_pb2.GetContactRequest(name=CONTACT)
+NEW_KEY = f"test-2:{base64.b64encode(secrets.token_bytes(32)).decode()}"
+
+# Table -> its rows.
+Rows = dict[str, list[Any]]
+
+
+@pytest.fixture
+async def known(notify: Notify) -> Notify:
+    """A notify that knows all that it can know of a customer, sent and waiting."""
+    await notify.contact(email=EMAIL)
+    await notify.call("UpdateContact", update(display_name=NAME))
+    await notify.bind()
+    await notify.tell(order_upcoming())
+    await notify.deliver()
+    await notify.tell(order_confirmed())
+    await notify.start_binding("+491709999999")
+    return notify
+
+
+def update(**contact: Any) -> notify_pb2.UpdateContactRequest:  # noqa: ANN401
+    return notify_pb2.UpdateContactRequest(contact=notify_pb2.Contact(name=CONTACT, **contact))
+
+
+async def erase(notify: Notify, customer: str = ANN) -> None:
+    await notify.call("EraseCustomer", notify_pb2.EraseCustomerRequest(name=customer))
+
+
+async def stored(notify: Notify) -> Rows:
+    """Every row of every table, by a role that sees them all."""
+    async with notify.database.engine.begin() as tx:
+        await tx.execute(text("SELECT set_config('role', session_user || '_loops', true)"))
+        tables = await tx.execute(
+            text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        )
+        return {
+            table: list(await tx.execute(text(f"SELECT * FROM {table}")))  # noqa: S608 - a table
+            for table in tables.scalars().all()
+            if not table.startswith("alembic")
+        }
+
+
+def told(rows: Rows) -> set[tuple[str, str]]:
+    """Which canaries sit in which tables."""
+    return {
+        (table, canary)
+        for table, found in rows.items()
+        for row in found
+        for value in row
+        for canary in CANARIES
+        if canary.encode() in (value if isinstance(value, bytes) else str(value).encode())
+    }
+
+
+async def test_no_table_holds_a_name_a_phone_an_address_or_a_text(known: Notify) -> None:
+    rows = await stored(known)
+
+    assert all(rows[table] for table in ("contacts", "phone_codes", "deliveries", "requests"))
+    assert told(rows) == set()
+
+
+async def test_what_is_sealed_is_read_back(known: Notify) -> None:
+    contact = await known.call("GetContact", GET)
+
+    assert (contact.display_name, contact.email) == (NAME, EMAIL)
+    assert any(NAME in each.deliveries[0].text for each in await known.notices())
+
+
+async def test_a_key_that_follows_another_seals_and_the_old_one_still_opens(known: Notify) -> None:
+    url = known.database.engine.url.render_as_string(hide_password=False)
+    both = Keyring.parse(f"{NEW_KEY},{DATA_KEYS}")
+    engine = connect(url, application="test", pool_size=1, keyring=both)
+    before, known.api = known.api, api.Servicer(Database(engine), known.clock)
+    try:
+        old = await known.call("GetContact", GET)
+        new = await known.call("UpdateContact", update(email="new@example.com"))
+    finally:
+        await engine.dispose()
+
+    assert (old.email, new.email) == (EMAIL, "new@example.com")
+    known.api = before
+    with pytest.raises(LookupError):
+        await known.call("GetContact", GET)
+
+
+async def test_what_is_moved_to_another_customer_is_not_read(known: Notify) -> None:
+    await known.contact(BOB)
+    async with known.database.begin() as tx:
+        await tx.execute(
+            text("""
+                UPDATE contacts SET email = (SELECT email FROM contacts WHERE customer = 'ann')
+                WHERE customer = 'bob'
+            """)
+        )
+
+    with pytest.raises(InvalidTag):
+        await known.call("GetContact", notify_pb2.GetContactRequest(name=f"{BOB}/contact"))
+
+
+async def test_who_is_erased_is_not_known_any_more(known: Notify) -> None:
+    await erase(known)
+
+    with pytest.raises(Problem) as refused:
+        await known.call("GetContact", GET)
+    assert refused.value.reason == "CONTACT_NOT_FOUND"
+    rows = await stored(known)
+    assert (rows["contacts"], rows["phone_codes"]) == ([], [])
+    assert {(row.subject, row.text, row.secret_text) for row in rows["deliveries"]} == {
+        (b"", b"", None)
+    }
+
+
+async def test_what_was_to_be_sent_to_who_is_erased_is_not_sent(known: Notify) -> None:
+    before = await known.inbox()
+    await erase(known)
+    await known.deliver()
+
+    assert await known.inbox() == before
+    assert await known.inbox("+491709999999") == []
+
+
+async def test_who_comes_back_is_not_told_what_was_erased(notify: Notify) -> None:
+    await notify.contact()
+    await notify.bind()
+    await notify.tell(order_upcoming())
+    await erase(notify)
+    await notify.contact()
+    await notify.start_binding()
+    await notify.deliver()
+
+    [failed] = await notify.told(events_pb2.NoticeFailed)
+    assert failed.failure_code == "NO_CHANNEL"
+    assert all(await notify.inbox())
+
+
+async def test_answers_from_before_are_forgotten_and_the_change_is_not_made_again(
+    notify: Notify,
+) -> None:
+    request = update(display_name=NAME, email=EMAIL)
+    request.allow_missing = True
+    request.request_id = str(uuid.uuid4())
+    await notify.call("UpdateContact", request)
+    await erase(notify)
+
+    assert await notify.call("UpdateContact", request) == notify_pb2.Contact()
+    assert (await stored(notify))["contacts"] == []
+
+
+async def test_to_erase_again_changes_nothing(known: Notify) -> None:
+    await erase(known)
+    before = await stored(known)
+    await erase(known)
+    after = await stored(known)
+
+    grown = {"requests", "audit_entries"}
+    assert {t: rows for t, rows in after.items() if t not in grown} == {
+        t: rows for t, rows in before.items() if t not in grown
+    }
+
+
+async def test_another_customer_stays_as_they_were(known: Notify) -> None:
+    bob = await known.contact(BOB, email="bob@example.com")
+    await erase(known)
+
+    request = notify_pb2.GetContactRequest(name=f"{BOB}/contact")
+    assert await known.call("GetContact", request) == bob
