@@ -1,6 +1,7 @@
 """A merchant's events, read as they come or later: durable, each until it is dealt with."""
 
 import json
+import ssl
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import datetime
@@ -53,15 +54,19 @@ class Event:
         })  # fmt: skip
 
 
-async def subscribe(nats_url: str, *, merchant: str) -> AsyncGenerator[Event, None]:
+async def subscribe(
+    nats_url: str, *, merchant: str, tls: ssl.SSLContext | None = None
+) -> AsyncGenerator[Event, None]:
     """All events of a merchant, from the first that is kept, as they come.
 
     What has been read is remembered by the broker in the merchant's one durable consumer, also while
     nobody reads; several readers share the events. An event counts as dealt with when the next one is
-    asked for, and is given again if the reader ends before.
+    asked for, and is given again if the reader ends before. `tls` says whom to trust, where the
+    broker's certificate is of an authority of its own.
     """
     user = urlsplit(nats_url).username
-    client = await nats.connect(nats_url, inbox_prefix=f"_INBOX_{user}" if user else "_INBOX")
+    inbox = f"_INBOX_{user}" if user else "_INBOX"
+    client = await nats.connect(nats_url, inbox_prefix=inbox, tls=tls)
     try:
         jetstream = client.jetstream()
         config = ConsumerConfig(
