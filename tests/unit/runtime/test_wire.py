@@ -197,7 +197,10 @@ def test_a_request_id_is_a_uuid_in_either_case() -> None:
     assert faults(violations) == []
 
 
-@pytest.mark.parametrize("text", ["", "1", uuid4().hex, "{" + str(uuid4()) + "}"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "1", "b9f613daf78b4beab9d7f793ba7338ad", "{c6e93523-90c3-4bf2-bd91-14958b60023d}"],
+)
 def test_a_request_id_of_another_form_is_refused(text: str) -> None:
     violations = Violations()
     read_uuid(violations, "request_id", text)
