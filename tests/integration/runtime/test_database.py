@@ -8,7 +8,7 @@ import pytest
 
 from deploy.embedded.postgres import EmbeddedPostgres
 from services.runtime.database import Database, connect
-from tests.conftest import ServiceDatabase
+from tests.conftest import KEYRING, ServiceDatabase
 
 HEARD_SECONDS = 10.0
 
@@ -16,7 +16,9 @@ HEARD_SECONDS = 10.0
 @pytest.fixture
 async def database(service_database: ServiceDatabase) -> AsyncIterator[Database]:
     """With only one connection."""
-    database = Database(connect(service_database("scheduler"), application="test", pool_size=1))
+    database = Database(
+        connect(service_database("scheduler"), application="test", pool_size=1, keyring=KEYRING)
+    )
     yield database
     await database.close()
 
