@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import venv
@@ -16,18 +15,21 @@ from deploy.embedded.stack import EmbeddedStack
 from protos.generate import write_image
 
 TYPESCRIPT = ROOT / "examples" / "typescript"
+# The environment of the tests brings what they need, Node.js too.
+PROGRAMS = Path(sys.executable).parent
 INSTALL_TIMEOUT_SECONDS = 240
 RUN_TIMEOUT_SECONDS = 100
 
 
 def run(command: Sequence[str | Path], folder: Path, stack: EmbeddedStack | None = None) -> str:
     """What a command prints; fails with all it printed if it fails."""
-    inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    settings = {"RECURRING_HOME": str(stack.home)} if stack else dict(os.environ)
+    environment = (
+        {"HOME": str(Path.home()), "RECURRING_HOME": str(stack.home)} if stack else os.environ
+    )
     done = subprocess.run(
         [str(each) for each in command],
         cwd=folder,
-        env={**inherited, **settings},
+        env={**environment, "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"},
         capture_output=True,
         text=True,
         timeout=INSTALL_TIMEOUT_SECONDS if stack is None else RUN_TIMEOUT_SECONDS,
@@ -44,8 +46,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     wheel = build_wheel(folder)
     venv.create(folder / "venv")
     python = folder / "venv" / "bin" / "python"
-    uv = Path(sys.executable).with_name("uv")
     locked = ROOT / "requirements" / "dev.txt"
+    uv = PROGRAMS / "uv"
     run(
         [uv, "pip", "install", "--quiet", "--python", python, wheel, "--constraint", locked],
         folder,
@@ -88,11 +90,9 @@ def test_the_client_is_typed(installed: Path, tmp_path: Path) -> None:
 
 @pytest.mark.timeout(400)
 def test_the_typescript_example_runs_in_node(suite_stack: EmbeddedStack, tmp_path: Path) -> None:
-    npm = shutil.which("npm")
-    assert npm, "Node.js 20 with npm is needed for the TypeScript example"
+    npm, buf = PROGRAMS / "npm", PROGRAMS / "buf"
     image = tmp_path / "protos.binpb"
     write_image(image)
-    buf = Path(sys.executable).with_name("buf")
     run([npm, "ci", "--no-audit", "--no-fund"], TYPESCRIPT)
     run([buf, "generate", image, "--template", "clients/typescript/buf.gen.yaml"], ROOT)
     run([npm, "run", "build"], TYPESCRIPT)
