@@ -51,6 +51,10 @@ class Operator:
         )
         assert done.returncode == 0, done.stderr
 
+    def broker_url(self, service: str) -> str:
+        """Where the broker is, for a service's own user."""
+        return wiring.nats_url(service, self.stack.addresses, Keys(self.stack.home / "keys"))
+
     async def _run(self, settings: dict[str, str], *command: str) -> str:
         inherited = {n: v for n, v in os.environ.items() if not n.startswith("RECURRING_")}
         process = await asyncio.create_subprocess_exec(

@@ -48,18 +48,20 @@ async def notices(ann: Customer) -> int:
     return len((await ann.shop.notify.ListNotices(request)).notices)
 
 
-async def forget_what_came_lately(operator: Operator, *streams: str) -> None:
+async def forget_what_came_lately(operator: Operator, *services: str) -> None:
     """As two minutes without the service do: streams take an event again that they have had."""
-    client = await nats.connect(operator.stack.addresses.nats_url)
-    try:
-        jetstream = client.jetstream()
-        for stream in streams:
-            config = (await jetstream.stream_info(stream)).config
+    for service in services:
+        client = await nats.connect(
+            operator.broker_url(service), inbox_prefix=f"_INBOX_{service}", allow_reconnect=False
+        )
+        try:
+            jetstream = client.jetstream()
+            config = (await jetstream.stream_info(service.upper())).config
             config.duplicate_window = 0.1
             await jetstream.update_stream(config)
-        await asyncio.sleep(0.2)
-    finally:
-        await client.close()
+        finally:
+            await client.close()
+    await asyncio.sleep(0.2)
 
 
 async def test_a_database_from_a_backup_hears_again_what_it_has_forgotten(
@@ -77,7 +79,7 @@ async def test_a_database_from_a_backup_hears_again_what_it_has_forgotten(
     await asyncio.to_thread(operator.stack.kill, "payments")
     restore = ("--clean", "--if-exists", "--no-owner", "--single-transaction", backup)
     await operator.postgres("pg_restore", "payments", *restore)
-    await forget_what_came_lately(operator, "SCHEDULER", "NOTIFY")
+    await forget_what_came_lately(operator, "scheduler", "notify")
     await asyncio.to_thread(operator.stack.up)
     assert await charges(ann) == []
     for teller in ("scheduler", "notify"):
@@ -102,7 +104,7 @@ async def test_streams_that_were_wiped_are_filled_again_and_change_nothing(
     told = await notices(ann)
     await asyncio.to_thread(wipe_streams, operator.stack)
     await operator.suite.sandbox.settle()
-    client = await nats.connect(operator.stack.addresses.nats_url)
+    client = await nats.connect(operator.suite.nats_url)
     try:
         streams = {s.config.name: s.state.messages for s in await client.jetstream().streams_info()}
     finally:
