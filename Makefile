@@ -18,8 +18,6 @@ IMAGE := build/protos.binpb
 BASELINE := protos/baseline.binpb
 # Comes with Prometheus; no wheel brings it.
 PROMTOOL ?= $(shell command -v promtool)
-# Each has servers of its own; more than there are cores is slower.
-TEST_PROCESSES ?= 2
 CODE := $(wildcard services sandbox cli deploy protos clients examples tests bench)
 UV_LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url --no-emit-find-links
@@ -85,7 +83,7 @@ imports: $(SETUP) ## Check who may import whom
 	@$(BIN)/lint-imports
 
 test: $(SETUP) ## Run every test
-	@$(BIN)/pytest --numprocesses=$(TEST_PROCESSES) --dist=loadgroup
+	@$(BIN)/pytest
 
 fuzz: $(SETUP) ## Send ten thousand requests of every kind to every method
 	@FUZZ_CASES=$${FUZZ_CASES:-10000} $(BIN)/pytest tests/fuzz

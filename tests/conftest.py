@@ -29,19 +29,8 @@ PASSWORD = "only-for-tests-on-this-machine"
 DATA_KEYS = f"test-1:{base64.b64encode(bytes(range(32))).decode()}"
 KEYRING = Keyring.parse(DATA_KEYS)
 
-# Tests of one folder here run one after another in one process: the last of them sums up the others.
-TOGETHER = Path(__file__).parent / "contract"
-
 # Called with a service's name; returns the address of a fresh, migrated database.
 ServiceDatabase = Callable[[str], str]
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let processes that share the tests take them file by file, since what a file needs is costly."""
-    for item in items:
-        group = TOGETHER if TOGETHER in item.path.parents else item.path
-        item.add_marker(pytest.mark.xdist_group(str(group)))
 
 
 @pytest.fixture(scope="session")
