@@ -74,9 +74,10 @@ def test_every_method_says_its_reasons_or_only_lists(read: dict[str, Contract]) 
         for method in contract.methods
         if "Reasons:" not in method.comment
     }
+    # A customer of whom nothing is known is erased already, so it is never refused for what is stored.
+    silent.remove("notify.EraseCustomer")
     assert all(
-        name.partition(".")[2].startswith(("List", "Batch", "Preview", "Get", "Erase"))
-        for name in silent
+        name.partition(".")[2].startswith(("List", "Batch", "Preview", "Get")) for name in silent
     )
 
 
