@@ -100,6 +100,7 @@ def service_environment(service: str, addresses: Addresses, keys: Keys) -> dict[
         settings["SMS_API_KEY"] = keys.password("sms")
         settings["SMTP_HOST"] = smtp_host
         settings["SMTP_PORT"] = str(smtp_port)
+        settings["SMTP_TLS"] = "none"
     return {f"RECURRING_{name}": value for name, value in settings.items()}
 
 

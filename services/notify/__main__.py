@@ -23,13 +23,25 @@ class Settings(RuntimeSettings):
     sms_sender: str = Field(default="Recurring", min_length=1, max_length=16)
     smtp_host: str = Field(min_length=1)
     smtp_port: int = Field(ge=1, le=65535)
+    smtp_tls: gateways.MailTls = gateways.MailTls.STARTTLS
+    # As whom mail is handed in; without a user there is no login.
+    smtp_user: str = ""
+    smtp_password: SecretStr = SecretStr("")
     email_sender: str = Field(default="Recurring <no-reply@recurring.example>", pattern=r"^.+@.+$")
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """A login that is half there among the rest."""
+        yield from super().faults()
+        if bool(self.smtp_user) != bool(self.smtp_password.get_secret_value()):
+            yield "SMTP_PASSWORD", "set both this and RECURRING_SMTP_USER, or neither"
 
     def dangers(self) -> Iterator[tuple[str, str]]:
         """What is for development only, the sandbox's gateway among it."""
         yield from super().dangers()
         if is_for_development(self.sms_url):
             yield "SMS_URL", "a gateway of this machine or without TLS"
+        if self.smtp_tls is gateways.MailTls.NONE:
+            yield "SMTP_TLS", "a mail server without TLS"
 
 
 async def assemble(runtime: Runtime[Settings]) -> Parts:
@@ -39,7 +51,7 @@ async def assemble(runtime: Runtime[Settings]) -> Parts:
         settings.sms_url, settings.sms_api_key.get_secret_value(), settings.sms_sender
     )
     runtime.resources.push_async_callback(sms.close)
-    email = gateways.EmailGateway(settings.smtp_host, settings.smtp_port, settings.email_sender)
+    email = gateways.EmailGateway(_mail_server(settings), settings.email_sender)
     runtime.resources.push_async_callback(email.close)
     delivering = loops.Deliveries(
         runtime.database, runtime.clock, {Channel.SMS: sms, Channel.EMAIL: email}
@@ -52,6 +64,16 @@ async def assemble(runtime: Runtime[Settings]) -> Parts:
         loops={"delivery": delivering.step},
         looks=watch.LOOKS,
         subscriptions=subscriptions(runtime.clock),
+    )
+
+
+def _mail_server(settings: Settings) -> gateways.MailServer:
+    return gateways.MailServer(
+        settings.smtp_host,
+        settings.smtp_port,
+        settings.smtp_tls,
+        settings.smtp_user,
+        settings.smtp_password.get_secret_value(),
     )
 
 

@@ -6,9 +6,11 @@ here may log an address or a text.
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
+import ssl
+from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.utils import parseaddr
+from enum import StrEnum
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -103,6 +105,30 @@ def _code(named: object, status: int) -> str:
     return str(status)
 
 
+class MailTls(StrEnum):
+    """How a connection to the mail server is encrypted (RFC 8314 names both ways)."""
+
+    # From its first byte, usually on port 465.
+    IMPLICIT = "implicit"
+    # After a command, usually on port 587; a server that has no such command gets no mail.
+    STARTTLS = "starttls"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class MailServer:
+    """Where mail is handed in, and as whom."""
+
+    host: str
+    port: int
+    tls: MailTls
+    # Without a user there is no login.
+    user: str = ""
+    password: str = field(default="", repr=False)
+    # Whose certificates are believed; by default those that the system believes.
+    trust: ssl.SSLContext = field(default_factory=ssl.create_default_context)
+
+
 class EmailGateway:
     """Sends through a mail server over a few connections that stay open.
 
@@ -110,9 +136,8 @@ class EmailGateway:
     systems show it once.
     """
 
-    def __init__(self, host: str, port: int, sender: str) -> None:
-        self._host = host
-        self._port = port
+    def __init__(self, server: MailServer, sender: str) -> None:
+        self._server = server
         self._sender = sender
         self._domain = parseaddr(sender)[1].rpartition("@")[2]
         # The one used last is used next, so that no more are opened than are needed.
@@ -121,7 +146,18 @@ class EmailGateway:
             self._idle.put_nowait(self._new_client())
 
     def _new_client(self) -> aiosmtplib.SMTP:
-        return aiosmtplib.SMTP(hostname=self._host, port=self._port, timeout=TIMEOUT_SECONDS)
+        server = self._server
+        encrypted = server.tls is not MailTls.NONE
+        return aiosmtplib.SMTP(
+            hostname=server.host,
+            port=server.port,
+            timeout=TIMEOUT_SECONDS,
+            use_tls=server.tls is MailTls.IMPLICIT,
+            start_tls=server.tls is MailTls.STARTTLS,
+            tls_context=server.trust if encrypted else None,
+            username=server.user or None,
+            password=server.password or None,
+        )
 
     async def close(self) -> None:
         """Close the connections."""
@@ -142,6 +178,9 @@ class EmailGateway:
         except (aiosmtplib.SMTPRecipientsRefused, aiosmtplib.SMTPDataError) as error:
             usable = True
             return _email_attempt(error)
+        except aiosmtplib.SMTPAuthenticationError as error:
+            # About us, and mended without anything being lost.
+            return Attempt(Verdict.TEMPORARY, str(error.code))
         except (aiosmtplib.SMTPException, TimeoutError, OSError):
             return Attempt(Verdict.TEMPORARY, FAILURE_UNREACHABLE)
         finally:

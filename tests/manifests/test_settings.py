@@ -27,6 +27,8 @@ LEFT_OUT = {
     "RECURRING_MIGRATION_DATABASE_URL": "the service has no such right; its migrations are told",
     "RECURRING_AUTH_JWKS_URL": "the keys come as a file, AUTH_JWKS_FILE",
     "RECURRING_CLOCK_URL": "production has none",
+    "RECURRING_SMTP_USER": "the sandbox's mail asks for no login",
+    "RECURRING_SMTP_PASSWORD": "the sandbox's mail asks for no login",
 }
 # What a secret's template puts in place of a name.
 TEMPLATE = re.compile(r"\{\{ \.\w+ \}\}")

@@ -6,6 +6,7 @@ import pytest
 
 from deploy.embedded.keys import Keys
 from services.notify.__main__ import Settings as NotifySettings
+from services.notify.gateways import MailTls
 from services.payments.__main__ import Settings as PaymentsSettings
 from services.runtime.settings import (
     Environment,
@@ -213,17 +214,40 @@ def test_production_refuses_a_key_set_that_comes_in_plain_text(
     assert complained_of() == {"RECURRING_AUTH_JWKS_URL"}
 
 
-def test_production_refuses_the_sandbox_s_provider_and_gateway(
-    production: pytest.MonkeyPatch,
-) -> None:
+def test_production_refuses_the_sandbox_s_provider(production: pytest.MonkeyPatch) -> None:
     production.setenv("RECURRING_PROVIDER_URL", "http://127.0.0.1:17402")
     production.setenv("RECURRING_PROVIDER_API_KEY", "sk_test_1")
     assert complained_of(PaymentsSettings) == {
         "RECURRING_PROVIDER_URL",
         "RECURRING_PROVIDER_API_KEY",
     }
-    production.setenv("RECURRING_SMS_URL", "http://127.0.0.1:17402/sms")
-    production.setenv("RECURRING_SMS_API_KEY", "key")
-    production.setenv("RECURRING_SMTP_HOST", "mail.example")
-    production.setenv("RECURRING_SMTP_PORT", "25")
-    assert complained_of(NotifySettings) == {"RECURRING_SMS_URL"}
+
+
+@pytest.fixture
+def gateways(production: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment of notify that production takes."""
+    for name, value in {
+        "SMS_URL": "https://sms.example",
+        "SMS_API_KEY": "key",
+        "SMTP_HOST": "mail.example",
+        "SMTP_PORT": "587",
+    }.items():
+        production.setenv(f"RECURRING_{name}", value)
+    assert load(NotifySettings).smtp_tls is MailTls.STARTTLS
+    return production
+
+
+def test_production_refuses_the_sandbox_s_gateways(gateways: pytest.MonkeyPatch) -> None:
+    gateways.setenv("RECURRING_SMS_URL", "http://127.0.0.1:17402/sms")
+    gateways.setenv("RECURRING_SMTP_TLS", "none")
+    assert complaint(NotifySettings).splitlines() == [
+        "RECURRING_SMS_URL: a gateway of this machine or without TLS is refused in production",
+        "RECURRING_SMTP_TLS: a mail server without TLS is refused in production",
+    ]
+
+
+def test_a_login_at_the_mail_server_is_there_or_not(gateways: pytest.MonkeyPatch) -> None:
+    gateways.setenv("RECURRING_SMTP_PASSWORD", SECRET)
+    assert complained_of(NotifySettings) == {"RECURRING_SMTP_PASSWORD"}
+    gateways.setenv("RECURRING_SMTP_USER", "recurring")
+    assert SECRET not in repr(load(NotifySettings).smtp_password)
