@@ -24,8 +24,8 @@ UV_LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup lock gen gen-check baseline lint format types imports manifests rules test fuzz \
-	contract clients check image image-check up down status demo bench clean
+.PHONY: help setup lock gen gen-check baseline lint format types imports manifests rules test test-suite \
+	test-parts fuzz contract clients check image image-check up down status demo bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,8 +82,18 @@ types: $(SETUP) ## Check the types
 imports: $(SETUP) ## Check who may import whom
 	@$(BIN)/lint-imports
 
+# The tests wait as much as they compute, so two shares of them run side by side, each with servers of
+# its own. What is not named here is in the second share.
+SUITE_TESTS := tests/contract tests/e2e tests/fuzz
+
 test: $(SETUP) ## Run every test
-	@$(BIN)/pytest
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-suite test-parts
+
+test-suite: $(SETUP)
+	@$(BIN)/pytest $(SUITE_TESTS)
+
+test-parts: $(SETUP)
+	@$(BIN)/pytest $(addprefix --ignore=,$(SUITE_TESTS))
 
 fuzz: $(SETUP) ## Send ten thousand requests of every kind to every method
 	@FUZZ_CASES=$${FUZZ_CASES:-10000} $(BIN)/pytest tests/fuzz

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Awaitable
 from datetime import timedelta
 from typing import Any
 
-import grpc
 import pytest
 from google.type import timeofday_pb2
 from recurring.catalog.v1 import catalog_pb2
@@ -15,7 +14,7 @@ from recurring.scheduler.v1 import scheduler_pb2
 from services.runtime.wire import to_date, to_timestamp
 from tests.contract.customer import Customer, add_product, new_customer
 from tests.contract.every_call import FAR, Call, platform_calls
-from tests.suite import CALL_TIMEOUT_SECONDS, Refusal, Suite, new_id, read_refusal, refused
+from tests.suite import CALL_TIMEOUT_SECONDS, Refusal, Suite, new_id, refused
 
 STALE = '"999"'
 PRICES_MAX = 1000
@@ -234,30 +233,24 @@ async def test_a_product_has_so_many_prices_and_no_more(suite: Suite) -> None:
 
 async def test_more_imports_than_run_at_once_are_asked_to_wait(suite: Suite) -> None:
     merchant = suite.client()
-    config = scheduler_pb2.ImportConfig(parent=merchant.name, dry_run=True)
     over = asyncio.Event()
 
-    async def rows(*, wait: bool) -> AsyncIterator[scheduler_pb2.ImportStandingOrdersRequest]:
+    async def rows() -> AsyncIterator[scheduler_pb2.ImportStandingOrdersRequest]:
+        config = scheduler_pb2.ImportConfig(parent=merchant.name, dry_run=True)
         yield scheduler_pb2.ImportStandingOrdersRequest(config=config)
-        if wait:
-            await over.wait()
+        await over.wait()
 
-    def start(*, wait: bool) -> Any:  # noqa: ANN401 - a call
-        return merchant.scheduler.ImportStandingOrders(
-            rows(wait=wait), metadata=merchant.metadata, timeout=CALL_TIMEOUT_SECONDS
+    async def start() -> scheduler_pb2.ImportStandingOrdersResponse:
+        answer: scheduler_pb2.ImportStandingOrdersResponse = (
+            await merchant.scheduler.ImportStandingOrders(
+                rows(), metadata=merchant.metadata, timeout=CALL_TIMEOUT_SECONDS
+            )
         )
+        return answer
 
-    running = [asyncio.ensure_future(wait_for(start(wait=True))) for _ in range(IMPORTS_AT_ONCE)]
-    reason = ""
-    while not reason:
-        try:
-            await start(wait=False)
-        except grpc.aio.AioRpcError as error:
-            reason = read_refusal(error).reason
-    assert reason == "IMPORTS_BUSY"
+    # None of those that run comes to its end before one of them has been refused.
+    started = [asyncio.ensure_future(start()) for _ in range(IMPORTS_AT_ONCE + 1)]
+    [ended], running = await asyncio.wait(started, return_when=asyncio.FIRST_COMPLETED)
     over.set()
+    assert (await refused(ended)).reason == "IMPORTS_BUSY"
     assert [answer.refused_count for answer in await asyncio.gather(*running)] == [0] * 4
-
-
-async def wait_for(call: Awaitable[Any]) -> Any:  # noqa: ANN401
-    return await call
