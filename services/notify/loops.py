@@ -37,6 +37,7 @@ SENDS_CONCURRENT_MAX = 50
 SEND_BATCH_SECONDS = 15.0
 CLAIM_SECONDS = 25
 FAILURE_INTERNAL = "INTERNAL"
+FAILURE_UNREADABLE = "UNREADABLE"
 
 _KEY_NAMESPACE = uuid.UUID("0c4f0c1e-7f0e-5f9c-8a55-6a4f3b0e9d27")
 
@@ -91,6 +92,11 @@ class Deliveries:
         delivery = outgoing.delivery
         if not worth_sending(delivery, self._clock.now()):
             return Attempt(Verdict.PERMANENT, FAILURE_CODE_VOID)
+        if not outgoing.readable:
+            # A key that is missing may come back before the notice is of no use any more.
+            log.error("a delivery does not open", extra={
+                "notice": outgoing.notice.notice, "channel": delivery.channel})  # fmt: skip
+            return Attempt(Verdict.TEMPORARY, FAILURE_UNREADABLE)
         text = delivery.text if delivery.secret_text is None else delivery.secret_text
         # Without a text it was erased, and the customer has perhaps come back since.
         if not outgoing.address or not text:

@@ -61,8 +61,6 @@ class Mutation:
         self.method = request.DESCRIPTOR.full_name
         self._request = request
         self._key: dict[str, Any] = {"tenant": caller().tenant, "request_id": identity}
-        # Answers repeat what is stored elsewhere, personal data among it.
-        self._place = ("requests", "response", caller().tenant, str(identity))
         self._hash = hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
 
     async def answered(self, database: Database, response_type: type[Res]) -> Res | None:
@@ -78,7 +76,8 @@ class Mutation:
         row = (await connection.execute(_FIND, self._key)).one_or_none()
         if row is None:
             return None
-        if row.method != self.method or bytes(row.content_hash) != self._hash:
+        known_hash = self._open(connection, "content_hash", row.content_hash)
+        if row.method != self.method or known_hash != self._hash:
             raise Problem(
                 grpc.StatusCode.INVALID_ARGUMENT,
                 "REQUEST_ID_REUSED",
@@ -89,8 +88,7 @@ class Mutation:
                     ),
                 ),
             )
-        opened = sealing.keyring(connection).open(bytes(row.response), *self._place)
-        return response_type.FromString(opened)
+        return response_type.FromString(self._open(connection, "response", row.response))
 
     async def once(
         self,
@@ -99,8 +97,9 @@ class Mutation:
         act: Callable[[AsyncConnection], Awaitable[Res]],
     ) -> Res:
         """Act and remember the answer in the same transaction, or answer as before."""
+        content_hash = self._seal(tx, "content_hash", self._hash)
         taken = await tx.execute(
-            _TAKE, {**self._key, "method": self.method, "content_hash": self._hash}
+            _TAKE, {**self._key, "method": self.method, "content_hash": content_hash}
         )
         if taken.one_or_none() is None:
             # Whoever took the id has committed by now: the insert waited for it.
@@ -113,9 +112,22 @@ class Mutation:
         response = await act(tx)
         await audit.put(tx, self._request, self._key["request_id"], response)
         plain = response.SerializeToString(deterministic=True)
-        sealed = sealing.keyring(tx).seal(plain, *self._place)
-        await tx.execute(_ANSWER, {**self._key, "response": sealed})
+        await tx.execute(_ANSWER, {**self._key, "response": self._seal(tx, "response", plain)})
         return response
+
+    # Answers repeat what is stored elsewhere, personal data among it, and a short request could be
+    # found from its hash by trying all that it may be: both are sealed.
+
+    def _seal(self, tx: AsyncConnection, column: str, plain: bytes) -> bytes:
+        return sealing.keyring(tx).seal(plain, *place(column, **self._key))
+
+    def _open(self, tx: AsyncConnection, column: str, sealed: bytes) -> bytes:
+        return sealing.keyring(tx).open(sealed, *place(column, **self._key))
+
+
+def place(column: str, tenant: str, request_id: uuid.UUID) -> tuple[str, ...]:
+    """What a sealed column of a request is bound to."""
+    return "requests", column, tenant, str(request_id)
 
 
 Method = Callable[[Any, Any, Any], Awaitable[Res]]

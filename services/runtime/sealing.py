@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Any, Self
 
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,6 +20,10 @@ NONCE_BYTES = 12
 KEYRING_OPTION = "recurring_keyring"
 _KEY_ID = re.compile(r"[a-z0-9-]{1,32}")
 _AFTER_KEY_ID = b":"
+
+
+class UnreadableError(Exception):
+    """What was sealed does not open: its key is not here, or it was altered or moved."""
 
 
 class Keyring:
@@ -58,16 +63,18 @@ class Keyring:
         return self._current + _AFTER_KEY_ID + nonce + sealed
 
     def open(self, sealed: bytes, *place: str) -> bytes:
-        """Decrypt what was sealed for this place.
-
-        Raises LookupError if its key is not here, and InvalidTag if it was altered or moved.
-        """
+        """Decrypt what was sealed for this place. Raises UnreadableError."""
         if not sealed:
             return b""
         key_id, _, rest = sealed.partition(_AFTER_KEY_ID)
         if key_id not in self._ciphers:
-            raise LookupError("sealed with a key that RECURRING_DATA_KEYS does not have")
-        return self._ciphers[key_id].decrypt(rest[:NONCE_BYTES], rest[NONCE_BYTES:], _bound(place))
+            raise UnreadableError("sealed with a key that RECURRING_DATA_KEYS does not have")
+        nonce, encrypted = rest[:NONCE_BYTES], rest[NONCE_BYTES:]
+        try:
+            return self._ciphers[key_id].decrypt(nonce, encrypted, _bound(place))
+        # A nonce that was cut short is a ValueError.
+        except (InvalidTag, ValueError) as error:
+            raise UnreadableError("altered, or moved from another place") from error
 
 
 def seal(tx: AsyncConnection, plain: str, *place: str) -> bytes:

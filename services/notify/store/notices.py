@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -21,7 +21,7 @@ from services.notify.domain import (
 )
 from services.notify.store import codes, contacts
 from services.runtime.database import columns
-from services.runtime.sealing import seal, unseal
+from services.runtime.sealing import UnreadableError, seal, unseal
 
 # --- posting -----------------------------------------------------------------------------------
 
@@ -132,7 +132,7 @@ async def _deliveries(
 ) -> dict[str, list[Delivery]]:
     found: dict[str, list[Delivery]] = defaultdict(list)
     for row in await tx.execute(_DELIVERIES, {**_key(key), "notices": list(notices)}):
-        found[row.notice].append(_delivery(tx, key, row))
+        found[row.notice].append(_delivery(row, _texts(tx, key, row)))
     return found
 
 
@@ -196,6 +196,8 @@ class Outgoing:
     # Empty when the customer has none any more. Not to be logged.
     address: str
     address_version: int
+    # Whether its texts and address could be opened; they are empty if not.
+    readable: bool = True
 
 
 async def claim(
@@ -280,7 +282,7 @@ def _delivery_columns(
     tx: AsyncConnection, pairs: Iterable[tuple[Notice, Delivery]]
 ) -> dict[str, list[Any]]:
     def sealed(notice: Notice, delivery: Delivery, column: str, value: str) -> bytes:
-        return seal(tx, value, *_place(notice.key, notice.notice, delivery.channel, column))
+        return seal(tx, value, *place(notice.key, notice.notice, delivery.channel, column))
 
     rows = [
         {
@@ -324,17 +326,33 @@ def _notice(row: Any, deliveries: Iterable[Delivery]) -> Notice:  # noqa: ANN401
     )
 
 
-def _delivery(tx: AsyncConnection, key: CustomerKey, row: Any) -> Delivery:  # noqa: ANN401 - a row
-    def opened(column: str, sealed: bytes) -> str:
-        return unseal(tx, sealed, *_place(key, row.notice, row.channel, column))
+class Texts(NamedTuple):
+    """What a delivery says."""
 
+    subject: str
+    text: str
+    secret_text: str | None
+
+
+def _texts(tx: AsyncConnection, key: CustomerKey, row: Any) -> Texts:  # noqa: ANN401 - a row
+    def opened(column: str, sealed: bytes) -> str:
+        return unseal(tx, sealed, *place(key, row.notice, row.channel, column))
+
+    return Texts(
+        opened("subject", row.subject),
+        opened("text", row.text),
+        None if row.secret_text is None else opened("secret_text", row.secret_text),
+    )
+
+
+def _delivery(row: Any, texts: Texts) -> Delivery:  # noqa: ANN401 - a row
     return Delivery(
         channel=Channel(row.channel),
         main=row.main,
         state=DeliveryState(row.state),
-        subject=opened("subject", row.subject),
-        text=opened("text", row.text),
-        secret_text=None if row.secret_text is None else opened("secret_text", row.secret_text),
+        subject=texts.subject,
+        text=texts.text,
+        secret_text=texts.secret_text,
         next_attempt_time=row.next_attempt_time,
         give_up_time=row.give_up_time,
         attempt_count=row.attempt_count,
@@ -345,16 +363,28 @@ def _delivery(tx: AsyncConnection, key: CustomerKey, row: Any) -> Delivery:  # n
 
 def _outgoing(tx: AsyncConnection, row: Any) -> Outgoing:  # noqa: ANN401 - a row
     key = CustomerKey(row.merchant, row.customer)
-    delivery = _delivery(tx, key, row)
-    if delivery.channel is Channel.EMAIL:
+    try:
+        texts, address = _texts(tx, key, row), _address(tx, key, row)
+        readable = True
+    except UnreadableError:
+        # One that does not open must not hold up the others.
+        texts, address = Texts("", "", None), ""
+        readable = False
+    delivery = _delivery(row, texts)
+    version = row.address_version or 0
+    return Outgoing(_notice(row, (delivery,)), delivery, address, version, readable)
+
+
+def _address(tx: AsyncConnection, key: CustomerKey, row: Any) -> str:  # noqa: ANN401 - a row
+    if row.channel == Channel.EMAIL:
         place = contacts.place(key, "email")
     elif row.kind == NoticeKind.PHONE_CODE:
         place = codes.place(key, row.notice)
     else:
         place = contacts.place(key, "phone")
-    address = unseal(tx, row.address or b"", *place)
-    return Outgoing(_notice(row, (delivery,)), delivery, address, row.address_version or 0)
+    return unseal(tx, row.address or b"", *place)
 
 
-def _place(key: CustomerKey, notice: str, channel: str, column: str) -> tuple[str, ...]:
+def place(key: CustomerKey, notice: str, channel: str, column: str) -> tuple[str, ...]:
+    """What a sealed column of a delivery is bound to."""
     return "deliveries", column, key.merchant, key.customer, notice, channel

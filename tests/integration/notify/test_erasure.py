@@ -3,22 +3,22 @@
 import base64
 import secrets
 import uuid
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from cryptography.exceptions import InvalidTag
 from recurring.notify.v1 import events_pb2, notify_pb2
 from sqlalchemy import text
 
 from services.notify import api
 from services.runtime.database import Database, connect
 from services.runtime.errors import Problem
-from services.runtime.sealing import Keyring
+from services.runtime.sealing import Keyring, UnreadableError
 from tests.conftest import DATA_KEYS
 from tests.integration.notify.suite import ANN, PHONE, Notify, order_confirmed, order_upcoming
 
 CONTACT = f"{ANN}/contact"
-BOB = "merchants/acme/customers/bob"
+BOB, BOBS_PHONE = "merchants/acme/customers/bob", "+491700000002"
 NAME, EMAIL = "Canary Wren", "canary@example.com"
 CANARIES = (PHONE, PHONE[1:], EMAIL, NAME, "Espresso")
 GET = notify_pb2.GetContactRequest(name=CONTACT)
@@ -102,7 +102,7 @@ async def test_a_key_that_follows_another_seals_and_the_old_one_still_opens(know
 
     assert (old.email, new.email) == (EMAIL, "new@example.com")
     known.api = before
-    with pytest.raises(LookupError):
+    with pytest.raises(UnreadableError):
         await known.call("GetContact", GET)
 
 
@@ -116,8 +116,41 @@ async def test_what_is_moved_to_another_customer_is_not_read(known: Notify) -> N
             """)
         )
 
-    with pytest.raises(InvalidTag):
+    with pytest.raises(UnreadableError):
         await known.call("GetContact", notify_pb2.GetContactRequest(name=f"{BOB}/contact"))
+
+
+async def test_a_delivery_that_does_not_open_waits_and_does_not_hold_up_the_others(
+    notify: Notify,
+) -> None:
+    await notify.contact()
+    await notify.bind()
+    await notify.contact(BOB)
+    await notify.bind(BOBS_PHONE, BOB)
+    await notify.tell(order_upcoming(), order_upcoming(BOB))
+    await rename_key(notify, "test-1", "test-9")
+    await notify.deliver()
+    [_, waiting] = await notify.notices()
+
+    assert len(await notify.inbox(BOBS_PHONE)) == 2
+    assert waiting.deliveries[0].state == notify_pb2.Notice.Delivery.PENDING
+    assert waiting.deliveries[0].failure_code == "UNREADABLE"
+    await rename_key(notify, "test-9", "test-1")
+    notify.clock.move(timedelta(minutes=1))
+    await notify.deliver()
+    assert len(await notify.inbox()) == 2
+
+
+async def rename_key(notify: Notify, before: str, after: str) -> None:
+    """Have Ann's phone sealed with a key of another name."""
+    async with notify.database.begin() as tx:
+        await tx.execute(
+            text("""
+                UPDATE contacts SET phone = overlay(phone PLACING :after FROM 1)
+                WHERE customer = 'ann' AND starts_with(encode(phone, 'escape'), :before)
+            """),
+            {"before": before, "after": after.encode()},
+        )
 
 
 async def test_who_is_erased_is_not_known_any_more(known: Notify) -> None:

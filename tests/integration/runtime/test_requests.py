@@ -1,6 +1,7 @@
 """A mutation happens once a request id, and answers the same again."""
 
 import asyncio
+import hashlib
 import uuid
 
 import pytest
@@ -72,6 +73,16 @@ async def test_an_id_with_other_content_is_refused(counter: Counter) -> None:
         await counter.Act(request("coffee", asked.request_id), None)
     assert refused.value.reason == "REQUEST_ID_REUSED"
     assert [violation.field for violation in refused.value.violations] == ["request_id"]
+
+
+async def test_what_was_asked_cannot_be_found_from_what_is_kept_by_trying(counter: Counter) -> None:
+    asked = request()
+    await counter.Act(asked, None)
+    async with counter.database.begin() as tx:
+        kept = (await tx.execute(text("SELECT content_hash FROM requests"))).scalar_one()
+
+    guessed = hashlib.sha256(asked.SerializeToString(deterministic=True)).digest()
+    assert guessed not in bytes(kept)
 
 
 async def test_an_id_is_for_one_method(counter: Counter) -> None:

@@ -225,7 +225,7 @@ class Notice(_message.Message):
         """What was sent; one-time codes are left out."""
         attempt_count: _builtins.int
         failure_code: _builtins.str
-        """Why it failed, as the gateway names it."""
+        """Why it failed, as the gateway names it; UNREADABLE: what is to be sent cannot be decrypted now."""
         @_builtins.property
         def deliver_time(self) -> _timestamp_pb2.Timestamp: ...
         def __init__(
