@@ -244,7 +244,7 @@ def _pattern(book: Book, number: int, recurrence: Recurrence, signed_up: datetim
         schedule=Schedule(book.due_date, DUE_AT, TIME_ZONE, recurrence),
         billing_mode=BillingMode.AUTOMATIC,
         mandate="",
-        ship_to=None,
+        ship_to=b"",
         price_protection=None,
         notice_lead=NOTICE_LEAD_DEFAULT,
         payment_window=PAYMENT_WINDOW_DEFAULT,

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from services.runtime import access, telemetry
-from services.runtime.sealing import KEYRING_OPTION, Keyring
+from services.runtime.sealing import KEYRING_OPTION, Keyring, keyring
 
 # A statement that takes longer than this is stuck: the loops and calls that made it try again.
 STATEMENT_TIMEOUT_SECONDS = 15
@@ -116,6 +116,11 @@ class Database:
         """Raise if the database does not answer."""
         async with self.read() as connection:
             await connection.execute(text("SELECT 1"))
+
+    @property
+    def keyring(self) -> Keyring:
+        """The keys of what is sealed here."""
+        return keyring(self.engine)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -119,10 +119,10 @@ class Mutation:
     # found from its hash by trying all that it may be: both are sealed.
 
     def _seal(self, tx: AsyncConnection, column: str, plain: bytes) -> bytes:
-        return sealing.keyring(tx).seal(plain, *place(column, **self._key))
+        return sealing.keyring(tx.engine).seal(plain, *place(column, **self._key))
 
     def _open(self, tx: AsyncConnection, column: str, sealed: bytes) -> bytes:
-        return sealing.keyring(tx).open(sealed, *place(column, **self._key))
+        return sealing.keyring(tx.engine).open(sealed, *place(column, **self._key))
 
 
 def place(column: str, tenant: str, request_id: uuid.UUID) -> tuple[str, ...]:

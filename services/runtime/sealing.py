@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
@@ -79,17 +79,17 @@ class Keyring:
 
 def seal(tx: AsyncConnection, plain: str, *place: str) -> bytes:
     """Seal a text with the keys of a connection's database."""
-    return keyring(tx).seal(plain.encode(), *place)
+    return keyring(tx.engine).seal(plain.encode(), *place)
 
 
 def unseal(tx: AsyncConnection, sealed: bytes, *place: str) -> str:
     """Open a text that was sealed for this place."""
-    return keyring(tx).open(sealed, *place).decode()
+    return keyring(tx.engine).open(sealed, *place).decode()
 
 
-def keyring(tx: AsyncConnection) -> Keyring:
-    """The keys of a connection's database."""
-    options: Mapping[str, Any] = tx.engine.sync_engine.get_execution_options()
+def keyring(engine: AsyncEngine) -> Keyring:
+    """The keys of a database."""
+    options: Mapping[str, Any] = engine.sync_engine.get_execution_options()
     found: Keyring = options[KEYRING_OPTION]
     return found
 

@@ -8,10 +8,14 @@ from typing import Any
 import aiohttp
 import asyncpg
 import pytest
+from google.protobuf import field_mask_pb2
+from google.type.postal_address_pb2 import PostalAddress
 from recurring.notify.v1 import notify_pb2
+from recurring.scheduler.v1 import scheduler_pb2
 
 from deploy.embedded import wiring
 from deploy.embedded.keys import Keys
+from tests.contract.customer import TEA_CENTS, Customer, add_product
 from tests.suite import Client, Suite, new_id, refused
 
 SERVICES = ("catalog", "scheduler", "payments", "notify")
@@ -27,7 +31,10 @@ class Canary:
         self.display_name = f"Canary {self.mark}"
         self.shop: Client = suite.client()
         self.name = f"{self.shop.name}/customers/ann/contact"
-        self.code = ""
+        self.code, self.order = "", ""
+        self.address = PostalAddress(
+            region_code="DE", locality=f"Canary {self.mark}", address_lines=[f"{self.mark} 1"]
+        )
 
     @property
     def secrets(self) -> list[str]:
@@ -50,6 +57,17 @@ class Canary:
         )
         return self.shop.notify.StartPhoneBinding(request)
 
+    def change_address(self, address: PostalAddress) -> Awaitable[Any]:
+        template = scheduler_pb2.StandingOrder(
+            name=self.order.rpartition("/orders/")[0], ship_to=address
+        )
+        request = scheduler_pb2.UpdateStandingOrderRequest(
+            standing_order=template,
+            update_mask=field_mask_pb2.FieldMask(paths=["ship_to"]),
+            request_id=new_id(),
+        )
+        return self.shop.scheduler.UpdateStandingOrder(request)
+
     def confirm(self, code: str) -> Awaitable[Any]:
         request = notify_pb2.ConfirmPhoneBindingRequest(
             name=self.name, code=code, request_id=new_id()
@@ -70,7 +88,25 @@ async def canary(suite: Suite) -> Canary:
     canary.code = found[0]
     await refused(canary.confirm("000000" if canary.code != "000000" else "000001"))
     await canary.confirm(canary.code)
+    await receive(suite, canary)
     return canary
+
+
+async def receive(suite: Suite, canary: Canary) -> None:
+    """Have her standing order, one cycle of it and an order sent to her address."""
+    customer = Customer(suite, canary.shop, canary.phone)
+    await add_product(canary.shop, "tea", TEA_CENTS)
+    fields = {"billing_mode": scheduler_pb2.PAY_ON_NOTICE, "mandate": ""}
+    made = await customer.subscribe(ship_to=canary.address, **fields)
+    change = scheduler_pb2.CycleChange(cycle=2, ship_to=canary.address)
+    await canary.shop.scheduler.ChangeCycle(
+        scheduler_pb2.ChangeCycleRequest(name=made.name, change=change, request_id=new_id())
+    )
+    await canary.shop.scheduler.OrderNow(
+        scheduler_pb2.OrderNowRequest(name=made.name, request_id=new_id())
+    )
+    await suite.sandbox.settle()
+    canary.order = f"{made.name}/orders/1"
 
 
 def told(text: str, canary: Canary) -> list[str]:
@@ -95,6 +131,7 @@ async def test_refusals_do_not_repeat_what_was_wrong(canary: Canary) -> None:
     for call in (
         canary.update(email=f"{canary.email} and more"),
         canary.update(display_name=canary.display_name * 10),
+        canary.change_address(PostalAddress(address_lines=[canary.mark * 300])),
         canary.start(f"{canary.phone}x"),
         canary.confirm(f"{canary.code}0"),
     ):
@@ -121,6 +158,11 @@ async def test_no_table_holds_a_secret(suite: Suite, canary: Canary, service: st
             assert told(kept, canary) == [], table
     finally:
         await connection.close()
+
+
+async def test_an_order_goes_to_the_address_that_is_sealed(canary: Canary) -> None:
+    order = await canary.shop.scheduler.GetOrder(scheduler_pb2.GetOrderRequest(name=canary.order))
+    assert order.ship_to == canary.address
 
 
 async def test_a_code_is_not_kept_once_it_was_sent(suite: Suite, canary: Canary) -> None:

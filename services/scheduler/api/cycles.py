@@ -13,6 +13,7 @@ from services.runtime.clock import Clock
 from services.runtime.database import Database
 from services.runtime.errors import FieldViolation, Problem, Violations, wrong_state
 from services.runtime.requests import mutation
+from services.runtime.sealing import Keyring
 from services.runtime.wire import read_date
 from services.scheduler import events
 from services.scheduler.api.lookups import (
@@ -23,7 +24,6 @@ from services.scheduler.api.lookups import (
     read_name,
     refuse_items,
 )
-from services.scheduler.api.messages import standing_order_message
 from services.scheduler.api.reading import read_items, read_ship_to
 from services.scheduler.api.templates import TemplateMethods
 from services.scheduler.domain import calendar
@@ -46,7 +46,7 @@ from services.scheduler.domain.standing_order import (
     with_change,
 )
 from services.scheduler.peers import Cart, Peers
-from services.scheduler.store import orders, standing_orders
+from services.scheduler.store import addresses, orders, standing_orders
 
 StandingOrderMessage = scheduler_pb2.StandingOrder
 
@@ -83,7 +83,7 @@ class CycleMethods(TemplateMethods):
         if order is None:
             raise cycle_out_of_range()
         if order.state is OrderState.SKIPPED:
-            return standing_order_message(template)
+            return self._message(template)
         if order.state not in WITHDRAWABLE_STATES:
             raise wrong_state(
                 "ORDER_STATE", f"cycle {cycle} of {name} is {order.state}, too late to leave it out"
@@ -95,7 +95,7 @@ class CycleMethods(TemplateMethods):
         key_pair = (template.merchant, template.standing_order)
         completed = await standing_orders.complete(tx, [key_pair], now)
         await outbox.put(tx, [events.standing_order_ended(one, now) for one in completed])
-        return standing_order_message(completed[0] if completed else template)
+        return self._message(completed[0] if completed else template)
 
     @mutation(StandingOrderMessage)
     async def RestoreCycle(
@@ -140,7 +140,7 @@ class CycleMethods(TemplateMethods):
         template = await locked(tx, request.name, request.etag, LIVE_STATES)
         cycle = request.change.cycle
         _require_coming(template, cycle)
-        change = _read_change(template, request.change)
+        change = _read_change(template, request.change, self.database.keyring)
         if change.local_date is not None:
             last_date = await orders.last_date(tx, template.merchant, template.standing_order)
             self._require_free_date(template, cycle, change.local_date, last_date)
@@ -186,7 +186,7 @@ class CycleMethods(TemplateMethods):
                 # It is announced already: it is announced anew, for now.
                 sooner = brought_forward(order, today, now)
                 await orders.update(tx, [sooner], order.state, now)
-                return standing_order_message(template)
+                return self._message(template)
         if template.next_cycle is None:
             raise cycle_out_of_range()
         change = replace(
@@ -198,11 +198,11 @@ class CycleMethods(TemplateMethods):
         self, tx: AsyncConnection, template: StandingOrder, cycle: int, change: CycleChange
     ) -> StandingOrderMessage:
         if change == template.change(cycle):
-            return standing_order_message(template)
+            return self._message(template)
         now = self._clock.now()
         changed = await standing_orders.change(tx, with_change(template, cycle, change), now)
         await outbox.put(tx, [events.standing_order_changed(changed, "UPDATED", now)])
-        return standing_order_message(changed)
+        return self._message(changed)
 
 
 def _require_cycle(cycle: int, *, least: int, field: str = "cycle") -> None:
@@ -224,7 +224,9 @@ def _require_coming(template: StandingOrder, cycle: int) -> None:
         raise cycle_out_of_range()
 
 
-def _read_change(template: StandingOrder, message: scheduler_pb2.CycleChange) -> CycleChange:
+def _read_change(
+    template: StandingOrder, message: scheduler_pb2.CycleChange, keyring: Keyring
+) -> CycleChange:
     """The cycle's change with what the message adds to it."""
     violations = Violations()
     change = template.change(message.cycle)
@@ -234,9 +236,13 @@ def _read_change(template: StandingOrder, message: scheduler_pb2.CycleChange) ->
     if message.items:
         items = read_items(violations, "change.items", template.merchant, message.items)
         change = replace(change, items=items)
-    if message.HasField("ship_to"):
-        change = replace(change, ship_to=read_ship_to(violations, "change.ship_to", message))
-    named = message.HasField("local_date") or message.items or message.HasField("ship_to")
+    address = read_ship_to(violations, "change.ship_to", message)
+    customer = template.merchant, template.customer
+    given = address.ByteSize() > 0
+    # The same address sealed anew would look like another one.
+    if given and address != addresses.unseal(keyring, *customer, change.ship_to):
+        change = replace(change, ship_to=addresses.seal(keyring, *customer, address))
+    named = message.HasField("local_date") or message.items or given
     violations.require("change", "must change something", met=bool(named))
     violations.check()
     return change

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.runtime import audit, outbox, rules
 from services.runtime.access import caller
 from services.runtime.errors import FieldViolation, Problem, Violations, already_exists
+from services.runtime.sealing import Keyring
 from services.runtime.wire import ID_PATTERN, read_date
 from services.scheduler import events
 from services.scheduler.api.lookups import note_items
@@ -71,6 +72,7 @@ class Book:
 
     merchant: str
     now: datetime
+    keyring: Keyring
     partial: bool
     allow_duplicate: bool
     # As they are stored: at most BATCH_MAX_ENTRIES rows with BATCH_MAX_ITEMS items a batch.
@@ -135,7 +137,13 @@ class ImportMethods(PreviewMethods):
     async def _import(self, requests: Requests) -> Response:
         config = await _read_config(requests)
         (merchant,) = MERCHANT.parse(config.parent)
-        book = Book(merchant, self._clock.now(), config.partial, config.allow_duplicate)
+        book = Book(
+            merchant,
+            self._clock.now(),
+            self.database.keyring,
+            partial=config.partial,
+            allow_duplicate=config.allow_duplicate,
+        )
         async for rows in batches(requests):
             await self._check(book, rows)
         shadow_bills = await self._shadow_bills(book, config.shadow_cycle_count)
@@ -315,6 +323,7 @@ def _read_row(
         message.standing_order_id,
         message.standing_order,
         book.now,
+        book.keyring,
         violations,
         began_elsewhere=True,
     )

@@ -16,6 +16,7 @@ from services.runtime.errors import (
     not_found,
     wrong_state,
 )
+from services.runtime.sealing import keyring
 from services.runtime.wire import etag
 from services.scheduler import events
 from services.scheduler.api.messages import standing_order_message
@@ -78,7 +79,7 @@ async def locked(
     """A standing order in one of the states, as the caller knows it, locked for a change."""
     merchant, standing_order = read_name(name)
     template = await existing(tx, merchant, standing_order, lock=True)
-    audit.before(standing_order_message(template))
+    audit.before(standing_order_message(template, keyring(tx.engine)))
     return check_present(template, present_etag, states)
 
 

@@ -1,15 +1,16 @@
 """From the domain to messages."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from google.protobuf import duration_pb2, struct_pb2
 from google.protobuf.json_format import MessageToDict, ParseDict
-from google.type import postal_address_pb2
+from google.type.postal_address_pb2 import PostalAddress
 from recurring.notify.v1 import notify_pb2
 from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
+from services.runtime.sealing import Keyring
 from services.runtime.wire import etag, from_timestamp, to_date, to_money, to_timestamp
 from services.scheduler.api.conditions import condition_messages
 from services.scheduler.api.schedules import schedule_message
@@ -22,11 +23,18 @@ from services.scheduler.peers import (
     product_name,
     standing_order_name,
 )
+from services.scheduler.store import addresses
 
 
-def standing_order_message(template: StandingOrder) -> scheduler_pb2.StandingOrder:
-    """A standing order on the wire."""
-    merchant = template.merchant
+def standing_order_message(
+    template: StandingOrder, keyring: Keyring
+) -> scheduler_pb2.StandingOrder:
+    """A standing order on the wire, its addresses opened."""
+    merchant, customer = template.merchant, template.customer
+
+    def opened(ship_to: bytes) -> PostalAddress:
+        return addresses.unseal(keyring, merchant, customer, ship_to)
+
     message = scheduler_pb2.StandingOrder(
         name=standing_order_name(merchant, template.standing_order),
         customer=customer_name(merchant, template.customer),
@@ -48,7 +56,7 @@ def standing_order_message(template: StandingOrder) -> scheduler_pb2.StandingOrd
         cycle_changes=[
             message
             for cycle in sorted(template.changes)
-            if (message := _change_message(merchant, cycle, template.changes[cycle]))
+            if (message := _change_message(merchant, cycle, template.changes[cycle], opened))
         ],
         last_cycle=template.last_cycle or 0,
         paid_order_count=template.paid_order_count,
@@ -64,8 +72,8 @@ def standing_order_message(template: StandingOrder) -> scheduler_pb2.StandingOrd
         message.next_due_time.CopyFrom(to_timestamp(template.next_due_time))
     if template.resume_time is not None:
         message.resume_time.CopyFrom(to_timestamp(template.resume_time))
-    if template.ship_to is not None:
-        message.ship_to.CopyFrom(_address(template.ship_to))
+    if template.ship_to:
+        message.ship_to.CopyFrom(opened(template.ship_to))
     if template.price_protection is not None:
         message.price_protection.CopyFrom(
             ParseDict(dict(template.price_protection), scheduler_pb2.PriceProtection())
@@ -80,12 +88,8 @@ def _item_messages(merchant: str, items: Sequence[Item]) -> list[scheduler_pb2.I
     ]
 
 
-def _address(data: Mapping[str, Any]) -> postal_address_pb2.PostalAddress:
-    return ParseDict(dict(data), postal_address_pb2.PostalAddress())
-
-
 def _change_message(
-    merchant: str, cycle: int, change: CycleChange
+    merchant: str, cycle: int, change: CycleChange, opened: Callable[[bytes], PostalAddress]
 ) -> scheduler_pb2.CycleChange | None:
     """What is different in a cycle, apart from its being skipped; None if nothing is."""
     message = scheduler_pb2.CycleChange(cycle=cycle)
@@ -93,13 +97,13 @@ def _change_message(
         message.local_date.CopyFrom(to_date(change.local_date))
     if change.items is not None:
         message.items.extend(_item_messages(merchant, change.items))
-    if change.ship_to is not None:
-        message.ship_to.CopyFrom(_address(change.ship_to))
+    if change.ship_to:
+        message.ship_to.CopyFrom(opened(change.ship_to))
     return message if len(message.ListFields()) > 1 else None
 
 
-def order_message(row: Any) -> scheduler_pb2.Order:  # noqa: ANN401 - a row
-    """An order's row on the wire."""
+def order_message(row: Any, keyring: Keyring) -> scheduler_pb2.Order:  # noqa: ANN401 - a row
+    """An order's row on the wire, its address opened."""
     message = scheduler_pb2.Order(
         name=order_name(OrderKey(row.merchant, row.standing_order, row.cycle)),
         customer=customer_name(row.merchant, row.customer),
@@ -112,8 +116,9 @@ def order_message(row: Any) -> scheduler_pb2.Order:  # noqa: ANN401 - a row
         create_time=to_timestamp(row.create_time),
         update_time=to_timestamp(row.update_time),
     )
-    if row.ship_to is not None:
-        message.ship_to.CopyFrom(_address(row.ship_to))
+    if row.ship_to:
+        address = addresses.unseal(keyring, row.merchant, row.customer, row.ship_to)
+        message.ship_to.CopyFrom(address)
     if row.notified_minor is not None:
         message.notified_amount.CopyFrom(to_money(row.notified_minor, row.currency))
     if row.amount_minor is not None:

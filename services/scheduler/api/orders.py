@@ -47,7 +47,7 @@ class OrderMethods:
             row = await orders.get(connection, key)
         if row is None:
             raise not_found("ORDER_NOT_FOUND", request.name)
-        return order_message(row)
+        return order_message(row, self.database.keyring)
 
     async def ListOrders(
         self, request: scheduler_pb2.ListOrdersRequest, _context: object
@@ -85,7 +85,7 @@ class OrderMethods:
         shown = found[: page.size]
         more = len(found) > page.size
         return scheduler_pb2.ListOrdersResponse(
-            orders=[order_message(row) for row in shown],
+            orders=[order_message(row, self.database.keyring) for row in shown],
             next_page_token=(
                 page.token((shown[-1].standing_order, str(shown[-1].cycle))) if more else ""
             ),
@@ -121,5 +121,6 @@ class OrderMethods:
         decisions += notice_decisions(notices.notices)
         decisions.sort(key=lambda decision: decision.time)
         return scheduler_pb2.ExplainOrderResponse(
-            order=order_message(row), decisions=[decision_message(one) for one in decisions]
+            order=order_message(row, self.database.keyring),
+            decisions=[decision_message(one) for one in decisions],
         )

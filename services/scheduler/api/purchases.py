@@ -59,8 +59,9 @@ class PurchaseMethods:
         if not asks(order):
             raise wrong_state("ORDER_STATE", f"{request.name} is not HELD to ask the customer")
         now = self._clock.now()
-        audit.before(order_message(await orders.get(tx, key)))
-        return order_message(await orders.confirm(tx, confirmed(order, now), now))
+        audit.before(order_message(await orders.get(tx, key), self.database.keyring))
+        row = await orders.confirm(tx, confirmed(order, now), now)
+        return order_message(row, self.database.keyring)
 
 
 def _read_products(

@@ -6,9 +6,11 @@ from typing import Any
 
 from google.protobuf import duration_pb2
 from google.protobuf.json_format import MessageToDict
+from google.type.postal_address_pb2 import PostalAddress
 from recurring.scheduler.v1 import scheduler_pb2
 
 from services.runtime.errors import Violations
+from services.runtime.sealing import Keyring
 from services.runtime.wire import NamePattern, read_timestamp
 from services.scheduler.api.conditions import PRODUCT, read_conditions
 from services.scheduler.api.schedules import read_schedule
@@ -23,6 +25,7 @@ from services.scheduler.domain.standing_order import (
     StandingOrder,
     at_cycle,
 )
+from services.scheduler.store import addresses
 
 MERCHANT = NamePattern("merchants/{merchant}")
 CUSTOMER = NamePattern("merchants/{merchant}/customers/{customer}")
@@ -44,12 +47,13 @@ def read_standing_order(
     standing_order_id: str,
     message: scheduler_pb2.StandingOrder,
     now: datetime,
+    keyring: Keyring,
     violations: Violations,
     known_start: date | None = None,
     *,
     began_elsewhere: bool = False,
 ) -> StandingOrder | None:
-    """A standing order; None, with violations, if the message does not describe one.
+    """A standing order, its address sealed; None, with violations, if the message describes none.
 
     Its schedule starts today or later, or on `known_start`, the start of one that runs already; at
     any time if it began in another system.
@@ -66,7 +70,7 @@ def read_standing_order(
     lock = message.price_protection.lock
     if lock.HasField("until_time"):
         read_timestamp(violations, f"{field}.price_protection.lock.until_time", lock.until_time)
-    ship_to = read_ship_to(violations, f"{field}.ship_to", message)
+    address = read_ship_to(violations, f"{field}.ship_to", message)
     lead = _read_duration(violations, f"{field}.notice_lead", message, NOTICE_LEAD_DEFAULT)
     window = _read_duration(violations, f"{field}.payment_window", message, PAYMENT_WINDOW_DEFAULT)
     catch_up = _read_catch_up(violations, f"{field}.catch_up", message)
@@ -85,8 +89,8 @@ def read_standing_order(
         schedule=schedule,
         billing_mode=mode,
         mandate=message.mandate,
-        ship_to=ship_to,
-        price_protection=_data(message, "price_protection"),
+        ship_to=addresses.seal(keyring, merchant, customer, address),
+        price_protection=_read_price_protection(message),
         notice_lead=lead,
         payment_window=window,
         catch_up=catch_up,
@@ -142,14 +146,14 @@ def _read_mode(
     return None
 
 
-def read_ship_to(violations: Violations, field: str, message: Shipped) -> Mapping[str, Any] | None:
-    """An address as plain data; None if there is none."""
+def read_ship_to(violations: Violations, field: str, message: Shipped) -> PostalAddress:
+    """An address; an empty one is none."""
     violations.require(
         field,
         f"must have at most {SHIP_TO_MAX_BYTES} bytes",
         met=message.ship_to.ByteSize() <= SHIP_TO_MAX_BYTES,
     )
-    return _data(message, "ship_to")
+    return message.ship_to
 
 
 def _read_catch_up(
@@ -186,7 +190,7 @@ def _read_duration(
     return timedelta(seconds=given.seconds)
 
 
-def _data(message: Shipped, name: str) -> Mapping[str, Any] | None:
-    if not message.HasField(name):  # type: ignore[arg-type]
+def _read_price_protection(message: scheduler_pb2.StandingOrder) -> Mapping[str, Any] | None:
+    if not message.HasField("price_protection"):
         return None
-    return MessageToDict(getattr(message, name), preserving_proto_field_name=True)
+    return MessageToDict(message.price_protection, preserving_proto_field_name=True)

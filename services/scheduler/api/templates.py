@@ -64,6 +64,9 @@ class TemplateMethods:
     _clock: Clock
     _peers: Peers
 
+    def _message(self, template: StandingOrder) -> StandingOrderMessage:
+        return standing_order_message(template, self.database.keyring)
+
     async def CreateStandingOrder(
         self, request: scheduler_pb2.CreateStandingOrderRequest, _context: object
     ) -> StandingOrderMessage:
@@ -92,7 +95,7 @@ class TemplateMethods:
                 raise already_exists("STANDING_ORDER_ALREADY_EXISTS", name)
             fact = events.standing_order_changed(template, "CREATED", template.create_time)
             await outbox.put(tx, [fact])
-            return standing_order_message(template)
+            return self._message(template)
 
         async with self.database.begin() as tx:
             return await once.once(tx, StandingOrderMessage, act)
@@ -108,7 +111,12 @@ class TemplateMethods:
         else:
             standing_order_id = str(derived_id(merchant, request.request_id))
         template = read_standing_order(
-            merchant, standing_order_id, request.standing_order, self._clock.now(), violations
+            merchant,
+            standing_order_id,
+            request.standing_order,
+            self._clock.now(),
+            self.database.keyring,
+            violations,
         )
         return _sound(template, violations)
 
@@ -128,7 +136,7 @@ class TemplateMethods:
         """Get a standing order."""
         merchant, standing_order = read_name(request.name)
         async with self.database.read() as connection:
-            return standing_order_message(await existing(connection, merchant, standing_order))
+            return self._message(await existing(connection, merchant, standing_order))
 
     async def ListStandingOrders(
         self, request: scheduler_pb2.ListStandingOrdersRequest, _context: object
@@ -155,7 +163,7 @@ class TemplateMethods:
         shown = found[: page.size]
         more = len(found) > page.size
         return scheduler_pb2.ListStandingOrdersResponse(
-            standing_orders=[standing_order_message(one) for one in shown],
+            standing_orders=[self._message(one) for one in shown],
             next_page_token=page.token((shown[-1].standing_order,)) if more else "",
         )
 
@@ -185,7 +193,7 @@ class TemplateMethods:
             changed = await standing_orders.change(tx, wanted, self._clock.now())
             fact = events.standing_order_changed(changed, "UPDATED", self._clock.now())
             await outbox.put(tx, [fact])
-            return standing_order_message(changed)
+            return self._message(changed)
 
         async with self.database.begin() as tx:
             return await once.once(tx, StandingOrderMessage, act)
@@ -202,12 +210,18 @@ class TemplateMethods:
             template = await existing(connection, merchant, standing_order)
             last_date = await orders.last_date(connection, merchant, standing_order)
         check_present(template, message.etag, LIVE_STATES)
-        merged = standing_order_message(template)
+        merged = self._message(template)
         merged.schedule.ClearField("rrule")
         mask.MergeMessage(message, merged, replace_message_field=True, replace_repeated_field=True)
         wanted = _sound(
             read_standing_order(
-                merchant, standing_order, merged, now, violations, template.schedule.start_date
+                merchant,
+                standing_order,
+                merged,
+                now,
+                self.database.keyring,
+                violations,
+                template.schedule.start_date,
             ),
             violations,
         )
@@ -275,7 +289,7 @@ class TemplateMethods:
         # The customer paused and knows it: the cycles of the pause are recorded, not told.
         await orders.insert(tx, opening.orders, now)
         await outbox.put(tx, [events.standing_order_changed(changed, "RESUMED", now)])
-        return standing_order_message(changed)
+        return self._message(changed)
 
     @mutation(StandingOrderMessage)
     async def CancelStandingOrder(
@@ -300,14 +314,14 @@ class TemplateMethods:
     ) -> StandingOrderMessage:
         """Let the cycle that is under way, or else the next one, be the last."""
         if template.next_cycle is None:
-            return standing_order_message(template)
+            return self._message(template)
         found = await orders.open_orders(tx, template.merchant, template.standing_order)
         last = found[-1].key.cycle if found else template.next_cycle
         ending = at_cycle(replace(template, last_cycle=last), template.next_cycle)
         now = self._clock.now()
         changed = await standing_orders.change(tx, ending, now)
         await outbox.put(tx, [events.standing_order_changed(changed, "UPDATED", now)])
-        return standing_order_message(changed)
+        return self._message(changed)
 
     async def _end_open_orders(
         self, tx: AsyncConnection, template: StandingOrder, reason: OrderReason
@@ -328,7 +342,7 @@ class TemplateMethods:
                 if one.state is OrderState.AWAITING_PAYMENT
             ]
         await outbox.put(tx, facts)
-        return standing_order_message(changed)
+        return self._message(changed)
 
 
 def _products(items: Sequence[Item], known: Sequence[Item] = ()) -> list[str]:

@@ -135,7 +135,8 @@ class Order:
     state: OrderState
     reasons: tuple[OrderReason, ...] = ()
     items: tuple[Item, ...] = ()
-    ship_to: Mapping[str, Any] | None = None
+    # Sealed: only who shows it opens it. Empty: none.
+    ship_to: bytes = b""
     lines: tuple[Line, ...] = ()
     currency: str = ""
     # What the customer was told: a ceiling. None before there is a price.

@@ -61,12 +61,13 @@ class CatchUp:
 
 @dataclass(frozen=True, slots=True)
 class CycleChange:
-    """What is different in one cycle; what is None is as in the template."""
+    """What is different in one cycle; what is None or empty is as in the template."""
 
     skip: bool = False
     local_date: date | None = None
     items: tuple[Item, ...] | None = None
-    ship_to: Mapping[str, Any] | None = None
+    # Sealed, like that of the template.
+    ship_to: bytes = b""
     # When the customer asked for the cycle to take place at once.
     order_now_time: datetime | None = None
 
@@ -86,7 +87,8 @@ class StandingOrder:
     schedule: Schedule
     billing_mode: BillingMode
     mandate: str
-    ship_to: Mapping[str, Any] | None
+    # Sealed: only who shows it opens it. Empty: none.
+    ship_to: bytes
     # As plain data, for showing; the catalog applies it.
     price_protection: Mapping[str, Any] | None
     notice_lead: timedelta
@@ -348,7 +350,7 @@ def _new_order(
         hold_until_time=hold_until,
         state=OrderState.UPCOMING,
         items=standing_order.items if change.items is None else change.items,
-        ship_to=standing_order.ship_to if change.ship_to is None else change.ship_to,
+        ship_to=change.ship_to or standing_order.ship_to,
         traceparent=traceparent,
     )
 

@@ -1,5 +1,6 @@
 """Items and one-cycle changes as the JSON in their columns, and back."""
 
+from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
@@ -27,7 +28,7 @@ def dump_changes(changes: Mapping[int, CycleChange]) -> str:
                 "skip": change.skip,
                 "local_date": change.local_date.isoformat() if change.local_date else None,
                 "items": [[i.product, i.quantity] for i in change.items] if change.items else None,
-                "ship_to": change.ship_to,
+                "ship_to": b64encode(change.ship_to).decode(),
                 "order_now_time": (
                     change.order_now_time.isoformat() if change.order_now_time else None
                 ),
@@ -44,6 +45,6 @@ def load_change(data: dict[str, Any]) -> CycleChange:
         skip=data["skip"],
         local_date=date.fromisoformat(data["local_date"]) if data["local_date"] else None,
         items=load_items(data["items"]) if data["items"] else None,
-        ship_to=data["ship_to"],
+        ship_to=b64decode(data["ship_to"]),
         order_now_time=datetime.fromisoformat(now_time) if now_time else None,
     )

@@ -47,7 +47,7 @@ _FIXED = {
     "standing_order": "text",
     "cycle": "integer",
     "customer": "text",
-    "ship_to": "jsonb",
+    "ship_to": "bytea",
 }
 COLUMNS = _FIXED | CHANGING
 COPIED = (*COLUMNS, "create_time", "update_time")
@@ -71,7 +71,7 @@ def values_of(order: Order) -> tuple[Any, ...]:
         key.standing_order,
         key.cycle,
         order.customer,
-        None if order.ship_to is None else to_json(order.ship_to),
+        order.ship_to,
         order.state,
         dump_items(order.items),
         to_json(dict(order.substitutes)),

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.runtime.sealing import keyring
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.store.standing_orders import columns_of, dump_data
 
@@ -19,7 +20,7 @@ COLUMN_TYPES = {
     "schedule": "text",
     "billing_mode": "text",
     "mandate": "text",
-    "ship_to": "jsonb",
+    "ship_to": "bytea",
     "price_protection": "jsonb",
     "notice_lead": "interval",
     "payment_window": "interval",
@@ -67,32 +68,45 @@ _IMPORT_HASHES = text("""
 async def insert(
     tx: AsyncConnection,
     standing_orders: Sequence[StandingOrder],
-    import_hashes: Sequence[bytes | None] | None = None,
+    import_hashes: Sequence[bytes] | None = None,
 ) -> set[str]:
     """Store new standing orders of one merchant; returns the ids of those whose id was free."""
-    hashes = import_hashes or [None] * len(standing_orders)
-    rows = [_row(one, found) for one, found in zip(standing_orders, hashes, strict=True)]
+    hashes = import_hashes or [b""] * len(standing_orders)
+    rows = [_row(tx, one, found) for one, found in zip(standing_orders, hashes, strict=True)]
     stored = await tx.execute(_INSERT, {name: [row[name] for row in rows] for name in COLUMN_TYPES})
     return set(stored.scalars())
 
 
 async def import_hashes(
     tx: AsyncConnection, merchant: str, standing_orders: Sequence[str]
-) -> dict[str, bytes | None]:
-    """Of those ids that are taken: the hash of the row it was imported from, None if it was not."""
+) -> dict[str, bytes]:
+    """Of those ids that are taken: the hash of the row it was imported from, empty if it was not."""
     rows = await tx.execute(
         _IMPORT_HASHES, {"merchant": merchant, "standing_orders": list(standing_orders)}
     )
-    return {row.standing_order: row.import_hash and bytes(row.import_hash) for row in rows}
+    ring = keyring(tx.engine)
+    return {
+        row.standing_order: ring.open(row.import_hash, *hash_place(merchant, row.standing_order))
+        for row in rows
+    }
 
 
-def _row(standing_order: StandingOrder, import_hash: bytes | None) -> Mapping[str, Any]:
+def hash_place(merchant: str, standing_order: str) -> tuple[str, ...]:
+    """What the sealed hash of an imported row is bound to."""
+    return "standing_orders", "import_hash", merchant, standing_order
+
+
+def _row(
+    tx: AsyncConnection, standing_order: StandingOrder, import_hash: bytes
+) -> Mapping[str, Any]:
+    # A row could be found from its hash by trying all addresses.
+    place = hash_place(standing_order.merchant, standing_order.standing_order)
     return {
         **columns_of(standing_order),
         "customer": standing_order.customer,
         "price_protection": dump_data(standing_order.price_protection),
         "first_cycle": standing_order.next_cycle or 1,
-        "import_hash": import_hash,
+        "import_hash": keyring(tx.engine).seal(import_hash, *place),
         "create_time": standing_order.create_time,
         "update_time": standing_order.update_time,
     }

@@ -57,7 +57,7 @@ _BY_KEY = text(f"""
 _CHANGE = text("""
     UPDATE standing_orders
     SET title = :title, items = CAST(:items AS jsonb), schedule = :schedule,
-        billing_mode = :billing_mode, mandate = :mandate, ship_to = CAST(:ship_to AS jsonb),
+        billing_mode = :billing_mode, mandate = :mandate, ship_to = :ship_to,
         notice_lead = :notice_lead, payment_window = :payment_window,
         catch_up_mode = :catch_up_mode, catch_up_window = :catch_up_window,
         conditions = :conditions, repurchase_window = :repurchase_window,
@@ -329,7 +329,7 @@ def columns_of(standing_order: StandingOrder) -> dict[str, Any]:
         "schedule": schedules.dump(standing_order.schedule),
         "billing_mode": standing_order.billing_mode,
         "mandate": standing_order.mandate,
-        "ship_to": dump_data(standing_order.ship_to),
+        "ship_to": standing_order.ship_to,
         "notice_lead": standing_order.notice_lead,
         "payment_window": standing_order.payment_window,
         "catch_up_mode": standing_order.catch_up.mode,

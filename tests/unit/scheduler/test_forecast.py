@@ -67,7 +67,7 @@ def standing_order(recurrence: Recurrence, excluded: tuple[DateRange, ...] = ())
         ),
         billing_mode=BillingMode.PAY_ON_NOTICE,
         mandate="",
-        ship_to=None,
+        ship_to=b"",
         price_protection=None,
         notice_lead=timedelta(hours=72),
         payment_window=timedelta(hours=72),

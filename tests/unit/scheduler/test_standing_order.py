@@ -61,7 +61,7 @@ def standing_order(
         schedule=Schedule(START, NOON, "UTC", recurrence or Monthly(1, (31,)), end),
         billing_mode=BillingMode.AUTOMATIC,
         mandate="merchants/acme/customers/ada/mandates/card",
-        ship_to=None,
+        ship_to=b"",
         price_protection=None,
         notice_lead=lead,
         payment_window=timedelta(hours=72),

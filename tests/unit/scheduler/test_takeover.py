@@ -19,7 +19,7 @@ NOW = datetime(2026, 2, 1, tzinfo=UTC)
 def template(schedule: Schedule = MONTHLY) -> StandingOrder:
     return StandingOrder(
         merchant="acme", standing_order="tea", customer="ada", title="Tea", items=(Item("tea", 1),),
-        schedule=schedule, billing_mode=BillingMode.PAY_ON_NOTICE, mandate="", ship_to=None,
+        schedule=schedule, billing_mode=BillingMode.PAY_ON_NOTICE, mandate="", ship_to=b"",
         price_protection=None, notice_lead=timedelta(days=3), payment_window=timedelta(days=3),
         create_time=NOW, update_time=NOW,
     )  # fmt: skip

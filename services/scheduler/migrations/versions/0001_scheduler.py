@@ -27,7 +27,8 @@ CREATE TABLE standing_orders (
     billing_mode            text        NOT NULL
                             CHECK (billing_mode IN ('AUTOMATIC', 'PAY_ON_NOTICE')),
     mandate                 text        NOT NULL,
-    ship_to                 jsonb,
+    -- An address, sealed by the service for the customer; copied to orders as it is.
+    ship_to                 bytea       NOT NULL,
     price_protection        jsonb,
     notice_lead             interval    NOT NULL,
     payment_window          interval    NOT NULL,
@@ -36,8 +37,8 @@ CREATE TABLE standing_orders (
     base_cycle              integer     NOT NULL,
     -- The first cycle that is billed here; those before it were another system's.
     first_cycle             integer     NOT NULL DEFAULT 1 CHECK (first_cycle >= 1),
-    -- Of the row that it was imported from; the same row again changes nothing.
-    import_hash             bytea,
+    -- Of the row that it was imported from, sealed; the same row again changes nothing.
+    import_hash             bytea       NOT NULL DEFAULT '',
     next_cycle              integer     CHECK (next_cycle >= 1),
     next_due_time           timestamptz,
     prepare_time            timestamptz,
@@ -83,7 +84,7 @@ CREATE TABLE orders (
     items                   jsonb       NOT NULL,
     -- What was taken instead of a product; items has it.
     substitutes             jsonb       NOT NULL,
-    ship_to                 jsonb,
+    ship_to                 bytea       NOT NULL,
     lines                   jsonb       NOT NULL,
     currency                text        NOT NULL,
     notified_minor          bigint,

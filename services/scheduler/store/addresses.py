@@ -1,0 +1,24 @@
+"""Addresses as they are stored and handed on: sealed for their customer.
+
+Whoever has nothing to show leaves them closed: an order gets that of its standing order as it is.
+"""
+
+from google.type.postal_address_pb2 import PostalAddress
+
+from services.runtime.sealing import Keyring
+
+
+def seal(keyring: Keyring, merchant: str, customer: str, address: PostalAddress) -> bytes:
+    """Seal an address; an empty one is none."""
+    plain = address.SerializeToString(deterministic=True)
+    return keyring.seal(plain, *place(merchant, customer))
+
+
+def unseal(keyring: Keyring, merchant: str, customer: str, sealed: bytes) -> PostalAddress:
+    """Open an address of a customer; none is an empty one."""
+    return PostalAddress.FromString(keyring.open(sealed, *place(merchant, customer)))
+
+
+def place(merchant: str, customer: str) -> tuple[str, ...]:
+    """What an address is bound to, wherever it is stored."""
+    return "addresses", merchant, customer
