@@ -23,6 +23,7 @@ class Health:
 
     def __init__(self, address: str) -> None:
         self.ready = False
+        self._leaving = False
         self._address = address
         self._servicer = health.aio.HealthServicer()
         self._server = grpc.aio.server(maximum_concurrent_rpcs=_CALLS_MAX)
@@ -44,9 +45,14 @@ class Health:
         self._started = True
 
     async def report(self, *, ready: bool) -> None:
-        """Tell whether the process is to be sent calls."""
-        self.ready = ready
-        await self._servicer.set("", _SERVING if ready else _NOT_SERVING)
+        """Tell whether the process is to be sent calls; one that leaves is not, whatever is said."""
+        self.ready = ready and not self._leaving
+        await self._servicer.set("", _SERVING if self.ready else _NOT_SERVING)
+
+    async def leave(self) -> None:
+        """Send callers away for good."""
+        self._leaving = True
+        await self.report(ready=False)
 
     def show(self) -> None:
         """Tell it as a metric, too."""

@@ -30,7 +30,7 @@ from services.runtime.readiness import (
 )
 from services.runtime.server import Addresses, Server
 from services.runtime.settings import RuntimeSettings, SettingsError, load, settings_may_change
-from services.runtime.waiting import in_one_line, until_it_works
+from services.runtime.waiting import end, in_one_line, run_together, until_it_works
 from services.runtime.watch import WATCH_SECONDS, Watch
 
 log = logging.getLogger(__name__)
@@ -39,6 +39,8 @@ SETTINGS_POLL_SECONDS = 5.0
 # Replicas that begin anew for the same reason do so within this time.
 ANEW_SPREAD_SECONDS = 10.0
 PURGE_POLL_SECONDS = 60.0
+# Longer than what is under way takes to stop at the first word.
+STOP_AGAIN_SECONDS = 10.0
 
 
 class Life(Generic[S]):
@@ -67,11 +69,11 @@ class Life(Generic[S]):
             stopped.cancel()
             if self._stop.is_set():
                 was_ready = self._health.ready
-                await self._health.report(ready=False)
+                await self._health.leave()
                 if was_ready:
                     # Callers see it and turn to other replicas; until then they are answered.
                     await asyncio.sleep(self._stop_delay_seconds)
-                serving.cancel()
+                await end([serving], STOP_AGAIN_SECONDS)
             try:
                 await serving
             except asyncio.CancelledError:
@@ -161,12 +163,10 @@ class Life(Generic[S]):
                 "nats": (broker_is_there, Steady(BROKER_AWAY_SECONDS)),
             }
             try:
-                async with asyncio.TaskGroup() as work:
-                    work.create_task(workers.run())
-                    work.create_task(Readiness(self._health, looks).run())
-            except* SchemaMisfitError as misfit:
+                await run_together(workers.run(), Readiness(self._health, looks).run())
+            except SchemaMisfitError as misfit:
                 await server.ready(serving=False)
-                log.warning("no longer serving: %s", misfit.exceptions[0])
+                log.warning("no longer serving: %s", misfit)
             await until_it_works("database", schema_fits)
 
     async def _door(self, runtime: Runtime[S], parts: Parts) -> Server:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from services.runtime import metrics
 from services.runtime.clock import Activity, Clock
+from services.runtime.waiting import run_together
 
 log = logging.getLogger(__name__)
 
@@ -163,6 +164,4 @@ class Workers:
 
     async def run(self) -> None:
         """Run all workers until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for worker in self._workers:
-                group.create_task(worker.run())
+        await run_together(*(worker.run() for worker in self._workers))

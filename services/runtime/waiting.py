@@ -1,9 +1,9 @@
-"""What is missing is waited for, and said in one line."""
+"""What is missing is waited for, and said in one line; what is to end is waited for, too."""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Collection, Coroutine
+from typing import Any, TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
@@ -12,6 +12,7 @@ from services.runtime.settings import SettingsError
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
+CANCEL_AGAIN_SECONDS = 1.0
 
 R = TypeVar("R")
 
@@ -37,6 +38,32 @@ async def until_it_works(
                 log.warning("waiting for %s: %s", what, why)
                 said = why
         await asyncio.sleep(RETRY_SECONDS)
+
+
+async def run_together(*works: Coroutine[Any, Any, None]) -> None:
+    """Run all until one fails, whose error is raised, or until cancelled; none of them runs on."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        await end(tasks)
+    for task in done:
+        task.result()
+
+
+async def end(
+    tasks: Collection[asyncio.Task[Any]], again_seconds: float = CANCEL_AGAIN_SECONDS
+) -> None:
+    """Cancel tasks, again and again, until they have ended.
+
+    Once is not enough, since a cancellation can be lost on its way: `asyncio.wait_for` drops one that
+    meets its result (until Python 3.12), and an error in what is done on the way out takes its place.
+    """
+    running = {task for task in tasks if not task.done()}
+    while running:
+        for task in running:
+            task.cancel()
+        _, running = await asyncio.wait(running, timeout=again_seconds)
 
 
 def in_one_line(error: Exception) -> str:

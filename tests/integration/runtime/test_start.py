@@ -23,6 +23,7 @@ from deploy.embedded.ports import HOST, free_ports
 from deploy.embedded.postgres import EmbeddedPostgres
 from deploy.embedded.program import ROOT
 from services.runtime.health import LIVENESS
+from services.runtime.readiness import LOOK_SECONDS
 from tests.conftest import DATA_KEYS, PASSWORD, ServiceDatabase
 from tests.integration.runtime.postbox import until
 
@@ -300,11 +301,14 @@ async def test_calls_are_answered_while_callers_are_sent_away(
     process: Process, database: str
 ) -> None:
     del database
-    process.settings["STOP_DELAY_SECONDS"] = "3"
+    process.settings["STOP_DELAY_SECONDS"] = "5"
     started = process.start()
     await process.until_health(SERVING)
     started.send_signal(signal.SIGTERM)
     await process.until_health(NOT_SERVING, seconds=2)
+    # That all it needs is there brings no caller back.
+    await asyncio.sleep(2 * LOOK_SECONDS)
+    assert await process.health() == NOT_SERVING
     assert await process.call() == "OK"
     assert await asyncio.to_thread(started.wait, 20) == 0
     assert process.said("Traceback") == 0

@@ -204,3 +204,22 @@ async def test_a_loop_stops_although_it_is_nudged_at_that_moment() -> None:
     task.cancel()
     done, _ = await asyncio.wait({task}, timeout=GRACE_SECONDS)
     assert done
+
+
+async def test_loops_stop_although_a_step_fails_on_the_way_out() -> None:
+    begun = asyncio.Event()
+
+    async def step() -> Step:
+        begun.set()
+        try:
+            await asyncio.sleep(GRACE_SECONDS)
+        except asyncio.CancelledError:
+            msg = "lost while it was given back"
+            raise ConnectionError(msg) from None
+        return IDLE
+
+    task = asyncio.create_task(Workers([Loop("work", StoppedClock(), step)]).run())
+    await begun.wait()
+    task.cancel()
+    done, _ = await asyncio.wait({task}, timeout=GRACE_SECONDS)
+    assert done
