@@ -17,7 +17,7 @@ from nats.js.errors import NotFoundError
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.runtime import metrics, telemetry
+from services.runtime import causes, metrics, telemetry
 from services.runtime.broker import Broker, Pull
 from services.runtime.database import Database, is_outage
 from services.runtime.events import EVENT_NAMESPACE, Event, Subscription, read
@@ -126,7 +126,7 @@ async def replay_letter(
     except Exception as error:
         if is_outage(error):
             raise
-        why = repr(error)[:ERROR_MAX_CHARACTERS]
+        why = causes.one_line(error)[:ERROR_MAX_CHARACTERS]
         async with database.begin() as tx:
             await tx.execute(_STILL, {**key, "error": why})
         return why
@@ -245,7 +245,7 @@ class Consumer:
         if self._failures[place] < FAILURES_MAX:
             await message.nak(self._redelivery_seconds)
             return
-        await self._bury(message, repr(error))
+        await self._bury(message, causes.one_line(error))
         await message.term()
         del self._failures[place]
 

@@ -20,6 +20,7 @@ from opentelemetry.trace import Link, SpanContext, TraceFlags
 from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext, ExecutionContext
 
+from services.runtime import causes
 from services.runtime.events import Event
 
 OTLP_ENDPOINT_VARIABLE = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -57,8 +58,8 @@ class JsonFormatter(logging.Formatter):
             line["trace_id"] = f"{span.trace_id:032x}"
             line["span_id"] = f"{span.span_id:016x}"
         line.update({k: v for k, v in record.__dict__.items() if k not in self._STANDARD})
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+        if record.exc_info and record.exc_info[1]:
+            line["exception"] = causes.whole(record.exc_info[1])
         return json.dumps(line, default=str, ensure_ascii=False)
 
 
@@ -186,10 +187,22 @@ def _for_all(
     else:
         above = trace.set_span_in_context(trace.INVALID_SPAN)
         links = [Link(context) for context in contexts]
-    with _tracer.start_as_current_span(
-        name, context=above, links=links, kind=kind, attributes=attributes
-    ):
+    span = _tracer.start_span(name, context=above, links=links, kind=kind, attributes=attributes)
+    with _current(span):
         yield
+
+
+@contextlib.contextmanager
+def _current(span: trace.Span) -> Iterator[None]:
+    """Work in a span, and say in it how the work failed."""
+    with trace.use_span(
+        span, end_on_exit=True, record_exception=False, set_status_on_exception=False
+    ):
+        try:
+            yield
+        except Exception as error:
+            span.set_status(trace.StatusCode.ERROR, causes.one_line(error))
+            raise
 
 
 @contextlib.contextmanager
@@ -252,11 +265,12 @@ def statement(text: str) -> Iterator[None]:
     if not trace.get_current_span().is_recording():
         yield
         return
-    with _tracer.start_as_current_span(
+    span = _tracer.start_span(
         text.split(maxsplit=1)[0],
         kind=trace.SpanKind.CLIENT,
         attributes={"db.system.name": "postgresql", "db.query.text": text},
-    ):
+    )
+    with _current(span):
         yield
 
 

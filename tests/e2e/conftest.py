@@ -1,17 +1,22 @@
-"""A stack of its own, since the audit looks at everything that is on it."""
+"""Stacks of their own: the audit looks at everything that is on one, and another exports its traces."""
 
+import asyncio
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import grpc
 import pytest
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc
 
 from deploy.embedded.addresses import Addresses
 from deploy.embedded.stack import EmbeddedStack
+from tests.e2e.watched import Collector, Played, play
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -79,3 +84,24 @@ def stack(servers_folder: Path) -> Iterator[EmbeddedStack]:
 def recurring(stack: EmbeddedStack) -> Recurring:
     stack.up()
     return Recurring(stack)
+
+
+@pytest.fixture(scope="session")
+def played(servers_folder: Path) -> Iterator[Played]:
+    """A stack of its own that exports its traces."""
+    collector = Collector()
+    server = grpc.server(ThreadPoolExecutor(2))
+    register = trace_service_pb2_grpc.add_TraceServiceServicer_to_server
+    register(collector, server)  # type: ignore[no-untyped-call]
+    port = server.add_insecure_port("127.0.0.1:0")
+    stack = EmbeddedStack(servers_folder / "watched", Addresses.free())
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{port}")
+            patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
+            stack.up()
+        server.start()
+        yield asyncio.run(play(stack, collector))
+    finally:
+        stack.destroy()
+        server.stop(None)

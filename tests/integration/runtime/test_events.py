@@ -182,7 +182,7 @@ async def test_one_bad_event_holds_nobody_up_and_is_given_up(
     async with listener.database.read() as connection:
         [letter] = await connection.execute(text("SELECT * FROM dead_letters"))
     assert (letter.type, letter.partition_key) == (SUBJECT, "poison")
-    assert letter.error == "ValueError('cannot be handled')"
+    assert letter.error == "ValueError: cannot be handled"
     assert events_pb2.ProductDiscontinued.FromString(letter.data).product == "poison"
 
 

@@ -1,0 +1,64 @@
+"""A customer's life shows nothing of the customer to those who only watch the services."""
+
+import json
+import re
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+from recurring.scheduler.v1 import scheduler_pb2
+
+from deploy.embedded.addresses import SERVICES
+from tests.e2e.watched import Played, within_a_while
+
+
+def told(text: str, played: Played) -> list[str]:
+    """The secrets in a text; digits that go on to both sides are another number."""
+    return [
+        secret for secret in played.secrets if re.search(rf"(?<!\d){re.escape(secret)}(?!\d)", text)
+    ]
+
+
+def test_the_customer_was_there_to_be_seen(played: Played) -> None:
+    assert played.order.state == scheduler_pb2.Order.PAID
+    assert len(played.secrets) == len(set(played.secrets)) == 7
+    assert all(played.secrets)
+
+
+def test_exported_traces_tell_no_secret(played: Played) -> None:
+    # The last thing in the life of a cycle.
+    last = "process recurring.scheduler.v1.OrderConfirmed"
+    assert within_a_while(lambda: any(last in each for each in played.collector.received))
+    everything = "\n".join(played.collector.received)
+    for told_at_all in ("INSERT INTO deliveries", "StartPhoneBinding", "CreatePaymentMethod"):
+        assert told_at_all in everything
+    assert told(everything, played) == []
+
+
+def test_logs_tell_no_secret(played: Played) -> None:
+    for service in SERVICES:
+        log = (played.stack.home / "log" / f"{service}.log").read_text()
+        lines = log.splitlines()
+        assert lines
+        assert told("\n".join(text for line in lines for text in texts(line)), played) == [], (
+            service
+        )
+
+
+def test_metrics_tell_no_secret(played: Played) -> None:
+    for service in SERVICES:
+        url = f"http://{played.stack.addresses.local(f'{service}_metrics')}/metrics"
+        with urllib.request.urlopen(url, timeout=5) as page:
+            labels = re.findall(r"\{(.*)\}", page.read().decode())
+        assert labels
+        assert told("\n".join(labels), played) == [], service
+
+
+def texts(line: str) -> Iterator[str]:
+    """What a line of a log says in words; its numbers may be like a code by chance."""
+    try:
+        said: dict[str, Any] = json.loads(line)
+    except ValueError:
+        yield line
+        return
+    yield from (str(value) for value in said.values() if not isinstance(value, float))
