@@ -25,7 +25,7 @@ UV_LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help setup lock gen gen-check baseline lint format types imports manifests rules test test-suite \
-	test-parts fuzz contract clients check image image-check up down status demo bench clean
+	test-parts fuzz audit contract clients check image image-check up down status demo bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,9 +65,11 @@ baseline: $(SETUP) ## Take the contracts as those of a release, which later ones
 	@$(PYTHON) -m protos.generate --image $(IMAGE)
 	@$(BIN)/buf build $(IMAGE) --exclude-source-info --output $(BASELINE)
 
-lint: $(SETUP) ## Check style, formatting and contracts
+lint: $(SETUP) ## Check style, security, formatting and contracts
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/ruff format --check --quiet $(CODE)
+	@$(BIN)/bandit --quiet --recursive --severity-level medium --confidence-level medium \
+		$(filter-out tests,$(CODE))
 	@$(PYTHON) -m protos.generate --image $(IMAGE)
 	@$(BIN)/buf lint $(IMAGE) --config protos/buf.yaml
 	@$(BIN)/buf breaking $(IMAGE) --against $(BASELINE) --config protos/buf.yaml
@@ -112,6 +114,9 @@ clients: $(SETUP) ## Build the Python client into dist/, and the image of the co
 
 manifests: $(SETUP) $(TOOLS_SETUP) ## Build every overlay and component, and check them
 	@$(PYTHON) -m deploy.manifests $(TOOLS)/bin
+
+audit: $(SETUP) ## Look for known vulnerabilities of what is locked; needs a network, and fails without
+	@$(PYTHON) -m deploy.audit
 
 rules: ## Check the alerts and fire each in a test, with promtool (Debian: prometheus)
 	@if [ -n "$(PROMTOOL)" ]; then \

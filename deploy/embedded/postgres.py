@@ -25,7 +25,8 @@ READY_TIMEOUT_SECONDS = 30.0
 INITDB_TIMEOUT_SECONDS = 60.0
 ORPHANS_TIMEOUT_SECONDS = 10.0
 SUPERUSER = "postgres"
-SHELTER = Path("/var/tmp")  # noqa: S108  Only a private folder made inside it is used.
+# Only a private folder made inside it is used.
+SHELTER = Path("/var/tmp")  # noqa: S108  # nosec B108
 
 SETTINGS = {
     "listen_addresses": HOST,

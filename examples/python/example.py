@@ -174,7 +174,7 @@ async def sandbox(method: str, path: str, body: Any = None) -> str:  # noqa: ANN
     )
 
     def ask() -> str:
-        with urllib.request.urlopen(request) as answer:  # noqa: S310
+        with urllib.request.urlopen(request) as answer:  # noqa: S310  # nosec B310
             return str(answer.read().decode())
 
     return await asyncio.to_thread(ask)
