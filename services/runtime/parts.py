@@ -28,7 +28,7 @@ class Parts:
     """What a service is made of, beyond what every process has."""
 
     servicer: object
-    register: Callable[[Any, grpc.aio.Server], None]
+    register: Callable[[Any, Any], None]
     # Full name of the gRPC service.
     grpc_service: str
     # Method name -> who may call it.

@@ -40,8 +40,6 @@ CONNECTION_MAX_AGE_SECONDS = 300
 CONNECTION_MAX_AGE_GRACE_SECONDS = int(STREAM_DEADLINE_MAX_SECONDS)
 # Where gRPC puts the one SPIFFE ID of a connection's certificate.
 _IDENTITY_PROPERTY = "peer_spiffe_id"
-# Methods that need no token: they tell nothing about anybody.
-_OPEN_PREFIXES = ("/grpc.health.v1.", "/grpc.reflection.")
 
 _OPTIONS = [
     ("grpc.max_receive_message_length", MESSAGE_MAX_BYTES),
@@ -59,45 +57,46 @@ _OPTIONS = [
 ]
 
 
-Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Behaviour: TypeAlias = Callable[[Any, Any], Awaitable[Any]]
 Headers: TypeAlias = Mapping[str, Any]
 Admit: TypeAlias = "Callable[[str, Any, Headers], Awaitable[Caller]]"
 R = TypeVar("R")
 
 
-class Calls(grpc.aio.ServerInterceptor):
-    """Wraps every call: admits it, holds its request against the contract's rules, bounds its time, and
-    turns what it raises into a status.
+class Door:
+    """Stands before a servicer's methods: admits each call, holds its request against the contract's
+    rules, bounds its time, and turns what it raises into a status.
 
-    The caller sends one message or a stream of them and gets one answer; a method of another kind is
-    refused, since nothing here would admit it.
+    Methods are wrapped once, as they are added: an interceptor would be asked again at each call.
     """
 
-    def __init__(self, service: str, admit: Admit, limits: Limits | None = None) -> None:
+    def __init__(
+        self, server: grpc.aio.Server, service: str, admit: Admit, limits: Limits | None = None
+    ) -> None:
         self.open = False
+        self._server = server
         self._domain = f"{service}.recurring"
         self._admit = admit
         self._limits = limits
         self._under_way = 0
-        # Of the methods that there are; whatever else is called is not kept.
-        self._wrapped: dict[str, Handler] = {}
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler:
-        """Wrap the method's behaviour, once for all its calls."""
-        method = handler_call_details.method
-        if method not in self._wrapped:
-            handler = await continuation(handler_call_details)
-            if handler is None or method.startswith(_OPEN_PREFIXES):
-                return handler
-            self._wrapped[method] = self._wrap(method, handler)
-        return self._wrapped[method]
+    # Generated code adds its methods to a server in both these ways.
 
-    def _wrap(self, method: str, handler: "grpc.RpcMethodHandler[Any, Any]") -> Handler:
+    def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+        """Leave these out: they are the registered ones once more."""
+
+    def add_registered_method_handlers(
+        self, service_name: str, handlers: Mapping[str, Handler]
+    ) -> None:
+        """Have the server call the methods behind this door."""
+        wrapped = {
+            name: self._wrap(f"/{service_name}/{name}", handler)
+            for name, handler in handlers.items()
+        }
+        self._server.add_registered_method_handlers(service_name, wrapped)
+
+    def _wrap(self, method: str, handler: Handler) -> Handler:
         if handler.unary_unary is not None:
             return grpc.unary_unary_rpc_method_handler(
                 self._guarded(method, handler.unary_unary, DEADLINE_MAX_SECONDS),
@@ -110,7 +109,7 @@ class Calls(grpc.aio.ServerInterceptor):
                 request_deserializer=rules.reader(handler.request_deserializer),
                 response_serializer=handler.response_serializer,
             )
-        return None
+        raise ValueError(f"{method} answers with a stream, which no call is admitted to")
 
     def _guarded(self, method: str, behaviour: Behaviour, deadline_seconds: float) -> Behaviour:
         """The method's behaviour behind the door; its request is a message or a stream of them."""
@@ -229,25 +228,26 @@ class Server:
         async def by_certificate(method: str, context: Any, _headers: Headers) -> Caller:  # noqa: ANN401
             return gate.admit_service(method, context.auth_context().get(_IDENTITY_PROPERTY, ()))
 
-        self._calls = (
-            Calls(service, by_token, Limits(allowance)),
+        self._platforms, self._peers = _server(), _server()
+        self._doors = (
+            Door(self._platforms, service, by_token, Limits(allowance)),
             # The suite's own services keep to batches, and have a door to themselves.
-            Calls(service, by_certificate),
+            Door(self._peers, service, by_certificate),
         )
-        self._platforms, self._peers = (_server(calls) for calls in self._calls)
         self._health = health
         shown = None if addresses.plaintext else identity.server_credentials(peers=False)
-        self._doors: tuple[tuple[grpc.aio.Server, str, grpc.ServerCredentials | None], ...] = (
+        self._ports: tuple[tuple[grpc.aio.Server, str, grpc.ServerCredentials | None], ...] = (
             (self._platforms, addresses.platforms, shown),
             (self._peers, addresses.peers, identity.server_credentials(peers=True)),
         )
-        for server, _, _ in self._doors:
+        # Health and reflection need no token, since they tell nothing about anybody.
+        for server, _, _ in self._ports:
             health.add_to(server)
 
-    def add(self, register: Callable[[Any, grpc.aio.Server], None], servicer: object) -> None:
+    def add(self, register: Callable[[Any, Any], None], servicer: object) -> None:
         """Serve a servicer by its generated `add_…_to_server`."""
-        register(servicer, self._platforms)
-        register(servicer, self._peers)
+        for door in self._doors:
+            register(servicer, door)
 
     def reflect(self, service_names: Sequence[str]) -> None:
         """Tell platforms the contract (for `buf curl` and the like)."""
@@ -257,7 +257,7 @@ class Server:
     async def start(self) -> None:
         """Listen; not ready yet. Raises RuntimeError if an address is taken."""
         await self._health.start()
-        for server, address, credentials in self._doors:
+        for server, address, credentials in self._ports:
             if credentials is None:
                 server.add_insecure_port(address)
             else:
@@ -266,8 +266,8 @@ class Server:
 
     async def ready(self, *, serving: bool) -> None:
         """Answer calls, and say so; or neither."""
-        for calls in self._calls:
-            calls.open = serving
+        for door in self._doors:
+            door.open = serving
         await self._health.report(ready=serving)
 
     async def stop(self, drain_seconds: float) -> None:
@@ -277,9 +277,5 @@ class Server:
         await self._health.stop()
 
 
-def _server(*calls: Calls) -> grpc.aio.Server:
-    return grpc.aio.server(
-        interceptors=calls,
-        options=_OPTIONS,
-        maximum_concurrent_rpcs=CONCURRENT_REFUSALS_MAX,
-    )
+def _server() -> grpc.aio.Server:
+    return grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=CONCURRENT_REFUSALS_MAX)

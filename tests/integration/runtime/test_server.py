@@ -284,10 +284,13 @@ async def test_a_call_ends_at_its_deadline_on_both_sides(door: Door) -> None:
     await asyncio.wait_for(door.servicer.cut_short.wait(), GRACE_SECONDS)
 
 
-async def test_a_call_without_a_deadline_ends_all_the_same(
-    door: Door, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def short_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_server, "DEADLINE_MAX_SECONDS", 0.1)
+
+
+@pytest.mark.usefixtures("short_calls")
+async def test_a_call_without_a_deadline_ends_all_the_same(door: Door) -> None:
     refusal = await refused(door.stay())
     assert (refusal.code, refusal.reason) == ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED")
     assert door.servicer.cut_short.is_set()

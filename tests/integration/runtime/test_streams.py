@@ -24,7 +24,6 @@ from tests.suite import refused
 GRACE_SECONDS = 10.0
 AMPLE = Allowance(calls_per_second=10_000, burst_calls=10_000, calls_at_once=1000)
 SERVICE = "recurring.scheduler.v1.SchedulerService"
-UNGUARDED = "recurring.test.Unguarded"
 Request = scheduler_pb2.ImportStandingOrdersRequest
 Response = scheduler_pb2.ImportStandingOrdersResponse
 
@@ -61,7 +60,6 @@ class Door:
         identity = Identity(self._keys.certificate_folder("scheduler"))
         self.server = Server("scheduler", gate, addresses, identity, Health(health), AMPLE)
         self.server.add(scheduler_pb2_grpc.add_SchedulerServiceServicer_to_server, self.servicer)
-        self.server.add(_add_unguarded, None)
         self.channel = grpc.aio.insecure_channel(own, options=[("grpc.enable_http_proxy", 0)])
 
     def send(self, count: int, token: str | None = None, *, ends: bool = True) -> Any:  # noqa: ANN401
@@ -78,17 +76,6 @@ class Door:
     def token(self, merchant: str = "acme", scope: str = "platform") -> str:
         file = self._keys.token_file(f"{merchant}-{scope}", merchant=merchant, scope=scope)
         return file.read_text()
-
-
-def _add_unguarded(_servicer: object, server: grpc.aio.Server) -> None:
-    """A method that answers with a stream, which no service has."""
-
-    async def tell(request: bytes, context: object) -> AsyncIterator[bytes]:
-        del context
-        yield request
-
-    handlers: dict[str, Any] = {"Tell": grpc.unary_stream_rpc_method_handler(tell)}
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(UNGUARDED, handlers),))
 
 
 @pytest.fixture
@@ -141,24 +128,36 @@ async def test_an_error_in_a_stream_tells_nothing_of_itself(door: Door) -> None:
     assert "+49" not in refusal.message
 
 
-async def test_a_stream_that_never_ends_is_ended(
-    door: Door, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def short_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_server, "STREAM_DEADLINE_MAX_SECONDS", 0.2)
+
+
+@pytest.fixture
+def no_time_for_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime_server, "DEADLINE_MAX_SECONDS", 0.0)
+
+
+@pytest.mark.usefixtures("short_streams")
+async def test_a_stream_that_never_ends_is_ended(door: Door) -> None:
     refusal = await refused(door.send(3, ends=False))
     assert (refusal.code, refusal.reason) == ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED")
     await asyncio.wait_for(door.servicer.cut_short.wait(), GRACE_SECONDS)
 
 
-async def test_a_stream_may_take_longer_than_a_single_message(
-    door: Door, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runtime_server, "DEADLINE_MAX_SECONDS", 0.0)
+@pytest.mark.usefixtures("no_time_for_messages")
+async def test_a_stream_may_take_longer_than_a_single_message(door: Door) -> None:
     assert (await door.send(10)).imported_count == 10
 
 
-async def test_a_method_of_a_kind_that_nothing_guards_is_closed(door: Door) -> None:
-    tell: Any = door.channel.unary_stream(f"/{UNGUARDED}/Tell")
-    with pytest.raises(grpc.aio.AioRpcError) as refusal:
-        await tell(b"x", metadata=(("authorization", f"Bearer {door.token()}"),)).read()
-    assert refusal.value.code() is grpc.StatusCode.UNIMPLEMENTED
+def test_a_method_of_a_kind_that_nothing_guards_is_not_served(door: Door) -> None:
+    async def tell(request: bytes, context: object) -> AsyncIterator[bytes]:
+        del context
+        yield request
+
+    def add(_servicer: object, server: Any) -> None:  # noqa: ANN401
+        handlers: dict[str, Any] = {"Tell": grpc.unary_stream_rpc_method_handler(tell)}
+        server.add_registered_method_handlers("recurring.test.Unguarded", handlers)
+
+    with pytest.raises(ValueError, match="Unguarded/Tell"):
+        door.server.add(add, None)
