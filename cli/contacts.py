@@ -83,16 +83,6 @@ async def get_contact(session: Session, customer: CustomerArgument) -> None:
     session.output.one(await session.notify.GetContact(request), CONTACT_COLUMNS)
 
 
-@command(contacts, "erase")
-async def erase_customer(session: Session, customer: CustomerArgument) -> None:
-    """Erase a customer's contact, phones and texts; cancel their standing orders first."""
-    request = pb.EraseCustomerRequest(
-        name=session.name(CUSTOMER, customer), request_id=new_request_id()
-    )
-    await session.notify.EraseCustomer(request)
-    session.output.say("erased")
-
-
 @command(contacts, "list")
 async def list_contacts(session: Session) -> None:
     """List the contacts."""

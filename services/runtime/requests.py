@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol, TypeVar
 
 import grpc
@@ -37,11 +37,12 @@ _ANSWER = text("""
 """)
 
 
-# Answers to requests about a resource, forgotten: who repeats one of them is answered with nothing.
+# Answers to requests about resources, forgotten: who repeats one of them is answered with nothing.
 _FORGET = text("""
     UPDATE requests SET response = ''
     WHERE tenant = :tenant AND response <> '' AND request_id IN (
-        SELECT request_id FROM audit_entries WHERE tenant = :tenant AND resource = :resource)
+        SELECT request_id FROM audit_entries
+        WHERE tenant = :tenant AND resource = ANY(CAST(:resources AS text[])))
 """)
 
 
@@ -152,9 +153,9 @@ def mutation(response_type: type[Res]) -> Callable[[Callable[..., Awaitable[Res]
     return decorate
 
 
-async def forget_answers(tx: AsyncConnection, tenant: str, resource: str) -> None:
-    """Forget what was answered to the mutations of a resource, whose requests stay known."""
-    await tx.execute(_FORGET, {"tenant": tenant, "resource": resource})
+async def forget_answers(tx: AsyncConnection, tenant: str, resources: Iterable[str]) -> None:
+    """Forget what was answered to the mutations of resources, whose requests stay known."""
+    await tx.execute(_FORGET, {"tenant": tenant, "resources": list(resources)})
 
 
 def derived_id(*parts: str) -> uuid.UUID:

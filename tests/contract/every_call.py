@@ -223,6 +223,10 @@ def _scheduler(name: str) -> list[tuple[str, Message]]:
                 customer=f"{name}/customers/ann", products=[f"{name}/products/tea"]
             ),
         ),
+        (
+            "EraseCustomer",
+            scheduler_pb2.EraseCustomerRequest(name=f"{name}/customers/ann"),
+        ),
         ("GetSchedulerSettings", scheduler_pb2.GetSchedulerSettingsRequest(name=settings.name)),
         (
             "UpdateSchedulerSettings",

@@ -1,7 +1,11 @@
 """What is known of a customer is gone when it is asked for."""
 
+from datetime import timedelta
+
 import pytest
+from google.type.postal_address_pb2 import PostalAddress
 from recurring.notify.v1 import notify_pb2
+from recurring.scheduler.v1 import scheduler_pb2
 
 from tests.contract.customer import Customer, add_contact, new_customer
 from tests.suite import Client, Suite, new_id, refused
@@ -15,6 +19,12 @@ async def ann(suite: Suite) -> Customer:
 async def erase(ann: Customer) -> None:
     await ann.shop.notify.EraseCustomer(
         notify_pb2.EraseCustomerRequest(name=ann.name, request_id=new_id())
+    )
+
+
+async def erase_orders(ann: Customer) -> None:
+    await ann.shop.scheduler.EraseCustomer(
+        scheduler_pb2.EraseCustomerRequest(name=ann.name, request_id=new_id())
     )
 
 
@@ -47,3 +57,108 @@ async def test_who_was_erased_can_come_back(ann: Customer) -> None:
     await erase(ann)
     await add_contact(ann)
     assert not (await contact(ann.shop, ann.name)).masked_phone
+
+
+# --- the scheduler ------------------------------------------------------------------------------
+
+HOME = PostalAddress(region_code="DE", locality="Bonn", address_lines=["Marktplatz 1"])
+
+
+async def standing_order(ann: Customer, name: str) -> scheduler_pb2.StandingOrder:
+    request = scheduler_pb2.GetStandingOrderRequest(name=name)
+    found: scheduler_pb2.StandingOrder = await ann.shop.scheduler.GetStandingOrder(request)
+    return found
+
+
+async def first_order(ann: Customer, name: str) -> scheduler_pb2.Order:
+    request = scheduler_pb2.GetOrderRequest(name=f"{name}/orders/1")
+    found: scheduler_pb2.Order = await ann.shop.scheduler.GetOrder(request)
+    return found
+
+
+async def receive(ann: Customer) -> str:
+    """Have a first order sent home, and the third elsewhere; returns the standing order's name."""
+    made = await ann.subscribe(title="Tea for Ann", ship_to=HOME)
+    change = scheduler_pb2.CycleChange(cycle=3, ship_to=HOME)
+    await ann.shop.scheduler.ChangeCycle(
+        scheduler_pb2.ChangeCycleRequest(name=made.name, change=change, request_id=new_id())
+    )
+    await ann.shop.scheduler.OrderNow(
+        scheduler_pb2.OrderNowRequest(name=made.name, request_id=new_id())
+    )
+    await ann.suite.sandbox.settle()
+    return made.name
+
+
+async def cancel(ann: Customer, name: str) -> None:
+    await ann.shop.scheduler.CancelStandingOrder(
+        scheduler_pb2.CancelStandingOrderRequest(name=name, request_id=new_id())
+    )
+    await ann.suite.sandbox.settle()
+
+
+async def test_who_still_orders_is_not_erased(ann: Customer) -> None:
+    name = (await ann.subscribe(ship_to=HOME)).name
+    refusal = await refused(erase_orders(ann))
+    assert refusal.reason == "CUSTOMER_HAS_STANDING_ORDERS"
+    assert name in refusal.message
+    assert (await standing_order(ann, name)).ship_to == HOME
+    await cancel(ann, name)
+    await erase_orders(ann)
+
+
+async def test_of_what_was_ordered_the_address_and_the_title_are_gone(ann: Customer) -> None:
+    name = await receive(ann)
+    await cancel(ann, name)
+    before = await first_order(ann, name)
+    assert before.ship_to == HOME
+    await erase_orders(ann)
+
+    template, order = await standing_order(ann, name), await first_order(ann, name)
+    assert (template.title, template.HasField("ship_to")) == ("", False)
+    assert not template.cycle_changes
+    assert not order.HasField("ship_to")
+    assert (order.state, order.lines, order.amount) == (before.state, before.lines, before.amount)
+
+
+async def test_answers_about_what_was_ordered_are_forgotten(ann: Customer) -> None:
+    request = await ann.ask(ship_to=HOME)
+    made = await ann.shop.scheduler.CreateStandingOrder(request)
+    await cancel(ann, made.name)
+    await erase_orders(ann)
+    again = await ann.shop.scheduler.CreateStandingOrder(request)
+    assert again == scheduler_pb2.StandingOrder()
+
+
+async def test_what_was_bought_elsewhere_is_forgotten(ann: Customer) -> None:
+    tea = f"{ann.shop.name}/products/tea"
+    bought = scheduler_pb2.RecordPurchaseRequest(
+        customer=ann.name, products=[tea], request_id=new_id()
+    )
+    await ann.shop.scheduler.RecordPurchase(bought)
+    await erase_orders(ann)
+    made = await ann.subscribe(repurchase_window=timedelta(days=30))
+    preview = scheduler_pb2.PreviewCyclesRequest(name=made.name, cycle_count=1)
+    [coming] = (await ann.shop.scheduler.PreviewCycles(preview)).cycles
+    assert not coming.skip_reason
+    await cancel(ann, made.name)
+
+
+async def test_what_others_ordered_stays(ann: Customer) -> None:
+    bob = f"{ann.shop.name}/customers/bob"
+    fields = {"billing_mode": scheduler_pb2.PAY_ON_NOTICE, "mandate": ""}
+    name = (await ann.subscribe(ship_to=HOME, **fields)).name
+    await ann.shop.scheduler.EraseCustomer(
+        scheduler_pb2.EraseCustomerRequest(name=bob, request_id=new_id())
+    )
+    assert (await standing_order(ann, name)).ship_to == HOME
+    await cancel(ann, name)
+
+
+async def test_what_is_personal_was_never_kept_for_the_audit(ann: Customer) -> None:
+    made = await ann.subscribe(title="Tea for Ann", ship_to=HOME)
+    await cancel(ann, made.name)
+    request = scheduler_pb2.ListAuditEntriesRequest(parent=ann.shop.name, resource=made.name)
+    [cancelled, created] = (await ann.shop.scheduler.ListAuditEntries(request)).audit_entries
+    for state in (created.after, cancelled.before, cancelled.after):
+        assert (state["title"], state["ship_to"]) == ("•••nn", "•••")

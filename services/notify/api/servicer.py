@@ -152,7 +152,7 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
         await contacts.delete(tx, key)
         await codes.delete(tx, key)
         await notices.erase_texts(tx, key)
-        await forget_answers(tx, key.merchant, CONTACT.format(key.merchant, key.customer))
+        await forget_answers(tx, key.merchant, [CONTACT.format(key.merchant, key.customer)])
         return notify_pb2.EraseCustomerResponse()
 
     # --- binding a phone ------------------------------------------------------------------------

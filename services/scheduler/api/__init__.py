@@ -6,6 +6,7 @@ from services.runtime import audit
 from services.runtime.access import Access
 from services.runtime.clock import Clock
 from services.runtime.database import Database
+from services.scheduler.api.erasure import ErasureMethods
 from services.scheduler.api.forecast import ForecastMethods
 from services.scheduler.api.imports import ImportMethods
 from services.scheduler.api.orders import OrderMethods
@@ -36,6 +37,7 @@ ACCESS = {
     "ImportStandingOrders": Access(WRITE),
     "ConfirmOrder": Access(WRITE),
     "RecordPurchase": Access(WRITE),
+    "EraseCustomer": Access(WRITE),
     "GetSchedulerSettings": Access(READ),
     "UpdateSchedulerSettings": Access(WRITE),
     "ListAuditEntries": Access("audit:read"),
@@ -47,6 +49,7 @@ class Servicer(
     OrderMethods,
     ForecastMethods,
     PurchaseMethods,
+    ErasureMethods,
     SettingsMethods,
     scheduler_pb2_grpc.SchedulerServiceServicer,
 ):

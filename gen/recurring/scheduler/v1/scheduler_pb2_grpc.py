@@ -135,6 +135,11 @@ class SchedulerServiceStub:
                 request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.RecordPurchaseRequest.SerializeToString,
                 response_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.RecordPurchaseResponse.FromString,
                 _registered_method=True)
+        self.EraseCustomer = channel.unary_unary(
+                '/recurring.scheduler.v1.SchedulerService/EraseCustomer',
+                request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.EraseCustomerRequest.SerializeToString,
+                response_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.EraseCustomerResponse.FromString,
+                _registered_method=True)
         self.GetSchedulerSettings = channel.unary_unary(
                 '/recurring.scheduler.v1.SchedulerService/GetSchedulerSettings',
                 request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.GetSchedulerSettingsRequest.SerializeToString,
@@ -403,6 +408,20 @@ class SchedulerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EraseCustomer(self, request, context):
+        """Erases the addresses and titles of the customer's standing orders and orders, and what they bought
+        elsewhere; that there were orders, of what and for how much, stays. The answers to earlier requests
+        about them are forgotten: repeated, they are answered with an empty message. A customer of whom
+        nothing is known is erased already. Payments and notify erase what they know themselves: after this,
+        since they know no standing orders.
+
+        Reasons: FAILED_PRECONDITION CUSTOMER_HAS_STANDING_ORDERS (one is not CANCELLED or COMPLETED, or has an
+        order that is not over; `standing_orders` of the error's metadata names the first three).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetSchedulerSettings(self, request, context):
         """How a merchant's standing orders behave beyond what each says of itself.
         """
@@ -528,6 +547,11 @@ def add_SchedulerServiceServicer_to_server(servicer, server):
                     servicer.RecordPurchase,
                     request_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.RecordPurchaseRequest.FromString,
                     response_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.RecordPurchaseResponse.SerializeToString,
+            ),
+            'EraseCustomer': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseCustomer,
+                    request_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.EraseCustomerRequest.FromString,
+                    response_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.EraseCustomerResponse.SerializeToString,
             ),
             'GetSchedulerSettings': grpc.unary_unary_rpc_method_handler(
                     servicer.GetSchedulerSettings,
@@ -1086,6 +1110,33 @@ class SchedulerService:
             '/recurring.scheduler.v1.SchedulerService/RecordPurchase',
             recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.RecordPurchaseRequest.SerializeToString,
             recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.RecordPurchaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseCustomer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.scheduler.v1.SchedulerService/EraseCustomer',
+            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.EraseCustomerRequest.SerializeToString,
+            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.EraseCustomerResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -201,6 +201,16 @@ class SchedulerServiceStub:
 
     Reasons: none of its own.
     """
+    EraseCustomer: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.EraseCustomerRequest, _scheduler_pb2.EraseCustomerResponse]
+    """Erases the addresses and titles of the customer's standing orders and orders, and what they bought
+    elsewhere; that there were orders, of what and for how much, stays. The answers to earlier requests
+    about them are forgotten: repeated, they are answered with an empty message. A customer of whom
+    nothing is known is erased already. Payments and notify erase what they know themselves: after this,
+    since they know no standing orders.
+
+    Reasons: FAILED_PRECONDITION CUSTOMER_HAS_STANDING_ORDERS (one is not CANCELLED or COMPLETED, or has an
+    order that is not over; `standing_orders` of the error's metadata names the first three).
+    """
     GetSchedulerSettings: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.GetSchedulerSettingsRequest, _scheduler_pb2.SchedulerSettings]
     """How a merchant's standing orders behave beyond what each says of itself."""
     UpdateSchedulerSettings: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.UpdateSchedulerSettingsRequest, _scheduler_pb2.SchedulerSettings]
@@ -495,6 +505,22 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         the last purchase counts.
 
         Reasons: none of its own.
+        """
+
+    @_abc_1.abstractmethod
+    def EraseCustomer(
+        self,
+        request: _scheduler_pb2.EraseCustomerRequest,
+        context: _aio.ServicerContext[_scheduler_pb2.EraseCustomerRequest, _abc.Awaitable[_scheduler_pb2.EraseCustomerResponse]],
+    ) -> _abc.Awaitable[_scheduler_pb2.EraseCustomerResponse]:
+        """Erases the addresses and titles of the customer's standing orders and orders, and what they bought
+        elsewhere; that there were orders, of what and for how much, stays. The answers to earlier requests
+        about them are forgotten: repeated, they are answered with an empty message. A customer of whom
+        nothing is known is erased already. Payments and notify erase what they know themselves: after this,
+        since they know no standing orders.
+
+        Reasons: FAILED_PRECONDITION CUSTOMER_HAS_STANDING_ORDERS (one is not CANCELLED or COMPLETED, or has an
+        order that is not over; `standing_orders` of the error's metadata names the first three).
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,25 @@
+"""Customers as a whole: what each service knows of them, erased."""
+
+from recurring.notify.v1 import notify_pb2
+from recurring.scheduler.v1 import scheduler_pb2
+
+from cli.command import command, group
+from cli.connect import Session, new_request_id
+from cli.contacts import CustomerArgument
+from cli.names import CUSTOMER
+
+customers = group("All that is known of a customer.")
+
+
+@command(customers, "erase")
+async def erase(session: Session, customer: CustomerArgument) -> None:
+    """Erase what is personal; refused while they have a standing order that is not over."""
+    name = session.name(CUSTOMER, customer)
+    # The scheduler first: it alone knows whether the others are still needed.
+    await session.scheduler.EraseCustomer(
+        scheduler_pb2.EraseCustomerRequest(name=name, request_id=new_request_id())
+    )
+    await session.notify.EraseCustomer(
+        notify_pb2.EraseCustomerRequest(name=name, request_id=new_request_id())
+    )
+    session.output.say("erased")

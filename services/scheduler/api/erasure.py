@@ -1,0 +1,63 @@
+"""What is known of a customer, erased when they ask for it."""
+
+import grpc
+from recurring.scheduler.v1 import scheduler_pb2
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.runtime.access import caller
+from services.runtime.clock import Clock
+from services.runtime.database import Database
+from services.runtime.errors import Problem
+from services.runtime.requests import forget_answers, mutation
+from services.scheduler.api.reading import CUSTOMER
+from services.scheduler.domain.order import OrderKey
+from services.scheduler.peers import order_name, standing_order_name
+from services.scheduler.store import erasure, purchases
+
+NAMED_MAX_STANDING_ORDERS = 3
+
+
+class ErasureMethods:
+    """The method of recurring.scheduler.v1.SchedulerService that erases a customer."""
+
+    database: Database
+    _clock: Clock
+
+    @mutation(scheduler_pb2.EraseCustomerResponse)
+    async def EraseCustomer(
+        self, request: scheduler_pb2.EraseCustomerRequest, tx: AsyncConnection
+    ) -> scheduler_pb2.EraseCustomerResponse:
+        """Erase what is known of a customer who orders nothing any more."""
+        merchant, customer = CUSTOMER.parse(request.name)
+        caller().check(merchant)
+        # Whoever sets up a standing order for them waits.
+        await purchases.lock_customer(tx, merchant, customer)
+        await _refuse_needed(tx, merchant, customer)
+        await erasure.erase(tx, merchant, customer, self._clock.now())
+        await forget_answers(tx, merchant, await _resources(tx, merchant, customer))
+        return scheduler_pb2.EraseCustomerResponse()
+
+
+async def _refuse_needed(tx: AsyncConnection, merchant: str, customer: str) -> None:
+    found = await erasure.needed_by(tx, merchant, customer, NAMED_MAX_STANDING_ORDERS)
+    if found:
+        names = ", ".join(standing_order_name(merchant, one) for one in found)
+        raise Problem(
+            grpc.StatusCode.FAILED_PRECONDITION,
+            "CUSTOMER_HAS_STANDING_ORDERS",
+            f"not ended, or with an order that is not over: {names}",
+            metadata={"standing_orders": names},
+        )
+
+
+async def _resources(tx: AsyncConnection, merchant: str, customer: str) -> set[str]:
+    """The names of a customer's standing orders and orders."""
+    rows = await erasure.of_customer(tx, merchant, customer)
+    return {
+        *(standing_order_name(merchant, row.standing_order) for row in rows),
+        *(
+            order_name(OrderKey(merchant, row.standing_order, row.cycle))
+            for row in rows
+            if row.cycle is not None
+        ),
+    }
