@@ -1,10 +1,12 @@
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 
 from services.runtime.broker import Broker
 from services.runtime.database import Database, connect
 from tests.conftest import KEYRING, ServiceDatabase
+from tests.integration.runtime.door import Door
 from tests.integration.runtime.postbox import SERVICE, Listener, Teller
 
 OpenDatabase = Callable[[], Database]
@@ -51,3 +53,19 @@ async def listener(open_database: OpenDatabase, broker: Broker) -> Listener:
     listener = Listener(open_database(), broker)
     await listener.prepare()
     return listener
+
+
+@pytest.fixture
+async def closed_door(tmp_path: Path) -> AsyncIterator[Door]:
+    """A server that is still starting."""
+    door = Door(tmp_path)
+    await door.server.start()
+    yield door
+    await door.channel.close()
+    await door.server.stop(0)
+
+
+@pytest.fixture
+async def door(closed_door: Door) -> Door:
+    await closed_door.server.ready(serving=True)
+    return closed_door

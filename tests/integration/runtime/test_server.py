@@ -1,139 +1,27 @@
 """A service's door: who is let in, how long calls may take, what errors tell, how it closes."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import grpc
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
+from recurring.catalog.v1 import catalog_pb2
 from sqlalchemy.exc import DBAPIError
 
-from deploy.embedded.keys import AUDIENCE, ISSUER, Keys
-from deploy.embedded.ports import HOST, free_ports
 from services.runtime import server as runtime_server
 from services.runtime import telemetry
-from services.runtime.access import Access, Gate, caller
-from services.runtime.channel import open_channel
 from services.runtime.errors import not_found
-from services.runtime.health import LIVENESS, Health
-from services.runtime.identity import Identity
-from services.runtime.keysets import KeyFile
+from services.runtime.health import LIVENESS
 from services.runtime.limits import Allowance
-from services.runtime.server import MESSAGE_MAX_BYTES, METADATA_MAX_BYTES, Addresses, Server
+from services.runtime.server import MESSAGE_MAX_BYTES
+from tests.integration.runtime.door import GRACE_SECONDS, NAME, SERVICE, Door
 from tests.suite import read_refusal, refused
 
 SECRET = "+491701234567"
-GRACE_SECONDS = 10.0
-AMPLE = Allowance(calls_per_second=10_000, burst_calls=10_000, calls_at_once=1000)
-SERVICE = "recurring.catalog.v1.CatalogService"
-NAME = "merchants/acme/products/tea"
 # What a client hears from a server that stops, depending on how far it is; both mean try again.
 STOPPING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
-Metadata = tuple[tuple[str, str], ...]
-
-
-class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
-    """Does what its test wants."""
-
-    def __init__(self) -> None:
-        self.entered = asyncio.Event()
-        self.let_go = asyncio.Event()
-        self.cut_short = asyncio.Event()
-        self.failure: Exception | None = None
-        self.traceparent = ""
-
-    async def GetProduct(  # noqa: N802
-        self, request: catalog_pb2.GetProductRequest, context: object
-    ) -> catalog_pb2.Product:
-        del context
-        self.traceparent = telemetry.current_traceparent()
-        caller().check("acme")
-        if self.failure is not None:
-            raise self.failure
-        return catalog_pb2.Product(name=request.name)
-
-    async def ListProducts(  # noqa: N802
-        self, request: catalog_pb2.ListProductsRequest, context: object
-    ) -> catalog_pb2.ListProductsResponse:
-        """Stays until it is let go."""
-        del request, context
-        self.entered.set()
-        try:
-            await self.let_go.wait()
-        except asyncio.CancelledError:
-            self.cut_short.set()
-            raise
-        return catalog_pb2.ListProductsResponse(next_page_token="done")
-
-    async def ListPrices(self, request: Any, context: object) -> Any:  # noqa: ANN401, N802
-        """Is in no table of scopes."""
-
-
-class Door:
-    """A server in this process, and a client of it."""
-
-    def __init__(self, folder: Path, allowance: Allowance = AMPLE) -> None:
-        own, peer, self.health_address = (f"{HOST}:{port}" for port in free_ports(3))
-        self.addresses = Addresses(platforms=own, peers=peer, plaintext=True)
-        self.keys = Keys(folder)
-        # What a test does not ask for is not there.
-        self.servicer = Servicer()  # type: ignore[abstract]
-        access = {
-            f"/{SERVICE}/GetProduct": Access("products:read", services=("scheduler",)),
-            f"/{SERVICE}/ListProducts": Access("products:read"),
-        }
-        gate = Gate(KeyFile(self.keys.jwks_file), ISSUER, AUDIENCE, access)
-        identity = Identity(self.keys.certificate_folder("catalog"))
-        self.server = Server(
-            "catalog", gate, self.addresses, identity, Health(self.health_address), allowance
-        )
-        self.server.add(catalog_pb2_grpc.add_CatalogServiceServicer_to_server, self.servicer)
-        self.server.reflect([SERVICE])
-        self.channel = grpc.aio.insecure_channel(
-            own,
-            options=[("grpc.enable_http_proxy", 0), ("grpc.max_send_message_length", -1)],
-        )
-        self.stub = catalog_pb2_grpc.CatalogServiceStub(self.channel)
-
-    def token(self, merchant: str = "acme", scope: str = "platform") -> Metadata:
-        file = self.keys.token_file(f"{merchant}-{scope}", merchant=merchant, scope=scope)
-        return (("authorization", f"Bearer {file.read_text()}"),)
-
-    def get(self, metadata: Metadata | None = None, name: str = NAME) -> Any:  # noqa: ANN401
-        request = catalog_pb2.GetProductRequest(name=name)
-        return self.stub.GetProduct(request, metadata=metadata or self.token(), timeout=5)
-
-    def stay(self, timeout_seconds: float = GRACE_SECONDS) -> Any:  # noqa: ANN401
-        request = catalog_pb2.ListProductsRequest(parent="merchants/acme")
-        return self.stub.ListProducts(request, metadata=self.token(), timeout=timeout_seconds)
-
-    async def health(self, address: str = "", service: str = "") -> str:
-        options = [("grpc.enable_http_proxy", 0)]
-        async with grpc.aio.insecure_channel(address or self.health_address, options) as channel:
-            check: Any = health_pb2_grpc.HealthStub(channel)
-            question = health_pb2.HealthCheckRequest(service=service)
-            answer = await check.Check(question, timeout=GRACE_SECONDS)
-        return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
-
-
-@pytest.fixture
-async def closed_door(tmp_path: Path) -> AsyncIterator[Door]:
-    """A server that is still starting."""
-    door = Door(tmp_path)
-    await door.server.start()
-    yield door
-    await door.channel.close()
-    await door.server.stop(0)
-
-
-@pytest.fixture
-async def door(closed_door: Door) -> Door:
-    await closed_door.server.ready(serving=True)
-    return closed_door
 
 
 # --- access -------------------------------------------------------------------------------------
@@ -218,62 +106,6 @@ async def test_a_caller_that_asks_too_much_is_told_when_to_come_back(tmp_path: P
     await door.server.stop(0)
 
 
-# --- floods -------------------------------------------------------------------------------------
-
-
-async def test_headers_over_the_limit_are_refused_and_others_served(door: Door) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as refusal:
-        await door.get((*door.token(), ("padding", "x" * 10 * METADATA_MAX_BYTES)))
-    assert refusal.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert (await door.get()).name == NAME
-
-
-async def test_connections_that_say_nothing_keep_nobody_out(door: Door) -> None:
-    host, _, port = door.addresses.platforms.partition(":")
-    idle = [await asyncio.open_connection(host, int(port)) for _ in range(1000)]
-    try:
-        async with grpc.aio.insecure_channel(door.addresses.platforms) as channel:
-            stub = catalog_pb2_grpc.CatalogServiceStub(channel)
-            request = catalog_pb2.GetProductRequest(name=NAME)
-            answer = await stub.GetProduct(request, metadata=door.token(), timeout=GRACE_SECONDS)
-        assert answer.name == NAME
-    finally:
-        for _, writer in idle:
-            writer.close()
-
-
-async def test_more_calls_than_the_door_takes_are_refused_and_the_peers_door_stays_open(
-    door: Door,
-) -> None:
-    calls = []
-    options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
-    channels = [grpc.aio.insecure_channel(door.addresses.platforms, options) for _ in range(15)]
-    for channel in channels:
-        stub = catalog_pb2_grpc.CatalogServiceStub(channel)
-        calls += [
-            asyncio.ensure_future(
-                stub.ListProducts(
-                    catalog_pb2.ListProductsRequest(parent="merchants/acme"),
-                    metadata=door.token(),
-                    timeout=GRACE_SECONDS,
-                )
-            )
-            for _ in range(190)
-        ]
-    peer = open_channel(door.addresses.peers, Identity(door.keys.certificate_folder("scheduler")))
-    stub = catalog_pb2_grpc.CatalogServiceStub(peer)
-    await stub.GetProduct(catalog_pb2.GetProductRequest(name=NAME), timeout=GRACE_SECONDS)
-    door.servicer.let_go.set()
-    answers = await asyncio.gather(*calls, return_exceptions=True)
-    codes = {each.code() for each in answers if isinstance(each, grpc.aio.AioRpcError)}
-    # gRPC itself turns away what waits in line behind too many others.
-    assert codes
-    assert codes <= {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.CANCELLED}
-    assert (await door.get()).name == NAME
-    for each in (*channels, peer):
-        await each.close()
-
-
 # --- time ---------------------------------------------------------------------------------------
 
 
@@ -343,12 +175,6 @@ async def test_a_dependency_out_of_reach_means_try_again(door: Door, failure: Ex
 async def test_a_statement_that_is_wrong_does_not_mean_try_again(door: Door) -> None:
     door.servicer.failure = asyncpg.UniqueViolationError("twice")
     assert (await refused(door.get())).code == "INTERNAL"
-
-
-async def test_a_message_over_the_limit_is_refused(door: Door) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as refusal:
-        await door.get(name="x" * (MESSAGE_MAX_BYTES + 1))
-    assert refusal.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 async def test_a_message_just_below_the_limit_is_read(door: Door) -> None:

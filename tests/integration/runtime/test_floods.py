@@ -1,0 +1,170 @@
+"""Both doors under what no honest client sends: refused, and the next honest caller is served."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import pytest
+from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
+
+from services.runtime.identity import Identity
+from services.runtime.server import CONCURRENT_CALLS_MAX, MESSAGE_MAX_BYTES, METADATA_MAX_BYTES
+from tests.integration.runtime.door import GRACE_SECONDS, NAME, SERVICE, Door, Metadata
+from tests.suite import refused
+
+OPTIONS = (
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.max_send_message_length", -1),
+    # Each channel has a connection of its own.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+SILENT_CONNECTIONS = 1000
+# More than a door takes at once, over as many connections as that needs.
+CONNECTIONS, STREAMS_OF_EACH = 15, 190
+NOISE = {
+    "random bytes": os.urandom(64 * 1024),
+    "HTTP/1.1": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    "the beginning of TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    # A preface, and a frame of 16 MiB that never comes.
+    "half a frame of HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\x00\x00" + bytes(64),
+}
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two doors, from outside."""
+
+    door: Door
+    address: str
+    # What a caller proves itself with, beside a certificate.
+    metadata: Metadata
+    credentials: grpc.ChannelCredentials | None
+
+    def channel(self) -> grpc.aio.Channel:
+        if self.credentials is None:
+            return grpc.aio.insecure_channel(self.address, OPTIONS)
+        return grpc.aio.secure_channel(self.address, self.credentials, OPTIONS)
+
+    @contextlib.asynccontextmanager
+    async def stub(self) -> AsyncIterator[Any]:
+        async with self.channel() as channel:
+            yield catalog_pb2_grpc.CatalogServiceStub(channel)
+
+    async def serves(self) -> bool:
+        """Whether an honest caller gets an answer."""
+        async with self.stub() as stub:
+            answer = await self.get(stub)
+        return bool(answer.name == NAME)
+
+    def get(self, stub: Any, name: str = NAME, extra: Metadata = ()) -> Any:  # noqa: ANN401
+        request = catalog_pb2.GetProductRequest(name=name)
+        return stub.GetProduct(request, metadata=(*self.metadata, *extra), timeout=GRACE_SECONDS)
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        host, _, port = self.address.partition(":")
+        return await asyncio.open_connection(host, int(port))
+
+
+def platforms(door: Door) -> Side:
+    return Side(door, door.addresses.platforms, door.token(), None)
+
+
+def peers(door: Door) -> Side:
+    identity = Identity(door.keys.certificate_folder("scheduler"))
+    return Side(door, door.addresses.peers, (), identity.channel_credentials())
+
+
+@pytest.fixture(params=[platforms, peers], ids=lambda side: side.__name__)
+def side(request: pytest.FixtureRequest, door: Door) -> Side:
+    made: Side = request.param(door)
+    return made
+
+
+def other(side: Side) -> Side:
+    return peers(side.door) if side.credentials is None else platforms(side.door)
+
+
+async def why_cut_off(call: Any) -> grpc.StatusCode:  # noqa: ANN401
+    """How a call ends that the transport itself refuses."""
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        await call
+    found: grpc.StatusCode = refusal.value.code()
+    return found
+
+
+async def test_headers_over_the_limit_are_refused(side: Side) -> None:
+    padding = (("padding", "x" * 10 * METADATA_MAX_BYTES),)
+    async with side.stub() as stub:
+        code = await why_cut_off(side.get(stub, extra=padding))
+    assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert await side.serves()
+
+
+async def test_a_message_over_the_limit_is_refused(side: Side) -> None:
+    async with side.stub() as stub:
+        code = await why_cut_off(side.get(stub, name="x" * (MESSAGE_MAX_BYTES + 1)))
+    assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert await side.serves()
+
+
+async def test_bytes_that_are_no_message_are_refused(side: Side) -> None:
+    async with side.channel() as channel:
+        method: Any = channel.unary_unary(f"/{SERVICE}/GetProduct")
+        call = method(os.urandom(1000) + b"\xff", metadata=side.metadata, timeout=GRACE_SECONDS)
+        refusal = await refused(call)
+    assert (refusal.code, refusal.reason) == ("INVALID_ARGUMENT", "MESSAGE_MALFORMED")
+    assert await side.serves()
+
+
+@pytest.mark.parametrize("noise", NOISE.values(), ids=NOISE)
+async def test_noise_ends_its_own_connection_and_no_other(side: Side, noise: bytes) -> None:
+    noisy = [await side.connect() for _ in range(50)]
+    for _, writer in noisy:
+        writer.write(noise)
+        writer.write_eof()
+    async with asyncio.timeout(GRACE_SECONDS):
+        for reader, writer in noisy:
+            with contextlib.suppress(ConnectionError):
+                # What the server had begun to say, and then the end.
+                await reader.read()
+            writer.close()
+    assert await side.serves()
+
+
+async def test_connections_that_say_nothing_keep_nobody_out(side: Side) -> None:
+    silent = [await side.connect() for _ in range(SILENT_CONNECTIONS)]
+    try:
+        assert await side.serves()
+    finally:
+        for _, writer in silent:
+            writer.close()
+
+
+async def test_more_calls_than_a_door_takes_are_refused_and_the_other_door_stays_open(
+    side: Side,
+) -> None:
+    assert CONNECTIONS * STREAMS_OF_EACH > 2 * CONCURRENT_CALLS_MAX
+    request = catalog_pb2.ListProductsRequest(parent="merchants/acme")
+    channels = [side.channel() for _ in range(CONNECTIONS)]
+    stubs = [catalog_pb2_grpc.CatalogServiceStub(channel) for channel in channels]
+    calls = [
+        asyncio.ensure_future(
+            stub.ListProducts(request, metadata=side.metadata, timeout=GRACE_SECONDS)
+        )
+        for stub in stubs
+        for _ in range(STREAMS_OF_EACH)
+    ]
+    assert await other(side).serves()
+    side.door.servicer.let_go.set()
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    codes = {each.code() for each in answers if isinstance(each, grpc.aio.AioRpcError)}
+    # gRPC itself turns away what waits in line behind too many others.
+    assert codes
+    assert codes <= {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.CANCELLED}
+    assert await side.serves()
+    for channel in channels:
+        await channel.close()
