@@ -1,0 +1,98 @@
+"""A broker with TLS, as in production: services and platforms believe it by its authority alone."""
+
+import asyncio
+import ssl
+import uuid
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from recurring.catalog.v1 import events_pb2
+from recurring_client import subscribe
+
+from deploy.embedded.keys import Keys
+from deploy.embedded.nats import EmbeddedNats
+from deploy.embedded.ports import HOST, free_ports
+from services.runtime.broker import Broker
+from services.runtime.events import headers
+
+USERS = ("catalog", "scheduler", "payments", "notify", "demo", "developer")
+PASSWORD = "only-for-tests-on-this-machine"
+PRODUCT = "merchants/demo/products/tea"
+HEARD_SECONDS = 10.0
+NOTHING_SECONDS = 2.0
+
+
+class TlsNats(EmbeddedNats):
+    """The same server with a certificate, as deploy/components/nats-ha has it."""
+
+    def __init__(self, folder: Path, port: int, tls_folder: Path) -> None:
+        super().__init__(folder, port, folder / "log", dict.fromkeys(USERS, PASSWORD))
+        self._tls_folder = tls_folder
+
+    def prepare(self) -> None:
+        super().prepare()
+        files = f'cert_file: "{self._tls_folder}/tls.crt", key_file: "{self._tls_folder}/tls.key"'
+        configuration = self.folder / "nats.conf"
+        configuration.write_text(f"{configuration.read_text()}\ntls {{ {files} }}\n")
+
+    def url_of(self, user: str) -> str:
+        return f"tls://{user}:{PASSWORD}@{HOST}:{self.port}"
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Keys:
+    return Keys(tmp_path / "keys")
+
+
+@pytest.fixture
+async def server(tmp_path: Path, keys: Keys) -> AsyncIterator[TlsNats]:
+    """A server with a fact of the merchant `demo` on it, which the catalog has told."""
+    [port] = free_ports(1)
+    server = TlsNats(tmp_path / "nats", port, keys.certificate_folder("nats"))
+    server.start()
+    url, authority = server.url_of("catalog"), keys.authority.certificate_file
+    broker = await Broker.connect(url, "catalog", authority)
+    await broker.ensure_stream("MERCHANTS", ["merchants.>"])
+    event = events_pb2.ProductDiscontinued(product=PRODUCT)
+    row = {
+        "event_id": uuid.uuid4(),
+        "type": event.DESCRIPTOR.full_name,
+        "occur_time": datetime.now(UTC),
+        "partition_key": PRODUCT,
+        "tenant": "demo",
+        "traceparent": "",
+    }
+    await broker.publish(
+        f"merchants.demo.{row['type']}",
+        event.SerializeToString(),
+        headers(row, "//recurring/catalog"),
+        HEARD_SECONDS,
+    )
+    await broker.close()
+    yield server
+    server.destroy()
+
+
+async def first_heard(server: TlsNats, tls: ssl.SSLContext, seconds: float) -> str:
+    events = subscribe(server.url_of("demo"), merchant="demo", tls=tls)
+    try:
+        event = await asyncio.wait_for(anext(events), seconds)
+        return str(event.message.product)
+    finally:
+        await events.aclose()
+
+
+async def test_a_platform_hears_a_broker_that_its_authority_vouches_for(
+    server: TlsNats, keys: Keys
+) -> None:
+    trust = ssl.create_default_context(cafile=keys.authority.certificate_file)
+    assert await first_heard(server, trust, HEARD_SECONDS) == PRODUCT
+
+
+async def test_a_platform_hears_nothing_of_a_broker_that_nobody_vouches_for(
+    server: TlsNats,
+) -> None:
+    with pytest.raises(TimeoutError):
+        await first_heard(server, ssl.create_default_context(), NOTHING_SECONDS)
