@@ -8,6 +8,7 @@ from recurring.notify.v1 import notify_pb2_grpc
 from services.notify import api, gateways, loops, watch
 from services.notify.domain import Channel
 from services.notify.events.handlers import subscriptions
+from services.notify.store.sealed import SEALED
 from services.runtime.parts import Parts, Runtime
 from services.runtime.process import main
 from services.runtime.settings import RuntimeSettings, is_for_development
@@ -63,6 +64,7 @@ async def assemble(runtime: Runtime[Settings]) -> Parts:
         access=api.ACCESS,
         loops={"delivery": delivering.step},
         looks=watch.LOOKS,
+        sealed=SEALED,
         subscriptions=subscriptions(runtime.clock),
     )
 

@@ -16,11 +16,12 @@ from typing import Any
 
 from nats.errors import Error as NatsError
 
-from services.runtime import inbox, migrations, outbox
+from services.runtime import inbox, migrations, outbox, requests, resealing
 from services.runtime.broker import Broker
 from services.runtime.clock import Clock
 from services.runtime.database import Database
 from services.runtime.events import Subscription
+from services.runtime.resealing import SealedTable
 from services.runtime.watch import Look, Watch
 
 BROKER_TIMEOUT_SECONDS = 5.0
@@ -47,6 +48,7 @@ class Desk:
     # Stream of another service -> what is done with its events.
     subscriptions: Mapping[str, Sequence[Subscription]]
     looks: Sequence[Look]
+    sealed: Sequence[SealedTable]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +176,26 @@ async def _letters(desk: Desk, options: argparse.Namespace) -> AsyncIterator[Lin
         raise CommandFailed
 
 
+# --- reseal ------------------------------------------------------------------------------------
+
+
+def _reseal_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--count", action="store_true", help="change nothing, and say what is left to be done"
+    )
+
+
+async def _reseal(desk: Desk, options: argparse.Namespace) -> AsyncIterator[Line]:
+    """Seal anew what older data keys sealed, so that they can be dropped; table by table."""
+    failed = False
+    for table in (requests.SEALED, *desk.sealed):
+        tally = await resealing.reseal(desk.database, table, only_count=options.count)
+        failed |= bool(tally.unreadable) or (bool(tally.left) and not options.count)
+        yield {"table": table.name, **tally._asdict()}
+    if failed:
+        raise CommandFailed
+
+
 def _plain(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
@@ -191,4 +213,5 @@ RUNTIME: Mapping[str, Command] = {
     "dead-letters": Command(
         "show, replay or discard events that were given up", _letters, _letters_arguments
     ),
+    "reseal": Command("seal anew what older data keys sealed", _reseal, _reseal_arguments),
 }

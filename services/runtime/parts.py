@@ -15,6 +15,7 @@ from services.runtime.database import Database, connect
 from services.runtime.events import Subscription
 from services.runtime.identity import Identity
 from services.runtime.loops import Step
+from services.runtime.resealing import SealedTable
 from services.runtime.sealing import Keyring
 from services.runtime.settings import RuntimeSettings
 from services.runtime.waiting import until_it_works
@@ -39,6 +40,8 @@ class Parts:
     subscriptions: Mapping[str, Sequence[Subscription]] = field(default_factory=dict)
     # What operators watch of its database.
     looks: Sequence[Look] = ()
+    # Where its personal data are.
+    sealed: Sequence[SealedTable] = ()
 
 
 @dataclass(frozen=True)

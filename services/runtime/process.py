@@ -115,5 +115,6 @@ async def _operate(
             settings.tls_folder / AUTHORITY_FILE,
             parts.subscriptions,
             parts.looks,
+            parts.sealed,
         )
         await commands.run(desk, own_commands, options)

@@ -15,6 +15,7 @@ from services.runtime import audit, sealing
 from services.runtime.access import caller
 from services.runtime.database import Database
 from services.runtime.errors import FieldViolation, Problem, Violations
+from services.runtime.resealing import SealedColumn, SealedTable
 from services.runtime.wire import read_uuid
 
 Req = TypeVar("Req", bound=Message)
@@ -156,6 +157,17 @@ def mutation(response_type: type[Res]) -> Callable[[Callable[..., Awaitable[Res]
 async def forget_answers(tx: AsyncConnection, tenant: str, resources: Iterable[str]) -> None:
     """Forget what was answered to the mutations of resources, whose requests stay known."""
     await tx.execute(_FORGET, {"tenant": tenant, "resources": list(resources)})
+
+
+def _place_of(column: str) -> Callable[[Any], tuple[str, ...]]:
+    return lambda row: place(column, row.tenant, row.request_id)
+
+
+SEALED = SealedTable(
+    "requests",
+    {"tenant": "text", "request_id": "uuid"},
+    [SealedColumn(name, _place_of(name)) for name in ("content_hash", "response")],
+)
 
 
 def derived_id(*parts: str) -> uuid.UUID:

@@ -10,6 +10,7 @@ from services.scheduler.loops.collect import Collect
 from services.scheduler.loops.prepare import PREPARE_LANES, Prepare
 from services.scheduler.loops.resume import Resume
 from services.scheduler.peers import Peers
+from services.scheduler.store.sealed import SEALED
 
 
 class SchedulerSettings(RuntimeSettings):
@@ -42,6 +43,7 @@ async def assemble(runtime: Runtime[SchedulerSettings]) -> Parts:
             "resume": Resume(runtime.database, runtime.clock).step,
         },
         looks=watch.LOOKS,
+        sealed=SEALED,
         subscriptions=events.SUBSCRIPTIONS,
     )
 

@@ -1,7 +1,7 @@
 """Items and one-cycle changes as the JSON in their columns, and back."""
 
 from base64 import b64decode, b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -36,6 +36,14 @@ def dump_changes(changes: Mapping[int, CycleChange]) -> str:
             for cycle, change in changes.items()
         }
     )
+
+
+def with_ship_tos(changes: Mapping[str, Any], made: Callable[[bytes], bytes]) -> dict[str, Any]:
+    """The column of one-cycle changes, with something else made of each sealed address."""
+    return {
+        cycle: {**data, "ship_to": b64encode(made(b64decode(data["ship_to"]))).decode()}
+        for cycle, data in changes.items()
+    }
 
 
 def load_change(data: dict[str, Any]) -> CycleChange:

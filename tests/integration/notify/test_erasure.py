@@ -3,6 +3,8 @@
 import base64
 import secrets
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -11,8 +13,12 @@ from recurring.notify.v1 import events_pb2, notify_pb2
 from sqlalchemy import text
 
 from services.notify import api
+from services.notify.loops import Deliveries
+from services.notify.store.sealed import SEALED
+from services.runtime.access import act_for_all
 from services.runtime.database import Database, connect
 from services.runtime.errors import Problem
+from services.runtime.resealing import reseal
 from services.runtime.sealing import Keyring, UnreadableError
 from tests.conftest import DATA_KEYS
 from tests.integration.notify.suite import ANN, PHONE, Notify, order_confirmed, order_upcoming
@@ -91,19 +97,44 @@ async def test_what_is_sealed_is_read_back(known: Notify) -> None:
 
 async def test_a_key_that_follows_another_seals_and_the_old_one_still_opens(known: Notify) -> None:
     url = known.database.engine.url.render_as_string(hide_password=False)
-    both = Keyring.parse(f"{NEW_KEY},{DATA_KEYS}")
-    engine = connect(url, application="test", pool_size=1, keyring=both)
-    before, known.api = known.api, api.Servicer(Database(engine), known.clock)
-    try:
+    before = known.api
+    async with opened(url, f"{NEW_KEY},{DATA_KEYS}") as database:
+        known.api = api.Servicer(database, known.clock)
         old = await known.call("GetContact", GET)
         new = await known.call("UpdateContact", update(email="new@example.com"))
-    finally:
-        await engine.dispose()
 
     assert (old.email, new.email) == (EMAIL, "new@example.com")
     known.api = before
     with pytest.raises(UnreadableError):
         await known.call("GetContact", GET)
+
+
+async def test_after_sealing_anew_the_old_key_can_be_dropped(known: Notify) -> None:
+    url = known.database.engine.url.render_as_string(hide_password=False)
+    before = await known.call("GetContact", GET), await known.notices()
+    async with opened(url, f"{NEW_KEY},{DATA_KEYS}") as database:
+        act_for_all("test")
+        for table in SEALED:
+            tally = await reseal(database, table)
+            assert tally.rows == tally.resealed > 0
+
+    async with opened(url, NEW_KEY) as database:
+        known.api = api.Servicer(database, known.clock)
+        assert (await known.call("GetContact", GET), await known.notices()) == before
+        sending = Deliveries(database, known.clock, known.deliveries._gateways)
+        act_for_all("test")
+        while (await sending.step()).worked:
+            pass
+    assert len(await known.inbox("+491709999999")) == 1
+
+
+@asynccontextmanager
+async def opened(url: str, keys: str) -> AsyncIterator[Database]:
+    engine = connect(url, application="test", pool_size=1, keyring=Keyring.parse(keys))
+    try:
+        yield Database(engine)
+    finally:
+        await engine.dispose()
 
 
 async def test_what_is_moved_to_another_customer_is_not_read(known: Notify) -> None:

@@ -1,0 +1,44 @@
+"""Where notify's personal data are."""
+
+from collections.abc import Callable
+from typing import Any
+
+from services.notify.domain import CustomerKey
+from services.notify.store import codes, contacts, notices
+from services.runtime.resealing import SealedColumn, SealedTable
+
+_CUSTOMER = {"customer": "text", "merchant": "text"}
+_NOTICE = {**_CUSTOMER, "notice": "text"}
+
+Place = Callable[[Any], tuple[str, ...]]
+
+
+def _key(row: Any) -> CustomerKey:  # noqa: ANN401 - a row
+    return CustomerKey(row.merchant, row.customer)
+
+
+def _of_contact(column: str) -> Place:
+    return lambda row: contacts.place(_key(row), column)
+
+
+def _of_delivery(column: str) -> Place:
+    return lambda row: notices.place(_key(row), row.notice, row.channel, column)
+
+
+SEALED = (
+    SealedTable(
+        "contacts",
+        _CUSTOMER,
+        [SealedColumn(name, _of_contact(name)) for name in ("display_name", "email", "phone")],
+    ),
+    SealedTable(
+        "phone_codes",
+        _NOTICE,
+        [SealedColumn("phone", lambda row: codes.place(_key(row), row.notice))],
+    ),
+    SealedTable(
+        "deliveries",
+        {**_NOTICE, "channel": "text"},
+        [SealedColumn(name, _of_delivery(name)) for name in ("subject", "text", "secret_text")],
+    ),
+)

@@ -1,0 +1,239 @@
+"""After sealing anew, an older key can be dropped."""
+
+import asyncio
+import base64
+import importlib.util
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
+
+import pytest
+from google.type.postal_address_pb2 import PostalAddress
+from recurring.catalog.v1 import catalog_pb2
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.runtime import requests, resealing
+from services.runtime.access import Caller, act_for_all, set_caller
+from services.runtime.database import Database, connect
+from services.runtime.errors import Problem
+from services.runtime.resealing import SealedTable, Tally
+from services.runtime.sealing import Keyring
+from services.scheduler.api.messages import standing_order_message
+from services.scheduler.domain.order import BillingMode, Item
+from services.scheduler.domain.schedule import Daily, Schedule
+from services.scheduler.domain.standing_order import (
+    CycleChange,
+    StandingOrder,
+    at_cycle,
+    open_cycles,
+    with_change,
+)
+from services.scheduler.store import addresses, orders, sign_ups, standing_orders
+from services.scheduler.store.sealed import SEALED
+from tests.conftest import DATA_KEYS, KEYRING, ServiceDatabase
+from tests.integration.runtime.postbox import until
+
+NEW_KEY = f"test-2:{base64.b64encode(bytes(32)).decode()}"
+NEWER, BOTH = Keyring.parse(NEW_KEY), Keyring.parse(f"{NEW_KEY},{DATA_KEYS}")
+NOW = datetime(2027, 1, 20, 12, tzinfo=UTC)
+HOME, WORK = PostalAddress(locality="Bonn"), PostalAddress(locality="Ulm")
+NONE_LEFT = {table.name: 0 for table in SEALED}
+# What is stored as bytes and not sealed: events, and codes that are hashed with a salt.
+NOT_SEALED = {
+    ("outbox", "data"), ("dead_letters", "data"), ("phone_codes", "salt"), ("phone_codes", "code_hash"),
+}  # fmt: skip
+
+
+@asynccontextmanager
+async def opened(url: str, keyring: Keyring) -> AsyncIterator[Database]:
+    """A database with these keys, for all merchants."""
+    act_for_all("test")
+    engine = connect(url, application="test", pool_size=2, keyring=keyring)
+    try:
+        yield Database(engine)
+    finally:
+        await engine.dispose()
+
+
+async def reseal(database: Database, *, only_count: bool = False) -> dict[str, Tally]:
+    return {
+        table.name: await resealing.reseal(database, table, only_count=only_count)
+        for table in SEALED
+    }
+
+
+def template(standing_order: str) -> StandingOrder:
+    """A daily standing order that is sent home, but for its fourth cycle."""
+    made = StandingOrder(
+        merchant="acme",
+        standing_order=standing_order,
+        customer="ada",
+        title="Coffee",
+        items=(Item("beans", 1),),
+        schedule=Schedule(date(2027, 1, 21), time(12), "UTC", Daily(1)),
+        billing_mode=BillingMode.PAY_ON_NOTICE,
+        mandate="",
+        ship_to=addresses.seal(KEYRING, "acme", "ada", HOME),
+        price_protection=None,
+        notice_lead=timedelta(hours=48),
+        payment_window=timedelta(hours=72),
+        create_time=NOW,
+        update_time=NOW,
+    )
+    elsewhere = CycleChange(ship_to=addresses.seal(KEYRING, "acme", "ada", WORK))
+    return with_change(at_cycle(made, 1), 4, elsewhere)
+
+
+@pytest.fixture
+async def url(service_database: ServiceDatabase) -> str:
+    """A scheduler's database with three imported standing orders and two orders of each."""
+    address = service_database("scheduler")
+    made = [template(name) for name in ("a", "b", "c")]
+    async with opened(address, KEYRING) as database, database.begin() as tx:
+        await sign_ups.insert(tx, made, [b"hash"] * 3)
+        await orders.insert(tx, [o for one in made for o in open_cycles(one, NOW).orders], NOW)
+    return address
+
+
+async def test_after_sealing_anew_the_old_key_can_be_dropped(url: str) -> None:
+    async with opened(url, BOTH) as database:
+        assert await reseal(database) == {
+            "standing_orders": Tally(rows=3, resealed=3), "orders": Tally(rows=6, resealed=6),
+        }  # fmt: skip
+
+    async with opened(url, NEWER) as database, database.begin() as tx:
+        found = await standing_orders.list_of_merchant(
+            tx, "acme", customer=None, state=None, after="", limit=9
+        )
+        shown = [standing_order_message(one, NEWER) for one in found]
+        rows = list(await tx.execute(text("SELECT * FROM orders")))
+        assert await sign_ups.import_hashes(tx, "acme", ["a"]) == {"a": b"hash"}
+    assert [one.ship_to for one in shown] == [HOME] * 3
+    assert [one.cycle_changes[0].ship_to for one in shown] == [WORK] * 3
+    assert [addresses.unseal(NEWER, "acme", "ada", row.ship_to) for row in rows] == [HOME] * 6
+
+
+async def test_what_is_sealed_anew_is_left_as_it_is(url: str) -> None:
+    async with opened(url, BOTH) as database:
+        await reseal(database)
+        again = await reseal(database)
+
+    assert {name: tally.resealed for name, tally in again.items()} == NONE_LEFT
+
+
+async def test_to_count_changes_nothing(url: str) -> None:
+    async with opened(url, BOTH) as database:
+        first = await reseal(database, only_count=True)
+        assert await reseal(database, only_count=True) == first
+        assert [tally.left for tally in first.values()] == [3, 6]
+        await reseal(database)
+        after = await reseal(database, only_count=True)
+    assert {name: tally.left for name, tally in after.items()} == NONE_LEFT
+
+
+async def test_pages_are_gone_through_to_the_last(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resealing, "PAGE_ROWS", 2)
+    async with opened(url, BOTH) as database:
+        assert [tally.resealed for tally in (await reseal(database)).values()] == [3, 6]
+
+
+async def test_what_does_not_open_is_counted_and_does_not_hold_up_the_others(url: str) -> None:
+    async with opened(url, BOTH) as database:
+        async with database.begin() as tx:
+            await tx.execute(
+                text("UPDATE orders SET ship_to = 'gone-1:x' WHERE standing_order = 'a'")
+            )
+        tally = (await reseal(database))["orders"]
+
+    assert tally == Tally(rows=6, resealed=4, unreadable=2)
+
+
+async def test_what_a_service_changes_meanwhile_is_not_overwritten(url: str) -> None:
+    work = addresses.seal(BOTH, "acme", "ada", WORK)
+    async with opened(url, BOTH) as service, opened(url, BOTH) as database:
+        async with service.begin() as tx:
+            await standing_orders.change(tx, replace(template("a"), ship_to=work), NOW)
+            # It has read the row as it was, and waits for its lock.
+            resealing_now = asyncio.create_task(reseal(database))
+            await until(partial(waits_for_lock, database))
+        tally = (await resealing_now)["standing_orders"]
+        async with database.read() as connection:
+            kept = await standing_orders.get(connection, "acme", "a")
+
+    assert kept is not None
+    assert kept.ship_to == work
+    assert tally == Tally(rows=3, resealed=3)
+
+
+async def waits_for_lock(database: Database) -> bool:
+    async with database.read() as connection:
+        waiting = text("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+        return bool((await connection.execute(waiting)).scalar_one())
+
+
+class Namer:
+    """Answers a mutation."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    @requests.mutation(catalog_pb2.Product)
+    async def Name(  # noqa: N802
+        self, request: catalog_pb2.DiscontinueProductRequest, _tx: AsyncConnection
+    ) -> catalog_pb2.Product:
+        return catalog_pb2.Product(name=request.name, title=str(uuid.uuid4()))
+
+
+async def test_a_request_is_known_again_under_the_new_key(url: str) -> None:
+    asked = catalog_pb2.DiscontinueProductRequest(name="tea", request_id=str(uuid.uuid4()))
+    async with opened(url, KEYRING) as database:
+        set_caller(Caller("shop", "acme", frozenset()))
+        first = await Namer(database).Name(asked, None)
+    async with opened(url, BOTH) as database:
+        assert await resealing.reseal(database, requests.SEALED) == Tally(rows=1, resealed=1)
+
+    async with opened(url, NEWER) as database:
+        set_caller(Caller("shop", "acme", frozenset()))
+        assert await Namer(database).Name(asked, None) == first
+        asked.name = "coffee"
+        with pytest.raises(Problem) as refused:
+            await Namer(database).Name(asked, None)
+    assert refused.value.reason == "REQUEST_ID_REUSED"
+
+
+@pytest.mark.parametrize("service", ["catalog", "scheduler", "payments", "notify"])
+async def test_no_sealed_column_is_forgotten(
+    service: str, service_database: ServiceDatabase
+) -> None:
+    async with opened(service_database(service), KEYRING) as database, database.read() as found:
+        stored = await found.execute(
+            text("""
+                SELECT table_name, column_name FROM information_schema.columns
+                WHERE table_schema = 'public' AND data_type = 'bytea'
+            """)
+        )
+        as_bytes = {(row.table_name, row.column_name) for row in stored}
+    sealed = (requests.SEALED, *sealed_of(service))
+
+    assert as_bytes - NOT_SEALED == {
+        (table.name, column.name)
+        for table in sealed
+        for column in table.columns
+        if column.kind == "bytea"
+    }
+
+
+def sealed_of(service: str) -> Sequence[SealedTable]:
+    """What a service says of its own tables."""
+    if importlib.util.find_spec(f"services.{service}.store.sealed") is None:
+        return ()
+    found: Sequence[SealedTable] = importlib.import_module(
+        f"services.{service}.store.sealed"
+    ).SEALED
+    return found
