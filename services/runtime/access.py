@@ -50,6 +50,10 @@ class Caller:
     # Where the call comes from, as far as the connection tells.
     origin: str = ""
 
+    def at(self, origin: str) -> "Caller":
+        """The same caller, whose call comes from there."""
+        return Caller(self.subject, self.tenant, self.scopes, origin)
+
     def check(self, tenant: str) -> None:
         """Refuse a caller of another tenant, whether or not the resource exists."""
         if self.tenant not in {tenant, ANY_TENANT}:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from opentelemetry import metrics
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import CallbackOptions, Observation
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, MeterProvider
 from opentelemetry.sdk.resources import Resource
 from prometheus_client import start_http_server
 
@@ -76,7 +76,10 @@ def start(service: str, address: str, schema: str) -> None:
     resource = Resource.create({"service.name": f"recurring-{service}", "service.version": version})
     metrics.set_meter_provider(
         MeterProvider(
-            metric_readers=[PrometheusMetricReader(scope_info_enabled=False)], resource=resource
+            metric_readers=[PrometheusMetricReader(scope_info_enabled=False)],
+            resource=resource,
+            # Prometheus' reader has no place for them.
+            exemplar_filter=AlwaysOffExemplarFilter(),
         )
     )
     built = Observation(1, {"service": service, "version": version, "schema": schema})

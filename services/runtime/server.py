@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 import grpc
@@ -120,27 +120,27 @@ class Door:
             headers = dict(context.invocation_metadata())
             self._under_way += 1
             parent = headers.get(telemetry.TRACEPARENT_HEADER, "")
-            with telemetry.answering(method, parent) as span:
-                try:
-                    with await self._let_in(method, context, headers):
-                        response = await _in_time(
-                            behaviour(rules.admitted(request), context),
-                            context.time_remaining(),
-                            deadline_seconds,
-                        )
-                except Exception as error:  # noqa: BLE001 - the boundary: everything becomes a status
-                    problem = _problem(method, error)
-                    status = problem.code.name
-                    await context.abort_with_status(
-                        rpc_status.to_status(problem.status(self._domain))
-                    )
-                else:
-                    status = grpc.StatusCode.OK.name
-                    return response
-                finally:
-                    self._under_way -= 1
-                    telemetry.answered(span, status)
-                    metrics.call_done(method, status, time.perf_counter() - started)
+            span = telemetry.answering(method, parent)
+            try:
+                with await self._let_in(method, context, headers):
+                    work = behaviour(rules.admitted(request), context)
+                    left_seconds = context.time_remaining()
+                    if left_seconds is not None and left_seconds <= deadline_seconds:
+                        # gRPC itself ends the call then.
+                        response = await work
+                    else:
+                        response = await _in_time(work, deadline_seconds)
+            except Exception as error:  # noqa: BLE001 - the boundary: everything becomes a status
+                problem = _problem(method, error)
+                status = problem.code.name
+                await context.abort_with_status(rpc_status.to_status(problem.status(self._domain)))
+            else:
+                status = grpc.StatusCode.OK.name
+                return response
+            finally:
+                self._under_way -= 1
+                telemetry.answered(span, status)
+                metrics.call_done(method, status, time.perf_counter() - started)
 
         return answer
 
@@ -157,16 +157,14 @@ class Door:
             raise exhausted(
                 "TOO_MANY_CALLS_AT_ONCE", "the service has no room for it", BUSY_RETRY_SECONDS
             )
-        who = replace(await self._admit(method, context, headers), origin=context.peer())
+        who = (await self._admit(method, context, headers)).at(context.peer())
         set_caller(who)
         if self._limits is None:
             return nullcontext()
         return self._limits.call((who.tenant, who.subject))
 
 
-async def _in_time(call: Awaitable[R], left_seconds: float | None, limit_seconds: float) -> R:
-    if left_seconds is not None:
-        limit_seconds = min(left_seconds, limit_seconds)
+async def _in_time(call: Awaitable[R], limit_seconds: float) -> R:
     deadline = asyncio.timeout(limit_seconds)
     try:
         async with deadline:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from opentelemetry import trace
-from opentelemetry.context import attach, detach
+from opentelemetry.context import attach
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -205,9 +205,8 @@ def _current(span: trace.Span) -> Iterator[None]:
             raise
 
 
-@contextlib.contextmanager
-def answering(method: str, parent: str) -> Iterator[trace.Span]:
-    """A span for a call that is answered, below its caller's."""
+def answering(method: str, parent: str) -> trace.Span:
+    """Begin a span for a call that is answered, below its caller's; the task goes on within it."""
     above = _span_context(parent)
     ids = _ids_alone()
     if ids is None:
@@ -216,20 +215,18 @@ def answering(method: str, parent: str) -> Iterator[trace.Span]:
         trace_id = above.trace_id if above else ids.generate_trace_id()
         own = SpanContext(trace_id, ids.generate_span_id(), is_remote=False)
         span = trace.NonRecordingSpan(own)
-    token = attach(trace.set_span_in_context(span))
-    try:
-        yield span
-    finally:
-        detach(token)
-        span.end()
+    # gRPC answers each call in a task of its own, with which this ends.
+    attach(trace.set_span_in_context(span))
+    return span
 
 
 def answered(span: trace.Span, status: str) -> None:
-    """Say in a call's span how the call was answered."""
+    """End a call's span, and say in it how the call was answered."""
     if span.is_recording():
         span.set_attribute("rpc.response.status_code", status)
         if status in _FAULTS:
             span.set_status(trace.StatusCode.ERROR)
+    span.end()
 
 
 @contextlib.contextmanager
