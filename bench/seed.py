@@ -112,10 +112,9 @@ _STATEMENTS = {
         """,
         """
         INSERT INTO mandates (merchant, customer, mandate, payment_method, charge_ceiling_minor,
-                              month_ceiling_minor, currency, valid_from_time, evidence_text,
-                              evidence_accept_time, evidence_source, create_time)
-        SELECT $1, 'customer-' || n, 'main', 'card', 100000, 1000000, 'EUR', $3,
-               'I agree to be charged.', $3, 'bench', $3
+                              month_ceiling_minor, currency, valid_from_time, evidence,
+                              create_time)
+        SELECT $1, 'customer-' || n, 'main', 'card', 100000, 1000000, 'EUR', $3, '', $3
         FROM generate_series(1, $2) AS n
         """,
     ),

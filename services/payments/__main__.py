@@ -9,6 +9,7 @@ from recurring.payments.v1 import payments_pb2_grpc
 from services.payments import api, events, loops, watch
 from services.payments.commands import COMMANDS
 from services.payments.provider import CONNECTIONS_MAX, StripeProvider
+from services.payments.store.sealed import SEALED
 from services.runtime.parts import Parts, Runtime
 from services.runtime.process import main
 from services.runtime.settings import RuntimeSettings, is_for_development
@@ -51,6 +52,7 @@ async def assemble(runtime: Runtime[Settings]) -> Parts:
             "refund": loops.Refunding(database, clock, provider).step,
         },
         looks=watch.LOOKS,
+        sealed=SEALED,
         subscriptions=events.subscriptions(clock),
     )
 

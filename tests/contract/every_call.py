@@ -266,6 +266,7 @@ def _payments(customer: str) -> list[tuple[str, Message]]:
             payments_pb2.ConfirmPaymentRequestRequest(name=charge, payment_method=card),
         ),
         ("CreateRefund", payments_pb2.CreateRefundRequest(parent=charge, refund_id="r1")),
+        ("EraseCustomer", payments_pb2.EraseCustomerRequest(name=customer)),
         ("GetRefund", payments_pb2.GetRefundRequest(name=f"{charge}/refunds/r1")),
         ("ListRefunds", payments_pb2.ListRefundsRequest(parent=charge)),
     ]

@@ -9,13 +9,16 @@ import aiohttp
 import asyncpg
 import pytest
 from google.protobuf import field_mask_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.postal_address_pb2 import PostalAddress
 from recurring.notify.v1 import notify_pb2
+from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
 from deploy.embedded import wiring
 from deploy.embedded.keys import Keys
-from tests.contract.customer import TEA_CENTS, Customer, add_product
+from services.runtime.wire import to_money
+from tests.contract.customer import TEA_CENTS, Customer, add_card, add_product
 from tests.suite import Client, Suite, new_id, refused
 
 SERVICES = ("catalog", "scheduler", "payments", "notify")
@@ -68,6 +71,21 @@ class Canary:
         )
         return self.shop.scheduler.UpdateStandingOrder(request)
 
+    def consent(self) -> Awaitable[Any]:
+        owner = self.name.removesuffix("/contact")
+        evidence = payments_pb2.Mandate.Evidence(
+            text=f"{self.display_name} agrees.", source=self.mark, accept_time=Timestamp(seconds=1)
+        )
+        mandate = payments_pb2.Mandate(
+            payment_method=f"{owner}/paymentMethods/card",
+            charge_ceiling=to_money(100_000, "EUR"),
+            evidence=evidence,
+        )
+        request = payments_pb2.CreateMandateRequest(
+            parent=owner, mandate_id="m1", mandate=mandate, request_id=new_id()
+        )
+        return self.shop.payments.CreateMandate(request)
+
     def confirm(self, code: str) -> Awaitable[Any]:
         request = notify_pb2.ConfirmPhoneBindingRequest(
             name=self.name, code=code, request_id=new_id()
@@ -96,6 +114,8 @@ async def receive(suite: Suite, canary: Canary) -> None:
     """Have her standing order, one cycle of it and an order sent to her address."""
     customer = Customer(suite, canary.shop, canary.phone)
     await add_product(canary.shop, "tea", TEA_CENTS)
+    await add_card(customer)
+    await canary.consent()
     fields = {"billing_mode": scheduler_pb2.PAY_ON_NOTICE, "mandate": ""}
     made = await customer.subscribe(ship_to=canary.address, **fields)
     change = scheduler_pb2.CycleChange(cycle=2, ship_to=canary.address)

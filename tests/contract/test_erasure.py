@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from google.type.postal_address_pb2 import PostalAddress
 from recurring.notify.v1 import notify_pb2
+from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
 from tests.contract.customer import Customer, add_contact, new_customer
@@ -162,3 +163,35 @@ async def test_what_is_personal_was_never_kept_for_the_audit(ann: Customer) -> N
     [cancelled, created] = (await ann.shop.scheduler.ListAuditEntries(request)).audit_entries
     for state in (created.after, cancelled.before, cancelled.after):
         assert (state["title"], state["ship_to"]) == ("•••nn", "•••")
+
+
+# --- payments -----------------------------------------------------------------------------------
+
+
+async def erase_payments(ann: Customer) -> payments_pb2.EraseCustomerResponse:
+    erased: payments_pb2.EraseCustomerResponse = await ann.shop.payments.EraseCustomer(
+        payments_pb2.EraseCustomerRequest(name=ann.name, request_id=new_id())
+    )
+    return erased
+
+
+async def test_who_still_has_to_pay_is_not_erased(ann: Customer) -> None:
+    name = (await ann.subscribe(billing_mode=scheduler_pb2.PAY_ON_NOTICE, mandate="")).name
+    await ann.shop.scheduler.OrderNow(scheduler_pb2.OrderNowRequest(name=name, request_id=new_id()))
+    await ann.suite.sandbox.settle()
+    assert (await refused(erase_payments(ann))).reason == "CUSTOMER_HAS_CHARGES"
+    await cancel(ann, name)
+    await erase_payments(ann)
+
+
+async def test_the_card_of_who_is_erased_is_gone_and_the_proof_of_consent_kept(
+    ann: Customer,
+) -> None:
+    await cancel(ann, await receive(ann))
+    assert (await erase_payments(ann)).HasField("evidence_until_time")
+
+    cards = payments_pb2.ListPaymentMethodsRequest(parent=ann.name)
+    assert not (await ann.shop.payments.ListPaymentMethods(cards)).payment_methods
+    mandates = payments_pb2.ListMandatesRequest(parent=ann.name)
+    [mandate] = (await ann.shop.payments.ListMandates(mandates)).mandates
+    assert (mandate.state, mandate.evidence.text) == (payments_pb2.Mandate.REVOKED, "Yes.")

@@ -4,6 +4,7 @@ from recurring.payments.v1 import payments_pb2, payments_pb2_grpc
 
 from services.payments.api.charges import ChargeMethods
 from services.payments.api.consent import ConsentMethods
+from services.payments.api.erasure import ErasureMethods
 from services.payments.api.ledger import LedgerMethods
 from services.payments.provider import Provider
 from services.runtime import audit
@@ -27,6 +28,7 @@ ACCESS = {
     "CreateRefund": Access(WRITE),
     "GetRefund": Access(READ),
     "ListRefunds": Access(READ),
+    "EraseCustomer": Access(WRITE),
     "ListLedgerAccounts": Access(READ),
     "ListLedgerEntries": Access(READ),
     "BatchCheckMandates": Access(services=("scheduler",)),
@@ -35,7 +37,11 @@ ACCESS = {
 
 
 class Servicer(
-    ConsentMethods, ChargeMethods, LedgerMethods, payments_pb2_grpc.PaymentsServiceServicer
+    ConsentMethods,
+    ChargeMethods,
+    ErasureMethods,
+    LedgerMethods,
+    payments_pb2_grpc.PaymentsServiceServicer,
 ):
     """Answers recurring.payments.v1.PaymentsService; each method's contract is in its proto."""
 

@@ -27,6 +27,7 @@ from services.payments.domain.consent import (
 from services.payments.domain.keys import CustomerKey, MandateKey, PaymentMethodKey
 from services.payments.provider import Provider
 from services.payments.store import consent as store
+from services.payments.store.sealed import evidence_place
 from services.runtime import audit
 from services.runtime.clock import Clock
 from services.runtime.database import Database
@@ -117,7 +118,7 @@ class ConsentMethods:
         )
         if not await store.insert_mandate(tx, mandate):
             raise already_exists("MANDATE_ALREADY_EXISTS", mandate.key.name)
-        return mandate_message(mandate)
+        return mandate_message(mandate, self.database.keyring)
 
     def _read_mandate(self, request: payments_pb2.CreateMandateRequest) -> Mandate:
         now, wanted = self._clock.now(), request.mandate
@@ -129,21 +130,21 @@ class ConsentMethods:
         ceiling = read_money(violations, "mandate.charge_ceiling", wanted.charge_ceiling)
         month_ceiling = _read_month_ceiling(violations, wanted, ceiling)
         valid_from_time, valid_until_time = _read_validity(violations, wanted, now)
-        accept_time = read_timestamp(
-            violations, "mandate.evidence.accept_time", wanted.evidence.accept_time
-        )
+        evidence = wanted.evidence
+        read_timestamp(violations, "mandate.evidence.accept_time", evidence.accept_time)
         violations.check()
+        key = MandateKey(owner, request.mandate_id)
         return Mandate(
-            key=MandateKey(owner, request.mandate_id),
+            key=key,
             payment_method=method,
             charge_ceiling_minor=ceiling.amount_minor,
             month_ceiling_minor=month_ceiling,
             currency=ceiling.currency,
             valid_from_time=valid_from_time,
             valid_until_time=valid_until_time,
-            evidence_text=wanted.evidence.text,
-            evidence_accept_time=accept_time,
-            evidence_source=wanted.evidence.source,
+            evidence=self.database.keyring.seal(
+                evidence.SerializeToString(deterministic=True), *evidence_place(key)
+            ),
             create_time=now,
         )
 
@@ -153,7 +154,7 @@ class ConsentMethods:
         """Get a mandate."""
         key = read_mandate(request.name)
         async with self.database.read() as connection:
-            return mandate_message(await _existing_mandate(connection, key))
+            return mandate_message(await _existing_mandate(connection, key), self.database.keyring)
 
     async def ListMandates(
         self, request: payments_pb2.ListMandatesRequest, _context: object
@@ -167,7 +168,7 @@ class ConsentMethods:
         shown = found[: page.size]
         more = len(found) > page.size
         return payments_pb2.ListMandatesResponse(
-            mandates=[mandate_message(mandate) for mandate in shown],
+            mandates=[mandate_message(mandate, self.database.keyring) for mandate in shown],
             next_page_token=page.token((shown[-1].key.mandate,)) if more else "",
         )
 
@@ -180,10 +181,10 @@ class ConsentMethods:
         mandate = await _existing_mandate(tx, key, lock=True)
         if request.etag and request.etag != etag(mandate.version):
             raise etag_mismatch(request.name)
-        audit.before(mandate_message(mandate))
+        audit.before(mandate_message(mandate, self.database.keyring))
         if mandate.revoke_time is None:
             mandate = await store.revoke_mandate(tx, key, self._clock.now())
-        return mandate_message(mandate)
+        return mandate_message(mandate, self.database.keyring)
 
     async def BatchCheckMandates(
         self, request: payments_pb2.BatchCheckMandatesRequest, _context: object

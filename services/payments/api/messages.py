@@ -9,6 +9,8 @@ from services.payments.api.names import LEDGER_ACCOUNT, LEDGER_ENTRY
 from services.payments.domain.books import Refund
 from services.payments.domain.charges import Attempt, Charge
 from services.payments.domain.consent import Mandate, PaymentMethod, RefusalReason
+from services.payments.store.sealed import evidence_place
+from services.runtime.sealing import Keyring
 from services.runtime.wire import etag, to_money, to_timestamp
 
 
@@ -22,23 +24,21 @@ def payment_method_message(method: PaymentMethod) -> payments_pb2.PaymentMethod:
     )
 
 
-def mandate_message(mandate: Mandate) -> payments_pb2.Mandate:
-    """A mandate."""
+def mandate_message(mandate: Mandate, keyring: Keyring) -> payments_pb2.Mandate:
+    """A mandate, its evidence opened."""
     revoked = mandate.revoke_time is not None
     message = payments_pb2.Mandate(
         name=mandate.key.name,
         payment_method=f"{mandate.key.owner.name}/paymentMethods/{mandate.payment_method}",
         charge_ceiling=to_money(mandate.charge_ceiling_minor, mandate.currency),
         valid_from_time=to_timestamp(mandate.valid_from_time),
-        evidence=payments_pb2.Mandate.Evidence(
-            text=mandate.evidence_text,
-            accept_time=to_timestamp(mandate.evidence_accept_time),
-            source=mandate.evidence_source,
-        ),
         state=payments_pb2.Mandate.REVOKED if revoked else payments_pb2.Mandate.ACTIVE,
         create_time=to_timestamp(mandate.create_time),
         etag=etag(mandate.version),
     )
+    if mandate.evidence:
+        opened = keyring.open(mandate.evidence, *evidence_place(mandate.key))
+        message.evidence.CopyFrom(payments_pb2.Mandate.Evidence.FromString(opened))
     if mandate.month_ceiling_minor is not None:
         message.month_ceiling.CopyFrom(to_money(mandate.month_ceiling_minor, mandate.currency))
     if mandate.valid_until_time is not None:

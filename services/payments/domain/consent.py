@@ -8,6 +8,9 @@ from functools import lru_cache
 from services.payments.domain.keys import ChargeKey, MandateKey, PaymentMethodKey
 
 _CACHED_MONTHS = 1024
+# How long after a charge its payer can say that they never agreed to it: 13 months (Article 71 of
+# Directive (EU) 2015/2366), however long the months are.
+DISPUTE_PERIOD = timedelta(days=397)
 
 
 class RefusalReason(StrEnum):
@@ -47,9 +50,8 @@ class Mandate:
     currency: str
     valid_from_time: datetime
     valid_until_time: datetime | None
-    evidence_text: str
-    evidence_accept_time: datetime
-    evidence_source: str
+    # Sealed: only who shows it opens it. Empty once it was erased.
+    evidence: bytes
     create_time: datetime
     revoke_time: datetime | None = None
     version: int = 1

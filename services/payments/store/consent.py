@@ -12,6 +12,7 @@ from services.payments.domain.keys import ChargeKey, CustomerKey, MandateKey, Pa
 from services.payments.store import keys
 
 # --- payment methods ----------------------------------------------------------------------------
+# One that was erased has no token any more. Its row stays, for what refers to it.
 
 _INSERT_PAYMENT_METHOD = text("""
     INSERT INTO payment_methods (merchant, customer, payment_method, provider_token, brand, last4,
@@ -26,11 +27,13 @@ _PAYMENT_METHODS_BY_KEY = text("""
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]),
                 CAST(:payment_method AS text[])) AS asked (customer, merchant, payment_method)
       USING (customer, merchant, payment_method)
+    WHERE provider_token <> ''
 """)
 
 _PAYMENT_METHODS_OF_CUSTOMER = text("""
     SELECT * FROM payment_methods
     WHERE customer = :customer AND merchant = :merchant AND payment_method > :after
+      AND provider_token <> ''
     ORDER BY payment_method LIMIT :limit
 """)
 
@@ -74,10 +77,10 @@ async def payment_methods_of(
 _INSERT_MANDATE = text("""
     INSERT INTO mandates (merchant, customer, mandate, payment_method, charge_ceiling_minor,
                           month_ceiling_minor, currency, valid_from_time, valid_until_time,
-                          evidence_text, evidence_accept_time, evidence_source, create_time)
+                          evidence, create_time)
     VALUES (:merchant, :customer, :mandate, :payment_method, :charge_ceiling_minor,
             :month_ceiling_minor, :currency, :valid_from_time, :valid_until_time,
-            :evidence_text, :evidence_accept_time, :evidence_source, :create_time)
+            :evidence, :create_time)
     ON CONFLICT (customer, merchant, mandate) DO NOTHING
     RETURNING mandate
 """)
@@ -148,9 +151,7 @@ async def insert_mandate(tx: AsyncConnection, mandate: Mandate) -> bool:
             "currency": mandate.currency,
             "valid_from_time": mandate.valid_from_time,
             "valid_until_time": mandate.valid_until_time,
-            "evidence_text": mandate.evidence_text,
-            "evidence_accept_time": mandate.evidence_accept_time,
-            "evidence_source": mandate.evidence_source,
+            "evidence": mandate.evidence,
             "create_time": mandate.create_time,
         },
     )
@@ -282,9 +283,7 @@ def _mandate(row: Any) -> Mandate:  # noqa: ANN401 - a row
         currency=row.currency,
         valid_from_time=row.valid_from_time,
         valid_until_time=row.valid_until_time,
-        evidence_text=row.evidence_text,
-        evidence_accept_time=row.evidence_accept_time,
-        evidence_source=row.evidence_source,
+        evidence=row.evidence,
         create_time=row.create_time,
         revoke_time=row.revoke_time,
         version=row.version,

@@ -45,9 +45,7 @@ MANDATE = Mandate(
     currency="EUR",
     valid_from_time=NOW,
     valid_until_time=None,
-    evidence_text="Yes.",
-    evidence_accept_time=NOW,
-    evidence_source="",
+    evidence=b"Sealed.",
     create_time=NOW,
 )
 

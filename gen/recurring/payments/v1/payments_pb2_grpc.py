@@ -101,6 +101,11 @@ class PaymentsServiceStub:
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListRefundsRequest.SerializeToString,
                 response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListRefundsResponse.FromString,
                 _registered_method=True)
+        self.EraseCustomer = channel.unary_unary(
+                '/recurring.payments.v1.PaymentsService/EraseCustomer',
+                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.EraseCustomerRequest.SerializeToString,
+                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.EraseCustomerResponse.FromString,
+                _registered_method=True)
         self.ListLedgerAccounts = channel.unary_unary(
                 '/recurring.payments.v1.PaymentsService/ListLedgerAccounts',
                 request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListLedgerAccountsRequest.SerializeToString,
@@ -236,6 +241,21 @@ class PaymentsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EraseCustomer(self, request, context):
+        """Revokes the customer's mandates, and erases what is about a person and not needed any more: tokens,
+        brands and digits of payment methods, titles of charges, notes of refunds, and the evidence of consent
+        once no charge under it can be disputed, 13 months after the last. Amounts, dates and the ledger stay,
+        as the law on bookkeeping wants it. The answers to earlier requests about them are forgotten:
+        repeated, they are answered with an empty message. A customer of whom nothing is known is erased
+        already. Ask the scheduler first: payments knows no standing orders.
+
+        Reasons: FAILED_PRECONDITION CUSTOMER_HAS_CHARGES (one is not over, or has a refund that is not;
+        `charges` of the error's metadata names the first three).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListLedgerAccounts(self, request, context):
         """The accounts of a merchant and their balances.
         """
@@ -332,6 +352,11 @@ def add_PaymentsServiceServicer_to_server(servicer, server):
                     servicer.ListRefunds,
                     request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListRefundsRequest.FromString,
                     response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListRefundsResponse.SerializeToString,
+            ),
+            'EraseCustomer': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseCustomer,
+                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.EraseCustomerRequest.FromString,
+                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.EraseCustomerResponse.SerializeToString,
             ),
             'ListLedgerAccounts': grpc.unary_unary_rpc_method_handler(
                     servicer.ListLedgerAccounts,
@@ -707,6 +732,33 @@ class PaymentsService:
             '/recurring.payments.v1.PaymentsService/ListRefunds',
             recurring_dot_payments_dot_v1_dot_payments__pb2.ListRefundsRequest.SerializeToString,
             recurring_dot_payments_dot_v1_dot_payments__pb2.ListRefundsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseCustomer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.payments.v1.PaymentsService/EraseCustomer',
+            recurring_dot_payments_dot_v1_dot_payments__pb2.EraseCustomerRequest.SerializeToString,
+            recurring_dot_payments_dot_v1_dot_payments__pb2.EraseCustomerResponse.FromString,
             options,
             channel_credentials,
             insecure,

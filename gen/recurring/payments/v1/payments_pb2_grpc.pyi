@@ -89,6 +89,17 @@ class PaymentsServiceStub:
 
     Reasons: NOT_FOUND CHARGE_NOT_FOUND.
     """
+    EraseCustomer: _aio.UnaryUnaryMultiCallable[_payments_pb2.EraseCustomerRequest, _payments_pb2.EraseCustomerResponse]
+    """Revokes the customer's mandates, and erases what is about a person and not needed any more: tokens,
+    brands and digits of payment methods, titles of charges, notes of refunds, and the evidence of consent
+    once no charge under it can be disputed, 13 months after the last. Amounts, dates and the ledger stay,
+    as the law on bookkeeping wants it. The answers to earlier requests about them are forgotten:
+    repeated, they are answered with an empty message. A customer of whom nothing is known is erased
+    already. Ask the scheduler first: payments knows no standing orders.
+
+    Reasons: FAILED_PRECONDITION CUSTOMER_HAS_CHARGES (one is not over, or has a refund that is not;
+    `charges` of the error's metadata names the first three).
+    """
     ListLedgerAccounts: _aio.UnaryUnaryMultiCallable[_payments_pb2.ListLedgerAccountsRequest, _payments_pb2.ListLedgerAccountsResponse]
     """The accounts of a merchant and their balances."""
     ListLedgerEntries: _aio.UnaryUnaryMultiCallable[_payments_pb2.ListLedgerEntriesRequest, _payments_pb2.ListLedgerEntriesResponse]
@@ -230,6 +241,23 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists the refunds of a charge by id.
 
         Reasons: NOT_FOUND CHARGE_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def EraseCustomer(
+        self,
+        request: _payments_pb2.EraseCustomerRequest,
+        context: _aio.ServicerContext[_payments_pb2.EraseCustomerRequest, _abc.Awaitable[_payments_pb2.EraseCustomerResponse]],
+    ) -> _abc.Awaitable[_payments_pb2.EraseCustomerResponse]:
+        """Revokes the customer's mandates, and erases what is about a person and not needed any more: tokens,
+        brands and digits of payment methods, titles of charges, notes of refunds, and the evidence of consent
+        once no charge under it can be disputed, 13 months after the last. Amounts, dates and the ledger stay,
+        as the law on bookkeeping wants it. The answers to earlier requests about them are forgotten:
+        repeated, they are answered with an empty message. A customer of whom nothing is known is erased
+        already. Ask the scheduler first: payments knows no standing orders.
+
+        Reasons: FAILED_PRECONDITION CUSTOMER_HAS_CHARGES (one is not over, or has a refund that is not;
+        `charges` of the error's metadata names the first three).
         """
 
     @_abc_1.abstractmethod

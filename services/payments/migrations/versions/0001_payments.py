@@ -36,9 +36,8 @@ CREATE TABLE mandates (
     currency                text        NOT NULL,
     valid_from_time         timestamptz NOT NULL,
     valid_until_time        timestamptz,
-    evidence_text           text        NOT NULL,
-    evidence_accept_time    timestamptz NOT NULL,
-    evidence_source         text        NOT NULL,
+    -- What was agreed to, when and where, sealed by the service.
+    evidence                bytea       NOT NULL,
     create_time             timestamptz NOT NULL,
     revoke_time             timestamptz,
     version                 integer     NOT NULL DEFAULT 1,
