@@ -63,6 +63,12 @@ _process_seconds = seconds(
 )
 _consumed = counter("messaging.client.consumed.messages", "{message}", "Events handled")
 _sent = counter("messaging.client.sent.messages", "{message}", "Events published")
+_unreadable = counter(
+    "recurring.sealed.unreadable",
+    "{value}",
+    "Sealed values that did not open when somebody looked",
+    [{}],
+)
 _buried = counter("recurring.dead_letters", "{message}", "Events given up")
 _step_seconds = seconds(
     "recurring.loop.step.duration", CALL_BOUNDS_SECONDS, "Time of one step of a loop"
@@ -119,6 +125,11 @@ def events_sent(event_type: str, count: int) -> None:
 def event_buried(event_type: str) -> None:
     """Count an event that was given up."""
     _buried.add(1, {"messaging.destination.name": event_type})
+
+
+def unreadable() -> None:
+    """Count a sealed value that did not open."""
+    _unreadable.add(1)
 
 
 def step_done(loop: str, outcome: str, worked: int, duration_seconds: float) -> None:

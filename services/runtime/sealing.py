@@ -14,6 +14,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from services.runtime import metrics
+
 KEY_BYTES = 32
 NONCE_BYTES = 12
 # The option of an engine that holds its keys.
@@ -68,12 +70,14 @@ class Keyring:
             return b""
         key_id, _, rest = sealed.partition(_AFTER_KEY_ID)
         if key_id not in self._ciphers:
+            metrics.unreadable()
             raise UnreadableError("sealed with a key that RECURRING_DATA_KEYS does not have")
         nonce, encrypted = rest[:NONCE_BYTES], rest[NONCE_BYTES:]
         try:
             return self._ciphers[key_id].decrypt(nonce, encrypted, _bound(place))
         # A nonce that was cut short is a ValueError.
         except (InvalidTag, ValueError) as error:
+            metrics.unreadable()
             raise UnreadableError("altered, or moved from another place") from error
 
     def renew(self, sealed: bytes, place: tuple[str, ...]) -> bytes:
