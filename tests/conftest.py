@@ -68,15 +68,20 @@ def nats_server(servers_folder: Path) -> Iterator[EmbeddedNats]:
         server.destroy()
 
 
-@pytest.fixture(scope="session")
-def suite_stack(servers_folder: Path) -> Iterator[EmbeddedStack]:
-    """The whole suite with its sandbox, on free ports, for the whole session."""
-    stack = EmbeddedStack(servers_folder / "suite", Addresses.free())
+def whole_stack(folder: Path) -> Iterator[EmbeddedStack]:
+    """A suite of its own with its sandbox, on free ports; gone afterwards."""
+    stack = EmbeddedStack(folder, Addresses.free())
     try:
         stack.up()
         yield stack
     finally:
         stack.destroy()
+
+
+@pytest.fixture(scope="session")
+def suite_stack(servers_folder: Path) -> Iterator[EmbeddedStack]:
+    """The whole suite with its sandbox, on free ports, for the whole session."""
+    yield from whole_stack(servers_folder / "suite")
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc
 
 from deploy.embedded.addresses import Addresses
 from deploy.embedded.stack import EmbeddedStack
+from tests.conftest import whole_stack
 from tests.e2e.watched import Collector, Played, play
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,12 +73,7 @@ class Recurring:
 
 @pytest.fixture(scope="session")
 def stack(servers_folder: Path) -> Iterator[EmbeddedStack]:
-    stack = EmbeddedStack(servers_folder / "e2e", Addresses.free())
-    try:
-        stack.up()
-        yield stack
-    finally:
-        stack.destroy()
+    yield from whole_stack(servers_folder / "e2e")
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from deploy.embedded import wiring
-from deploy.embedded.addresses import Addresses
 from deploy.embedded.databases import PROGRAMS, wheel_root
 from deploy.embedded.keys import Keys
 from deploy.embedded.program import ROOT
 from deploy.embedded.stack import EmbeddedStack
+from tests.conftest import whole_stack
 from tests.contract.customer import Customer, new_customer
 from tests.suite import Suite
 
@@ -73,12 +73,7 @@ class Operator:
 @pytest.fixture(scope="session")
 def frail_stack(servers_folder: Path) -> Iterator[EmbeddedStack]:
     """The stack; a test leaves it as it found it."""
-    stack = EmbeddedStack(servers_folder / "faults", Addresses.free())
-    try:
-        stack.up()
-        yield stack
-    finally:
-        stack.destroy()
+    yield from whole_stack(servers_folder / "faults")
 
 
 @pytest.fixture
