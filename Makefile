@@ -100,10 +100,13 @@ test-parts: $(SETUP)
 fuzz: $(SETUP) ## Send ten thousand requests of every kind to every method
 	@FUZZ_CASES=$${FUZZ_CASES:-10000} $(BIN)/pytest tests/fuzz
 
-contract: $(SETUP) ## Try the contracts, on the stack's own or on TARGET='{service}:7401' TOKEN=… [CA_FILE=…]
-ifdef TARGET
-	@RECURRING_CONTRACT_TARGET='$(TARGET)' RECURRING_CONTRACT_TOKEN='$(TOKEN)' \
-		RECURRING_CONTRACT_CA_FILE='$(CA_FILE)' $(BIN)/pytest tests/contract/test_deployment.py
+contract: $(SETUP) ## Try the contracts, on the stack's own or on TARGET='{service}:7401' TOKEN=… (docs/guide.md)
+ifdef KEYS
+	@$(foreach each,TARGET CA_FILE KEYS PEERS SANDBOX NATS,RECURRING_CONTRACT_$(each)='$($(each))') \
+		$(BIN)/pytest tests/contract
+else ifdef TARGET
+	@$(foreach each,TARGET CA_FILE TOKEN,RECURRING_CONTRACT_$(each)='$($(each))') \
+		$(BIN)/pytest tests/contract/test_deployment.py
 else
 	@$(BIN)/pytest tests/contract
 endif

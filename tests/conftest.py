@@ -87,7 +87,7 @@ def suite_stack(servers_folder: Path) -> Iterator[EmbeddedStack]:
 @pytest.fixture
 async def suite(suite_stack: EmbeddedStack) -> AsyncIterator[Suite]:
     """The running suite; each test makes a merchant of its own in it."""
-    suite = Suite(suite_stack)
+    suite = Suite.on(suite_stack)
     yield suite
     await suite.close()
 

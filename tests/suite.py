@@ -21,6 +21,7 @@ from recurring.payments.v1 import payments_pb2_grpc
 from recurring.scheduler.v1 import scheduler_pb2_grpc
 
 from cli.sandbox import Sandbox
+from deploy.embedded.addresses import SERVICES
 from deploy.embedded.keys import Keys
 from deploy.embedded.stack import EmbeddedStack
 from deploy.embedded.wiring import nats_url
@@ -164,19 +165,52 @@ class Client:
             await channel.close()
 
 
-class Suite:
-    """The running stack, for one test."""
+@dataclass(frozen=True)
+class Place:
+    """Where a suite with a sandbox answers, and the keys that it trusts."""
 
-    def __init__(self, stack: EmbeddedStack) -> None:
-        self.stack = stack
-        self.addresses = stack.addresses
-        self.targets = {
-            service: stack.addresses.target(service)
-            for service in ("catalog", "scheduler", "payments", "notify")
-        }
-        self.sandbox = Sandbox(stack.addresses.sandbox_url)
-        self._keys = Keys(stack.home / "keys")
+    targets: dict[str, str]
+    # Where the services answer each other.
+    peer_targets: dict[str, str]
+    sandbox_url: str
+    # For a developer, who may hear everything.
+    nats_url: str
+    keys: Keys
+    # Whom to trust where platforms call; without, there is no TLS.
+    credentials: grpc.ChannelCredentials | None = None
+
+    @classmethod
+    def of(cls, stack: EmbeddedStack) -> "Place":
+        """Where a stack on this machine answers."""
+        addresses, keys = stack.addresses, Keys(stack.home / "keys")
+        return cls(
+            {service: addresses.target(service) for service in SERVICES},
+            {service: addresses.peer_target(service) for service in SERVICES},
+            addresses.sandbox_url,
+            nats_url("developer", addresses, keys),
+            keys,
+        )
+
+
+class Suite:
+    """The running suite, for one test; with its stack, if that was started for the tests."""
+
+    def __init__(self, place: Place, stack: EmbeddedStack | None = None) -> None:
+        self.place = place
+        self.sandbox = Sandbox(place.sandbox_url)
+        self._stack = stack
         self._clients: list[Client] = []
+
+    @classmethod
+    def on(cls, stack: EmbeddedStack) -> "Suite":
+        """The suite on a stack of the tests' own."""
+        return cls(Place.of(stack), stack)
+
+    @property
+    def stack(self) -> EmbeddedStack:
+        """What is beneath the contracts, for tests that look there or take it away."""
+        assert self._stack is not None, "mark the test as one of the embedded stack"
+        return self._stack
 
     def client(self, merchant: str = "", scope: str = "platform") -> Client:
         """A program of a merchant (a new one, if none is named) with a scope."""
@@ -185,27 +219,21 @@ class Suite:
 
     def suite_client(self, service: str = "scheduler") -> Client:
         """One of the suite's own services, which may ask about every merchant."""
-        targets = {each: self.addresses.peer_target(each) for each in self.targets}
-        identity = Identity(self._keys.certificate_folder(service))
-        client = Client(targets, "*", "", identity.channel_credentials())
+        identity = Identity(self.place.keys.certificate_folder(service))
+        client = Client(self.place.peer_targets, "*", "", identity.channel_credentials())
         self._clients.append(client)
         return client
 
-    @property
-    def nats_url(self) -> str:
-        """Where a developer, who may hear everything, finds the broker."""
-        return nats_url("developer", self.addresses, self._keys)
-
     def with_token(self, token: str, merchant: str = "acme") -> Client:
         """A program with any token; with none if it is empty."""
-        client = Client(self.targets, merchant, token)
+        client = Client(self.place.targets, merchant, token, self.place.credentials)
         self._clients.append(client)
         return client
 
     def token(self, merchant: str, scope: str) -> str:
         """A token that the stack's key has signed."""
         subject = f"test-{merchant}-{scope}".replace("*", "any").replace(" ", "-")
-        return self._keys.token_file(subject, merchant=merchant, scope=scope).read_text()
+        return self.place.keys.token_file(subject, merchant=merchant, scope=scope).read_text()
 
     async def advance(self, by: timedelta) -> None:
         """Move the simulated clock, for every test: others must not rely on it standing still."""
@@ -216,7 +244,7 @@ class Suite:
     @asynccontextmanager
     async def listening(self) -> AsyncIterator["Ear"]:
         """Hear the events that are published from now on."""
-        client = await nats.connect(self.nats_url)
+        client = await nats.connect(self.place.nats_url)
         try:
             subscription = await client.subscribe("recurring.>")
             await client.flush()

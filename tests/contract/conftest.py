@@ -1,11 +1,16 @@
-"""Every mutation is sent twice, and the last test asks what no other has seen."""
+"""Every mutation is sent twice, and the last test asks what no other has seen.
 
-from collections.abc import Iterator
+The suite is one that was started for the tests, or a deployment that the environment describes.
+"""
+
+import os
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.suite import recorder
+from tests.contract.deployment import TARGET_VARIABLE, suite_of
+from tests.suite import Suite, recorder
 
 HERE = Path(__file__).parent
 LAST = HERE / "test_nothing_is_left_out.py"
@@ -19,7 +24,25 @@ def _twice() -> Iterator[None]:
     recorder.repeats = False
 
 
+@pytest.fixture
+async def suite(request: pytest.FixtureRequest) -> AsyncIterator[Suite]:
+    """The suite by its contracts; each test makes a merchant of its own in it."""
+    suite = suite_of(request)
+    yield suite
+    await suite.close()
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the last test last, and leave out what looks beneath the contracts of a deployment."""
+    _put_last(config, items)
+    if TARGET_VARIABLE in os.environ:
+        beneath = [item for item in items if item.get_closest_marker("embedded")]
+        items[:] = [item for item in items if item not in beneath]
+        config.hook.pytest_deselected(items=beneath)
+
+
+def _put_last(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put the last test last, and leave it out where others are left out."""
     last = [item for item in items if item.path == LAST]
     others = [item for item in items if item.path != LAST]

@@ -1,36 +1,72 @@
-"""Any deployment by its address, as the program of one merchant sees it.
+"""Any deployment by its address: as the program of one merchant sees it, or with its sandbox and keys.
 
-The environment says where: `RECURRING_CONTRACT_TARGET` is a gRPC target with `{service}` in it, or a
-list `catalog=…,scheduler=…,payments=…,notify=…`; `RECURRING_CONTRACT_TOKEN` is a platform's token;
-`RECURRING_CONTRACT_CA_FILE`, if set, holds the authority that the deployment's TLS is to be trusted by.
+The environment says where; each name begins with `RECURRING_CONTRACT_`:
+
+| variable | meaning |
+|---|---|
+| `TARGET` | a gRPC target with `{service}` in it, or one for each: `catalog=…,scheduler=…` and so on |
+| `CA_FILE` | whom to trust there; without, there is no TLS |
+| `TOKEN` | a platform's token, for what holds of any deployment |
+| `KEYS` | instead of a token: the folder of the keys that the deployment trusts, for all tests |
+| `PEERS` | with `KEYS`: the same as `TARGET` for the services' own doors |
+| `SANDBOX`, `NATS` | with `KEYS`: the sandbox's address, and the broker's host:port |
 """
 
 import base64
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import grpc
+import pytest
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from deploy.embedded.keys import Keys
 from tests.contract.every_call import CONTRACTS, Call, platform_calls
-from tests.suite import Client
+from tests.suite import Client, Place, Suite
 
-TARGET_VARIABLE = "RECURRING_CONTRACT_TARGET"
-TOKEN_VARIABLE = "RECURRING_CONTRACT_TOKEN"
-CA_FILE_VARIABLE = "RECURRING_CONTRACT_CA_FILE"
+PREFIX = "RECURRING_CONTRACT_"
+TARGET_VARIABLE = f"{PREFIX}TARGET"
+KEYS_VARIABLE = f"{PREFIX}KEYS"
 # The ids that every call is about.
 _IDS = re.compile(r"\b(tea|ann|weekly)\b")
 
 
 def client_of(environment: Mapping[str, str]) -> Client:
-    """The program that the environment describes."""
-    token = environment[TOKEN_VARIABLE].strip()
-    authority = environment.get(CA_FILE_VARIABLE)
-    credentials = grpc.ssl_channel_credentials(Path(authority).read_bytes()) if authority else None
-    return Client(targets(environment[TARGET_VARIABLE]), _merchant(token), token, credentials)
+    """The program with the one token that the environment gives."""
+    token = environment[f"{PREFIX}TOKEN"].strip()
+    return Client(
+        targets(environment[TARGET_VARIABLE]), _merchant(token), token, _credentials(environment)
+    )
+
+
+def place_of(environment: Mapping[str, str]) -> Place:
+    """The deployment with its sandbox and keys."""
+    keys = Keys(Path(environment[KEYS_VARIABLE]))
+    password = keys.password("nats_developer")
+    return Place(
+        targets(environment[TARGET_VARIABLE]),
+        targets(environment[f"{PREFIX}PEERS"]),
+        environment[f"{PREFIX}SANDBOX"],
+        f"nats://developer:{password}@{environment[f'{PREFIX}NATS']}",
+        keys,
+        _credentials(environment),
+    )
+
+
+def suite_of(request: pytest.FixtureRequest) -> Suite:
+    """The deployment that the environment describes, or the stack that is started for the tests."""
+    if TARGET_VARIABLE in os.environ:
+        return Suite(place_of(os.environ))
+    return Suite.on(request.getfixturevalue("suite_stack"))
+
+
+def _credentials(environment: Mapping[str, str]) -> grpc.ChannelCredentials | None:
+    authority = environment.get(f"{PREFIX}CA_FILE")
+    return grpc.ssl_channel_credentials(Path(authority).read_bytes()) if authority else None
 
 
 def targets(text: str) -> dict[str, str]:

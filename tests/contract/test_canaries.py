@@ -16,7 +16,6 @@ from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
 from deploy.embedded import wiring
-from deploy.embedded.keys import Keys
 from services.runtime.wire import to_money
 from tests.contract.customer import TEA_CENTS, Customer, add_card, add_product
 from tests.suite import Client, Suite, new_id, refused
@@ -133,16 +132,18 @@ def told(text: str, canary: Canary) -> list[str]:
     return [secret for secret in canary.secrets if secret in text]
 
 
+@pytest.mark.embedded
 async def test_logs_tell_no_secret(suite: Suite, canary: Canary) -> None:
     for service in SERVICES:
         log = (suite.stack.home / "log" / f"{service}.log").read_text()
         assert told(log, canary) == [], service
 
 
+@pytest.mark.embedded
 async def test_metrics_tell_no_secret(suite: Suite, canary: Canary) -> None:
     async with aiohttp.ClientSession() as http:
         for service in SERVICES:
-            address = suite.addresses.local(f"{service}_metrics")
+            address = suite.stack.addresses.local(f"{service}_metrics")
             async with http.get(f"http://{address}/metrics") as response:
                 assert told(await response.text(), canary) == [], service
 
@@ -159,10 +160,11 @@ async def test_refusals_do_not_repeat_what_was_wrong(canary: Canary) -> None:
         assert told(str(refusal), canary) == []
 
 
+@pytest.mark.embedded
 @pytest.mark.parametrize("service", SERVICES)
 async def test_no_table_holds_a_secret(suite: Suite, canary: Canary, service: str) -> None:
-    keys = Keys(suite.stack.home / "keys")
-    url = wiring.database_url(service, suite.addresses, keys, "_readonly")
+    keys = suite.place.keys
+    url = wiring.database_url(service, suite.stack.addresses, keys, "_readonly")
     connection = await asyncpg.connect(wiring.for_any_client(url))
     try:
         tables = await connection.fetch(
@@ -185,9 +187,10 @@ async def test_an_order_goes_to_the_address_that_is_sealed(canary: Canary) -> No
     assert order.ship_to == canary.address
 
 
+@pytest.mark.embedded
 async def test_a_code_is_not_kept_once_it_was_sent(suite: Suite, canary: Canary) -> None:
-    keys = Keys(suite.stack.home / "keys")
-    url = wiring.database_url("notify", suite.addresses, keys, "_readonly")
+    keys = suite.place.keys
+    url = wiring.database_url("notify", suite.stack.addresses, keys, "_readonly")
     connection = await asyncpg.connect(url.replace("postgresql+asyncpg", "postgresql"))
     try:
         kept = await connection.fetch(

@@ -15,11 +15,18 @@ from google.protobuf import field_mask_pb2
 from recurring.catalog.v1 import catalog_pb2
 from recurring.notify.v1 import notify_pb2
 
-from tests.contract.deployment import TARGET_VARIABLE, calls_about, client_of, targets
+from tests.contract.deployment import (
+    KEYS_VARIABLE,
+    TARGET_VARIABLE,
+    calls_about,
+    client_of,
+    suite_of,
+    targets,
+)
 from tests.contract.every_call import Call
 from tests.contract.test_every_call import refusals
 from tests.contract.test_refusals import NOT_FOUND
-from tests.suite import Client, Suite, new_id, refused
+from tests.suite import Client, new_id, refused
 
 
 @dataclass(frozen=True)
@@ -40,12 +47,12 @@ class Deployment:
 @pytest.fixture
 async def deployment(request: pytest.FixtureRequest) -> AsyncIterator[Deployment]:
     tag = uuid.uuid4().hex[:8]
-    if TARGET_VARIABLE in os.environ:
+    if TARGET_VARIABLE in os.environ and KEYS_VARIABLE not in os.environ:
         client = client_of(os.environ)
         yield Deployment(client, tag)
         await client.close()
     else:
-        suite = Suite(request.getfixturevalue("suite_stack"))
+        suite = suite_of(request)
         yield Deployment(suite.client(), tag)
         await suite.close()
 

@@ -177,7 +177,7 @@ async def test_every_event_has_been_told_and_reads_as_the_contract_says(
 
 async def told_types(suite: Suite) -> set[str]:
     """The types of all events so far, each read and looked at by a plain client of NATS."""
-    client = await nats.connect(suite.nats_url)
+    client = await nats.connect(suite.place.nats_url)
     types: set[str] = set()
     try:
         jetstream = client.jetstream()

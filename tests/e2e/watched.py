@@ -86,7 +86,7 @@ class Played:
 
 async def play(stack: EmbeddedStack, collector: Collector) -> Played:
     """Let a customer sign up, not without mistakes, and the first cycle pass."""
-    suite = Suite(stack)
+    suite = Suite.on(stack)
     try:
         client = suite.client()
         code = await sign_up(suite, client)

@@ -78,7 +78,7 @@ def frail_stack(servers_folder: Path) -> Iterator[EmbeddedStack]:
 
 @pytest.fixture
 async def operator(frail_stack: EmbeddedStack) -> AsyncIterator[Operator]:
-    suite = Suite(frail_stack)
+    suite = Suite.on(frail_stack)
     yield Operator(frail_stack, suite)
     await suite.close()
     await asyncio.to_thread(frail_stack.up)

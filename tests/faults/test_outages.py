@@ -104,7 +104,7 @@ async def test_streams_that_were_wiped_are_filled_again_and_change_nothing(
     told = await notices(ann)
     await asyncio.to_thread(wipe_streams, operator.stack)
     await operator.suite.sandbox.settle()
-    client = await nats.connect(operator.suite.nats_url)
+    client = await nats.connect(operator.suite.place.nats_url)
     try:
         streams = {s.config.name: s.state.messages for s in await client.jetstream().streams_info()}
     finally:

@@ -103,7 +103,7 @@ async def _stream(payload: list[bytes]) -> AsyncIterator[bytes]:
 
 async def open_world(stack: EmbeddedStack, service: str) -> World:
     """A world of its own, with a database to look into."""
-    suite = Suite(stack)
+    suite = Suite.on(stack)
     ann = await new_customer(suite)
     request = await ann.ask()
     request.standing_order_id = "weekly"

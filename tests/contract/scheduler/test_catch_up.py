@@ -14,7 +14,6 @@ from google.protobuf import duration_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
 from deploy.embedded import wiring
-from deploy.embedded.keys import Keys
 from services.runtime.wire import from_timestamp
 from tests.contract.scheduler.shop import LEAD, Shop
 from tests.suite import Suite
@@ -27,9 +26,9 @@ ROOT = Path(__file__).parents[3]
 async def without_scheduler(suite: Suite) -> AsyncIterator[None]:
     """Stop the scheduler, and let the clock move without it; afterwards both are as before."""
     stack = suite.stack
-    environment = wiring.sandbox_environment(
-        stack.home, stack.addresses, Keys(stack.home / "keys")
-    ) | {"SANDBOX_EXPECTED_SERVICES": "catalog,payments,notify"}
+    environment = wiring.sandbox_environment(stack.home, stack.addresses, suite.place.keys) | {
+        "SANDBOX_EXPECTED_SERVICES": "catalog,payments,notify"
+    }
     for part in ("scheduler", "sandbox"):
         await asyncio.to_thread(stack.kill, part)
     process = await asyncio.create_subprocess_exec(
@@ -47,6 +46,7 @@ async def without_scheduler(suite: Suite) -> AsyncIterator[None]:
 
 
 @pytest.mark.faults
+@pytest.mark.embedded
 async def test_each_policy_bills_what_it_says_after_an_outage(shop: Shop) -> None:
     policies = {
         "latest only": pb.CatchUp(mode=pb.CatchUp.LATEST_ONLY),

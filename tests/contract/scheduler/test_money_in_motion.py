@@ -10,7 +10,6 @@ import grpc
 from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
-from deploy.embedded.keys import Keys
 from tests.contract.scheduler.shop import TEA_MINOR, Shop
 from tests.suite import new_id, refused
 
@@ -126,7 +125,7 @@ async def cancel_once_it_is_due(shop: Shop, made: pb.StandingOrder) -> None:
 
 async def money_taken(shop: Shop, *standing_orders: pb.StandingOrder) -> int:
     """What the provider took for the first cycles of standing orders, by its own books."""
-    key = Keys(shop.suite.stack.home / "keys").password("provider")
+    key = shop.suite.place.keys.password("provider")
     charges = {f"{shop.customer('ada')}/charges/{charge_of(one)}" for one in standing_orders}
     listed = shop.suite.sandbox.listed(
         "/v1/payment_intents", {}, cursor=("starting_after", "id"), api_key=key

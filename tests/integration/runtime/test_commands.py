@@ -14,7 +14,6 @@ import pytest
 from recurring.catalog.v1 import catalog_pb2, events_pb2
 
 from deploy.embedded import wiring
-from deploy.embedded.keys import Keys
 from deploy.embedded.program import ROOT
 from tests.integration.runtime.postbox import until
 from tests.suite import Suite, new_id
@@ -26,7 +25,7 @@ class Operator:
     """Somebody who types commands of a service."""
 
     def __init__(self, suite: Suite) -> None:
-        self._addresses, self._keys = suite.addresses, Keys(suite.stack.home / "keys")
+        self._addresses, self._keys = suite.stack.addresses, suite.place.keys
 
     async def types(self, service: str, *arguments: str, status: int = 0) -> list[dict[str, Any]]:
         """Run `python -m services.<service> …`; returns the lines that it printed."""

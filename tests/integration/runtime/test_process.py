@@ -43,7 +43,7 @@ def replica_client(suite: Suite, replica: Program) -> Client:
     """A program of a new merchant that calls the second process."""
     shop = suite.client()
     address = replica.process.environment["RECURRING_GRPC_ADDRESS"]
-    return Client({**suite.targets, "catalog": address}, shop.merchant, shop.token)
+    return Client({**suite.place.targets, "catalog": address}, shop.merchant, shop.token)
 
 
 def new_product(shop: Client, product: str) -> catalog_pb2.CreateProductRequest:
