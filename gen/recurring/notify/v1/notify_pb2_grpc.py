@@ -124,8 +124,8 @@ class NotifyServiceServicer:
         """Erases the customer's contact, phones and the texts of their notices; that there was a notice, and
         whether it arrived, stays. What is still to be sent then fails (NO_CHANNEL). The answers to earlier
         requests about the contact are forgotten: repeated, they are answered with an empty message. A
-        customer of whom nothing is known is erased already. Cancel the customer's standing orders first:
-        notify knows of none, and without a contact nobody hears before a charge.
+        customer of whom nothing is known is erased already. Ask the scheduler first, which refuses while they
+        have standing orders: notify knows of none, and without a contact nobody hears before a charge.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -51,8 +51,8 @@ class NotifyServiceStub:
     """Erases the customer's contact, phones and the texts of their notices; that there was a notice, and
     whether it arrived, stays. What is still to be sent then fails (NO_CHANNEL). The answers to earlier
     requests about the contact are forgotten: repeated, they are answered with an empty message. A
-    customer of whom nothing is known is erased already. Cancel the customer's standing orders first:
-    notify knows of none, and without a contact nobody hears before a charge.
+    customer of whom nothing is known is erased already. Ask the scheduler first, which refuses while they
+    have standing orders: notify knows of none, and without a contact nobody hears before a charge.
     """
     StartPhoneBinding: _aio.UnaryUnaryMultiCallable[_notify_pb2.StartPhoneBindingRequest, _notify_pb2.StartPhoneBindingResponse]
     """Sends a one-time code to a number. A phone that is bound stays bound until the new one is proved.
@@ -119,8 +119,8 @@ class NotifyServiceServicer(metaclass=_abc_1.ABCMeta):
         """Erases the customer's contact, phones and the texts of their notices; that there was a notice, and
         whether it arrived, stays. What is still to be sent then fails (NO_CHANNEL). The answers to earlier
         requests about the contact are forgotten: repeated, they are answered with an empty message. A
-        customer of whom nothing is known is erased already. Cancel the customer's standing orders first:
-        notify knows of none, and without a contact nobody hears before a charge.
+        customer of whom nothing is known is erased already. Ask the scheduler first, which refuses while they
+        have standing orders: notify knows of none, and without a contact nobody hears before a charge.
         """
 
     @_abc_1.abstractmethod
