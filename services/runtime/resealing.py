@@ -111,7 +111,7 @@ def _renewed(keyring: Keyring, table: SealedTable, rows: Sequence[Any]) -> tuple
         try:
             renewed = {
                 column.name: column.renewed(
-                    present[column.name], partial(keyring.renew, place=column.place(row))
+                    present[column.name], _renewing(keyring, column.place(row))
                 )
                 for column in table.columns
             }
@@ -121,6 +121,10 @@ def _renewed(keyring: Keyring, table: SealedTable, rows: Sequence[Any]) -> tuple
         if renewed != present:
             stale.append({**table.key_of(row), "seen": row.seen, **renewed})
     return stale, unreadable
+
+
+def _renewing(keyring: Keyring, place: tuple[str, ...]) -> Renew:
+    return lambda sealed: keyring.renew(sealed, *place)
 
 
 async def _store(tx: AsyncConnection, table: SealedTable, renewed: Sequence[Values]) -> int:

@@ -80,7 +80,7 @@ class Keyring:
             metrics.unreadable()
             raise UnreadableError("altered, or moved from another place") from error
 
-    def renew(self, sealed: bytes, place: tuple[str, ...]) -> bytes:
+    def renew(self, sealed: bytes, *place: str) -> bytes:
         """What was sealed for this place, sealed by the newest key. Raises UnreadableError."""
         if sealed.startswith(self._current + _AFTER_KEY_ID):
             return sealed

@@ -21,7 +21,7 @@ from services.runtime.access import Caller, act_for_all, set_caller
 from services.runtime.database import Database, connect
 from services.runtime.errors import Problem
 from services.runtime.resealing import SealedTable, Tally
-from services.runtime.sealing import Keyring
+from services.runtime.sealing import Keyring, UnreadableError
 from services.scheduler.api.messages import standing_order_message
 from services.scheduler.domain.order import BillingMode, Item
 from services.scheduler.domain.schedule import Daily, Schedule
@@ -39,7 +39,7 @@ from tests.integration.runtime.postbox import until
 
 NEW_KEY = f"test-2:{base64.b64encode(bytes(32)).decode()}"
 NEWER, BOTH = Keyring.parse(NEW_KEY), Keyring.parse(f"{NEW_KEY},{DATA_KEYS}")
-NOW = datetime(2027, 1, 20, 12, tzinfo=UTC)
+NOW, DAY = datetime(2027, 1, 20, 12, tzinfo=UTC), timedelta(days=1)
 HOME, WORK = PostalAddress(locality="Bonn"), PostalAddress(locality="Ulm")
 NONE_LEFT = {table.name: 0 for table in SEALED}
 # What is stored as bytes and not sealed: events, and codes that are hashed with a salt.
@@ -152,6 +152,18 @@ async def test_what_does_not_open_is_counted_and_does_not_hold_up_the_others(url
         tally = (await reseal(database))["orders"]
 
     assert tally == Tally(rows=6, resealed=4, unreadable=2)
+
+
+async def test_a_cycle_is_opened_while_its_address_does_not_open(url: str) -> None:
+    async with opened(url, NEWER) as database, database.begin() as tx:
+        claimed = await standing_orders.claim_due(tx, NOW, 9)
+        opening = [order for one in claimed for order in open_cycles(one, NOW + DAY).orders]
+        before = {one.standing_order: one.ship_to for one in claimed}
+
+    assert len(claimed) == 3
+    assert {order.ship_to for order in opening} == set(before.values())
+    with pytest.raises(UnreadableError):
+        addresses.unseal(NEWER, "acme", "ada", opening[0].ship_to)
 
 
 async def test_what_a_service_changes_meanwhile_is_not_overwritten(url: str) -> None:
