@@ -1,0 +1,53 @@
+"""What is sealed opens where it belongs, with its key, unaltered; and else not at all."""
+
+import base64
+
+import pytest
+
+from services.runtime.sealing import Keyring, UnreadableError
+
+PLACE = ("contacts", "phone", "acme", "ann")
+PHONE = b"+491701234567"
+
+
+def key(number: int) -> str:
+    return f"key-{number}:{base64.b64encode(bytes([number]) * 32).decode()}"
+
+
+OLD, NEW, BOTH = (Keyring.parse(keys) for keys in (key(1), key(2), f"{key(2)},{key(1)}"))
+SEALED = OLD.seal(PHONE, *PLACE)
+
+
+def test_what_is_sealed_opens_in_its_place_and_shows_nothing() -> None:
+    assert OLD.open(SEALED, *PLACE) == PHONE
+    assert PHONE not in SEALED
+    assert OLD.seal(PHONE, *PLACE) != SEALED
+
+
+def test_nothing_stays_nothing() -> None:
+    assert (OLD.seal(b"", *PLACE), OLD.open(b"", *PLACE), NEW.renew(b"", *PLACE)) == (b"", b"", b"")
+
+
+@pytest.mark.parametrize(
+    ("keyring", "sealed", "place"),
+    [
+        (NEW, SEALED, PLACE),
+        (OLD, SEALED, (*PLACE[:3], "bob")),
+        (OLD, SEALED[:-1] + bytes([SEALED[-1] ^ 1]), PLACE),
+        (OLD, SEALED[:10], PLACE),
+        (OLD, b"key-1:", PLACE),
+        (OLD, PHONE, PLACE),
+    ],
+    ids=["without its key", "moved", "altered", "cut short", "emptied", "never sealed"],
+)
+def test_what_is_not_as_it_was_sealed_does_not_open(
+    keyring: Keyring, sealed: bytes, place: tuple[str, ...]
+) -> None:
+    with pytest.raises(UnreadableError):
+        keyring.open(sealed, *place)
+
+
+def test_what_an_older_key_sealed_is_sealed_anew_once() -> None:
+    renewed = BOTH.renew(SEALED, *PLACE)
+    assert NEW.open(renewed, *PLACE) == PHONE
+    assert BOTH.renew(renewed, *PLACE) == renewed
