@@ -52,9 +52,10 @@ def _message(error: BaseException) -> str:
     if isinstance(error, StatementError) or type(error).__module__ == _ADAPTER_MODULE:
         return ""
     if isinstance(error, asyncpg.PostgresError):
-        # Its text would go on with the detail, in which the row is.
         state = error.sqlstate or ""
-        return state if state.startswith(_DATA_CLASS) else f"{state} {error.args[0]}".strip()
+        # As a text it would go on with the detail, in which the row is.
+        message = () if state.startswith(_DATA_CLASS) else error.args[:1]
+        return " ".join((state, *message)).strip()
     if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
         # A value that does not fit its column.
         return ""
