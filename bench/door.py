@@ -207,7 +207,7 @@ async def _serve(kind: str, folder: Path, *ports: str) -> None:
     access = {f"/{SERVICE}/GetProduct": Access("products:read")}
     guarded = Server(
         "catalog",
-        Gate(KeyFile(keys.jwks_file), ISSUER, AUDIENCE, access),
+        Gate(KeyFile(keys.jwks_file, production=False), ISSUER, AUDIENCE, access),
         Addresses(platforms=own, peers=peers, plaintext=True),
         Identity(keys.certificate_folder("catalog")),
         Health(health),

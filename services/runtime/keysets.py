@@ -27,6 +27,9 @@ FETCH_SECONDS = 300.0
 FETCH_AGAIN_SECONDS = 10.0
 FETCH_TIMEOUT_SECONDS = 5.0
 
+# What the keys of a development stack are called.
+DEVELOPMENT_KEY_PREFIX = "development-"
+
 Keys = dict[str, jwt.PyJWK]
 
 
@@ -43,8 +46,11 @@ class KeySet(Protocol):
         """The key of that name, as far as anybody knows."""
 
 
-def read(text: str | bytes) -> Keys:
-    """The usable keys of a set, by name. Raises ValueError if it is none, or has none."""
+def read(text: str | bytes, *, production: bool) -> Keys:
+    """The usable keys of a set, by name. Raises ValueError if it is none, or has none.
+
+    In production a set with a key for development is none: whoever wrote it made a mistake.
+    """
     listed = json.loads(text)["keys"]
     if not isinstance(listed, list) or len(listed) > KEYS_MAX:
         raise ValueError(f"no list of at most {KEYS_MAX} keys")
@@ -56,6 +62,8 @@ def read(text: str | bytes) -> Keys:
             continue
         if key.key_id and key.algorithm_name in ALGORITHMS:
             keys[key.key_id] = key
+    if production and any(key_id.startswith(DEVELOPMENT_KEY_PREFIX) for key_id in keys):
+        raise ValueError("a key for development is refused in production")
     if not keys:
         raise ValueError(f"no key with a name for {', '.join(sorted(ALGORITHMS))}")
     return keys
@@ -64,11 +72,12 @@ def read(text: str | bytes) -> Keys:
 class KeyFile:
     """A key set in a file, which whoever rotates the keys replaces."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, *, production: bool) -> None:
         self.version = 1
         self._file = file
+        self._production = production
         self._changed_ns = file.stat().st_mtime_ns
-        self._keys = read(file.read_bytes())
+        self._keys = read(file.read_bytes(), production=production)
         self._looked_at = time.monotonic()
 
     def look(self) -> None:
@@ -81,7 +90,7 @@ class KeyFile:
             if changed_ns == self._changed_ns:
                 return
             self._changed_ns = changed_ns
-            self._keys = read(self._file.read_bytes())
+            self._keys = read(self._file.read_bytes(), production=self._production)
         except (OSError, ValueError, KeyError, TypeError) as error:
             log.warning("new key set not usable: %r", error)
             return
@@ -95,10 +104,11 @@ class KeyFile:
 class KeyUrl:
     """A key set that an issuer serves over HTTP."""
 
-    def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
+    def __init__(self, http: aiohttp.ClientSession, url: str, *, production: bool) -> None:
         self.version = 0
         self._http = http
         self._url = url
+        self._production = production
         self._keys: Keys = {}
         self._tried_at = -FETCH_SECONDS
         self._fetching: asyncio.Task[None] | None = None
@@ -132,7 +142,7 @@ class KeyUrl:
         if len(text) > SET_MAX_BYTES:
             raise ValueError(f"more than {SET_MAX_BYTES} bytes")
         try:
-            keys = read(text)
+            keys = read(text, production=self._production)
         except (KeyError, TypeError) as error:
             raise ValueError(repr(error)) from None
         if _ids(keys) != _ids(self._keys):

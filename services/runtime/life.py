@@ -29,7 +29,13 @@ from services.runtime.readiness import (
     Steady,
 )
 from services.runtime.server import Addresses, Server
-from services.runtime.settings import RuntimeSettings, SettingsError, load, settings_may_change
+from services.runtime.settings import (
+    Environment,
+    RuntimeSettings,
+    SettingsError,
+    load,
+    settings_may_change,
+)
 from services.runtime.waiting import end, in_one_line, run_together, until_it_works
 from services.runtime.watch import WATCH_SECONDS, Watch
 
@@ -197,11 +203,12 @@ class Life(Generic[S]):
 
 async def _keys(settings: RuntimeSettings, resources: AsyncExitStack) -> KeySet:
     """The keys that callers' tokens are signed with; raises if they cannot be had."""
+    production = settings.environment is Environment.PRODUCTION
     if settings.auth_jwks_file is not None:
-        return KeyFile(settings.auth_jwks_file)
+        return KeyFile(settings.auth_jwks_file, production=production)
     async with AsyncExitStack() as opened:
         http = await opened.enter_async_context(aiohttp.ClientSession())
-        keys = KeyUrl(http, settings.auth_jwks_url)
+        keys = KeyUrl(http, settings.auth_jwks_url, production=production)
         await keys.fetch()
         resources.push_async_exit(opened.pop_all())
     return keys

@@ -11,22 +11,23 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from cryptography.x509 import load_pem_x509_certificate
+from cryptography.x509 import load_pem_x509_certificates
 from pydantic import DirectoryPath, Field, FilePath, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.runtime.keysets import DEVELOPMENT_KEY_PREFIX
 from services.runtime.sealing import Keyring
 
 ENVIRONMENT_PREFIX = "RECURRING_"
 # A folder whose files are settings, too, each named as its variable in lower case.
 SECRETS_FOLDER_VARIABLE = f"{ENVIRONMENT_PREFIX}SECRETS_FOLDER"
 
-
-# What the keys and the authority of a development stack are called.
-DEVELOPMENT_KEY_PREFIX = "development-"
+# What the authority of a development stack is called.
 DEVELOPMENT_AUTHORITY = "Recurring development authority"
 _ALGORITHMS = r"^(EdDSA|ES256|RS256)( (EdDSA|ES256|RS256))*$"
-_TLS_TO_DATABASE = re.compile(r"[?&]ssl=(require|verify-ca|verify-full)(&|$)")
+# Less than this takes any server's word for being the database.
+_DATABASE_VERIFIED = re.compile(r"[?&]ssl=verify-full(&|$)")
+_DATABASE_DANGER = "a connection without ssl=verify-full"
 _HERE = ("localhost", "127.0.0.1", "::1")
 
 
@@ -110,15 +111,15 @@ class RuntimeSettings(BaseSettings):
             ("GRPC_PLAINTEXT", "a door without TLS"): self.grpc_plaintext,
             ("REFLECTION_ENABLED", "reflection"): self.reflection_enabled,
             ("MIGRATE_ON_START", "a service that may change its schema"): self.migrate_on_start,
-            ("DATABASE_URL", "a connection without ssl=require, verify-ca or verify-full"): (
-                not _TLS_TO_DATABASE.search(self.database_url)
-            ),
+            ("DATABASE_URL", _DATABASE_DANGER): not _DATABASE_VERIFIED.search(self.database_url),
             ("NATS_URL", "a connection without tls://"): not self.nats_url.startswith("tls://"),
             ("AUTH_ISSUER", "an issuer for development"): is_for_development(self.auth_issuer),
             ("DATA_KEYS", "a key for development"): (
                 DEVELOPMENT_KEY_PREFIX in self.data_keys.get_secret_value()
             ),
-            ("AUTH_JWKS_URL", "a key set without TLS"): self.auth_jwks_url.startswith("http://"),
+            ("AUTH_JWKS_URL", "a key set of this machine or without TLS"): (
+                self.auth_jwks_url and is_for_development(self.auth_jwks_url)
+            ),
             ("AUTH_JWKS_FILE", "a key for development"): (
                 jwks_file and DEVELOPMENT_KEY_PREFIX in jwks_file.read_text()
             ),
@@ -138,8 +139,15 @@ class MigrationSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, frozen=True)
 
+    environment: Environment
     migration_database_url: str = Field(pattern=r"^postgresql\+asyncpg://.+$")
     log_level: str = Field(default="INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """What production refuses."""
+        verified = _DATABASE_VERIFIED.search(self.migration_database_url)
+        if self.environment is Environment.PRODUCTION and not verified:
+            yield "MIGRATION_DATABASE_URL", f"{_DATABASE_DANGER} is refused in production"
 
 
 class HealthSettings(BaseSettings):
@@ -176,7 +184,10 @@ def load(settings_type: type[S]) -> S:
             variable = f"{ENVIRONMENT_PREFIX}{location.upper()}" if location else "settings"
             lines.append(f"{variable}: {problem['msg']}")
         raise SettingsError("\n".join(lines)) from None
-    if isinstance(settings, RuntimeSettings) and (faults := list(settings.faults())):
+    faults: list[tuple[str, str]] = []
+    if isinstance(settings, RuntimeSettings | MigrationSettings):
+        faults = list(settings.faults())
+    if faults:
         raise SettingsError("\n".join(f"{ENVIRONMENT_PREFIX}{name}: {why}" for name, why in faults))
     return settings
 
@@ -188,6 +199,9 @@ def is_for_development(url: str) -> bool:
     return parts.scheme != "https" or host in _HERE or host.endswith((".localhost", ".test"))
 
 
-def _is_for_development(authority: bytes) -> bool:
-    subject = load_pem_x509_certificate(authority).subject
-    return DEVELOPMENT_AUTHORITY in subject.rfc4514_string()
+def _is_for_development(authorities: bytes) -> bool:
+    """Whether one of the authorities in a file is; each of them is trusted."""
+    return any(
+        DEVELOPMENT_AUTHORITY in each.subject.rfc4514_string()
+        for each in load_pem_x509_certificates(authorities)
+    )

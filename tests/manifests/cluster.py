@@ -89,7 +89,14 @@ class Cluster:
         told: dict[str, str] = {}
         for source in container.get("envFrom", ()):
             told |= self.named("ConfigMap", source["configMapRef"]["name"])["data"]
-        return told | {each["name"]: each.get("value", "") for each in container.get("env", ())}
+        for each in container.get("env", ()):
+            key = each.get("valueFrom", {}).get("configMapKeyRef")
+            told[each["name"]] = (
+                self.named("ConfigMap", key["name"])["data"][key["key"]]
+                if key
+                else each.get("value", "")
+            )
+        return told
 
     def files(self, kind: str, name: str) -> Mapping[str, str]:
         """The files that a mounted ConfigMap has, or a Secret that External Secrets makes."""

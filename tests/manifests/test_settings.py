@@ -81,10 +81,14 @@ def test_migrations_start_with_what_they_are_told(
 ) -> None:
     pod = cluster.pod(service)
     (migrate,) = pod.spec["initContainers"]
-    assert set(cluster.environment(migrate)) <= OTHER_NAMES
+    told = cluster.environment(migrate)
+    assert set(told) - OTHER_NAMES == {"RECURRING_ENVIRONMENT"}
+    monkeypatch.setenv("RECURRING_ENVIRONMENT", told["RECURRING_ENVIRONMENT"])
     secrets = secret_settings(cluster, pod, migrate, dev_secrets)
     monkeypatch.setenv("RECURRING_SECRETS_FOLDER", str(written(tmp_path / "secrets", secrets)))
-    assert f"recurring_{service}_migrator:" in load(MigrationSettings).migration_database_url
+    settings = load(MigrationSettings)
+    assert f"recurring_{service}_migrator:" in settings.migration_database_url
+    assert settings.environment.value == ("sandbox" if cluster.name == "dev" else "production")
 
 
 @pytest.mark.parametrize("service", SERVICES)

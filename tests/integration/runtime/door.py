@@ -75,7 +75,7 @@ class Door:
             f"/{SERVICE}/GetProduct": Access("products:read", services=("scheduler",)),
             f"/{SERVICE}/ListProducts": Access("products:read", services=("scheduler",)),
         }
-        gate = Gate(KeyFile(self.keys.jwks_file), ISSUER, AUDIENCE, access)
+        gate = Gate(KeyFile(self.keys.jwks_file, production=False), ISSUER, AUDIENCE, access)
         identity = Identity(self.keys.certificate_folder("catalog"))
         self.server = Server(
             "catalog", gate, self.addresses, identity, Health(self.health_address), allowance

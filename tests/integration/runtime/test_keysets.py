@@ -86,7 +86,7 @@ async def issuer(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Issuer,
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     async with aiohttp.ClientSession() as http:
-        keys = KeyUrl(http, f"http://127.0.0.1:{runner.addresses[0][1]}/keys")
+        keys = KeyUrl(http, f"http://127.0.0.1:{runner.addresses[0][1]}/keys", production=True)
         await keys.fetch()
         yield issuer, keys
     await runner.cleanup()
@@ -171,13 +171,36 @@ async def test_a_file_is_read_again_when_it_changes(
     monkeypatch.setattr(keysets, "FILE_LOOK_SECONDS", 0.0)
     file = tmp_path / "jwks.json"
     file.write_text(json.dumps({"keys": [jwk(ED25519[0], "one")]}))
-    own = gate(KeyFile(file))
+    own = gate(KeyFile(file, production=False))
     assert await admitted(own, token())
     file.write_text("{ half of it")
     assert await admitted(own, token())
     file.write_text(json.dumps({"keys": [jwk(ED25519[1], "two")]}))
     assert await admitted(own, token(ED25519[1], "two"))
     assert not await admitted(own, token())
+
+
+async def test_in_production_no_key_for_development_is_ever_taken_from_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keysets, "FILE_LOOK_SECONDS", 0.0)
+    file = tmp_path / "jwks.json"
+    file.write_text(json.dumps({"keys": [jwk(ED25519[0], "one")]}))
+    production, sandbox = (gate(KeyFile(file, production=each)) for each in (True, False))
+    file.write_text(json.dumps({"keys": [jwk(ED25519[1], "development-1")]}))
+    assert await admitted(sandbox, token(ED25519[1], "development-1"))
+    assert not await admitted(production, token(ED25519[1], "development-1"))
+    assert await admitted(production, token())
+
+
+async def test_in_production_no_key_for_development_is_ever_taken_from_an_issuer(
+    issuer: tuple[Issuer, KeyUrl],
+) -> None:
+    outside, keys = issuer
+    outside.keys = [jwk(ED25519[0], "one"), jwk(ED25519[1], "development-1")]
+    own = gate(keys)
+    assert not await admitted(own, token(ED25519[1], "development-1"))
+    assert await admitted(own, token())
 
 
 async def test_only_the_configured_algorithms_are_taken(tmp_path: Path) -> None:
@@ -189,6 +212,6 @@ async def test_only_the_configured_algorithms_are_taken(tmp_path: Path) -> None:
     tokens = {name: token(key, name, name) for name, key in made.items()}
     tokens["HS256"] = token("secret-that-is-long-enough-for-it", "HS256", "HS256")
     for allowed in made:
-        own = gate(KeyFile(file), allowed)
+        own = gate(KeyFile(file, production=False), allowed)
         found = {name for name, each in tokens.items() if await admitted(own, each)}
         assert found == {allowed}

@@ -66,7 +66,7 @@ class House:
         self.servicer = Servicer()  # type: ignore[abstract]
         self.server = Server(
             "catalog",
-            Gate(KeyFile(self.keys.jwks_file), ISSUER, AUDIENCE, access),
+            Gate(KeyFile(self.keys.jwks_file, production=False), ISSUER, AUDIENCE, access),
             Addresses(platforms=own, peers=self.peers),
             Identity(self.keys.certificate_folder("catalog")),
             Health(health),

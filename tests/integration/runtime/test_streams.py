@@ -56,7 +56,7 @@ class Door:
         self._keys = Keys(folder)
         self.servicer = Servicer()  # type: ignore[abstract]
         access = {f"/{SERVICE}/ImportStandingOrders": Access("standing-orders:write")}
-        gate = Gate(KeyFile(self._keys.jwks_file), ISSUER, AUDIENCE, access)
+        gate = Gate(KeyFile(self._keys.jwks_file, production=False), ISSUER, AUDIENCE, access)
         identity = Identity(self._keys.certificate_folder("scheduler"))
         self.server = Server("scheduler", gate, addresses, identity, Health(health), AMPLE)
         self.server.add(scheduler_pb2_grpc.add_SchedulerServiceServicer_to_server, self.servicer)

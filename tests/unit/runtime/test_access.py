@@ -40,7 +40,7 @@ def gate(tmp_path: Path) -> Gate:
         SUITE_METHOD: Access(services=("scheduler",)),
         SHARED_METHOD: Access("products:read", services=("scheduler", "notify")),
     }
-    return Gate(KeyFile(file), ISSUER, AUDIENCE, methods)
+    return Gate(KeyFile(file, production=False), ISSUER, AUDIENCE, methods)
 
 
 def claims(**changes: Any) -> Claims:  # noqa: ANN401 - claims can be anything

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from pydantic_settings import BaseSettings
 
 from deploy.embedded.keys import Keys
 from services.notify.__main__ import Settings as NotifySettings
@@ -44,13 +45,13 @@ def good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def complaint(settings_type: type[RuntimeSettings] = RuntimeSettings) -> str:
+def complaint(settings_type: type[BaseSettings] = RuntimeSettings) -> str:
     with pytest.raises(SettingsError) as refusal:
         load(settings_type)
     return str(refusal.value)
 
 
-def complained_of(settings_type: type[RuntimeSettings] = RuntimeSettings) -> set[str]:
+def complained_of(settings_type: type[BaseSettings] = RuntimeSettings) -> set[str]:
     return {line.partition(":")[0] for line in complaint(settings_type).splitlines()}
 
 
@@ -105,7 +106,10 @@ def test_a_missing_folder_of_secrets_is_named(good: pytest.MonkeyPatch) -> None:
     assert complaint() == "RECURRING_SECRETS_FOLDER: is no folder"
 
 
-def test_migrations_need_one_address_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_migrations_need_only_an_address_and_where_they_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RECURRING_ENVIRONMENT", "sandbox")
     monkeypatch.setenv("RECURRING_MIGRATION_DATABASE_URL", "postgresql+asyncpg://m@localhost/db")
     assert load(MigrationSettings).migration_database_url.endswith("m@localhost/db")
 
@@ -206,12 +210,43 @@ def test_production_names_every_cause_at_once(
     assert SECRET not in complaint()
 
 
-def test_production_refuses_a_key_set_that_comes_in_plain_text(
-    production: pytest.MonkeyPatch,
+@pytest.mark.parametrize(
+    "url", ["http://issuer.example/keys", "https://localhost/keys", "https://issuer.test/keys"]
+)
+def test_production_refuses_a_key_set_that_anybody_could_serve(
+    production: pytest.MonkeyPatch, url: str
 ) -> None:
     production.delenv("RECURRING_AUTH_JWKS_FILE")
-    production.setenv("RECURRING_AUTH_JWKS_URL", "http://issuer.example/keys")
+    production.setenv("RECURRING_AUTH_JWKS_URL", url)
     assert complained_of() == {"RECURRING_AUTH_JWKS_URL"}
+
+
+@pytest.mark.parametrize("mode", ["", "?ssl=prefer", "?ssl=require", "?ssl=verify-ca"])
+def test_production_refuses_a_database_that_anybody_could_be(
+    production: pytest.MonkeyPatch, mode: str
+) -> None:
+    for name in ("DATABASE_URL", "MIGRATION_DATABASE_URL"):
+        production.setenv(f"RECURRING_{name}", f"postgresql+asyncpg://me@db.example/db{mode}")
+    assert complained_of() == {"RECURRING_DATABASE_URL"}
+    assert complained_of(MigrationSettings) == {"RECURRING_MIGRATION_DATABASE_URL"}
+
+
+def test_production_migrates_a_database_that_proves_to_be_it(
+    production: pytest.MonkeyPatch,
+) -> None:
+    url = "postgresql+asyncpg://me@db.example/db?ssl=verify-full"
+    production.setenv("RECURRING_MIGRATION_DATABASE_URL", url)
+    assert load(MigrationSettings).migration_database_url == url
+
+
+@pytest.mark.usefixtures("production")
+def test_production_refuses_an_authority_for_development_among_others(tmp_path: Path) -> None:
+    folder = Keys(tmp_path / "keys").certificate_folder("catalog")
+    other, authority = (folder / name for name in ("tls.crt", "ca.crt"))
+    (tmp_path / "ca.crt").write_bytes(other.read_bytes())
+    assert load(RuntimeSettings).environment is Environment.PRODUCTION
+    (tmp_path / "ca.crt").write_bytes(other.read_bytes() + authority.read_bytes())
+    assert complained_of() == {"RECURRING_TLS_FOLDER"}
 
 
 def test_production_refuses_the_sandbox_s_provider(production: pytest.MonkeyPatch) -> None:
