@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
+from nats.errors import AuthorizationError
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import (
@@ -26,11 +26,12 @@ from nats.js.api import (
     StreamConfig,
 )
 from nats.js.errors import NotFoundError
+from nats.protocol.parser import AUTHORIZATION_VIOLATION
 
 log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_SECONDS = 5
-RECONNECT_WAIT_SECONDS = 0.5
+RECONNECT_WAIT_SECONDS = 1
 PING_SECONDS = 10
 API_TIMEOUT_SECONDS = 5.0
 STREAM_MAX_AGE_SECONDS = 7 * 24 * 3600
@@ -40,6 +41,19 @@ MESSAGE_MAX_BYTES = 1024**2
 ACK_WAIT_SECONDS = 10
 ACK_PENDING_MAX_MESSAGES = 5000
 PULL_EXPIRES_SECONDS = 10.0
+
+
+class LastingClient(Client):
+    """Tries again as well when the server has refused it, which the library's own takes as the end.
+
+    A server that reads its passwords again turns away whoever has another one; in a moment they agree.
+    """
+
+    async def _process_err(self, err_msg: str) -> None:
+        if self.is_connected and AUTHORIZATION_VIOLATION in err_msg:
+            await self._process_op_err(AuthorizationError())
+        else:
+            await super()._process_err(err_msg)
 
 
 class Broker:
@@ -75,7 +89,8 @@ class Broker:
 
         # Answers come to an inbox that other users cannot listen to.
         user = urlsplit(url).username
-        client = await nats.connect(
+        client = LastingClient()
+        await client.connect(
             url,
             inbox_prefix=f"_INBOX_{user}" if user else "_INBOX",
             name=name,
