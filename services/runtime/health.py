@@ -4,8 +4,12 @@ It answers from the first moment on, before there are settings, a database or a 
 "liveness" says that the process runs; the service "" whether it is to be sent calls.
 """
 
+import asyncio
+import contextlib
+from typing import Any
+
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2
 from opentelemetry.metrics import Observation
 
 from services.runtime import metrics
@@ -13,6 +17,10 @@ from services.runtime import metrics
 LIVENESS = "liveness"
 SERVICE_NAME = health.SERVICE_NAME
 _CALLS_MAX = 100
+# Nobody proves who they are before they ask: so many questions are open at once at one door, and one
+# that is not put in time is closed.
+QUESTIONS_MAX = 1000
+QUESTION_SECONDS = 5.0
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -32,7 +40,16 @@ class Health:
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Tell the same at another door: clients that balance over replicas ask there."""
-        health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
+        questions = _Questions(self._servicer)
+        read = health_pb2.HealthCheckRequest.FromString
+        write = health_pb2.HealthCheckResponse.SerializeToString
+        server.add_registered_method_handlers(
+            SERVICE_NAME,
+            {
+                "Check": grpc.stream_unary_rpc_method_handler(questions.check, read, write),
+                "Watch": grpc.stream_stream_rpc_method_handler(questions.watch, read, write),
+            },
+        )
 
     async def start(self) -> None:
         """Answer probes: alive, and not ready yet. Raises RuntimeError if the address is taken."""
@@ -64,3 +81,39 @@ class Health:
     async def stop(self) -> None:
         """Answer no more."""
         await self._server.stop(0)
+
+
+class _Questions:
+    """What is asked at one door. Even one question comes as a stream, so as not to be waited for."""
+
+    def __init__(self, servicer: health.aio.HealthServicer) -> None:
+        self._servicer = servicer
+        self._open = 0
+
+    async def check(self, _requests: object, context: Any) -> Any:  # noqa: ANN401
+        """How the process is."""
+        return await self._answer(self._servicer.Check, context)
+
+    async def watch(self, _requests: object, context: Any) -> None:  # noqa: ANN401
+        """How it is, and how it is from now on."""
+        await self._answer(self._servicer.Watch, context)
+
+    async def _answer(self, method: Any, context: Any) -> Any:  # noqa: ANN401
+        if self._open >= QUESTIONS_MAX:
+            # A client goes on without health checks then (gRFC A17).
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "too many ask already")
+        self._open += 1
+        try:
+            return await method(await _asked(context), context)
+        finally:
+            self._open -= 1
+
+
+async def _asked(context: Any) -> Any:  # noqa: ANN401
+    question = grpc.aio.EOF
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(QUESTION_SECONDS):
+            question = await context.read()
+    if question is grpc.aio.EOF:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "no question came")
+    return question

@@ -5,14 +5,20 @@ The rules say what a field that is given must look like; what depends on stored 
 or on the time is for the services.
 """
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+import functools
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 from typing import Any, TypeAlias
 
 import grpc
 import protovalidate
+from buf.validate import validate_pb2
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
 
 from services.runtime.errors import FIELD_INVALID, Problem, Violations
+
+# Of a list for which the contract has no number.
+LIST_MAX_ENTRIES = 1000
 
 # Its compiled rules are kept for each type of message.
 _validator = protovalidate.Validator()
@@ -43,25 +49,26 @@ def reader(deserialize: Deserialize | None) -> Deserialize | None:
     return read
 
 
-def admitted(request: Any) -> Any:  # noqa: ANN401 - any message, or a stream of them
-    """A request that keeps the rules, or a stream of readable messages.
+def admitted(request: Any) -> Message:  # noqa: ANN401 - whatever was read
+    """A request that keeps the rules. Raises INVALID_ARGUMENT."""
+    message = _readable(request)
+    check(message)
+    return message
 
-    Raises INVALID_ARGUMENT. What a message of a stream must be beyond that is for the method to look
-    at, which says what becomes of a bad one.
+
+async def admitted_each(requests: AsyncIterable[Any]) -> AsyncIterator[Message]:
+    """A stream of readable messages; one that is not raises INVALID_ARGUMENT.
+
+    What a message must be beyond that is for the method to look at, which says what becomes of a bad
+    one.
     """
-    if isinstance(request, AsyncIterable):
-        return _readable_each(request)
-    check(_readable(request))
-    return request
-
-
-async def _readable_each(requests: AsyncIterable[Message | Unreadable]) -> AsyncIterator[Message]:
     async for request in requests:
         yield _readable(request)
 
 
-def _readable(request: Message | Unreadable) -> Message:
-    if isinstance(request, Unreadable):
+def _readable(request: Any) -> Message:  # noqa: ANN401 - whatever was read
+    # Whoever sends no message at all has it read as the end of a stream.
+    if not isinstance(request, Message):
         raise Problem(
             grpc.StatusCode.INVALID_ARGUMENT,
             "MESSAGE_MALFORMED",
@@ -71,10 +78,14 @@ def _readable(request: Message | Unreadable) -> Message:
 
 
 def note(violations: Violations, message: Message) -> None:
-    """Note every rule that a message breaks.
+    """Note every rule that a message breaks, or only that a list in it is too long.
 
     A rule whose id is in upper case is a reason of its own; every other is FIELD_INVALID.
     """
+    too_long = next(_long_lists(message, ""), None)
+    if too_long is not None:
+        violations.add(*too_long)
+        return
     for found in _validator.collect_violations(message):
         broken = found.proto
         reason = broken.rule_id if broken.rule_id.isupper() else FIELD_INVALID
@@ -86,6 +97,45 @@ def check(message: Message) -> None:
     violations = Violations()
     note(violations, message)
     violations.check()
+
+
+def _long_lists(message: Message, path: str) -> Iterator[tuple[str, str]]:
+    """The lists that are longer than they may be, each with its path and its rule.
+
+    The validator looks at each entry of a list whatever its length, and a message has room for more of
+    them than it can look at in good time.
+    """
+    for name, most, deep in _lists_below(message.DESCRIPTOR):
+        value = getattr(message, name)
+        if not most:
+            yield from _long_lists(value, f"{path}{name}.")
+        elif len(value) > most:
+            yield f"{path}{name}", f"must contain no more than {most} item(s)"
+        elif deep:
+            for index, entry in enumerate(value):
+                yield from _long_lists(entry, f"{path}{name}[{index}].")
+
+
+@functools.cache
+def _lists_below(
+    descriptor: Descriptor, above: frozenset[str] = frozenset()
+) -> tuple[tuple[str, int, bool], ...]:
+    """The fields of a message that are lists or hold some: name, length (0: no list), lists below.
+
+    A message within itself (google.protobuf.Struct) is not followed: no rule looks into one.
+    """
+    found = []
+    above |= {descriptor.full_name}
+    for field in descriptor.fields:
+        below = field.message_type
+        follow = below is not None and below.full_name not in above
+        deep = follow and bool(_lists_below(below, above))
+        if field.is_repeated:
+            rules: Any = field.GetOptions().Extensions[validate_pb2.field]
+            found.append((field.name, rules.repeated.max_items or LIST_MAX_ENTRIES, deep))
+        elif deep:
+            found.append((field.name, 0, deep))
+    return tuple(found)
 
 
 def _path(field: Any) -> str:  # noqa: ANN401 - a message of another protobuf library

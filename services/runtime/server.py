@@ -22,7 +22,11 @@ from services.runtime.limits import BUSY_RETRY_SECONDS, Allowance, Limits, exhau
 
 log = logging.getLogger(__name__)
 
+# Batches of the other services, and every answer.
 MESSAGE_MAX_BYTES = 4 * 1024**2
+# What a platform sends, whose largest request has some 100 KiB. A list of nothing takes two bytes an
+# entry on the wire, and in memory some thirty times as much.
+PLATFORM_MESSAGE_MAX_BYTES = 256 * 1024
 METADATA_MAX_BYTES = 16 * 1024
 # Of one door: connections, and calls of one connection and of all.
 CONNECTIONS_MAX = 4000
@@ -36,18 +40,20 @@ DEADLINE_MAX_SECONDS = 30.0
 # The same for a call whose caller sends a stream: a whole book of standing orders takes minutes.
 STREAM_DEADLINE_MAX_SECONDS = 600.0
 CONNECTION_MAX_AGE_SECONDS = 300
+# Whoever asks nothing for so long makes room; a client connects again by itself.
+CONNECTION_IDLE_SECONDS = 60
 # An old connection goes with its last call, which is never cut short for it.
 CONNECTION_MAX_AGE_GRACE_SECONDS = int(STREAM_DEADLINE_MAX_SECONDS)
 # Where gRPC puts the one SPIFFE ID of a connection's certificate.
 _IDENTITY_PROPERTY = "peer_spiffe_id"
 
 _OPTIONS = [
-    ("grpc.max_receive_message_length", MESSAGE_MAX_BYTES),
     ("grpc.max_send_message_length", MESSAGE_MAX_BYTES),
     ("grpc.max_metadata_size", METADATA_MAX_BYTES),
     ("grpc.max_concurrent_streams", CONCURRENT_STREAMS_MAX),
     # Clients come back through their name, and so find replicas that are new.
     ("grpc.max_connection_age_ms", CONNECTION_MAX_AGE_SECONDS * 1000),
+    ("grpc.max_connection_idle_ms", CONNECTION_IDLE_SECONDS * 1000),
     ("grpc.max_connection_age_grace_ms", CONNECTION_MAX_AGE_GRACE_SECONDS * 1000),
     # Whoever connects must say so in time, and must not keep others from connecting.
     ("grpc.server_handshake_timeout_ms", HANDSHAKE_SECONDS * 1000),
@@ -97,33 +103,36 @@ class Door:
         self._server.add_registered_method_handlers(service_name, wrapped)
 
     def _wrap(self, method: str, handler: Handler) -> Handler:
-        if handler.unary_unary is not None:
-            return grpc.unary_unary_rpc_method_handler(
-                self._guarded(method, handler.unary_unary, DEADLINE_MAX_SECONDS),
-                request_deserializer=rules.reader(handler.request_deserializer),
-                response_serializer=handler.response_serializer,
-            )
-        if handler.stream_unary is not None:
-            return grpc.stream_unary_rpc_method_handler(
-                self._guarded(method, handler.stream_unary, STREAM_DEADLINE_MAX_SECONDS),
-                request_deserializer=rules.reader(handler.request_deserializer),
-                response_serializer=handler.response_serializer,
-            )
-        raise ValueError(f"{method} answers with a stream, which no call is admitted to")
+        """The method behind the door, to which even one message comes as a stream.
+
+        Whoever calls is known before it is read, and it must come in time.
+        """
+        one: Behaviour | None = handler.unary_unary
+        many: Behaviour | None = handler.stream_unary
+        if one is not None:
+            behaviour = self._guarded(method, _with_one(one), DEADLINE_MAX_SECONDS)
+        elif many is not None:
+            behaviour = self._guarded(method, _with_many(many), STREAM_DEADLINE_MAX_SECONDS)
+        else:
+            raise ValueError(f"{method} answers with a stream, which no call is admitted to")
+        return grpc.stream_unary_rpc_method_handler(
+            behaviour,
+            request_deserializer=rules.reader(handler.request_deserializer),
+            response_serializer=handler.response_serializer,
+        )
 
     def _guarded(self, method: str, behaviour: Behaviour, deadline_seconds: float) -> Behaviour:
-        """The method's behaviour behind the door; its request is a message or a stream of them."""
+        """The method's behaviour behind the door."""
 
-        async def answer(request: Any, context: Any) -> Any:  # noqa: ANN401 - any message
+        async def answer(requests: Any, context: Any) -> Any:  # noqa: ANN401 - any message
             started = time.perf_counter()
             status = grpc.StatusCode.CANCELLED.name
             headers = dict(context.invocation_metadata())
+            span = telemetry.answering(method, headers.get(telemetry.TRACEPARENT_HEADER, ""))
             self._under_way += 1
-            parent = headers.get(telemetry.TRACEPARENT_HEADER, "")
-            span = telemetry.answering(method, parent)
             try:
                 with await self._let_in(method, context, headers):
-                    work = behaviour(rules.admitted(request), context)
+                    work = behaviour(requests, context)
                     left_seconds = context.time_remaining()
                     if left_seconds is not None and left_seconds <= deadline_seconds:
                         # gRPC itself ends the call then.
@@ -162,6 +171,20 @@ class Door:
         if self._limits is None:
             return nullcontext()
         return self._limits.call((who.tenant, who.subject))
+
+
+def _with_one(behaviour: Behaviour) -> Behaviour:
+    async def work(_requests: object, context: Any) -> Any:  # noqa: ANN401
+        return await behaviour(rules.admitted(await context.read()), context)
+
+    return work
+
+
+def _with_many(behaviour: Behaviour) -> Behaviour:
+    async def work(requests: Any, context: Any) -> Any:  # noqa: ANN401
+        return await behaviour(rules.admitted_each(requests), context)
+
+    return work
 
 
 async def _in_time(call: Awaitable[R], limit_seconds: float) -> R:
@@ -226,7 +249,8 @@ class Server:
         async def by_certificate(method: str, context: Any, _headers: Headers) -> Caller:  # noqa: ANN401
             return gate.admit_service(method, context.auth_context().get(_IDENTITY_PROPERTY, ()))
 
-        self._platforms, self._peers = _server(), _server()
+        self._platforms = _server(PLATFORM_MESSAGE_MAX_BYTES)
+        self._peers = _server(MESSAGE_MAX_BYTES)
         self._doors = (
             Door(self._platforms, service, by_token, Limits(allowance)),
             # The suite's own services keep to batches, and have a door to themselves.
@@ -275,5 +299,8 @@ class Server:
         await self._health.stop()
 
 
-def _server() -> grpc.aio.Server:
-    return grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=CONCURRENT_REFUSALS_MAX)
+def _server(receive_max_bytes: int) -> grpc.aio.Server:
+    return grpc.aio.server(
+        options=[*_OPTIONS, ("grpc.max_receive_message_length", receive_max_bytes)],
+        maximum_concurrent_rpcs=CONCURRENT_REFUSALS_MAX,
+    )

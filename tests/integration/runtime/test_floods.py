@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 
 from services.runtime.identity import Identity
@@ -25,6 +26,8 @@ OPTIONS = (
 SILENT_CONNECTIONS = 1000
 # More than a door takes at once, over as many connections as that needs.
 CONNECTIONS, STREAMS_OF_EACH = 15, 190
+FLOOD_CONNECTIONS = 30
+POUR_SECONDS = 0.1
 NOISE = {
     "random bytes": os.urandom(64 * 1024),
     "HTTP/1.1": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -145,6 +148,61 @@ async def test_connections_that_say_nothing_keep_nobody_out(side: Side) -> None:
     finally:
         for _, writer in silent:
             writer.close()
+
+
+class Flood:
+    """More calls than a door takes at once, of callers who prove nothing, and without an end."""
+
+    def __init__(self, side: Side) -> None:
+        self._channels = [side.channel() for _ in range(FLOOD_CONNECTIONS)]
+        self._calls: list[Any] = []
+
+    async def pour(self, method: str) -> None:
+        """Begin the calls, and send no message in any of them."""
+
+        async def nothing() -> AsyncIterator[bytes]:
+            await asyncio.Event().wait()
+            yield b""
+
+        for channel in self._channels:
+            begin: Any = channel.stream_unary(method)
+            self._calls += [begin(nothing()) for _ in range(STREAMS_OF_EACH)]
+            # gRPC drops what comes faster than it is taken.
+            await asyncio.sleep(POUR_SECONDS)
+
+    async def watch(self) -> None:
+        """Ask each for what a client is told for as long as it listens."""
+        question = health_pb2.HealthCheckRequest()
+        for channel in self._channels:
+            stub: Any = health_pb2_grpc.HealthStub(channel)
+            calls = [stub.Watch(question) for _ in range(STREAMS_OF_EACH)]
+            self._calls += calls
+            await asyncio.gather(*(call.read() for call in calls), return_exceptions=True)
+
+    async def stop(self) -> None:
+        for call in self._calls:
+            call.cancel()
+        await asyncio.gather(*(channel.close() for channel in self._channels))
+
+
+@pytest.fixture
+async def flood(door: Door) -> AsyncIterator[Flood]:
+    flood = Flood(platforms(door))
+    yield flood
+    await flood.stop()
+
+
+@pytest.mark.parametrize("method", [f"/{SERVICE}/GetProduct", "/grpc.health.v1.Health/Check"])
+async def test_calls_whose_message_never_comes_keep_nobody_out(
+    door: Door, flood: Flood, method: str
+) -> None:
+    await flood.pour(method)
+    assert await platforms(door).serves()
+
+
+async def test_watchers_keep_nobody_out(door: Door, flood: Flood) -> None:
+    await flood.watch()
+    assert await platforms(door).serves()
 
 
 async def test_more_calls_than_a_door_takes_are_refused_and_the_other_door_stays_open(

@@ -15,7 +15,7 @@ from services.runtime import telemetry
 from services.runtime.errors import not_found
 from services.runtime.health import LIVENESS
 from services.runtime.limits import Allowance
-from services.runtime.server import MESSAGE_MAX_BYTES
+from services.runtime.server import PLATFORM_MESSAGE_MAX_BYTES
 from tests.integration.runtime.door import GRACE_SECONDS, NAME, SERVICE, Door
 from tests.suite import read_refusal, refused
 
@@ -178,7 +178,7 @@ async def test_a_statement_that_is_wrong_does_not_mean_try_again(door: Door) -> 
 
 
 async def test_a_message_just_below_the_limit_is_read(door: Door) -> None:
-    name = "x" * (MESSAGE_MAX_BYTES - 100)
+    name = "x" * (PLATFORM_MESSAGE_MAX_BYTES - 100)
     refusal = await refused(door.get(name=name))
     assert (refusal.code, refusal.fields) == ("INVALID_ARGUMENT", {"name": "FIELD_INVALID"})
 

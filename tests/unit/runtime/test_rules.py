@@ -1,6 +1,7 @@
 """The rules of the contracts: each compiles, and what breaks one is named by its path."""
 
 import pytest
+from google.protobuf import field_mask_pb2
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from recurring.catalog.v1 import catalog_pb2
@@ -43,6 +44,28 @@ def test_what_keeps_the_rules_passes() -> None:
             request_id=REQUEST_ID,
         )
     )
+
+
+@pytest.mark.parametrize(
+    ("request_", "path"),
+    [
+        (
+            scheduler_pb2.CreateStandingOrderRequest(
+                standing_order=scheduler_pb2.StandingOrder(items=[scheduler_pb2.Item()] * 10_000)
+            ),
+            "standing_order.items",
+        ),
+        (
+            scheduler_pb2.UpdateStandingOrderRequest(
+                update_mask=field_mask_pb2.FieldMask(paths=["a"] * 10_000)
+            ),
+            "update_mask.paths",
+        ),
+    ],
+    ids=["a rule of the contract", "no rule"],
+)
+def test_of_a_list_that_is_too_long_nothing_else_is_looked_at(request_: Message, path: str) -> None:
+    assert broken(request_) == {path: "FIELD_INVALID"}
 
 
 def test_a_field_within_others_is_named_by_its_path() -> None:
