@@ -49,6 +49,8 @@ class Refusal:
     message: str
     # Field -> the reason of its violation.
     fields: dict[str, str]
+    # When the same may work; 0 where it is not for time to tell.
+    retry_seconds: float
 
 
 def read_refusal(error: grpc.aio.AioRpcError) -> Refusal:
@@ -56,12 +58,14 @@ def read_refusal(error: grpc.aio.AioRpcError) -> Refusal:
     status = rpc_status.from_call(error)  # type: ignore[arg-type] # it has the same two methods
     assert status is not None, error
     info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    retry = error_details_pb2.RetryInfo()
     for detail in status.details:
-        for known in (info, bad_request):
+        for known in (info, bad_request, retry):
             detail.Unpack(known)
     fields = {violation.field: violation.reason for violation in bad_request.field_violations}
     code = code_pb2.Code.Name(status.code)
-    return Refusal(code, info.reason, info.domain, status.message, fields)
+    seconds = retry.retry_delay.ToTimedelta().total_seconds()
+    return Refusal(code, info.reason, info.domain, status.message, fields, seconds)
 
 
 async def refused(call: Awaitable[Any]) -> Refusal:

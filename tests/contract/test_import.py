@@ -342,8 +342,24 @@ async def test_what_was_created_while_an_import_ran_stays_and_the_import_stores_
     assert [one.name.rpartition("/")[2] for one in await listed(ann.shop)] == ["both"]
 
 
-async def test_only_so_many_import_at_once(ann: Customer) -> None:
-    sending = [Sending(ann.shop, []) for _ in range(5)]
+async def test_a_merchant_who_imports_much_leaves_room_for_others(
+    suite: Suite, ann: Customer
+) -> None:
+    sending = [Sending(ann.shop, []) for _ in range(3)]
+    answers = [each.answer for each in sending]
+    [turned_away], others = await asyncio.wait(answers, return_when=asyncio.FIRST_COMPLETED)
+    refusal = await refused(turned_away)
+    assert (refusal.code, refusal.reason) == ("RESOURCE_EXHAUSTED", "IMPORTS_BUSY")
+    assert refusal.retry_seconds > 0
+    assert len(others) == 2
+    assert counts(await send(suite.client(), [])) == (0, 0, 0)
+    for each in sending:
+        await each.break_off()
+
+
+async def test_only_so_many_import_at_once(suite: Suite) -> None:
+    merchants = [suite.client() for _ in range(5)]
+    sending = [Sending(each, []) for each in merchants]
     answers = [each.answer for each in sending]
     [turned_away], others = await asyncio.wait(answers, return_when=asyncio.FIRST_COMPLETED)
     refusal = await refused(turned_away)
@@ -351,6 +367,21 @@ async def test_only_so_many_import_at_once(ann: Customer) -> None:
     assert len(others) == 4
     for each in sending:
         await each.break_off()
+
+
+async def test_whoever_has_not_said_for_whom_takes_nobody_s_room(ann: Customer) -> None:
+    def silent() -> Any:  # noqa: ANN401 - a call
+        async def nothing() -> AsyncIterator[scheduler_pb2.ImportStandingOrdersRequest]:
+            await asyncio.Event().wait()
+            yield scheduler_pb2.ImportStandingOrdersRequest()
+
+        shop = ann.shop
+        return shop.scheduler.ImportStandingOrders(nothing(), metadata=shop.metadata)
+
+    waiting = [silent() for _ in range(5)]
+    assert counts(await send(ann.shop, [])) == (0, 0, 0)
+    for each in waiting:
+        each.cancel()
 
 
 async def test_nothing_at_all_is_imported_without_a_row(ann: Customer) -> None:

@@ -3,7 +3,6 @@
 import secrets
 from dataclasses import replace
 
-import grpc
 from recurring.notify.v1 import notify_pb2, notify_pb2_grpc
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -42,12 +41,12 @@ from services.runtime.access import Access, caller
 from services.runtime.clock import Clock
 from services.runtime.database import Database
 from services.runtime.errors import (
-    Problem,
     Violations,
     etag_mismatch,
     not_found,
     wrong_state,
 )
+from services.runtime.limits import exhausted
 from services.runtime.requests import Mutation, derived_id, forget_answers, mutation
 from services.runtime.wire import etag, read_page, to_timestamp
 
@@ -166,12 +165,11 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
         now = self._clock.now()
         # The contact's lock lets one code at a time be made.
         await _existing(tx, key, lock=True)
-        if await codes.count_since(tx, key, now - CODES_MAX_PERIOD) >= CODES_MAX:
-            raise Problem(
-                grpc.StatusCode.RESOURCE_EXHAUSTED,
-                "CODES_TOO_MANY",
-                f"{CODES_MAX} codes were sent within an hour; try again later",
-            )
+        oldest = await codes.made_before(tx, key, CODES_MAX - 1)
+        if oldest is not None and oldest + CODES_MAX_PERIOD > now:
+            left_seconds = (oldest + CODES_MAX_PERIOD - now).total_seconds()
+            message = f"{CODES_MAX} codes were sent within an hour"
+            raise exhausted("CODES_TOO_MANY", message, left_seconds)
         notice_id = str(derived_id("phone-code", key.merchant, key.customer, request.request_id))
         code = f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}d}"
         salt = secrets.token_bytes(SALT_BYTES)

@@ -26,9 +26,10 @@ _PENDING = text("""
     FOR UPDATE
 """)
 
-_COUNT_SINCE = text("""
-    SELECT count(*) FROM phone_codes
-    WHERE customer = :customer AND merchant = :merchant AND create_time > :since
+_MADE_BEFORE = text("""
+    SELECT create_time FROM phone_codes
+    WHERE customer = :customer AND merchant = :merchant
+    ORDER BY create_time DESC OFFSET :newer LIMIT 1
 """)
 
 # A code that is void need not be sent any more, and its text must not outlive it.
@@ -91,10 +92,10 @@ async def pending(tx: AsyncConnection, key: CustomerKey) -> PhoneCode | None:
     )
 
 
-async def count_since(tx: AsyncConnection, key: CustomerKey, since: datetime) -> int:
-    """How many codes were made for a customer after an instant."""
-    found = await tx.execute(_COUNT_SINCE, {**_key(key), "since": since})
-    return int(found.scalar_one())
+async def made_before(tx: AsyncConnection, key: CustomerKey, newer: int) -> datetime | None:
+    """When the code was made that so many of the customer's are newer than; None if there is none."""
+    found: datetime | None = await tx.scalar(_MADE_BEFORE, {**_key(key), "newer": newer})
+    return found
 
 
 async def void(tx: AsyncConnection, key: CustomerKey) -> None:

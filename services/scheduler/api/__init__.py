@@ -59,6 +59,7 @@ class Servicer(
         self.database = database
         self._clock = clock
         self._peers = peers
+        self._importing = []
 
     async def ListAuditEntries(
         self, request: scheduler_pb2.ListAuditEntriesRequest, _context: object

@@ -1,21 +1,28 @@
 """Taking over a book of standing orders: a stream of rows, all or nothing."""
 
-import hashlib
 import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
-import grpc
 from recurring.scheduler.v1 import scheduler_pb2
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.runtime import audit, outbox, rules
-from services.runtime.access import caller
-from services.runtime.errors import FieldViolation, Problem, Violations, already_exists
+from services.runtime.errors import FieldViolation, Violations, already_exists
+from services.runtime.limits import exhausted
 from services.runtime.sealing import Keyring
 from services.runtime.wire import ID_PATTERN, read_date
 from services.scheduler import events
+from services.scheduler.api.import_stream import (
+    BATCH_MAX_ITEMS,
+    Requests,
+    Row,
+    batches,
+    never_idle,
+    read_config,
+)
 from services.scheduler.api.lookups import note_items
 from services.scheduler.api.previews import PreviewMethods
 from services.scheduler.api.reading import MERCHANT, read_standing_order
@@ -23,38 +30,20 @@ from services.scheduler.api.sign_up import sign_up_violations
 from services.scheduler.domain import calendar
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.domain.takeover import nearest_dates, taken_over
-from services.scheduler.peers import BATCH_MAX_ENTRIES, standing_order_name
+from services.scheduler.peers import standing_order_name
 from services.scheduler.store import purchases, sign_ups
 
-IMPORT_MAX_ROWS = 200_000
 # All rows of an import are in memory until they are stored.
 IMPORTS_AT_ONCE_MAX = 4
-# Keeps what other services are asked at once well below the size of a message.
-BATCH_MAX_ITEMS = 5_000
+# So that no merchant takes the room of all.
+IMPORTS_OF_MERCHANT_MAX = 2
+# When there may be room again.
+IMPORTS_RETRY_SECONDS = 10.0
 PROBLEMS_MAX = 1000
 SHADOW_MAX_ROWS = 1000
 _ID_MAX_CHARACTERS = 63
 
-Requests = AsyncIterator[scheduler_pb2.ImportStandingOrdersRequest]
 Response = scheduler_pb2.ImportStandingOrdersResponse
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A row as it came."""
-
-    number: int
-    message: scheduler_pb2.ImportRow
-
-    @property
-    def standing_order(self) -> str:
-        """The id that its standing order gets."""
-        return self.message.standing_order_id
-
-    @property
-    def content_hash(self) -> bytes:
-        """The same for the same row."""
-        return hashlib.sha256(self.message.SerializeToString(deterministic=True)).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,25 +107,36 @@ class Book:
 class ImportMethods(PreviewMethods):
     """The method of recurring.scheduler.v1.SchedulerService that takes over standing orders."""
 
-    _imports_running = 0
+    # The merchant of each import that is running.
+    _importing: list[str]
 
     async def ImportStandingOrders(self, requests: Requests, _context: object) -> Response:
         """Take over standing orders from another system."""
-        if self._imports_running >= IMPORTS_AT_ONCE_MAX:
-            raise Problem(
-                grpc.StatusCode.RESOURCE_EXHAUSTED,
-                "IMPORTS_BUSY",
-                f"{IMPORTS_AT_ONCE_MAX} imports are running; try again later",
-            )
-        self._imports_running += 1
-        try:
-            return await self._import(aiter(requests))
-        finally:
-            self._imports_running -= 1
-
-    async def _import(self, requests: Requests) -> Response:
-        config = await _read_config(requests)
+        sent = never_idle(requests)
+        config = await read_config(sent)
         (merchant,) = MERCHANT.parse(config.parent)
+        with self._room(merchant):
+            return await self._import(merchant, config, sent)
+
+    @contextmanager
+    def _room(self, merchant: str) -> Iterator[None]:
+        """Room for an import of a merchant. Raises RESOURCE_EXHAUSTED if there is none."""
+        for running, most, whose in (
+            (self._importing.count(merchant), IMPORTS_OF_MERCHANT_MAX, "imports of the merchant"),
+            (len(self._importing), IMPORTS_AT_ONCE_MAX, "imports"),
+        ):
+            if running >= most:
+                message = f"{running} {whose} are running"
+                raise exhausted("IMPORTS_BUSY", message, IMPORTS_RETRY_SECONDS)
+        self._importing.append(merchant)
+        try:
+            yield
+        finally:
+            self._importing.remove(merchant)
+
+    async def _import(
+        self, merchant: str, config: scheduler_pb2.ImportConfig, requests: Requests
+    ) -> Response:
         book = Book(
             merchant,
             self._clock.now(),
@@ -267,47 +267,6 @@ class ImportMethods(PreviewMethods):
                 )
             )
         return bills
-
-
-async def _read_config(requests: Requests) -> scheduler_pb2.ImportConfig:
-    """The first message of an import, from a caller who may import for that merchant."""
-    first = await anext(requests, None)
-    if first is None or first.WhichOneof("content") != "config":
-        raise Problem(
-            grpc.StatusCode.INVALID_ARGUMENT,
-            "CONFIG_MISSING",
-            "the first message must have the config",
-            (FieldViolation("config", "CONFIG_MISSING", "must be in the first message"),),
-        )
-    rules.check(first)
-    (merchant,) = MERCHANT.parse(first.config.parent)
-    caller().check(merchant)
-    return first.config
-
-
-async def batches(requests: Requests) -> AsyncIterator[list[Row]]:
-    """The rows that follow, numbered from 1, as they come in."""
-    rows: list[Row] = []
-    number = items = 0
-    async for request in requests:
-        number += 1
-        violations = Violations()
-        is_row = request.WhichOneof("content") == "row"
-        violations.require("row", f"must be set in message {number + 1}", met=is_row)
-        violations.check()
-        if number > IMPORT_MAX_ROWS:
-            raise Problem(
-                grpc.StatusCode.INVALID_ARGUMENT,
-                "IMPORT_TOO_LARGE",
-                f"an import has at most {IMPORT_MAX_ROWS} rows; send it in parts",
-            )
-        if len(rows) == BATCH_MAX_ENTRIES or items >= BATCH_MAX_ITEMS:
-            yield rows
-            rows, items = [], 0
-        rows.append(Row(number, request.row))
-        items += len(request.row.standing_order.items)
-    if rows:
-        yield rows
 
 
 def _read_row(

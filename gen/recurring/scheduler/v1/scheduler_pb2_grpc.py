@@ -368,10 +368,12 @@ class SchedulerServiceServicer:
         a live standing order; `allow_duplicate` lets it pass). The prices at the moment of the import are the
         sign-up prices.
 
-        The whole call may take 10 minutes; if it breaks off, nothing is stored, and it can be made again.
+        The whole call may take 10 minutes, and ends when nothing is sent for 30 s; if it breaks off, nothing
+        is stored, and it can be made again.
 
         Reasons: INVALID_ARGUMENT CONFIG_MISSING (the first message has no config), IMPORT_TOO_LARGE (more
-        than 200 000 rows); RESOURCE_EXHAUSTED IMPORTS_BUSY (others are importing: try again later);
+        than 200 000 rows); RESOURCE_EXHAUSTED IMPORTS_BUSY (2 imports of the merchant or 4 in all
+        are running: try again later, as its RetryInfo says);
         ALREADY_EXISTS STANDING_ORDER_ALREADY_EXISTS (one was created while the import ran: import again).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
