@@ -34,6 +34,8 @@ CONNECT_TIMEOUT_SECONDS = 5
 RECONNECT_WAIT_SECONDS = 1
 PING_SECONDS = 10
 API_TIMEOUT_SECONDS = 5.0
+# A stop waits no longer for a server that does not answer.
+CLOSE_TIMEOUT_SECONDS = 2.0
 STREAM_MAX_AGE_SECONDS = 7 * 24 * 3600
 STREAM_MAX_BYTES = 1024**3
 DUPLICATE_WINDOW_SECONDS = 120
@@ -120,10 +122,11 @@ class Broker:
 
     async def close(self) -> None:
         """Send what is buffered and disconnect, if there is anybody to say goodbye to."""
-        with contextlib.suppress(NatsError, OSError):
-            if self._client.is_connected:
-                await self._client.flush()
-            await self._client.close()
+        steps = [self._client.flush] if self._client.is_connected else []
+        for step in (*steps, self._client.close):
+            with contextlib.suppress(NatsError, OSError):
+                async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS / 2):
+                    await step()
 
     async def has_stream(self, name: str) -> bool:
         """Whether the server has the stream."""

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import random
-import signal
 from contextlib import AsyncExitStack
 from typing import Generic
 
@@ -36,14 +35,13 @@ from services.runtime.settings import (
     load,
     settings_may_change,
 )
+from services.runtime.signals import told_to_stop, until_told_to_stop
 from services.runtime.waiting import end, in_one_line, run_together, until_it_works
 from services.runtime.watch import WATCH_SECONDS, Watch
 
 log = logging.getLogger(__name__)
 
 SETTINGS_POLL_SECONDS = 5.0
-# Replicas that begin anew for the same reason do so within this time.
-ANEW_SPREAD_SECONDS = 10.0
 PURGE_POLL_SECONDS = 60.0
 # Longer than what is under way takes to stop at the first word.
 STOP_AGAIN_SECONDS = 10.0
@@ -53,27 +51,30 @@ class Life(Generic[S]):
     """A process from its first moment to its last."""
 
     def __init__(self, service: str, settings_type: type[S], assemble: Assemble[S]) -> None:
-        # Whether the process is to be run again, with other settings.
-        self.begins_anew = False
         self._service = service
         self._settings_type = settings_type
         self._assemble = assemble
-        self._stop = asyncio.Event()
+        self._settings_changed = asyncio.Event()
         self._stop_delay_seconds = 0.0
+
+    @property
+    def begins_anew(self) -> bool:
+        """Whether the process is to be run again, with other settings; not if it was told to stop."""
+        return self._settings_changed.is_set() and not told_to_stop()
 
     async def run(self, health_address: str) -> None:
         """Start, serve, and stop when asked to, in an order that loses no call."""
         self._health = Health(health_address)
-        for name in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(name, self._stop.set)
         async with AsyncExitStack() as resources:
             await self._health.start()
             resources.push_async_callback(self._health.stop)
             serving = asyncio.create_task(self._start_and_serve(resources))
-            stopped = asyncio.create_task(self._stop.wait())
-            await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            stopped.cancel()
-            if self._stop.is_set():
+            stop = asyncio.create_task(until_told_to_stop())
+            anew = asyncio.create_task(self._settings_changed.wait())
+            await asyncio.wait({serving, stop, anew}, return_when=asyncio.FIRST_COMPLETED)
+            stop.cancel()
+            anew.cancel()
+            if not serving.done():
                 was_ready = self._health.ready
                 await self._health.leave()
                 if was_ready:
@@ -115,10 +116,9 @@ class Life(Generic[S]):
                     said = why
         if self._health.ready:
             # All replicas see the same files: not all of them at once.
-            await asyncio.sleep(random.uniform(0, ANEW_SPREAD_SECONDS))  # noqa: S311 - no secret
+            await asyncio.sleep(random.uniform(0, settings.anew_spread_seconds))  # noqa: S311 - no secret
         log.info("settings have changed: beginning anew")
-        self.begins_anew = True
-        self._stop.set()
+        self._settings_changed.set()
 
     async def _serve(
         self, settings: S, resources: AsyncExitStack, group: asyncio.TaskGroup

@@ -26,6 +26,7 @@ from services.runtime.settings import (
     load,
     settings_may_change,
 )
+from services.runtime.signals import keep_pending
 from services.runtime.waiting import in_one_line, until_it_works
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ def _serve(service: str, settings_type: type[S], assemble: Assemble[S]) -> None:
         address = load(HealthSettings).health_address
     else:
         address = load(settings_type).health_address
+    keep_pending()
     telemetry.start_tracing(service)
     life = Life(service, settings_type, assemble)
     run_loop(life.run(address))

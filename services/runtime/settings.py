@@ -85,6 +85,8 @@ class RuntimeSettings(BaseSettings):
     # How long calls are still taken after SIGTERM, while readiness says already to call others.
     stop_delay_seconds: float = Field(default=0, ge=0, le=60)
     drain_seconds: float = Field(default=10, ge=0, le=300)
+    # Replicas that begin anew for the same changed files do so within this time.
+    anew_spread_seconds: float = Field(default=0, ge=0, le=600)
     outbox_retention_days: int = Field(default=30, ge=1, le=3650)
 
     @field_validator("data_keys")

@@ -41,14 +41,20 @@ async def until_it_works(
 
 
 async def run_together(*works: Coroutine[Any, Any, None]) -> None:
-    """Run all until one fails, whose error is raised, or until cancelled; none of them runs on."""
+    """Run what has no end until cancelled, or until one of them ends; none of them runs on.
+
+    Raises the error of the one that ended, or RuntimeError if it did so without any.
+    """
     tasks = [asyncio.create_task(work) for work in works]
     try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
         await end(tasks)
     for task in done:
-        task.result()
+        # A cancellation that nobody here asked for must not look like one of the whole.
+        if not task.cancelled():
+            task.result()
+    raise RuntimeError("what was to run until cancelled has ended by itself")
 
 
 async def end(

@@ -2,11 +2,15 @@
 
 from importlib.metadata import version
 
+from services.runtime.broker import CLOSE_TIMEOUT_SECONDS
+from services.runtime.life import STOP_AGAIN_SECONDS
 from tests.manifests.cluster import SERVICES, Cluster, Pod
 
 DEVELOPMENT_IMAGE = "localhost/recurring-sandbox:dev"
 # Versions before it lost messages of servers that failed together (Jepsen, "NATS 2.12.1").
 NATS_LEAST = (2, 12, 3)
+# How long the exporter of traces tries, unless it is told otherwise.
+TRACES_TIMEOUT_SECONDS = 10
 
 
 def test_every_container_is_as_restricted_as_can_be(cluster: Cluster) -> None:
@@ -64,7 +68,9 @@ def test_production_has_two_of_everything_and_loses_one_at_most(prod: Cluster) -
         assert budget["spec"]["maxUnavailable"] == 1
 
 
-def test_a_service_is_replaced_without_a_gap_and_drains_within_its_grace(cluster: Cluster) -> None:
+def test_a_service_is_replaced_without_a_gap_and_stops_within_its_grace_at_worst(
+    cluster: Cluster,
+) -> None:
     for service in SERVICES:
         deployment = cluster.named("Deployment", service)
         assert deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
@@ -72,12 +78,15 @@ def test_a_service_is_replaced_without_a_gap_and_drains_within_its_grace(cluster
         assert "replicas" not in deployment["spec"]
         pod = cluster.pod(service)
         told = cluster.environment(pod.main)
-        draining = (
+        stopping = (
             pod.main["lifecycle"]["preStop"]["sleep"]["seconds"]
             + float(told["RECURRING_STOP_DELAY_SECONDS"])
+            + STOP_AGAIN_SECONDS
+            + CLOSE_TIMEOUT_SECONDS
             + float(told["RECURRING_DRAIN_SECONDS"])
+            + TRACES_TIMEOUT_SECONDS
         )
-        assert draining < pod.spec["terminationGracePeriodSeconds"]
+        assert stopping < pod.spec["terminationGracePeriodSeconds"]
 
 
 def test_only_readiness_asks_for_more_than_the_process_itself(cluster: Cluster) -> None:

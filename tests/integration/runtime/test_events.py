@@ -10,7 +10,7 @@ from sqlalchemy import text
 from deploy.embedded.nats import EmbeddedNats
 from deploy.embedded.postgres import EmbeddedPostgres
 from services.runtime import outbox
-from services.runtime.broker import Broker
+from services.runtime.broker import CLOSE_TIMEOUT_SECONDS, Broker
 from services.runtime.events import headers
 from services.runtime.inbox import FAILURES_MAX, letters, replay_letter
 from tests.integration.runtime.postbox import (
@@ -254,6 +254,20 @@ async def test_a_relay_that_is_stopped_gives_back_what_it_claimed(
         await until(lambda: count(teller.database, "outbox WHERE claim_time IS NOT NULL"))
     assert await count(teller.database, "outbox WHERE claim_time IS NOT NULL") == 0
     await asyncio.to_thread(nats_server.start)
+
+
+async def test_a_stop_does_not_wait_long_for_a_server_that_does_not_answer(
+    nats_server: EmbeddedNats,
+) -> None:
+    broker = await Broker.connect(nats_server.url, "test")
+    server = nats_server.process.find()
+    assert server is not None
+    server.suspend()
+    try:
+        async with asyncio.timeout(2 * CLOSE_TIMEOUT_SECONDS):
+            await broker.close()
+    finally:
+        server.resume()
 
 
 async def test_a_consumer_that_is_stopped_leaves_its_events_to_another_at_once(

@@ -312,3 +312,40 @@ async def test_calls_are_answered_while_callers_are_sent_away(
     assert await process.call() == "OK"
     assert await asyncio.to_thread(started.wait, 20) == 0
     assert process.said("Traceback") == 0
+
+
+async def test_a_process_that_is_told_to_stop_while_it_begins_anew_stops(
+    process: Process, database: str
+) -> None:
+    del database
+    process.settings["STOP_DELAY_SECONDS"] = "3"
+    started = process.start()
+    await process.until_health(SERVING)
+    process.write_secret("log_level", "DEBUG")
+    await process.until_said("settings have changed: beginning anew")
+    started.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(started.wait, 20) == 0
+
+
+async def test_a_process_that_stops_does_not_begin_anew(process: Process, database: str) -> None:
+    del database
+    process.settings["STOP_DELAY_SECONDS"] = "8"
+    started = process.start()
+    await process.until_health(SERVING)
+    started.send_signal(signal.SIGTERM)
+    process.write_secret("log_level", "DEBUG")
+    await process.until_said("settings have changed: beginning anew")
+    assert await asyncio.to_thread(started.wait, 20) == 0
+
+
+async def test_a_signal_that_comes_before_the_process_has_begun_anew_is_heard(
+    process: Process, database: str
+) -> None:
+    del database
+    started = process.start()
+    await process.until_health(SERVING)
+    process.write_secret("log_level", "DEBUG")
+    # The one has stopped answering, and the other has not begun to.
+    await process.until_health("UNAVAILABLE")
+    started.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(started.wait, 20) == 0

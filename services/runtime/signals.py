@@ -1,0 +1,27 @@
+"""What tells a process to stop: SIGTERM and SIGINT, which are left pending.
+
+A pending signal cannot be missed: a handler is away while the process begins anew (and of the first
+process of a container the kernel then drops the signal), but what is pending stays so through that.
+"""
+
+import asyncio
+import signal
+
+STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
+HEAR_SECONDS = 0.1
+
+
+def keep_pending() -> None:
+    """Leave what tells to stop pending, in this thread and in those that it will start."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+
+
+def told_to_stop() -> bool:
+    """Whether the process was told to stop; nothing undoes it."""
+    return not STOP_SIGNALS.isdisjoint(signal.sigpending())
+
+
+async def until_told_to_stop() -> None:
+    """Return once the process was told to stop."""
+    while not told_to_stop():  # noqa: ASYNC110 - nobody announces what is pending
+        await asyncio.sleep(HEAR_SECONDS)
