@@ -11,6 +11,18 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 ALERTS = ROOT / "deploy" / "alerts"
 DASHBOARDS = ROOT / "deploy" / "dashboards"
+# What rules ask of others than the services: CloudNativePG (docs/src/monitoring.md and its
+# default-monitoring.yaml), its Barman Cloud plugin (internal/cnpgi/instance/metrics.go), the kubelet.
+EXPORTED_BY_OTHERS = {
+    "barman_cloud_cloudnative_pg_io_last_available_backup_timestamp",
+    "cnpg_pg_replication_lag",
+    "cnpg_pg_replication_streaming_replicas",
+    "cnpg_pg_stat_archiver_last_archived_time",
+    "cnpg_pg_stat_archiver_last_failed_time",
+    "kubelet_volume_stats_available_bytes",
+    "kubelet_volume_stats_capacity_bytes",
+}
+_SERIES = re.compile(r"\b(?:recurring|rpc|messaging|process|barman|cnpg|kubelet)[_:][a-z0-9_:]+")
 
 
 def rules() -> list[dict[str, Any]]:
@@ -40,5 +52,5 @@ def metrics_in(queries: Iterable[str]) -> set[str]:
     for query in queries:
         # Labels have names as series do, but stand in braces or after `by`.
         bare = re.sub(r"\{[^}]*\}|\bby \([^)]*\)|\[[^]]*\]", " ", query)
-        found.update(re.findall(r"\b(?:recurring|rpc|messaging|process)[_:][a-z0-9_:]+", bare))
+        found.update(_SERIES.findall(bare))
     return found

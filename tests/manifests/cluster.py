@@ -121,5 +121,10 @@ def decoded(secret: Mapping[str, str]) -> dict[str, str]:
 def _operators_pod(cluster: Manifest) -> Pod:
     """The pods that CloudNativePG makes of a Cluster, as policies and services see them."""
     name = cluster["metadata"]["name"]
-    postgres = {"name": "postgres", "ports": [{"name": "postgresql", "containerPort": 5432}]}
-    return Pod(name, {"cnpg.io/cluster": name}, {"containers": [postgres]})
+    ports = {"postgresql": 5432, "metrics": 9187}
+    postgres = {
+        "name": "postgres",
+        "ports": [{"name": name, "containerPort": port} for name, port in ports.items()],
+    }
+    labels = {"cnpg.io/cluster": name, "cnpg.io/podRole": "instance"}
+    return Pod(name, labels, {"containers": [postgres]})

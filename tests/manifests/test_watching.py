@@ -11,6 +11,7 @@ from services.payments.events import subscriptions as payments_hears
 from services.runtime.clock import SystemClock
 from services.scheduler.events import SUBSCRIPTIONS as SCHEDULER_HEARS
 from tests.manifests.cluster import SERVICES, Cluster, Manifest
+from tests.manifests.test_network import ingress
 from tests.prometheus import ALERTS, alert_queries, metrics_in
 
 
@@ -41,6 +42,25 @@ def test_prometheus_finds_the_services_metrics_by_their_names(prod: Cluster) -> 
         label = service["metadata"]["labels"][monitor["spec"]["jobLabel"]]
         assert label == service["metadata"]["name"]
         assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
+
+
+def test_prometheus_finds_every_database_and_is_let_in(prod: Cluster) -> None:
+    (monitor,) = prod.all("PodMonitor")
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    found = prod.selected(monitor["spec"]["selector"])
+    assert {pod.name for pod in found} == {each["metadata"]["name"] for each in prod.all("Cluster")}
+    for pod in found:
+        # The alerts' label `job` is the name of the cluster.
+        assert pod.labels[monitor["spec"]["jobLabel"]] == pod.name
+        edge = ("namespace monitoring", pod.name, pod.port(endpoint["port"]))
+        assert edge in ingress(prod)
+
+
+def test_what_a_standby_keeps_of_the_log_fits_on_its_volume(prod: Cluster) -> None:
+    for each in prod.all("Cluster"):
+        kept = each["spec"]["postgresql"]["parameters"]["max_slot_wal_keep_size"]
+        volume = each["spec"]["walStorage"]["size"]
+        assert int(kept.removesuffix("GB")) < 0.8 * int(volume.removesuffix("Gi"))
 
 
 def test_consumers_are_scaled_by_every_stream_that_they_hear(prod: Cluster) -> None:
