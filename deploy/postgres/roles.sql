@@ -23,6 +23,11 @@ ALTER ROLE :"migrator" PASSWORD :'migrator_password';
 ALTER ROLE :"readonly" PASSWORD :'readonly_password' BYPASSRLS;
 ALTER ROLE :"readonly" SET default_transaction_read_only = on;
 ALTER ROLE :"loops" BYPASSRLS;
+-- The service says so itself; whoever else comes by its password, or an operator's, begins with the same.
+SELECT format('ALTER ROLE %I SET %s = %L', role, setting, value)
+FROM unnest(ARRAY[:'name', :'readonly']) role,
+     (VALUES ('statement_timeout', '15s'), ('lock_timeout', '5s'),
+             ('idle_in_transaction_session_timeout', '15s')) limits (setting, value) \gexec
 GRANT :"owner" TO :"migrator";
 ALTER ROLE :"migrator" SET role = :'owner';
 -- The service says when it turns into this role; it has nothing of it otherwise.

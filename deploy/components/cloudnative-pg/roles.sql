@@ -7,6 +7,7 @@ DECLARE
     migrator text := current_database() || '_migrator';
     loops    text := current_database() || '_loops';
     readonly text := current_database() || '_readonly';
+    limited  text;
 BEGIN
     EXECUTE format('CREATE ROLE %I NOLOGIN BYPASSRLS', loops);
     EXECUTE format('CREATE ROLE %I NOLOGIN', service);
@@ -15,6 +16,11 @@ BEGIN
     EXECUTE format('GRANT %I TO %I', owner, migrator);
     EXECUTE format('ALTER ROLE %I SET role = %L', migrator, owner);
     EXECUTE format('ALTER ROLE %I SET default_transaction_read_only = on', readonly);
+    FOREACH limited IN ARRAY ARRAY[service, readonly] LOOP
+        EXECUTE format('ALTER ROLE %I SET statement_timeout = %L', limited, '15s');
+        EXECUTE format('ALTER ROLE %I SET lock_timeout = %L', limited, '5s');
+        EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = %L', limited, '15s');
+    END LOOP;
     EXECUTE format('GRANT %I TO %I WITH INHERIT FALSE, SET TRUE', loops, service);
     EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', service);
     EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I, %I, %I', service, service, migrator, readonly);

@@ -1,14 +1,24 @@
 """PostgreSQL's own walls: between merchants, and around what a service may do in its database."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Row, make_url, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from deploy.embedded.postgres import EmbeddedPostgres
 from services.runtime.access import ANY_TENANT, Caller, set_caller
-from services.runtime.database import Database, connect, copy
+from services.runtime.database import (
+    IDLE_IN_TRANSACTION_TIMEOUT_SECONDS,
+    LOCK_TIMEOUT_SECONDS,
+    STATEMENT_TIMEOUT_SECONDS,
+    Database,
+    connect,
+    copy,
+)
 from tests.conftest import KEYRING, ServiceDatabase
 
 SERVICES = ("catalog", "scheduler", "payments", "notify")
@@ -17,6 +27,8 @@ INSERT = text("INSERT INTO purchases VALUES (:merchant, 'ann', 'tea', now())")
 COUNT = text("SELECT array_agg(merchant ORDER BY merchant) FROM purchases")
 # Of no merchant, and nothing that a caller could not know.
 COMMON = {"alembic_version", "served_revisions"}
+# Of no merchant, and nothing for a caller: no policy shows a row of it.
+SHOWN_TO_NOBODY = {"inbox", "dead_letters"}
 
 
 def act_for(merchant: str) -> None:
@@ -112,19 +124,98 @@ async def test_every_table_is_behind_the_wall(
         connect(service_database(service), application="test", pool_size=1, keyring=KEYRING)
     )
     async with database.read() as connection:
-        found = await _tables(connection)
+        tables = await _tables(connection)
     await database.close()
-    assert {name for name, walled in found.items() if not walled} == COMMON
+    assert {table.relname for table in tables if not table.relrowsecurity} == COMMON
+    walled = {
+        table.relname: table.policies
+        for table in tables
+        if table.relname not in COMMON | SHOWN_TO_NOBODY
+    }
+    shown_to = "(%s = current_setting('recurring.tenant'::text, true))"
+    wanted = [[shown_to % column] for column in ("merchant", "tenant")]
+    assert {name: found for name, found in walled.items() if found not in wanted} == {}
+    assert [table.policies for table in tables if table.relname in SHOWN_TO_NOBODY] == [[], []]
 
 
-async def _tables(connection: AsyncConnection) -> dict[str, bool]:
+async def _tables(connection: AsyncConnection) -> Sequence[Row[Any]]:
+    """Each table, whether its rows are shown by its policies alone, and those policies.
+
+    Policies add up, so one that is too wide would be one too many.
+    """
     rows = await connection.execute(
         text("""
-            SELECT relname, relrowsecurity FROM pg_class
-            WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+            SELECT relname, relrowsecurity, array(
+                SELECT pg_get_expr(polqual, polrelid) FROM pg_policy WHERE polrelid = pg_class.oid
+            ) AS policies
+            FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
         """)
     )
-    return {row.relname: row.relrowsecurity for row in rows}
+    return rows.all()
+
+
+@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("merchant", ["acme", ANY_TENANT])
+async def test_what_was_audited_cannot_be_changed(
+    service: str, merchant: str, service_database: ServiceDatabase
+) -> None:
+    act_for(merchant)
+    database = Database(
+        connect(service_database(service), application="test", pool_size=1, keyring=KEYRING)
+    )
+    for statement in ("UPDATE audit_entries SET subject = 'bob'", "DELETE FROM audit_entries"):
+        with pytest.raises(DBAPIError, match="permission denied"):
+            async with database.begin() as tx:
+                await tx.execute(text(statement))
+    await database.close()
+
+
+LIMITS = text("""
+    SELECT jsonb_object_agg(name, setting::int / 1000) FROM pg_settings
+    WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout')
+""")
+LIMITS_SECONDS = {
+    "statement_timeout": STATEMENT_TIMEOUT_SECONDS,
+    "lock_timeout": LOCK_TIMEOUT_SECONDS,
+    "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_TIMEOUT_SECONDS,
+}
+
+
+async def limits(engine: AsyncEngine) -> dict[str, int]:
+    async with engine.connect() as connection:
+        found: dict[str, int] = await connection.scalar(LIMITS)
+    await engine.dispose()
+    return found
+
+
+async def test_a_service_s_statements_locks_and_idle_transactions_are_limited(
+    postgres: EmbeddedPostgres, service_database: ServiceDatabase
+) -> None:
+    act_for("acme")
+    app, admin = make_url(service_database("scheduler")), urlsplit(postgres.databases.url)
+    # Of a role that has no limits, so that they are the service's own.
+    unlimited = app.set(username=admin.username, password=admin.password)
+    assert (
+        await limits(
+            connect(
+                unlimited.render_as_string(hide_password=False),
+                application="test",
+                pool_size=1,
+                keyring=KEYRING,
+            )
+        )
+        == LIMITS_SECONDS
+    )
+
+
+@pytest.mark.parametrize("suffix", ["", "_readonly"])
+async def test_whoever_logs_in_with_a_password_begins_with_the_same_limits(
+    service_database: ServiceDatabase, suffix: str
+) -> None:
+    app = make_url(service_database("scheduler"))
+    assert await limits(create_async_engine(app.set(username=f"{app.username}{suffix}"))) == (
+        LIMITS_SECONDS
+    )
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,15 @@ def test_every_request_id_must_be_a_uuid() -> None:
                 assert broken(GetMessageClass(description)())["request_id"] == "FIELD_INVALID"
 
 
+@pytest.mark.parametrize(("depth", "is_read"), [(100, True), (101, False), (100_000, False)])
+def test_a_message_is_nested_so_deep_and_no_deeper(depth: int, *, is_read: bool) -> None:
+    read = rules.reader(catalog_pb2.GetProductRequest.FromString)
+    assert read is not None
+    # Groups in groups, of a field that nobody knows.
+    begin, end = b"\xa3\x06", b"\xa4\x06"
+    assert isinstance(read(begin * depth + end * depth), Message) == is_read
+
+
 def test_what_keeps_the_rules_passes() -> None:
     rules.check(
         catalog_pb2.CreateProductRequest(
