@@ -153,8 +153,12 @@ class Check:
         for source in container.get("envFrom", ()):
             told |= self._find("ConfigMap", source["configMapRef"]["name"])["data"]
         for variable in container.get("env", ()):
-            told[variable["name"]] = variable["value"]
+            told[variable["name"]] = variable.get("value") or self._referred(variable["valueFrom"])
         return told
+
+    def _referred(self, source: Manifest) -> str:
+        reference = source["configMapKeyRef"]
+        return str(self._find("ConfigMap", reference["name"])["data"][reference["key"]])
 
     def _mount(self, spec: Manifest, mount: Manifest) -> list[str]:
         volume = next(each for each in spec["volumes"] if each["name"] == mount["name"])
