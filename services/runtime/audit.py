@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import orjson
 from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -102,13 +103,16 @@ async def answer(database: Database, request: Any, response_type: type[R]) -> R:
         "before": page.after_number() if page.after else _POSITION_MAX,
         "resource": request.resource,
         "subject": request.subject,
-        "limit": page.size + 1,
+        "limit": page.limit,
     }
     async with database.read() as connection:
         rows = (await connection.execute(_LIST, sought)).all()
-    response: Any = response_type()
-    for row in rows[: page.size]:
-        entry = response.audit_entries.add(
+    # Each service has a type of its own for them.
+    fields: Any = response_type.DESCRIPTOR.fields_by_name
+    entry_type = GetMessageClass(fields["audit_entries"].message_type)
+
+    def message(row: Any) -> Any:  # noqa: ANN401 - a row, and the service's AuditEntry
+        entry: Any = entry_type(
             name=f"{request.parent}/auditEntries/{row.position}",
             create_time=to_timestamp(row.create_time),
             subject=row.subject,
@@ -120,6 +124,7 @@ async def answer(database: Database, request: Any, response_type: type[R]) -> R:
         ParseDict(row.state_after, entry.after)
         if row.state_before is not None:
             ParseDict(row.state_before, entry.before)
-    if len(rows) > page.size:
-        response.next_page_token = page.token((str(rows[page.size - 1].position),))
-    return response  # type: ignore[no-any-return]
+        return entry
+
+    entries, token = page.cut(rows, message, lambda row: (str(row.position),))
+    return response_type(audit_entries=entries, next_page_token=token)

@@ -9,12 +9,14 @@ import binascii
 import hashlib
 import re
 import uuid
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import grpc
 from google.protobuf import timestamp_pb2
+from google.protobuf.message import Message
 from google.type import date_pb2, money_pb2
 
 from services.runtime.errors import FieldViolation, Problem, Violations
@@ -23,6 +25,8 @@ NANOS_PER_UNIT = 1_000_000_000
 AMOUNT_UNITS_MAX = 1_000_000
 PAGE_SIZE_DEFAULT = 50
 PAGE_SIZE_MAX = 1000
+# Well below what a message may have: the rest of a page of large rows comes with the next one.
+PAGE_MAX_BYTES = 3 * 1024**2
 _PAGE_RULE = "must come from the page before, with the same request"
 
 # ISO 4217 has two minor digits for most currencies; these are the others in use.
@@ -43,6 +47,8 @@ _ID = r"[a-z0-9][a-z0-9-]{0,62}"
 # An id that is put together from others has room for them.
 _DERIVED_ID = r"[a-z0-9][a-z0-9-]{0,126}"
 ID_PATTERN = re.compile(_ID)
+Row = TypeVar("Row")
+M = TypeVar("M", bound=Message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +212,32 @@ class Page:
     after: tuple[str, ...]
     # The token belongs to one list with one set of filters.
     fingerprint: str
+
+    @property
+    def limit(self) -> int:
+        """How many rows to look for: one more than are shown tells whether there are more."""
+        return self.size + 1
+
+    def cut(
+        self,
+        found: Sequence[Row],
+        message: Callable[[Row], M],
+        key: Callable[[Row], tuple[str, ...]],
+    ) -> tuple[list[M], str]:
+        """The messages of the page, and the token of the next one if it is not the last.
+
+        Of at most `limit` rows that were found. Rows that are large make a page that is short.
+        """
+        shown: list[M] = []
+        left_bytes = PAGE_MAX_BYTES
+        for row in found[: self.size]:
+            made = message(row)
+            left_bytes -= made.ByteSize()
+            if shown and left_bytes < 0:
+                break
+            shown.append(made)
+        more = len(shown) < len(found)
+        return shown, self.token(key(found[len(shown) - 1])) if more else ""
 
     def token(self, last: tuple[str, ...]) -> str:
         """The token of the page that follows the row `last`."""

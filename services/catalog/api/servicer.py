@@ -135,15 +135,10 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         after = page.after[0] if page.after else ""
         async with self.database.read() as connection:
             found = await product_store.products_of_merchant(
-                connection, merchant, after, page.size + 1
+                connection, merchant, after, page.limit
             )
-        shown = found[: page.size]
-        return catalog_pb2.ListProductsResponse(
-            products=[product_message(product) for product in shown],
-            next_page_token=(
-                page.token((shown[-1].key.product,)) if len(found) > page.size else ""
-            ),
-        )
+        products, token = page.cut(found, product_message, lambda one: (one.key.product,))
+        return catalog_pb2.ListProductsResponse(products=products, next_page_token=token)
 
     @mutation(catalog_pb2.Product)
     async def DiscontinueProduct(
@@ -208,16 +203,13 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         before = page.after_time() or END_OF_TIME
         async with self.database.read() as connection:
             await _existing(connection, key)
-            found = await price_store.prices_of_product(connection, key, before, page.size + 1)
-        shown = found[: page.size]
-        return catalog_pb2.ListPricesResponse(
-            prices=[price_message(key, price) for price in shown],
-            next_page_token=(
-                page.token((shown[-1].effective_time.isoformat(),))
-                if len(found) > page.size
-                else ""
-            ),
+            found = await price_store.prices_of_product(connection, key, before, page.limit)
+        prices, token = page.cut(
+            found,
+            lambda price: price_message(key, price),
+            lambda price: (price.effective_time.isoformat(),),
         )
+        return catalog_pb2.ListPricesResponse(prices=prices, next_page_token=token)
 
     # --- stock ----------------------------------------------------------------------------------
 

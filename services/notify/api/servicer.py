@@ -132,14 +132,9 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
         page = read_page(request, keys=1)
         after = page.after[0] if page.after else ""
         async with self.database.read() as connection:
-            found = await contacts.of_merchant(connection, merchant, after, page.size + 1)
-        shown = found[: page.size]
-        return notify_pb2.ListContactsResponse(
-            contacts=[contact_message(contact) for contact in shown],
-            next_page_token=(
-                page.token((shown[-1].key.customer,)) if len(found) > page.size else ""
-            ),
-        )
+            found = await contacts.of_merchant(connection, merchant, after, page.limit)
+        shown, token = page.cut(found, contact_message, lambda contact: (contact.key.customer,))
+        return notify_pb2.ListContactsResponse(contacts=shown, next_page_token=token)
 
     @mutation(notify_pb2.EraseCustomerResponse)
     async def EraseCustomer(
@@ -222,13 +217,12 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
         after = read_position(page)
         async with self.database.read() as connection:
             found = await notices.of_customer(
-                connection, key, request.subject_resource, after, page.size + 1
+                connection, key, request.subject_resource, after, page.limit
             )
-        shown = found[: page.size]
-        return notify_pb2.ListNoticesResponse(
-            notices=[notice_message(notice) for _, notice in shown],
-            next_page_token=page.token((str(shown[-1][0]),)) if len(found) > page.size else "",
+        shown, token = page.cut(
+            found, lambda placed: notice_message(placed[1]), lambda placed: (str(placed[0]),)
         )
+        return notify_pb2.ListNoticesResponse(notices=shown, next_page_token=token)
 
     async def GetNotice(
         self, request: notify_pb2.GetNoticeRequest, _context: object

@@ -59,20 +59,17 @@ class ChargeMethods:
         async with self.database.read() as connection:
             if owner.customer == ANY_CUSTOMER:
                 found = await charge_store.of_merchant(
-                    connection, owner.merchant, state, (charge, customer), page.size + 1
+                    connection, owner.merchant, state, (charge, customer), page.limit
                 )
             else:
-                found = await charge_store.of_customer(
-                    connection, owner, state, charge, page.size + 1
-                )
-            shown = found[: page.size]
-            messages = await _messages(connection, shown)
-        more = len(found) > page.size
-        last = shown[-1].key if more else None
-        return payments_pb2.ListChargesResponse(
-            charges=messages,
-            next_page_token=page.token((last.charge, last.owner.customer)) if last else "",
+                found = await charge_store.of_customer(connection, owner, state, charge, page.limit)
+            messages = await _messages(connection, found)
+        shown, token = page.cut(
+            list(zip(found, messages, strict=True)),
+            lambda pair: pair[1],
+            lambda pair: (pair[0].key.charge, pair[0].key.owner.customer),
         )
+        return payments_pb2.ListChargesResponse(charges=shown, next_page_token=token)
 
     @mutation(payments_pb2.Charge)
     async def ConfirmPaymentRequest(
@@ -150,13 +147,9 @@ class ChargeMethods:
         after = page.after[0] if page.after else ""
         async with self.database.read() as connection:
             await _existing(connection, key)
-            found = await refund_store.of_charge(connection, key, after, page.size + 1)
-        shown = found[: page.size]
-        more = len(found) > page.size
-        return payments_pb2.ListRefundsResponse(
-            refunds=[refund_message(refund) for refund in shown],
-            next_page_token=page.token((shown[-1].key.refund,)) if more else "",
-        )
+            found = await refund_store.of_charge(connection, key, after, page.limit)
+        shown, token = page.cut(found, refund_message, lambda refund: (refund.key.refund,))
+        return payments_pb2.ListRefundsResponse(refunds=shown, next_page_token=token)
 
 
 async def _existing(connection: AsyncConnection, key: ChargeKey, *, lock: bool = False) -> Charge:

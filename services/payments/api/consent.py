@@ -97,13 +97,11 @@ class ConsentMethods:
         page = read_page(request, keys=1)
         after = page.after[0] if page.after else ""
         async with self.database.read() as connection:
-            found = await store.payment_methods_of(connection, owner, after, page.size + 1)
-        shown = found[: page.size]
-        more = len(found) > page.size
-        return payments_pb2.ListPaymentMethodsResponse(
-            payment_methods=[payment_method_message(method) for method in shown],
-            next_page_token=page.token((shown[-1].key.payment_method,)) if more else "",
+            found = await store.payment_methods_of(connection, owner, after, page.limit)
+        shown, token = page.cut(
+            found, payment_method_message, lambda method: (method.key.payment_method,)
         )
+        return payments_pb2.ListPaymentMethodsResponse(payment_methods=shown, next_page_token=token)
 
     # --- mandates -------------------------------------------------------------------------------
 
@@ -164,13 +162,13 @@ class ConsentMethods:
         page = read_page(request, keys=1)
         after = page.after[0] if page.after else ""
         async with self.database.read() as connection:
-            found = await store.mandates_of(connection, owner, after, page.size + 1)
-        shown = found[: page.size]
-        more = len(found) > page.size
-        return payments_pb2.ListMandatesResponse(
-            mandates=[mandate_message(mandate, self.database.keyring) for mandate in shown],
-            next_page_token=page.token((shown[-1].key.mandate,)) if more else "",
+            found = await store.mandates_of(connection, owner, after, page.limit)
+        shown, token = page.cut(
+            found,
+            lambda mandate: mandate_message(mandate, self.database.keyring),
+            lambda mandate: (mandate.key.mandate,),
         )
+        return payments_pb2.ListMandatesResponse(mandates=shown, next_page_token=token)
 
     @mutation(payments_pb2.Mandate)
     async def RevokeMandate(

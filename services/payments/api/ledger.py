@@ -22,13 +22,13 @@ class LedgerMethods:
         page = read_page(request, keys=2)
         account, currency = page.after or ("", "")
         async with self.database.read() as connection:
-            found = await store.balances(connection, merchant, (account, currency), page.size + 1)
-        shown = found[: page.size]
-        last = shown[-1] if len(found) > page.size else None
-        return payments_pb2.ListLedgerAccountsResponse(
-            ledger_accounts=[ledger_account_message(merchant, row) for row in shown],
-            next_page_token=page.token((last.account, last.currency)) if last else "",
+            found = await store.balances(connection, merchant, (account, currency), page.limit)
+        shown, token = page.cut(
+            found,
+            lambda row: ledger_account_message(merchant, row),
+            lambda row: (row.account, row.currency),
         )
+        return payments_pb2.ListLedgerAccountsResponse(ledger_accounts=shown, next_page_token=token)
 
     async def ListLedgerEntries(
         self, request: payments_pb2.ListLedgerEntriesRequest, _context: object
@@ -38,10 +38,6 @@ class LedgerMethods:
         page = read_page(request, keys=1)
         after = page.after_number()
         async with self.database.read() as connection:
-            found = await store.entries(connection, merchant, after, page.size + 1)
-        shown = found[: page.size]
-        more = len(found) > page.size
-        return payments_pb2.ListLedgerEntriesResponse(
-            ledger_entries=[ledger_entry_message(row) for row in shown],
-            next_page_token=page.token((str(shown[-1].position),)) if more else "",
-        )
+            found = await store.entries(connection, merchant, after, page.limit)
+        shown, token = page.cut(found, ledger_entry_message, lambda row: (str(row.position),))
+        return payments_pb2.ListLedgerEntriesResponse(ledger_entries=shown, next_page_token=token)

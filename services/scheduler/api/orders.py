@@ -80,16 +80,14 @@ class OrderMethods:
                 due_from=due_from,
                 due_before=due_before,
                 after=(page.after[0], int(page.after[1])) if page.after else ("", 0),
-                limit=page.size + 1,
+                limit=page.limit,
             )
-        shown = found[: page.size]
-        more = len(found) > page.size
-        return scheduler_pb2.ListOrdersResponse(
-            orders=[order_message(row, self.database.keyring) for row in shown],
-            next_page_token=(
-                page.token((shown[-1].standing_order, str(shown[-1].cycle))) if more else ""
-            ),
+        shown, token = page.cut(
+            found,
+            lambda row: order_message(row, self.database.keyring),
+            lambda row: (row.standing_order, str(row.cycle)),
         )
+        return scheduler_pb2.ListOrdersResponse(orders=shown, next_page_token=token)
 
     async def ExplainOrder(
         self, request: scheduler_pb2.ExplainOrderRequest, _context: object

@@ -158,13 +158,11 @@ class TemplateMethods:
                 customer=customer,
                 state=state,
                 after=page.after[0] if page.after else "",
-                limit=page.size + 1,
+                limit=page.limit,
             )
-        shown = found[: page.size]
-        more = len(found) > page.size
+        shown, token = page.cut(found, self._message, lambda one: (one.standing_order,))
         return scheduler_pb2.ListStandingOrdersResponse(
-            standing_orders=[self._message(one) for one in shown],
-            next_page_token=page.token((shown[-1].standing_order,)) if more else "",
+            standing_orders=shown, next_page_token=token
         )
 
     async def UpdateStandingOrder(

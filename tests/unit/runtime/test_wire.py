@@ -14,6 +14,7 @@ from recurring.notify.v1 import notify_pb2
 from services.runtime.errors import Problem, Violations
 from services.runtime.wire import (
     AMOUNT_UNITS_MAX,
+    PAGE_MAX_BYTES,
     PAGE_SIZE_DEFAULT,
     PAGE_SIZE_MAX,
     Money,
@@ -225,6 +226,24 @@ def test_a_page_has_a_size_of_its_own() -> None:
     page = read_page(products(page_size=PAGE_SIZE_MAX, page_token=token), keys=1)
     assert (page.size, page.after) == (PAGE_SIZE_MAX, ("a",))
     assert read_page(products(), keys=1).size == PAGE_SIZE_DEFAULT
+
+
+def test_a_page_of_large_rows_is_short_and_none_is_left_out() -> None:
+    # Each a third of a page, and the one in the middle more than a page by itself.
+    sizes = [PAGE_MAX_BYTES // 3] * 4 + [PAGE_MAX_BYTES + 1] + [PAGE_MAX_BYTES // 3] * 2
+    rows = [(str(number), "x" * size) for number, size in enumerate(sizes)]
+    pages: list[list[str]] = []
+    token = ""
+    while token or not pages:
+        page = read_page(products(page_token=token, page_size=6), keys=1)
+        start = int(page.after[0]) + 1 if page.after else 0
+        shown, token = page.cut(
+            rows[start : start + page.limit],
+            lambda row: catalog_pb2.Product(name=row[0], title=row[1]),
+            lambda row: (row[0],),
+        )
+        pages.append([product.name for product in shown])
+    assert pages == [["0", "1"], ["2", "3"], ["4"], ["5", "6"]]
 
 
 def foreign_tokens() -> list[str]:
