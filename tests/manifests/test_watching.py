@@ -1,5 +1,6 @@
 """What production is watched and scaled by is what the services tell."""
 
+import re
 from pathlib import Path
 
 import yaml
@@ -61,6 +62,13 @@ def test_what_a_standby_keeps_of_the_log_fits_on_its_volume(prod: Cluster) -> No
         kept = each["spec"]["postgresql"]["parameters"]["max_slot_wal_keep_size"]
         volume = each["spec"]["walStorage"]["size"]
         assert int(kept.removesuffix("GB")) < 0.8 * int(volume.removesuffix("Gi"))
+
+
+def test_the_collector_is_told_what_its_configuration_asks_for(prod: Cluster) -> None:
+    pod = prod.pod("otel-collector")
+    ((_, name, _),) = pod.mounted(pod.main)
+    asked = set(re.findall(r"\$\{env:(\w+)\}", prod.files("ConfigMap", name)["collector.yml"]))
+    assert asked == set(prod.environment(pod.main))
 
 
 def test_consumers_are_scaled_by_every_stream_that_they_hear(prod: Cluster) -> None:
