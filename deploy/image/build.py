@@ -93,7 +93,8 @@ def write_bills(tools: Path) -> list[Path]:
 
 def _subcommand(engine: str) -> list[str]:
     if engine == "docker":
-        return ["buildx", "build", "--load"]
+        # As --load does; files in layers are dated as the commit, too (BuildKit 0.13 or later).
+        return ["buildx", "build", "--output", "type=docker,rewrite-timestamp=true"]
     # Layers are kept from one build to the next, as docker does anyway.
     return ["build", "--layers"]
 
