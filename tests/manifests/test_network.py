@@ -20,6 +20,8 @@ LEADING = re.compile(r"_(URL|TARGET|ENDPOINT)$")
 # Who answers at a host that is no pod's own name.
 OPERATORS_HOSTS = {f"{service}-db-rw": f"{service}-db" for service in SERVICES}
 OUTSIDE = "outside"
+# Where a cache of names answers on each node, unless its administrator chose another address.
+NODE_LOCAL_DNS = "169.254.20.10/32"
 
 
 def test_nobody_talks_to_anybody_unless_a_policy_says_so(cluster: Cluster) -> None:
@@ -63,7 +65,9 @@ def test_platforms_and_prometheus_come_in_at_their_own_doors(cluster: Cluster) -
 def test_every_pod_may_ask_for_names(cluster: Cluster) -> None:
     policy = cluster.named("NetworkPolicy", "dns")["spec"]
     assert policy["podSelector"] == {}
-    assert {(each["port"], each["protocol"]) for each in policy["egress"][0]["ports"]} == {
+    (rule,) = policy["egress"]
+    assert {"ipBlock": {"cidr": NODE_LOCAL_DNS}} in rule["to"]
+    assert {(each["port"], each["protocol"]) for each in rule["ports"]} == {
         (53, "UDP"),
         (53, "TCP"),
     }
