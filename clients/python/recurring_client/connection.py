@@ -1,6 +1,7 @@
 """Channels to the four services: balanced, with deadlines, retries and a token that renews itself."""
 
 import json
+import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
@@ -18,13 +19,18 @@ from recurring_client.tokens import Token, TokenSource
 DEADLINE_SECONDS = 10.0
 ATTEMPTS_MAX = 4
 MESSAGE_MAX_BYTES = 4 * 1024**2
+# Targets to which nothing leaves this machine.
+_HERE = re.compile(
+    r"unix:.+|(dns:(///)?|ipv4:|ipv6:)?(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?"
+)
 _CONTRACTS = (catalog_pb2, scheduler_pb2, payments_pb2, notify_pb2)
 
 
 class Recurring:
     """The four services by their gRPC targets, for example `{"catalog": "dns:///catalog:7401", …}`.
 
-    Without `credentials` the connection is not encrypted, as on the stack of one machine.
+    Without `credentials` the connection is not encrypted, as on the stack of one machine. Whoever reads
+    a token on its way can use it, so ValueError is raised for a target that is elsewhere.
     """
 
     def __init__(
@@ -34,6 +40,12 @@ class Recurring:
         token: TokenSource,
         credentials: grpc.ChannelCredentials | None = None,
     ) -> None:
+        for service, target in targets.items():
+            if credentials is None and not _HERE.fullmatch(target):
+                raise ValueError(
+                    f"{service} is not on this machine ({target}): give credentials, "
+                    "for example grpc.ssl_channel_credentials(), so that nobody reads the token"
+                )
         self._targets = targets
         self._token = Token(token)
         self._credentials = credentials
