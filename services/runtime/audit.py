@@ -44,8 +44,18 @@ def before(state: Message | None) -> None:
     _before.set(state)
 
 
-async def put(tx: AsyncConnection, request: Message, request_id: uuid.UUID, after: Message) -> None:
-    """Store who made the mutation under way, and what it changed, in its transaction."""
+async def put(
+    tx: AsyncConnection,
+    request: Message,
+    request_id: uuid.UUID | None,
+    after: Message,
+    *,
+    resource: str = "",
+) -> None:
+    """Store who made the mutation under way, and what it changed, in its transaction.
+
+    Of which resource, the messages say, unless the caller does.
+    """
     who, earlier = caller(), _before.get()
     await tx.execute(
         _PUT,
@@ -55,7 +65,7 @@ async def put(tx: AsyncConnection, request: Message, request_id: uuid.UUID, afte
             "origin": who.origin,
             "method": request.DESCRIPTOR.name.removesuffix("Request"),
             "request_id": request_id,
-            "resource": _resource(after) or _resource(request),
+            "resource": resource or _resource(after) or _resource(request),
             "before": orjson.dumps(masked(earlier)).decode() if earlier else None,
             "after": orjson.dumps(masked(after)).decode(),
         },
@@ -118,7 +128,7 @@ async def answer(database: Database, request: Any, response_type: type[R]) -> R:
             subject=row.subject,
             origin=row.origin,
             method=row.method,
-            request_id=str(row.request_id),
+            request_id=str(row.request_id or ""),
             resource=row.resource,
         )
         ParseDict(row.state_after, entry.after)

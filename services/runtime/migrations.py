@@ -81,7 +81,8 @@ CREATE TABLE audit_entries (
     subject        text        NOT NULL,
     origin         text        NOT NULL,
     method         text        NOT NULL,
-    request_id     uuid        NOT NULL,
+    -- None where a method takes none.
+    request_id     uuid,
     resource       text        NOT NULL,
     state_before   jsonb,
     state_after    jsonb       NOT NULL,

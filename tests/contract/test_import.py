@@ -100,6 +100,15 @@ async def test_it_bills_with_the_number_that_the_other_system_had(
     assert order.state == scheduler_pb2.Order.PAID
 
 
+async def test_an_import_is_audited_by_its_merchant_and_how_many_rows(ann: Customer) -> None:
+    rows = [await row(ann), await row(ann, "old-2", customer="merchants/nobody/customers/x")]
+    assert counts(await send(ann.shop, rows, partial=True)) == (1, 0, 1)
+    request = scheduler_pb2.ListAuditEntriesRequest(parent=ann.shop.name, resource=ann.shop.name)
+    [entry] = (await ann.shop.scheduler.ListAuditEntries(request)).audit_entries
+    assert (entry.method, entry.request_id) == ("ImportStandingOrders", "")
+    assert dict(entry.after) == {"imported_count": 1, "refused_count": 1}
+
+
 async def test_an_imported_standing_order_is_told_of(suite: Suite, ann: Customer) -> None:
     async with suite.listening() as ear:
         await send(ann.shop, [await row(ann)])

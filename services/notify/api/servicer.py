@@ -1,8 +1,10 @@
 """recurring.notify.v1.NotifyService; each method's contract is in its proto."""
 
 import secrets
+import uuid
 from dataclasses import replace
 
+from google.rpc.error_details_pb2 import ErrorInfo
 from recurring.notify.v1 import notify_pb2, notify_pb2_grpc
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -197,6 +199,7 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
                 return await once.once(tx, notify_pb2.Contact, lambda tx: self._bind(tx, key))
             if check is CodeCheck.CODE_WRONG:
                 await codes.count_wrong(tx, key)
+                await audit.put(tx, request, uuid.UUID(request.request_id), ErrorInfo(reason=check))
         raise wrong_state(check, _CODE_PROBLEMS[check])
 
     async def _bind(self, tx: AsyncConnection, key: CustomerKey) -> notify_pb2.Contact:

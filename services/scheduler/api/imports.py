@@ -1,6 +1,5 @@
 """Taking over a book of standing orders: a stream of rows, all or nothing."""
 
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -230,12 +229,16 @@ class ImportMethods(PreviewMethods):
                     tx,
                     [events.standing_order_changed(one, "CREATED", book.now) for one in templates],
                 )
-            stored_count = sum(len(batch) for batch in book.batches)
             await audit.put(
                 tx,
                 scheduler_pb2.ImportStandingOrdersRequest(),
-                uuid.uuid4(),
-                scheduler_pb2.ImportStandingOrdersResponse(imported_count=stored_count),
+                None,
+                Response(
+                    imported_count=sum(len(batch) for batch in book.batches),
+                    unchanged_count=book.unchanged_count,
+                    refused_count=book.refused_count,
+                ),
+                resource=MERCHANT.format(book.merchant),
             )
 
     async def _shadow_bills(self, book: Book, count: int) -> list[scheduler_pb2.ShadowBill]:

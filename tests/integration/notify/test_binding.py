@@ -93,6 +93,15 @@ async def test_guesses_made_at_once_are_all_counted(notify: Notify) -> None:
     assert sorted(reasons) == ["CODE_NOT_PENDING"] * 3 + ["CODE_WRONG"] * 5
 
 
+async def test_a_wrong_guess_is_audited_without_the_code(notify: Notify) -> None:
+    await notify.contact()
+    wrong = another(await code_sent(notify))
+    assert await reason(notify.confirm(wrong)) == "CODE_WRONG"
+    request = notify_pb2.ListAuditEntriesRequest(parent="merchants/acme", resource=CONTACT)
+    entry = (await notify.call("ListAuditEntries", request)).audit_entries[0]
+    assert (entry.method, dict(entry.after)) == ("ConfirmPhoneBinding", {"reason": "CODE_WRONG"})
+
+
 async def test_a_new_code_voids_the_one_before(notify: Notify) -> None:
     await notify.contact()
     first = await code_sent(notify)

@@ -711,7 +711,9 @@ class AuditEntry(_message.Message):
 
     @_builtins.property
     def before(self) -> _struct_pb2.Struct:
-        """The resource before, where there was one, and after; personal data are masked."""
+        """The resource before, where there was one, and after; personal data are masked. Of a wrong code, which
+        changes nothing but how many may follow, the `reason` why it was refused.
+        """
 
     @_builtins.property
     def after(self) -> _struct_pb2.Struct: ...

@@ -2458,15 +2458,18 @@ class AuditEntry(_message.Message):
     method: _builtins.str
     """The method, for example `CreateProduct`."""
     request_id: _builtins.str
+    """Empty for an import, which takes none."""
     resource: _builtins.str
-    """The resource that was changed, as far as it has a name."""
+    """The resource that was changed, as far as it has a name; of an import the merchant."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When, by the machine's clock."""
 
     @_builtins.property
     def before(self) -> _struct_pb2.Struct:
-        """The resource before, where there was one, and after; personal data are masked."""
+        """The resource before, where there was one, and after (of an import how many rows); personal data are
+        masked.
+        """
 
     @_builtins.property
     def after(self) -> _struct_pb2.Struct: ...
