@@ -8,6 +8,8 @@ from deploy.embedded.databases import Databases, Passwords
 from deploy.embedded.keys import AUDIENCE, ISSUER, Keys
 
 DEMO_MERCHANT = "demo"
+# Who makes the streams.
+STREAMS_USER = "streams"
 SCOPE_PLATFORM = "platform"
 # Whom a service calls; it is told their targets.
 CALLS = {"scheduler": ("catalog", "payments", "notify")}
@@ -37,7 +39,8 @@ def database_url(service: str, addresses: Addresses, keys: Keys, suffix: str = "
 
 def nats_passwords(keys: Keys) -> dict[str, str]:
     """Return the password of each user of the broker."""
-    return {user: keys.password(f"nats_{user}") for user in (*SERVICES, DEMO_MERCHANT, "developer")}
+    users = (*SERVICES, STREAMS_USER, DEMO_MERCHANT, "developer")
+    return {user: keys.password(f"nats_{user}") for user in users}
 
 
 def nats_url(user: str, addresses: Addresses, keys: Keys) -> str:
@@ -72,6 +75,7 @@ def service_environment(service: str, addresses: Addresses, keys: Keys) -> dict[
         "MIGRATION_DATABASE_URL": database_url(service, addresses, keys, "_migrator"),
         "DATA_KEYS": keys.data_keys(service),
         "NATS_URL": nats_url(service, addresses, keys),
+        "MIGRATION_NATS_URL": nats_url(STREAMS_USER, addresses, keys),
         "MERCHANT_EVENTS": "true",
         "GRPC_ADDRESS": addresses.local(service),
         "GRPC_PLAINTEXT": "true",

@@ -79,7 +79,8 @@ def secrets_of(folder: Path, namespace: str) -> Secrets:
             f"{service}-migrator": {
                 "recurring_migration_database_url": wiring.database_url(
                     service, addresses(service), keys, "_migrator"
-                )
+                ),
+                "recurring_migration_nats_url": _nats_url(wiring.STREAMS_USER, keys),
             },
         }
     return made

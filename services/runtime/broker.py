@@ -6,7 +6,9 @@ import json
 import logging
 import ssl
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
 from nats.aio.client import Client
@@ -135,6 +137,11 @@ class Broker:
         except NotFoundError:
             return False
         return True
+
+    async def make_time(self, stream: str) -> datetime:
+        """When a stream was made. Raises NotFoundError if it is not there."""
+        # The server says it in every answer.
+        return cast("datetime", (await self._jetstream.stream_info(stream)).created)
 
     async def ensure_stream(self, name: str, subjects: Sequence[str]) -> None:
         """Create the stream, or bring it to this configuration."""

@@ -145,17 +145,13 @@ class Life(Generic[S]):
             url = settings.migration_database_url
             await until_it_works("database", lambda: migrations.upgrade_async(service, url))
         await until_it_works("database", schema_fits)
-        broker = await until_it_works(
-            "nats",
-            lambda: Broker.connect(
-                settings.nats_url,
-                service,
-                settings.tls_folder / AUTHORITY_FILE,
-                settings.nats_stream_replicas,
-            ),
+        broker = await self._broker(settings, settings.nats_url, resources)
+        maker = None
+        if settings.migration_nats_url:
+            maker = await self._broker(settings, settings.migration_nats_url, resources)
+        relay = outbox.Relay(
+            database, broker, service, by_merchant=settings.merchant_events, maker=maker
         )
-        resources.push_async_callback(broker.close)
-        relay = outbox.Relay(database, broker, service, by_merchant=settings.merchant_events)
         await until_it_works("nats", relay.ensure_stream)
         workers = Workers(_workers(service, settings, database, broker, clock, parts, relay))
         database.on_commit(workers.nudge)
@@ -174,6 +170,14 @@ class Life(Generic[S]):
                 await server.ready(serving=False)
                 log.warning("no longer serving: %s", misfit)
             await until_it_works("database", schema_fits)
+
+    async def _broker(self, settings: S, url: str, resources: AsyncExitStack) -> Broker:
+        authority, replicas = settings.tls_folder / AUTHORITY_FILE, settings.nats_stream_replicas
+        broker = await until_it_works(
+            "nats", lambda: Broker.connect(url, self._service, authority, replicas)
+        )
+        resources.push_async_callback(broker.close)
+        return broker
 
     async def _door(self, runtime: Runtime[S], parts: Parts) -> Server:
         settings = runtime.settings

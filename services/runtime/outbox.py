@@ -9,20 +9,20 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.runtime import metrics, telemetry
+from services.runtime import metrics, streams, telemetry
 from services.runtime.broker import STREAM_MAX_AGE_SECONDS, Broker
 from services.runtime.database import Database
 from services.runtime.events import Fact, headers
 from services.runtime.loops import Step
+from services.runtime.streams import MERCHANTS_PREFIX, MERCHANTS_STREAM
 
 RELAY_BATCH_EVENTS = 500
 # A relay that claimed rows and died loses its claim after this long. Claims run on the database's own
 # clock: they concern machines, not customers.
 RELAY_CLAIM_SECONDS = 15
 PUBLISH_TIMEOUT_SECONDS = 10.0
-# Where platforms hear what concerns one merchant, on a subject that names it.
-MERCHANTS_STREAM = "MERCHANTS"
-MERCHANTS_PREFIX = "merchants"
+# As far may the clocks of the database and the broker be from one another.
+CLOCKS_APART_SECONDS = 60
 PURGE_BATCH_ROWS = 5000
 REPLAY_BATCH_ROWS = 5000
 
@@ -115,29 +115,37 @@ class Relay:
     """Publishes what the outbox of a service holds, in batches, in the order of storing."""
 
     def __init__(
-        self, database: Database, broker: Broker, service: str, *, by_merchant: bool = False
+        self,
+        database: Database,
+        broker: Broker,
+        service: str,
+        *,
+        by_merchant: bool = False,
+        maker: Broker | None = None,
     ) -> None:
+        """Without a maker, who may make streams, they are waited for."""
         self._database = database
         self._broker = broker
+        self._maker = maker
         self._source = f"//recurring/{service}"
         self._stream = service.upper()
-        self._subjects = [f"recurring.{service}.v1.>"]
         self._by_merchant = by_merchant
         self._connections = broker.connections
 
     async def ensure_stream(self) -> None:
-        """Make sure of the service's stream, and fill it again if it is new or was wiped.
+        """See that the service's stream is there, and tell it what was told before it was made anew.
 
-        Who has handled an event already finds it in the inbox.
+        Who has handled an event already finds it in the inbox. Raises StreamMissingError.
         """
-        if not await self._broker.has_stream(self._stream):
-            async with self._database.read() as connection:
-                now: datetime = (await connection.execute(_NOW)).scalar_one()
-            # As far back as the stream would still have it.
-            await replay(self._database, now - timedelta(seconds=STREAM_MAX_AGE_SECONDS))
-        await self._broker.ensure_stream(self._stream, self._subjects)
-        if self._by_merchant:
-            await self._broker.ensure_stream(MERCHANTS_STREAM, [f"{MERCHANTS_PREFIX}.>"])
+        if self._maker:
+            await streams.make(self._maker)
+        await streams.check(
+            self._broker, self._stream, *([MERCHANTS_STREAM] if self._by_merchant else [])
+        )
+        made = await self._broker.make_time(self._stream)
+        # As far back as the stream before it would still have it.
+        since = made - timedelta(seconds=STREAM_MAX_AGE_SECONDS)
+        await replay(self._database, since, until=made + timedelta(seconds=CLOCKS_APART_SECONDS))
 
     async def step(self) -> Step:
         """Publish a batch and mark what the stream acknowledged.
@@ -198,13 +206,17 @@ class Relay:
             await self._broker.publish(subject, row["data"], head, PUBLISH_TIMEOUT_SECONDS)
 
 
-async def replay(database: Database, since: datetime, position: int = 0) -> int:
+async def replay(
+    database: Database, since: datetime, position: int = 0, until: datetime | None = None
+) -> int:
     """Have all that was published since a time, from a position on, published again.
 
-    Returns how many events that are. Who has handled one already finds it in the inbox.
+    What was published after `until`, or is from now on, is not. Returns how many events that are.
+    Who has handled one already finds it in the inbox.
     """
     async with database.read() as connection:
-        until = (await connection.execute(_NOW)).scalar_one()
+        now = (await connection.execute(_NOW)).scalar_one()
+    until = min(until or now, now)
     limits = {
         "since": since, "until": until, "position": position, "limit": REPLAY_BATCH_ROWS,
     }  # fmt: skip

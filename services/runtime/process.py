@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from services.runtime import commands, migrations, telemetry
+from services.runtime import commands, migrations, streams, telemetry
 from services.runtime.access import act_for_all
 from services.runtime.commands import EXIT_FAILED, Command, Desk
 from services.runtime.database import is_outage
@@ -51,7 +51,7 @@ def main(
     telemetry.start_logging(service, sys.stderr if options else sys.stdout)
     try:
         if options and options.command == commands.MIGRATE:
-            run_loop(_migrate(service, load(MigrationSettings).migration_database_url))
+            run_loop(_migrate(service, load(MigrationSettings)))
         elif options:
             settings = load(settings_type)
             run_loop(_operate(service, settings, assemble, own_commands, options))
@@ -77,15 +77,27 @@ def _serve(service: str, settings_type: type[S], assemble: Assemble[S]) -> None:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
 
 
-async def _migrate(service: str, database_url: str) -> None:
-    """Bring the schema up to date, once the database is there. Ends with status 1 if that fails."""
+async def _migrate(service: str, settings: MigrationSettings) -> None:
+    """Bring schema and streams up to date, once their servers are there.
+
+    Ends with status 1 if that fails for the schema.
+    """
+    url = settings.migration_database_url
     try:
         await until_it_works(
-            "database", lambda: migrations.upgrade_async(service, database_url), passing=is_outage
+            "database", lambda: migrations.upgrade_async(service, url), passing=is_outage
         )
     except Exception as error:  # noqa: BLE001 - whatever PostgreSQL or alembic say
         log.error("the schema was left as it was: %s", in_one_line(error))  # noqa: TRY400 - one line
         sys.exit(EXIT_FAILED)
+    if settings.migration_nats_url:
+        authority = settings.tls_folder / AUTHORITY_FILE if settings.tls_folder else None
+        await until_it_works(
+            "nats",
+            lambda: streams.make_at(
+                settings.migration_nats_url, service, authority, settings.nats_stream_replicas
+            ),
+        )
 
 
 def run_loop(work: Coroutine[Any, Any, R]) -> R:

@@ -51,7 +51,9 @@ class RuntimeSettings(BaseSettings):
     data_keys: SecretStr
     database_pool_size: int = Field(default=8, ge=2, le=100)
     nats_url: str = Field(pattern=r"^(nats|tls)://")
-    # Servers that keep each event of the service's stream; no more than there are.
+    # Of the user who may make streams; the service itself gets on without it.
+    migration_nats_url: str = Field(default="", pattern=r"^((nats|tls)://.+)?$")
+    # Servers that keep each event of a stream; no more than there are.
     nats_stream_replicas: int = Field(default=1, ge=1, le=5)
     # Whether each event is told once more by merchant, for platforms to hear.
     merchant_events: bool = False
@@ -113,6 +115,7 @@ class RuntimeSettings(BaseSettings):
             ("GRPC_PLAINTEXT", "a door without TLS"): self.grpc_plaintext,
             ("REFLECTION_ENABLED", "reflection"): self.reflection_enabled,
             ("MIGRATE_ON_START", "a service that may change its schema"): self.migrate_on_start,
+            ("MIGRATION_NATS_URL", "a service that may make streams"): self.migration_nats_url,
             ("DATABASE_URL", _DATABASE_DANGER): not _DATABASE_VERIFIED.search(self.database_url),
             ("NATS_URL", "a connection without tls://"): not self.nats_url.startswith("tls://"),
             ("AUTH_ISSUER", "an issuer for development"): is_for_development(self.auth_issuer),
@@ -143,13 +146,21 @@ class MigrationSettings(BaseSettings):
 
     environment: Environment
     migration_database_url: str = Field(pattern=r"^postgresql\+asyncpg://.+$")
+    # Empty: the streams are somebody else's affair.
+    migration_nats_url: str = Field(default="", pattern=r"^((nats|tls)://.+)?$")
+    nats_stream_replicas: int = Field(default=1, ge=1, le=5)
+    # Where the authority is that vouches for the broker.
+    tls_folder: DirectoryPath | None = None
     log_level: str = Field(default="INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """What production refuses."""
-        verified = _DATABASE_VERIFIED.search(self.migration_database_url)
-        if self.environment is Environment.PRODUCTION and not verified:
+        if self.environment is not Environment.PRODUCTION:
+            return
+        if not _DATABASE_VERIFIED.search(self.migration_database_url):
             yield "MIGRATION_DATABASE_URL", f"{_DATABASE_DANGER} is refused in production"
+        if self.migration_nats_url.startswith("nats:"):
+            yield "MIGRATION_NATS_URL", "a connection without tls:// is refused in production"
 
 
 class HealthSettings(BaseSettings):

@@ -51,9 +51,11 @@ class Operator:
         )
         assert done.returncode == 0, done.stderr
 
-    def broker_url(self, service: str) -> str:
-        """Where the broker is, for a service's own user."""
-        return wiring.nats_url(service, self.stack.addresses, Keys(self.stack.home / "keys"))
+    @property
+    def streams_url(self) -> str:
+        """Where the broker is, for whoever makes the streams."""
+        keys = Keys(self.stack.home / "keys")
+        return wiring.nats_url(wiring.STREAMS_USER, self.stack.addresses, keys)
 
     async def _run(self, settings: dict[str, str], *command: str) -> str:
         inherited = {n: v for n, v in os.environ.items() if not n.startswith("RECURRING_")}

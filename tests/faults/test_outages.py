@@ -50,17 +50,17 @@ async def notices(ann: Customer) -> int:
 
 async def forget_what_came_lately(operator: Operator, *services: str) -> None:
     """As two minutes without the service do: streams take an event again that they have had."""
-    for service in services:
-        client = await nats.connect(
-            operator.broker_url(service), inbox_prefix=f"_INBOX_{service}", allow_reconnect=False
-        )
-        try:
+    client = await nats.connect(
+        operator.streams_url, inbox_prefix="_INBOX_streams", allow_reconnect=False
+    )
+    try:
+        for service in services:
             jetstream = client.jetstream()
             config = (await jetstream.stream_info(service.upper())).config
             config.duplicate_window = 0.1
             await jetstream.update_stream(config)
-        finally:
-            await client.close()
+    finally:
+        await client.close()
     await asyncio.sleep(0.2)
 
 

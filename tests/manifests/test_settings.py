@@ -25,6 +25,7 @@ OTHER_NAMES = {"PGSSLROOTCERT", "OTEL_EXPORTER_OTLP_ENDPOINT", "RECURRING_SECRET
 # Left out on purpose, and why.
 LEFT_OUT = {
     "RECURRING_MIGRATION_DATABASE_URL": "the service has no such right; its migrations are told",
+    "RECURRING_MIGRATION_NATS_URL": "the service has no such right; its migrations are told",
     "RECURRING_AUTH_JWKS_URL": "the keys come as a file, AUTH_JWKS_FILE",
     "RECURRING_CLOCK_URL": "production has none",
     "RECURRING_SMTP_USER": "the sandbox's mail asks for no login",
@@ -82,12 +83,17 @@ def test_migrations_start_with_what_they_are_told(
     pod = cluster.pod(service)
     (migrate,) = pod.spec["initContainers"]
     told = cluster.environment(migrate)
-    assert set(told) - OTHER_NAMES == {"RECURRING_ENVIRONMENT"}
+    assert set(told) - OTHER_NAMES == {
+        f"RECURRING_{name}" for name in ("ENVIRONMENT", "TLS_FOLDER", "NATS_STREAM_REPLICAS")
+    }
+    assert told["RECURRING_TLS_FOLDER"] in {where for _, _, where in pod.mounted(migrate)}
     monkeypatch.setenv("RECURRING_ENVIRONMENT", told["RECURRING_ENVIRONMENT"])
+    monkeypatch.setenv("RECURRING_TLS_FOLDER", str(written(tmp_path / "tls", {})))
     secrets = secret_settings(cluster, pod, migrate, dev_secrets)
     monkeypatch.setenv("RECURRING_SECRETS_FOLDER", str(written(tmp_path / "secrets", secrets)))
     settings = load(MigrationSettings)
     assert f"recurring_{service}_migrator:" in settings.migration_database_url
+    assert "://streams:" in settings.migration_nats_url
     assert settings.environment.value == ("sandbox" if cluster.name == "dev" else "production")
 
 

@@ -18,7 +18,7 @@ from services.runtime.broker import Broker
 from tests.integration.runtime.postbox import until
 
 CONFIGURATION = USERS_FILE.parents[1] / "nats-ha" / "nats.conf"
-SERVICES = ("catalog", "scheduler", "payments", "notify")
+USERS = ("catalog", "scheduler", "payments", "notify", "streams")
 OLD, NEW = "the-password-until-now", "the-password-from-now-on"
 # Long enough for SIGTERM to end a server that heeds it.
 HEEDED_SECONDS = 1.0
@@ -53,7 +53,7 @@ class ProductionNats(EmbeddedNats):
 
     def take(self, password: str) -> None:
         """Put a password of all users in the place of the one that is there."""
-        told = passwords(dict.fromkeys(SERVICES, password))
+        told = passwords(dict.fromkeys(USERS, password))
         (self.folder / "users" / "passwords.conf").write_text(told)
 
     def signal(self, number: signal.Signals) -> None:

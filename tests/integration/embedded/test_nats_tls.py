@@ -14,10 +14,11 @@ from recurring_client import subscribe
 from deploy.embedded.keys import Keys
 from deploy.embedded.nats import EmbeddedNats
 from deploy.embedded.ports import HOST, free_ports
+from services.runtime import streams
 from services.runtime.broker import Broker
 from services.runtime.events import headers
 
-USERS = ("catalog", "scheduler", "payments", "notify", "demo", "developer")
+USERS = ("catalog", "scheduler", "payments", "notify", "streams", "demo", "developer")
 PASSWORD = "only-for-tests-on-this-machine"
 PRODUCT = "merchants/demo/products/tea"
 HEARD_SECONDS = 10.0
@@ -52,9 +53,9 @@ async def server(tmp_path: Path, keys: Keys) -> AsyncIterator[TlsNats]:
     [port] = free_ports(1)
     server = TlsNats(tmp_path / "nats", port, keys.certificate_folder("nats"))
     server.start()
-    url, authority = server.url_of("catalog"), keys.authority.certificate_file
-    broker = await Broker.connect(url, "catalog", authority)
-    await broker.ensure_stream("MERCHANTS", ["merchants.>"])
+    authority = keys.authority.certificate_file
+    await streams.make_at(server.url_of("streams"), "catalog", authority, replicas=1)
+    broker = await Broker.connect(server.url_of("catalog"), "catalog", authority)
     event = events_pb2.ProductDiscontinued(product=PRODUCT)
     row = {
         "event_id": uuid.uuid4(),

@@ -10,14 +10,14 @@ import nats
 import pytest
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
-from nats.js.api import ConsumerConfig
+from nats.js.api import ConsumerConfig, RePublish, StreamConfig, StreamSource
 
 from deploy.embedded.nats import EmbeddedNats
 from deploy.embedded.ports import HOST, free_ports
-from services.runtime.broker import Broker
+from services.runtime import streams
 
 SERVICES = ("catalog", "scheduler", "payments", "notify")
-USERS = (*SERVICES, "demo", "developer")
+USERS = (*SERVICES, "streams", "demo", "developer")
 PASSWORD = "only-for-tests-on-this-machine"
 # Service -> the streams that it reads.
 READS = {
@@ -61,11 +61,7 @@ async def connected(server: EmbeddedNats, user: str) -> AsyncIterator[tuple[Clie
 
 @pytest.fixture(autouse=True)
 async def _streams(server: EmbeddedNats) -> None:
-    for service in SERVICES:
-        broker = await Broker.connect(f"nats://{service}:{PASSWORD}@{HOST}:{server.port}", service)
-        await broker.ensure_stream(service.upper(), [f"recurring.{service}.v1.>"])
-        await broker.ensure_stream("MERCHANTS", ["merchants.>"])
-        await broker.close()
+    await streams.make_at(f"nats://streams:{PASSWORD}@{HOST}:{server.port}", "test", None, 1)
 
 
 async def is_done(asked: Coroutine[Any, Any, object], refused: asyncio.Event) -> bool:
@@ -138,7 +134,42 @@ async def test_a_service_reads_the_streams_it_needs_by_its_own_consumer(
     assert others == set()
 
 
-@pytest.mark.parametrize("user", [*SERVICES, "demo"])
+FORGED = StreamConfig(
+    subjects=["recurring.catalog.v1.>"],
+    republish=RePublish(src="recurring.catalog.v1.*", dest="recurring.payments.v1.{{wildcard(1)}}"),
+)
+OVERHEARD = StreamConfig(
+    sources=[StreamSource(name="PAYMENTS")],
+    republish=RePublish(src=">", dest="_INBOX_catalog.heard.>"),
+)
+EMPTIED = StreamConfig(subjects=["merchants.>"], max_msgs=1)
+
+
+@pytest.mark.parametrize("user", [*SERVICES, "demo", "developer"])
+@pytest.mark.parametrize("config", [FORGED, OVERHEARD, EMPTIED])
+async def test_nobody_who_tells_or_hears_makes_a_stream_of_others_events_or_changes_one(
+    server: EmbeddedNats, user: str, config: StreamConfig
+) -> None:
+    for stream in (*STREAMS, "SOMEBODYS"):
+        named = config.evolve(name=stream)
+        async with connected(server, user) as (client, refused):
+            assert not await is_done(client.jetstream().add_stream(named), refused)
+            assert refused.is_set()
+        async with connected(server, user) as (client, refused):
+            assert not await is_done(client.jetstream().update_stream(named), refused)
+            assert refused.is_set()
+
+
+async def test_who_makes_the_streams_tells_and_hears_nothing(server: EmbeddedNats) -> None:
+    for stream in STREAMS:
+        config = ConsumerConfig(durable_name="streams")
+        assert not await may_consume(server, "streams", stream, config)
+    for service in SERVICES:
+        assert not await may_publish(server, "streams", f"recurring.{service}.v1.Something")
+    assert not await may_publish(server, "streams", "merchants.demo.x")
+
+
+@pytest.mark.parametrize("user", [*SERVICES, "streams", "demo"])
 @pytest.mark.parametrize(
     "subject", ["recurring.>", ">", "_INBOX.>", "_INBOX_catalog.x.>", "merchants.other.>"]
 )
@@ -149,7 +180,7 @@ async def test_nobody_listens_to_what_is_for_others(
     assert await may_subscribe(server, user, subject) == own
 
 
-@pytest.mark.parametrize("user", [*SERVICES, "demo", "developer"])
+@pytest.mark.parametrize("user", USERS)
 @pytest.mark.parametrize("action", ["DELETE", "PURGE"])
 async def test_nobody_deletes_a_stream_or_empties_it(
     server: EmbeddedNats, user: str, action: str

@@ -60,7 +60,7 @@ class Teller:
     broker: Broker
 
     def relay(self) -> Relay:
-        return Relay(self.database, self.broker, SERVICE)
+        return Relay(self.database, self.broker, SERVICE, maker=self.broker)
 
     def relay_loop(self) -> Loop:
         return Loop("relay", SystemClock(), self.relay().step, poll_seconds=0.05)

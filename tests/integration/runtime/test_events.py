@@ -4,15 +4,18 @@ import asyncio
 import shutil
 
 import nats
+import pytest
 from recurring.catalog.v1 import events_pb2
 from sqlalchemy import text
 
 from deploy.embedded.nats import EmbeddedNats
 from deploy.embedded.postgres import EmbeddedPostgres
-from services.runtime import outbox
+from services.runtime import outbox, streams
 from services.runtime.broker import CLOSE_TIMEOUT_SECONDS, Broker
 from services.runtime.events import headers
 from services.runtime.inbox import FAILURES_MAX, letters, replay_letter
+from services.runtime.outbox import Relay
+from services.runtime.streams import StreamMissingError
 from tests.integration.runtime.postbox import (
     GRACE_SECONDS,
     NOW,
@@ -110,6 +113,23 @@ async def test_a_lost_stream_comes_back_with_all_that_it_had(
         async with at_work(listener.consumer()):
             await listener.until_heard(2)
     assert await listener.heard() == ["coffee", "tea"]
+
+
+async def test_a_stream_that_others_made_anew_is_filled_by_who_may_not_make_one(
+    teller: Teller, listener: Listener, broker: Broker, nats_url: str
+) -> None:
+    await teller.tell("tea")
+    async with at_work(teller.relay_loop()):
+        await until(lambda: _is_zero(teller))
+    await _delete_stream(nats_url)
+    relay = Relay(teller.database, broker, SERVICE)
+    with pytest.raises(StreamMissingError, match="stream CATALOG is not there"):
+        await relay.ensure_stream()
+    await streams.make(broker)
+    await relay.ensure_stream()
+    async with at_work(teller.relay_loop(), listener.consumer()):
+        await listener.until_heard(1)
+    assert await listener.heard() == ["tea"]
 
 
 async def test_a_replay_of_everything_changes_nothing(

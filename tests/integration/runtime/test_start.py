@@ -44,6 +44,7 @@ class Process:
         self.settings = {
             "ENVIRONMENT": "sandbox",
             "NATS_URL": nats_url,
+            "MIGRATION_NATS_URL": nats_url,
             "DATA_KEYS": DATA_KEYS,
             "GRPC_ADDRESS": own,
             "GRPC_PLAINTEXT": "true",
@@ -238,6 +239,20 @@ async def test_code_waits_for_the_migration(process: Process, postgres: Embedded
     migrator = postgres.databases.address(f"{name}_migrator", PASSWORD, name)
     process.write_secret("migration_database_url", migrator)
     serving = process.process
+    assert process.start("migrate").wait(30) == 0
+    process.process = serving
+    await process.until_health(SERVING)
+
+
+async def test_code_waits_for_the_streams_that_a_migration_makes(
+    process: Process, database: str
+) -> None:
+    url = process.settings.pop("MIGRATION_NATS_URL")
+    process.start()
+    await process.waits_for("stream CATALOG is not there: migrate")
+    serving = process.process
+    process.settings["MIGRATION_NATS_URL"] = url
+    process.settings["MIGRATION_DATABASE_URL"] = database.replace(":only", "_migrator:only")
     assert process.start("migrate").wait(30) == 0
     process.process = serving
     await process.until_health(SERVING)

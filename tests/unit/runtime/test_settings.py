@@ -181,6 +181,7 @@ DANGERS = {
     "RECURRING_REFLECTION_ENABLED": "true",
     "RECURRING_DATABASE_URL": f"postgresql+asyncpg://me:{SECRET}@db.example/db?ssl=prefer",
     "RECURRING_NATS_URL": "nats://nats.example:4222",
+    "RECURRING_MIGRATION_NATS_URL": f"tls://streams:{SECRET}@nats.example:4222",
     "RECURRING_DATA_KEYS": f"development-1:{DATA_KEYS.partition(':')[2]}",
     "RECURRING_AUTH_ISSUER": "https://embedded.recurring.localhost",
 }
@@ -237,6 +238,13 @@ def test_production_migrates_a_database_that_proves_to_be_it(
     url = "postgresql+asyncpg://me@db.example/db?ssl=verify-full"
     production.setenv("RECURRING_MIGRATION_DATABASE_URL", url)
     assert load(MigrationSettings).migration_database_url == url
+
+
+def test_production_makes_streams_over_tls_alone(production: pytest.MonkeyPatch) -> None:
+    url = "postgresql+asyncpg://me@db.example/db?ssl=verify-full"
+    production.setenv("RECURRING_MIGRATION_DATABASE_URL", url)
+    production.setenv("RECURRING_MIGRATION_NATS_URL", "nats://nats.example:4222")
+    assert complained_of(MigrationSettings) == {"RECURRING_MIGRATION_NATS_URL"}
 
 
 @pytest.mark.usefixtures("production")
