@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Generic
 
 import aiohttp
@@ -24,6 +24,7 @@ from services.runtime.parts import Assemble, Parts, Runtime, S, open_runtime
 from services.runtime.readiness import (
     BROKER_AWAY_SECONDS,
     DATABASE_AWAY_SECONDS,
+    LOOK_SECONDS,
     Readiness,
     Steady,
 )
@@ -114,11 +115,19 @@ class Life(Generic[S]):
                 if why != said:
                     log.warning("settings have become bad: %s", why)
                     said = why
-        if self._health.ready:
-            # All replicas see the same files: not all of them at once.
-            await asyncio.sleep(random.uniform(0, settings.anew_spread_seconds))  # noqa: S311 - no secret
+        await self._wait_its_turn(settings.anew_spread_seconds)
         log.info("settings have changed: beginning anew")
         self._settings_changed.set()
+
+    async def _wait_its_turn(self, seconds: float) -> None:
+        """Wait for a moment of this replica's own, since all see the same files.
+
+        One that is not ready, since it may be the old settings that keep it from that, waits no longer.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(random.uniform(0, seconds)):  # noqa: S311 - no secret
+                while self._health.ready:  # noqa: ASYNC110 - it is looked at once a second, too
+                    await asyncio.sleep(LOOK_SECONDS)
 
     async def _serve(
         self, settings: S, resources: AsyncExitStack, group: asyncio.TaskGroup

@@ -161,6 +161,17 @@ async def execute(url: str, *statements: str) -> None:
         await connection.close()
 
 
+def shut(postgres: EmbeddedPostgres, url: str) -> str:
+    """Let nobody into a database any more; returns its name."""
+    name = url.rpartition("/")[2]
+    postgres.databases.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+    end_connections = f"""
+        SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'
+    """  # noqa: S608
+    postgres.databases.execute(end_connections)
+    return name
+
+
 async def test_a_secret_that_is_missing_is_waited_for(
     process: Process, service_database: ServiceDatabase
 ) -> None:
@@ -204,6 +215,18 @@ async def test_a_process_that_serves_begins_anew_with_a_setting_that_has_changed
     await process.until_health(SERVING)
     # Kubernetes sees one process all the time.
     assert started.poll() is None
+
+
+async def test_a_process_that_its_settings_keep_from_being_ready_begins_anew_without_waiting_its_turn(
+    process: Process, database: str, postgres: EmbeddedPostgres
+) -> None:
+    process.settings["ANEW_SPREAD_SECONDS"] = "600"
+    process.start()
+    await process.until_health(SERVING)
+    process.write_secret("log_level", "DEBUG")
+    shut(postgres, database)
+    await process.until_said("not ready: database out of reach")
+    await process.until_said("settings have changed: beginning anew", seconds=10)
 
 
 @pytest.mark.parametrize("file", ["tls.crt", "jwks.json"])
@@ -297,12 +320,7 @@ async def test_readiness_follows_the_database_and_liveness_does_not(
 ) -> None:
     process.start()
     await process.until_health(SERVING)
-    name = database.rpartition("/")[2]
-    postgres.databases.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-    end_connections = f"""
-        SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'
-    """  # noqa: S608
-    postgres.databases.execute(end_connections)
+    name = shut(postgres, database)
     # A moment is a hiccup.
     await asyncio.sleep(3)
     assert await process.health() == SERVING
