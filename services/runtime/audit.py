@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.runtime.access import caller
 from services.runtime.database import Database
-from services.runtime.wire import read_page, to_timestamp
+from services.runtime.wire import AFTER_ALL, read_page, to_timestamp
 
 # Of a text that is about a person, so much of its end is kept: enough to tell two apart.
 SHOWN_CHARACTERS = 2
@@ -33,7 +33,6 @@ _LIST = text("""
     ORDER BY position DESC LIMIT :limit
 """)
 
-_POSITION_MAX = 2**63 - 1
 R = TypeVar("R", bound=Message)
 
 _before: contextvars.ContextVar[Message | None] = contextvars.ContextVar("before", default=None)
@@ -110,7 +109,7 @@ async def answer(database: Database, request: Any, response_type: type[R]) -> R:
     page = read_page(request, keys=1)
     sought = {
         "tenant": tenant,
-        "before": page.after_number() if page.after else _POSITION_MAX,
+        "before": page.after_position(AFTER_ALL),
         "resource": request.resource,
         "subject": request.subject,
         "limit": page.limit,

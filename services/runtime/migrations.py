@@ -74,10 +74,11 @@ CREATE TABLE requests (
 );
 CREATE INDEX requests_created ON requests (create_time);
 
--- What callers changed; nobody may alter it.
+-- What callers changed; nobody may alter it. Callers see the position, so it is a time and not a count,
+-- which would tell each merchant how much the others do.
 CREATE TABLE audit_entries (
     tenant         text        NOT NULL,
-    position       bigint      GENERATED ALWAYS AS IDENTITY,
+    position       uuid        NOT NULL DEFAULT uuidv7(),
     subject        text        NOT NULL,
     origin         text        NOT NULL,
     method         text        NOT NULL,

@@ -39,6 +39,8 @@ _MINOR_DIGITS = {
 }  # fmt: skip
 _FACTORS = {currency: 10**digits for currency, digits in _MINOR_DIGITS.items()}
 _FACTOR_DEFAULT = 10**_MINOR_DIGITS_DEFAULT
+# Ends of a list by position.
+BEFORE_ALL, AFTER_ALL = uuid.UUID(int=0), uuid.UUID(int=2**128 - 1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECONDS_PER_DAY = 24 * 3600
 _NANOS_PER_MICROSECOND = 1000
@@ -244,15 +246,17 @@ class Page:
         text = "\x1f".join((self.fingerprint, *last))
         return base64.urlsafe_b64encode(text.encode()).decode()
 
-    def after_number(self) -> int:
-        """The row before the page in a list with one numeric key, counted from 1; 0 on the first.
+    def after_position(self, first: uuid.UUID = BEFORE_ALL) -> uuid.UUID:
+        """The row before the page in a list by position; `first` on the first page.
 
         Raises INVALID_ARGUMENT PAGE_TOKEN_INVALID.
         """
-        text = self.after[0] if self.after else "0"
-        if not re.fullmatch(r"[0-9]{1,18}", text):
+        if not self.after:
+            return first
+        try:
+            return uuid.UUID(self.after[0])
+        except ValueError:
             _refuse_page_token()
-        return int(text)
 
     def after_time(self) -> datetime | None:
         """The row before the page in a list by one time; None on the first page.

@@ -1,6 +1,7 @@
 """What callers changed can be read afterwards: who, what, from where, before and after."""
 
 import asyncio
+import uuid
 
 import pytest
 from google.protobuf.json_format import MessageToDict
@@ -125,3 +126,15 @@ async def test_a_program_that_may_write_may_not_read_the_audit(suite: Suite, sho
     assert {each.reason for each in refusals} == {"SCOPE_MISSING"}
     auditor = suite.client(shop.merchant, "audit:read")
     assert len(await entries(auditor, "catalog")) == 1
+
+
+async def test_an_entry_does_not_tell_how_many_other_merchants_have(
+    suite: Suite, shop: Client
+) -> None:
+    other = suite.client()
+    names: list[str] = []
+    for client in (shop, other, shop):
+        await make_product(client, f"tea-{len(names)}")
+        names.append(str((await entries(client, "catalog"))[0]["name"]).rpartition("/")[2])
+    # Ids that begin with a time and are otherwise made up: nothing that was counted.
+    assert [uuid.UUID(name).version for name in names] == [7, 7, 7]

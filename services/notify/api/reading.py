@@ -8,11 +8,9 @@ from services.notify.domain import CustomerKey, NoticeKind
 from services.notify.events.facts import CONTACT, CUSTOMER
 from services.runtime.access import caller
 from services.runtime.errors import Violations
-from services.runtime.wire import NamePattern, Page
+from services.runtime.wire import NamePattern
 
 MERCHANT = NamePattern("merchants/{merchant}")
-# Positions are bigint in PostgreSQL; all numbers with so many digits are.
-_POSITION_MAX_DIGITS = 18
 
 # Field masks name fields by these paths; the last part is the name in the domain.
 _PATHS = frozenset({
@@ -83,15 +81,3 @@ def require_name(violations: Violations, fields: Fields) -> None:
 def read_kind(number: int) -> NoticeKind:
     """A kind of notice."""
     return NoticeKind(notify_pb2.NoticeKind.Name(notify_pb2.NoticeKind.ValueType(number)))
-
-
-def read_position(page: Page) -> int:
-    """The position after which a page of notices begins."""
-    if not page.after:
-        return 0
-    [text] = page.after
-    violations = Violations()
-    if not (text.isascii() and text.isdigit() and len(text) <= _POSITION_MAX_DIGITS):
-        violations.add("page_token", "must come from the page before", "PAGE_TOKEN_INVALID")
-    violations.check()
-    return int(text)

@@ -17,7 +17,6 @@ from services.notify.api.reading import (
     read_kind,
     read_mask,
     read_merchant,
-    read_position,
     require_name,
 )
 from services.notify.domain import (
@@ -217,7 +216,7 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
         """List a customer's notices, the oldest first."""
         key = read_customer(request.parent)
         page = read_page(request, keys=1)
-        after = read_position(page)
+        after = page.after_position()
         async with self.database.read() as connection:
             found = await notices.of_customer(
                 connection, key, request.subject_resource, after, page.limit

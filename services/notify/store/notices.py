@@ -1,5 +1,6 @@
 """Notices and their deliveries."""
 
+import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -112,8 +113,8 @@ async def one(tx: AsyncConnection, key: CustomerKey, notice: str) -> Notice | No
 
 
 async def of_customer(
-    tx: AsyncConnection, key: CustomerKey, subject_resource: str, after: int, limit: int
-) -> list[tuple[int, Notice]]:
+    tx: AsyncConnection, key: CustomerKey, subject_resource: str, after: uuid.UUID, limit: int
+) -> list[tuple[uuid.UUID, Notice]]:
     """A customer's notices with their positions, the oldest first, after a position.
 
     Only those about the subject resource, unless that is empty.

@@ -36,7 +36,7 @@ class LedgerMethods:
         """List a merchant's entries, the oldest first."""
         merchant = read_merchant(request.parent)
         page = read_page(request, keys=1)
-        after = page.after_number()
+        after = page.after_position()
         async with self.database.read() as connection:
             found = await store.entries(connection, merchant, after, page.limit)
         shown, token = page.cut(found, ledger_entry_message, lambda row: (str(row.position),))

@@ -1,5 +1,6 @@
 """The double-entry ledger: rows are added and never changed, which PostgreSQL enforces."""
 
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -89,7 +90,9 @@ async def balances(
     return list(rows)
 
 
-async def entries(tx: AsyncConnection, merchant: str, after_position: int, limit: int) -> list[Any]:
+async def entries(
+    tx: AsyncConnection, merchant: str, after_position: uuid.UUID, limit: int
+) -> list[Any]:
     """A merchant's entries in the order of booking, after a position."""
     rows = await tx.execute(
         _ENTRIES, {"merchant": merchant, "after": after_position, "limit": limit}

@@ -14,6 +14,7 @@ from recurring.notify.v1 import notify_pb2
 from services.runtime.errors import Problem, Violations
 from services.runtime.wire import (
     AMOUNT_UNITS_MAX,
+    BEFORE_ALL,
     PAGE_MAX_BYTES,
     PAGE_SIZE_DEFAULT,
     PAGE_SIZE_MAX,
@@ -210,6 +211,8 @@ def test_a_request_id_of_another_form_is_refused(text: str) -> None:
 
 # --- pages --------------------------------------------------------------------------------------
 
+POSITION = "0190b0c2-5e1c-7c3a-8d5e-1f2a3b4c5d6e"
+
 
 def products(**fields: str | int) -> catalog_pb2.ListProductsRequest:
     return catalog_pb2.ListProductsRequest(parent="merchants/acme", **fields)  # type: ignore[arg-type]
@@ -282,6 +285,20 @@ def test_a_page_by_time_goes_on_where_it_was() -> None:
     token = read_page(products(), keys=1).token((moment.isoformat(),))
     assert read_page(products(page_token=token), keys=1).after_time() == moment
     assert read_page(products(), keys=1).after_time() is None
+
+
+def test_a_page_by_position_goes_on_where_it_was() -> None:
+    token = read_page(products(), keys=1).token((POSITION,))
+    assert str(read_page(products(page_token=token), keys=1).after_position()) == POSITION
+    assert read_page(products(), keys=1).after_position() == BEFORE_ALL
+
+
+@pytest.mark.parametrize("last", ["", "7", "x" * 40])
+def test_a_token_with_no_position_in_a_page_by_position_is_refused(last: str) -> None:
+    token = read_page(products(), keys=1).token((last,))
+    with pytest.raises(Problem) as refusal:
+        read_page(products(page_token=token), keys=1).after_position()
+    assert refusal.value.reason == "PAGE_TOKEN_INVALID"
 
 
 @pytest.mark.parametrize("last", ["yesterday", "", "0001-01-01T00:00:00+23:00"])

@@ -36,7 +36,8 @@ CREATE TABLE notices (
     merchant              text        NOT NULL,
     customer              text        NOT NULL,
     notice                text        NOT NULL,
-    position              bigint      GENERATED ALWAYS AS IDENTITY,
+    -- Callers see it, so it is a time and not a count over all merchants.
+    position              uuid        NOT NULL DEFAULT uuidv7(),
     kind                  text        NOT NULL,
     subject_resource      text        NOT NULL,
     promised_amount_minor bigint,

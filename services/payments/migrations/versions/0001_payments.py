@@ -173,7 +173,8 @@ CREATE TABLE ledger_entries (
     customer                text        NOT NULL,
     transaction             uuid        NOT NULL,
     leg                     integer     NOT NULL,
-    position                bigint      GENERATED ALWAYS AS IDENTITY,
+    -- Callers see it, so it is a time and not a count over all merchants.
+    position                uuid        NOT NULL DEFAULT uuidv7(),
     account                 text        NOT NULL,
     amount_minor            bigint      NOT NULL CHECK (amount_minor <> 0),
     currency                text        NOT NULL,
