@@ -134,7 +134,9 @@ def users() -> str:
 
 def passwords(held: Mapping[str, str]) -> str:
     """The users' passwords, as the configuration of the users includes them."""
-    return "".join(f'{user.upper()}_PASSWORD: "{each}"\n' for user, each in held.items())
+    return "".join(
+        f'{user.upper().replace("-", "_")}_PASSWORD: "{each}"\n' for user, each in held.items()
+    )
 
 
 def greets(url: str) -> bool:

@@ -8,6 +8,8 @@ from deploy.embedded.databases import Databases, Passwords
 from deploy.embedded.keys import AUDIENCE, ISSUER, Keys
 
 DEMO_MERCHANT = "demo"
+# Who hears of that merchant's events.
+DEMO_USER = f"merchant-{DEMO_MERCHANT}"
 # Who makes the streams.
 STREAMS_USER = "streams"
 SCOPE_PLATFORM = "platform"
@@ -39,7 +41,7 @@ def database_url(service: str, addresses: Addresses, keys: Keys, suffix: str = "
 
 def nats_passwords(keys: Keys) -> dict[str, str]:
     """Return the password of each user of the broker."""
-    users = (*SERVICES, STREAMS_USER, DEMO_MERCHANT, "developer")
+    users = (*SERVICES, STREAMS_USER, DEMO_USER, "developer")
     return {user: keys.password(f"nats_{user}") for user in users}
 
 
@@ -125,7 +127,7 @@ def description(home: Path, addresses: Addresses, keys: Keys) -> dict[str, Any]:
             for service in SERVICES
         },
         "nats_url": nats_url("developer", addresses, keys),
-        "platform_nats_url": nats_url(DEMO_MERCHANT, addresses, keys),
+        "platform_nats_url": nats_url(DEMO_USER, addresses, keys),
         "sandbox_url": addresses.sandbox_url,
         "provider_api_key": keys.password("provider"),
         "smtp": f"{smtp_host}:{smtp_port}",

@@ -199,7 +199,7 @@ def _demo(keys: Keys) -> dict[str, str]:
             for service in SERVICES
         },
         "nats_url": _nats_url("developer", keys),
-        "platform_nats_url": _nats_url(wiring.DEMO_MERCHANT, keys),
+        "platform_nats_url": _nats_url(wiring.DEMO_USER, keys),
         "sandbox_url": addresses("catalog").sandbox_url,
         "provider_api_key": keys.password("provider"),
         "merchant": wiring.DEMO_MERCHANT,

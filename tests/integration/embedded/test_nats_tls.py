@@ -18,7 +18,7 @@ from services.runtime import streams
 from services.runtime.broker import Broker
 from services.runtime.events import headers
 
-USERS = ("catalog", "scheduler", "payments", "notify", "streams", "demo", "developer")
+USERS = ("catalog", "scheduler", "payments", "notify", "streams", "merchant-demo", "developer")
 PASSWORD = "only-for-tests-on-this-machine"
 PRODUCT = "merchants/demo/products/tea"
 HEARD_SECONDS = 10.0
@@ -77,7 +77,7 @@ async def server(tmp_path: Path, keys: Keys) -> AsyncIterator[TlsNats]:
 
 
 async def first_heard(server: TlsNats, tls: ssl.SSLContext, seconds: float) -> str:
-    events = subscribe(server.url_of("demo"), merchant="demo", tls=tls)
+    events = subscribe(server.url_of("merchant-demo"), merchant="demo", tls=tls)
     try:
         event = await asyncio.wait_for(anext(events), seconds)
         return str(event.message.product)

@@ -17,7 +17,8 @@ from deploy.embedded.ports import HOST, free_ports
 from services.runtime import streams
 
 SERVICES = ("catalog", "scheduler", "payments", "notify")
-USERS = (*SERVICES, "streams", "demo", "developer")
+PLATFORM = "merchant-demo"
+USERS = (*SERVICES, "streams", PLATFORM, "developer")
 PASSWORD = "only-for-tests-on-this-machine"
 # Service -> the streams that it reads.
 READS = {
@@ -145,7 +146,7 @@ OVERHEARD = StreamConfig(
 EMPTIED = StreamConfig(subjects=["merchants.>"], max_msgs=1)
 
 
-@pytest.mark.parametrize("user", [*SERVICES, "demo", "developer"])
+@pytest.mark.parametrize("user", [*SERVICES, PLATFORM, "developer"])
 @pytest.mark.parametrize("config", [FORGED, OVERHEARD, EMPTIED])
 async def test_nobody_who_tells_or_hears_makes_a_stream_of_others_events_or_changes_one(
     server: EmbeddedNats, user: str, config: StreamConfig
@@ -169,7 +170,7 @@ async def test_who_makes_the_streams_tells_and_hears_nothing(server: EmbeddedNat
     assert not await may_publish(server, "streams", "merchants.demo.x")
 
 
-@pytest.mark.parametrize("user", [*SERVICES, "streams", "demo"])
+@pytest.mark.parametrize("user", [*SERVICES, "streams", PLATFORM])
 @pytest.mark.parametrize(
     "subject", ["recurring.>", ">", "_INBOX.>", "_INBOX_catalog.x.>", "merchants.other.>"]
 )
@@ -194,7 +195,7 @@ async def test_a_platform_hears_its_own_merchant_alone(server: EmbeddedNats) -> 
         async with connected(server, "scheduler") as (client, _):
             await client.jetstream().publish(subject, merchant.encode(), timeout=5)
     filtered = "merchants.demo.recurring.scheduler.v1.*"
-    async with connected(server, "demo") as (client, _):
+    async with connected(server, PLATFORM) as (client, _):
         jetstream = client.jetstream(timeout=5)
         # The name as well: only then is the filter part of what is asked for.
         config = ConsumerConfig(name="demo", durable_name="demo", filter_subject=filtered)
@@ -221,10 +222,14 @@ async def test_a_platform_cannot_read_another_merchant_or_by_another_name(
 ) -> None:
     for name in (durable, None):
         config = ConsumerConfig(name=name, durable_name=durable, filter_subject=subject)
-        assert not await may_consume(server, "demo", "MERCHANTS", config)
-        assert not await may_consume(server, "demo", "SCHEDULER", config)
+        assert not await may_consume(server, PLATFORM, "MERCHANTS", config)
+        assert not await may_consume(server, PLATFORM, "SCHEDULER", config)
 
 
 async def test_a_platform_tells_nothing(server: EmbeddedNats) -> None:
-    for subject in ("merchants.demo.x", "recurring.scheduler.v1.OrderConfirmed", "_INBOX_demo.x"):
-        assert not await may_publish(server, "demo", subject)
+    for subject in (
+        "merchants.demo.x",
+        "recurring.scheduler.v1.OrderConfirmed",
+        f"_INBOX_{PLATFORM}.x",
+    ):
+        assert not await may_publish(server, PLATFORM, subject)
