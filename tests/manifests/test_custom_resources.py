@@ -1,7 +1,7 @@
 """Operators' resources have no field but those known: a cluster drops a misspelt one, or refuses it.
 
-Kubernetes' own resources are checked against its schemas; those of the operators come with them. The
-fields here were looked up in their references, and whoever uses another adds it here after doing so.
+Kubernetes' own resources are checked against its schemas; those of the operators come with them.
+Whoever uses another field looks it up in the operator's reference, and adds it here.
 """
 
 from collections.abc import Iterator
