@@ -98,9 +98,9 @@ def already_exists(reason: str, name: str) -> Problem:
     return Problem(grpc.StatusCode.ALREADY_EXISTS, reason, f"{name} exists already")
 
 
-def wrong_state(reason: str, message: str) -> Problem:
-    """The resource is not in a state that allows this."""
-    return Problem(grpc.StatusCode.FAILED_PRECONDITION, reason, message)
+def wrong_state(reason: str, message: str, **metadata: str) -> Problem:
+    """The resource is not in a state that allows this; the metadata say what stands in the way."""
+    return Problem(grpc.StatusCode.FAILED_PRECONDITION, reason, message, metadata=metadata)
 
 
 def etag_mismatch(name: str) -> Problem:

@@ -1,6 +1,5 @@
 """What is known of a customer, erased when they ask for it, as far as it is not needed."""
 
-import grpc
 from recurring.payments.v1 import payments_pb2
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -9,7 +8,7 @@ from services.payments.domain.consent import DISPUTE_PERIOD
 from services.payments.store import erasure
 from services.runtime.clock import Clock
 from services.runtime.database import Database
-from services.runtime.errors import Problem
+from services.runtime.errors import wrong_state
 from services.runtime.requests import forget_answers, mutation
 from services.runtime.wire import to_timestamp
 
@@ -33,11 +32,10 @@ class ErasureMethods:
         found = await erasure.open_charges(tx, owner, NAMED_MAX_CHARGES)
         if found:
             names = ", ".join(key.name for key in found)
-            raise Problem(
-                grpc.StatusCode.FAILED_PRECONDITION,
+            raise wrong_state(
                 "CUSTOMER_HAS_CHARGES",
                 f"not over, or with a refund that is not: {names}",
-                metadata={"charges": names},
+                charges=names,
             )
         await erasure.erase(tx, owner, disputable_since=now - DISPUTE_PERIOD)
         await forget_answers(tx, owner.merchant, await erasure.resources(tx, owner))

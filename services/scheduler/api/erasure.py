@@ -1,13 +1,12 @@
 """What is known of a customer, erased when they ask for it."""
 
-import grpc
 from recurring.scheduler.v1 import scheduler_pb2
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.runtime.access import caller
 from services.runtime.clock import Clock
 from services.runtime.database import Database
-from services.runtime.errors import Problem
+from services.runtime.errors import wrong_state
 from services.runtime.requests import forget_answers, mutation
 from services.scheduler.api.reading import CUSTOMER
 from services.scheduler.domain.order import OrderKey
@@ -42,11 +41,10 @@ async def _refuse_needed(tx: AsyncConnection, merchant: str, customer: str) -> N
     found = await erasure.needed_by(tx, merchant, customer, NAMED_MAX_STANDING_ORDERS)
     if found:
         names = ", ".join(standing_order_name(merchant, one) for one in found)
-        raise Problem(
-            grpc.StatusCode.FAILED_PRECONDITION,
+        raise wrong_state(
             "CUSTOMER_HAS_STANDING_ORDERS",
             f"not ended, or with an order that is not over: {names}",
-            metadata={"standing_orders": names},
+            standing_orders=names,
         )
 
 

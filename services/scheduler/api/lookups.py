@@ -105,11 +105,10 @@ async def refuse_duplicate(
     )
     if first is not None:
         name = standing_order_name(merchant, first)
-        raise Problem(
-            grpc.StatusCode.FAILED_PRECONDITION,
+        raise wrong_state(
             "DUPLICATE_STANDING_ORDER",
             f"{name} of the same customer has one of the products already",
-            metadata={"standing_order": name},
+            standing_order=name,
         )
 
 
