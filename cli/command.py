@@ -1,4 +1,4 @@
-"""How a coroutine becomes a command: a session, `--merchant` and `--json`, errors in words."""
+"""How a coroutine becomes a command: a session, the options that all have, errors in words."""
 
 import asyncio
 import functools
@@ -31,6 +31,15 @@ _AS_JSON = inspect.Parameter(
     default=False,
     annotation=Annotated[bool, typer.Option("--json", help="Protobuf JSON, for programs.")],
 )
+_CA_FILE = inspect.Parameter(
+    "ca_file",
+    inspect.Parameter.KEYWORD_ONLY,
+    default="",
+    annotation=Annotated[
+        str,
+        typer.Option(help="Whom to trust, for TLS; default: RECURRING_CA_FILE, or the system's."),
+    ],
+)
 
 
 def command(
@@ -50,21 +59,24 @@ def command(
         shown = [one for each in parameters for one in _options(each)]
 
         @functools.wraps(body)
-        def run(*, merchant: str, as_json: bool, **given: Any) -> None:  # noqa: ANN401
+        def run(*, merchant: str, as_json: bool, ca_file: str, **given: Any) -> None:  # noqa: ANN401
             for group_name, kind in groups.items():
                 chosen = {each.name: given.pop(each.name) for each in fields(kind)}
                 given[group_name] = kind(**chosen)
 
             async def play() -> None:
                 session = this_session(
-                    merchant=merchant, as_json=as_json, patience_seconds=patience_seconds
+                    merchant=merchant,
+                    as_json=as_json,
+                    ca_file=ca_file,
+                    patience_seconds=patience_seconds,
                 )
                 async with session:
                     await body(session, **given)
 
             run_to_exit(play())
 
-        signature = inspect.Signature([*shown, _MERCHANT, _AS_JSON])
+        signature = inspect.Signature([*shown, _MERCHANT, _AS_JSON, _CA_FILE])
         run.__signature__ = signature  # type: ignore[attr-defined]
         run.__annotations__ = {each.name: each.annotation for each in signature.parameters.values()}
         app.command(name)(run)

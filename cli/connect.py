@@ -9,6 +9,8 @@ and is enough where there is no such file:
 | `RECURRING_<SERVICE>_TARGET` | gRPC target of a service |
 | `RECURRING_TOKEN_FILE` | file with the bearer token |
 | `RECURRING_MERCHANT` | the merchant to act for |
+| `RECURRING_CA_FILE` | whom to trust, where the system does not know the authority |
+| `RECURRING_GRPC_PLAINTEXT` | `true`: no TLS, for development; a target on this machine needs none |
 | `RECURRING_NATS_URL`, `RECURRING_SANDBOX_URL` | the broker, the sandbox |
 | `RECURRING_<SERVICE>_DATABASE_URL`, `RECURRING_PROVIDER_API_KEY` | for audits only |
 """
@@ -20,7 +22,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -39,6 +41,7 @@ from cli.errors import CommandError
 from cli.names import full_name
 from cli.output import Output
 from cli.sandbox import Sandbox
+from cli.trust import Trust
 
 SERVICES = ("catalog", "scheduler", "payments", "notify")
 DEADLINE_SECONDS = 10.0
@@ -74,6 +77,7 @@ class Stack:
     provider_api_key: str
     # The folder of the keys of a stack on this machine; empty where there is none.
     keys_folder: str = ""
+    trust: Trust = field(default_factory=Trust)
 
 
 def find_stack(environment: Mapping[str, str]) -> Stack:
@@ -103,6 +107,10 @@ def find_stack(environment: Mapping[str, str]) -> Stack:
         database_urls=_by_service(environment, "DATABASE_URL", described.get("database_urls", {})),
         provider_api_key=value("RECURRING_PROVIDER_API_KEY", "provider_api_key"),
         keys_folder=str(Path(described["home"]) / "keys") if "home" in described else "",
+        trust=Trust(
+            value("RECURRING_CA_FILE", "ca_file"),
+            value("RECURRING_GRPC_PLAINTEXT", "grpc_plaintext").lower() == "true",
+        ),
     )
 
 
@@ -200,8 +208,13 @@ class Session:
     def channel(self, service: str) -> grpc.aio.Channel:
         """The channel to a service; calls on it carry the token and end at a deadline."""
         if service not in self._channels:
-            channel = grpc.aio.insecure_channel(
-                self.stack.targets[service], options=_CHANNEL_OPTIONS, interceptors=[self._caller]
+            target = self.stack.targets[service]
+            credentials = self.stack.trust.of_service(target)
+            common: Any = {"options": _CHANNEL_OPTIONS, "interceptors": [self._caller]}
+            channel = (
+                grpc.aio.secure_channel(target, credentials, **common)
+                if credentials
+                else grpc.aio.insecure_channel(target, **common)
             )
             self._channels[service] = channel
             self._closing.push_async_callback(channel.close)
@@ -292,10 +305,15 @@ def _by_service(
     return dict(found())
 
 
-def this_session(*, merchant: str, as_json: bool, patience_seconds: float = 0.0) -> Session:
+def this_session(
+    *, merchant: str, as_json: bool, ca_file: str = "", patience_seconds: float = 0.0
+) -> Session:
     """A session with the stack that the environment points to."""
+    stack = find_stack(os.environ)
+    if ca_file:
+        stack = replace(stack, trust=replace(stack.trust, ca_file=ca_file))
     return Session(
-        find_stack(os.environ),
+        stack,
         Output(as_json=as_json),
         merchant=merchant,
         patience_seconds=patience_seconds,

@@ -26,7 +26,7 @@ from recurring.scheduler.v1 import scheduler_pb2
 from rich.text import Text
 
 from cli.command import command, group
-from cli.connect import Session, without_password
+from cli.connect import Session, Stack, without_password
 from cli.errors import CommandError
 from cli.names import id_of, last_id, short_name
 from cli.values import format_moment, format_money, format_timestamp
@@ -69,7 +69,7 @@ def read_event(headers: Mapping[str, str], data: bytes) -> SeenEvent:
     return SeenEvent(event_type, headers["ce-tenant"], occur_time, message)
 
 
-async def subscribe(url: str, subject: str, see: Callable[[SeenEvent], Awaitable[None]]) -> Client:
+async def subscribe(stack: Stack, see: Callable[[SeenEvent], Awaitable[None]]) -> Client:
     """Call `see` with every event from now on, until the client is closed.
 
     Raises CommandError if the broker cannot be reached now; later the client comes back by itself.
@@ -87,8 +87,9 @@ async def subscribe(url: str, subject: str, see: Callable[[SeenEvent], Awaitable
 
     try:
         client = await nats.connect(
-            url,
+            stack.nats_url,
             name="recurring-cli",
+            tls=stack.trust.of_broker(stack.nats_url),
             connect_timeout=CONNECT_TIMEOUT_SECONDS,
             allow_reconnect=True,
             reconnect_time_wait=RECONNECT_WAIT_SECONDS,
@@ -97,9 +98,9 @@ async def subscribe(url: str, subject: str, see: Callable[[SeenEvent], Awaitable
         )
     except (NatsError, OSError, TimeoutError) as error:
         raise CommandError(
-            f"the broker at {without_password(url)} does not answer: {error}"
+            f"the broker at {without_password(stack.nats_url)} does not answer: {error}"
         ) from error
-    await client.subscribe(subject, cb=on_message)
+    await client.subscribe(ALL_EVENTS, cb=on_message)
     await client.flush()
     return client
 
@@ -213,7 +214,7 @@ async def watch_events(
         else:
             session.output.console.print(event_line(event, event.customer), soft_wrap=True)
 
-    client = await subscribe(session.stack.nats_url, ALL_EVENTS, see)
+    client = await subscribe(session.stack, see)
     session.output.say("listening; end with Ctrl-C")
     try:
         await asyncio.Event().wait()

@@ -10,7 +10,7 @@ from grpc_health.v1 import health_pb2
 from nats.errors import Error as NatsError
 
 from cli.command import FAILED, command
-from cli.connect import SERVICES, Session, without_password
+from cli.connect import SERVICES, Session, Stack, without_password
 from cli.errors import CommandError
 
 PROBE_TIMEOUT_SECONDS = 3.0
@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
         }
         probes = [
             *(_service(session, service) for service in SERVICES),
-            _broker(stack.nats_url),
+            _broker(stack),
             _sandbox(session),
         ]
         states = dict(zip(addresses, await asyncio.gather(*probes), strict=True))
@@ -60,14 +60,14 @@ async def _service(session: Session, service: str) -> str:
     return WELL if state == "SERVING" else state.lower().replace("_", " ")
 
 
-async def _broker(url: str) -> str:
+async def _broker(stack: Stack) -> str:
     async def stay_silent(_: Exception) -> None:
         """The state that is returned says it all."""
 
     try:
         client = await nats.connect(
-            url, connect_timeout=int(PROBE_TIMEOUT_SECONDS), allow_reconnect=False,
-            error_cb=stay_silent,
+            stack.nats_url, connect_timeout=int(PROBE_TIMEOUT_SECONDS), allow_reconnect=False,
+            error_cb=stay_silent, tls=stack.trust.of_broker(stack.nats_url),
         )  # fmt: skip
     except (NatsError, OSError, TimeoutError, ValueError) as error:
         return f"does not answer: {error}"

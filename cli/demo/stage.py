@@ -12,7 +12,7 @@ from cli.clock import new_progress
 from cli.connect import Session
 from cli.demo.cast import Cast
 from cli.demo.plan import Plan
-from cli.events import ALL_EVENTS, SeenEvent, event_line, subscribe
+from cli.events import SeenEvent, event_line, subscribe
 from cli.names import last_id
 from cli.values import format_moment
 
@@ -33,7 +33,7 @@ class Stage:
         self._client: Client | None = None
 
     async def __aenter__(self) -> Self:
-        self._client = await subscribe(self._session.stack.nats_url, ALL_EVENTS, self._see)
+        self._client = await subscribe(self._session.stack, self._see)
         self._progress.start()
         self._task = self._progress.add_task(
             format_moment(self._start), total=self._length / timedelta(seconds=1)

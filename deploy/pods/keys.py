@@ -192,6 +192,7 @@ def _demo(keys: Keys) -> dict[str, str]:
     """Return what the command needs: the stack's description, and a platform's token."""
     described = {
         "targets": {service: addresses(service).target(service) for service in SERVICES},
+        "grpc_plaintext": True,
         "database_urls": {
             service: wiring.for_any_client(
                 wiring.database_url(service, addresses(service), keys, "_readonly")

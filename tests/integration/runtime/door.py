@@ -65,9 +65,11 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
 class Door:
     """A server in this process, and a client of it."""
 
-    def __init__(self, folder: Path, allowance: Allowance = AMPLE) -> None:
+    def __init__(
+        self, folder: Path, allowance: Allowance = AMPLE, *, plaintext: bool = True
+    ) -> None:
         own, peer, self.health_address = (f"{HOST}:{port}" for port in free_ports(3))
-        self.addresses = Addresses(platforms=own, peers=peer, plaintext=True)
+        self.addresses = Addresses(platforms=own, peers=peer, plaintext=plaintext)
         self.keys = Keys(folder)
         # What a test does not ask for is not there.
         self.servicer = Servicer()  # type: ignore[abstract]
