@@ -15,6 +15,8 @@ from bench.measure import WrongResultError
 from bench.stack import Stack
 from services.notify.domain import CustomerKey
 from services.notify.store import contacts
+from services.payments.domain import keys as payments_keys
+from services.payments.store.sealed import token_place
 from services.runtime.access import act_for_all
 from services.runtime.database import Database, connect
 from services.runtime.sealing import Keyring
@@ -105,12 +107,6 @@ _STATEMENTS = {
     ),
     "payments": (
         """
-        INSERT INTO payment_methods (merchant, customer, payment_method, provider_token, brand,
-                                     last4, create_time)
-        SELECT $1, 'customer-' || n, 'card', 'pm_card_visa', 'visa', '4242', $3
-        FROM generate_series(1, $2) AS n
-        """,
-        """
         INSERT INTO mandates (merchant, customer, mandate, payment_method, charge_ceiling_minor,
                               month_ceiling_minor, currency, valid_from_time, evidence,
                               create_time)
@@ -119,6 +115,13 @@ _STATEMENTS = {
         """,
     ),
 }
+
+_CARDS = """
+    INSERT INTO payment_methods (merchant, customer, payment_method, provider_token, brand, last4,
+                                 create_time)
+    SELECT $1, 'customer-' || n, 'card', token, 'visa', '4242', $3
+    FROM unnest($2::bytea[]) WITH ORDINALITY AS sealed (token, n)
+"""
 
 _CONTACTS = """
     INSERT INTO contacts (merchant, customer, display_name, email, phone, bind_time, bind_count,
@@ -163,22 +166,33 @@ async def fill_world(stack: Stack, book: Book) -> None:
     )
     await _execute(
         stack.url("payments"),
+        (_CARDS, book.merchant, _sealed_tokens(stack.keyring("payments"), book), signed_up),
         *((each, book.merchant, book.count, signed_up) for each in _STATEMENTS["payments"]),
     )
-    names, phones = _sealed(stack.keyring("notify"), book)
+    names, phones = _sealed_contacts(stack.keyring("notify"), book)
     await _execute(stack.url("notify"), (_CONTACTS, book.merchant, names, phones, signed_up))
 
 
-def _sealed(keyring: Keyring, book: Book) -> tuple[list[bytes], list[bytes]]:
+def _sealed_tokens(keyring: Keyring, book: Book) -> list[bytes]:
+    """The tokens of the customers' cards, as payments stores them."""
+    owners = (payments_keys.CustomerKey(f"customer-{n}", book.merchant) for n in _numbers(book))
+    methods = (payments_keys.PaymentMethodKey(owner, "card") for owner in owners)
+    return [keyring.seal(b"pm_card_visa", *token_place(method)) for method in methods]
+
+
+def _sealed_contacts(keyring: Keyring, book: Book) -> tuple[list[bytes], list[bytes]]:
     """The names and phones of a book's customers, as notify stores them."""
 
     def sealed(plain: str, column: str, number: int) -> bytes:
         key = CustomerKey(book.merchant, f"customer-{number}")
         return keyring.seal(plain.encode(), *contacts.place(key, column))
 
-    numbers = range(1, book.count + 1)
-    names = [sealed(f"Customer {n}", "display_name", n) for n in numbers]
-    return names, [sealed(f"+1555{n:07d}", "phone", n) for n in numbers]
+    names = [sealed(f"Customer {n}", "display_name", n) for n in _numbers(book)]
+    return names, [sealed(f"+1555{n:07d}", "phone", n) for n in _numbers(book)]
+
+
+def _numbers(book: Book) -> range:
+    return range(1, book.count + 1)
 
 
 async def fill(stack: Stack, book: Book) -> None:

@@ -9,6 +9,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -39,10 +40,12 @@ from services.payments.store import charges as charge_store
 from services.payments.store import consent as consent_store
 from services.payments.store import ledger as ledger_store
 from services.payments.store import refunds as refund_store
+from services.payments.store.sealed import token_place
 from services.runtime import outbox, telemetry
 from services.runtime.clock import Clock
 from services.runtime.database import Database
 from services.runtime.loops import Step
+from services.runtime.sealing import UnreadableError
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +77,7 @@ class Charging:
             return Step(pending=True)
         if begun:
             with telemetry.working("charging", len(begun)):
-                outcomes = await _ask_all(begun, self._provider.charge)
+                outcomes = await _ask_all(begun, partial(_charge, self._database, self._provider))
                 async with self._database.begin() as tx:
                     await _settle_attempts(tx, outcomes, self._clock.now())
         return Step(worked=taken)
@@ -105,7 +108,7 @@ class Lookup:
     async def _find_or_charge(self, attempt: Attempt) -> Outcome:
         """The attempt goes on under its own key, so the money moves once however often it is sent."""
         found = await self._provider.find(attempt)
-        return await self._provider.charge(attempt) if found is None else found
+        return await _charge(self._database, self._provider, attempt) if found is None else found
 
 
 class Expiry:
@@ -190,6 +193,19 @@ async def _decide_due(tx: AsyncConnection, now: datetime) -> tuple[int, list[Att
         present_attempt(charge, now) for charge in decided if charge.state is ChargeState.IN_FLIGHT
     ]
     return len(due), await attempt_store.begin(tx, begun, now + ask_again_delay(0))
+
+
+async def _charge(database: Database, provider: Provider, attempt: Attempt) -> Outcome:
+    """Charge with the attempt's token, opened. One that does not open holds up no other attempt.
+
+    Its key may come back: so the attempt is looked up again, and its outcome is not known till then.
+    """
+    method = PaymentMethodKey(attempt.charge.owner, attempt.payment_method)
+    try:
+        token = database.keyring.open(attempt.provider_token, *token_place(method)).decode()
+    except UnreadableError:
+        return Unknown("the token does not open")
+    return await provider.charge(attempt, token)
 
 
 async def _settle_attempts(

@@ -51,8 +51,8 @@ class ProviderUnreachable(ConnectionError):
 class Provider(Protocol):
     """What payments asks of a provider. Only `card` raises; whatever else fails is Unknown."""
 
-    async def charge(self, attempt: Attempt) -> Outcome:
-        """Charge, once for the attempt's key however often it is asked."""
+    async def charge(self, attempt: Attempt, token: str) -> Outcome:
+        """Charge what a token stands for, once for the attempt's key however often it is asked."""
 
     async def find(self, attempt: Attempt) -> Outcome | None:
         """What became of the attempt; None if the provider has never heard of it."""
@@ -93,12 +93,12 @@ class StripeProvider:
         self._base_url = f"{base_url.rstrip('/')}/v1"
         self._authorization = f"Bearer {api_key}"
 
-    async def charge(self, attempt: Attempt) -> Outcome:
+    async def charge(self, attempt: Attempt, token: str) -> Outcome:
         """Create and confirm a PaymentIntent off session."""
         form = {
             "amount": str(attempt.amount_minor),
             "currency": attempt.currency.lower(),
-            "payment_method": attempt.provider_token,
+            "payment_method": token,
             "confirm": "true",
             "off_session": "true",
             "metadata[charge]": attempt.charge.name,

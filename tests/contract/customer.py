@@ -17,6 +17,7 @@ from tests.suite import Client, Suite, new_id
 SMS_TIMEOUT_SECONDS = 20.0
 NOTICE_LEAD = timedelta(hours=72)
 TEA_CENTS = 450
+CARD = "pm_card_visa"
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ async def add_card(ann: Customer) -> None:
         payments_pb2.CreatePaymentMethodRequest(
             parent=ann.name,
             payment_method_id="card",
-            payment_method=payments_pb2.PaymentMethod(provider_token="pm_card_visa"),
+            payment_method=payments_pb2.PaymentMethod(provider_token=CARD),
             request_id=new_id(),
         )
     )

@@ -17,7 +17,7 @@ from recurring.scheduler.v1 import scheduler_pb2
 
 from deploy.embedded import wiring
 from services.runtime.wire import to_money
-from tests.contract.customer import TEA_CENTS, Customer, add_card, add_product
+from tests.contract.customer import CARD, TEA_CENTS, Customer, add_card, add_product
 from tests.suite import Client, Suite, new_id, refused
 
 SERVICES = ("catalog", "scheduler", "payments", "notify")
@@ -33,7 +33,7 @@ class Canary:
         self.display_name = f"Canary {self.mark}"
         self.shop: Client = suite.client()
         self.name = f"{self.shop.name}/customers/ann/contact"
-        self.code, self.order = "", ""
+        self.code, self.order, self.refund = "", "", ""
         self.address = PostalAddress(
             region_code="DE", locality=f"Canary {self.mark}", address_lines=[f"{self.mark} 1"]
         )
@@ -41,7 +41,8 @@ class Canary:
     @property
     def secrets(self) -> list[str]:
         signature = self.shop.token.rpartition(".")[2]
-        return [self.phone, self.phone[1:], self.email, self.display_name, self.mark, signature]
+        known = [self.phone, self.phone[1:], self.email, self.display_name, self.mark]
+        return [*known, CARD, signature]
 
     def update(self, **changes: Any) -> Awaitable[Any]:  # noqa: ANN401 - any field
         fields = {"display_name": self.display_name, "email": self.email, **changes}
@@ -126,6 +127,26 @@ async def receive(suite: Suite, canary: Canary) -> None:
     )
     await suite.sandbox.settle()
     canary.order = f"{made.name}/orders/1"
+    canary.refund = await pay_and_get_back(customer, made.name)
+
+
+async def pay_and_get_back(customer: Customer, standing_order: str) -> str:
+    """Have her pay for the first order, and get it back with a note about her: the refund's name."""
+    charge = f"{customer.name}/charges/{standing_order.rpartition('/')[2]}-1"
+    await customer.shop.payments.ConfirmPaymentRequest(
+        payments_pb2.ConfirmPaymentRequestRequest(
+            name=charge, payment_method=customer.card, request_id=new_id()
+        )
+    )
+    await customer.suite.sandbox.settle()
+    refund = payments_pb2.Refund(note=f"{customer.phone} called")
+    made = await customer.shop.payments.CreateRefund(
+        payments_pb2.CreateRefundRequest(
+            parent=charge, refund_id="r1", refund=refund, request_id=new_id()
+        )
+    )
+    await customer.suite.sandbox.settle()
+    return str(made.name)
 
 
 def told(text: str, canary: Canary) -> list[str]:
@@ -182,9 +203,10 @@ async def test_no_table_holds_a_secret(suite: Suite, canary: Canary, service: st
         await connection.close()
 
 
-async def test_an_order_goes_to_the_address_that_is_sealed(canary: Canary) -> None:
+async def test_who_asks_for_it_reads_what_is_sealed(canary: Canary) -> None:
     order = await canary.shop.scheduler.GetOrder(scheduler_pb2.GetOrderRequest(name=canary.order))
-    assert order.ship_to == canary.address
+    refund = await canary.shop.payments.GetRefund(payments_pb2.GetRefundRequest(name=canary.refund))
+    assert (order.ship_to, refund.note) == (canary.address, f"{canary.phone} called")
 
 
 @pytest.mark.embedded

@@ -20,11 +20,13 @@ from services.payments.domain.keys import ChargeKey, PaymentMethodKey, RefundKey
 from services.payments.store import attempts as attempt_store
 from services.payments.store import charges as charge_store
 from services.payments.store import refunds as refund_store
+from services.payments.store.sealed import note_place
 from services.runtime import audit, telemetry
 from services.runtime.clock import Clock
 from services.runtime.database import Database
 from services.runtime.errors import Violations, already_exists, not_found, wrong_state
 from services.runtime.requests import mutation
+from services.runtime.sealing import seal
 from services.runtime.wire import Money, read_money, read_page
 
 _CUSTOMER_OF_CHARGE = "/charges/"
@@ -116,7 +118,7 @@ class ChargeMethods:
             key=key,
             amount_minor=await _refundable_minor(tx, charge, wanted),
             currency=charge.currency,
-            note=request.refund.note,
+            note=seal(tx, request.refund.note, *note_place(key)),
             state=RefundState.PENDING,
             idempotency_key=derived_key(key.name),
             create_time=now,
@@ -125,7 +127,7 @@ class ChargeMethods:
         )
         if not await refund_store.insert(tx, refund):
             raise already_exists("REFUND_ALREADY_EXISTS", key.name)
-        return refund_message(refund)
+        return refund_message(refund, self.database.keyring)
 
     async def GetRefund(
         self, request: payments_pb2.GetRefundRequest, _context: object
@@ -136,7 +138,7 @@ class ChargeMethods:
             refund = await refund_store.refund(connection, key)
         if refund is None:
             raise not_found("REFUND_NOT_FOUND", key.name)
-        return refund_message(refund)
+        return refund_message(refund, self.database.keyring)
 
     async def ListRefunds(
         self, request: payments_pb2.ListRefundsRequest, _context: object
@@ -148,7 +150,11 @@ class ChargeMethods:
         async with self.database.read() as connection:
             await _existing(connection, key)
             found = await refund_store.of_charge(connection, key, after, page.limit)
-        shown, token = page.cut(found, refund_message, lambda refund: (refund.key.refund,))
+        shown, token = page.cut(
+            found,
+            lambda refund: refund_message(refund, self.database.keyring),
+            lambda refund: (refund.key.refund,),
+        )
         return payments_pb2.ListRefundsResponse(refunds=shown, next_page_token=token)
 
 

@@ -27,7 +27,7 @@ from services.payments.domain.consent import (
 from services.payments.domain.keys import CustomerKey, MandateKey, PaymentMethodKey
 from services.payments.provider import Provider
 from services.payments.store import consent as store
-from services.payments.store.sealed import evidence_place
+from services.payments.store.sealed import evidence_place, token_place
 from services.runtime import audit
 from services.runtime.clock import Clock
 from services.runtime.database import Database
@@ -71,7 +71,8 @@ class ConsentMethods:
         if card is None:
             raise wrong_state("PROVIDER_TOKEN_UNKNOWN", "the provider does not know the token")
         key = PaymentMethodKey(owner, request.payment_method_id)
-        method = PaymentMethod(key, token, card.brand, card.last4, self._clock.now())
+        sealed = self.database.keyring.seal(token.encode(), *token_place(key))
+        method = PaymentMethod(key, sealed, card.brand, card.last4, self._clock.now())
 
         async def create(tx: AsyncConnection) -> payments_pb2.PaymentMethod:
             if not await store.insert_payment_method(tx, method):

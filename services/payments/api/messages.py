@@ -9,7 +9,7 @@ from services.payments.api.names import LEDGER_ACCOUNT, LEDGER_ENTRY
 from services.payments.domain.books import Refund
 from services.payments.domain.charges import Attempt, Charge
 from services.payments.domain.consent import Mandate, PaymentMethod, RefusalReason
-from services.payments.store.sealed import evidence_place
+from services.payments.store.sealed import evidence_place, note_place
 from services.runtime.sealing import Keyring
 from services.runtime.wire import etag, to_money, to_timestamp
 
@@ -92,12 +92,12 @@ def reason_values(
     return [payments_pb2.RefusalReason.Value(reason) for reason in reasons]
 
 
-def refund_message(refund: Refund) -> payments_pb2.Refund:
-    """A refund."""
+def refund_message(refund: Refund, keyring: Keyring) -> payments_pb2.Refund:
+    """A refund, its note opened."""
     return payments_pb2.Refund(
         name=refund.key.name,
         amount=to_money(refund.amount_minor, refund.currency),
-        note=refund.note,
+        note=keyring.open(refund.note, *note_place(refund.key)).decode(),
         state=payments_pb2.Refund.State.Value(refund.state),
         create_time=to_timestamp(refund.create_time),
         update_time=to_timestamp(refund.update_time),

@@ -26,7 +26,8 @@ class Refund:
     key: RefundKey
     amount_minor: int
     currency: str
-    note: str
+    # Sealed: only who shows it opens it. Empty once it was erased.
+    note: bytes
     state: RefundState
     idempotency_key: str
     create_time: datetime

@@ -5,7 +5,7 @@ or ABANDONED. A charge that the customer confirms begins as REQUESTED and return
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -124,8 +124,8 @@ class Attempt:
     end_time: datetime | None = None
     # How often its outcome was looked up in vain.
     lookup_count: int = 0
-    # What the provider knows the payment method by; read only where it is sent.
-    provider_token: str = field(default="", repr=False)
+    # What the provider knows the payment method by; read only where it is sent, and sealed till then.
+    provider_token: bytes = b""
 
 
 # --- the guard ----------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """What a customer has agreed to: payment methods, mandates, and what delivered notices promised."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
@@ -33,7 +33,8 @@ class PaymentMethod:
     """A provider's token of a card or account."""
 
     key: PaymentMethodKey
-    provider_token: str = field(repr=False)
+    # Sealed: only who sends it to the provider opens it. Empty once it was erased.
+    provider_token: bytes
     brand: str
     last4: str
     create_time: datetime

@@ -214,7 +214,7 @@ def _state_after(outcome: Succeeded | Declined) -> AttemptState:
     return AttemptState.SUCCEEDED if isinstance(outcome, Succeeded) else AttemptState.DECLINED
 
 
-def _attempt(row: Any, provider_token: str = "") -> Attempt:  # noqa: ANN401 - a row
+def _attempt(row: Any, provider_token: bytes = b"") -> Attempt:  # noqa: ANN401 - a row
     return Attempt(
         charge=keys.charge_of(row),
         number=row.number,

@@ -53,9 +53,9 @@ async def test_cards_titles_and_notes_are_gone_and_the_books_stay(paid: Payments
     await erase(paid)
 
     cards = await paid.rows("SELECT provider_token, brand, last4 FROM payment_methods")
-    assert cards == [("", "", "")]
+    assert cards == [(b"", "", "")]
     assert await paid.rows("SELECT title FROM charges") == [("",)]
-    assert await paid.rows("SELECT note FROM refunds") == [("",)]
+    assert await paid.rows("SELECT note FROM refunds") == [(b"",)]
     assert (await paid.balances(), await paid.charge()) == (books, charge)
 
 

@@ -22,8 +22,8 @@ ATTEMPT = Attempt(
     payment_method="visa",
     mandate="coffee",
     start_time=NOW,
-    provider_token="pm_card_visa",
 )
+TOKEN = "pm_card_visa"
 
 
 def intent(status: str, **fields: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -91,7 +91,7 @@ async def test_each_answer_is_taken_for_no_more_than_it_says(
 ) -> None:
     answer, provider = answering
     answer.status, answer.body = status, body
-    assert await provider.charge(ATTEMPT) == outcome
+    assert await provider.charge(ATTEMPT, TOKEN) == outcome
 
 
 async def test_a_search_that_finds_a_decline_is_that_decline(
@@ -123,7 +123,7 @@ async def test_a_search_that_fails_is_not_taken_for_nothing_found(
 async def test_a_provider_that_is_not_there_leaves_the_outcome_unknown() -> None:
     async with aiohttp.ClientSession() as http:
         provider = StripeProvider(http, "http://127.0.0.1:1", "key")
-        assert isinstance(await provider.charge(ATTEMPT), Unknown)
+        assert isinstance(await provider.charge(ATTEMPT, TOKEN), Unknown)
 
 
 def test_an_attempt_never_shows_its_token() -> None:

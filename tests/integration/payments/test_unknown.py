@@ -2,8 +2,10 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from services.payments import loops
 from services.payments.domain.charges import Attempt
@@ -11,7 +13,14 @@ from services.payments.domain.outcomes import Outcome
 from services.payments.loops import Charging
 from services.payments.provider import StripeProvider
 from services.runtime.wire import to_money
-from tests.integration.payments.suite import AMOUNT_MINOR, Payments, State, order
+from tests.integration.payments.suite import (
+    AMOUNT_MINOR,
+    BOB,
+    Payments,
+    State,
+    charge_name,
+    order,
+)
 
 MINUTE = timedelta(minutes=1)
 
@@ -21,13 +30,13 @@ class Crash(Exception):
 
 
 class CrashingBeforeSending(StripeProvider):
-    async def charge(self, attempt: Attempt) -> Outcome:
+    async def charge(self, attempt: Attempt, token: str) -> Outcome:  # noqa: ARG002
         raise Crash(attempt.charge.name)
 
 
 class CrashingAfterSending(StripeProvider):
-    async def charge(self, attempt: Attempt) -> Outcome:
-        await super().charge(attempt)
+    async def charge(self, attempt: Attempt, token: str) -> Outcome:
+        await super().charge(attempt, token)
         raise Crash(attempt.charge.name)
 
 
@@ -57,6 +66,41 @@ async def test_a_lost_answer_is_looked_up_and_the_customer_charged_once(
     assert await payments.charged_minor() == AMOUNT_MINOR
     assert (await payments.balances())["provider-clearing"] == AMOUNT_MINOR
     assert await payments.told() == ["PaymentSucceeded"]
+
+
+async def test_a_token_that_does_not_open_waits_for_its_key_and_holds_up_no_other(
+    payments: Payments,
+) -> None:
+    await payments.consent()
+    bobs_card, bobs_mandate = f"{BOB}/paymentMethods/visa", f"{BOB}/mandates/coffee"
+    await payments.payment_method(name=bobs_card)
+    await payments.mandate(bobs_mandate, bobs_card)
+    theirs: dict[str, Any] = {"order": order(2), "customer": BOB}
+    await payments.announce(payments.notice(), payments.notice(**theirs))
+    await payments.fall_due(payments.due(), payments.due(**theirs, mandate=bobs_mandate))
+    await exchange_keys(payments, "test-1:", "gone-1:")
+    await payments.work()
+    assert (await payments.charge()).state == State.IN_FLIGHT
+    assert (await payments.charge(charge_name(2, BOB))).state == State.SUCCEEDED
+
+    await exchange_keys(payments, "gone-1:", "test-1:")
+    await payments.pass_time(MINUTE)
+    assert (await payments.charge()).state == State.SUCCEEDED
+    assert len((await payments.charge()).attempts) == 1
+    assert await payments.charged_minor() == 2 * AMOUNT_MINOR
+
+
+async def exchange_keys(payments: Payments, old: str, new: str) -> None:
+    """Have Ann's token name another key."""
+    async with payments.database.begin() as tx:
+        await tx.execute(
+            text("""
+                UPDATE payment_methods
+                SET provider_token = CAST(:new AS bytea) || substr(provider_token, :length + 1)
+                WHERE customer = 'ann' AND starts_with(encode(provider_token, 'escape'), :old)
+            """),
+            {"new": new.encode(), "old": old, "length": len(old)},
+        )
 
 
 @pytest.mark.parametrize("provider_type", [CrashingBeforeSending, CrashingAfterSending])

@@ -19,7 +19,8 @@ CREATE TABLE payment_methods (
     merchant                text        NOT NULL,
     customer                text        NOT NULL,
     payment_method          text        NOT NULL,
-    provider_token          text        NOT NULL,
+    -- What it is charged by, sealed by the service. Empty once it was erased.
+    provider_token          bytea       NOT NULL,
     brand                   text        NOT NULL,
     last4                   text        NOT NULL,
     create_time             timestamptz NOT NULL,
@@ -137,7 +138,8 @@ CREATE TABLE refunds (
     refund                  text        NOT NULL,
     amount_minor            bigint      NOT NULL CHECK (amount_minor > 0),
     currency                text        NOT NULL,
-    note                    text        NOT NULL,
+    -- Sealed by the service.
+    note                    bytea       NOT NULL,
     state                   text        NOT NULL DEFAULT 'PENDING'
                             CHECK (state IN ('PENDING', 'SUCCEEDED', 'FAILED')),
     idempotency_key         text        NOT NULL,
