@@ -10,6 +10,7 @@ from typing import NamedTuple
 CODE_DIGITS = 6
 CODE_LIFE = timedelta(minutes=10)
 CODE_WRONG_MAX = 5
+# As many for one customer, whatever the numbers, and to one number, whosever customers they are for.
 CODES_MAX = 5
 CODES_MAX_PERIOD = timedelta(hours=1)
 # Trying all codes against a stolen hash takes one core longer than a code lives.

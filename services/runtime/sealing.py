@@ -1,10 +1,12 @@
 """Personal data as they are stored: encrypted, and bound to the place that they are stored in.
 
-Source: AES-256-GCM with random nonces (NIST SP 800-38D, which allows 2^32 values a key).
+Sources: AES-256-GCM with random nonces (NIST SP 800-38D, which allows 2^32 values a key); for what is
+only told apart, HMAC-SHA-256 under a key derived by HKDF (RFC 5869).
 """
 
 import base64
 import binascii
+import hmac
 import re
 import secrets
 from collections.abc import Mapping
@@ -12,6 +14,8 @@ from typing import Any, Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.runtime import metrics
@@ -37,6 +41,8 @@ class Keyring:
     def __init__(self, keys: Mapping[str, bytes]) -> None:
         self._current = next(iter(keys)).encode()
         self._ciphers = {key_id.encode(): AESGCM(key) for key_id, key in keys.items()}
+        derived = HKDF(SHA256(), KEY_BYTES, salt=None, info=b"blind index")
+        self._index_key = derived.derive(keys[next(iter(keys))])
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -85,6 +91,13 @@ class Keyring:
         if sealed.startswith(self._current + _AFTER_KEY_ID):
             return sealed
         return self.seal(self.open(sealed, *place), *place)
+
+    def blind_index(self, plain: str, *place: str) -> bytes:
+        """A hash that finds a value again in its place (table, column); nothing without the key.
+
+        Under the next key a value has another one, so this is for what is soon forgotten.
+        """
+        return hmac.digest(self._index_key, _bound((*place, plain)), "sha256")
 
 
 def seal(tx: AsyncConnection, plain: str, *place: str) -> bytes:

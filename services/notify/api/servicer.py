@@ -3,6 +3,7 @@
 import secrets
 import uuid
 from dataclasses import replace
+from datetime import datetime
 
 from google.rpc.error_details_pb2 import ErrorInfo
 from recurring.notify.v1 import notify_pb2, notify_pb2_grpc
@@ -161,11 +162,7 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
         now = self._clock.now()
         # The contact's lock lets one code at a time be made.
         await _existing(tx, key, lock=True)
-        oldest = await codes.made_before(tx, key, CODES_MAX - 1)
-        if oldest is not None and oldest + CODES_MAX_PERIOD > now:
-            left_seconds = (oldest + CODES_MAX_PERIOD - now).total_seconds()
-            message = f"{CODES_MAX} codes were sent within an hour"
-            raise exhausted("CODES_TOO_MANY", message, left_seconds)
+        await _count_code(tx, key, phone, now)
         notice_id = str(derived_id("phone-code", key.merchant, key.customer, request.request_id))
         code = f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}d}"
         salt = secrets.token_bytes(SALT_BYTES)
@@ -268,6 +265,21 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
         return notify_pb2.BatchCheckContactsResponse(
             results=[notify_pb2.ContactCheckResult(phone_bound=one) for one in bound]
         )
+
+
+async def _count_code(tx: AsyncConnection, key: CustomerKey, phone: str, now: datetime) -> None:
+    """Count a code. Raises RESOURCE_EXHAUSTED if it is one too many for the customer or the number.
+
+    Which of the two it is nobody is told, since others may have sent codes to the number.
+    """
+    to_customer = await codes.made_before(tx, key, CODES_MAX - 1)
+    to_phone = await codes.count_sent(tx, phone, now, CODES_MAX)
+    oldest = max(filter(None, (to_customer, to_phone)), default=None)
+    if oldest is not None and oldest + CODES_MAX_PERIOD > now:
+        left_seconds = (oldest + CODES_MAX_PERIOD - now).total_seconds()
+        message = f"{CODES_MAX} codes were sent within an hour"
+        raise exhausted("CODES_TOO_MANY", message, left_seconds)
+    await codes.forget_sent(tx, now - CODES_MAX_PERIOD)
 
 
 async def _existing(

@@ -11,7 +11,10 @@ from services.notify.domain import (
     CustomerKey,
     PhoneCode,
 )
-from services.runtime.sealing import seal, unseal
+from services.runtime.sealing import keyring, seal, unseal
+
+# So many phones are forgotten with each code that is sent: more than come new.
+FORGET_BATCH_ROWS = 100
 
 _INSERT = text("""
     INSERT INTO phone_codes (merchant, customer, notice, phone, salt, code_hash, state, create_time,
@@ -30,6 +33,21 @@ _MADE_BEFORE = text("""
     SELECT create_time FROM phone_codes
     WHERE customer = :customer AND merchant = :merchant
     ORDER BY create_time DESC OFFSET :newer LIMIT 1
+""")
+
+# The row's lock lets one code at a time be counted, whosever customers they are for.
+_COUNT_SENT = text("""
+    INSERT INTO code_recipients AS known (phone_blind_index, send_times)
+    VALUES (:phone_blind_index, ARRAY[CAST(:now AS timestamptz)])
+    ON CONFLICT (phone_blind_index) DO UPDATE
+        SET send_times = (EXCLUDED.send_times || known.send_times)[1:CAST(:kept AS integer)]
+    RETURNING send_times[CAST(:kept AS integer)]
+""")
+
+_FORGET_SENT = text("""
+    DELETE FROM code_recipients WHERE phone_blind_index IN (
+        SELECT phone_blind_index FROM code_recipients
+        WHERE send_times[1] <= :until LIMIT :limit FOR UPDATE SKIP LOCKED)
 """)
 
 # A code that is void need not be sent any more, and its text must not outlive it.
@@ -96,6 +114,26 @@ async def made_before(tx: AsyncConnection, key: CustomerKey, newer: int) -> date
     """When the code was made that so many of the customer's are newer than; None if there is none."""
     found: datetime | None = await tx.scalar(_MADE_BEFORE, {**_key(key), "newer": newer})
     return found
+
+
+async def count_sent(tx: AsyncConnection, phone: str, now: datetime, newer: int) -> datetime | None:
+    """Count a code to a phone, of whichever merchant's customer; undone if the transaction is.
+
+    Returns when the code was sent to it that so many are newer than, this one among them; None if there
+    is none. A key that follows another counts anew.
+    """
+    index = keyring(tx.engine).blind_index(phone, "code_recipients", "phone_blind_index")
+    values = {"phone_blind_index": index, "now": now, "kept": newer + 1}
+    found: datetime | None = await tx.scalar(_COUNT_SENT, values)
+    return found
+
+
+async def forget_sent(tx: AsyncConnection, until: datetime) -> None:
+    """Forget phones to which no code was sent after a time.
+
+    Comes after `count_sent`, so that nobody waits for a phone's lock who holds another's.
+    """
+    await tx.execute(_FORGET_SENT, {"until": until, "limit": FORGET_BATCH_ROWS})
 
 
 async def void(tx: AsyncConnection, key: CustomerKey) -> None:

@@ -123,6 +123,56 @@ async def test_a_sixth_code_within_an_hour_is_refused(notify: Notify) -> None:
     await notify.start_binding()
 
 
+async def started(notify: Notify, customer: str, phone: str = PHONE) -> tuple[Any, ...]:
+    """Start a binding of a contact, made if need be; returns how that was refused."""
+    merchant = customer.split("/")[1]
+    contact = notify_pb2.Contact(name=f"{customer}/contact", display_name="Ann")
+    make = notify_pb2.UpdateContactRequest(contact=contact, allow_missing=True)
+    await notify.call("UpdateContact", make, merchant=merchant)
+    start = notify_pb2.StartPhoneBindingRequest(name=contact.name, phone=phone)
+    try:
+        await notify.call("StartPhoneBinding", start, merchant=merchant)
+    except Problem as refused:
+        return refused.reason, refused.message, refused.retry_seconds
+    return ()
+
+
+async def test_a_number_gets_five_codes_an_hour_whoever_asks_for_them(notify: Notify) -> None:
+    customers = [f"merchants/{m}/customers/c{n}" for m in ("acme", "other") for n in range(4)]
+    sent = await asyncio.gather(*(started(notify, customer) for customer in customers))
+
+    assert sorted(map(bool, sent)) == [False] * 5 + [True] * 3
+    notify.clock.move(timedelta(hours=1))
+    assert await started(notify, ANN) == ()
+
+
+async def test_a_refusal_does_not_tell_whether_the_number_or_the_customer_had_its_codes(
+    notify: Notify,
+) -> None:
+    for _ in range(5):
+        await started(notify, ANN)
+    elsewhere = await started(notify, "merchants/other/customers/bob")
+
+    assert elsewhere == await started(notify, ANN, "+491700000002")
+
+
+async def test_to_erase_a_customer_does_not_give_their_number_more_codes(notify: Notify) -> None:
+    for _ in range(5):
+        await started(notify, ANN)
+        await notify.call("EraseCustomer", notify_pb2.EraseCustomerRequest(name=ANN))
+
+    assert "CODES_TOO_MANY" in await started(notify, ANN)
+
+
+async def test_numbers_are_forgotten_with_the_first_code_after_their_hour(notify: Notify) -> None:
+    for number in range(3):
+        await started(notify, ANN, f"+49170000000{number}")
+    notify.clock.move(timedelta(hours=1))
+    await started(notify, ANN)
+    async with notify.database.read() as connection:
+        assert await connection.scalar(text("SELECT count(*) FROM code_recipients")) == 1
+
+
 async def test_a_bound_phone_stays_bound_until_the_new_one_is_proved(notify: Notify) -> None:
     await notify.contact()
     await notify.bind()

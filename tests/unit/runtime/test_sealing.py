@@ -47,6 +47,18 @@ def test_what_is_not_as_it_was_sealed_does_not_open(
         keyring.open(sealed, *place)
 
 
+def test_a_value_is_found_again_by_its_hash_in_its_place_with_the_newest_key() -> None:
+    hashes = {
+        keyring.blind_index(phone, *place)
+        for keyring in (OLD, NEW)
+        for phone in ("+491701234567", "+491701234568")
+        for place in (PLACE[:2], ("contacts", "email"))
+    }
+
+    assert len(hashes) == 8
+    assert BOTH.blind_index("1", "a", "b") == NEW.blind_index("1", "a", "b")
+
+
 def test_what_an_older_key_sealed_is_sealed_anew_once() -> None:
     renewed = BOTH.renew(SEALED, *PLACE)
     assert NEW.open(renewed, *PLACE) == PHONE

@@ -135,8 +135,8 @@ class NotifyServiceServicer:
         """Sends a one-time code to a number. A phone that is bound stays bound until the new one is proved.
         A new code voids the one before.
 
-        Reasons: NOT_FOUND CONTACT_NOT_FOUND; RESOURCE_EXHAUSTED CODES_TOO_MANY (more than 5 in an hour; with
-        a RetryInfo).
+        Reasons: NOT_FOUND CONTACT_NOT_FOUND; RESOURCE_EXHAUSTED CODES_TOO_MANY (more than 5 in an hour for
+        the customer, or to the number, whoever asked for them; with a RetryInfo).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

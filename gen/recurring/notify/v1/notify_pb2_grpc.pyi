@@ -58,8 +58,8 @@ class NotifyServiceStub:
     """Sends a one-time code to a number. A phone that is bound stays bound until the new one is proved.
     A new code voids the one before.
 
-    Reasons: NOT_FOUND CONTACT_NOT_FOUND; RESOURCE_EXHAUSTED CODES_TOO_MANY (more than 5 in an hour; with
-    a RetryInfo).
+    Reasons: NOT_FOUND CONTACT_NOT_FOUND; RESOURCE_EXHAUSTED CODES_TOO_MANY (more than 5 in an hour for
+    the customer, or to the number, whoever asked for them; with a RetryInfo).
     """
     ConfirmPhoneBinding: _aio.UnaryUnaryMultiCallable[_notify_pb2.ConfirmPhoneBindingRequest, _notify_pb2.Contact]
     """Proves with the code that the number is the customer's.
@@ -133,8 +133,8 @@ class NotifyServiceServicer(metaclass=_abc_1.ABCMeta):
         """Sends a one-time code to a number. A phone that is bound stays bound until the new one is proved.
         A new code voids the one before.
 
-        Reasons: NOT_FOUND CONTACT_NOT_FOUND; RESOURCE_EXHAUSTED CODES_TOO_MANY (more than 5 in an hour; with
-        a RetryInfo).
+        Reasons: NOT_FOUND CONTACT_NOT_FOUND; RESOURCE_EXHAUSTED CODES_TOO_MANY (more than 5 in an hour for
+        the customer, or to the number, whoever asked for them; with a RetryInfo).
         """
 
     @_abc_1.abstractmethod

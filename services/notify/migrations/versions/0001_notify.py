@@ -93,5 +93,13 @@ CREATE UNIQUE INDEX phone_codes_pending ON phone_codes (customer, merchant)
     WHERE state = 'PENDING';
 CREATE INDEX phone_codes_recent ON phone_codes (customer, merchant, create_time);
 
+-- When codes went to a phone lately, the newest first, of whichever merchant. Only who has the
+-- service's key can tell which phone that is, so all may see it.
+CREATE TABLE code_recipients (
+    phone_blind_index     bytea         NOT NULL PRIMARY KEY,
+    send_times            timestamptz[] NOT NULL
+);
+CREATE INDEX code_recipients_sent ON code_recipients ((send_times[1]));
+
 SELECT keep_apart('merchant', 'contacts', 'notices', 'deliveries', 'phone_codes');
 """
