@@ -21,6 +21,8 @@ from cli.schedules import ScheduleOptions, describe_schedule
 from cli.terms import TermOptions, parse_protection
 from cli.values import format_duration, format_timestamp, parse_date, parse_moment, to_timestamp
 
+TITLE_HELP = "A label, which customers read in every message; no personal data."
+
 standing_orders = group("Templates that order and pay by themselves.")
 
 
@@ -83,7 +85,7 @@ class Clearable(StrEnum):
 class ChangeOptions:
     """What can be changed beside the schedule and the terms."""
 
-    title: Annotated[str, typer.Option(help="What the customer calls it.")] = ""
+    title: Annotated[str, typer.Option(help=TITLE_HELP)] = ""
     items: Annotated[
         list[str] | None,
         typer.Option("--item", metavar="PRODUCT=QUANTITY", help="All of them, as often as needed."),
@@ -108,7 +110,7 @@ def items_of(session: Session, texts: Iterable[str]) -> list[pb.Item]:
 async def create_standing_order(
     session: Session,
     customer: Annotated[str, typer.Option(help="Their id or name.")],
-    title: Annotated[str, typer.Option(help="What the customer calls it.")],
+    title: Annotated[str, typer.Option(help=TITLE_HELP)],
     items: Annotated[
         list[str], typer.Option("--item", metavar="PRODUCT=QUANTITY", help="As often as needed.")
     ],

@@ -43,7 +43,7 @@ class ChargeRef(_message.Message):
     customer: _builtins.str
     """`merchants/{merchant}/customers/{customer}`."""
     title: _builtins.str
-    """What the customer calls the standing order."""
+    """The label of the standing order; it must hold no personal data."""
     time_zone: _builtins.str
     """IANA zone for the dates that the customer reads."""
     @_builtins.property

@@ -42,7 +42,7 @@ class OrderRef(_message.Message):
     customer: _builtins.str
     """`merchants/{merchant}/customers/{customer}`."""
     title: _builtins.str
-    """What the customer calls the standing order."""
+    """The label of the standing order; it must hold no personal data."""
     billing_mode: _scheduler_pb2.BillingMode.ValueType
     time_zone: _builtins.str
     """IANA zone for the dates that the customer reads."""
@@ -369,6 +369,7 @@ class StandingOrderChanged(_message.Message):
     customer: _builtins.str
     """`merchants/{merchant}/customers/{customer}`."""
     title: _builtins.str
+    """The label of the standing order; it must hold no personal data."""
     change: Global___StandingOrderChanged.Change.ValueType
     state: _scheduler_pb2.StandingOrder.State.ValueType
     time_zone: _builtins.str

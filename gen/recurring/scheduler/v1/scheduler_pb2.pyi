@@ -214,7 +214,10 @@ class StandingOrder(_message.Message):
     customer: _builtins.str
     """`merchants/{merchant}/customers/{customer}`; the platform's own id of the customer."""
     title: _builtins.str
-    """What the customer calls it; 1 to 60 characters, part of every message."""
+    """A label, for example "Weekly coffee"; 1 to 60 characters. It is part of every message to the customer
+    and of events, where it is not sealed: it must hold no personal data. Erasing a customer empties it all
+    the same, and audit entries mask it.
+    """
     billing_mode: Global___BillingMode.ValueType
     mandate: _builtins.str
     """Consent to charge, `merchants/*/customers/*/mandates/*`; required for AUTOMATIC."""
