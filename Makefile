@@ -102,10 +102,10 @@ fuzz: $(SETUP) ## Send ten thousand requests of every kind to every method
 
 contract: $(SETUP) ## Try the contracts, on the stack's own or on TARGET='{service}:7401' TOKEN=… (docs/guide.md)
 ifdef KEYS
-	@$(foreach each,TARGET CA_FILE KEYS PEERS SANDBOX NATS,RECURRING_CONTRACT_$(each)='$($(each))') \
+	@$(foreach each,TARGET CA_FILE GRPC_PLAINTEXT KEYS PEERS SANDBOX NATS,RECURRING_CONTRACT_$(each)='$($(each))') \
 		$(BIN)/pytest tests/contract
 else ifdef TARGET
-	@$(foreach each,TARGET CA_FILE TOKEN,RECURRING_CONTRACT_$(each)='$($(each))') \
+	@$(foreach each,TARGET CA_FILE GRPC_PLAINTEXT TOKEN,RECURRING_CONTRACT_$(each)='$($(each))') \
 		$(BIN)/pytest tests/contract/test_deployment.py
 else
 	@$(BIN)/pytest tests/contract

@@ -5,7 +5,8 @@ The environment says where; each name begins with `RECURRING_CONTRACT_`:
 | variable | meaning |
 |---|---|
 | `TARGET` | a gRPC target with `{service}` in it, or one for each: `catalog=…,scheduler=…` and so on |
-| `CA_FILE` | whom to trust there; without, there is no TLS |
+| `CA_FILE` | whom to trust there, where the system does not know the authority |
+| `GRPC_PLAINTEXT` | `true`: no TLS there, for development; on this machine none is needed |
 | `TOKEN` | a platform's token, for what holds of any deployment |
 | `KEYS` | instead of a token: the folder of the keys that the deployment trusts, for all tests |
 | `PEERS` | with `KEYS`: the same as `TARGET` for the services' own doors |
@@ -24,6 +25,7 @@ import pytest
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from cli.trust import Trust
 from deploy.embedded.keys import Keys
 from tests.contract.every_call import CONTRACTS, Call, platform_calls
 from tests.suite import Client, Place, Suite
@@ -38,22 +40,22 @@ _IDS = re.compile(r"\b(tea|ann|weekly)\b")
 def client_of(environment: Mapping[str, str]) -> Client:
     """The program with the one token that the environment gives."""
     token = environment[f"{PREFIX}TOKEN"].strip()
-    return Client(
-        targets(environment[TARGET_VARIABLE]), _merchant(token), token, _credentials(environment)
-    )
+    platforms = targets(environment[TARGET_VARIABLE])
+    return Client(platforms, _merchant(token), token, _credentials(environment, platforms))
 
 
 def place_of(environment: Mapping[str, str]) -> Place:
     """The deployment with its sandbox and keys."""
     keys = Keys(Path(environment[KEYS_VARIABLE]))
     password = keys.password("nats_developer")
+    platforms = targets(environment[TARGET_VARIABLE])
     return Place(
-        targets(environment[TARGET_VARIABLE]),
+        platforms,
         targets(environment[f"{PREFIX}PEERS"]),
         environment[f"{PREFIX}SANDBOX"],
         f"nats://developer:{password}@{environment[f'{PREFIX}NATS']}",
         keys,
-        _credentials(environment),
+        _credentials(environment, platforms),
     )
 
 
@@ -64,9 +66,14 @@ def suite_of(request: pytest.FixtureRequest) -> Suite:
     return Suite.on(request.getfixturevalue("suite_stack"))
 
 
-def _credentials(environment: Mapping[str, str]) -> grpc.ChannelCredentials | None:
-    authority = environment.get(f"{PREFIX}CA_FILE")
-    return grpc.ssl_channel_credentials(Path(authority).read_bytes()) if authority else None
+def _credentials(
+    environment: Mapping[str, str], platforms: Mapping[str, str]
+) -> grpc.ChannelCredentials | None:
+    """What the targets of a deployment need: the same for all, if it is not on this machine alone."""
+    plaintext = environment.get(f"{PREFIX}GRPC_PLAINTEXT") == "true"
+    trust = Trust(environment.get(f"{PREFIX}CA_FILE", ""), plaintext)
+    needed = (trust.of_service(target) for target in platforms.values())
+    return next((each for each in needed if each is not None), None)
 
 
 def targets(text: str) -> dict[str, str]:
