@@ -209,7 +209,7 @@ async def _serve(kind: str, folder: Path, *ports: str) -> None:
         "catalog",
         Gate(KeyFile(keys.jwks_file, production=False), ISSUER, AUDIENCE, access),
         Addresses(platforms=own, peers=peers, plaintext=True),
-        Identity(keys.certificate_folder("catalog")),
+        Identity(keys.certificate_folder("catalog"), production=False),
         Health(health),
         AMPLE,
     )

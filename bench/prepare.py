@@ -74,7 +74,7 @@ async def check_prepared(url: str, book: Book) -> None:
 async def wired(stack: Stack, clock: Clock) -> AsyncIterator[tuple[Prepare, Database]]:
     """The loop's work, wired as the scheduler's process wires it, and its database."""
     environment = stack.environment("scheduler")
-    identity = Identity(Path(environment["RECURRING_TLS_FOLDER"]))
+    identity = Identity(Path(environment["RECURRING_TLS_FOLDER"]), production=False)
     act_for_all("bench")
     database = Database(
         connect(

@@ -223,7 +223,7 @@ class Suite:
 
     def suite_client(self, service: str = "scheduler") -> Client:
         """One of the suite's own services, which may ask about every merchant."""
-        identity = Identity(self.place.keys.certificate_folder(service))
+        identity = Identity(self.place.keys.certificate_folder(service), production=False)
         client = Client(self.place.peer_targets, "*", "", identity.channel_credentials())
         self._clients.append(client)
         return client

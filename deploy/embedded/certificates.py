@@ -16,6 +16,8 @@ from deploy.embedded.files import write_secret
 
 # The names that cert-manager gives the files of a certificate.
 CERTIFICATE_FILE, KEY_FILE, AUTHORITY_FILE = "tls.crt", "tls.key", "ca.crt"
+# A service in production refuses whatever comes from an authority of this name.
+DEVELOPMENT_AUTHORITY = "Recurring development authority"
 SPIFFE_PREFIX = "spiffe://recurring/"
 AUTHORITY_LIFE = timedelta(days=3650)
 LIFE = timedelta(days=365)
@@ -29,11 +31,11 @@ Key = ec.EllipticCurvePrivateKey
 class Authority:
     """An authority whose key and certificate are kept in a folder of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = DEVELOPMENT_AUTHORITY) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._key_file, self.certificate_file = folder / "ca.key", folder / AUTHORITY_FILE
         if not self.certificate_file.exists():
-            self._found()
+            self._found(name)
         self._key = _read_key(self._key_file)
         self._certificate = x509.load_pem_x509_certificate(self.certificate_file.read_bytes())
 
@@ -73,10 +75,10 @@ class Authority:
         write_secret(folder / KEY_FILE, _pem(key))
         write_secret(folder / CERTIFICATE_FILE, _certificate_pem(certificate))
 
-    def _found(self) -> None:
+    def _found(self, common_name: str) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
         now = datetime.now(UTC)
-        name = _name("Recurring development authority")
+        name = _name(common_name)
         certificate = (
             x509.CertificateBuilder()
             .subject_name(name)

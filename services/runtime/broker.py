@@ -5,10 +5,9 @@ import contextlib
 import json
 import logging
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
-from typing import cast
+from typing import TypeAlias, cast
 from urllib.parse import urlsplit
 
 from nats.aio.client import Client
@@ -47,11 +46,25 @@ ACK_PENDING_MAX_MESSAGES = 5000
 PULL_EXPIRES_SECONDS = 10.0
 
 
+# Gives the authorities that may vouch for the server.
+Trust: TypeAlias = Callable[[], ssl.SSLContext]
+
+
 class LastingClient(Client):
     """Tries again as well when the server has refused it, which the library's own takes as the end.
 
     A server that reads its passwords again turns away whoever has another one; in a moment they agree.
+    Whom to trust it asks anew for each connection, since authorities are replaced, too.
     """
+
+    def __init__(self, trust: Trust) -> None:
+        super().__init__()
+        self._trust = trust
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """Whom to trust at the connection that is being made."""
+        return self._trust()
 
     async def _process_err(self, err_msg: str) -> None:
         if self.is_connected and AUTHORIZATION_VIOLATION in err_msg:
@@ -71,9 +84,13 @@ class Broker:
 
     @classmethod
     async def connect(
-        cls, url: str, name: str, authority_file: Path | None = None, stream_replicas: int = 1
+        cls,
+        url: str,
+        name: str,
+        trust: Trust = ssl.create_default_context,
+        stream_replicas: int = 1,
     ) -> "Broker":
-        """Connect, trying for as long as it takes; a `tls` URL leads to whom the authority knows."""
+        """Connect, trying for as long as it takes; a `tls` URL leads to whom an authority knows."""
 
         said = ""
 
@@ -93,7 +110,7 @@ class Broker:
 
         # Answers come to an inbox that other users cannot listen to.
         user = urlsplit(url).username
-        client = LastingClient()
+        client = LastingClient(trust)
         await client.connect(
             url,
             inbox_prefix=f"_INBOX_{user}" if user else "_INBOX",
@@ -105,9 +122,6 @@ class Broker:
             max_outstanding_pings=2,
             error_cb=report,
             reconnected_cb=reconnected,
-            tls=ssl.create_default_context(cafile=authority_file)
-            if url.startswith("tls:")
-            else None,
         )
         broker = cls(client, stream_replicas)
         return broker

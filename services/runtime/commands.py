@@ -11,13 +11,12 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from nats.errors import Error as NatsError
 
 from services.runtime import inbox, migrations, outbox, requests, resealing
-from services.runtime.broker import Broker
+from services.runtime.broker import Broker, Trust
 from services.runtime.clock import Clock
 from services.runtime.database import Database
 from services.runtime.events import Subscription
@@ -44,7 +43,7 @@ class Desk:
     database: Database
     clock: Clock
     nats_url: str
-    authority_file: Path
+    trust: Trust
     # Stream of another service -> what is done with its events.
     subscriptions: Mapping[str, Sequence[Subscription]]
     looks: Sequence[Look]
@@ -101,9 +100,7 @@ async def _status(desk: Desk, _options: argparse.Namespace) -> AsyncIterator[Lin
     broker = None
     try:
         async with asyncio.timeout(BROKER_TIMEOUT_SECONDS):
-            broker = await Broker.connect(
-                desk.nats_url, f"{desk.service}-status", desk.authority_file
-            )
+            broker = await Broker.connect(desk.nats_url, f"{desk.service}-status", desk.trust)
         watch.consumers(broker, desk.service, desk.subscriptions)
     except (NatsError, OSError) as error:
         yield {"problem": f"nats: {error!r}"}

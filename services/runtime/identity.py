@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import grpc
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import load_pem_x509_certificates
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +22,8 @@ CERTIFICATE_FILE = "tls.crt"
 KEY_FILE = "tls.key"
 AUTHORITY_FILE = "ca.crt"
 SPIFFE_PREFIX = "spiffe://recurring/"
+# What the authority of a development stack is called.
+DEVELOPMENT_AUTHORITY = "Recurring development authority"
 # How long a new certificate may go unnoticed.
 LOOK_SECONDS = 1.0
 
@@ -30,14 +34,17 @@ class Identity:
     """A folder with a certificate, its key and the authority's certificate.
 
     Files that do not fit together, as while they are being replaced, are left aside: what was read last
-    stays in use until they do.
+    stays in use until they do. So are, in production, those with an authority for development.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, production: bool) -> None:
+        self._production = production
         self._files = tuple(folder / name for name in (KEY_FILE, CERTIFICATE_FILE, AUTHORITY_FILE))
         self._changed_ns = self._times()
         self._material = self._read()
         self._looked_at = time.monotonic()
+        # What is wrong with new files is said once, however often they are looked at.
+        self._said = ""
         # Grows whenever other files are in use.
         self.version = 1
 
@@ -69,6 +76,14 @@ class Identity:
         key, certificate, authority = self.look()
         return grpc.ssl_channel_credentials(authority, key, certificate)
 
+    def trust(self) -> ssl.SSLContext:
+        """Whom a client believes that has no certificate to show."""
+        _, _, authorities = self.look()
+        listed = load_pem_x509_certificates(authorities)
+        return ssl.create_default_context(
+            cadata=b"".join(each.public_bytes(Encoding.DER) for each in listed)
+        )
+
     def _server_configuration(self) -> grpc.ServerCertificateConfiguration:
         key, certificate, authority = self._material
         return grpc.ssl_server_certificate_configuration([(key, certificate)], authority)
@@ -80,9 +95,11 @@ class Identity:
                 return
             self._material = self._read()
         except (OSError, ValueError) as error:
-            log.warning("new certificate not usable: %r", error)
+            if repr(error) != self._said:
+                self._said = repr(error)
+                log.warning("new certificate not usable: %s", self._said)
             return
-        self._changed_ns = changed_ns
+        self._changed_ns, self._said = changed_ns, ""
         self.version += 1
         log.info("certificate renewed")
 
@@ -95,7 +112,21 @@ class Identity:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_cert_chain(certificate_file, key_file)
         context.load_verify_locations(authority_file)
-        return key_file.read_bytes(), certificate_file.read_bytes(), authority_file.read_bytes()
+        authorities = authority_file.read_bytes()
+        if self._production and is_for_development(authorities):
+            raise ValueError("an authority for development is refused in production")
+        return key_file.read_bytes(), certificate_file.read_bytes(), authorities
+
+
+def is_for_development(authorities: bytes) -> bool:
+    """Whether one of the authorities in a file (PEM) is; each of them is trusted.
+
+    Raises ValueError if there are none.
+    """
+    return any(
+        DEVELOPMENT_AUTHORITY in each.subject.rfc4514_string()
+        for each in load_pem_x509_certificates(authorities)
+    )
 
 
 class PeerChannel(grpc.aio.Channel):

@@ -14,7 +14,6 @@ from services.runtime.broker import Broker
 from services.runtime.clock import Clock, SandboxClock
 from services.runtime.database import Database
 from services.runtime.health import Health
-from services.runtime.identity import AUTHORITY_FILE
 from services.runtime.inbox import Consumer
 from services.runtime.keysets import KeyFile, KeySet, KeyUrl
 from services.runtime.limits import Allowance
@@ -154,10 +153,10 @@ class Life(Generic[S]):
             url = settings.migration_database_url
             await until_it_works("database", lambda: migrations.upgrade_async(service, url))
         await until_it_works("database", schema_fits)
-        broker = await self._broker(settings, settings.nats_url, resources)
+        broker = await self._broker(runtime, settings.nats_url)
         maker = None
         if settings.migration_nats_url:
-            maker = await self._broker(settings, settings.migration_nats_url, resources)
+            maker = await self._broker(runtime, settings.migration_nats_url)
         relay = outbox.Relay(
             database, broker, service, by_merchant=settings.merchant_events, maker=maker
         )
@@ -180,12 +179,12 @@ class Life(Generic[S]):
                 log.warning("no longer serving: %s", misfit)
             await until_it_works("database", schema_fits)
 
-    async def _broker(self, settings: S, url: str, resources: AsyncExitStack) -> Broker:
-        authority, replicas = settings.tls_folder / AUTHORITY_FILE, settings.nats_stream_replicas
+    async def _broker(self, runtime: Runtime[S], url: str) -> Broker:
+        trust, replicas = runtime.identity.trust, runtime.settings.nats_stream_replicas
         broker = await until_it_works(
-            "nats", lambda: Broker.connect(url, self._service, authority, replicas)
+            "nats", lambda: Broker.connect(url, self._service, trust, replicas)
         )
-        resources.push_async_callback(broker.close)
+        runtime.resources.push_async_callback(broker.close)
         return broker
 
     async def _door(self, runtime: Runtime[S], parts: Parts) -> Server:

@@ -17,7 +17,7 @@ from services.runtime.identity import Identity
 from services.runtime.loops import Step
 from services.runtime.resealing import SealedTable
 from services.runtime.sealing import Keyring
-from services.runtime.settings import RuntimeSettings
+from services.runtime.settings import Environment, RuntimeSettings
 from services.runtime.waiting import until_it_works
 from services.runtime.watch import Look
 
@@ -82,7 +82,8 @@ async def open_runtime(service: str, settings: S, resources: AsyncExitStack) -> 
         await until_it_works("sandbox clock", clock.read)
 
     async def identity() -> Identity:
-        return Identity(settings.tls_folder)
+        production = settings.environment is Environment.PRODUCTION
+        return Identity(settings.tls_folder, production=production)
 
     return Runtime(
         settings, database, clock, await until_it_works("certificate", identity), resources

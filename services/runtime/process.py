@@ -3,10 +3,12 @@
 import gc
 import logging
 import os
+import ssl
 import sys
 from argparse import Namespace
 from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -91,11 +93,12 @@ async def _migrate(service: str, settings: MigrationSettings) -> None:
         log.error("the schema was left as it was: %s", in_one_line(error))  # noqa: TRY400 - one line
         sys.exit(EXIT_FAILED)
     if settings.migration_nats_url:
-        authority = settings.tls_folder / AUTHORITY_FILE if settings.tls_folder else None
+        file = settings.tls_folder / AUTHORITY_FILE if settings.tls_folder else None
+        trust = partial(ssl.create_default_context, cafile=file)
         await until_it_works(
             "nats",
             lambda: streams.make_at(
-                settings.migration_nats_url, service, authority, settings.nats_stream_replicas
+                settings.migration_nats_url, service, trust, settings.nats_stream_replicas
             ),
         )
 
@@ -126,7 +129,7 @@ async def _operate(
             runtime.database,
             runtime.clock,
             settings.nats_url,
-            settings.tls_folder / AUTHORITY_FILE,
+            runtime.identity.trust,
             parts.subscriptions,
             parts.looks,
             parts.sealed,

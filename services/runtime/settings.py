@@ -11,23 +11,21 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from cryptography.x509 import load_pem_x509_certificates
 from pydantic import DirectoryPath, Field, FilePath, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.runtime import identity
 from services.runtime.keysets import DEVELOPMENT_KEY_PREFIX
 from services.runtime.sealing import Keyring
 
 ENVIRONMENT_PREFIX = "RECURRING_"
 # A folder whose files are settings, too, each named as its variable in lower case.
 SECRETS_FOLDER_VARIABLE = f"{ENVIRONMENT_PREFIX}SECRETS_FOLDER"
-
-# What the authority of a development stack is called.
-DEVELOPMENT_AUTHORITY = "Recurring development authority"
 _ALGORITHMS = r"^(EdDSA|ES256|RS256)( (EdDSA|ES256|RS256))*$"
 # Less than this takes any server's word for being the database.
 _DATABASE_VERIFIED = re.compile(r"[?&]ssl=verify-full(&|$)")
 _DATABASE_DANGER = "a connection without ssl=verify-full"
+_AUTHORITY_DANGER = ("TLS_FOLDER", "an authority for development")
 _HERE = ("localhost", "127.0.0.1", "::1")
 
 
@@ -109,7 +107,7 @@ class RuntimeSettings(BaseSettings):
 
     def dangers(self) -> Iterator[tuple[str, str]]:
         """Each setting that is for development only, and what it is."""
-        ca_file, jwks_file = self.tls_folder / "ca.crt", self.auth_jwks_file
+        jwks_file = self.auth_jwks_file
         found = {
             ("CLOCK_URL", "a simulated clock"): self.clock_url,
             ("GRPC_PLAINTEXT", "a door without TLS"): self.grpc_plaintext,
@@ -128,9 +126,7 @@ class RuntimeSettings(BaseSettings):
             ("AUTH_JWKS_FILE", "a key for development"): (
                 jwks_file and DEVELOPMENT_KEY_PREFIX in jwks_file.read_text()
             ),
-            ("TLS_FOLDER", "an authority for development"): (
-                ca_file.exists() and _is_for_development(ca_file.read_bytes())
-            ),
+            _AUTHORITY_DANGER: _has_authority_for_development(self.tls_folder),
         }
         yield from (danger for danger, is_so in found.items() if is_so)
 
@@ -161,6 +157,9 @@ class MigrationSettings(BaseSettings):
             yield "MIGRATION_DATABASE_URL", f"{_DATABASE_DANGER} is refused in production"
         if self.migration_nats_url.startswith("nats:"):
             yield "MIGRATION_NATS_URL", "a connection without tls:// is refused in production"
+        if self.tls_folder and _has_authority_for_development(self.tls_folder):
+            name, why = _AUTHORITY_DANGER
+            yield name, f"{why} is refused in production"
 
 
 class HealthSettings(BaseSettings):
@@ -212,9 +211,9 @@ def is_for_development(url: str) -> bool:
     return parts.scheme != "https" or host in _HERE or host.endswith((".localhost", ".test"))
 
 
-def _is_for_development(authorities: bytes) -> bool:
-    """Whether one of the authorities in a file is; each of them is trusted."""
-    return any(
-        DEVELOPMENT_AUTHORITY in each.subject.rfc4514_string()
-        for each in load_pem_x509_certificates(authorities)
-    )
+def _has_authority_for_development(tls_folder: Path) -> bool:
+    """Whether the process would trust one; what cannot be read, nobody trusts."""
+    try:
+        return identity.is_for_development((tls_folder / identity.AUTHORITY_FILE).read_bytes())
+    except (OSError, ValueError):
+        return False

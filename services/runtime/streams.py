@@ -4,9 +4,7 @@ Who may make a stream may have it take in others' messages and give them on unde
 service may: it waits for its stream as it waits for its schema.
 """
 
-from pathlib import Path
-
-from services.runtime.broker import Broker
+from services.runtime.broker import Broker, Trust
 
 # Each tells its facts in a stream of its own.
 SERVICES = ("catalog", "scheduler", "payments", "notify")
@@ -24,9 +22,9 @@ class StreamMissingError(Exception):
     """The broker lacks a stream; the message says which, and what makes it."""
 
 
-async def make_at(url: str, service: str, authority_file: Path | None, replicas: int) -> None:
+async def make_at(url: str, service: str, trust: Trust, replicas: int) -> None:
     """As `make`, by a connection of its own."""
-    broker = await Broker.connect(url, f"{service}-migrator", authority_file, replicas)
+    broker = await Broker.connect(url, f"{service}-migrator", trust, replicas)
     try:
         await make(broker)
     finally:

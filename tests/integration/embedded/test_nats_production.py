@@ -6,6 +6,7 @@ import ssl
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -75,7 +76,8 @@ class ProductionNats(EmbeddedNats):
     async def client(self, password: str) -> AsyncIterator[Broker]:
         url = f"tls://catalog:{password}@{HOST}:{self.port}"
         authority = self._keys.authority.certificate_file
-        broker = await Broker.connect(url, "catalog", authority)
+        trust = partial(ssl.create_default_context, cafile=authority)
+        broker = await Broker.connect(url, "catalog", trust)
         yield broker
         await broker.close()
 

@@ -11,12 +11,14 @@ import pytest
 from recurring.catalog.v1 import events_pb2
 from recurring_client import subscribe
 
+from deploy.embedded.certificates import Authority
 from deploy.embedded.keys import Keys
 from deploy.embedded.nats import EmbeddedNats
 from deploy.embedded.ports import HOST, free_ports
-from services.runtime import streams
+from services.runtime import identity, streams
 from services.runtime.broker import Broker
 from services.runtime.events import headers
+from tests.integration.runtime.postbox import until
 
 USERS = ("catalog", "scheduler", "payments", "notify", "streams", "merchant-demo", "developer")
 PASSWORD = "only-for-tests-on-this-machine"
@@ -53,9 +55,9 @@ async def server(tmp_path: Path, keys: Keys) -> AsyncIterator[TlsNats]:
     [port] = free_ports(1)
     server = TlsNats(tmp_path / "nats", port, keys.certificate_folder("nats"))
     server.start()
-    authority = keys.authority.certificate_file
-    await streams.make_at(server.url_of("streams"), "catalog", authority, replicas=1)
-    broker = await Broker.connect(server.url_of("catalog"), "catalog", authority)
+    trust = identity.Identity(keys.certificate_folder("catalog"), production=False).trust
+    await streams.make_at(server.url_of("streams"), "catalog", trust, replicas=1)
+    broker = await Broker.connect(server.url_of("catalog"), "catalog", trust)
     event = events_pb2.ProductDiscontinued(product=PRODUCT)
     row = {
         "event_id": uuid.uuid4(),
@@ -97,3 +99,24 @@ async def test_a_platform_hears_nothing_of_a_broker_that_nobody_vouches_for(
 ) -> None:
     with pytest.raises(TimeoutError):
         await first_heard(server, ssl.create_default_context(), NOTHING_SECONDS)
+
+
+async def test_a_service_comes_back_to_a_broker_whose_authority_was_replaced(
+    server: TlsNats, keys: Keys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identity, "LOOK_SECONDS", 0.0)
+    folder = keys.certificate_folder("catalog")
+    trust = identity.Identity(folder, production=False).trust
+    broker = await Broker.connect(server.url_of("catalog"), "catalog", trust)
+    another = Authority(tmp_path / "another", "Another authority")
+    with (folder / "ca.crt").open("ab") as authorities:
+        authorities.write(another.certificate_file.read_bytes())
+    another.issue(keys.certificate_folder("nats"), "nats", (HOST,))
+    await asyncio.to_thread(server.stop)
+    await asyncio.to_thread(server.start)
+
+    async def is_back() -> bool:
+        return broker.connected and broker.connections > 0
+
+    await until(is_back)
+    await broker.close()

@@ -1,6 +1,7 @@
 """What each user of the broker may tell and hear, and that it may do nothing else."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -62,7 +63,9 @@ async def connected(server: EmbeddedNats, user: str) -> AsyncIterator[tuple[Clie
 
 @pytest.fixture(autouse=True)
 async def _streams(server: EmbeddedNats) -> None:
-    await streams.make_at(f"nats://streams:{PASSWORD}@{HOST}:{server.port}", "test", None, 1)
+    await streams.make_at(
+        f"nats://streams:{PASSWORD}@{HOST}:{server.port}", "test", ssl.create_default_context, 1
+    )
 
 
 async def is_done(asked: Coroutine[Any, Any, object], refused: asyncio.Event) -> bool:

@@ -78,7 +78,7 @@ class Door:
             f"/{SERVICE}/ListProducts": Access("products:read", services=("scheduler",)),
         }
         gate = Gate(KeyFile(self.keys.jwks_file, production=False), ISSUER, AUDIENCE, access)
-        identity = Identity(self.keys.certificate_folder("catalog"))
+        identity = Identity(self.keys.certificate_folder("catalog"), production=False)
         self.server = Server(
             "catalog", gate, self.addresses, identity, Health(self.health_address), allowance
         )

@@ -77,7 +77,7 @@ def platforms(door: Door) -> Side:
 
 
 def peers(door: Door) -> Side:
-    identity = Identity(door.keys.certificate_folder("scheduler"))
+    identity = Identity(door.keys.certificate_folder("scheduler"), production=False)
     return Side(door, door.addresses.peers, (), identity.channel_credentials())
 
 

@@ -68,7 +68,7 @@ class House:
             "catalog",
             Gate(KeyFile(self.keys.jwks_file, production=False), ISSUER, AUDIENCE, access),
             Addresses(platforms=own, peers=self.peers),
-            Identity(self.keys.certificate_folder("catalog")),
+            Identity(self.keys.certificate_folder("catalog"), production=False),
             Health(health),
             AMPLE,
         )
@@ -97,7 +97,7 @@ def folder_of(house: House, service: str) -> Path:
 
 async def name_told(house: House, folder: Path) -> str:
     """As whom the holder of a certificate is known."""
-    channel = open_channel(house.peers, Identity(folder))
+    channel = open_channel(house.peers, Identity(folder, production=False))
     try:
         answer: catalog_pb2.Product = await house.ask(channel)
         return answer.title
@@ -105,9 +105,11 @@ async def name_told(house: House, folder: Path) -> str:
         await channel.close()
 
 
-async def code(house: House, credentials: grpc.ChannelCredentials) -> grpc.StatusCode:
-    """How a call fails that never gets as far as the service."""
-    async with grpc.aio.secure_channel(house.peers, credentials) as channel:
+async def code(
+    house: House, credentials: grpc.ChannelCredentials, address: str = ""
+) -> grpc.StatusCode:
+    """How a call fails at the services' own door, or at another."""
+    async with grpc.aio.secure_channel(address or house.peers, credentials) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as failure:
             await house.ask(channel)
     found: grpc.StatusCode = failure.value.code()
@@ -119,7 +121,7 @@ async def test_a_service_is_known_by_its_certificate(house: House) -> None:
 
 
 async def test_a_service_that_the_method_does_not_name_is_refused(house: House) -> None:
-    channel = open_channel(house.peers, Identity(folder_of(house, "notify")))
+    channel = open_channel(house.peers, Identity(folder_of(house, "notify"), production=False))
     refusal = await refused(house.ask(channel))
     assert (refusal.code, refusal.reason) == ("PERMISSION_DENIED", "SERVICE_FORBIDDEN")
     await channel.close()
@@ -127,7 +129,7 @@ async def test_a_service_that_the_method_does_not_name_is_refused(house: House) 
 
 async def test_a_token_does_not_open_the_door_of_the_services(house: House) -> None:
     token = house.keys.token_file("shop", merchant="acme", scope="platform").read_text()
-    identity = Identity(folder_of(house, "notify"))
+    identity = Identity(folder_of(house, "notify"), production=False)
     async with grpc.aio.secure_channel(house.peers, identity.channel_credentials()) as channel:
         stub = catalog_pb2_grpc.CatalogServiceStub(channel)
         call = stub.GetProduct(
@@ -137,7 +139,7 @@ async def test_a_token_does_not_open_the_door_of_the_services(house: House) -> N
 
 
 async def test_a_certificate_does_not_open_the_door_of_the_platforms(house: House) -> None:
-    identity = Identity(folder_of(house, "scheduler"))
+    identity = Identity(folder_of(house, "scheduler"), production=False)
     async with grpc.aio.secure_channel(house.own, identity.channel_credentials()) as channel:
         assert (await refused(house.ask(channel))).reason == "TOKEN_MISSING"
 
@@ -146,7 +148,7 @@ async def test_an_expired_certificate_is_refused(house: House, tmp_path: Path) -
     folder = tmp_path / "expired"
     folder.mkdir()
     house.keys.authority.issue(folder, "scheduler", HOSTS, life=timedelta(hours=-1))
-    identity = Identity(folder)
+    identity = Identity(folder, production=False)
     assert await code(house, identity.channel_credentials()) is grpc.StatusCode.UNAVAILABLE
 
 
@@ -176,7 +178,10 @@ async def test_nobody_comes_in_without_tls(house: House) -> None:
 
 async def test_a_client_believes_no_other_server(house: House, tmp_path: Path) -> None:
     folder = Authority(tmp_path / "another").ensure(tmp_path / "foreign", "scheduler", HOSTS)
-    assert await code(house, Identity(folder).channel_credentials()) is grpc.StatusCode.UNAVAILABLE
+    assert (
+        await code(house, Identity(folder, production=False).channel_credentials())
+        is grpc.StatusCode.UNAVAILABLE
+    )
 
 
 async def test_after_all_these_the_others_are_served(house: House) -> None:
@@ -191,7 +196,7 @@ async def test_a_client_goes_over_to_its_new_certificate_and_ends_what_it_had_be
     house: House,
 ) -> None:
     folder = folder_of(house, "scheduler")
-    channel = open_channel(house.peers, Identity(folder))
+    channel = open_channel(house.peers, Identity(folder, production=False))
     stub = catalog_pb2_grpc.CatalogServiceStub(channel)
     assert (await stub.GetProduct(QUESTION, timeout=TIMEOUT_SECONDS)).title == "scheduler"
     begun = asyncio.ensure_future(
@@ -213,10 +218,29 @@ async def test_a_server_shows_its_new_certificate_without_a_restart(
     """An authority that only the new certificate comes from is believed from then on."""
     another = Authority(tmp_path / "another")
     client = another.ensure(tmp_path / "client", "scheduler", HOSTS)
-    credentials = Identity(client).channel_credentials()
+    credentials = Identity(client, production=False).channel_credentials()
     assert await code(house, credentials) is grpc.StatusCode.UNAVAILABLE
     another.issue(folder_of(house, "catalog"), "catalog", HOSTS)
     assert await name_told(house, client) == "scheduler"
+
+
+async def test_in_production_no_authority_for_development_is_ever_believed(
+    house: House, tmp_path: Path
+) -> None:
+    believed = Authority(tmp_path / "another", "An authority")
+    folder = believed.ensure(tmp_path / "client", "scheduler", HOSTS)
+    production, sandbox = (Identity(folder, production=each) for each in (True, False))
+    both = believed.certificate_file, house.keys.authority.certificate_file
+    (folder / "ca.crt").write_bytes(b"".join(each.read_bytes() for each in both))
+    # Who believes the server is asked for a token.
+    assert (
+        await code(house, sandbox.channel_credentials(), house.own)
+        is grpc.StatusCode.UNAUTHENTICATED
+    )
+    assert (
+        await code(house, production.channel_credentials(), house.own)
+        is grpc.StatusCode.UNAVAILABLE
+    )
 
 
 async def test_files_that_do_not_fit_together_are_left_aside(house: House) -> None:

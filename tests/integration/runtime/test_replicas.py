@@ -175,7 +175,7 @@ async def channel(replicas: Replicas, names: Names) -> AsyncIterator[grpc.aio.Ch
         replicas.keys.folder / "scheduler", "scheduler", (HOST,)
     )
     target = f"dns://{HOST}:{port}/{NAME}:{replicas.port}"
-    async with open_channel(target, Identity(certificate)) as channel:
+    async with open_channel(target, Identity(certificate, production=False)) as channel:
         yield channel
 
 

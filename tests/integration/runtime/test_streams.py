@@ -57,7 +57,7 @@ class Door:
         self.servicer = Servicer()  # type: ignore[abstract]
         access = {f"/{SERVICE}/ImportStandingOrders": Access("standing-orders:write")}
         gate = Gate(KeyFile(self._keys.jwks_file, production=False), ISSUER, AUDIENCE, access)
-        identity = Identity(self._keys.certificate_folder("scheduler"))
+        identity = Identity(self._keys.certificate_folder("scheduler"), production=False)
         self.server = Server("scheduler", gate, addresses, identity, Health(health), AMPLE)
         self.server.add(scheduler_pb2_grpc.add_SchedulerServiceServicer_to_server, self.servicer)
         self.channel = grpc.aio.insecure_channel(own, options=[("grpc.enable_http_proxy", 0)])

@@ -247,14 +247,24 @@ def test_production_makes_streams_over_tls_alone(production: pytest.MonkeyPatch)
     assert complained_of(MigrationSettings) == {"RECURRING_MIGRATION_NATS_URL"}
 
 
-@pytest.mark.usefixtures("production")
-def test_production_refuses_an_authority_for_development_among_others(tmp_path: Path) -> None:
+def test_production_refuses_an_authority_for_development_among_others(
+    production: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    url = "postgresql+asyncpg://me@db.example/db?ssl=verify-full"
+    production.setenv("RECURRING_MIGRATION_DATABASE_URL", url)
     folder = Keys(tmp_path / "keys").certificate_folder("catalog")
     other, authority = (folder / name for name in ("tls.crt", "ca.crt"))
     (tmp_path / "ca.crt").write_bytes(other.read_bytes())
     assert load(RuntimeSettings).environment is Environment.PRODUCTION
     (tmp_path / "ca.crt").write_bytes(other.read_bytes() + authority.read_bytes())
     assert complained_of() == {"RECURRING_TLS_FOLDER"}
+    assert complained_of(MigrationSettings) == {"RECURRING_TLS_FOLDER"}
+
+
+@pytest.mark.usefixtures("production")
+def test_production_waits_for_an_authority_that_is_only_half_written(tmp_path: Path) -> None:
+    (tmp_path / "ca.crt").write_text("-----BEGIN CERTIFICATE-----")
+    assert load(RuntimeSettings).environment is Environment.PRODUCTION
 
 
 def test_production_refuses_the_sandbox_s_provider(production: pytest.MonkeyPatch) -> None:
