@@ -17,13 +17,14 @@ import jwt
 from services.runtime.errors import Problem
 from services.runtime.identity import SPIFFE_PREFIX
 from services.runtime.keysets import KeySet
+from services.runtime.wire import ID_PATTERN
 
 CLOCK_SKEW_SECONDS = 30
 VERIFIED_TOKENS_MAX = 1000
 TOKEN_MAX_BYTES = 8192
+# It is kept with each change, and lists are searched by it.
+SUBJECT_MAX_CHARACTERS = 300
 ANY_TENANT = "*"
-# What no token may claim.
-_NO_TENANT = ("", ANY_TENANT)
 
 # Opens every method that is open to platforms at all.
 SCOPE_PLATFORM = "platform"
@@ -152,13 +153,10 @@ class Gate:
             raise _unauthenticated("TOKEN_INVALID", "the token is too long")
         try:
             claims = await self._claims(token)
-        except (jwt.PyJWTError, LookupError, TypeError, ValueError):
+            who, expire_seconds = _read(claims), float(claims["exp"])
+        except (jwt.PyJWTError, LookupError, TypeError, ValueError, OverflowError):
             raise _unauthenticated("TOKEN_INVALID", "the token is not valid here") from None
-        subject, tenant, scope = (claims[name] for name in ("sub", "merchant", "scope"))
-        if not (isinstance(tenant, str) and isinstance(scope, str) and tenant not in _NO_TENANT):
-            raise _unauthenticated("TOKEN_INVALID", "merchant and scope must be texts")
-        who = Caller(subject, tenant, frozenset(scope.split()))
-        self._verified[token] = (who, float(claims["exp"]))
+        self._verified[token] = (who, expire_seconds)
         if len(self._verified) > VERIFIED_TOKENS_MAX:
             self._verified.popitem(last=False)
         return who
@@ -179,6 +177,19 @@ class Gate:
             options={"require": ["exp", "iss", "aud", "sub", "merchant", "scope"]},
         )
         return claims
+
+
+def _read(claims: Mapping[str, Any]) -> Caller:
+    """Who calls, by a token that is good. Raises ValueError where a claim is not what it must be."""
+    subject, tenant, scope = (claims[name] for name in ("sub", "merchant", "scope"))
+    # Not even the issuer may name what the database cannot keep, or every merchant at once.
+    if not (isinstance(tenant, str) and ID_PATTERN.fullmatch(tenant)):
+        raise ValueError("merchant must be an id")
+    if not (subject.isprintable() and 0 < len(subject) <= SUBJECT_MAX_CHARACTERS):
+        raise ValueError(f"sub must be 1 to {SUBJECT_MAX_CHARACTERS} printable characters")
+    if not isinstance(scope, str):
+        raise TypeError("scope must be a text")
+    return Caller(subject, tenant, frozenset(scope.split()))
 
 
 def _unauthenticated(reason: str, message: str) -> Problem:

@@ -128,6 +128,11 @@ BAD_TOKENS = {
     "merchant no text": signed(merchant=["acme"]),
     "merchant empty": signed(merchant=""),
     "every merchant": signed(merchant=ANY_TENANT),
+    "merchant no id": signed(merchant="acme\0"),
+    "subject empty": signed(sub=""),
+    "subject that cannot be stored": signed(sub="shop\0"),
+    "subject too long": signed(sub="x" * (access.SUBJECT_MAX_CHARACTERS + 1)),
+    "valid beyond all time": signed(exp=10**400),
     "scope no text": signed(scope=["platform"]),
 }
 
