@@ -1,8 +1,9 @@
 """From a caller's messages to the domain, noting everything that is wrong with them."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from google.protobuf import duration_pb2
 from google.protobuf.json_format import MessageToDict
@@ -34,12 +35,20 @@ STANDING_ORDER = NamePattern("merchants/{merchant}/standingOrders/{standing_orde
 
 SHIP_TO_MAX_BYTES = 2000
 
+R = TypeVar("R")
 Shipped = scheduler_pb2.StandingOrder | scheduler_pb2.CycleChange
 
 _REPURCHASE_ACTIONS = {
     scheduler_pb2.Otherwise.SKIP: RepurchaseAction.SKIP,
     scheduler_pb2.Otherwise.HOLD_AND_ASK: RepurchaseAction.HOLD_AND_ASK,
 }
+
+
+async def read_aside(message: scheduler_pb2.StandingOrder, read: Callable[[], R]) -> R:
+    """Read what a caller sent. Expressions take time to check: others are served meanwhile."""
+    if any(condition.expression for condition in message.conditions):
+        return await asyncio.to_thread(read)
+    return read()
 
 
 def read_standing_order(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from google.protobuf import field_mask_pb2
 from recurring.scheduler.v1 import scheduler_pb2
@@ -25,7 +26,7 @@ from services.scheduler.api.lookups import (
     refuse_items,
 )
 from services.scheduler.api.messages import standing_order_message
-from services.scheduler.api.reading import CUSTOMER, MERCHANT, read_standing_order
+from services.scheduler.api.reading import CUSTOMER, MERCHANT, read_aside, read_standing_order
 from services.scheduler.api.sign_up import PRECONDITION_REASONS, sign_up_violations
 from services.scheduler.domain import calendar
 from services.scheduler.domain.order import (
@@ -74,7 +75,7 @@ class TemplateMethods:
         once = Mutation(request, request.request_id)
         if (answered := await once.answered(self.database, StandingOrderMessage)) is not None:
             return answered
-        template = self._read_new(request)
+        template = await read_aside(request.standing_order, partial(self._read_new, request))
         name = standing_order_name(template.merchant, template.standing_order)
         async with self.database.read() as connection:
             known = await standing_orders.get(
@@ -211,18 +212,17 @@ class TemplateMethods:
         merged = self._message(template)
         merged.schedule.ClearField("rrule")
         mask.MergeMessage(message, merged, replace_message_field=True, replace_repeated_field=True)
-        wanted = _sound(
-            read_standing_order(
-                merchant,
-                standing_order,
-                merged,
-                now,
-                self.database.keyring,
-                violations,
-                template.schedule.start_date,
-            ),
+        read = partial(
+            read_standing_order,
+            merchant,
+            standing_order,
+            merged,
+            now,
+            self.database.keyring,
             violations,
+            template.schedule.start_date,
         )
+        wanted = _sound(await read_aside(merged, read), violations)
         changed = replace(
             template,
             title=wanted.title,

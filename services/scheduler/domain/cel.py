@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 import lark
+import re2
 from celpy import Environment, InterpretedRunner, Runner
 from celpy.adapter import json_to_cel
 from celpy.celparser import CELParseError
@@ -15,6 +16,8 @@ from celpy.celtypes import BoolType
 from celpy.evaluation import Activation, CELEvalError, Context, Evaluator
 
 EVALUATION_MAX_STEPS = 10_000
+# Of a pattern, compiled: a short one can repeat much, and half a second goes by over it.
+PATTERN_MAX_BYTES = 64 * 1024
 _CACHED_PROGRAMS = 4096
 
 __all__ = [
@@ -33,6 +36,12 @@ __all__ = [
 Tree = lark.Tree[Any]
 
 
+_PATTERN_OPTIONS = re2.Options()
+_PATTERN_OPTIONS.max_mem = PATTERN_MAX_BYTES
+# Patterns are what a stranger wrote.
+_PATTERN_OPTIONS.log_errors = False
+
+
 class TooCostlyError(Exception):
     """An evaluation took more than EVALUATION_MAX_STEPS."""
 
@@ -43,14 +52,16 @@ class _Meter:
     def __init__(self) -> None:
         self._steps = 0
 
-    def count(self) -> None:
-        self._steps += 1
+    def count(self, steps: int = 1) -> None:
+        self._steps += steps
         if self._steps > EVALUATION_MAX_STEPS:
             raise TooCostlyError
 
 
 class _MeteredEvaluator(Evaluator):
-    """Counts each node that it visits, those that macros visit for each element included."""
+    """Counts each node that it visits, those that macros visit for each element included, and each
+    element of a list that one gives.
+    """
 
     def __init__(self, ast: Tree, activation: Activation, meter: _Meter) -> None:
         super().__init__(ast, activation)
@@ -61,7 +72,19 @@ class _MeteredEvaluator(Evaluator):
 
     def _visit_tree(self, tree: Tree) -> Any:  # noqa: ANN401 - a value of CEL
         self._meter.count()
-        return super()._visit_tree(tree)
+        value = super()._visit_tree(tree)
+        if isinstance(value, list):
+            # Whatever is done with it takes so much longer.
+            self._meter.count(len(value))
+        return value
+
+
+def _matches(text: str, pattern: str) -> BoolType | CELEvalError:
+    """Whether a pattern is found in a text, as the library does it, but for patterns of any size."""
+    try:
+        return BoolType(re2.search(pattern, text, _PATTERN_OPTIONS) is not None)
+    except re2.error as error:
+        return CELEvalError("match error", error.__class__, error.args)
 
 
 class _MeteredRunner(InterpretedRunner):
@@ -81,10 +104,14 @@ def compile_source(source: str) -> Tree:
 
 def evaluate(tree: Tree, variables: Any) -> Any:  # noqa: ANN401 - values of CEL
     """The value of a part. Raises CELEvalError, TooCostlyError, or whatever it stumbles on."""
-    return Environment(runner_class=_MeteredRunner).program(tree).evaluate(variables)
+    return _runner(tree).evaluate(variables)
 
 
 @lru_cache(maxsize=_CACHED_PROGRAMS)
 def program(source: str) -> Runner:
     """An expression, ready to be evaluated again and again."""
-    return Environment(runner_class=_MeteredRunner).program(compile_source(source))
+    return _runner(compile_source(source))
+
+
+def _runner(tree: Tree) -> Runner:
+    return Environment(runner_class=_MeteredRunner).program(tree, {"matches": _matches})

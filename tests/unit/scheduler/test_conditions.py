@@ -320,6 +320,26 @@ def test_a_list_that_is_made_longer_takes_no_more_steps_than_are_allowed() -> No
     assert expressions.holds(source, variables(50)) is None
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "items.all(i, " + " && ".join(["items == items"] * 20) + ")",
+        "string(items.map(i, [items, items, items, items])).size() > 3",
+    ],
+)
+def test_what_is_done_with_a_list_takes_as_many_steps_as_it_has_elements(source: str) -> None:
+    assert expressions.fault(source, 1) is None
+    assert expressions.holds(source, variables(100)) is None
+
+
+@pytest.mark.parametrize(
+    ("pattern", "answer"), [("^[a-z0-9-]{1,63}$", None), ("(\\\\PL?){440}", "evaluated")]
+)
+def test_a_pattern_is_compiled_only_if_it_is_small(pattern: str, answer: str | None) -> None:
+    found = expressions.fault(f"items.exists(i, i.product.matches('{pattern}'))")
+    assert found is None if answer is None else answer in (found or "")
+
+
 def test_every_item_of_the_longest_order_can_be_compared() -> None:
     source = "items.all(i, i.unit_price <= i.list_unit_price && i.quantity < 9)"
     assert expressions.fault(source, 100) is None

@@ -391,7 +391,8 @@ class Condition(_message.Message):
     `paid_orders` (int), `items` (list of maps: product, its id; quantity; unit_price and
     list_unit_price, minor units). At most 500 characters; macros (all, exists, exists_one, map, filter)
     are neither nested nor put on what `map` gives. Where it has no value, for example since it divides by
-    zero or takes over 10 000 steps, it does not hold.
+    zero or takes over 10 000 steps (an element of a list is one), it does not hold. `matches` takes
+    small patterns: RE2, at most 64 KiB compiled.
     """
     @_builtins.property
     def unit_price_ceiling(self) -> Global___Condition.UnitPriceCeiling:
