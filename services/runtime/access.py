@@ -7,7 +7,7 @@ import contextvars
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,9 @@ class Access:
     services: tuple[str, ...] = ()
 
 
+_CLOSED = Access()
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who a call comes from."""
@@ -48,12 +51,6 @@ class Caller:
     # The one tenant whose resources the caller sees; ANY_TENANT for the suite's own services.
     tenant: str
     scopes: frozenset[str] = frozenset()
-    # Where the call comes from, as far as the connection tells.
-    origin: str = ""
-
-    def at(self, origin: str) -> "Caller":
-        """The same caller, whose call comes from there."""
-        return Caller(self.subject, self.tenant, self.scopes, origin)
 
     def check(self, tenant: str) -> None:
         """Refuse a caller of another tenant, whether or not the resource exists."""
@@ -66,6 +63,7 @@ class Caller:
 
 
 _caller: contextvars.ContextVar[Caller] = contextvars.ContextVar("caller")
+_origin: contextvars.ContextVar[Callable[[], str]] = contextvars.ContextVar("origin")
 
 
 def caller() -> Caller:
@@ -73,14 +71,20 @@ def caller() -> Caller:
     return _caller.get()
 
 
-def set_caller(who: Caller) -> None:
-    """Remember who is calling, for this call."""
+def origin() -> str:
+    """Where the call that is being answered comes from, as far as its connection tells."""
+    return _origin.get()()
+
+
+def set_caller(who: Caller, where: Callable[[], str] = str) -> None:
+    """Remember who is calling, and whom to ask from where, for this call."""
     _caller.set(who)
+    _origin.set(where)
 
 
 def act_for_all(service: str) -> None:
     """Do what follows in this task, and in those it starts, in the service's own name."""
-    _caller.set(Caller(service, ANY_TENANT))
+    set_caller(Caller(service, ANY_TENANT))
 
 
 def tenant() -> str:
@@ -114,9 +118,10 @@ class Gate:
         """The caller, if the token is good and has the scope of the method. Raises Problem."""
         if not authorization.startswith("Bearer "):
             raise _unauthenticated("TOKEN_MISSING", "send `authorization: Bearer <JWT>`")
-        who = await self._verify(authorization.removeprefix("Bearer "))
-        scope = self._methods.get(method, Access()).scope
-        if not scope or who.scopes.isdisjoint({scope, SCOPE_PLATFORM}):
+        token = authorization.removeprefix("Bearer ")
+        who = self._known(token) or await self._verify(token)
+        scope = self._methods.get(method, _CLOSED).scope
+        if not scope or (scope not in who.scopes and SCOPE_PLATFORM not in who.scopes):
             raise Problem(
                 grpc.StatusCode.PERMISSION_DENIED,
                 "SCOPE_MISSING",
@@ -132,7 +137,7 @@ class Gate:
         """
         for identity in identities:
             named = _NAME_OF_A_SERVICE.fullmatch(identity.decode(errors="replace"))
-            if named and named[1] in self._methods.get(method, Access()).services:
+            if named and named[1] in self._methods.get(method, _CLOSED).services:
                 return Caller(named[1], ANY_TENANT)
         raise Problem(
             grpc.StatusCode.PERMISSION_DENIED,
@@ -140,15 +145,19 @@ class Gate:
             f"the certificate does not name a service that may call {method}",
         )
 
-    async def _verify(self, token: str) -> Caller:
+    def _known(self, token: str) -> Caller | None:
+        """Whose token has been verified already, with keys that are still in use."""
         self._keys.look()
         if self._version != self._keys.version:
             # A key that was withdrawn must not live on in what it had signed.
             self._version = self._keys.version
             self._verified.clear()
         known = self._verified.get(token)
-        if known is not None and known[1] > time.time() - CLOCK_SKEW_SECONDS:
-            return known[0]
+        if known is None or known[1] <= time.time() - CLOCK_SKEW_SECONDS:
+            return None
+        return known[0]
+
+    async def _verify(self, token: str) -> Caller:
         if len(token) > TOKEN_MAX_BYTES:
             raise _unauthenticated("TOKEN_INVALID", "the token is too long")
         try:

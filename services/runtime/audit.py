@@ -11,7 +11,7 @@ from google.protobuf.message_factory import GetMessageClass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.runtime.access import caller
+from services.runtime.access import caller, origin
 from services.runtime.database import Database
 from services.runtime.wire import AFTER_ALL, read_page, to_timestamp
 
@@ -61,7 +61,7 @@ async def put(
         {
             "tenant": who.tenant,
             "subject": who.subject,
-            "origin": who.origin,
+            "origin": origin(),
             "method": request.DESCRIPTOR.name.removesuffix("Request"),
             "request_id": request_id,
             "resource": resource or _resource(after) or _resource(request),

@@ -3,8 +3,7 @@
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import grpc
@@ -28,11 +27,17 @@ class Allowance:
 
 @dataclass(slots=True)
 class _Account:
-    """A caller's bucket of calls (a token bucket), and its calls under way."""
+    """A caller's bucket of calls (a token bucket), and its calls under way: each is within it."""
 
     left: float
     at: float
     under_way: int = 0
+
+    def __enter__(self) -> None:
+        self.under_way += 1
+
+    def __exit__(self, *_raised: object) -> None:
+        self.under_way -= 1
 
 
 class Limits:
@@ -42,9 +47,8 @@ class Limits:
         self._allowance = allowance
         self._accounts: OrderedDict[tuple[str, str], _Account] = OrderedDict()
 
-    @contextmanager
-    def call(self, caller: tuple[str, str]) -> Iterator[None]:
-        """One call of a caller. Raises RESOURCE_EXHAUSTED if it is one too many."""
+    def call(self, caller: tuple[str, str]) -> AbstractContextManager[None]:
+        """What a call of a caller is within. Raises RESOURCE_EXHAUSTED if it is one too many."""
         account = self._account(caller)
         if account.under_way >= self._allowance.calls_at_once:
             raise exhausted(
@@ -53,11 +57,7 @@ class Limits:
                 BUSY_RETRY_SECONDS,
             )
         self._take(account)
-        account.under_way += 1
-        try:
-            yield
-        finally:
-            account.under_way -= 1
+        return account
 
     def _account(self, caller: tuple[str, str]) -> _Account:
         account = self._accounts.get(caller)

@@ -4,6 +4,7 @@ Served for Prometheus, which reads `rpc.server.call.duration` in seconds as
 `rpc_server_call_duration_seconds`. Gauges that ask the database are in `watch`.
 """
 
+import functools
 import importlib.metadata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -12,7 +13,7 @@ from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, MeterProvider
 from opentelemetry.sdk.resources import Resource
-from prometheus_client import start_http_server
+from prometheus_client import Histogram, disable_created_metrics, start_http_server
 
 # What the conventions advise for calls, and coarser ones for what may be late by hours.
 CALL_BOUNDS_SECONDS = (
@@ -57,7 +58,14 @@ def gauge(
     _meter.create_observable_gauge(name, [observed], unit=unit, description=description)
 
 
-_call_seconds = seconds("rpc.server.call.duration", CALL_BOUNDS_SECONDS, "Time of answering a call")
+# `rpc.server.call.duration`, by Prometheus' own client: each call is counted, and OpenTelemetry's
+# histogram takes ten times as long for it.
+_call_seconds = Histogram(
+    "rpc_server_call_duration_seconds",
+    "Time of answering a call",
+    ("rpc_method", "rpc_response_status_code"),
+    buckets=CALL_BOUNDS_SECONDS,
+)
 _process_seconds = seconds(
     "messaging.process.duration", CALL_BOUNDS_SECONDS, "Time of handling a batch of events"
 )
@@ -95,14 +103,19 @@ def start(service: str, address: str, schema: str) -> None:
     for each, attributes in _zeroes:
         each.add(0, attributes)
     host, _, port = address.rpartition(":")
+    # OpenTelemetry's have none either.
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     start_http_server(int(port), host)
 
 
 def call_done(method: str, status: str, duration_seconds: float) -> None:
     """Count one answered call."""
-    _call_seconds.record(
-        duration_seconds, {"rpc.method": method, "rpc.response.status_code": status}
-    )
+    _answered(method, status).observe(duration_seconds)
+
+
+@functools.cache
+def _answered(method: str, status: str) -> Histogram:
+    return _call_seconds.labels(method, status)
 
 
 def events_processed(stream: str, outcome: str, duration_seconds: float) -> None:

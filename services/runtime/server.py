@@ -37,6 +37,8 @@ CONCURRENT_CALLS_MAX = 1000
 CONCURRENT_REFUSALS_MAX = 4000
 # A call without a deadline, or with a longer one, ends after this.
 DEADLINE_MAX_SECONDS = 30.0
+# By how much a caller's deadline may grow on its way: gRPC sends no more than three digits of it.
+ROUNDED_SECONDS = 1.0
 # The same for a call whose caller sends a stream: a whole book of standing orders takes minutes.
 STREAM_DEADLINE_MAX_SECONDS = 600.0
 CONNECTION_MAX_AGE_SECONDS = 300
@@ -123,6 +125,7 @@ class Door:
 
     def _guarded(self, method: str, behaviour: Behaviour, deadline_seconds: float) -> Behaviour:
         """The method's behaviour behind the door."""
+        enough_seconds = deadline_seconds + ROUNDED_SECONDS
 
         async def answer(requests: Any, context: Any) -> Any:  # noqa: ANN401 - any message
             started = time.perf_counter()
@@ -134,7 +137,7 @@ class Door:
                 with await self._let_in(method, context, headers):
                     work = behaviour(requests, context)
                     left_seconds = context.time_remaining()
-                    if left_seconds is not None and left_seconds <= deadline_seconds:
+                    if left_seconds is not None and left_seconds <= enough_seconds:
                         # gRPC itself ends the call then.
                         response = await work
                     else:
@@ -166,8 +169,8 @@ class Door:
             raise exhausted(
                 "TOO_MANY_CALLS_AT_ONCE", "the service has no room for it", BUSY_RETRY_SECONDS
             )
-        who = (await self._admit(method, context, headers)).at(context.peer())
-        set_caller(who)
+        who = await self._admit(method, context, headers)
+        set_caller(who, context.peer)
         if self._limits is None:
             return nullcontext()
         return self._limits.call((who.tenant, who.subject))

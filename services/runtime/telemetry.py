@@ -205,16 +205,29 @@ def _current(span: trace.Span) -> Iterator[None]:
             raise
 
 
+class _Unseen(trace.NonRecordingSpan):
+    """Stands for the span of a call where nobody looks at spans: most calls never ask for its ids."""
+
+    def __init__(self, ids: IdGenerator, parent: str) -> None:
+        super().__init__(trace.INVALID_SPAN_CONTEXT)
+        self._ids = ids
+        self._parent = parent
+
+    def get_span_context(self) -> SpanContext:
+        """Its ids, which are made when they are first asked for."""
+        if self._context is trace.INVALID_SPAN_CONTEXT:
+            above = _span_context(self._parent)
+            trace_id = above.trace_id if above else self._ids.generate_trace_id()
+            self._context = SpanContext(trace_id, self._ids.generate_span_id(), is_remote=False)
+        return self._context
+
+
 def answering(method: str, parent: str) -> trace.Span:
     """Begin a span for a call that is answered, below its caller's; the task goes on within it."""
-    above = _span_context(parent)
-    ids = _ids_alone()
-    if ids is None:
-        span = _call_span(method, trace.SpanKind.SERVER, above)
+    if ids := _ids_alone():
+        span: trace.Span = _Unseen(ids, parent)
     else:
-        trace_id = above.trace_id if above else ids.generate_trace_id()
-        own = SpanContext(trace_id, ids.generate_span_id(), is_remote=False)
-        span = trace.NonRecordingSpan(own)
+        span = _call_span(method, trace.SpanKind.SERVER, _span_context(parent))
     # gRPC answers each call in a task of its own, with which this ends.
     attach(trace.set_span_in_context(span))
     return span
