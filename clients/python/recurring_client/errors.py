@@ -17,8 +17,12 @@ class Refusal:
     reason: str
     # For people.
     message: str
-    # The path of a field -> the rule that it broke.
+    # The path of a field -> the rule that it broke, for people.
     fields: Mapping[str, str] = field(default_factory=dict)
+    # The path of a field -> why, for programs, for example TIME_ZONE_UNKNOWN.
+    field_reasons: Mapping[str, str] = field(default_factory=dict)
+    # When the same may work; 0 where it is not for time to tell.
+    retry_seconds: float = 0.0
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -27,12 +31,17 @@ def refusal_of(error: grpc.aio.AioRpcError) -> Refusal:
     # The type stubs know synchronous calls only; what is read is the same for both.
     status = rpc_status.from_call(error)  # type: ignore[arg-type]
     info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    retry = error_details_pb2.RetryInfo()
     for detail in status.details if status is not None else ():
-        detail.Unpack(info) or detail.Unpack(bad_request)
+        for known in (info, bad_request, retry):
+            detail.Unpack(known)
+    violations = bad_request.field_violations
     return Refusal(
         error.code(),
         info.reason,
         error.details() or "",
-        {each.field: each.description for each in bad_request.field_violations},
+        {each.field: each.description for each in violations},
+        {each.field: each.reason for each in violations},
+        retry.retry_delay.ToTimedelta().total_seconds(),
         dict(info.metadata),
     )
