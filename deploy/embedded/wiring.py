@@ -10,7 +10,7 @@ from deploy.embedded.keys import AUDIENCE, ISSUER, Keys
 DEMO_MERCHANT = "demo"
 # Who hears of that merchant's events.
 DEMO_USER = f"merchant-{DEMO_MERCHANT}"
-# Who makes the streams.
+# Who makes the streams and the durables.
 STREAMS_USER = "streams"
 SCOPE_PLATFORM = "platform"
 # Whom a service calls; it is told their targets.
@@ -79,6 +79,7 @@ def service_environment(service: str, addresses: Addresses, keys: Keys) -> dict[
         "NATS_URL": nats_url(service, addresses, keys),
         "MIGRATION_NATS_URL": nats_url(STREAMS_USER, addresses, keys),
         "MERCHANT_EVENTS": "true",
+        "PLATFORM_MERCHANTS": DEMO_MERCHANT,
         "GRPC_ADDRESS": addresses.local(service),
         "GRPC_PLAINTEXT": "true",
         "PEER_ADDRESS": addresses.local(f"{service}_peer"),

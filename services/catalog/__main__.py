@@ -17,9 +17,8 @@ async def assemble(runtime: Runtime[RuntimeSettings]) -> Parts:
         access=api.ACCESS,
         loops={"hold-expiry": loops.HoldExpiry(runtime.database, runtime.clock).step},
         looks=watch.LOOKS,
-        subscriptions=events.SUBSCRIPTIONS,
     )
 
 
 if __name__ == "__main__":
-    main("catalog", RuntimeSettings, assemble)
+    main("catalog", RuntimeSettings, assemble, events.subscriptions)

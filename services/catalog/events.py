@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.catalog.domain import Price, Product, ProductKey, subscriber_effective_time
 from services.catalog.store import stock as stock_store
-from services.runtime.events import Event, Fact, Subscription
+from services.runtime.clock import Clock
+from services.runtime.events import Event, Fact, Subscription, Subscriptions
 from services.runtime.wire import NamePattern, to_money, to_timestamp
 
 PRODUCT = NamePattern("merchants/{merchant}/products/{product}")
@@ -85,11 +86,13 @@ async def on_order_ended(tx: AsyncConnection, events: Sequence[Event[Any]]) -> N
     await stock_store.close_holds(tx, [event.message.ref.order for event in events], taken=False)
 
 
-SUBSCRIPTIONS = {
-    "SCHEDULER": (
-        Subscription(scheduler_events_pb2.OrderConfirmed, on_order_confirmed),
-        Subscription(scheduler_events_pb2.OrderLapsed, on_order_ended),
-        Subscription(scheduler_events_pb2.OrderCancelled, on_order_ended),
-        Subscription(scheduler_events_pb2.OrderSkipped, on_order_ended),
-    )
-}
+def subscriptions(_clock: Clock) -> Subscriptions:
+    """Whose events the catalog reads, and what it does with them."""
+    return {
+        "SCHEDULER": (
+            Subscription(scheduler_events_pb2.OrderConfirmed, on_order_confirmed),
+            Subscription(scheduler_events_pb2.OrderLapsed, on_order_ended),
+            Subscription(scheduler_events_pb2.OrderCancelled, on_order_ended),
+            Subscription(scheduler_events_pb2.OrderSkipped, on_order_ended),
+        )
+    }

@@ -65,7 +65,6 @@ async def assemble(runtime: Runtime[Settings]) -> Parts:
         loops={"delivery": delivering.step},
         looks=watch.LOOKS,
         sealed=SEALED,
-        subscriptions=subscriptions(runtime.clock),
     )
 
 
@@ -80,4 +79,4 @@ def _mail_server(settings: Settings) -> gateways.MailServer:
 
 
 if __name__ == "__main__":
-    main("notify", Settings, assemble)
+    main("notify", Settings, assemble, subscriptions)

@@ -53,9 +53,8 @@ async def assemble(runtime: Runtime[Settings]) -> Parts:
         },
         looks=watch.LOOKS,
         sealed=SEALED,
-        subscriptions=events.subscriptions(clock),
     )
 
 
 if __name__ == "__main__":
-    main("payments", Settings, assemble, COMMANDS)
+    main("payments", Settings, assemble, events.subscriptions, COMMANDS)

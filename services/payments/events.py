@@ -1,6 +1,6 @@
 """What payments tells, and what it does when orders fall due, are withdrawn, or notices arrive."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -26,7 +26,7 @@ from services.payments.store import charges as charge_store
 from services.payments.store import consent as consent_store
 from services.runtime import outbox, telemetry
 from services.runtime.clock import Clock
-from services.runtime.events import Event, Fact, Subscription
+from services.runtime.events import Event, Fact, Subscription, Subscriptions
 from services.runtime.wire import (
     NamePattern,
     from_money,
@@ -176,7 +176,7 @@ class Handlers:
             await charge_store.wake(tx, [each.charge for each in notices], self._clock.now())
 
 
-def subscriptions(clock: Clock) -> Mapping[str, Sequence[Subscription]]:
+def subscriptions(clock: Clock) -> Subscriptions:
     """Whose events payments reads, and what it does with them."""
     handlers = Handlers(clock)
     return {

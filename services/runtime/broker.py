@@ -6,6 +6,7 @@ import json
 import logging
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias, cast
 from urllib.parse import urlsplit
@@ -48,6 +49,20 @@ PULL_EXPIRES_SECONDS = 10.0
 
 # Gives the authorities that may vouch for the server.
 Trust: TypeAlias = Callable[[], ssl.SSLContext]
+
+
+@dataclass(frozen=True, slots=True)
+class Durable:
+    """A reader's place in a stream, kept by the server: what it is given, and how far it has come."""
+
+    stream: str
+    name: str
+    # Subjects that it is given; never none, since a stream may hold what is not on its own.
+    subjects: frozenset[str]
+    # What is not acknowledged in this time is given again, for as long as the stream has it.
+    ack_wait_seconds: int = ACK_WAIT_SECONDS
+    # So many are given at most before the first of them is acknowledged.
+    ack_pending_max_messages: int = ACK_PENDING_MAX_MESSAGES
 
 
 class LastingClient(Client):
@@ -176,22 +191,35 @@ class Broker:
         except NotFoundError:
             await self._jetstream.add_stream(config)
 
-    async def ensure_consumer(self, stream: str, durable: str, subjects: Sequence[str]) -> None:
-        """Create the durable pull consumer, or bring it to this configuration.
+    async def ensure_durable(self, durable: Durable) -> None:
+        """Create the durable, from whom its reader pulls, or bring it to this configuration.
 
-        Raises NotFoundError while the stream's owner has not created it.
+        It goes on hearing what it has heard: what a version that hears less would take from it while
+        one that hears more is rolled out, or after that is rolled back, would be lost to the latter.
+        Raises NotFoundError if there is no such stream.
         """
+        heard = await self.heard_by(durable.stream, durable.name)
         await self._jetstream.add_consumer(
-            stream,
+            durable.stream,
             ConsumerConfig(
-                durable_name=durable,
+                name=durable.name,
+                durable_name=durable.name,
                 deliver_policy=DeliverPolicy.ALL,
                 ack_policy=AckPolicy.EXPLICIT,
-                ack_wait=ACK_WAIT_SECONDS,
-                max_ack_pending=ACK_PENDING_MAX_MESSAGES,
-                filter_subjects=list(subjects),
+                ack_wait=durable.ack_wait_seconds,
+                max_ack_pending=durable.ack_pending_max_messages,
+                filter_subjects=sorted(durable.subjects | heard),
             ),
         )
+
+    async def heard_by(self, stream: str, durable: str) -> set[str]:
+        """The subjects that a durable is given; none if it, or its stream, is not there."""
+        try:
+            config = (await self.consumer_info(stream, durable)).config
+        except NotFoundError:
+            return set()
+        # The server has one subject in a place of its own.
+        return {*(config.filter_subjects or ()), config.filter_subject} - {None, ""}
 
     async def consumer_info(self, stream: str, durable: str) -> ConsumerInfo:
         """What the server knows of a consumer."""

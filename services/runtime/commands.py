@@ -19,7 +19,7 @@ from services.runtime import inbox, migrations, outbox, requests, resealing
 from services.runtime.broker import Broker, Trust
 from services.runtime.clock import Clock
 from services.runtime.database import Database
-from services.runtime.events import Subscription
+from services.runtime.events import Subscriptions
 from services.runtime.resealing import SealedTable
 from services.runtime.watch import Look, Watch
 
@@ -44,8 +44,7 @@ class Desk:
     clock: Clock
     nats_url: str
     trust: Trust
-    # Stream of another service -> what is done with its events.
-    subscriptions: Mapping[str, Sequence[Subscription]]
+    subscriptions: Subscriptions
     looks: Sequence[Look]
     sealed: Sequence[SealedTable]
 
@@ -65,7 +64,7 @@ def parse(
     """Read what was typed; ends the process with status 2 and the usage if it makes no sense."""
     parser = argparse.ArgumentParser(prog=f"python -m services.{service}")
     names = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    names.add_parser(MIGRATE, help="bring the schema up to date and end")
+    names.add_parser(MIGRATE, help="bring schema, streams and durables up to date and end")
     for name, command in {**RUNTIME, **commands}.items():
         command.arguments(names.add_parser(name, help=command.summary))
     return parser.parse_args(arguments)

@@ -73,6 +73,10 @@ class Subscription:
         return self.message_type.DESCRIPTOR.full_name
 
 
+# Stream of another service -> what is done with its events.
+Subscriptions = Mapping[str, Sequence[Subscription]]
+
+
 def headers(row: Mapping[str, Any], source: str) -> dict[str, str]:
     """The headers of an outbox row on the wire."""
     event_id = str(row["event_id"])

@@ -13,14 +13,14 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.js.errors import NotFoundError
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.runtime import causes, metrics, telemetry
+from services.runtime import causes, metrics, streams, telemetry
 from services.runtime.broker import Broker, Pull
 from services.runtime.database import Database, is_outage
 from services.runtime.events import EVENT_NAMESPACE, Event, Subscription, read
+from services.runtime.waiting import until_it_works
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,8 @@ ERROR_MAX_CHARACTERS = 2000
 # So many dead letters are shown or replayed at once, the oldest first.
 LETTERS_MAX = 1000
 REDELIVERY_SECONDS = 2.0
+# An event that this version does not know is left for so long to replicas of another, each time.
+LEFT_SECONDS = 15.0
 OUTAGE_PAUSE_SECONDS = 0.5
 SETTLE_POLL_SECONDS = 0.01
 
@@ -151,6 +153,7 @@ class Consumer:
         durable: str,
         subscriptions: Sequence[Subscription],
         redelivery_seconds: float = REDELIVERY_SECONDS,
+        left_seconds: float = LEFT_SECONDS,
     ) -> None:
         self.activity = 0
         self._database = database
@@ -159,6 +162,7 @@ class Consumer:
         self._durable = durable
         self._subscriptions = {subscription.type: subscription for subscription in subscriptions}
         self._redelivery_seconds = redelivery_seconds
+        self._left_seconds = left_seconds
         # Place in the stream -> how often the event has failed here. The server counts deliveries,
         # but those that an outage cut short are not the event's fault.
         self._failures: Counter[int] = Counter()
@@ -182,15 +186,8 @@ class Consumer:
         """Consume until cancelled, through outages of the broker and the database."""
         while True:
             try:
-                await self._broker.ensure_consumer(
-                    self._stream, self._durable, list(self._subscriptions)
-                )
-                pull = await self._broker.pull(self._stream, self._durable)
+                pull = await until_it_works("events", self._pull)
                 await self._consume(pull)
-            except NotFoundError:
-                # Its owner has not started yet.
-                log.debug("stream not there yet", extra={"stream": self._stream})
-                await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
             except (NatsError, TimeoutError, OSError) as error:
                 log.warning("consumer: %r", error, extra={"stream": self._stream})
                 await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
@@ -198,14 +195,28 @@ class Consumer:
                 log.exception("consumer failed", extra={"stream": self._stream})
                 await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
 
+    async def _pull(self) -> Pull:
+        """Begin to pull. Raises DurableMissingError while nobody has made what to pull from."""
+        await streams.check_durable(self._broker, self._stream, self._durable, self._subscriptions)
+        return await self._broker.pull(self._stream, self._durable)
+
     async def _consume(self, pull: Pull) -> None:
-        """Handle batches until one comes back empty, when the consumer is made sure of again."""
+        """Handle batches until one comes back empty, when the durable is looked at again."""
         try:
             while batch := await pull.next_batch(CONSUME_BATCH_EVENTS):
-                await self._handle(batch)
+                if known := await self._known(batch):
+                    await self._handle(known)
                 self.activity += len(batch)
         finally:
             await self._broker.end(pull)
+
+    async def _known(self, batch: list[Msg]) -> list[Msg]:
+        """What of a batch this version knows; the rest is left to those whose durable it is, too."""
+        for message in batch:
+            if message.subject not in self._subscriptions:
+                error = LookupError(f"this version does not know {message.subject}")
+                await self._fail(message, error, self._left_seconds)
+        return [message for message in batch if message.subject in self._subscriptions]
 
     async def _handle(self, batch: list[Msg]) -> None:
         started = time.perf_counter()
@@ -233,17 +244,17 @@ class Consumer:
                     await self._wait_out(batch[place:], error)
                     return
                 log.exception("event failed", extra={"event_type": message.subject})
-                await self._fail(message, error)
+                await self._fail(message, error, self._redelivery_seconds)
             else:
                 await message.ack()
                 self._failures.pop(message.metadata.sequence.stream, None)
 
-    async def _fail(self, message: Msg, error: Exception) -> None:
+    async def _fail(self, message: Msg, error: Exception, again_seconds: float) -> None:
         """Have the event delivered again later, or give it up."""
         place = message.metadata.sequence.stream
         self._failures[place] += 1
         if self._failures[place] < FAILURES_MAX:
-            await message.nak(self._redelivery_seconds)
+            await message.nak(again_seconds)
             return
         await self._bury(message, causes.one_line(error))
         await message.term()

@@ -8,18 +8,19 @@ from typing import Generic
 
 import aiohttp
 
-from services.runtime import metrics, migrations, outbox, telemetry
+from services.runtime import metrics, migrations, outbox, streams, telemetry
 from services.runtime.access import Gate, act_for_all
 from services.runtime.broker import Broker
 from services.runtime.clock import Clock, SandboxClock
 from services.runtime.database import Database
+from services.runtime.events import Subscriptions
 from services.runtime.health import Health
 from services.runtime.inbox import Consumer
 from services.runtime.keysets import KeyFile, KeySet, KeyUrl
 from services.runtime.limits import Allowance
 from services.runtime.loops import Chore, Loop, Step, Worker, Workers
 from services.runtime.migrations import SchemaMisfitError
-from services.runtime.parts import Assemble, Parts, Runtime, S, open_runtime
+from services.runtime.parts import Assemble, Parts, Runtime, S, Subscribe, open_runtime
 from services.runtime.readiness import (
     BROKER_AWAY_SECONDS,
     DATABASE_AWAY_SECONDS,
@@ -36,6 +37,7 @@ from services.runtime.settings import (
     settings_may_change,
 )
 from services.runtime.signals import told_to_stop, until_told_to_stop
+from services.runtime.streams import Make
 from services.runtime.waiting import end, in_one_line, run_together, until_it_works
 from services.runtime.watch import WATCH_SECONDS, Watch
 
@@ -50,10 +52,13 @@ STOP_AGAIN_SECONDS = 10.0
 class Life(Generic[S]):
     """A process from its first moment to its last."""
 
-    def __init__(self, service: str, settings_type: type[S], assemble: Assemble[S]) -> None:
+    def __init__(
+        self, service: str, settings_type: type[S], assemble: Assemble[S], subscribe: Subscribe
+    ) -> None:
         self._service = service
         self._settings_type = settings_type
         self._assemble = assemble
+        self._subscribe = subscribe
         self._settings_changed = asyncio.Event()
         self._stop_delay_seconds = 0.0
 
@@ -154,14 +159,15 @@ class Life(Generic[S]):
             await until_it_works("database", lambda: migrations.upgrade_async(service, url))
         await until_it_works("database", schema_fits)
         broker = await self._broker(runtime, settings.nats_url)
-        maker = None
-        if settings.migration_nats_url:
-            maker = await self._broker(runtime, settings.migration_nats_url)
+        subscriptions = self._subscribe(clock)
+        make = await self._maker(runtime, subscriptions)
         relay = outbox.Relay(
-            database, broker, service, by_merchant=settings.merchant_events, maker=maker
+            database, broker, service, by_merchant=settings.merchant_events, make=make
         )
         await until_it_works("nats", relay.ensure_stream)
-        workers = Workers(_workers(service, settings, database, broker, clock, parts, relay))
+        workers = Workers(
+            _workers(service, settings, database, broker, clock, parts, subscriptions, relay)
+        )
         database.on_commit(workers.nudge)
         if isinstance(clock, SandboxClock):
             group.create_task(clock.run(workers.settle))
@@ -178,6 +184,16 @@ class Life(Generic[S]):
                 await server.ready(serving=False)
                 log.warning("no longer serving: %s", misfit)
             await until_it_works("database", schema_fits)
+
+    async def _maker(self, runtime: Runtime[S], subscriptions: Subscriptions) -> Make | None:
+        """What makes streams and durables, where a service may."""
+        settings = runtime.settings
+        if not settings.migration_nats_url:
+            return None
+        broker = await self._broker(runtime, settings.migration_nats_url)
+        merchants = settings.platform_merchants.split()
+        durables = streams.wanted(self._service, subscriptions, merchants)
+        return lambda: streams.make(broker, durables)
 
     async def _broker(self, runtime: Runtime[S], url: str) -> Broker:
         trust, replicas = runtime.identity.trust, runtime.settings.nats_stream_replicas
@@ -233,6 +249,7 @@ def _workers(
     broker: Broker,
     clock: Clock,
     parts: Parts,
+    subscriptions: Subscriptions,
     relay: outbox.Relay,
 ) -> list[Worker]:
     async def purge() -> Step:
@@ -241,12 +258,12 @@ def _workers(
     steps = {"relay": relay.step, **parts.loops}
     workers: list[Worker] = [Loop(name, clock, step) for name, step in steps.items()]
     watch = Watch(database, clock, parts.looks)
-    watch.consumers(broker, service, parts.subscriptions)
+    watch.consumers(broker, service, subscriptions)
     watch.show()
     workers.append(Chore("purge", clock, purge, PURGE_POLL_SECONDS))
     workers.append(Chore("watch", clock, watch.step, WATCH_SECONDS))
     workers += [
-        Consumer(database, broker, stream, service, subscriptions)
-        for stream, subscriptions in parts.subscriptions.items()
+        Consumer(database, broker, stream, service, handled)
+        for stream, handled in subscriptions.items()
     ]
     return workers

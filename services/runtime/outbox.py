@@ -14,7 +14,7 @@ from services.runtime.broker import STREAM_MAX_AGE_SECONDS, Broker
 from services.runtime.database import Database
 from services.runtime.events import Fact, headers
 from services.runtime.loops import Step
-from services.runtime.streams import MERCHANTS_PREFIX, MERCHANTS_STREAM
+from services.runtime.streams import MERCHANTS_PREFIX, MERCHANTS_STREAM, Make
 
 RELAY_BATCH_EVENTS = 500
 # A relay that claimed rows and died loses its claim after this long. Claims run on the database's own
@@ -121,12 +121,12 @@ class Relay:
         service: str,
         *,
         by_merchant: bool = False,
-        maker: Broker | None = None,
+        make: Make | None = None,
     ) -> None:
-        """Without a maker, who may make streams, they are waited for."""
+        """Without `make`, which makes streams, they are waited for."""
         self._database = database
         self._broker = broker
-        self._maker = maker
+        self._make = make
         self._source = f"//recurring/{service}"
         self._stream = service.upper()
         self._by_merchant = by_merchant
@@ -137,8 +137,8 @@ class Relay:
 
         Who has handled an event already finds it in the inbox. Raises StreamMissingError.
         """
-        if self._maker:
-            await streams.make(self._maker)
+        if self._make:
+            await self._make()
         await streams.check(
             self._broker, self._stream, *([MERCHANTS_STREAM] if self._by_merchant else [])
         )

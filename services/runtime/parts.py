@@ -12,7 +12,7 @@ from services.runtime.access import Access
 from services.runtime.channel import open_channel
 from services.runtime.clock import Clock, SandboxClock, SystemClock
 from services.runtime.database import Database, connect
-from services.runtime.events import Subscription
+from services.runtime.events import Subscriptions
 from services.runtime.identity import Identity
 from services.runtime.loops import Step
 from services.runtime.resealing import SealedTable
@@ -36,8 +36,6 @@ class Parts:
     access: Mapping[str, Access]
     # Name of a loop -> its step.
     loops: Mapping[str, Callable[[], Awaitable[Step]]] = field(default_factory=dict)
-    # Stream of another service -> what is done with its events.
-    subscriptions: Mapping[str, Sequence[Subscription]] = field(default_factory=dict)
     # What operators watch of its database.
     looks: Sequence[Look] = ()
     # Where its personal data are.
@@ -63,6 +61,8 @@ class Runtime(Generic[S]):
 
 
 Assemble = Callable[[Runtime[S]], Awaitable[Parts]]
+# What a service does with others' events; migrations ask, too, for which those are.
+Subscribe = Callable[[Clock], Subscriptions]
 
 
 async def open_runtime(service: str, settings: S, resources: AsyncExitStack) -> Runtime[S]:

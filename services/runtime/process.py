@@ -16,11 +16,12 @@ import uvloop
 
 from services.runtime import commands, migrations, streams, telemetry
 from services.runtime.access import act_for_all
+from services.runtime.clock import SystemClock
 from services.runtime.commands import EXIT_FAILED, Command, Desk
 from services.runtime.database import is_outage
 from services.runtime.identity import AUTHORITY_FILE
 from services.runtime.life import Life
-from services.runtime.parts import Assemble, S, open_runtime
+from services.runtime.parts import Assemble, S, Subscribe, open_runtime
 from services.runtime.settings import (
     HealthSettings,
     MigrationSettings,
@@ -44,6 +45,7 @@ def main(
     service: str,
     settings_type: type[S],
     assemble: Assemble[S],
+    subscribe: Subscribe,
     own_commands: Mapping[str, Command] = MappingProxyType({}),
 ) -> None:
     """Run the process: `python -m services.<service>` serves, with a command it does that and ends."""
@@ -53,18 +55,20 @@ def main(
     telemetry.start_logging(service, sys.stderr if options else sys.stdout)
     try:
         if options and options.command == commands.MIGRATE:
-            run_loop(_migrate(service, load(MigrationSettings)))
+            run_loop(_migrate(service, load(MigrationSettings), subscribe))
         elif options:
             settings = load(settings_type)
-            run_loop(_operate(service, settings, assemble, own_commands, options))
+            run_loop(_operate(service, settings, assemble, subscribe, own_commands, options))
         else:
-            _serve(service, settings_type, assemble)
+            _serve(service, settings_type, assemble, subscribe)
     except SettingsError as error:
         sys.stderr.write(f"recurring {service}: cannot start\n{error}\n")
         sys.exit(EXIT_BAD_SETTINGS)
 
 
-def _serve(service: str, settings_type: type[S], assemble: Assemble[S]) -> None:
+def _serve(
+    service: str, settings_type: type[S], assemble: Assemble[S], subscribe: Subscribe
+) -> None:
     """Serve until stopped; when settings in files change, stop and begin anew with them."""
     if settings_may_change():
         address = load(HealthSettings).health_address
@@ -72,15 +76,15 @@ def _serve(service: str, settings_type: type[S], assemble: Assemble[S]) -> None:
         address = load(settings_type).health_address
     keep_pending()
     telemetry.start_tracing(service)
-    life = Life(service, settings_type, assemble)
+    life = Life(service, settings_type, assemble, subscribe)
     run_loop(life.run(address))
     if life.begins_anew:
         telemetry.flush()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
 
 
-async def _migrate(service: str, settings: MigrationSettings) -> None:
-    """Bring schema and streams up to date, once their servers are there.
+async def _migrate(service: str, settings: MigrationSettings, subscribe: Subscribe) -> None:
+    """Bring schema, streams and durables up to date, once their servers are there.
 
     Ends with status 1 if that fails for the schema.
     """
@@ -95,10 +99,17 @@ async def _migrate(service: str, settings: MigrationSettings) -> None:
     if settings.migration_nats_url:
         file = settings.tls_folder / AUTHORITY_FILE if settings.tls_folder else None
         trust = partial(ssl.create_default_context, cafile=file)
+        durables = streams.wanted(
+            service, subscribe(SystemClock()), settings.platform_merchants.split()
+        )
         await until_it_works(
             "nats",
             lambda: streams.make_at(
-                settings.migration_nats_url, service, trust, settings.nats_stream_replicas
+                settings.migration_nats_url,
+                service,
+                trust,
+                settings.nats_stream_replicas,
+                durables,
             ),
         )
 
@@ -116,6 +127,7 @@ async def _operate(
     service: str,
     settings: S,
     assemble: Assemble[S],
+    subscribe: Subscribe,
     own_commands: Mapping[str, Command],
     options: Namespace,
 ) -> None:
@@ -130,7 +142,7 @@ async def _operate(
             runtime.clock,
             settings.nats_url,
             runtime.identity.trust,
-            parts.subscriptions,
+            subscribe(runtime.clock),
             parts.looks,
             parts.sealed,
         )

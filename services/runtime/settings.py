@@ -22,6 +22,10 @@ ENVIRONMENT_PREFIX = "RECURRING_"
 # A folder whose files are settings, too, each named as its variable in lower case.
 SECRETS_FOLDER_VARIABLE = f"{ENVIRONMENT_PREFIX}SECRETS_FOLDER"
 _ALGORITHMS = r"^(EdDSA|ES256|RS256)( (EdDSA|ES256|RS256))*$"
+# Ids of merchants, as contracts have them: one durable each, and no more than a broker bears.
+PLATFORM_MERCHANTS_MAX = 1000
+_MERCHANT = "[a-z0-9][a-z0-9-]{0,62}"
+_MERCHANTS = rf"^({_MERCHANT}( {_MERCHANT}){{0,{PLATFORM_MERCHANTS_MAX - 1}}})?$"
 # Less than this takes any server's word for being the database.
 _DATABASE_VERIFIED = re.compile(r"[?&]ssl=verify-full(&|$)")
 _DATABASE_DANGER = "a connection without ssl=verify-full"
@@ -55,6 +59,8 @@ class RuntimeSettings(BaseSettings):
     nats_stream_replicas: int = Field(default=1, ge=1, le=5)
     # Whether each event is told once more by merchant, for platforms to hear.
     merchant_events: bool = False
+    # The merchants whose platforms hear it, separated by spaces: each gets its durable.
+    platform_merchants: str = Field(default="", pattern=_MERCHANTS)
     # Where platforms call, with a bearer token.
     grpc_address: str = Field(pattern=r"^.+:\d+$")
     # No TLS there: only for development, where the address is one of this machine.
@@ -145,6 +151,8 @@ class MigrationSettings(BaseSettings):
     # Empty: the streams are somebody else's affair.
     migration_nats_url: str = Field(default="", pattern=r"^((nats|tls)://.+)?$")
     nats_stream_replicas: int = Field(default=1, ge=1, le=5)
+    # The merchants whose platforms hear events, separated by spaces: each gets its durable.
+    platform_merchants: str = Field(default="", pattern=_MERCHANTS)
     # Where the authority is that vouches for the broker.
     tls_folder: DirectoryPath | None = None
     log_level: str = Field(default="INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")

@@ -44,9 +44,8 @@ async def assemble(runtime: Runtime[SchedulerSettings]) -> Parts:
         },
         looks=watch.LOOKS,
         sealed=SEALED,
-        subscriptions=events.SUBSCRIPTIONS,
     )
 
 
 if __name__ == "__main__":
-    main("scheduler", SchedulerSettings, assemble)
+    main("scheduler", SchedulerSettings, assemble, events.subscriptions)

@@ -83,9 +83,8 @@ def test_migrations_start_with_what_they_are_told(
     pod = cluster.pod(service)
     (migrate,) = pod.spec["initContainers"]
     told = cluster.environment(migrate)
-    assert set(told) - OTHER_NAMES == {
-        f"RECURRING_{name}" for name in ("ENVIRONMENT", "TLS_FOLDER", "NATS_STREAM_REPLICAS")
-    }
+    own = ("ENVIRONMENT", "TLS_FOLDER", "NATS_STREAM_REPLICAS", "PLATFORM_MERCHANTS")
+    assert set(told) - OTHER_NAMES == {f"RECURRING_{name}" for name in own}
     assert told["RECURRING_TLS_FOLDER"] in {where for _, _, where in pod.mounted(migrate)}
     monkeypatch.setenv("RECURRING_ENVIRONMENT", told["RECURRING_ENVIRONMENT"])
     monkeypatch.setenv("RECURRING_TLS_FOLDER", str(written(tmp_path / "tls", {})))

@@ -6,11 +6,11 @@ from pathlib import Path
 import yaml
 
 from deploy.alerts.__main__ import RULE_FILE, prometheus_rule
-from services.catalog.events import SUBSCRIPTIONS as CATALOG_HEARS
+from services.catalog.events import subscriptions as catalog_hears
 from services.notify.events.handlers import subscriptions as notify_hears
 from services.payments.events import subscriptions as payments_hears
 from services.runtime.clock import SystemClock
-from services.scheduler.events import SUBSCRIPTIONS as SCHEDULER_HEARS
+from services.scheduler.events import subscriptions as scheduler_hears
 from tests.manifests.cluster import SERVICES, Cluster, Manifest
 from tests.manifests.test_network import ingress
 from tests.prometheus import ALERTS, alert_queries, metrics_in
@@ -73,8 +73,8 @@ def test_the_collector_is_told_what_its_configuration_asks_for(prod: Cluster) ->
 
 def test_consumers_are_scaled_by_every_stream_that_they_hear(prod: Cluster) -> None:
     heard: dict[str, set[str]] = {
-        "catalog": set(CATALOG_HEARS),
-        "scheduler": set(SCHEDULER_HEARS),
+        "catalog": set(catalog_hears(SystemClock())),
+        "scheduler": set(scheduler_hears(SystemClock())),
         "payments": set(payments_hears(SystemClock())),
         "notify": set(notify_hears(SystemClock())),
     }

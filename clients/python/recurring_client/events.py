@@ -1,6 +1,8 @@
 """A merchant's events, read as they come or later: durable, each until it is dealt with."""
 
+import asyncio
 import json
+import logging
 import ssl
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -12,7 +14,9 @@ import nats
 from google.protobuf import descriptor_pool, json_format
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from nats.js.errors import NotFoundError, ServiceUnavailableError
 
 # Imported for their descriptors, by which an event is read from its type.
 from recurring.catalog.v1 import events_pb2 as _catalog  # noqa: F401
@@ -20,11 +24,12 @@ from recurring.notify.v1 import events_pb2 as _notify  # noqa: F401
 from recurring.payments.v1 import events_pb2 as _payments  # noqa: F401
 from recurring.scheduler.v1 import events_pb2 as _scheduler  # noqa: F401
 
+log = logging.getLogger(__name__)
+
 STREAM = "MERCHANTS"
 FETCH_EVENTS = 100
 FETCH_TIMEOUT_SECONDS = 5.0
-# An event that is not acknowledged in this time is given again.
-ACK_WAIT_SECONDS = 60.0
+RETRY_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,8 @@ async def subscribe(
     """All events of a merchant, from the first that is kept, as they come.
 
     What has been read is remembered by the broker in the merchant's one durable consumer, also while
-    nobody reads; several readers share the events. An event counts as dealt with when the next one is
+    nobody reads; several readers share the events. Who runs Recurring makes it, and it is waited for
+    until then. An event counts as dealt with when the next one is
     asked for, and is given again if the reader ends before. `tls` says whom to trust, where the
     broker's certificate is of an authority of its own.
     """
@@ -69,27 +75,38 @@ async def subscribe(
     client = await nats.connect(nats_url, inbox_prefix=inbox, tls=tls)
     try:
         jetstream = client.jetstream()
-        config = ConsumerConfig(
-            # With both names and one filter, the request for it is on a subject of the merchant's own.
-            name=merchant,
-            durable_name=merchant,
-            filter_subject=f"merchants.{merchant}.>",
-            ack_policy=AckPolicy.EXPLICIT,
-            ack_wait=ACK_WAIT_SECONDS,
-            deliver_policy=DeliverPolicy.ALL,
-        )
-        await jetstream.add_consumer(STREAM, config)
         subscription = await jetstream.pull_subscribe_bind(merchant, STREAM)
         while True:
-            try:
-                told = await subscription.fetch(FETCH_EVENTS, timeout=FETCH_TIMEOUT_SECONDS)
-            except TimeoutError:
-                continue
-            for one in told:
-                yield read_event(dict(one.headers or {}), one.data)
-                await one.ack()
+            await _until_there(jetstream, merchant)
+            while told := await _fetch(subscription):
+                for one in told:
+                    yield read_event(dict(one.headers or {}), one.data)
+                    await one.ack()
     finally:
         await client.close()
+
+
+async def _until_there(jetstream: JetStreamContext, durable: str) -> None:
+    """Wait for the durable, saying once what is missing."""
+    said = ""
+    while True:
+        try:
+            await jetstream.consumer_info(STREAM, durable)
+        except (NotFoundError, ServiceUnavailableError, TimeoutError) as error:
+            if repr(error) != said:
+                said = repr(error)
+                log.warning("waiting for the durable consumer %s of %s: %s", durable, STREAM, said)
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            return
+
+
+async def _fetch(subscription: JetStreamContext.PullSubscription) -> list[Msg]:
+    """The next events; none if there are none for a while."""
+    try:
+        return await subscription.fetch(FETCH_EVENTS, timeout=FETCH_TIMEOUT_SECONDS)
+    except TimeoutError:
+        return []
 
 
 def read_event(headers: dict[str, str], data: bytes) -> Event:

@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import { promisify } from "node:util";
 
 import { credentials, Metadata, ServiceError } from "@grpc/grpc-js";
-import { AckPolicy, connect, DeliverPolicy } from "nats";
+import { connect } from "nats";
 
 import { PriceChangeScheduled } from "./gen/recurring/catalog/v1/events.js";
 import {
@@ -131,7 +131,6 @@ async function main(): Promise<void> {
   for await (const _ of products()) count += 1;
   console.log(`the merchant has ${count} products`);
 
-  // The merchant's one durable consumer: it remembers what has been read, also while nobody reads.
   const address = new URL(stack.platform_nats_url);
   const broker = await connect({
     servers: address.host,
@@ -139,17 +138,7 @@ async function main(): Promise<void> {
     pass: decodeURIComponent(address.password),
     inboxPrefix: `_INBOX_${address.username}`,
   });
-  const { consumers } = await broker.jetstreamManager({ checkAPI: false });
-  try {
-    await consumers.info("MERCHANTS", merchant);
-  } catch {
-    await consumers.add("MERCHANTS", {
-      durable_name: merchant,
-      ack_policy: AckPolicy.Explicit,
-      deliver_policy: DeliverPolicy.All,
-      filter_subject: `merchants.${merchant}.>`,
-    });
-  }
+  // The merchant's one durable consumer: it remembers what has been read, also while nobody reads.
   const jetstream = broker.jetstream({ checkAPI: false });
   const consumer = await jetstream.consumers.get("MERCHANTS", merchant);
   for await (const told of await consumer.consume()) {

@@ -15,7 +15,7 @@ from services.notify.events.posting import Draft, post
 from services.notify.templates import kinds
 from services.notify.templates.wording import Line
 from services.runtime.clock import Clock
-from services.runtime.events import Event, Subscription
+from services.runtime.events import Event, Subscription, Subscriptions
 from services.runtime.wire import from_money, from_timestamp
 
 
@@ -160,7 +160,7 @@ READERS: Mapping[str, Sequence[tuple[Any, Reader]]] = {
 }
 
 
-def subscriptions(clock: Clock) -> dict[str, tuple[Subscription, ...]]:
+def subscriptions(clock: Clock) -> Subscriptions:
     """What is done with other services' events, by their stream: a notice of each."""
     return {
         stream: tuple(

@@ -7,14 +7,14 @@ from services.scheduler.events.facts import (
     standing_order_changed,
     standing_order_ended,
 )
-from services.scheduler.events.handlers import ORDER, SUBSCRIPTIONS
+from services.scheduler.events.handlers import ORDER, subscriptions
 
 __all__ = [
     "ORDER",
-    "SUBSCRIPTIONS",
     "line_messages",
     "order_facts",
     "payment_withdrawn",
     "standing_order_changed",
     "standing_order_ended",
+    "subscriptions",
 ]

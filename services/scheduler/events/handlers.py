@@ -12,7 +12,8 @@ from recurring.payments.v1 import payments_pb2
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.runtime import outbox, telemetry
-from services.runtime.events import Event, Fact, Subscription
+from services.runtime.clock import Clock
+from services.runtime.events import Event, Fact, Subscription, Subscriptions
 from services.runtime.wire import NamePattern, from_timestamp
 from services.scheduler.domain.order import (
     WITHDRAWABLE_STATES,
@@ -241,15 +242,17 @@ def _lapsed(order: Order, reason: OrderReason, now: datetime, data: Mapping[str,
     return replace(order, state=OrderState.LAPSED, reasons=(reason,), decisions=(decision,))
 
 
-SUBSCRIPTIONS = {
-    "NOTIFY": (
-        Subscription(notify_events_pb2.NoticeDelivered, on_notice_delivered),
-        Subscription(notify_events_pb2.NoticeFailed, on_notice_failed),
-    ),
-    "PAYMENTS": (
-        Subscription(payments_events_pb2.PaymentSucceeded, on_payment_succeeded),
-        Subscription(payments_events_pb2.PaymentDeclined, on_payment_declined),
-        Subscription(payments_events_pb2.PaymentRefused, on_payment_refused),
-        Subscription(payments_events_pb2.PaymentAbandoned, on_payment_abandoned),
-    ),
-}
+def subscriptions(_clock: Clock) -> Subscriptions:
+    """Whose events the scheduler reads, and what it does with them."""
+    return {
+        "NOTIFY": (
+            Subscription(notify_events_pb2.NoticeDelivered, on_notice_delivered),
+            Subscription(notify_events_pb2.NoticeFailed, on_notice_failed),
+        ),
+        "PAYMENTS": (
+            Subscription(payments_events_pb2.PaymentSucceeded, on_payment_succeeded),
+            Subscription(payments_events_pb2.PaymentDeclined, on_payment_declined),
+            Subscription(payments_events_pb2.PaymentRefused, on_payment_refused),
+            Subscription(payments_events_pb2.PaymentAbandoned, on_payment_abandoned),
+        ),
+    }

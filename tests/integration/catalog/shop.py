@@ -183,7 +183,7 @@ class Shop:
         facts = [Fact(each, m, "acme", each, NOW) for each, m in zip(orders, messages, strict=True)]
         [handler] = [
             subscription.handler
-            for subscription in events.SUBSCRIPTIONS["SCHEDULER"]
+            for subscription in events.subscriptions(self.clock)["SCHEDULER"]
             if subscription.message_type is message_type
         ]
         async with self.database.begin() as tx:

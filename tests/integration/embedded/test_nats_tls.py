@@ -56,7 +56,8 @@ async def server(tmp_path: Path, keys: Keys) -> AsyncIterator[TlsNats]:
     server = TlsNats(tmp_path / "nats", port, keys.certificate_folder("nats"))
     server.start()
     trust = identity.Identity(keys.certificate_folder("catalog"), production=False).trust
-    await streams.make_at(server.url_of("streams"), "catalog", trust, replicas=1)
+    durables = streams.wanted("catalog", {}, ["demo"])
+    await streams.make_at(server.url_of("streams"), "catalog", trust, 1, durables)
     broker = await Broker.connect(server.url_of("catalog"), "catalog", trust)
     event = events_pb2.ProductDiscontinued(product=PRODUCT)
     row = {

@@ -15,18 +15,31 @@ from nats.js.api import ConsumerConfig, RePublish, StreamConfig, StreamSource
 
 from deploy.embedded.nats import EmbeddedNats
 from deploy.embedded.ports import HOST, free_ports
+from services.catalog.events import subscriptions as catalog_hears
+from services.notify.events.handlers import subscriptions as notify_hears
+from services.payments.events import subscriptions as payments_hears
 from services.runtime import streams
+from services.runtime.clock import SystemClock
+from services.scheduler.events import subscriptions as scheduler_hears
 
 SERVICES = ("catalog", "scheduler", "payments", "notify")
 PLATFORM = "merchant-demo"
 USERS = (*SERVICES, "streams", PLATFORM, "developer")
 PASSWORD = "only-for-tests-on-this-machine"
-# Service -> the streams that it reads.
+HEARS = {
+    "catalog": catalog_hears,
+    "scheduler": scheduler_hears,
+    "payments": payments_hears,
+    "notify": notify_hears,
+}
+# Who reads -> by a durable of which name, and the streams that it reads.
 READS = {
-    "catalog": {"SCHEDULER"},
-    "scheduler": {"PAYMENTS", "NOTIFY"},
-    "payments": {"SCHEDULER", "NOTIFY"},
-    "notify": {"SCHEDULER", "PAYMENTS"},
+    "catalog": ("catalog", {"SCHEDULER"}),
+    "scheduler": ("scheduler", {"PAYMENTS", "NOTIFY"}),
+    "payments": ("payments", {"SCHEDULER", "NOTIFY"}),
+    "notify": ("notify", {"SCHEDULER", "PAYMENTS"}),
+    PLATFORM: ("demo", {"MERCHANTS"}),
+    "merchant-other": ("other", {"MERCHANTS"}),
 }
 STREAMS = {"CATALOG", "SCHEDULER", "PAYMENTS", "NOTIFY", "MERCHANTS"}
 # How long the server may take to answer or to refuse; it always does one of the two.
@@ -40,6 +53,7 @@ def server(servers_folder: Path) -> Iterator[EmbeddedNats]:
     folder = servers_folder / "nats-users"
     server = EmbeddedNats(folder, port, servers_folder / "nats-users.log", passwords)
     server.start()
+    asyncio.run(migrate(server))
     yield server
     server.destroy()
 
@@ -61,11 +75,11 @@ async def connected(server: EmbeddedNats, user: str) -> AsyncIterator[tuple[Clie
         await client.close()
 
 
-@pytest.fixture(autouse=True)
-async def _streams(server: EmbeddedNats) -> None:
-    await streams.make_at(
-        f"nats://streams:{PASSWORD}@{HOST}:{server.port}", "test", ssl.create_default_context, 1
-    )
+async def migrate(server: EmbeddedNats) -> None:
+    url = f"nats://streams:{PASSWORD}@{HOST}:{server.port}"
+    for service, subscribe in HEARS.items():
+        durables = streams.wanted(service, subscribe(SystemClock()), ["demo", "other"])
+        await streams.make_at(url, service, ssl.create_default_context, 1, durables)
 
 
 async def is_done(asked: Coroutine[Any, Any, object], refused: asyncio.Event) -> bool:
@@ -96,10 +110,11 @@ async def may_subscribe(server: EmbeddedNats, user: str, subject: str) -> bool:
         return not refused.is_set()
 
 
-async def may_consume(server: EmbeddedNats, user: str, stream: str, config: ConsumerConfig) -> bool:
+async def may_pull(server: EmbeddedNats, user: str, stream: str, durable: str) -> bool:
+    """Whether it is told what the stream has for the durable, or that there is nothing."""
+    pull, no_wait = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}", b'{"no_wait": true}'
     async with connected(server, user) as (client, refused):
-        jetstream = client.jetstream(timeout=DEADLINE_SECONDS)
-        return await is_done(jetstream.add_consumer(stream, config), refused)
+        return await is_done(client.request(pull, no_wait, timeout=DEADLINE_SECONDS), refused)
 
 
 async def test_nobody_comes_in_without_a_password(server: EmbeddedNats) -> None:
@@ -120,22 +135,51 @@ async def test_a_service_tells_its_own_facts_alone(server: EmbeddedNats, service
     assert told == {service}
 
 
-@pytest.mark.parametrize("service", SERVICES)
-async def test_a_service_reads_the_streams_it_needs_by_its_own_consumer(
-    server: EmbeddedNats, service: str
+@pytest.mark.parametrize("user", [*SERVICES, "streams", PLATFORM])
+async def test_each_reads_the_streams_it_needs_by_its_own_durable(
+    server: EmbeddedNats, user: str
 ) -> None:
-    own = ConsumerConfig(durable_name=service)
-    read = {each for each in STREAMS if await may_consume(server, service, each, own)}
-    assert read == READS[service]
-    others = {
-        other
-        for other in (*SERVICES, "somebody")
-        if other != service
-        and await may_consume(
-            server, service, min(READS[service]), ConsumerConfig(durable_name=other)
-        )
+    durables = [(stream, durable) for durable, read in READS.values() for stream in read]
+    name, own = READS.get(user, ("", set()))
+    read = {each for each in durables if await may_pull(server, user, *each)}
+    assert read == {(stream, name) for stream in own}
+
+
+TO_AN_INBOX = "_INBOX_catalog.somebodys"
+CONSUMERS = [
+    ConsumerConfig(durable_name="{own}"),
+    ConsumerConfig(durable_name="{own}", deliver_subject=TO_AN_INBOX),
+    ConsumerConfig(name="{own}", durable_name="{own}"),
+    ConsumerConfig(name="{own}", durable_name="{own}", deliver_subject=TO_AN_INBOX),
+    ConsumerConfig(name="{own}", durable_name="{own}", filter_subject="merchants.demo.>"),
+    ConsumerConfig(durable_name="somebodys"),
+    ConsumerConfig(),
+    ConsumerConfig(deliver_subject=TO_AN_INBOX),
+]
+
+
+@pytest.mark.parametrize("user", [*SERVICES, PLATFORM])
+@pytest.mark.parametrize("config", CONSUMERS)
+async def test_nobody_who_tells_or_hears_makes_a_consumer_or_changes_one(
+    server: EmbeddedNats, user: str, config: ConsumerConfig
+) -> None:
+    own = {
+        field: READS[user][0]
+        for field in ("name", "durable_name")
+        if getattr(config, field) == "{own}"
     }
-    assert others == set()
+    for stream in STREAMS:
+        async with connected(server, user) as (client, refused):
+            asked = client.jetstream().add_consumer(stream, config.evolve(**own))
+            assert not await is_done(asked, refused)
+            assert refused.is_set()
+
+
+@pytest.mark.parametrize("user", [*SERVICES, "streams", PLATFORM])
+async def test_nobody_deletes_a_consumer(server: EmbeddedNats, user: str) -> None:
+    for stream, durable in (("SCHEDULER", "catalog"), ("MERCHANTS", "demo")):
+        subject = f"$JS.API.CONSUMER.DELETE.{stream}.{durable}"
+        assert not await may_publish(server, user, subject)
 
 
 FORGED = StreamConfig(
@@ -164,10 +208,13 @@ async def test_nobody_who_tells_or_hears_makes_a_stream_of_others_events_or_chan
             assert refused.is_set()
 
 
-async def test_who_makes_the_streams_tells_and_hears_nothing(server: EmbeddedNats) -> None:
-    for stream in STREAMS:
-        config = ConsumerConfig(durable_name="streams")
-        assert not await may_consume(server, "streams", stream, config)
+async def test_who_makes_the_streams_makes_no_consumer_of_its_own_and_tells_nothing(
+    server: EmbeddedNats,
+) -> None:
+    for stream in STREAMS - {"MERCHANTS"}:
+        for config in (ConsumerConfig(name="streams", durable_name="streams"), ConsumerConfig()):
+            async with connected(server, "streams") as (client, refused):
+                assert not await is_done(client.jetstream().add_consumer(stream, config), refused)
     for service in SERVICES:
         assert not await may_publish(server, "streams", f"recurring.{service}.v1.Something")
     assert not await may_publish(server, "streams", "merchants.demo.x")
@@ -197,36 +244,12 @@ async def test_a_platform_hears_its_own_merchant_alone(server: EmbeddedNats) -> 
         subject = f"merchants.{merchant}.recurring.scheduler.v1.OrderConfirmed"
         async with connected(server, "scheduler") as (client, _):
             await client.jetstream().publish(subject, merchant.encode(), timeout=5)
-    filtered = "merchants.demo.recurring.scheduler.v1.*"
     async with connected(server, PLATFORM) as (client, _):
         jetstream = client.jetstream(timeout=5)
-        # The name as well: only then is the filter part of what is asked for.
-        config = ConsumerConfig(name="demo", durable_name="demo", filter_subject=filtered)
-        await jetstream.add_consumer("MERCHANTS", config)
         subscription = await jetstream.pull_subscribe_bind("demo", "MERCHANTS")
         [message] = await subscription.fetch(10, timeout=2)
         await message.ack_sync(timeout=5)
     assert message.data == b"demo"
-
-
-@pytest.mark.parametrize(
-    ("durable", "subject"),
-    [
-        ("demo", "merchants.other.>"),
-        ("demo", "merchants.>"),
-        ("demo", None),
-        ("other", "merchants.other.>"),
-        ("other", "merchants.demo.>"),
-        ("scheduler", "merchants.demo.>"),
-    ],
-)
-async def test_a_platform_cannot_read_another_merchant_or_by_another_name(
-    server: EmbeddedNats, durable: str, subject: str | None
-) -> None:
-    for name in (durable, None):
-        config = ConsumerConfig(name=name, durable_name=durable, filter_subject=subject)
-        assert not await may_consume(server, PLATFORM, "MERCHANTS", config)
-        assert not await may_consume(server, PLATFORM, "SCHEDULER", config)
 
 
 async def test_a_platform_tells_nothing(server: EmbeddedNats) -> None:

@@ -12,8 +12,8 @@ from recurring.catalog.v1 import events_pb2
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.runtime import outbox
-from services.runtime.broker import Broker
+from services.runtime import outbox, streams
+from services.runtime.broker import Broker, Durable
 from services.runtime.clock import SystemClock
 from services.runtime.database import Database
 from services.runtime.events import Event, Fact, Subscription
@@ -23,6 +23,8 @@ from services.runtime.outbox import Relay
 from tests.owner import as_owner
 
 SERVICE, STREAM, DURABLE = "catalog", "CATALOG", "listener"
+SUBJECT = "recurring.catalog.v1.ProductDiscontinued"
+LISTENERS = Durable(STREAM, DURABLE, frozenset({SUBJECT}))
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 REDELIVERY_SECONDS = 0.02
 # Well below what a lost acknowledgement or a lost request would take to be noticed.
@@ -60,7 +62,11 @@ class Teller:
     broker: Broker
 
     def relay(self) -> Relay:
-        return Relay(self.database, self.broker, SERVICE, maker=self.broker)
+        return Relay(self.database, self.broker, SERVICE, make=self.make)
+
+    async def make(self) -> None:
+        """Make the streams, and what the listener reads by."""
+        await streams.make(self.broker, [LISTENERS])
 
     def relay_loop(self) -> Loop:
         return Loop("relay", SystemClock(), self.relay().step, poll_seconds=0.05)
@@ -100,14 +106,17 @@ class Listener:
         message_type = events_pb2.ProductDiscontinued
         return {message_type.DESCRIPTOR.full_name: Subscription(message_type, self._hear)}
 
-    def consumer(self, message_type: type[Message] = events_pb2.ProductDiscontinued) -> Consumer:
+    def consumer(self, *newer: type[Message], left_seconds: float = REDELIVERY_SECONDS) -> Consumer:
+        """Reads what it listens to; a newer version of it reads more."""
+        types: Sequence[type[Message]] = (events_pb2.ProductDiscontinued, *newer)
         return Consumer(
             self.database,
             self.broker,
             STREAM,
             DURABLE,
-            [Subscription(message_type, self._hear)],
+            [Subscription(each, self._hear) for each in types],
             redelivery_seconds=REDELIVERY_SECONDS,
+            left_seconds=left_seconds,
         )
 
     async def _hear(self, tx: AsyncConnection, events: Sequence[Event[Any]]) -> None:

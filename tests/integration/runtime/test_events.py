@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+from dataclasses import replace
 
 import nats
 import pytest
@@ -12,15 +13,18 @@ from deploy.embedded.nats import EmbeddedNats
 from deploy.embedded.postgres import EmbeddedPostgres
 from services.runtime import outbox, streams
 from services.runtime.broker import CLOSE_TIMEOUT_SECONDS, Broker
-from services.runtime.events import headers
+from services.runtime.events import Fact, headers
 from services.runtime.inbox import FAILURES_MAX, letters, replay_letter
 from services.runtime.outbox import Relay
 from services.runtime.streams import StreamMissingError
 from tests.integration.runtime.postbox import (
+    DURABLE,
     GRACE_SECONDS,
+    LISTENERS,
     NOW,
     SERVICE,
     STREAM,
+    SUBJECT,
     Listener,
     Teller,
     at_work,
@@ -28,8 +32,6 @@ from tests.integration.runtime.postbox import (
     fact,
     until,
 )
-
-SUBJECT = "recurring.catalog.v1.ProductDiscontinued"
 
 
 async def test_a_fact_is_told_once_and_handled_once(teller: Teller, listener: Listener) -> None:
@@ -125,11 +127,86 @@ async def test_a_stream_that_others_made_anew_is_filled_by_who_may_not_make_one(
     relay = Relay(teller.database, broker, SERVICE)
     with pytest.raises(StreamMissingError, match="stream CATALOG is not there"):
         await relay.ensure_stream()
-    await streams.make(broker)
+    await teller.make()
     await relay.ensure_stream()
     async with at_work(teller.relay_loop(), listener.consumer()):
         await listener.until_heard(1)
     assert await listener.heard() == ["tea"]
+
+
+async def test_a_durable_that_nobody_has_made_is_waited_for(
+    teller: Teller,
+    listener: Listener,
+    broker: Broker,
+    nats_url: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    await _delete_stream(nats_url)
+    await streams.make(broker, [])
+    async with at_work(listener.consumer(), teller.relay_loop()):
+
+        async def said() -> bool:
+            return "durable listener of stream CATALOG is not there: migrate" in caplog.text
+
+        await until(said)
+        await teller.make()
+        await teller.tell("tea")
+        await listener.until_heard(1)
+    assert caplog.text.count("is not there") == 1
+
+
+NEWER = replace(LISTENERS, subjects=LISTENERS.subjects | {"recurring.catalog.v1.StockLow"})
+
+
+async def test_a_durable_that_hears_too_little_is_waited_for(
+    teller: Teller, listener: Listener, broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    await teller.tell("tea")
+    async with at_work(listener.consumer(events_pb2.StockLow), teller.relay_loop()):
+
+        async def said() -> bool:
+            return "does not hear recurring.catalog.v1.StockLow: migrate" in caplog.text
+
+        await until(said)
+        await broker.ensure_durable(NEWER)
+        await listener.until_heard(1)
+
+
+async def test_an_older_version_takes_nothing_from_what_a_durable_hears(
+    teller: Teller, broker: Broker
+) -> None:
+    await broker.ensure_durable(NEWER)
+    await teller.make()
+    assert await broker.heard_by(STREAM, DURABLE) == NEWER.subjects
+
+
+async def test_what_only_a_newer_version_knows_is_left_to_it(
+    listener: Listener, teller: Teller, broker: Broker
+) -> None:
+    del teller  # It made the stream.
+    await broker.ensure_durable(NEWER)
+    await _publish_newer(broker, "tea")
+    async with at_work(listener.consumer(left_seconds=0.5)):
+        await until(lambda: _was_redelivered(broker))
+        async with at_work(listener.consumer(events_pb2.StockLow)):
+            await listener.until_heard(1)
+    assert await listener.buried() == 0
+
+
+async def test_what_only_a_newer_version_knows_is_kept_for_it_where_none_runs(
+    listener: Listener, teller: Teller, broker: Broker
+) -> None:
+    await broker.ensure_durable(NEWER)
+    await _publish_newer(broker, "tea")
+    async with at_work(listener.consumer(), teller.relay_loop()):
+        # It holds nothing up.
+        await teller.tell("coffee")
+        await until(listener.buried)
+    assert await listener.heard() == ["coffee"]
+    [letter] = await letters(listener.database, None)
+    assert (
+        letter["error"] == "LookupError: this version does not know recurring.catalog.v1.StockLow"
+    )
 
 
 async def test_a_replay_of_everything_changes_nothing(
@@ -310,9 +387,8 @@ async def test_an_outage_is_not_held_against_an_event(
     listener.poison = {"tea"}
     await teller.relay().ensure_stream()
     await _publish(broker, "tea")
-    await broker.ensure_consumer(STREAM, "listener", [SUBJECT])
     for _ in range(FAILURES_MAX):
-        pull = await broker.pull(STREAM, "listener")
+        pull = await broker.pull(STREAM, DURABLE)
         await pull.next_batch(1)
         await broker.end(pull)
     async with at_work(listener.consumer()):
@@ -363,22 +439,29 @@ def _wipe(server: EmbeddedNats) -> None:
     server.start()
 
 
+async def _publish_newer(broker: Broker, key: str) -> None:
+    await _publish_fact(broker, Fact(key, events_pb2.StockLow(product=key), "acme", key, NOW))
+
+
 async def _publish(broker: Broker, key: str, traceparent: str = "") -> None:
-    told = fact(key)
+    await _publish_fact(broker, fact(key), traceparent)
+
+
+async def _publish_fact(broker: Broker, told: Fact, traceparent: str = "") -> None:
     row = {
         "event_id": told.event_id,
         "type": told.type,
         "occur_time": NOW,
-        "partition_key": key,
+        "partition_key": told.partition_key,
         "tenant": "acme",
         "traceparent": traceparent,
     }
     data = told.message.SerializeToString()
-    await broker.publish(SUBJECT, data, headers(row, f"//recurring/{SERVICE}"), GRACE_SECONDS)
+    await broker.publish(told.type, data, headers(row, f"//recurring/{SERVICE}"), GRACE_SECONDS)
 
 
 async def _was_redelivered(broker: Broker) -> bool:
-    return bool((await broker.consumer_info(STREAM, "listener")).num_redelivered)
+    return bool((await broker.consumer_info(STREAM, DURABLE)).num_redelivered)
 
 
 async def test_an_event_that_was_given_up_is_handled_once_when_it_is_replayed(

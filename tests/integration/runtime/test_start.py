@@ -22,6 +22,7 @@ from deploy.embedded.keys import AUDIENCE, ISSUER, Keys
 from deploy.embedded.ports import HOST, free_ports
 from deploy.embedded.postgres import EmbeddedPostgres
 from deploy.embedded.program import ROOT
+from services.runtime.broker import Broker
 from services.runtime.health import LIVENESS
 from services.runtime.readiness import LOOK_SECONDS
 from tests.conftest import DATA_KEYS, PASSWORD, ServiceDatabase
@@ -267,7 +268,7 @@ async def test_code_waits_for_the_migration(process: Process, postgres: Embedded
     await process.until_health(SERVING)
 
 
-async def test_code_waits_for_the_streams_that_a_migration_makes(
+async def test_code_waits_for_the_streams_that_a_migration_makes_with_all_that_is_read_by(
     process: Process, database: str
 ) -> None:
     url = process.settings.pop("MIGRATION_NATS_URL")
@@ -276,9 +277,15 @@ async def test_code_waits_for_the_streams_that_a_migration_makes(
     serving = process.process
     process.settings["MIGRATION_NATS_URL"] = url
     process.settings["MIGRATION_DATABASE_URL"] = database.replace(":only", "_migrator:only")
+    process.settings["PLATFORM_MERCHANTS"] = "acme demo"
     assert process.start("migrate").wait(30) == 0
     process.process = serving
     await process.until_health(SERVING)
+    broker = await Broker.connect(url, "test")
+    for merchant in ("acme", "demo"):
+        assert await broker.heard_by("MERCHANTS", merchant) == {f"merchants.{merchant}.>"}
+    assert "recurring.scheduler.v1.OrderConfirmed" in await broker.heard_by("SCHEDULER", "catalog")
+    await broker.close()
 
 
 async def test_code_serves_on_a_newer_schema_that_says_that_it_still_serves_it(
