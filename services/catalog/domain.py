@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
@@ -261,7 +261,8 @@ def allocate(
     """Give out stock, first come first served, each request whole or not at all.
 
     `available` has the units of the products whose stock is tracked; others are never short. Returns
-    the requests that are granted, and for each other order what it lacks.
+    the requests that are granted, with those of their items that are tracked, and for each other order
+    what it lacks.
     """
     left = Counter(available)
     granted: list[HoldRequest] = []
@@ -272,7 +273,8 @@ def allocate(
             short[request.order] = lacking
         else:
             left.subtract(_tracked(request.items, available))
-            granted.append(request)
+            held = tuple(item for item in request.items if item.key in available)
+            granted.append(replace(request, items=held))
     return granted, short
 
 

@@ -2,9 +2,9 @@
 
 import contextvars
 import uuid
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
-import orjson
 from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.runtime.access import caller, origin
-from services.runtime.database import Database
+from services.runtime.database import Database, to_json
 from services.runtime.wire import AFTER_ALL, read_page, to_timestamp
 
 # Of a text that is about a person, so much of its end is kept: enough to tell two apart.
@@ -26,6 +26,14 @@ _PUT = text("""
             CAST(:before AS jsonb), CAST(:after AS jsonb))
 """)
 
+_PUT_ALL = text("""
+    INSERT INTO audit_entries (tenant, subject, origin, method, resource, state_after)
+    SELECT tenant, CAST(:subject AS text), CAST(:origin AS text), CAST(:method AS text), resource,
+           CAST(state_after AS jsonb)
+    FROM unnest(CAST(:tenant AS text[]), CAST(:resource AS text[]), CAST(:after AS text[]))
+      AS change (tenant, resource, state_after)
+""")
+
 _LIST = text("""
     SELECT * FROM audit_entries
     WHERE tenant = :tenant AND position < :before
@@ -34,6 +42,16 @@ _LIST = text("""
 """)
 
 R = TypeVar("R", bound=Message)
+
+
+class Change(NamedTuple):
+    """What a call made of one of the resources that it is about."""
+
+    tenant: str
+    resource: str
+    # Plain data, with nothing personal in it.
+    after: Mapping[str, Any]
+
 
 _before: contextvars.ContextVar[Message | None] = contextvars.ContextVar("before", default=None)
 
@@ -62,13 +80,36 @@ async def put(
             "tenant": who.tenant,
             "subject": who.subject,
             "origin": origin(),
-            "method": request.DESCRIPTOR.name.removesuffix("Request"),
+            "method": _method(request),
             "request_id": request_id,
             "resource": resource or _resource(after) or _resource(request),
-            "before": orjson.dumps(masked(earlier)).decode() if earlier else None,
-            "after": orjson.dumps(masked(after)).decode(),
+            "before": to_json(masked(earlier)) if earlier else None,
+            "after": to_json(masked(after)),
         },
     )
+
+
+async def put_all(tx: AsyncConnection, request: Message, changes: Sequence[Change]) -> None:
+    """Store who made the batch call under way, and what it made of each resource, in one statement."""
+    if not changes:
+        return
+    who = caller()
+    await tx.execute(
+        _PUT_ALL,
+        {
+            "subject": who.subject,
+            "origin": origin(),
+            "method": _method(request),
+            "tenant": [change.tenant for change in changes],
+            "resource": [change.resource for change in changes],
+            "after": [to_json(change.after) for change in changes],
+        },
+    )
+
+
+def _method(request: Message) -> str:
+    name: str = request.DESCRIPTOR.name
+    return name.removesuffix("Request")
 
 
 def _resource(message: Any) -> str:  # noqa: ANN401 - any message

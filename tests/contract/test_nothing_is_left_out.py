@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
+import asyncpg
 import nats
 import pytest
 from google.protobuf import descriptor_pool
@@ -23,6 +24,7 @@ from recurring.notify.v1 import events_pb2 as _notify  # noqa: F401
 from recurring.payments.v1 import events_pb2 as _payments  # noqa: F401
 from recurring.scheduler.v1 import events_pb2 as _scheduler  # noqa: F401
 
+from deploy.embedded import wiring
 from protos import contracts
 from protos.contracts import Contract, Method
 from tests.answers import OK, PAGED, REPLAYED, REPLAYED_OTHERWISE
@@ -42,6 +44,8 @@ OUT_OF_REACH = {
 }
 # Reasons with which any method answers, and which of them: to whom it applies.
 _MUTATIONS = {"REQUEST_ID_REUSED"}
+# How the methods are called that change nothing; every other one is a mutation.
+READING = ("Get", "List", "Preview", "Explain", "Forecast", "BatchCheck", "BatchQuote")
 _LISTS = {"PAGE_SIZE_TOO_LARGE", "PAGE_TOKEN_INVALID"}
 _PLATFORM = {"MERCHANT_FORBIDDEN"}
 
@@ -137,6 +141,30 @@ def test_every_mutation_has_been_sent_again_and_answered_as_before(
         )
     )
     nothing(answer for answer in recorder.answers if answer[1] == REPLAYED_OTHERWISE)
+
+
+@pytest.mark.embedded
+@pytest.mark.parametrize("service", CONTRACTS)
+async def test_every_mutation_has_left_an_audit_entry(
+    suite: Suite, read: tuple[Contract, ...], service: str
+) -> None:
+    [contract] = [each for each in read if each.service == service]
+    mutations = {each.name for each in contract.methods if not each.name.startswith(READING)}
+    url = wiring.database_url(service, suite.stack.addresses, suite.place.keys, "_readonly")
+    connection = await asyncpg.connect(wiring.for_any_client(url))
+    try:
+        left = await connection.fetch("SELECT DISTINCT method FROM audit_entries")
+        silent = await connection.fetch("""
+            SELECT DISTINCT method FROM requests
+            WHERE NOT EXISTS (
+                SELECT FROM audit_entries
+                WHERE audit_entries.tenant = requests.tenant
+                  AND audit_entries.request_id = requests.request_id)
+        """)
+    finally:
+        await connection.close()
+    assert mutations - {row["method"] for row in left} == set()
+    assert [row["method"] for row in silent] == []
 
 
 def test_every_list_has_been_read_beyond_its_first_page(read: tuple[Contract, ...]) -> None:

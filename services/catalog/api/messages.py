@@ -1,12 +1,23 @@
 """From the domain to messages."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
 from recurring.catalog.v1 import catalog_pb2
 
 from services.catalog import events
-from services.catalog.domain import Fault, Line, Price, Product, ProductKey, UnitPrice
+from services.catalog.domain import (
+    Fault,
+    HoldRequest,
+    Line,
+    Price,
+    Product,
+    ProductKey,
+    UnitPrice,
+)
+from services.runtime import audit
 from services.runtime.wire import etag, to_money, to_timestamp
 
 
@@ -54,6 +65,42 @@ def problem_messages(result: Sequence[Line | Fault]) -> list[catalog_pb2.ItemPro
         for fault in result
         if isinstance(fault, Fault)
     ]
+
+
+def protection_change(entry: catalog_pb2.ProtectPrices, lines: Sequence[Line]) -> audit.Change:
+    """What is remembered anew for a standing order: prices, and what protects them."""
+    products = [
+        {
+            "product": events.product_name(line.item.key),
+            "unit_price": _plain(to_money(line.unit.list_amount_minor, line.unit.currency)),
+        }
+        for line in lines
+    ]
+    after = {
+        "standing_order": entry.standing_order,
+        "products": products,
+        "sign_up_time": entry.sign_up_time.ToJsonString(),
+        "protection": _plain(entry.protection),
+    }
+    return audit.Change(lines[0].item.key.merchant, entry.standing_order, after)
+
+
+def hold_change(hold: HoldRequest) -> audit.Change:
+    """What is held for an order."""
+    after = {
+        "order": hold.order,
+        "items": [
+            {"product": events.product_name(item.key), "quantity": item.quantity}
+            for item in hold.items
+        ],
+        "expire_time": to_timestamp(hold.expire_time).ToJsonString(),
+    }
+    return audit.Change(hold.items[0].key.merchant, hold.order, after)
+
+
+def _plain(message: Message) -> Mapping[str, Any]:
+    plain: Mapping[str, Any] = MessageToDict(message, preserving_proto_field_name=True)
+    return plain
 
 
 def quote_messages(results: Sequence[Sequence[Line | Fault]]) -> catalog_pb2.BatchQuoteResponse:

@@ -9,9 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.catalog import events
 from services.catalog.api.messages import (
+    hold_change,
     price_message,
     problem_messages,
     product_message,
+    protection_change,
     quote_messages,
     stock_message,
 )
@@ -276,7 +278,13 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
                 for line in result
                 if isinstance(line, Line)
             ]
-            await price_store.insert_protections(tx, rows)
+            new = await price_store.insert_protections(tx, rows)
+            changes = [
+                protection_change(entry, lines)
+                for entry, cart, result in zip(request.entries, carts, results, strict=True)
+                if (lines := _protected(cart, result, new))
+            ]
+            await audit.put_all(tx, request, changes)
         return catalog_pb2.BatchProtectPricesResponse(
             results=[
                 catalog_pb2.ProtectPricesResult(problems=problem_messages(result))
@@ -305,8 +313,10 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
             held = await stock_store.orders_with_holds(tx, [hold.order for hold in wanted])
             new = {hold.order: hold for hold in wanted if hold.order not in held}
             granted, short = allocate(list(new.values()), tracked)
-            rows = await stock_store.insert_holds(tx, granted, tracked)
+            rows = await stock_store.insert_holds(tx, granted)
             await self._tell_low_stock(tx, tracked, rows)
+            changes = [hold_change(hold) for hold in granted if hold.items]
+            await audit.put_all(tx, request, changes)
         return catalog_pb2.BatchHoldStockResponse(
             results=[
                 catalog_pb2.StockHoldResult(problems=problem_messages(short.get(hold.order, [])))
@@ -342,6 +352,17 @@ async def _quotes(
     standing_orders = {(cart.items[0].key.merchant, cart.standing_order) for cart in carts}
     protections = await price_store.protections(connection, standing_orders)
     return [quote(cart, products, prices, protections) for cart in carts]
+
+
+def _protected(
+    cart: Cart, result: Sequence[Line | Fault], new: set[tuple[str, ProductKey]]
+) -> list[Line]:
+    """Those lines of a cart whose prices were not remembered before."""
+    return [
+        line
+        for line in result
+        if isinstance(line, Line) and (cart.standing_order, line.item.key) in new
+    ]
 
 
 async def _existing(connection: AsyncConnection, key: ProductKey, *, lock: bool = False) -> Product:

@@ -82,6 +82,7 @@ _INSERT_PROTECTIONS = text("""
         CAST(:lock_cycle_count AS integer[]), CAST(:lock_until_time AS timestamptz[]),
         CAST(:cap_bps AS integer[]))
     ON CONFLICT (standing_order, merchant, product) DO NOTHING
+    RETURNING merchant, standing_order, product
 """)
 
 _PROTECTIONS = text("""
@@ -91,13 +92,21 @@ _PROTECTIONS = text("""
 """)
 
 
-async def insert_protections(tx: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Remember sign-up prices; what is remembered already stays."""
+async def insert_protections(
+    tx: AsyncConnection, rows: Sequence[Mapping[str, Any]]
+) -> set[tuple[str, ProductKey]]:
+    """Remember sign-up prices; returns of which products of which standing orders they are new.
+
+    What is remembered already stays.
+    """
     names = (
         "merchant", "standing_order", "product", "sign_up_amount_minor", "currency",
         "sign_up_time", "kind", "lock_cycle_count", "lock_until_time", "cap_bps",
     )  # fmt: skip
-    await tx.execute(_INSERT_PROTECTIONS, {name: [row[name] for row in rows] for name in names})
+    inserted = await tx.execute(
+        _INSERT_PROTECTIONS, {name: [row[name] for row in rows] for name in names}
+    )
+    return {(row.standing_order, ProductKey(row.merchant, row.product)) for row in inserted}
 
 
 async def protections(

@@ -1,7 +1,7 @@
 """Rows of stock and its holds."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -119,11 +119,9 @@ async def orders_with_holds(tx: AsyncConnection, orders: Sequence[str]) -> set[s
     return {ORDER.format(row.merchant, row.standing_order, str(row.cycle)) for row in rows}
 
 
-async def insert_holds(
-    tx: AsyncConnection, granted: Sequence[HoldRequest], tracked: Mapping[ProductKey, int]
-) -> list[Any]:
+async def insert_holds(tx: AsyncConnection, granted: Sequence[HoldRequest]) -> list[Any]:
     """Hold stock for orders; returns the stock rows that changed."""
-    rows = [(request, item) for request in granted for item in request.items if item.key in tracked]
+    rows = [(request, item) for request in granted for item in request.items]
     if not rows:
         return []
     orders = [ORDER.parse(request.order) for request, _ in rows]

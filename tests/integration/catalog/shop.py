@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.type import money_pb2
 from recurring.catalog.v1 import catalog_pb2
@@ -191,6 +192,12 @@ class Shop:
                 tx,
                 [Event(f.event_id, f.tenant, f.key, f.occur_time, "", f.message) for f in facts],
             )
+
+    async def changes(self, resource: str) -> list[tuple[str, str, Any]]:
+        """By whom and how a resource was changed, and what it is since, as its merchant reads it."""
+        request = catalog_pb2.ListAuditEntriesRequest(parent=MERCHANT, resource=resource)
+        found = (await self.call("ListAuditEntries", request)).audit_entries
+        return [(each.subject, each.method, MessageToDict(each.after)) for each in found]
 
     async def expire(self) -> Step:
         """One step of the loop that ends holds."""

@@ -3,7 +3,7 @@
 from recurring.catalog.v1 import catalog_pb2, events_pb2
 
 from services.runtime.wire import from_timestamp, to_timestamp
-from tests.integration.catalog.shop import NOW, Shop, cents, day, item
+from tests.integration.catalog.shop import MERCHANT, NOW, Shop, cents, day, item, name
 
 LOCKED = catalog_pb2.PriceProtection(lock=catalog_pb2.PriceLock(cycle_count=3))
 CAPPED = catalog_pb2.PriceProtection(cap=catalog_pb2.PriceCap(increase_limit_bps=500))
@@ -38,6 +38,24 @@ async def test_who_subscribes_later_pays_the_list_price(shop: Shop) -> None:
     await shop.price("tea", 1200)
     await shop.protect("tea", standing_order="new", signed_up=day(11))
     assert await shop.unit_price("tea", day(12), standing_order="new") == (1200, "LIST_PRICE")
+
+
+async def test_prices_that_are_remembered_leave_an_entry_and_those_known_already_none(
+    shop: Shop,
+) -> None:
+    await shop.sell("tea", 1000)
+    for _ in range(2):
+        await shop.protect("tea", protection=CAPPED)
+    standing_order = f"{MERCHANT}/standingOrders/weekly"
+    remembered = {
+        "standing_order": standing_order,
+        "products": [
+            {"product": name("tea"), "unit_price": {"currency_code": "EUR", "units": "10"}}
+        ],
+        "sign_up_time": "2026-01-01T12:00:00Z",
+        "protection": {"cap": {"increase_limit_bps": 500}},
+    }
+    assert await shop.changes(standing_order) == [("scheduler", "BatchProtectPrices", remembered)]
 
 
 async def test_a_lock_holds_for_its_cycles(shop: Shop) -> None:

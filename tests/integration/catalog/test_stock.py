@@ -9,7 +9,7 @@ from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
 from sqlalchemy import text
 
 from services.runtime.errors import Problem
-from tests.integration.catalog.shop import Shop, day, item, order
+from tests.integration.catalog.shop import Shop, day, item, name, order
 
 ENDED = [
     scheduler_events_pb2.OrderLapsed,
@@ -23,6 +23,24 @@ async def test_a_hold_makes_units_unavailable_and_leaves_them_on_hand(shop: Shop
     await shop.sell("tea", 100, units=10)
     assert await shop.hold((order(), [item("tea", 4)])) == [[]]
     assert await shop.units("tea") == (10, 4, 6)
+
+
+async def test_a_hold_leaves_an_entry_of_what_is_held_and_nothing_else_does(shop: Shop) -> None:
+    await shop.sell("tea", 100, units=10)
+    await shop.sell("news", 100)
+    for _ in range(2):
+        await shop.hold(
+            (order(), [item("tea", 4), item("news")]),
+            (order("other"), [item("tea", 11)]),
+            (order("third"), [item("news")]),
+        )
+    held = {
+        "order": order(),
+        "items": [{"product": name("tea"), "quantity": 4}],
+        "expire_time": "2026-01-04T12:00:00Z",
+    }
+    assert await shop.changes(order()) == [("scheduler", "BatchHoldStock", held)]
+    assert await shop.changes(order("other")) == await shop.changes(order("third")) == []
 
 
 async def test_holding_twice_is_one_hold(shop: Shop) -> None:
