@@ -118,6 +118,12 @@ async def test_entries_are_read_page_by_page_and_by_resource_and_caller(shop: Cl
     assert await entries(shop, "catalog", subject="somebody else") == []
 
 
+@pytest.mark.parametrize("service", CONTRACTS)
+async def test_a_filter_that_no_database_can_keep_is_refused(shop: Client, service: str) -> None:
+    refusal = await refused(entries(shop, service, resource="a\x00", subject="b\x00"))
+    assert (refusal.reason, set(refusal.fields)) == ("FIELD_INVALID", {"resource", "subject"})
+
+
 async def test_a_program_that_may_write_may_not_read_the_audit(suite: Suite, shop: Client) -> None:
     writer = suite.client(shop.merchant, "products:write")
     await make_product(writer, "tea")
