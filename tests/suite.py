@@ -1,8 +1,8 @@
 """The whole suite as its users see it: typed clients of the four services, and the sandbox."""
 
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -14,7 +14,9 @@ import nats
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2
 from grpc_status import rpc_status
+from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from recurring.catalog.v1 import catalog_pb2_grpc
 from recurring.notify.v1 import notify_pb2_grpc
 from recurring.payments.v1 import payments_pb2_grpc
@@ -30,6 +32,8 @@ from tests.answers import Recorder
 
 CALL_TIMEOUT_SECONDS = 20.0
 EVENT_TIMEOUT_SECONDS = 20.0
+FETCH_EVENTS = 500
+FETCH_TIMEOUT_SECONDS = 2.0
 
 _numbers = count(1)
 
@@ -253,6 +257,23 @@ class Suite:
             subscription = await client.subscribe("recurring.>")
             await client.flush()
             yield Ear(subscription)
+        finally:
+            await client.close()
+
+    async def events(self, streams: Iterable[str]) -> AsyncIterator[Msg]:
+        """All that these streams hold by now, as a plain client of NATS reads it."""
+        client = await nats.connect(self.place.nats_url)
+        config = ConsumerConfig(deliver_policy=DeliverPolicy.ALL, ack_policy=AckPolicy.NONE)
+        try:
+            for stream in streams:
+                subscription = await client.jetstream().pull_subscribe(
+                    "", stream=stream, config=config
+                )
+                # A fetch that times out has read them all.
+                with suppress(TimeoutError):
+                    while True:
+                        for told in await subscription.fetch(FETCH_EVENTS, FETCH_TIMEOUT_SECONDS):
+                            yield told
         finally:
             await client.close()
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import aiohttp
 import asyncpg
+import grpc
 import pytest
 from google.protobuf import field_mask_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -30,6 +31,7 @@ class Canary:
         self.mark = uuid.uuid4().hex[:10]
         self.phone = f"+49170{uuid.uuid4().int % 10**8:08d}"
         self.email = f"canary-{self.mark}@example.com"
+        self.consent_ip = f"2001:db8::{self.mark[:4]}:{self.mark[4:8]}"
         self.display_name = f"Canary {self.mark}"
         self.shop: Client = suite.client()
         self.name = f"{self.shop.name}/customers/ann/contact"
@@ -42,7 +44,7 @@ class Canary:
     def secrets(self) -> list[str]:
         signature = self.shop.token.rpartition(".")[2]
         known = [self.phone, self.phone[1:], self.email, self.display_name, self.mark]
-        return [*known, CARD, signature]
+        return [*known, self.consent_ip, CARD, signature]
 
     def update(self, **changes: Any) -> Awaitable[Any]:  # noqa: ANN401 - any field
         fields = {"display_name": self.display_name, "email": self.email, **changes}
@@ -71,10 +73,19 @@ class Canary:
         )
         return self.shop.scheduler.UpdateStandingOrder(request)
 
-    def consent(self) -> Awaitable[Any]:
+    def add_card(self, token: str) -> Awaitable[Any]:
+        request = payments_pb2.CreatePaymentMethodRequest(
+            parent=self.name.removesuffix("/contact"),
+            payment_method_id="other",
+            payment_method=payments_pb2.PaymentMethod(provider_token=token),
+            request_id=new_id(),
+        )
+        return self.shop.payments.CreatePaymentMethod(request)
+
+    def consent(self, source: str) -> Awaitable[Any]:
         owner = self.name.removesuffix("/contact")
         evidence = payments_pb2.Mandate.Evidence(
-            text=f"{self.display_name} agrees.", source=self.mark, accept_time=Timestamp(seconds=1)
+            text=f"{self.display_name} agrees.", source=source, accept_time=Timestamp(seconds=1)
         )
         mandate = payments_pb2.Mandate(
             payment_method=f"{owner}/paymentMethods/card",
@@ -115,7 +126,7 @@ async def receive(suite: Suite, canary: Canary) -> None:
     customer = Customer(suite, canary.shop, canary.phone)
     await add_product(canary.shop, "tea", TEA_CENTS)
     await add_card(customer)
-    await canary.consent()
+    await canary.consent(canary.consent_ip)
     fields = {"billing_mode": scheduler_pb2.PAY_ON_NOTICE, "mandate": ""}
     made = await customer.subscribe(ship_to=canary.address, **fields)
     change = scheduler_pb2.CycleChange(cycle=2, ship_to=canary.address)
@@ -169,16 +180,25 @@ async def test_metrics_tell_no_secret(suite: Suite, canary: Canary) -> None:
                 assert told(await response.text(), canary) == [], service
 
 
-async def test_refusals_do_not_repeat_what_was_wrong(canary: Canary) -> None:
+async def test_refusals_do_not_repeat_what_was_wrong(suite: Suite, canary: Canary) -> None:
+    forger = suite.with_token(f"{canary.shop.token}x")
     for call in (
         canary.update(email=f"{canary.email} and more"),
         canary.update(display_name=canary.display_name * 10),
         canary.change_address(PostalAddress(address_lines=[canary.mark * 300])),
         canary.start(f"{canary.phone}x"),
         canary.confirm(f"{canary.code}0"),
+        canary.add_card(f"pm_{canary.mark}"),
+        canary.add_card(f"{CARD} {canary.mark}"),
+        canary.consent(canary.consent_ip * 20),
+        forger.notify.GetContact(notify_pb2.GetContactRequest(name=canary.name)),
     ):
-        refusal = await refused(call)
-        assert told(str(refusal), canary) == []
+        with pytest.raises(grpc.aio.AioRpcError) as refusal:
+            await call
+        # Its details travel beside it, in bytes.
+        said = f"{refusal.value.details()} {tuple(refusal.value.trailing_metadata())}"
+        assert told(said, canary) == []
+        assert canary.code not in said
 
 
 @pytest.mark.embedded

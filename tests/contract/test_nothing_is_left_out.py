@@ -10,13 +10,9 @@ from datetime import datetime
 from uuid import UUID
 
 import asyncpg
-import nats
 import pytest
 from google.protobuf import descriptor_pool
 from google.protobuf.message_factory import GetMessageClass
-from nats.aio.msg import Msg
-from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 # Imported for their descriptors, by which an event is read from its type.
 from recurring.catalog.v1 import events_pb2 as _catalog  # noqa: F401
@@ -30,9 +26,6 @@ from protos.contracts import Contract, Method
 from tests.answers import OK, PAGED, REPLAYED, REPLAYED_OTHERWISE
 from tests.contract.every_call import CONTRACTS
 from tests.suite import Suite, recorder
-
-FETCH_EVENTS = 500
-FETCH_TIMEOUT_SECONDS = 2.0
 
 # What a caller cannot bring about from outside, and where it is tried instead.
 OUT_OF_REACH = {
@@ -205,28 +198,11 @@ async def test_every_event_has_been_told_and_reads_as_the_contract_says(
 
 async def told_types(suite: Suite) -> set[str]:
     """The types of all events so far, each read and looked at by a plain client of NATS."""
-    client = await nats.connect(suite.place.nats_url)
     types: set[str] = set()
-    try:
-        jetstream = client.jetstream()
-        for stream in (name.upper() for name in CONTRACTS):
-            config = ConsumerConfig(deliver_policy=DeliverPolicy.ALL, ack_policy=AckPolicy.NONE)
-            subscription = await jetstream.pull_subscribe("", stream=stream, config=config)
-            while told := await fetched(subscription):
-                for message in told:
-                    check_event(message.subject, dict(message.headers or {}), message.data)
-                    types.add(message.subject)
-    finally:
-        await client.close()
+    async for told in suite.events(name.upper() for name in CONTRACTS):
+        check_event(told.subject, dict(told.headers or {}), told.data)
+        types.add(told.subject)
     return types
-
-
-async def fetched(subscription: JetStreamContext.PullSubscription) -> list[Msg]:
-    """The next events; none when all have been read."""
-    try:
-        return await subscription.fetch(FETCH_EVENTS, FETCH_TIMEOUT_SECONDS)
-    except TimeoutError:
-        return []
 
 
 def check_event(subject: str, headers: dict[str, str], data: bytes) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 from recurring.scheduler.v1 import scheduler_pb2
 
 from deploy.embedded.addresses import SERVICES
+from services.runtime.streams import STREAMS
 from tests.e2e.watched import Played, within_a_while
+from tests.suite import Suite
 
 
 def told(text: str, played: Played) -> list[str]:
@@ -21,7 +23,7 @@ def told(text: str, played: Played) -> list[str]:
 
 def test_the_customer_was_there_to_be_seen(played: Played) -> None:
     assert played.order.state == scheduler_pb2.Order.PAID
-    assert len(played.secrets) == len(set(played.secrets)) == 7
+    assert len(played.secrets) == len(set(played.secrets)) == 9
     assert all(played.secrets)
 
 
@@ -36,13 +38,10 @@ def test_exported_traces_tell_no_secret(played: Played) -> None:
 
 
 def test_logs_tell_no_secret(played: Played) -> None:
-    for service in SERVICES:
-        log = (played.stack.home / "log" / f"{service}.log").read_text()
-        lines = log.splitlines()
-        assert lines
-        assert told("\n".join(text for line in lines for text in texts(line)), played) == [], (
-            service
-        )
+    for part in (*SERVICES, "postgres", "nats"):
+        lines = (played.stack.home / "log" / f"{part}.log").read_text().splitlines()
+        assert lines, part
+        assert told("\n".join(text for line in lines for text in texts(line)), played) == [], part
 
 
 def test_metrics_tell_no_secret(played: Played) -> None:
@@ -52,6 +51,16 @@ def test_metrics_tell_no_secret(played: Played) -> None:
             labels = re.findall(r"\{(.*)\}", page.read().decode())
         assert labels
         assert told("\n".join(labels), played) == [], service
+
+
+async def test_events_tell_no_secret(played: Played) -> None:
+    suite, subjects = Suite.on(played.stack), set[str]()
+    async for event in suite.events(STREAMS):
+        subjects.add(event.subject)
+        everything = f"{event.subject} {event.headers} {event.data.decode(errors='replace')}"
+        assert told(everything, played) == [], event.subject
+    merchant, paid = played.order.name.split("/")[1], "recurring.payments.v1.PaymentSucceeded"
+    assert {paid, f"merchants.{merchant}.{paid}"} <= subjects
 
 
 def texts(line: str) -> Iterator[str]:

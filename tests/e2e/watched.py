@@ -23,7 +23,7 @@ from deploy.embedded.stack import EmbeddedStack
 from tests.suite import Client, Suite, new_id, refused
 
 PHONE, EMAIL, NAME = "+491700000042", "ada@canary.example", "Ada Canary"
-STREET, CARD = "Canary Lane 7", "pm_card_visa"
+STREET, CARD, CONSENT_IP = "Canary Lane 7", "pm_card_visa", "203.0.113.77"
 EXPORT_WAIT_SECONDS = 30
 
 
@@ -95,7 +95,7 @@ async def play(stack: EmbeddedStack, collector: Collector) -> Played:
             scheduler_pb2.GetOrderRequest(name=f"{client.name}/standingOrders/coffee/orders/1")
         )
         signature = client.token.rpartition(".")[2]
-        secrets = (PHONE, EMAIL, NAME, STREET, CARD, code, signature)
+        secrets = (PHONE, PHONE[1:], EMAIL, NAME, STREET, CARD, CONSENT_IP, code, signature)
         return Played(stack, collector, order, secrets)
     finally:
         await suite.close()
@@ -111,6 +111,11 @@ def within_a_while(so: Callable[[], object]) -> object:
 
 async def sign_up(suite: Suite, client: Client) -> str:
     """A customer with a bound phone, a card and a monthly order; returns the code of the binding."""
+    await refused(
+        suite.with_token(f"{client.token}x").catalog.ListProducts(
+            catalog_pb2.ListProductsRequest(parent=client.name)
+        )
+    )
     now = await suite.sandbox.now()
     start = (now + timedelta(days=4)).date()
     customer = f"{client.name}/customers/ada"
@@ -153,7 +158,9 @@ async def sign_up(suite: Suite, client: Client) -> str:
             mandate=payments_pb2.Mandate(
                 payment_method=method.name,
                 charge_ceiling=ceiling,
-                evidence=payments_pb2.Mandate.Evidence(text="Yes.", accept_time=accepted),
+                evidence=payments_pb2.Mandate.Evidence(
+                    text=f"{NAME} agrees.", source=CONSENT_IP, accept_time=accepted
+                ),
             ),
             request_id=new_id(),
         )
