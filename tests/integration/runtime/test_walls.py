@@ -244,21 +244,16 @@ async def test_a_service_cannot_change_its_schema(
             await tx.execute(text(statement))
 
 
-async def test_operators_read_every_merchant_and_change_nothing(
-    service_database: ServiceDatabase,
-) -> None:
-    act_for("nobody")
-    owned = connect(service_database("scheduler"), application="test", pool_size=1, keyring=KEYRING)
-    url = owned.url.set(username=f"{owned.url.username}_readonly")
-    act_for(ANY_TENANT)
-    await owned.dispose()
-    reader = connect(
-        url.render_as_string(hide_password=False), application="test", pool_size=1, keyring=KEYRING
-    )
-    act_for("nobody")
-    async with reader.connect() as connection:
-        assert await connection.scalar(text("SELECT count(*) FROM purchases")) == 0
+async def test_operators_read_every_merchant_and_change_nothing(database: Database) -> None:
+    app = database.engine.url
+    reader = Database(create_async_engine(app.set(username=f"{app.username}_readonly")))
+    assert await seen(reader) == list(MERCHANTS)
     with pytest.raises(DBAPIError, match="read-only transaction"):
         async with reader.begin() as tx:
             await tx.execute(INSERT, {"merchant": "acme"})
-    await reader.dispose()
+    # Not even one who says that the transaction is to write.
+    async with reader.begin() as tx:
+        await tx.execute(text("SET TRANSACTION READ WRITE"))
+        with pytest.raises(DBAPIError, match="permission denied"):
+            await tx.execute(INSERT, {"merchant": "acme"})
+    await reader.close()
