@@ -10,6 +10,7 @@ from services.notify.__main__ import Settings as NotifySettings
 from services.notify.gateways import MailTls
 from services.payments.__main__ import Settings as PaymentsSettings
 from services.runtime.settings import (
+    PLATFORM_MERCHANTS_MAX,
     Environment,
     MigrationSettings,
     RuntimeSettings,
@@ -123,6 +124,7 @@ BAD = {
     "RECURRING_GRPC_ADDRESS": "localhost",
     "RECURRING_CLOCK_URL": "tomorrow",
     "RECURRING_AUTH_JWKS_FILE": f"/nowhere/{SECRET}",
+    "RECURRING_PLATFORM_MERCHANTS": f"demo {SECRET}.>",
     "RECURRING_LOG_LEVEL": "LOUD",
     "RECURRING_DRAIN_SECONDS": "long",
 }
@@ -141,6 +143,14 @@ def test_all_bad_variables_are_named_at_once_and_no_value_is_shown(
         good.setenv(name, value)
     assert complained_of() == set(BAD)
     assert SECRET not in complaint()
+
+
+def test_a_broker_bears_so_many_platforms_and_no_more(good: pytest.MonkeyPatch) -> None:
+    merchants = [f"m{number}" for number in range(PLATFORM_MERCHANTS_MAX)]
+    good.setenv("RECURRING_PLATFORM_MERCHANTS", " ".join(merchants))
+    assert load(RuntimeSettings).platform_merchants.split() == merchants
+    good.setenv("RECURRING_PLATFORM_MERCHANTS", " ".join([*merchants, "demo"]))
+    assert complained_of() == {"RECURRING_PLATFORM_MERCHANTS"}
 
 
 def test_tokens_are_verified_by_a_file_or_a_url_and_not_by_both(good: pytest.MonkeyPatch) -> None:
