@@ -22,16 +22,11 @@ MASK = "•••"
 _PUT = text("""
     INSERT INTO audit_entries
         (tenant, subject, origin, method, request_id, resource, state_before, state_after)
-    VALUES (:tenant, :subject, :origin, :method, :request_id, :resource,
-            CAST(:before AS jsonb), CAST(:after AS jsonb))
-""")
-
-_PUT_ALL = text("""
-    INSERT INTO audit_entries (tenant, subject, origin, method, resource, state_after)
-    SELECT tenant, CAST(:subject AS text), CAST(:origin AS text), CAST(:method AS text), resource,
-           CAST(state_after AS jsonb)
-    FROM unnest(CAST(:tenant AS text[]), CAST(:resource AS text[]), CAST(:after AS text[]))
-      AS change (tenant, resource, state_after)
+    SELECT tenant, CAST(:subject AS text), CAST(:origin AS text), CAST(:method AS text),
+           CAST(:request_id AS uuid), resource, CAST(state_before AS jsonb), CAST(state_after AS jsonb)
+    FROM unnest(CAST(:tenant AS text[]), CAST(:resource AS text[]), CAST(:before AS text[]),
+                CAST(:after AS text[]))
+      AS change (tenant, resource, state_before, state_after)
 """)
 
 _LIST = text("""
@@ -49,8 +44,10 @@ class Change(NamedTuple):
 
     tenant: str
     resource: str
-    # Plain data, with nothing personal in it.
+    # As plain data, with nothing personal in it.
     after: Mapping[str, Any]
+    # None: there was none, or nobody looked.
+    before: Mapping[str, Any] | None = None
 
 
 _before: contextvars.ContextVar[Message | None] = contextvars.ContextVar("before", default=None)
@@ -73,43 +70,40 @@ async def put(
 
     Of which resource, the messages say, unless the caller does.
     """
-    who, earlier = caller(), _before.get()
+    earlier = _before.get()
+    change = Change(
+        caller().tenant,
+        resource or _resource(after) or _resource(request),
+        masked(after),
+        masked(earlier) if earlier else None,
+    )
+    await put_all(tx, request, [change], request_id)
+
+
+async def put_all(
+    tx: AsyncConnection,
+    request: Message,
+    changes: Sequence[Change],
+    request_id: uuid.UUID | None = None,
+) -> None:
+    """Store who made the call under way, and what it made of each resource, in one statement."""
+    if not changes:
+        return
     await tx.execute(
         _PUT,
         {
-            "tenant": who.tenant,
-            "subject": who.subject,
+            "subject": caller().subject,
             "origin": origin(),
-            "method": _method(request),
+            "method": request.DESCRIPTOR.name.removesuffix("Request"),
             "request_id": request_id,
-            "resource": resource or _resource(after) or _resource(request),
-            "before": to_json(masked(earlier)) if earlier else None,
-            "after": to_json(masked(after)),
-        },
-    )
-
-
-async def put_all(tx: AsyncConnection, request: Message, changes: Sequence[Change]) -> None:
-    """Store who made the batch call under way, and what it made of each resource, in one statement."""
-    if not changes:
-        return
-    who = caller()
-    await tx.execute(
-        _PUT_ALL,
-        {
-            "subject": who.subject,
-            "origin": origin(),
-            "method": _method(request),
             "tenant": [change.tenant for change in changes],
             "resource": [change.resource for change in changes],
+            "before": [
+                None if change.before is None else to_json(change.before) for change in changes
+            ],
             "after": [to_json(change.after) for change in changes],
         },
     )
-
-
-def _method(request: Message) -> str:
-    name: str = request.DESCRIPTOR.name
-    return name.removesuffix("Request")
 
 
 def _resource(message: Any) -> str:  # noqa: ANN401 - any message

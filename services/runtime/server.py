@@ -37,10 +37,10 @@ CONCURRENT_CALLS_MAX = 1000
 CONCURRENT_REFUSALS_MAX = 4000
 # A call without a deadline, or with a longer one, ends after this.
 DEADLINE_MAX_SECONDS = 30.0
-# By how much a caller's deadline may grow on its way: gRPC sends no more than three digits of it.
-ROUNDED_SECONDS = 1.0
 # The same for a call whose caller sends a stream: a whole book of standing orders takes minutes.
 STREAM_DEADLINE_MAX_SECONDS = 600.0
+# By how much a caller's deadline may grow on its way: gRPC sends no more than three digits of it.
+ROUNDED_SECONDS = 1.0
 CONNECTION_MAX_AGE_SECONDS = 300
 # Whoever asks nothing for so long makes room; a client connects again by itself.
 CONNECTION_IDLE_SECONDS = 60

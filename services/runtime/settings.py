@@ -25,6 +25,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from services.runtime import identity
 from services.runtime.keysets import DEVELOPMENT_KEY_PREFIX
 from services.runtime.sealing import Keyring
+from services.runtime.wire import ID_PATTERN
 
 ENVIRONMENT_PREFIX = "RECURRING_"
 # A folder whose files are settings, too, each named as its variable in lower case.
@@ -32,8 +33,7 @@ SECRETS_FOLDER_VARIABLE = f"{ENVIRONMENT_PREFIX}SECRETS_FOLDER"
 _ALGORITHMS = r"^(EdDSA|ES256|RS256)( (EdDSA|ES256|RS256))*$"
 # Ids of merchants, as contracts have them: one durable each, and no more than a broker bears.
 PLATFORM_MERCHANTS_MAX = 1000
-_MERCHANT = "[a-z0-9][a-z0-9-]{0,62}"
-_MERCHANTS = rf"^({_MERCHANT}( {_MERCHANT})*)?$"
+_MERCHANTS = rf"^({ID_PATTERN.pattern}( {ID_PATTERN.pattern})*)?$"
 # Less than this takes any server's word for being the database.
 _DATABASE_VERIFIED = re.compile(r"[?&]ssl=verify-full(&|$)")
 _DATABASE_DANGER = "a connection without ssl=verify-full"

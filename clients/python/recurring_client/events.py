@@ -66,9 +66,9 @@ async def subscribe(
 
     What has been read is remembered by the broker in the merchant's one durable consumer, also while
     nobody reads; several readers share the events. Who runs Recurring makes it, and it is waited for
-    until then. An event counts as dealt with when the next one is
-    asked for, and is given again if the reader ends before. `tls` says whom to trust, where the
-    broker's certificate is of an authority of its own.
+    until then. An event counts as dealt with when the next one is asked for, and is given again if the
+    reader ends before. `tls` says whom to trust, where the broker's certificate is of an authority of
+    its own.
     """
     user = urlsplit(nats_url).username
     inbox = f"_INBOX_{user}" if user else "_INBOX"

@@ -1,10 +1,8 @@
 """From the domain to messages."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from google.protobuf.json_format import MessageToDict
-from google.protobuf.message import Message
 from recurring.catalog.v1 import catalog_pb2
 
 from services.catalog import events
@@ -72,7 +70,7 @@ def protection_change(entry: catalog_pb2.ProtectPrices, lines: Sequence[Line]) -
     products = [
         {
             "product": events.product_name(line.item.key),
-            "unit_price": _plain(to_money(line.unit.list_amount_minor, line.unit.currency)),
+            "unit_price": audit.masked(to_money(line.unit.list_amount_minor, line.unit.currency)),
         }
         for line in lines
     ]
@@ -80,7 +78,7 @@ def protection_change(entry: catalog_pb2.ProtectPrices, lines: Sequence[Line]) -
         "standing_order": entry.standing_order,
         "products": products,
         "sign_up_time": entry.sign_up_time.ToJsonString(),
-        "protection": _plain(entry.protection),
+        "protection": audit.masked(entry.protection),
     }
     return audit.Change(lines[0].item.key.merchant, entry.standing_order, after)
 
@@ -96,11 +94,6 @@ def hold_change(hold: HoldRequest) -> audit.Change:
         "expire_time": to_timestamp(hold.expire_time).ToJsonString(),
     }
     return audit.Change(hold.items[0].key.merchant, hold.order, after)
-
-
-def _plain(message: Message) -> Mapping[str, Any]:
-    plain: Mapping[str, Any] = MessageToDict(message, preserving_proto_field_name=True)
-    return plain
 
 
 def quote_messages(results: Sequence[Sequence[Line | Fault]]) -> catalog_pb2.BatchQuoteResponse:
