@@ -12,17 +12,25 @@ ROOT = Path(__file__).resolve().parents[1]
 ALERTS = ROOT / "deploy" / "alerts"
 DASHBOARDS = ROOT / "deploy" / "dashboards"
 # What rules ask of others than the services: CloudNativePG (docs/src/monitoring.md and its
-# default-monitoring.yaml), its Barman Cloud plugin (internal/cnpgi/instance/metrics.go), the kubelet.
+# default-monitoring.yaml), its Barman Cloud plugin (internal/cnpgi/instance/metrics.go), the kubelet;
+# and Envoy, which the tests of the gateway ask.
 EXPORTED_BY_OTHERS = {
     "barman_cloud_cloudnative_pg_io_last_available_backup_timestamp",
     "cnpg_pg_replication_lag",
     "cnpg_pg_replication_streaming_replicas",
     "cnpg_pg_stat_archiver_last_archived_time",
     "cnpg_pg_stat_archiver_last_failed_time",
+    "envoy_http2_header_list_size_too_large",
+    "envoy_http2_header_overflow",
+    "envoy_http_local_rate_limit_rate_limited",
+    "envoy_overload_envoy_overload_actions_stop_accepting_requests_active",
+    "envoy_server_live",
     "kubelet_volume_stats_available_bytes",
     "kubelet_volume_stats_capacity_bytes",
 }
-_SERIES = re.compile(r"\b(?:recurring|rpc|messaging|process|barman|cnpg|kubelet)[_:][a-z0-9_:]+")
+_SERIES = re.compile(
+    r"\b(?:recurring|rpc|messaging|process|barman|cnpg|envoy|kubelet)[_:][a-z0-9_:]+"
+)
 
 
 def rules() -> list[dict[str, Any]]:

@@ -221,6 +221,7 @@ class Life(Generic[S]):
             platforms=settings.grpc_address,
             peers=settings.peer_address,
             plaintext=settings.grpc_plaintext,
+            behind_proxy=settings.behind_proxy,
         )
         server = Server(self._service, gate, addresses, runtime.identity, self._health, allowance)
         server.add(parts.register, parts.servicer)

@@ -6,6 +6,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
+from ipaddress import ip_address
 from typing import Any, TypeAlias, TypeVar
 
 import grpc
@@ -80,13 +82,20 @@ class Door:
     """
 
     def __init__(
-        self, server: grpc.aio.Server, service: str, admit: Admit, limits: Limits | None = None
+        self,
+        server: grpc.aio.Server,
+        service: str,
+        admit: Admit,
+        limits: Limits | None = None,
+        *,
+        behind_proxy: bool = False,
     ) -> None:
         self.open = False
         self._server = server
         self._domain = f"{service}.recurring"
         self._admit = admit
         self._limits = limits
+        self._behind_proxy = behind_proxy
         self._under_way = 0
 
     # Generated code adds its methods to a server in both these ways.
@@ -170,7 +179,7 @@ class Door:
                 "TOO_MANY_CALLS_AT_ONCE", "the service has no room for it", BUSY_RETRY_SECONDS
             )
         who = await self._admit(method, context, headers)
-        set_caller(who, context.peer)
+        set_caller(who, partial(_forwarded, headers, context) if self._behind_proxy else context.peer)
         if self._limits is None:
             return nullcontext()
         return self._limits.call((who.tenant, who.subject))
@@ -188,6 +197,19 @@ def _with_many(behaviour: Behaviour) -> Behaviour:
         return await behaviour(rules.admitted_each(requests), context)
 
     return work
+
+
+def _forwarded(headers: Headers, context: Any) -> str:  # noqa: ANN401 - a call's
+    """Where a call comes from that a proxy passes on: the address that it has added to the others.
+
+    What stands before it, the caller may have made up.
+    """
+    _, _, added = headers.get("x-forwarded-for", "").rpartition(",")
+    try:
+        address = ip_address(added.strip())
+    except ValueError:
+        return str(context.peer())
+    return f"ipv{address.version}:{address}"
 
 
 async def _in_time(call: Awaitable[R], limit_seconds: float) -> R:
@@ -228,6 +250,8 @@ class Addresses:
     peers: str
     # Platforms call without TLS; for development only.
     plaintext: bool = False
+    # Platforms call through a proxy, which says whom it passes on.
+    behind_proxy: bool = False
 
 
 class Server:
@@ -255,7 +279,13 @@ class Server:
         self._platforms = _server(PLATFORM_MESSAGE_MAX_BYTES)
         self._peers = _server(MESSAGE_MAX_BYTES)
         self._doors = (
-            Door(self._platforms, service, by_token, Limits(allowance)),
+            Door(
+                self._platforms,
+                service,
+                by_token,
+                Limits(allowance),
+                behind_proxy=addresses.behind_proxy,
+            ),
             # The suite's own services keep to batches, and have a door to themselves.
             Door(self._peers, service, by_certificate),
         )

@@ -83,6 +83,8 @@ class RuntimeSettings(BaseSettings):
     grpc_address: str = Field(pattern=r"^.+:\d+$")
     # No TLS there: only for development, where the address is one of this machine.
     grpc_plaintext: bool = False
+    # Only a proxy can connect there, and it adds to x-forwarded-for whom it is connected with.
+    behind_proxy: bool = False
     # Where the other services call, with a certificate.
     peer_address: str = Field(pattern=r"^.+:\d+$")
     # Where probes ask for health, in plain text: "" is readiness, "liveness" is liveness.

@@ -4,7 +4,7 @@ The environment says where; each name begins with `RECURRING_CONTRACT_`:
 
 | variable | meaning |
 |---|---|
-| `TARGET` | a gRPC target with `{service}` in it, or one for each: `catalog=…,scheduler=…` and so on |
+| `TARGET` | a gRPC target, with `{service}` in it or for all, or one for each: `catalog=…,…` |
 | `CA_FILE` | whom to trust there, where the system does not know the authority |
 | `GRPC_PLAINTEXT` | `true`: no TLS there, for development; on this machine none is needed |
 | `TOKEN` | a platform's token, for what holds of any deployment |
@@ -78,7 +78,7 @@ def _credentials(
 
 def targets(text: str) -> dict[str, str]:
     """Each service's target. Raises ValueError if one is not said."""
-    if "{service}" in text:
+    if "=" not in text:
         return {service: text.format(service=service) for service in CONTRACTS}
     found = dict(each.split("=", 1) for each in text.split(","))
     if missing := CONTRACTS.keys() - found.keys():

@@ -58,9 +58,10 @@ async def deployment(request: pytest.FixtureRequest) -> AsyncIterator[Deployment
 
 
 @pytest.mark.parametrize(
-    "text", ["dns:///{service}:7401", "catalog=a:1,scheduler=b:2,payments=c:3,notify=d:4"]
+    "text",
+    ["dns:///gateway:1", "dns:///{service}:1", "catalog=a:1,scheduler=b:2,payments=c:3,notify=d:4"],
 )
-def test_a_target_is_a_pattern_or_a_list(text: str) -> None:
+def test_a_target_is_one_for_all_a_pattern_or_a_list(text: str) -> None:
     assert set(targets(text)) == {"catalog", "scheduler", "payments", "notify"}
     with pytest.raises(ValueError, match="notify"):
         targets("catalog=a:1,scheduler=b:2,payments=c:3")

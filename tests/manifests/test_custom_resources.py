@@ -50,7 +50,9 @@ KNOWN_FIELDS = {
         groups.rules.labels.* groups.rules.record
     """,
     "monitoring.coreos.com/v1 ServiceMonitor": """
-        jobLabel selector.matchLabels.*
+        jobLabel
+        selector.matchExpressions.key selector.matchExpressions.operator
+        selector.matchExpressions.values
         endpoints.interval endpoints.port endpoints.scrapeTimeout
     """,
     "postgresql.cnpg.io/v1 Cluster": """

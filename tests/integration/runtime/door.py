@@ -11,7 +11,7 @@ from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from deploy.embedded.keys import AUDIENCE, ISSUER, Keys
 from deploy.embedded.ports import HOST, free_ports
 from services.runtime import telemetry
-from services.runtime.access import Access, Gate, caller
+from services.runtime.access import Access, Gate, caller, origin
 from services.runtime.health import Health
 from services.runtime.identity import Identity
 from services.runtime.keysets import KeyFile
@@ -34,12 +34,14 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         self.cut_short = asyncio.Event()
         self.failure: Exception | None = None
         self.traceparent = ""
+        self.origin = ""
 
     async def GetProduct(  # noqa: N802
         self, request: catalog_pb2.GetProductRequest, context: object
     ) -> catalog_pb2.Product:
         del context
         self.traceparent = telemetry.current_traceparent()
+        self.origin = origin()
         caller().check("acme")
         if self.failure is not None:
             raise self.failure
@@ -66,10 +68,17 @@ class Door:
     """A server in this process, and a client of it."""
 
     def __init__(
-        self, folder: Path, allowance: Allowance = AMPLE, *, plaintext: bool = True
+        self,
+        folder: Path,
+        allowance: Allowance = AMPLE,
+        *,
+        plaintext: bool = True,
+        behind_proxy: bool = False,
     ) -> None:
         own, peer, self.health_address = (f"{HOST}:{port}" for port in free_ports(3))
-        self.addresses = Addresses(platforms=own, peers=peer, plaintext=plaintext)
+        self.addresses = Addresses(
+            platforms=own, peers=peer, plaintext=plaintext, behind_proxy=behind_proxy
+        )
         self.keys = Keys(folder)
         # What a test does not ask for is not there.
         self.servicer = Servicer()  # type: ignore[abstract]

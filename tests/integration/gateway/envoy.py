@@ -1,0 +1,104 @@
+"""Envoy with production's configuration, before services that listen on this machine."""
+
+import re
+import sysconfig
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import yaml
+
+from deploy.embedded.keys import Keys
+from deploy.embedded.ports import HOST, free_ports, wait_until_ready
+from deploy.embedded.process import Process
+
+COMPONENT = Path(__file__).resolve().parents[3] / "deploy" / "components" / "gateway"
+PROGRAM = Path(sysconfig.get_path("scripts")) / "envoy"
+# Where its pod has what it reads.
+CONFIGURATION, CERTIFICATE = "/etc/envoy", "/etc/recurring/tls"
+READY_SECONDS = 20.0
+TIMEOUT_SECONDS = 5.0
+MEBIBYTE = 1024**2
+_SAMPLE = re.compile(r"^(\w+\{[^}]*\}) (\S+)$", re.MULTILINE)
+
+
+class Gateway:
+    """A gateway on free ports, which shows a certificate of its own from these keys' authority."""
+
+    def __init__(self, folder: Path, keys: Keys, services: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._certificate = keys.authority.ensure(folder / "tls", "gateway", (HOST, "localhost"))
+        own, metrics, admin = free_ports(3)
+        self.address, self._metrics = f"{HOST}:{own}", f"http://{HOST}:{metrics}"
+        self._services = services
+        self._ports = {7401: own, 9464: metrics, 9901: admin}
+        self.process = Process(
+            name="envoy",
+            command=[str(PROGRAM), *self._arguments()],
+            log_file=folder / "envoy.log",
+            pid_file=folder / "process.json",
+            working_folder=folder,
+        )
+
+    def start(self) -> None:
+        """Start it, and return when it says that it is ready."""
+        for file in (COMPONENT / "envoy").glob("*.yaml"):
+            here = self._here(yaml.safe_load(file.read_text()))
+            (self._folder / file.name).write_text(yaml.safe_dump(here))
+        self.process.start()
+        wait_until_ready(self.process, self._is_ready, READY_SECONDS)
+
+    def stop(self) -> None:
+        """End it at once."""
+        self.process.kill()
+
+    def metrics(self) -> Mapping[str, float]:
+        """What Prometheus reads, by names with their labels."""
+        samples = _SAMPLE.findall(self._asked("/metrics"))
+        return {name: float(value) for name, value in samples}
+
+    def passed_on(self, service: str) -> int:
+        """How many calls a service has heard of."""
+        counted = f'envoy_cluster_upstream_rq_total{{envoy_cluster_name="{service}"}}'
+        return int(self.metrics().get(counted, 0))
+
+    @property
+    def memory_mebibytes(self) -> float:
+        """What it has of the machine's memory."""
+        found = self.process.find()
+        assert found is not None, "Envoy has ended"
+        return float(found.memory_info().rss / MEBIBYTE)
+
+    def _is_ready(self) -> bool:
+        try:
+            return self._asked("/ready") == "LIVE\n"
+        except OSError:
+            return False
+
+    def _asked(self, path: str) -> str:
+        with urlopen(self._metrics + path, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310
+            return str(answer.read().decode())
+
+    def _arguments(self) -> list[str]:
+        """What its container is told."""
+        manifests = yaml.safe_load_all((COMPONENT / "gateway.yaml").read_text())
+        (deployment,) = [each for each in manifests if each["kind"] == "Deployment"]
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        assert container["command"] == ["envoy"]
+        return [self._here(each) for each in container["args"]]
+
+    def _here(self, node: Any) -> Any:  # noqa: ANN401 - a part of a configuration
+        """The same on this machine."""
+        if isinstance(node, list):
+            return [self._here(each) for each in node]
+        if isinstance(node, str):
+            here = node.replace(CONFIGURATION, str(self._folder))
+            return here.replace(CERTIFICATE, str(self._certificate))
+        if not isinstance(node, dict):
+            return node
+        if "port_value" in node:
+            own = f"{HOST}:{self._ports[node['port_value']]}"
+            host, _, port = self._services.get(node["address"], own).partition(":")
+            return {"address": host, "port_value": int(port)}
+        return {name: self._here(value) for name, value in node.items()}

@@ -1,0 +1,196 @@
+"""The way in for platforms: calls go through, and what no honest client sends goes no further."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import psutil
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
+from recurring.payments.v1 import payments_pb2, payments_pb2_grpc
+
+from tests.integration.gateway import http2
+from tests.integration.gateway.envoy import Gateway
+from tests.integration.runtime.door import GRACE_SECONDS, NAME, SERVICE, Door, Metadata
+from tests.prometheus import alert_queries, metrics_in
+from tests.suite import refused
+
+# Of the 512 MiB that its pod may have.
+MEMORY_MAX_MEBIBYTES = 256
+GET = f"/{SERVICE}/GetProduct"
+CONNECTIONS, STREAMS, INDEXED_HEADERS = 4, 200, 15_000
+UNENDED_CONNECTIONS, UNENDED_BYTES = 100, 900_000
+# Together more calls than an address has at once, and than comes back while they are sent.
+CALLING_CONNECTIONS, ROUNDS, CALLS_AT_ONCE = 10, 10, 100
+
+TOO_MUCH = [(("padding", "x" * 20_000),), tuple((f"header-{number}", "x") for number in range(100))]
+
+
+@pytest.fixture
+async def channel(gateway: Gateway, door: Door) -> AsyncIterator[grpc.aio.Channel]:
+    authority = door.keys.authority.certificate_file.read_bytes()
+    credentials = grpc.ssl_channel_credentials(authority)
+    options = [("grpc.enable_http_proxy", 0)]
+    async with grpc.aio.secure_channel(gateway.address, credentials, options) as channel:
+        yield channel
+
+
+@pytest.fixture
+def stub(channel: grpc.aio.Channel) -> catalog_pb2_grpc.CatalogServiceStub:
+    return catalog_pb2_grpc.CatalogServiceStub(channel)
+
+
+def get(stub: Any, metadata: Metadata) -> Any:  # noqa: ANN401 - a call
+    request = catalog_pb2.GetProductRequest(name=NAME)
+    return stub.GetProduct(request, metadata=metadata, timeout=GRACE_SECONDS)
+
+
+async def how_it_ends(call: Any) -> grpc.StatusCode:  # noqa: ANN401
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        await call
+    code: grpc.StatusCode = refusal.value.code()
+    return code
+
+
+async def served(stub: Any, door: Door, times: int = 20) -> None:  # noqa: ANN401
+    """An honest caller gets its answers, one after the other."""
+    for _ in range(times):
+        assert (await get(stub, door.token())).name == NAME
+
+
+async def test_a_call_goes_through_and_comes_back(stub: Any, door: Door) -> None:  # noqa: ANN401
+    await served(stub, door, times=1)
+
+
+async def test_a_refusal_of_a_service_comes_back_as_it_is(stub: Any) -> None:  # noqa: ANN401
+    refusal = await refused(get(stub, ()))
+    assert (refusal.code, refusal.reason) == ("UNAUTHENTICATED", "TOKEN_MISSING")
+
+
+async def test_a_service_learns_who_connected_and_not_what_the_caller_says(
+    stub: Any,  # noqa: ANN401
+    door: Door,
+) -> None:
+    await get(stub, (*door.token(), ("x-forwarded-for", "203.0.113.7")))
+    # Whoever connects from the same machine has one of its addresses.
+    assert door.servicer.origin.removeprefix("ipv4:") in own_addresses()
+
+
+async def test_what_is_no_method_of_a_service_goes_no_further(channel: grpc.aio.Channel) -> None:
+    health: Any = health_pb2_grpc.HealthStub(channel)
+    call = health.Check(health_pb2.HealthCheckRequest(), timeout=GRACE_SECONDS)
+    assert await how_it_ends(call) is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_whoever_has_another_services_certificate_gets_no_call(
+    channel: grpc.aio.Channel, door: Door
+) -> None:
+    payments = payments_pb2_grpc.PaymentsServiceStub(channel)
+    request = payments_pb2.GetChargeRequest(name="merchants/acme/charges/one")
+    call = payments.GetCharge(request, metadata=door.token(), timeout=GRACE_SECONDS)
+    assert await how_it_ends(call) is grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize("extra", TOO_MUCH, ids=["too long", "too many"])
+async def test_headers_beyond_the_limits_go_no_further(
+    gateway: Gateway,
+    stub: Any,  # noqa: ANN401
+    door: Door,
+    extra: Metadata,
+) -> None:
+    with pytest.raises(grpc.aio.AioRpcError):
+        await get(stub, (*door.token(), *extra))
+    assert gateway.passed_on("catalog") == 0
+    await served(stub, door)
+
+
+async def test_a_flood_of_indexed_headers_goes_no_further(
+    gateway: Gateway,
+    stub: Any,  # noqa: ANN401
+    door: Door,
+) -> None:
+    headers = http2.beginning(GET) + http2.ONE_BYTE_HEADER * INDEXED_HEADERS
+
+    async def flood() -> None:
+        connection = await connect(gateway, door)
+        for number in range(STREAMS):
+            call = http2.frame(http2.HEADERS, http2.END_HEADERS, 1 + 2 * number, headers)
+            assert await connection.send(call)
+        await connection.close()
+
+    await asyncio.gather(*(flood() for _ in range(CONNECTIONS)), served(stub, door, 50))
+    assert gateway.passed_on("catalog") == 50
+    assert gateway.memory_mebibytes < MEMORY_MAX_MEBIBYTES
+
+
+async def test_headers_without_an_end_go_no_further(
+    gateway: Gateway,
+    stub: Any,  # noqa: ANN401
+    door: Door,
+) -> None:
+    more = http2.header("name", "x" * 120) * (http2.FRAME_MAX_BYTES // 128)
+    go_on = http2.frame(http2.CONTINUATION, 0, 1, more)
+
+    connections = [await connect(gateway, door) for _ in range(UNENDED_CONNECTIONS)]
+
+    async def flood(connection: http2.Connection) -> None:
+        await connection.send(http2.frame(http2.HEADERS, 0, 1, http2.beginning(GET)))
+        for _ in range(UNENDED_BYTES // len(go_on)):
+            await connection.send(go_on)
+
+    await asyncio.gather(*map(flood, connections), served(stub, door, 50))
+    assert gateway.passed_on("catalog") == 50
+    assert gateway.memory_mebibytes < MEMORY_MAX_MEBIBYTES
+    await asyncio.gather(*(connection.close() for connection in connections))
+
+
+async def test_an_address_that_calls_without_an_end_is_told_to_wait(
+    gateway: Gateway,
+    stub: Any,  # noqa: ANN401
+    door: Door,
+) -> None:
+    headers = http2.beginning("/of.no.Service/Method")
+
+    async def flood() -> None:
+        connection = await connect(gateway, door)
+        streams = range(1, 2 * ROUNDS * CALLS_AT_ONCE, 2)
+        calls = [
+            http2.frame(http2.HEADERS, http2.WHOLE_CALL, stream, headers) for stream in streams
+        ]
+        for begin in range(0, len(calls), CALLS_AT_ONCE):
+            await connection.send(b"".join(calls[begin : begin + CALLS_AT_ONCE]))
+            await connection.settle()
+        await connection.close()
+
+    floods = asyncio.gather(*(flood() for _ in range(CALLING_CONNECTIONS)))
+    codes = set()
+    while not floods.done():
+        codes.add(await how_it_ends(get(stub, ())))
+    assert codes == {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.RESOURCE_EXHAUSTED}
+    await asyncio.sleep(1)
+    await served(stub, door)
+
+
+async def test_envoy_tells_what_the_alerts_ask_for(
+    gateway: Gateway,
+    stub: Any,  # noqa: ANN401
+) -> None:
+    for extra in TOO_MUCH:
+        with pytest.raises(grpc.aio.AioRpcError):
+            await get(stub, extra)
+    with pytest.raises(grpc.aio.AioRpcError):
+        await get(stub, ())
+    asked = {name for name in metrics_in(alert_queries()) if name.startswith("envoy_")}
+    told = {name.partition("{")[0] for name in gateway.metrics()}
+    assert asked
+    assert asked <= told
+
+
+async def connect(gateway: Gateway, door: Door) -> http2.Connection:
+    return await http2.Connection.to(gateway.address, door.keys.authority.certificate_file)
+
+
+def own_addresses() -> set[str]:
+    return {each.address for named in psutil.net_if_addrs().values() for each in named}
