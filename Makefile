@@ -100,7 +100,7 @@ test-parts: $(SETUP)
 fuzz: $(SETUP) ## Send ten thousand requests of every kind to every method
 	@FUZZ_CASES=$${FUZZ_CASES:-10000} $(BIN)/pytest tests/fuzz
 
-contract: $(SETUP) ## Try the contracts, on the stack's own or on TARGET='{service}:7401' TOKEN=… (docs/guide.md)
+contract: $(SETUP) ## Try the contracts, on the stack's own or on TARGET=host:port TOKEN=… (docs/guide.md)
 ifdef KEYS
 	@$(foreach each,TARGET CA_FILE GRPC_PLAINTEXT KEYS PEERS SANDBOX NATS,RECURRING_CONTRACT_$(each)='$($(each))') \
 		$(BIN)/pytest tests/contract

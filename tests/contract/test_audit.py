@@ -48,7 +48,7 @@ async def test_a_change_is_told_with_who_made_it_and_what_was_before(shop: Clien
     assert (newest["method"], newest["resource"]) == ("DiscontinueProduct", name)
     assert newest["request_id"] == request.request_id
     assert newest["subject"] == f"test-{shop.merchant}-platform"
-    assert str(newest["origin"]).startswith("ipv4:127.0.0.1:")
+    assert str(newest["origin"]).startswith("ipv4:")
     before, after = newest["before"], newest["after"]
     assert isinstance(before, dict)
     assert isinstance(after, dict)

@@ -1177,7 +1177,7 @@ class AuditEntry(_message.Message):
     subject: _builtins.str
     """Who: the subject of the caller's token."""
     origin: _builtins.str
-    """From where the call came, for example `ipv4:192.0.2.7:51234`; behind a proxy, the proxy."""
+    """From where the call came, for example `ipv4:192.0.2.7:51234`; through a gateway, without the port."""
     method: _builtins.str
     """The method, for example `CreateProduct`."""
     request_id: _builtins.str
