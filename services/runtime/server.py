@@ -179,7 +179,8 @@ class Door:
                 "TOO_MANY_CALLS_AT_ONCE", "the service has no room for it", BUSY_RETRY_SECONDS
             )
         who = await self._admit(method, context, headers)
-        set_caller(who, partial(_forwarded, headers, context) if self._behind_proxy else context.peer)
+        where = partial(_forwarded, headers, context) if self._behind_proxy else context.peer
+        set_caller(who, where)
         if self._limits is None:
             return nullcontext()
         return self._limits.call((who.tenant, who.subject))
