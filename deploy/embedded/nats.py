@@ -15,6 +15,8 @@ from deploy.embedded.process import PartError, Process
 READY_TIMEOUT_SECONDS = 20.0
 DEFAULT_PORT = 4222
 MAX_PAYLOAD_BYTES = 1024 * 1024
+# What may wait for a client that does not read, before it is cut off.
+MAX_PENDING_BYTES = 16 * 1024 * 1024
 MAX_MEMORY_BYTES = 64 * 1024 * 1024
 MAX_STORE_BYTES = 8 * 1024**3
 
@@ -24,6 +26,7 @@ server_name: recurring
 listen: "{host}:{port}"
 max_payload: {max_payload_bytes}
 max_connections: 1000
+max_pending: {max_pending_bytes}
 write_deadline: "10s"
 
 jetstream {{
@@ -40,7 +43,7 @@ jetstream {{
 USERS_FILE = Path(__file__).resolve().parents[1] / "components" / "nats-users" / "users.conf"
 # A developer looks at everything and tells nothing.
 DEVELOPER = """\
-    {
+    users: [{
       user: developer
       password: $DEVELOPER_PASSWORD
       permissions: {
@@ -49,12 +52,14 @@ DEVELOPER = """\
           deny: ["$JS.API.STREAM.CREATE.>", "$JS.API.STREAM.UPDATE.>", "$JS.API.STREAM.DELETE.>"
                  "$JS.API.STREAM.PURGE.>", "$JS.API.STREAM.MSG.DELETE.>"]
         }
-        subscribe: ["recurring.>", "merchants.>", "_INBOX.>", "_INBOX_developer.>"]
+        subscribe: ["recurring.>", "merchants.>", "_INBOX.>"]
       }
-    }
+    }]
 """
-_USERS_END = "  ]\n}\n"
-_PLATFORM = re.compile(r"    # \{\n(    #.*\n)+?    # \}\n")
+# Where everybody may do everything, JetStream answers by the same names.
+NO_USERS = 'mappings: {"$JS.events.API.>": "$JS.API.>"}'
+_STREAMS_ACCOUNT = "  events {\n"
+_PLATFORM = re.compile(r"  # merchant-demo \{\n(  #.*\n)+?  # \}\n")
 
 
 class EmbeddedNats:
@@ -89,9 +94,10 @@ class EmbeddedNats:
             port=self.port,
             store=self.folder / "store",
             max_payload_bytes=MAX_PAYLOAD_BYTES,
+            max_pending_bytes=MAX_PENDING_BYTES,
             max_memory_bytes=MAX_MEMORY_BYTES,
             max_store_bytes=MAX_STORE_BYTES,
-            users="include users.conf" if self._passwords else "# Everybody may do everything.",
+            users="include users.conf" if self._passwords else NO_USERS,
         )
         (self.folder / "nats.conf").write_text(configuration)
         if self._passwords:
@@ -125,11 +131,10 @@ class EmbeddedNats:
 def users() -> str:
     """The users of a stack for development: the services, the platform `demo`, and developers."""
     text = USERS_FILE.read_text()
-    example = _PLATFORM.search(text)
-    if example is None or not text.endswith(_USERS_END):
-        raise PartError(f"{USERS_FILE} has no example of a platform, or another end")
-    platform = example[0].replace("    # ", "    ")
-    return text.removesuffix(_USERS_END) + platform + DEVELOPER + _USERS_END
+    if _PLATFORM.search(text) is None or _STREAMS_ACCOUNT not in text:
+        raise PartError(f"{USERS_FILE} has no example of a platform, or no account of the streams")
+    shown = _PLATFORM.sub(lambda example: example[0].replace("  # ", "  "), text)
+    return shown.replace(_STREAMS_ACCOUNT, _STREAMS_ACCOUNT + DEVELOPER)
 
 
 def passwords(held: Mapping[str, str]) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias, cast
-from urllib.parse import urlsplit
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -32,6 +31,8 @@ from nats.protocol.parser import AUTHORIZATION_VIOLATION
 
 log = logging.getLogger(__name__)
 
+# Whose JetStream it is: each user's own account has none.
+DOMAIN = "events"
 CONNECT_TIMEOUT_SECONDS = 5
 RECONNECT_WAIT_SECONDS = 1
 PING_SECONDS = 10
@@ -94,7 +95,9 @@ class Broker:
     def __init__(self, client: Client, stream_replicas: int) -> None:
         self._client = client
         self._stream_replicas = stream_replicas
-        self._jetstream: JetStreamContext = client.jetstream(timeout=API_TIMEOUT_SECONDS)
+        self._jetstream: JetStreamContext = client.jetstream(
+            domain=DOMAIN, timeout=API_TIMEOUT_SECONDS
+        )
         self._pulls: set[Pull] = set()
 
     @classmethod
@@ -123,12 +126,9 @@ class Broker:
             for pull in tuple(broker._pulls):
                 await pull.renew()
 
-        # Answers come to an inbox that other users cannot listen to.
-        user = urlsplit(url).username
         client = LastingClient(trust)
         await client.connect(
             url,
-            inbox_prefix=f"_INBOX_{user}" if user else "_INBOX",
             name=name,
             connect_timeout=CONNECT_TIMEOUT_SECONDS,
             reconnect_time_wait=RECONNECT_WAIT_SECONDS,
@@ -236,7 +236,7 @@ class Broker:
 
     async def pull(self, stream: str, durable: str) -> "Pull":
         """Begin to pull from a durable consumer."""
-        pull = Pull(self._client, f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}")
+        pull = Pull(self._client, f"$JS.{DOMAIN}.API.CONSUMER.MSG.NEXT.{stream}.{durable}")
         await pull.open()
         self._pulls.add(pull)
         return pull

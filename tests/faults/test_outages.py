@@ -12,6 +12,7 @@ from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
 from deploy.embedded.stack import EmbeddedStack
+from services.runtime.broker import DOMAIN
 from tests.contract.customer import Customer
 from tests.faults.conftest import Operator
 
@@ -50,12 +51,10 @@ async def notices(ann: Customer) -> int:
 
 async def forget_what_came_lately(operator: Operator, *services: str) -> None:
     """As two minutes without the service do: streams take an event again that they have had."""
-    client = await nats.connect(
-        operator.streams_url, inbox_prefix="_INBOX_streams", allow_reconnect=False
-    )
+    client = await nats.connect(operator.streams_url, allow_reconnect=False)
     try:
         for service in services:
-            jetstream = client.jetstream()
+            jetstream = client.jetstream(domain=DOMAIN)
             config = (await jetstream.stream_info(service.upper())).config
             config.duplicate_window = 0.1
             await jetstream.update_stream(config)

@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 import nats
 from google.protobuf import descriptor_pool, json_format
@@ -27,6 +26,7 @@ from recurring.scheduler.v1 import events_pb2 as _scheduler  # noqa: F401
 log = logging.getLogger(__name__)
 
 STREAM = "MERCHANTS"
+DOMAIN = "events"
 FETCH_EVENTS = 100
 FETCH_TIMEOUT_SECONDS = 5.0
 RETRY_SECONDS = 1.0
@@ -70,11 +70,9 @@ async def subscribe(
     reader ends before. `tls` says whom to trust, where the broker's certificate is of an authority of
     its own.
     """
-    user = urlsplit(nats_url).username
-    inbox = f"_INBOX_{user}" if user else "_INBOX"
-    client = await nats.connect(nats_url, inbox_prefix=inbox, tls=tls)
+    client = await nats.connect(nats_url, tls=tls)
     try:
-        jetstream = client.jetstream()
+        jetstream = client.jetstream(domain=DOMAIN)
         subscription = await jetstream.pull_subscribe_bind(merchant, STREAM)
         while True:
             await _until_there(jetstream, merchant)

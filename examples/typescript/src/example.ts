@@ -136,10 +136,9 @@ async function main(): Promise<void> {
     servers: address.host,
     user: address.username,
     pass: decodeURIComponent(address.password),
-    inboxPrefix: `_INBOX_${address.username}`,
   });
   // The merchant's one durable consumer: it remembers what has been read, also while nobody reads.
-  const jetstream = broker.jetstream({ checkAPI: false });
+  const jetstream = broker.jetstream({ domain: "events", checkAPI: false });
   const consumer = await jetstream.consumers.get("MERCHANTS", merchant);
   for await (const told of await consumer.consume()) {
     // What a platform does not care about is acknowledged and passed over.

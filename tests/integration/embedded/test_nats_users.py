@@ -2,16 +2,17 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
 
-import nats
 import pytest
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
+from nats.js import JetStreamContext
 from nats.js.api import ConsumerConfig, RePublish, StreamConfig, StreamSource
+from nats.js.errors import NoStreamResponseError, ServiceUnavailableError
 
 from deploy.embedded.nats import EmbeddedNats
 from deploy.embedded.ports import HOST, free_ports
@@ -19,12 +20,14 @@ from services.catalog.events import subscriptions as catalog_hears
 from services.notify.events.handlers import subscriptions as notify_hears
 from services.payments.events import subscriptions as payments_hears
 from services.runtime import streams
+from services.runtime.broker import DOMAIN
 from services.runtime.clock import SystemClock
 from services.scheduler.events import subscriptions as scheduler_hears
 
 SERVICES = ("catalog", "scheduler", "payments", "notify")
 PLATFORM = "merchant-demo"
 USERS = (*SERVICES, "streams", PLATFORM, "developer")
+API = f"$JS.{DOMAIN}.API"
 PASSWORD = "only-for-tests-on-this-machine"
 HEARS = {
     "catalog": catalog_hears,
@@ -42,6 +45,8 @@ READS = {
     "merchant-other": ("other", {"MERCHANTS"}),
 }
 STREAMS = {"CATALOG", "SCHEDULER", "PAYMENTS", "NOTIFY", "MERCHANTS"}
+# As users.conf has it.
+PLATFORM_CONNECTIONS_MAX = 10
 # How long the server may take to answer or to refuse; it always does one of the two.
 DEADLINE_SECONDS = 20
 
@@ -59,20 +64,18 @@ def server(servers_folder: Path) -> Iterator[EmbeddedNats]:
 
 
 @asynccontextmanager
-async def connected(server: EmbeddedNats, user: str) -> AsyncIterator[tuple[Client, asyncio.Event]]:
-    """A connection of a user, and whether the server has refused it anything."""
-    refused = asyncio.Event()
-
-    async def note(error: Exception) -> None:
-        if "permissions violation" in str(error).lower():
-            refused.set()
-
+async def connected(server: EmbeddedNats, user: str) -> AsyncIterator[Client]:
     url = f"nats://{user}:{PASSWORD}@{HOST}:{server.port}"
-    client = await nats.connect(url, inbox_prefix=f"_INBOX_{user}", error_cb=note)
+    client = Client()
     try:
-        yield client, refused
+        await client.connect(url, allow_reconnect=False)
+        yield client
     finally:
         await client.close()
+
+
+def jetstream(client: Client) -> JetStreamContext:
+    return client.jetstream(domain=DOMAIN, timeout=DEADLINE_SECONDS)
 
 
 async def migrate(server: EmbeddedNats) -> None:
@@ -82,39 +85,26 @@ async def migrate(server: EmbeddedNats) -> None:
         await streams.make_at(url, service, ssl.create_default_context, 1, durables)
 
 
-async def is_done(asked: Coroutine[Any, Any, object], refused: asyncio.Event) -> bool:
-    """Whether the server does what it is asked, rather than refuse it."""
-    answer, refusal = asyncio.ensure_future(asked), asyncio.ensure_future(refused.wait())
+async def is_done(asked: Awaitable[object]) -> bool:
+    """Whether the server does what it is asked, rather than have nobody who would hear it."""
     try:
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            await asyncio.wait({answer, refusal}, return_when=asyncio.FIRST_COMPLETED)
-        return not refused.is_set() and answer.exception() is None
-    finally:
-        answer.cancel()
-        refusal.cancel()
+        await asked
+    except (NoRespondersError, NoStreamResponseError, ServiceUnavailableError):
+        return False
+    return True
 
 
 async def may_publish(server: EmbeddedNats, user: str, subject: str) -> bool:
     """Whether somebody answers: a stream says that it has stored it, the server what it has done."""
-    async with connected(server, user) as (client, refused):
-        return await is_done(client.request(subject, b"", timeout=DEADLINE_SECONDS), refused)
-
-
-async def may_subscribe(server: EmbeddedNats, user: str, subject: str) -> bool:
-    async with connected(server, user) as (client, refused):
-        await client.subscribe(subject)
-        # The client may send the ping of a flush before what it flushes. The second comes after the
-        # subscription, and its answer after a refusal.
-        await client.flush(DEADLINE_SECONDS)
-        await client.flush(DEADLINE_SECONDS)
-        return not refused.is_set()
+    async with connected(server, user) as client:
+        return await is_done(client.request(subject, b"", timeout=DEADLINE_SECONDS))
 
 
 async def may_pull(server: EmbeddedNats, user: str, stream: str, durable: str) -> bool:
     """Whether it is told what the stream has for the durable, or that there is nothing."""
-    pull, no_wait = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}", b'{"no_wait": true}'
-    async with connected(server, user) as (client, refused):
-        return await is_done(client.request(pull, no_wait, timeout=DEADLINE_SECONDS), refused)
+    pull, no_wait = f"{API}.CONSUMER.MSG.NEXT.{stream}.{durable}", b'{"no_wait": true}'
+    async with connected(server, user) as client:
+        return await is_done(client.request(pull, no_wait, timeout=DEADLINE_SECONDS))
 
 
 async def test_nobody_comes_in_without_a_password(server: EmbeddedNats) -> None:
@@ -145,7 +135,7 @@ async def test_each_reads_the_streams_it_needs_by_its_own_durable(
     assert read == {(stream, name) for stream in own}
 
 
-TO_AN_INBOX = "_INBOX_catalog.somebodys"
+TO_AN_INBOX = "_INBOX.somebodys"
 CONSUMERS = [
     ConsumerConfig(durable_name="{own}"),
     ConsumerConfig(durable_name="{own}", deliver_subject=TO_AN_INBOX),
@@ -169,17 +159,15 @@ async def test_nobody_who_tells_or_hears_makes_a_consumer_or_changes_one(
         if getattr(config, field) == "{own}"
     }
     for stream in STREAMS:
-        async with connected(server, user) as (client, refused):
-            asked = client.jetstream().add_consumer(stream, config.evolve(**own))
-            assert not await is_done(asked, refused)
-            assert refused.is_set()
+        async with connected(server, user) as client:
+            asked = jetstream(client).add_consumer(stream, config.evolve(**own))
+            assert not await is_done(asked)
 
 
 @pytest.mark.parametrize("user", [*SERVICES, "streams", PLATFORM])
 async def test_nobody_deletes_a_consumer(server: EmbeddedNats, user: str) -> None:
     for stream, durable in (("SCHEDULER", "catalog"), ("MERCHANTS", "demo")):
-        subject = f"$JS.API.CONSUMER.DELETE.{stream}.{durable}"
-        assert not await may_publish(server, user, subject)
+        assert not await may_publish(server, user, f"{API}.CONSUMER.DELETE.{stream}.{durable}")
 
 
 FORGED = StreamConfig(
@@ -188,24 +176,21 @@ FORGED = StreamConfig(
 )
 OVERHEARD = StreamConfig(
     sources=[StreamSource(name="PAYMENTS")],
-    republish=RePublish(src=">", dest="_INBOX_catalog.heard.>"),
+    republish=RePublish(src=">", dest="_INBOX.heard.>"),
 )
 EMPTIED = StreamConfig(subjects=["merchants.>"], max_msgs=1)
 
 
-@pytest.mark.parametrize("user", [*SERVICES, PLATFORM, "developer"])
+@pytest.mark.parametrize("user", [*SERVICES, PLATFORM])
 @pytest.mark.parametrize("config", [FORGED, OVERHEARD, EMPTIED])
 async def test_nobody_who_tells_or_hears_makes_a_stream_of_others_events_or_changes_one(
     server: EmbeddedNats, user: str, config: StreamConfig
 ) -> None:
     for stream in (*STREAMS, "SOMEBODYS"):
         named = config.evolve(name=stream)
-        async with connected(server, user) as (client, refused):
-            assert not await is_done(client.jetstream().add_stream(named), refused)
-            assert refused.is_set()
-        async with connected(server, user) as (client, refused):
-            assert not await is_done(client.jetstream().update_stream(named), refused)
-            assert refused.is_set()
+        async with connected(server, user) as client:
+            assert not await is_done(jetstream(client).add_stream(named))
+            assert not await is_done(jetstream(client).update_stream(named))
 
 
 async def test_who_makes_the_streams_makes_no_consumer_of_its_own_and_tells_nothing(
@@ -213,40 +198,108 @@ async def test_who_makes_the_streams_makes_no_consumer_of_its_own_and_tells_noth
 ) -> None:
     for stream in STREAMS - {"MERCHANTS"}:
         for config in (ConsumerConfig(name="streams", durable_name="streams"), ConsumerConfig()):
-            async with connected(server, "streams") as (client, refused):
-                assert not await is_done(client.jetstream().add_consumer(stream, config), refused)
+            async with connected(server, "streams") as client:
+                assert not await is_done(jetstream(client).add_consumer(stream, config))
     for service in SERVICES:
         assert not await may_publish(server, "streams", f"recurring.{service}.v1.Something")
     assert not await may_publish(server, "streams", "merchants.demo.x")
 
 
 @pytest.mark.parametrize("user", [*SERVICES, "streams", PLATFORM])
-@pytest.mark.parametrize(
-    "subject", ["recurring.>", ">", "_INBOX.>", "_INBOX_catalog.x.>", "merchants.other.>"]
+async def test_nobody_listens_to_what_is_for_others(server: EmbeddedNats, user: str) -> None:
+    teller = "scheduler" if user == "catalog" else "catalog"
+    async with connected(server, user) as listener, connected(server, teller) as told:
+        heard = await listener.subscribe(">")
+        await listener.flush()
+        for subject in (f"recurring.{teller}.v1.X", f"merchants.other.recurring.{teller}.v1.X"):
+            await told.jetstream().publish(subject, timeout=DEADLINE_SECONDS)
+        # What the server has to tell comes before the answer to this.
+        await listener.flush()
+        assert heard.pending_msgs == 0
+
+
+# What the server answers: events, what it knows of a durable or a stream, that it has stored something.
+QUESTIONS = {
+    "streams": [f"{API}.STREAM.INFO.MERCHANTS"],
+    **{
+        user: [
+            f"{API}.CONSUMER.{ask}.{stream}.{durable}"
+            for stream in streams
+            for ask in ("INFO", "MSG.NEXT")
+        ]
+        for user, (durable, streams) in READS.items()
+    },
+}
+ELSEWHERE = (
+    "recurring.{other}.v1.X",
+    "merchants.other.recurring.{other}.v1.X",
+    "$JS.API.STREAM.DELETE.{OTHER}",
+    f"{API}.STREAM.DELETE.{{OTHER}}",
+    f"{API}.CONSUMER.DELETE.MERCHANTS.other",
+    "_INBOX.{other}",
 )
-async def test_nobody_listens_to_what_is_for_others(
-    server: EmbeddedNats, user: str, subject: str
+
+
+@pytest.mark.parametrize("user", [*SERVICES, "streams", PLATFORM])
+async def test_no_answer_goes_anywhere_but_to_who_has_asked(
+    server: EmbeddedNats, user: str
 ) -> None:
-    own = subject.startswith(f"_INBOX_{user}.")
-    assert await may_subscribe(server, user, subject) == own
+    """A server answers wherever the question says, whatever the asker may publish itself."""
+    other = "notify" if user == "payments" else "payments"
+    async with (
+        connected(server, user) as client,
+        connected(server, other) as bystander,
+        connected(server, "developer") as looking,
+    ):
+        heard = await bystander.subscribe("_INBOX.>")
+        await bystander.flush()
+        before = await messages(looking)
+        for question in QUESTIONS[user]:
+            for place in ELSEWHERE:
+                reply = place.format(other=other, OTHER=other.upper())
+                await client.publish(question, b'{"no_wait": true}', reply)
+            # Whoever asks by the same connection is answered after those.
+            await client.request(question, b'{"no_wait": true}', timeout=DEADLINE_SECONDS)
+        assert await messages(looking) == before
+        await bystander.flush()
+        assert heard.pending_msgs == 0
+        assert await looking.jetstream().consumer_info("MERCHANTS", "other")
 
 
-@pytest.mark.parametrize("user", USERS)
-@pytest.mark.parametrize("action", ["DELETE", "PURGE"])
-async def test_nobody_deletes_a_stream_or_empties_it(
+async def messages(client: Client) -> dict[str | None, int]:
+    """How many each stream has had."""
+    return {
+        each.config.name: each.state.last_seq for each in await client.jetstream().streams_info()
+    }
+
+
+async def test_a_platform_takes_the_broker_from_nobody(server: EmbeddedNats) -> None:
+    async with AsyncExitStack() as connections:
+        for _ in range(PLATFORM_CONNECTIONS_MAX):
+            await connections.enter_async_context(connected(server, PLATFORM))
+        one_more = connections.enter_async_context(connected(server, PLATFORM))
+        with pytest.raises(NatsError, match="maximum account active connections exceeded"):
+            await one_more
+        assert (await connections.enter_async_context(connected(server, "catalog"))).is_connected
+
+
+@pytest.mark.parametrize("user", [*SERVICES, "streams", PLATFORM])
+@pytest.mark.parametrize(
+    "action", ["STREAM.DELETE", "STREAM.PURGE", "STREAM.MSG.GET", "STREAM.MSG.DELETE", "DIRECT.GET"]
+)
+async def test_nobody_deletes_a_stream_empties_it_or_reads_it_without_a_durable(
     server: EmbeddedNats, user: str, action: str
 ) -> None:
-    assert not await may_publish(server, user, f"$JS.API.STREAM.{action}.SCHEDULER")
+    assert not await may_publish(server, user, f"{API}.{action}.SCHEDULER")
 
 
 async def test_a_platform_hears_its_own_merchant_alone(server: EmbeddedNats) -> None:
     for merchant in ("demo", "other"):
         subject = f"merchants.{merchant}.recurring.scheduler.v1.OrderConfirmed"
-        async with connected(server, "scheduler") as (client, _):
+        async with connected(server, "scheduler") as client:
             await client.jetstream().publish(subject, merchant.encode(), timeout=5)
-    async with connected(server, PLATFORM) as (client, _):
-        jetstream = client.jetstream(timeout=5)
-        subscription = await jetstream.pull_subscribe_bind("demo", "MERCHANTS")
+    async with connected(server, PLATFORM) as client:
+        subscription = await jetstream(client).pull_subscribe_bind("demo", "MERCHANTS")
         [message] = await subscription.fetch(10, timeout=2)
         await message.ack_sync(timeout=5)
     assert message.data == b"demo"
@@ -256,6 +309,5 @@ async def test_a_platform_tells_nothing(server: EmbeddedNats) -> None:
     for subject in (
         "merchants.demo.x",
         "recurring.scheduler.v1.OrderConfirmed",
-        f"_INBOX_{PLATFORM}.x",
     ):
         assert not await may_publish(server, PLATFORM, subject)
