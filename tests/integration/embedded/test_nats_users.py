@@ -294,15 +294,27 @@ async def test_nobody_deletes_a_stream_empties_it_or_reads_it_without_a_durable(
 
 
 async def test_a_platform_hears_its_own_merchant_alone(server: EmbeddedNats) -> None:
-    for merchant in ("demo", "other"):
-        subject = f"merchants.{merchant}.recurring.scheduler.v1.OrderConfirmed"
-        async with connected(server, "scheduler") as client:
+    async with connected(server, "scheduler") as client:
+        for merchant in ("demo", "other", "demo"):
+            subject = f"merchants.{merchant}.recurring.scheduler.v1.OrderConfirmed"
             await client.jetstream().publish(subject, merchant.encode(), timeout=5)
     async with connected(server, PLATFORM) as client:
         subscription = await jetstream(client).pull_subscribe_bind("demo", "MERCHANTS")
-        [message] = await subscription.fetch(10, timeout=2)
-        await message.ack_sync(timeout=5)
-    assert message.data == b"demo"
+        told = await subscription.fetch(2, timeout=DEADLINE_SECONDS)
+        for message in told:
+            await message.ack_sync(timeout=5)
+    assert [message.data for message in told] == [b"demo", b"demo"]
+
+
+async def test_a_platform_hears_live_what_is_told_of_its_own_merchant(server: EmbeddedNats) -> None:
+    async with connected(server, PLATFORM) as listener, connected(server, "notify") as teller:
+        heard = await listener.subscribe("merchants.>")
+        await listener.flush()
+        for merchant in ("other", "demo"):
+            subject = f"merchants.{merchant}.recurring.notify.v1.NoticeDelivered"
+            await teller.jetstream().publish(subject, merchant.encode(), timeout=5)
+        told = await heard.next_msg(DEADLINE_SECONDS)
+        assert (told.subject.split(".")[1], heard.pending_msgs) == ("demo", 0)
 
 
 async def test_a_platform_tells_nothing(server: EmbeddedNats) -> None:
