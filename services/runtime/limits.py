@@ -3,7 +3,6 @@
 import math
 import time
 from collections import OrderedDict
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import grpc
@@ -11,6 +10,9 @@ import grpc
 from services.runtime.errors import Problem
 
 CALLERS_MAX = 10_000
+# Answers that callers have asked for and do not read: of one caller, and of all.
+CALLER_UNREAD_MAX_BYTES = 16 * 1024**2
+UNREAD_MAX_BYTES = 64 * 1024**2
 # Whoever has too many calls under way does not know when one ends.
 BUSY_RETRY_SECONDS = 1.0
 
@@ -27,17 +29,12 @@ class Allowance:
 
 @dataclass(slots=True)
 class _Account:
-    """A caller's bucket of calls (a token bucket), and its calls under way: each is within it."""
+    """A caller's bucket of calls (a token bucket), its calls under way, and its unread answers."""
 
     left: float
     at: float
     under_way: int = 0
-
-    def __enter__(self) -> None:
-        self.under_way += 1
-
-    def __exit__(self, *_raised: object) -> None:
-        self.under_way -= 1
+    unread_bytes: int = 0
 
 
 class Limits:
@@ -46,9 +43,10 @@ class Limits:
     def __init__(self, allowance: Allowance) -> None:
         self._allowance = allowance
         self._accounts: OrderedDict[tuple[str, str], _Account] = OrderedDict()
+        self.unread_bytes = 0
 
-    def call(self, caller: tuple[str, str]) -> AbstractContextManager[None]:
-        """What a call of a caller is within. Raises RESOURCE_EXHAUSTED if it is one too many."""
+    def call(self, caller: tuple[str, str]) -> "Call":
+        """A call, which counts until it ends. Raises RESOURCE_EXHAUSTED if it is one too many."""
         account = self._account(caller)
         if account.under_way >= self._allowance.calls_at_once:
             raise exhausted(
@@ -57,7 +55,7 @@ class Limits:
                 BUSY_RETRY_SECONDS,
             )
         self._take(account)
-        return account
+        return Call(self, account)
 
     def _account(self, caller: tuple[str, str]) -> _Account:
         account = self._accounts.get(caller)
@@ -80,6 +78,39 @@ class Limits:
                 "RATE_EXCEEDED", f"more than {rate:g} calls a second", (1 - account.left) / rate
             )
         account.left -= 1
+
+
+class Call:
+    """A call under way, until its answer has gone out: a caller may be in no hurry to read it."""
+
+    __slots__ = ("_account", "_limits", "_unread_bytes")
+
+    def __init__(self, limits: Limits, account: _Account) -> None:
+        self._limits, self._account, self._unread_bytes = limits, account, 0
+        account.under_way += 1
+
+    def answer(self, size_bytes: int) -> None:
+        """Keep an answer for the caller. Raises RESOURCE_EXHAUSTED if too much is kept already."""
+        if (
+            self._account.unread_bytes + size_bytes > CALLER_UNREAD_MAX_BYTES
+            or self._limits.unread_bytes + size_bytes > UNREAD_MAX_BYTES
+        ):
+            raise exhausted(
+                "TOO_MANY_CALLS_AT_ONCE",
+                "earlier answers have not been read yet",
+                BUSY_RETRY_SECONDS,
+            )
+        self._keep(size_bytes)
+
+    def end(self) -> None:
+        """The caller has its answer, or went without."""
+        self._account.under_way -= 1
+        self._keep(-self._unread_bytes)
+
+    def _keep(self, size_bytes: int) -> None:
+        self._unread_bytes += size_bytes
+        self._account.unread_bytes += size_bytes
+        self._limits.unread_bytes += size_bytes
 
 
 def exhausted(reason: str, message: str, retry_seconds: float) -> Problem:

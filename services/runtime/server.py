@@ -4,11 +4,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 
 import grpc
 from grpc_reflection.v1alpha import reflection
@@ -20,7 +19,7 @@ from services.runtime.database import is_outage
 from services.runtime.errors import Problem
 from services.runtime.health import SERVICE_NAME, Health
 from services.runtime.identity import Identity
-from services.runtime.limits import BUSY_RETRY_SECONDS, Allowance, Limits, exhausted
+from services.runtime.limits import BUSY_RETRY_SECONDS, Allowance, Call, Limits, exhausted
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +68,7 @@ _OPTIONS = [
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Behaviour: TypeAlias = Callable[[Any, Any], Awaitable[Any]]
+Serialize: TypeAlias = Callable[[Any], bytes]
 Headers: TypeAlias = Mapping[str, Any]
 Admit: TypeAlias = "Callable[[str, Any, Headers], Awaitable[Caller]]"
 R = TypeVar("R")
@@ -118,50 +118,60 @@ class Door:
 
         Whoever calls is known before it is read, and it must come in time.
         """
+        serialize = cast("Serialize", handler.response_serializer)
         one: Behaviour | None = handler.unary_unary
         many: Behaviour | None = handler.stream_unary
         if one is not None:
-            behaviour = self._guarded(method, _with_one(one), DEADLINE_MAX_SECONDS)
+            behaviour, deadline_seconds = _with_one(one), DEADLINE_MAX_SECONDS
         elif many is not None:
-            behaviour = self._guarded(method, _with_many(many), STREAM_DEADLINE_MAX_SECONDS)
+            behaviour, deadline_seconds = _with_many(many), STREAM_DEADLINE_MAX_SECONDS
         else:
             raise ValueError(f"{method} answers with a stream, which no call is admitted to")
         return grpc.stream_unary_rpc_method_handler(
-            behaviour,
+            self._guarded(method, behaviour, serialize, deadline_seconds),
             request_deserializer=rules.reader(handler.request_deserializer),
-            response_serializer=handler.response_serializer,
         )
 
-    def _guarded(self, method: str, behaviour: Behaviour, deadline_seconds: float) -> Behaviour:
-        """The method's behaviour behind the door."""
+    def _guarded(
+        self, method: str, behaviour: Behaviour, serialize: Serialize, deadline_seconds: float
+    ) -> Behaviour:
+        """The method's behaviour behind the door, which answers in bytes."""
         enough_seconds = deadline_seconds + ROUNDED_SECONDS
 
-        async def answer(requests: Any, context: Any) -> Any:  # noqa: ANN401 - any message
+        async def work(requests: Any, context: Any, headers: Headers) -> bytes:  # noqa: ANN401
+            call = await self._let_in(method, context, headers)
+            working = behaviour(requests, context)
+            left_seconds = context.time_remaining()
+            if left_seconds is None or left_seconds > enough_seconds:
+                working = _in_time(working, deadline_seconds)
+            # Otherwise gRPC itself ends the call in time.
+            response = serialize(await working)
+            if call is not None:
+                call.answer(len(response))
+            return response
+
+        async def answer(requests: Any, context: Any) -> Any:  # noqa: ANN401 - bytes, or it raises
             started = time.perf_counter()
-            status = grpc.StatusCode.CANCELLED.name
+            code = grpc.StatusCode.CANCELLED.name
             headers = dict(context.invocation_metadata())
             span = telemetry.answering(method, headers.get(telemetry.TRACEPARENT_HEADER, ""))
             self._under_way += 1
             try:
-                with await self._let_in(method, context, headers):
-                    work = behaviour(requests, context)
-                    left_seconds = context.time_remaining()
-                    if left_seconds is not None and left_seconds <= enough_seconds:
-                        # gRPC itself ends the call then.
-                        response = await work
-                    else:
-                        response = await _in_time(work, deadline_seconds)
+                response = await work(requests, context, headers)
             except Exception as error:  # noqa: BLE001 - the boundary: everything becomes a status
                 problem = _problem(method, error)
-                status = problem.code.name
-                await context.abort_with_status(rpc_status.to_status(problem.status(self._domain)))
+                code, refusal = problem.code.name, problem.status(self._domain)
             else:
-                status = grpc.StatusCode.OK.name
+                code = grpc.StatusCode.OK.name
                 return response
             finally:
                 self._under_way -= 1
-                telemetry.answered(span, status)
-                metrics.call_done(method, status, time.perf_counter() - started)
+                telemetry.answered(span, code)
+                metrics.call_done(method, code, time.perf_counter() - started)
+            # Not where the error is at hand: gRPC would keep it, and all that its frames have seen,
+            # until the garbage is collected.
+            del problem
+            return await context.abort_with_status(rpc_status.to_status(refusal))
 
         return answer
 
@@ -170,8 +180,8 @@ class Door:
         method: str,
         context: Any,  # noqa: ANN401 - a call's
         headers: Headers,
-    ) -> AbstractContextManager[None]:
-        """Know the caller, and count the call for as long as it lasts."""
+    ) -> Call | None:
+        """Know the caller, and count the call for as long as it lasts; a service's is not counted."""
         if not self.open:
             raise _unavailable("the service is starting; try again")
         if self._under_way > CONCURRENT_CALLS_MAX:
@@ -182,8 +192,10 @@ class Door:
         where = partial(_forwarded, headers, context) if self._behind_proxy else context.peer
         set_caller(who, where)
         if self._limits is None:
-            return nullcontext()
-        return self._limits.call((who.tenant, who.subject))
+            return None
+        call = self._limits.call((who.tenant, who.subject))
+        context.add_done_callback(lambda _context: call.end())
+        return call
 
 
 def _with_one(behaviour: Behaviour) -> Behaviour:

@@ -35,6 +35,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         self.failure: Exception | None = None
         self.traceparent = ""
         self.origin = ""
+        self.next_page_token = "done"
 
     async def GetProduct(  # noqa: N802
         self, request: catalog_pb2.GetProductRequest, context: object
@@ -58,7 +59,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         except asyncio.CancelledError:
             self.cut_short.set()
             raise
-        return catalog_pb2.ListProductsResponse(next_page_token="done")
+        return catalog_pb2.ListProductsResponse(next_page_token=self.next_page_token)
 
     async def ListPrices(self, request: Any, context: object) -> Any:  # noqa: ANN401, N802
         """Is in no table of scopes."""

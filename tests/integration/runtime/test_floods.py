@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 
 from services.runtime.identity import Identity
+from services.runtime.limits import CALLER_UNREAD_MAX_BYTES
 from services.runtime.server import CONCURRENT_CALLS_MAX, MESSAGE_MAX_BYTES, METADATA_MAX_BYTES
 from tests.integration.runtime.door import GRACE_SECONDS, NAME, SERVICE, Door, Metadata
 from tests.suite import refused
@@ -28,6 +29,8 @@ SILENT_CONNECTIONS = 1000
 CONNECTIONS, STREAMS_OF_EACH = 15, 190
 FLOOD_CONNECTIONS = 30
 POUR_SECONDS = 0.1
+# More than is under way to a client that does not read.
+ANSWER_BYTES = 3 * 1024**2
 NOISE = {
     "random bytes": os.urandom(64 * 1024),
     "HTTP/1.1": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -203,6 +206,37 @@ async def test_calls_whose_message_never_comes_keep_nobody_out(
 async def test_watchers_keep_nobody_out(door: Door, flood: Flood) -> None:
     await flood.watch()
     assert await platforms(door).serves()
+
+
+async def test_answers_that_are_not_read_are_kept_up_to_a_limit_and_keep_nobody_else_out(
+    door: Door,
+) -> None:
+    door.servicer.let_go.set()
+    door.servicer.next_page_token = "x" * ANSWER_BYTES
+    # Of what it does not ask for, the client takes what a new stream may send, and no more.
+    options = [*OPTIONS, ("grpc.http2.bdp_probe", 0)]
+    request = catalog_pb2.ListProductsRequest(parent="merchants/acme").SerializeToString()
+    async with grpc.aio.insecure_channel(door.addresses.platforms, options) as channel:
+        # Who takes one answer for many reads them one by one.
+        method: Any = channel.unary_stream(f"/{SERVICE}/ListProducts")
+        unread = [
+            method(request, metadata=door.token(), timeout=GRACE_SECONDS)
+            for _ in range(CALLER_UNREAD_MAX_BYTES // ANSWER_BYTES)
+        ]
+        await asyncio.gather(*(call.initial_metadata() for call in unread))
+        refusal = await refused(door.stay())
+        assert (refusal.code, refusal.reason) == ("RESOURCE_EXHAUSTED", "TOO_MANY_CALLS_AT_ONCE")
+        assert refusal.retry_seconds > 0
+        other = await door.stub.ListProducts(
+            catalog_pb2.ListProductsRequest(parent="merchants/acme"),
+            metadata=door.token("other"),
+            timeout=GRACE_SECONDS,
+        )
+        assert len(other.next_page_token) == ANSWER_BYTES
+        for call in unread:
+            call.cancel()
+    await asyncio.sleep(refusal.retry_seconds)
+    assert len((await door.stay()).next_page_token) == ANSWER_BYTES
 
 
 async def test_more_calls_than_a_door_takes_are_refused_and_the_other_door_stays_open(

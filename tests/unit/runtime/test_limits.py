@@ -20,8 +20,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def call(limits: Limits, caller: tuple[str, str] = ACME) -> None:
-    with limits.call(caller):
-        pass
+    limits.call(caller).end()
 
 
 def test_a_burst_is_let_through_and_then_the_rate(clock: list[float]) -> None:
@@ -54,20 +53,35 @@ def test_nobody_pays_for_another(clock: list[float]) -> None:
     del clock
     own = Limits(Allowance(calls_per_second=1, burst_calls=1, calls_at_once=1))
     call(own)
-    with own.call(OTHER), pytest.raises(Problem) as refused:
+    own.call(OTHER)
+    with pytest.raises(Problem) as refused:
         call(own)
     assert refused.value.reason == "RATE_EXCEEDED"
 
 
-def test_calls_under_way_are_counted_until_they_end_however_they_do(clock: list[float]) -> None:
+def test_calls_under_way_are_counted_until_they_end() -> None:
     own = Limits(Allowance(calls_per_second=1000, burst_calls=1000, calls_at_once=1))
-    with own.call(ACME), pytest.raises(Problem) as refused:
+    first = own.call(ACME)
+    with pytest.raises(Problem) as refused:
         call(own)
     assert refused.value.reason == "TOO_MANY_CALLS_AT_ONCE"
     assert refused.value.retry_seconds > 0
-    with pytest.raises(ZeroDivisionError), own.call(ACME):
-        clock[0] /= 0
+    first.end()
     call(own)
+
+
+def test_so_much_may_be_unread_by_a_caller_and_by_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "CALLER_UNREAD_MAX_BYTES", 10)
+    monkeypatch.setattr(limits, "UNREAD_MAX_BYTES", 15)
+    own = Limits(Allowance(calls_per_second=1000, burst_calls=1000, calls_at_once=10))
+    first = own.call(ACME)
+    first.answer(10)
+    for caller, size_bytes in ((ACME, 1), (OTHER, 6)):
+        with pytest.raises(Problem) as refused:
+            own.call(caller).answer(size_bytes)
+        assert refused.value.reason == "TOO_MANY_CALLS_AT_ONCE"
+    first.end()
+    own.call(ACME).answer(10)
 
 
 def test_only_so_many_callers_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
