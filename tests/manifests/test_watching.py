@@ -9,6 +9,7 @@ from deploy.alerts.__main__ import RULE_FILE, prometheus_rule
 from services.catalog.events import subscriptions as catalog_hears
 from services.notify.events.handlers import subscriptions as notify_hears
 from services.payments.events import subscriptions as payments_hears
+from services.runtime.broker import DOMAIN
 from services.runtime.clock import SystemClock
 from services.scheduler.events import subscriptions as scheduler_hears
 from tests.manifests.cluster import SERVICES, Cluster, Manifest, selects
@@ -84,6 +85,8 @@ def test_consumers_are_scaled_by_every_stream_that_they_hear(prod: Cluster) -> N
         assert {each["stream"] for each in watched} == streams
         for each in watched:
             assert each["consumer"] == service
+            # The broker's only account with streams has their domain's name.
+            assert each["account"] == DOMAIN
             host, _, port = each["natsServerMonitoringEndpoint"].partition(":")
             assert host.startswith("nats.recurring.svc")
             assert prod.pod("nats").ports["monitor"] == int(port)
