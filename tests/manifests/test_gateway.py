@@ -1,0 +1,72 @@
+"""The gateway leads to every method of every service, and its limits leave them theirs."""
+
+from typing import Any
+
+import pytest
+import yaml
+
+from services.runtime.server import (
+    DEADLINE_MAX_SECONDS,
+    METADATA_MAX_BYTES,
+    STREAM_DEADLINE_MAX_SECONDS,
+)
+from tests.contract.every_call import CONTRACTS
+from tests.manifests.cluster import Cluster
+
+KIBIBYTE, MEBIBYTE = 1024, 1024**2
+
+
+@pytest.fixture
+def envoy(prod: Cluster) -> Any:  # noqa: ANN401 - what Envoy is told
+    pod = prod.pod("gateway")
+    (name,) = [name for kind, name, _ in pod.mounted(pod.main) if kind == "ConfigMap"]
+    return yaml.safe_load(prod.files("ConfigMap", name)["envoy.yaml"])
+
+
+@pytest.fixture
+def connections(envoy: Any) -> Any:  # noqa: ANN401
+    """How the connections of platforms are handled."""
+    (listener,) = [
+        each for each in envoy["static_resources"]["listeners"] if each["name"] == "platforms"
+    ]
+    return listener["filter_chains"][0]["filters"][0]["typed_config"]
+
+
+def seconds(duration: str) -> float:
+    return float(duration.removesuffix("s"))
+
+
+def test_every_method_is_led_to_its_service_for_as_long_as_it_may_take(connections: Any) -> None:  # noqa: ANN401
+    (host,) = connections["route_config"]["virtual_hosts"]
+    stream_seconds = seconds(connections["common_http_protocol_options"]["max_stream_duration"])
+    for service, contract in CONTRACTS.items():
+        [described] = contract.DESCRIPTOR.services_by_name.values()
+        for method in described.methods:
+            path = f"/{described.full_name}/{method.name}"
+            route = next(
+                each["route"]
+                for each in host["routes"]
+                if path == each["match"].get("path")
+                or path.startswith(each["match"].get("prefix", " "))
+            )
+            assert route["cluster"] == service
+            own = route.get("max_stream_duration", {}).get("max_stream_duration")
+            given_seconds = seconds(own) if own else stream_seconds
+            needed_seconds = (
+                STREAM_DEADLINE_MAX_SECONDS if method.client_streaming else DEADLINE_MAX_SECONDS
+            )
+            assert needed_seconds < given_seconds < 1.5 * needed_seconds
+
+
+def test_headers_may_be_as_long_as_for_the_services(connections: Any) -> None:  # noqa: ANN401
+    assert connections["max_request_headers_kb"] * KIBIBYTE == METADATA_MAX_BYTES
+
+
+def test_the_gateway_refuses_before_its_pod_has_no_memory_left(prod: Cluster, envoy: Any) -> None:  # noqa: ANN401
+    (heap,) = [
+        each["typed_config"]["max_heap_size_bytes"]
+        for each in envoy["overload_manager"]["resource_monitors"]
+        if each["name"].endswith("fixed_heap")
+    ]
+    limit = prod.pod("gateway").main["resources"]["limits"]["memory"]
+    assert heap <= 0.8 * int(limit.removesuffix("Mi")) * MEBIBYTE
