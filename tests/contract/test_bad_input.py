@@ -131,6 +131,14 @@ async def test_a_start_date_that_does_not_exist(ann: Customer) -> None:
     assert "standing_order.schedule.start_date" in answer[2]
 
 
+async def test_a_lock_until_no_time(ann: Customer) -> None:
+    protection = scheduler_pb2.PriceProtection()
+    protection.lock.until_time.seconds = 2**62
+    assert await why_no_order(ann, price_protection=protection) == invalid(
+        "standing_order.price_protection.lock.until_time"
+    )
+
+
 @pytest.mark.parametrize("zone", ["", "Europe/Atlantis", "CEST+2", "../../etc/passwd"])
 async def test_an_unknown_zone(ann: Customer, zone: str) -> None:
     wanted = (await ann.order()).schedule

@@ -113,4 +113,8 @@ def month_of(moment: datetime) -> tuple[datetime, datetime]:
 @lru_cache(maxsize=_CACHED_MONTHS)
 def _month(year: int, month: int) -> tuple[datetime, datetime]:
     first = datetime(year, month, 1, tzinfo=UTC)
-    return first, (first + timedelta(days=31)).replace(day=1)
+    try:
+        return first, (first + timedelta(days=31)).replace(day=1)
+    except OverflowError:
+        # None comes after the last month of 9999.
+        return first, datetime.max.replace(tzinfo=UTC)

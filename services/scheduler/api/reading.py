@@ -12,7 +12,7 @@ from recurring.scheduler.v1 import scheduler_pb2
 
 from services.runtime.errors import Violations
 from services.runtime.sealing import Keyring
-from services.runtime.wire import NamePattern, read_timestamp
+from services.runtime.wire import NamePattern, put_time, read_timestamp
 from services.scheduler.api.conditions import PRODUCT, read_conditions
 from services.scheduler.api.schedules import read_schedule
 from services.scheduler.domain.order import BillingMode, Item
@@ -76,9 +76,7 @@ def read_standing_order(
         violations, f"{field}.schedule", message.schedule, today_at, known_start
     )
     mode = _read_mode(violations, field, merchant, customer, message)
-    lock = message.price_protection.lock
-    if lock.HasField("until_time"):
-        read_timestamp(violations, f"{field}.price_protection.lock.until_time", lock.until_time)
+    protection = _read_price_protection(violations, f"{field}.price_protection", message)
     address = read_ship_to(violations, f"{field}.ship_to", message)
     lead = _read_duration(violations, f"{field}.notice_lead", message, NOTICE_LEAD_DEFAULT)
     window = _read_duration(violations, f"{field}.payment_window", message, PAYMENT_WINDOW_DEFAULT)
@@ -99,7 +97,7 @@ def read_standing_order(
         billing_mode=mode,
         mandate=message.mandate,
         ship_to=addresses.seal(keyring, merchant, customer, address),
-        price_protection=_read_price_protection(message),
+        price_protection=protection,
         notice_lead=lead,
         payment_window=window,
         catch_up=catch_up,
@@ -199,7 +197,15 @@ def _read_duration(
     return timedelta(seconds=given.seconds)
 
 
-def _read_price_protection(message: scheduler_pb2.StandingOrder) -> Mapping[str, Any] | None:
+def _read_price_protection(
+    violations: Violations, field: str, message: scheduler_pb2.StandingOrder
+) -> Mapping[str, Any] | None:
     if not message.HasField("price_protection"):
         return None
-    return MessageToDict(message.price_protection, preserving_proto_field_name=True)
+    kept = scheduler_pb2.PriceProtection()
+    kept.CopyFrom(message.price_protection)
+    if kept.lock.HasField("until_time"):
+        stamp = kept.lock.until_time
+        # What is no time cannot be kept.
+        put_time(stamp, read_timestamp(violations, f"{field}.lock.until_time", stamp))
+    return MessageToDict(kept, preserving_proto_field_name=True)

@@ -7,10 +7,12 @@ index and still counts, as an `EXDATE` does in RFC 5545, so an index means the s
 The schedule must have no violations (see `validation.violations`).
 """
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from functools import lru_cache
+from operator import attrgetter
 from zoneinfo import ZoneInfo, available_timezones
 
 from services.scheduler.domain.business_days import is_business_day
@@ -225,7 +227,23 @@ def _skip_reason(
 
 
 def _blackout(schedule: Schedule, day: date) -> DateRange | None:
-    return next((blackout for blackout in schedule.blackouts if day in blackout), None)
+    """The days around this one that are all blacked out, whichever blackouts they are of."""
+    stretches = _stretches(schedule.blackouts)
+    place = bisect_right(stretches, day, key=attrgetter("start_date")) - 1
+    return stretches[place] if place >= 0 and day in stretches[place] else None
+
+
+@lru_cache(maxsize=_CACHED_RUNS)
+def _stretches(blackouts: tuple[DateRange, ...]) -> list[DateRange]:
+    """Blackouts in order; those that meet or overlap are one, so that each is left in one leap."""
+    found: list[DateRange] = []
+    for each in sorted(blackouts, key=attrgetter("start_date")):
+        if found and each.start_date <= found[-1].end_date + _ONE_DAY:
+            end_date = max(found[-1].end_date, each.end_date)
+            found[-1] = DateRange(found[-1].start_date, end_date)
+        else:
+            found.append(each)
+    return found
 
 
 def _is_open(schedule: Schedule, day: date) -> bool:
