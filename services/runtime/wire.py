@@ -93,8 +93,13 @@ _NO_TIME = datetime.min.replace(tzinfo=UTC)
 _NO_UUID = uuid.UUID(int=0)
 
 
-def read_money(violations: Violations, field: str, money: money_pb2.Money) -> Money:
-    """A positive amount of at most AMOUNT_UNITS_MAX units in whole minor units."""
+def read_money(
+    violations: Violations,
+    field: str,
+    money: money_pb2.Money,
+    most_units: int = AMOUNT_UNITS_MAX,
+) -> Money:
+    """A positive amount of at most so many units, in whole minor units."""
     if not _CURRENCY.fullmatch(money.currency_code):
         violations.add(f"{field}.currency_code", "must be a three-letter ISO 4217 code")
         return _NO_MONEY
@@ -103,9 +108,9 @@ def read_money(violations: Violations, field: str, money: money_pb2.Money) -> Mo
         violations.add(f"{field}.nanos", f"must be whole minor units of {money.currency_code}")
         return _NO_MONEY
     amount = from_money(money)
-    most_minor = AMOUNT_UNITS_MAX * 10 ** minor_digits(money.currency_code)
+    most_minor = most_units * 10 ** minor_digits(money.currency_code)
     if money.nanos < 0 or not 0 < amount.amount_minor <= most_minor:
-        violations.add(field, f"must be more than 0 and at most {AMOUNT_UNITS_MAX} units")
+        violations.add(field, f"must be more than 0 and at most {most_units} units")
     return amount
 
 

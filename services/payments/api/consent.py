@@ -40,12 +40,16 @@ from services.runtime.errors import (
 )
 from services.runtime.requests import Mutation, mutation
 from services.runtime.wire import (
+    AMOUNT_UNITS_MAX,
     Money,
     etag,
     read_money,
     read_page,
     read_timestamp,
 )
+
+# An order may come to more than any mandate covers: 100 items, 10 000 of each at the highest price.
+ORDER_UNITS_MAX = 100 * 10_000 * AMOUNT_UNITS_MAX
 
 
 class ConsentMethods:
@@ -276,6 +280,6 @@ def _read_check(
     violations: Violations, field: str, check: payments_pb2.MandateCheck
 ) -> tuple[MandateKey, Money, datetime]:
     merchant, customer, mandate = MANDATE.parse(check.mandate)
-    amount = read_money(violations, f"{field}.amount", check.amount)
+    amount = read_money(violations, f"{field}.amount", check.amount, ORDER_UNITS_MAX)
     charge_time = read_timestamp(violations, f"{field}.charge_time", check.charge_time)
     return MandateKey(CustomerKey(customer, merchant), mandate), amount, charge_time
