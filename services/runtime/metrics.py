@@ -71,6 +71,9 @@ _process_seconds = seconds(
 )
 _consumed = counter("messaging.client.consumed.messages", "{message}", "Events handled")
 _sent = counter("messaging.client.sent.messages", "{message}", "Events published")
+_not_sent = counter(
+    "recurring.answers.not_sent", "{answer}", "Answers whose callers had gone already", [{}]
+)
 _unreadable = counter(
     "recurring.sealed.unreadable",
     "{value}",
@@ -138,6 +141,11 @@ def events_sent(event_type: str, count: int) -> None:
 def event_buried(event_type: str) -> None:
     """Count an event that was given up."""
     _buried.add(1, {"messaging.destination.name": event_type})
+
+
+def answer_not_sent() -> None:
+    """Count an answer whose caller had gone already."""
+    _not_sent.add(1)
 
 
 def unreadable() -> None:

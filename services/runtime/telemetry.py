@@ -20,11 +20,14 @@ from opentelemetry.trace import Link, SpanContext, TraceFlags
 from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext, ExecutionContext
 
-from services.runtime import causes
+from services.runtime import causes, metrics
 from services.runtime.events import Event
 
 OTLP_ENDPOINT_VARIABLE = "OTEL_EXPORTER_OTLP_ENDPOINT"
 _LINKS_MAX = 32
+# Who tells, with all of the stack, that gRPC could not do what it was to do, and by which error.
+_LOGGERS_OF_GRPC = ("grpc._cython.cygrpc", "asyncio")
+_NOT_SENT = "ExecuteBatchError"
 TRACEPARENT_HEADER = "traceparent"
 # What a server is to blame for; with any other status a call went as it should.
 _FAULTS = frozenset(
@@ -69,6 +72,20 @@ def start_logging(service: str, stream: TextIO) -> None:
     handler.setFormatter(JsonFormatter(service))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    for name in _LOGGERS_OF_GRPC:
+        logging.getLogger(name).addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a record says more than that a caller has gone before its answer was sent.
+
+    There is nothing to look into, and whoever likes could fill the log with it: it is counted.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    if type(error).__name__ != _NOT_SENT:
+        return True
+    metrics.answer_not_sent()
+    return False
 
 
 def set_level(level: str) -> None:

@@ -1,0 +1,45 @@
+"""What goes to the log, and what anybody could fill it with."""
+
+import importlib
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from services.runtime import telemetry
+
+GRPC = "grpc._cython.cygrpc"
+# What gRPC raises has no public name.
+cygrpc: Any = importlib.import_module(GRPC)
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    monkeypatch.setattr(logging.root, "handlers", [])
+    stream = io.StringIO()
+    telemetry.start_logging("catalog", stream)
+    yield stream
+    for name in (GRPC, "asyncio"):
+        logging.getLogger(name).filters.clear()
+
+
+def tell(name: str, error: Exception) -> None:
+    try:
+        raise error
+    except type(error):
+        logging.getLogger(name).exception("raised by servicer method")
+
+
+@pytest.mark.parametrize("name", [GRPC, "asyncio"])
+def test_an_answer_whose_caller_has_gone_is_not_told(log: io.StringIO, name: str) -> None:
+    tell(name, cygrpc.ExecuteBatchError("Failed to send"))
+    assert log.getvalue() == ""
+
+
+@pytest.mark.parametrize("name", [GRPC, "asyncio"])
+def test_what_else_grpc_has_to_tell_is(log: io.StringIO, name: str) -> None:
+    tell(name, cygrpc.InternalError("out of order"))
+    assert "out of order" in json.loads(log.getvalue())["exception"]
