@@ -13,6 +13,7 @@ from grpc_health.v1 import health, health_pb2
 from opentelemetry.metrics import Observation
 
 from services.runtime import metrics
+from services.runtime.listener import listener
 
 LIVENESS = "liveness"
 SERVICE_NAME = health.SERVICE_NAME
@@ -34,7 +35,7 @@ class Health:
         self._leaving = False
         self._address = address
         self._servicer = health.aio.HealthServicer()
-        self._server = grpc.aio.server(maximum_concurrent_rpcs=_CALLS_MAX)
+        self._server = listener(calls_max=_CALLS_MAX)
         self._started = False
         self.add_to(self._server)
 

@@ -142,6 +142,7 @@ class Life(Generic[S]):
         parts = await self._assemble(runtime)
         server = await until_it_works("keys", lambda: self._door(runtime, parts))
         await server.start()
+        group.create_task(server.watch())
         # From here on; calls, which come by the server, each act for their own caller.
         act_for_all(service)
         resources.push_async_callback(server.stop, settings.drain_seconds)

@@ -20,6 +20,8 @@ from services.runtime.errors import Problem
 from services.runtime.health import SERVICE_NAME, Health
 from services.runtime.identity import Identity
 from services.runtime.limits import BUSY_RETRY_SECONDS, Allowance, Call, Limits, exhausted
+from services.runtime.listener import listener
+from services.runtime.readiness import LOOK_SECONDS
 
 log = logging.getLogger(__name__)
 
@@ -338,6 +340,13 @@ class Server:
             door.open = serving
         await self._health.report(ready=serving)
 
+    async def watch(self) -> None:
+        """Return once the doors are shut; raises what one has failed of, since it stays shut."""
+        for server, _, _ in self._ports:
+            # Asked again and again: who stops waiting for good would end more than the waiting.
+            while await server.wait_for_termination(LOOK_SECONDS):
+                pass
+
     async def stop(self, drain_seconds: float) -> None:
         """Take no new calls and let those under way end."""
         await self._health.report(ready=False)
@@ -346,7 +355,5 @@ class Server:
 
 
 def _server(receive_max_bytes: int) -> grpc.aio.Server:
-    return grpc.aio.server(
-        options=[*_OPTIONS, ("grpc.max_receive_message_length", receive_max_bytes)],
-        maximum_concurrent_rpcs=CONCURRENT_REFUSALS_MAX,
-    )
+    options = [*_OPTIONS, ("grpc.max_receive_message_length", receive_max_bytes)]
+    return listener(options, calls_max=CONCURRENT_REFUSALS_MAX)

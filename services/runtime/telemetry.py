@@ -77,15 +77,16 @@ def start_logging(service: str, stream: TextIO) -> None:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Whether a record says more than that a caller has gone before its answer was sent.
+    """Whether a record of gRPC tells what is to be looked into.
 
-    There is nothing to look into, and whoever likes could fill the log with it: it is counted.
+    Not that a caller has gone before its answer was sent, nor that a header is no UTF-8, with all of
+    the header: whoever likes could fill the log with them, and a header may be a token.
     """
     error = record.exc_info[1] if record.exc_info else None
-    if type(error).__name__ != _NOT_SENT:
-        return True
-    metrics.answer_not_sent()
-    return False
+    kind = type(error).__name__
+    if kind == _NOT_SENT:
+        metrics.answer_not_sent()
+    return kind not in {_NOT_SENT, UnicodeDecodeError.__name__}
 
 
 def set_level(level: str) -> None:

@@ -16,6 +16,15 @@ from services.runtime.errors import not_found
 from services.runtime.health import LIVENESS
 from services.runtime.limits import Allowance
 from services.runtime.server import PLATFORM_MESSAGE_MAX_BYTES
+from tests.integration.gateway.http2 import (
+    HEADERS,
+    METHOD_AND_SCHEME,
+    PREFACE,
+    SETTINGS,
+    WHOLE_CALL,
+    frame,
+    header,
+)
 from tests.integration.runtime.door import GRACE_SECONDS, NAME, SERVICE, Door
 from tests.suite import read_refusal, refused
 
@@ -84,6 +93,23 @@ async def test_a_method_that_does_not_exist_is_unimplemented(door: Door) -> None
     with pytest.raises(grpc.aio.AioRpcError) as refusal:
         await call(b"", metadata=door.token())
     assert refusal.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_a_path_that_is_no_text_ends_its_call_and_nothing_else(door: Door) -> None:
+    """No token is needed for it, and gRPC's own server ended for good."""
+    path = b"\x00\x05:path\x03/\xff\xfe"
+    kind = header("content-type", "application/grpc") + header("te", "trailers")
+    call = frame(
+        HEADERS, WHOLE_CALL, 1, METHOD_AND_SCHEME + path + header(":authority", "x") + kind
+    )
+    for address in (door.addresses.platforms, door.health_address):
+        reader, writer = await asyncio.open_connection(*address.split(":"))
+        writer.write(PREFACE + frame(SETTINGS, 0, 0) + call)
+        async with asyncio.timeout(GRACE_SECONDS):
+            await reader.readuntil(b"Method not found!")
+        writer.close()
+    assert (await door.get()).name == NAME
+    assert await door.health() == "SERVING"
 
 
 async def test_calls_at_once_have_callers_of_their_own(door: Door) -> None:
@@ -205,6 +231,14 @@ async def test_a_server_that_stops_lets_calls_under_way_end(door: Door) -> None:
     door.servicer.let_go.set()
     assert (await call).next_page_token == "done"
     await stopping
+
+
+async def test_who_watches_a_server_is_told_when_it_has_stopped(door: Door) -> None:
+    watching = asyncio.create_task(door.server.watch())
+    await door.get()
+    assert not watching.done()
+    await door.server.stop(0)
+    await asyncio.wait_for(watching, GRACE_SECONDS)
 
 
 async def test_a_server_that_stops_takes_no_new_calls(door: Door) -> None:

@@ -39,6 +39,11 @@ def test_an_answer_whose_caller_has_gone_is_not_told(log: io.StringIO, name: str
     assert log.getvalue() == ""
 
 
+def test_a_header_that_is_no_text_is_not_told(log: io.StringIO) -> None:
+    tell(GRPC, UnicodeDecodeError("utf-8", b"Bearer \xff", 7, 8, "invalid start byte"))
+    assert log.getvalue() == ""
+
+
 @pytest.mark.parametrize("name", [GRPC, "asyncio"])
 def test_what_else_grpc_has_to_tell_is(log: io.StringIO, name: str) -> None:
     tell(name, cygrpc.InternalError("out of order"))
