@@ -32,7 +32,7 @@ OUT_OF_REACH = {
     "RATE_EXCEEDED": "takes a flood: tests/integration/runtime/test_server.py",
     "TOO_MANY_CALLS_AT_ONCE": "takes a flood: tests/unit/runtime/test_limits.py",
     "DEPENDENCY_UNAVAILABLE": "needs a part that is down: tests/integration/runtime",
-    "scheduler.ImportStandingOrders IMPORT_TOO_LARGE": "takes 200 001 rows, which is minutes",
+    "scheduler.ImportStandingOrders IMPORT_TOO_LARGE": "takes minutes: tests/unit/scheduler",
     "scheduler.UpdateStandingOrder PHONE_NOT_BOUND": "no call takes a phone back from a customer",
 }
 # Reasons with which any method answers, and which of them: to whom it applies.

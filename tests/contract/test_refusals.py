@@ -18,7 +18,7 @@ from tests.suite import CALL_TIMEOUT_SECONDS, Refusal, Suite, new_id, refused
 
 STALE = '"999"'
 PRICES_MAX = 1000
-IMPORTS_OF_MERCHANT = 2
+IMPORTS_OF_MERCHANT = 1
 # Calls that a test makes at once.
 AT_ONCE = 10
 # Where an update has its etag.

@@ -15,10 +15,16 @@ from services.scheduler.api.reading import MERCHANT
 from services.scheduler.peers import BATCH_MAX_ENTRIES
 
 IMPORT_MAX_ROWS = 200_000
+# Each is remembered until the end, to find the customers who would have a product twice.
+IMPORT_MAX_ITEMS = 400_000
+# Of the rows as they are sent, which wait until the end in less than that.
+IMPORT_MAX_BYTES = 48 * 1024**2
 # Whoever sends nothing for so long makes room.
 IMPORT_IDLE_SECONDS = 30.0
 # Keeps what other services are asked at once well below the size of a message.
 BATCH_MAX_ITEMS = 5_000
+# A row may be as large as a message.
+BATCH_MAX_BYTES = 1024**2
 
 Requests = AsyncIterator[scheduler_pb2.ImportStandingOrdersRequest]
 
@@ -39,6 +45,44 @@ class Row:
     def content_hash(self) -> bytes:
         """The same for the same row."""
         return hashlib.sha256(self.message.SerializeToString(deterministic=True)).digest()
+
+
+@dataclass(slots=True)
+class Size:
+    """How much some rows are."""
+
+    rows: int = 0
+    items: int = 0
+    size_bytes: int = 0
+
+    def add(self, row: scheduler_pb2.ImportRow) -> None:
+        """One more row."""
+        self.rows += 1
+        self.items += len(row.standing_order.items)
+        self.size_bytes += row.ByteSize()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether they are a batch."""
+        return (
+            self.rows >= BATCH_MAX_ENTRIES
+            or self.items >= BATCH_MAX_ITEMS
+            or self.size_bytes >= BATCH_MAX_BYTES
+        )
+
+    def check(self) -> None:
+        """Raise IMPORT_TOO_LARGE if they are more than one import may have."""
+        for has, most, what in (
+            (self.rows, IMPORT_MAX_ROWS, "rows"),
+            (self.items, IMPORT_MAX_ITEMS, "items"),
+            (self.size_bytes, IMPORT_MAX_BYTES, "bytes"),
+        ):
+            if has > most:
+                raise Problem(
+                    grpc.StatusCode.INVALID_ARGUMENT,
+                    "IMPORT_TOO_LARGE",
+                    f"an import has at most {most} {what}; send it in parts",
+                )
 
 
 async def never_idle(requests: Requests) -> Requests:
@@ -78,23 +122,18 @@ async def read_config(requests: Requests) -> scheduler_pb2.ImportConfig:
 async def batches(requests: Requests) -> AsyncIterator[list[Row]]:
     """The rows that follow, numbered from 1, as they come in."""
     rows: list[Row] = []
-    number = items = 0
+    batch, whole = Size(), Size()
     async for request in requests:
-        number += 1
         violations = Violations()
         is_row = request.WhichOneof("content") == "row"
-        violations.require("row", f"must be set in message {number + 1}", met=is_row)
+        violations.require("row", f"must be set in message {whole.rows + 2}", met=is_row)
         violations.check()
-        if number > IMPORT_MAX_ROWS:
-            raise Problem(
-                grpc.StatusCode.INVALID_ARGUMENT,
-                "IMPORT_TOO_LARGE",
-                f"an import has at most {IMPORT_MAX_ROWS} rows; send it in parts",
-            )
-        if len(rows) == BATCH_MAX_ENTRIES or items >= BATCH_MAX_ITEMS:
+        whole.add(request.row)
+        whole.check()
+        if batch.is_full:
             yield rows
-            rows, items = [], 0
-        rows.append(Row(number, request.row))
-        items += len(request.row.standing_order.items)
+            rows, batch = [], Size()
+        rows.append(Row(whole.rows, request.row))
+        batch.add(request.row)
     if rows:
         yield rows

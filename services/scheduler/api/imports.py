@@ -1,6 +1,8 @@
 """Taking over a book of standing orders: a stream of rows, all or nothing."""
 
 import asyncio
+import pickle
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,10 +35,10 @@ from services.scheduler.domain.takeover import nearest_dates, taken_over
 from services.scheduler.peers import standing_order_name
 from services.scheduler.store import purchases, sign_ups
 
-# All rows of an import are in memory until they are stored.
-IMPORTS_AT_ONCE_MAX = 4
+# All rows of an import are in memory until they are stored, which takes 130 MiB at the worst.
+IMPORTS_AT_ONCE_MAX = 2
 # So that no merchant takes the room of all.
-IMPORTS_OF_MERCHANT_MAX = 2
+IMPORTS_OF_MERCHANT_MAX = 1
 # When there may be room again.
 IMPORTS_RETRY_SECONDS = 10.0
 PROBLEMS_MAX = 1000
@@ -55,6 +57,25 @@ class Accepted:
     template: StandingOrder
 
 
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Good rows while they wait to be stored. As objects, they take some thirty times as much."""
+
+    count: int
+    data: bytes
+
+    @classmethod
+    def of(cls, rows: Sequence[Accepted]) -> "Packed":
+        """Rows, packed."""
+        return cls(len(rows), zlib.compress(pickle.dumps(rows), zlib.Z_BEST_SPEED))
+
+    @property
+    def rows(self) -> list[Accepted]:
+        """The rows again."""
+        rows: list[Accepted] = pickle.loads(zlib.decompress(self.data))  # noqa: S301 # nosec B301 - packed above
+        return rows
+
+
 @dataclass(slots=True)
 class Book:
     """What has become of the rows so far."""
@@ -65,14 +86,15 @@ class Book:
     partial: bool
     allow_duplicate: bool
     # As they are stored: at most BATCH_MAX_ENTRIES rows with BATCH_MAX_ITEMS items a batch.
-    batches: list[list[Accepted]] = field(default_factory=list)
+    batches: list[Packed] = field(default_factory=list)
     problems: list[scheduler_pb2.ImportProblem] = field(default_factory=list)
     unchanged_count: int = 0
     refused_count: int = 0
     # Id -> the row that has it.
     seen: dict[str, int] = field(default_factory=dict)
-    # Customer and product -> the row that has them.
-    wanted: dict[tuple[str, str], int] = field(default_factory=dict)
+    # Hash of customer and product -> the row that has them. Two of the same hash, by which a good row
+    # would be refused, are in one of a hundred million books as large as may be.
+    wanted: dict[int, int] = field(default_factory=dict)
 
     def refuse(self, number: int, standing_order: str, found: Sequence[FieldViolation]) -> None:
         """Count a row as bad, and note why."""
@@ -87,6 +109,8 @@ class Book:
             )
             for each in found
         ]
+        if len(self.problems) > 2 * PROBLEMS_MAX:
+            self.keep_first_problems()
 
     def keep_first_problems(self) -> None:
         """Forget the problems that nobody will be told."""
@@ -101,7 +125,12 @@ class Book:
     @property
     def accepted(self) -> Iterator[Accepted]:
         """The good rows."""
-        return (one for batch in self.batches for one in batch)
+        return (one for batch in self.batches for one in batch.rows)
+
+    @property
+    def accepted_count(self) -> int:
+        """How many there are."""
+        return sum(batch.count for batch in self.batches)
 
 
 class ImportMethods(PreviewMethods):
@@ -153,7 +182,7 @@ class ImportMethods(PreviewMethods):
                 await self._store_book(book)
         book.keep_first_problems()
         return Response(
-            imported_count=sum(map(len, book.batches)) if book.storable else 0,
+            imported_count=book.accepted_count if book.storable else 0,
             unchanged_count=book.unchanged_count,
             refused_count=book.refused_count,
             problems=book.problems,
@@ -175,12 +204,13 @@ class ImportMethods(PreviewMethods):
             _note_repeated(book, accepted, noted)
             async with self.database.read() as connection:
                 await _note_duplicates(connection, book, accepted, noted)
-        book.batches.append(_without_bad(book, accepted, noted))
+        book.batches.append(Packed.of(_without_bad(book, accepted, noted)))
         book.keep_first_problems()
 
     async def _protect(self, book: Book) -> None:
         """Have the sign-up prices remembered, as late as can be: a product may have gone by now."""
-        for place, batch in enumerate(book.batches):
+        for place, packed in enumerate(book.batches):
+            batch = packed.rows
             answers = await self._peers.protect_prices([one.template for one in batch])
             noted = [Violations() for _ in batch]
             for one, found, problems in zip(batch, noted, answers, strict=True):
@@ -188,7 +218,7 @@ class ImportMethods(PreviewMethods):
                 note_items(
                     found, template.merchant, "standing_order.items", template.items, problems
                 )
-            book.batches[place] = _without_bad(book, batch, noted)
+            book.batches[place] = Packed.of(_without_bad(book, batch, noted))
 
     async def _store_book(self, book: Book) -> None:
         """Store all good rows, or none."""
@@ -197,7 +227,8 @@ class ImportMethods(PreviewMethods):
                 await _refuse_duplicates(tx, book)
                 if not book.storable:
                     return
-            for batch in book.batches:
+            for packed in book.batches:
+                batch = packed.rows
                 templates = [one.template for one in batch]
                 hashes = [one.content_hash for one in batch]
                 stored = await sign_ups.insert(tx, templates, hashes)
@@ -214,7 +245,7 @@ class ImportMethods(PreviewMethods):
                 scheduler_pb2.ImportStandingOrdersRequest(),
                 None,
                 Response(
-                    imported_count=sum(len(batch) for batch in book.batches),
+                    imported_count=book.accepted_count,
                     unchanged_count=book.unchanged_count,
                     refused_count=book.refused_count,
                 ),
@@ -257,7 +288,10 @@ def _read_rows(book: Book, rows: Sequence[Row], known: Mapping[str, bytes]) -> l
     accepted: list[Accepted] = []
     for row in rows:
         content_hash = row.content_hash
-        first = book.seen.setdefault(row.standing_order, row.number)
+        first = row.number
+        # What is no id may be of any length.
+        if ID_PATTERN.fullmatch(row.standing_order):
+            first = book.seen.setdefault(row.standing_order, row.number)
         if first == row.number and known.get(row.standing_order) == content_hash:
             book.unchanged_count += 1
             continue
@@ -315,7 +349,7 @@ def _note_repeated(book: Book, batch: Sequence[Accepted], noted: Sequence[Violat
     """Note the products that a customer has in a row before."""
     for one, violations in zip(batch, noted, strict=True):
         for place, item in enumerate(one.template.items):
-            first = book.wanted.setdefault((one.template.customer, item.product), one.number)
+            first = book.wanted.setdefault(hash((one.template.customer, item.product)), one.number)
             if first != one.number:
                 _note_duplicate(violations, place, f"row {first}")
 
@@ -345,10 +379,11 @@ def _note_duplicate(violations: Violations, place: int, first: str) -> None:
 async def _refuse_duplicates(tx: AsyncConnection, book: Book) -> None:
     """Look once more, where nobody sets up others meanwhile, and keep them out until it is stored."""
     await purchases.lock_merchant(tx, book.merchant)
-    for place, batch in enumerate(book.batches):
+    for place, packed in enumerate(book.batches):
+        batch = packed.rows
         noted = [Violations() for _ in batch]
         await _note_duplicates(tx, book, batch, noted)
-        book.batches[place] = _without_bad(book, batch, noted)
+        book.batches[place] = Packed.of(_without_bad(book, batch, noted))
 
 
 def _without_bad(

@@ -22,12 +22,39 @@ async def test_rows_come_in_batches_and_are_counted_from_one() -> None:
     assert [(batch[0], batch[-1]) for batch in sizes] == [(1, 500), (501, 1000), (1001, 1001)]
 
 
-async def test_a_book_that_is_too_large_is_refused_with_the_limit() -> None:
-    batches = import_stream.batches(rows(import_stream.IMPORT_MAX_ROWS + 1))
+async def same_rows(count: int, row: scheduler_pb2.ImportRow) -> AsyncIterator[Request]:
+    for _ in range(count):
+        yield Request(row=row)
+
+
+def row_of(items: int = 0, title: str = "") -> scheduler_pb2.ImportRow:
+    order = scheduler_pb2.StandingOrder(title=title, items=[scheduler_pb2.Item()] * items)
+    return scheduler_pb2.ImportRow(standing_order=order)
+
+
+async def test_a_batch_is_no_larger_than_what_it_takes_to_answer_it() -> None:
+    of_items = import_stream.batches(same_rows(101, row_of(items=100)))
+    assert [len(batch) async for batch in of_items] == [50, 50, 1]
+    of_bytes = import_stream.batches(same_rows(11, row_of(title="x" * 250_000)))
+    assert [len(batch) async for batch in of_bytes] == [5, 5, 1]
+
+
+@pytest.mark.parametrize(
+    ("count", "row", "most"),
+    [
+        (200_001, row_of(), "200000 rows"),
+        (4_001, row_of(items=100), "400000 items"),
+        (202, row_of(title="x" * 250_000), "50331648 bytes"),
+    ],
+)
+async def test_a_book_that_is_too_large_is_refused_with_the_limit(
+    count: int, row: scheduler_pb2.ImportRow, most: str
+) -> None:
+    batches = import_stream.batches(same_rows(count, row))
     with pytest.raises(Problem) as refusal:
         _ = [batch async for batch in batches]
     assert refusal.value.reason == "IMPORT_TOO_LARGE"
-    assert str(import_stream.IMPORT_MAX_ROWS) in refusal.value.message
+    assert most in refusal.value.message
 
 
 async def test_a_caller_who_sends_nothing_any_more_is_not_waited_for(

@@ -372,8 +372,8 @@ class SchedulerServiceServicer:
         is stored, and it can be made again.
 
         Reasons: INVALID_ARGUMENT CONFIG_MISSING (the first message has no config), IMPORT_TOO_LARGE (more
-        than 200 000 rows); RESOURCE_EXHAUSTED IMPORTS_BUSY (2 imports of the merchant or 4 in all
-        are running: try again later, as its RetryInfo says);
+        than 200 000 rows, 400 000 items or 48 MiB of rows; send it in parts); RESOURCE_EXHAUSTED IMPORTS_BUSY
+        (1 import of the merchant or 2 in all are running: try again later, as its RetryInfo says);
         ALREADY_EXISTS STANDING_ORDER_ALREADY_EXISTS (one was created while the import ran: import again).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
