@@ -22,13 +22,16 @@ from services.scheduler.domain.schedule import (
     BlackoutRule,
     BusinessDayRule,
     DateRange,
+    End,
     EndAfter,
     EndOn,
+    Recurrence,
     Schedule,
 )
 
 _ONE_DAY = timedelta(days=1)
-_CACHED_RUNS = 4096
+_CACHED_RUNS = 1024
+"""Of some 5 KiB each, at the worst."""
 _CACHED_ZONES = 1024
 _ZONES_OF_THE_MACHINE = {"localtime", "Factory"}
 """Names in the zone database that are no place: what they mean is up to the machine."""
@@ -155,13 +158,17 @@ class _Run:
         return date.fromordinal(self.lattice.at(self.base + index))
 
 
-@lru_cache(maxsize=_CACHED_RUNS)
 def _run(schedule: Schedule) -> _Run:
-    lattice = lattice_of(schedule.recurrence, schedule.start_date)
-    base = lattice.rank(schedule.start_date.toordinal())
-    length = lattice.rank(_last_date(schedule).toordinal() + 1) - base
-    if isinstance(schedule.end, EndAfter):
-        length = min(length, schedule.end.cycle_count)
+    return _run_of(schedule.recurrence, schedule.start_date, schedule.end)
+
+
+@lru_cache(maxsize=_CACHED_RUNS)
+def _run_of(recurrence: Recurrence, start_date: date, end: End | None) -> _Run:
+    lattice = lattice_of(recurrence, start_date)
+    base = lattice.rank(start_date.toordinal())
+    length = lattice.rank(_last_date(end).toordinal() + 1) - base
+    if isinstance(end, EndAfter):
+        length = min(length, end.cycle_count)
     return _Run(lattice, base, length)
 
 
@@ -176,8 +183,8 @@ def _time_zones() -> frozenset[str]:
     return frozenset(available_timezones() - _ZONES_OF_THE_MACHINE)
 
 
-def _last_date(schedule: Schedule) -> date:
-    return schedule.end.end_date if isinstance(schedule.end, EndOn) else LAST_DATE
+def _last_date(end: End | None) -> date:
+    return end.end_date if isinstance(end, EndOn) else LAST_DATE
 
 
 def _cycle(schedule: Schedule, run: _Run, index: int) -> CycleDate:
@@ -215,7 +222,7 @@ def _skip_reason(
     if target > nominal:
         if index + 1 < run.length and target >= run.nominal_date(index + 1):
             return SkipReason.MEETS_NEXT_CYCLE
-        if target > _last_date(schedule):
+        if target > _last_date(schedule.end):
             return SkipReason.AFTER_END
     if target < nominal and index > 0:
         previous = run.nominal_date(index - 1)

@@ -25,7 +25,9 @@ from services.scheduler.domain.conditions import (
 )
 from services.scheduler.domain.order import Order, OrderKey, OrderState
 
-_CACHED_CONDITIONS = 16_384
+_CACHED_CONDITIONS = 4096
+# Longer ones, up to 60 000, would take too much memory.
+_CACHED_MAX_CHARACTERS = 500
 _KINDS: dict[str, Any] = {
     "unit_price_ceiling": UnitPriceCeiling,
     "total_ceiling": TotalCeiling,
@@ -85,10 +87,18 @@ def dump(conditions: Sequence[Condition]) -> str:
     )
 
 
-# As with schedules: read each cycle, rarely different.
-@lru_cache(maxsize=_CACHED_CONDITIONS)
 def load(data: str) -> tuple[Condition, ...]:
     """The conditions that `dump` wrote."""
+    return _known(data) if len(data) <= _CACHED_MAX_CHARACTERS else _read(data)
+
+
+# As with schedules: read each cycle, rarely different.
+@lru_cache(maxsize=_CACHED_CONDITIONS)
+def _known(data: str) -> tuple[Condition, ...]:
+    return _read(data)
+
+
+def _read(data: str) -> tuple[Condition, ...]:
     return tuple(
         Condition(
             _KINDS[one["kind"]](**one["of"]),

@@ -23,7 +23,9 @@ from services.scheduler.domain.schedule import (
     Yearly,
 )
 
-_CACHED_SCHEDULES = 16_384
+_CACHED_SCHEDULES = 4096
+# Longer ones, with many blackouts, are rare and would take too much memory.
+_CACHED_MAX_CHARACTERS = 500
 
 
 def dump(schedule: Schedule) -> str:
@@ -48,10 +50,18 @@ def dump(schedule: Schedule) -> str:
     )
 
 
-# Templates change rarely and are read each cycle; many share one schedule.
-@lru_cache(maxsize=_CACHED_SCHEDULES)
 def load(text: str) -> Schedule:
     """The schedule that `dump` wrote."""
+    return _known(text) if len(text) <= _CACHED_MAX_CHARACTERS else _read(text)
+
+
+# Templates change rarely and are read each cycle; many share one schedule.
+@lru_cache(maxsize=_CACHED_SCHEDULES)
+def _known(text: str) -> Schedule:
+    return _read(text)
+
+
+def _read(text: str) -> Schedule:
     data = json.loads(text)
     business_days = data["business_days"]
     return Schedule(
