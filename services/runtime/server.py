@@ -35,7 +35,8 @@ METADATA_MAX_BYTES = 16 * 1024
 CONNECTIONS_MAX = 4000
 HANDSHAKE_SECONDS = 10
 CONCURRENT_STREAMS_MAX = 200
-CONCURRENT_CALLS_MAX = 1000
+# Each may keep a message waiting for its last byte: 128 MiB, of the 512 that a pod has.
+CONCURRENT_CALLS_MAX = 500
 # Beyond this, calls are not even told why they are refused.
 CONCURRENT_REFUSALS_MAX = 4000
 # A call without a deadline, or with a longer one, ends after this.
@@ -64,6 +65,8 @@ _OPTIONS = [
     ("grpc.server_handshake_timeout_ms", HANDSHAKE_SECONDS * 1000),
     ("grpc.max_allowed_incoming_connections", CONNECTIONS_MAX),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    # A stream's window stays at 64 KiB: it would grow to 16 MiB, which come before they are asked for.
+    ("grpc.http2.bdp_probe", 0),
     ("grpc.so_reuseport", 0),
 ]
 
