@@ -13,7 +13,9 @@ from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, MeterProvider
 from opentelemetry.sdk.resources import Resource
-from prometheus_client import Histogram, disable_created_metrics, start_http_server
+from prometheus_client import Histogram, disable_created_metrics
+
+from services.runtime import scrapes
 
 # What the conventions advise for calls, and coarser ones for what may be late by hours.
 CALL_BOUNDS_SECONDS = (
@@ -105,10 +107,9 @@ def start(service: str, address: str, schema: str) -> None:
     )
     for each, attributes in _zeroes:
         each.add(0, attributes)
-    host, _, port = address.rpartition(":")
     # OpenTelemetry's have none either.
     disable_created_metrics()  # type: ignore[no-untyped-call]
-    start_http_server(int(port), host)
+    scrapes.serve(address)
 
 
 def call_done(method: str, status: str, duration_seconds: float) -> None:
