@@ -50,6 +50,8 @@ CONNECTION_MAX_AGE_SECONDS = 300
 CONNECTION_IDLE_SECONDS = 60
 # An old connection goes with its last call, which is never cut short for it.
 CONNECTION_MAX_AGE_GRACE_SECONDS = int(STREAM_DEADLINE_MAX_SECONDS)
+# For what has come already when a door closes.
+LAST_CALLS_SECONDS = 0.2
 # Where gRPC puts the one SPIFFE ID of a connection's certificate.
 _IDENTITY_PROPERTY = "peer_spiffe_id"
 
@@ -188,7 +190,7 @@ class Door:
     ) -> Call | None:
         """Know the caller, and count the call for as long as it lasts; a service's is not counted."""
         if not self.open:
-            raise _unavailable("the service is starting; try again")
+            raise _unavailable("the service is starting or stopping; try again")
         if self._under_way > CONCURRENT_CALLS_MAX:
             raise exhausted(
                 "TOO_MANY_CALLS_AT_ONCE", "the service has no room for it", BUSY_RETRY_SECONDS
@@ -352,7 +354,10 @@ class Server:
 
     async def stop(self, drain_seconds: float) -> None:
         """Take no new calls and let those under way end."""
-        await self._health.report(ready=False)
+        await self.ready(serving=False)
+        # gRPC cancels what it has not handed over when it stops. Until then, who calls is told to try
+        # again.
+        await asyncio.sleep(min(LAST_CALLS_SECONDS, drain_seconds))
         await asyncio.gather(self._platforms.stop(drain_seconds), self._peers.stop(drain_seconds))
         await self._health.stop()
 
