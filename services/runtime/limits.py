@@ -1,9 +1,13 @@
 """How much one caller may ask, so that there is something left for the others."""
 
+import asyncio
 import math
 import time
 from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 import grpc
 
@@ -111,6 +115,23 @@ class Call:
         self._unread_bytes += size_bytes
         self._account.unread_bytes += size_bytes
         self._limits.unread_bytes += size_bytes
+
+
+class Room:
+    """Room for so many calls that take much memory, of which fewer are one tenant's. Others wait."""
+
+    def __init__(self, at_once: int, of_tenant: int) -> None:
+        self._all = asyncio.Semaphore(at_once)
+        self._of_tenant = of_tenant
+        # Forgotten with the last call that is in it or waits for it.
+        self._tenants: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def of(self, tenant: str) -> AsyncIterator[None]:
+        """A place, as soon as there is one."""
+        own = self._tenants.setdefault(tenant, asyncio.Semaphore(self._of_tenant))
+        async with own, self._all:
+            yield
 
 
 def exhausted(reason: str, message: str, retry_seconds: float) -> Problem:

@@ -14,12 +14,12 @@ from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
 from services.runtime import metrics, rules, telemetry
-from services.runtime.access import Caller, Gate, set_caller
+from services.runtime.access import Caller, Gate, caller, set_caller
 from services.runtime.database import is_outage
 from services.runtime.errors import Problem
 from services.runtime.health import SERVICE_NAME, Health
 from services.runtime.identity import Identity
-from services.runtime.limits import BUSY_RETRY_SECONDS, Allowance, Call, Limits, exhausted
+from services.runtime.limits import BUSY_RETRY_SECONDS, Allowance, Call, Limits, Room, exhausted
 from services.runtime.listener import listener
 from services.runtime.readiness import LOOK_SECONDS
 
@@ -39,6 +39,10 @@ CONCURRENT_STREAMS_MAX = 200
 CONCURRENT_CALLS_MAX = 500
 # Beyond this, calls are not even told why they are refused.
 CONCURRENT_REFUSALS_MAX = 4000
+# Rows of a page may have 60 KiB each before it is known how many of them fit into an answer.
+LARGE_PAGE_ROWS = 100
+LARGE_PAGES_AT_ONCE_MAX = 2
+LARGE_PAGES_OF_TENANT_MAX = 1
 # A call without a deadline, or with a longer one, ends after this.
 DEADLINE_MAX_SECONDS = 30.0
 # The same for a call whose caller sends a stream: a whole book of standing orders takes minutes.
@@ -102,6 +106,7 @@ class Door:
         self._domain = f"{service}.recurring"
         self._admit = admit
         self._limits = limits
+        self._large_pages = Room(LARGE_PAGES_AT_ONCE_MAX, LARGE_PAGES_OF_TENANT_MAX)
         self._behind_proxy = behind_proxy
         self._under_way = 0
 
@@ -129,7 +134,7 @@ class Door:
         one: Behaviour | None = handler.unary_unary
         many: Behaviour | None = handler.stream_unary
         if one is not None:
-            behaviour, deadline_seconds = _with_one(one), DEADLINE_MAX_SECONDS
+            behaviour, deadline_seconds = self._with_one(one), DEADLINE_MAX_SECONDS
         elif many is not None:
             behaviour, deadline_seconds = _with_many(many), STREAM_DEADLINE_MAX_SECONDS
         else:
@@ -182,6 +187,16 @@ class Door:
 
         return answer
 
+    def _with_one(self, behaviour: Behaviour) -> Behaviour:
+        async def work(_requests: object, context: Any) -> Any:  # noqa: ANN401
+            request = rules.admitted(await context.read())
+            if getattr(request, "page_size", 0) <= LARGE_PAGE_ROWS:
+                return await behaviour(request, context)
+            async with self._large_pages.of(caller().tenant):
+                return await behaviour(request, context)
+
+        return work
+
     async def _let_in(
         self,
         method: str,
@@ -203,13 +218,6 @@ class Door:
         call = self._limits.call((who.tenant, who.subject))
         context.add_done_callback(lambda _context: call.end())
         return call
-
-
-def _with_one(behaviour: Behaviour) -> Behaviour:
-    async def work(_requests: object, context: Any) -> Any:  # noqa: ANN401
-        return await behaviour(rules.admitted(await context.read()), context)
-
-    return work
 
 
 def _with_many(behaviour: Behaviour) -> Behaviour:

@@ -6,8 +6,13 @@ from services.runtime import audit
 from services.runtime.access import Access
 from services.runtime.clock import Clock
 from services.runtime.database import Database
+from services.runtime.limits import Room
 from services.scheduler.api.erasure import ErasureMethods
-from services.scheduler.api.forecast import ForecastMethods
+from services.scheduler.api.forecast import (
+    FORECASTS_AT_ONCE_MAX,
+    FORECASTS_OF_MERCHANT_MAX,
+    ForecastMethods,
+)
 from services.scheduler.api.imports import ImportMethods
 from services.scheduler.api.orders import OrderMethods
 from services.scheduler.api.purchases import PurchaseMethods
@@ -60,6 +65,7 @@ class Servicer(
         self._clock = clock
         self._peers = peers
         self._importing = []
+        self._forecasting = Room(FORECASTS_AT_ONCE_MAX, FORECASTS_OF_MERCHANT_MAX)
 
     async def ListAuditEntries(
         self, request: scheduler_pb2.ListAuditEntriesRequest, _context: object

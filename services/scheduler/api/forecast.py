@@ -11,6 +11,7 @@ from services.runtime.access import caller
 from services.runtime.clock import Clock
 from services.runtime.database import Database
 from services.runtime.errors import FieldViolation, Problem, Violations
+from services.runtime.limits import Room
 from services.runtime.wire import read_date, to_date, to_money
 from services.scheduler.api.reading import MERCHANT
 from services.scheduler.domain.forecast import Demand, DemandKey, Forecast, coming_orders
@@ -25,6 +26,9 @@ FORECAST_MAX_DAYS = 366
 # What one call may cost the scheduler and the catalog.
 FORECAST_MAX_STANDING_ORDERS = 50_000
 FORECAST_MAX_CYCLES = 50_000
+# A forecast takes some 60 MiB at the worst.
+FORECASTS_AT_ONCE_MAX = 2
+FORECASTS_OF_MERCHANT_MAX = 1
 # So many fit into one message.
 FORECAST_MAX_ROWS = 20_000
 PAGE_ROWS = 500
@@ -57,6 +61,7 @@ class ForecastMethods:
     database: Database
     _clock: Clock
     _peers: Peers
+    _forecasting: Room
 
     async def ForecastDemand(
         self, request: scheduler_pb2.ForecastDemandRequest, _context: object
@@ -64,6 +69,10 @@ class ForecastMethods:
         """Sum up what the cycles to come will bring, page by page of the standing orders."""
         now = self._clock.now()
         span = _read_span(request, now)
+        async with self._forecasting.of(span.merchant):
+            return await self._forecast(span, now)
+
+    async def _forecast(self, span: Span, now: datetime) -> scheduler_pb2.ForecastDemandResponse:
         tally = _Tally(self.database, self._peers, span, now)
         async for order in self._open_orders(span):
             await tally.add_open(order)

@@ -108,8 +108,8 @@ class Door:
         request = catalog_pb2.GetProductRequest(name=name)
         return self.stub.GetProduct(request, metadata=metadata or self.token(), timeout=5)
 
-    def stay(self, timeout_seconds: float = GRACE_SECONDS) -> Any:  # noqa: ANN401
-        request = catalog_pb2.ListProductsRequest(parent="merchants/acme")
+    def stay(self, timeout_seconds: float = GRACE_SECONDS, page_size: int = 0) -> Any:  # noqa: ANN401
+        request = catalog_pb2.ListProductsRequest(parent="merchants/acme", page_size=page_size)
         return self.stub.ListProducts(request, metadata=self.token(), timeout=timeout_seconds)
 
     async def health(self, address: str = "", service: str = "") -> str:

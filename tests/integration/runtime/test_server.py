@@ -130,6 +130,22 @@ async def test_a_caller_that_asks_too_much_is_told_when_to_come_back(tmp_path: P
     await door.server.stop(0)
 
 
+async def test_large_pages_of_a_merchant_wait_for_one_another_and_nothing_else_does(
+    door: Door,
+) -> None:
+    first = door.stay(page_size=1000)
+    await asyncio.wait_for(door.servicer.entered.wait(), GRACE_SECONDS)
+    door.servicer.entered.clear()
+    second = door.stay(page_size=1000)
+    await door.get()
+    assert not door.servicer.entered.is_set()
+    small = door.stay(page_size=100)
+    await asyncio.wait_for(door.servicer.entered.wait(), GRACE_SECONDS)
+    door.servicer.let_go.set()
+    answers = await asyncio.gather(first, second, small)
+    assert [answer.next_page_token for answer in answers] == ["done"] * 3
+
+
 # --- time ---------------------------------------------------------------------------------------
 
 

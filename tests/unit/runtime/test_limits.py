@@ -1,12 +1,14 @@
 """How much one caller may ask."""
 
+import asyncio
 import time
+from collections import Counter
 
 import pytest
 
 from services.runtime import limits
 from services.runtime.errors import Problem
-from services.runtime.limits import Allowance, Limits
+from services.runtime.limits import Allowance, Limits, Room
 
 ACME, OTHER = ("acme", "shop"), ("other", "shop")
 
@@ -82,6 +84,25 @@ def test_so_much_may_be_unread_by_a_caller_and_by_all(monkeypatch: pytest.Monkey
         assert refused.value.reason == "TOO_MANY_CALLS_AT_ONCE"
     first.end()
     own.call(ACME).answer(10)
+
+
+async def test_a_room_has_places_for_all_and_fewer_for_one_tenant() -> None:
+    room = Room(at_once=3, of_tenant=2)
+    inside: Counter[str] = Counter()
+    leave = asyncio.Event()
+
+    async def enter(tenant: str) -> None:
+        async with room.of(tenant):
+            inside[tenant] += 1
+            await leave.wait()
+
+    calls = [asyncio.ensure_future(enter(tenant)) for tenant in ("acme",) * 5 + ("other",) * 5]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert inside == {"acme": 2, "other": 1}
+    leave.set()
+    await asyncio.gather(*calls)
+    assert inside == {"acme": 5, "other": 5}
 
 
 def test_only_so_many_callers_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
