@@ -12,6 +12,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 
+from services.runtime.health import CONNECTIONS_MAX
 from services.runtime.identity import Identity
 from services.runtime.limits import CALLER_UNREAD_MAX_BYTES
 from services.runtime.server import CONCURRENT_CALLS_MAX, MESSAGE_MAX_BYTES, METADATA_MAX_BYTES
@@ -151,6 +152,18 @@ async def test_connections_that_say_nothing_keep_nobody_out(side: Side) -> None:
     finally:
         for _, writer in silent:
             writer.close()
+
+
+async def test_where_probes_ask_there_is_room_for_so_many_and_no_more(door: Door) -> None:
+    host, _, port = door.health_address.partition(":")
+    silent = [await asyncio.open_connection(host, int(port)) for _ in range(CONNECTIONS_MAX)]
+    reader, writer = await asyncio.open_connection(host, int(port))
+    async with asyncio.timeout(GRACE_SECONDS):
+        with contextlib.suppress(ConnectionResetError):
+            assert await reader.read() == b""
+    for _, each in (*silent, (reader, writer)):
+        each.close()
+    assert await platforms(door).serves()
 
 
 class Flood:
