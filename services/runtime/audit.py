@@ -142,15 +142,19 @@ async def answer(database: Database, request: Any, response_type: type[R]) -> R:
     tenant = request.parent.removeprefix("merchants/")
     caller().check(tenant)
     page = read_page(request, keys=1)
-    sought = {
-        "tenant": tenant,
-        "before": page.after_position(AFTER_ALL),
-        "resource": request.resource,
-        "subject": request.subject,
-        "limit": page.limit,
-    }
-    async with database.read() as connection:
-        rows = (await connection.execute(_LIST, sought)).all()
+    first = page.after_position(AFTER_ALL)
+
+    async def find(last: Any, limit: int) -> Sequence[Any]:  # noqa: ANN401 - rows
+        sought = {
+            "tenant": tenant,
+            "before": first if last is None else last.position,
+            "resource": request.resource,
+            "subject": request.subject,
+            "limit": limit,
+        }
+        async with database.read() as connection:
+            return (await connection.execute(_LIST, sought)).all()
+
     # Each service has a type of its own for them.
     fields: Any = response_type.DESCRIPTOR.fields_by_name
     entry_type = GetMessageClass(fields["audit_entries"].message_type)
@@ -170,5 +174,5 @@ async def answer(database: Database, request: Any, response_type: type[R]) -> R:
             ParseDict(row.state_before, entry.before)
         return entry
 
-    entries, token = page.cut(rows, message, lambda row: (str(row.position),))
+    entries, token = await page.fill(find, message, lambda row: (str(row.position),))
     return response_type(audit_entries=entries, next_page_token=token)

@@ -22,6 +22,7 @@ from services.runtime.identity import Identity
 from services.runtime.limits import BUSY_RETRY_SECONDS, Allowance, Call, Limits, Room, exhausted
 from services.runtime.listener import listener
 from services.runtime.readiness import LOOK_SECONDS
+from services.runtime.wire import LARGE_PAGE_ROWS
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +40,7 @@ CONCURRENT_STREAMS_MAX = 200
 CONCURRENT_CALLS_MAX = 500
 # Beyond this, calls are not even told why they are refused.
 CONCURRENT_REFUSALS_MAX = 4000
-# Rows of a page may have 60 KiB each before it is known how many of them fit into an answer.
-LARGE_PAGE_ROWS = 100
+# Pages of more than LARGE_PAGE_ROWS, of a door and of one tenant.
 LARGE_PAGES_AT_ONCE_MAX = 2
 LARGE_PAGES_OF_TENANT_MAX = 1
 # A call without a deadline, or with a longer one, ends after this.

@@ -9,7 +9,7 @@ import binascii
 import hashlib
 import re
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NoReturn, TypeVar
@@ -27,6 +27,10 @@ PAGE_SIZE_DEFAULT = 50
 PAGE_SIZE_MAX = 1000
 # Well below what a message may have: the rest of a page of large rows comes with the next one.
 PAGE_MAX_BYTES = 3 * 1024**2
+# A page of more rows than this may take several looks, and keeps what it has found meanwhile.
+LARGE_PAGE_ROWS = 100
+# Of rows that are large, so many are looked for at once: more may not fit into the page.
+PORTION_ROWS = LARGE_PAGE_ROWS + 1
 _PAGE_RULE = "must come from the page before, with the same request"
 
 # ISO 4217 has two minor digits for most currencies; these are the others in use.
@@ -245,6 +249,32 @@ class Page:
             shown.append(made)
         more = len(shown) < len(found)
         return shown, self.token(key(found[len(shown) - 1])) if more else ""
+
+    async def fill(
+        self,
+        find: Callable[[Row | None, int], Awaitable[Sequence[Row]]],
+        message: Callable[[Row], M],
+        key: Callable[[Row], tuple[str, ...]],
+    ) -> tuple[list[M], str]:
+        """As `cut`, of rows that may be large, and are found in portions.
+
+        `find` finds so many after a row, or after the page before.
+        """
+        shown: list[M] = []
+        last: Row | None = None
+        left_bytes = PAGE_MAX_BYTES
+        while True:
+            wanted = min(PORTION_ROWS, self.limit - len(shown))
+            portion = await find(last, wanted)
+            for row in portion:
+                made = message(row)
+                left_bytes -= made.ByteSize()
+                if last is not None and (len(shown) == self.size or left_bytes < 0):
+                    return shown, self.token(key(last))
+                shown.append(made)
+                last = row
+            if len(portion) < wanted:
+                return shown, ""
 
     def token(self, last: tuple[str, ...]) -> str:
         """The token of the page that follows the row `last`."""

@@ -1,6 +1,6 @@
 """Orders: what became of cycles, and why."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import grpc
 from recurring.notify.v1 import notify_pb2
@@ -70,20 +70,24 @@ class OrderMethods:
         caller().check(merchant)
         page = read_page(request, keys=2)
         state = scheduler_pb2.Order.State.Name(request.state) if request.state else None
-        async with self.database.read() as connection:
-            found = await orders.list_of_merchant(
-                connection,
-                merchant,
-                standing_order=None if standing_order == "-" else standing_order,
-                customer=customer,
-                state=state,
-                due_from=due_from,
-                due_before=due_before,
-                after=(page.after[0], int(page.after[1])) if page.after else ("", 0),
-                limit=page.limit,
-            )
-        shown, token = page.cut(
-            found,
+        first = (page.after[0], int(page.after[1])) if page.after else ("", 0)
+
+        async def find(last: Any, limit: int) -> list[Any]:  # noqa: ANN401 - rows
+            async with self.database.read() as connection:
+                return await orders.list_of_merchant(
+                    connection,
+                    merchant,
+                    standing_order=None if standing_order == "-" else standing_order,
+                    customer=customer,
+                    state=state,
+                    due_from=due_from,
+                    due_before=due_before,
+                    after=(last.standing_order, last.cycle) if last else first,
+                    limit=limit,
+                )
+
+        shown, token = await page.fill(
+            find,
             lambda row: order_message(row, self.database.keyring),
             lambda row: (row.standing_order, str(row.cycle)),
         )

@@ -152,16 +152,20 @@ class TemplateMethods:
         caller().check(merchant)
         page = read_page(request, keys=1)
         state = scheduler_pb2.StandingOrder.State.Name(request.state) if request.state else None
-        async with self.database.read() as connection:
-            found = await standing_orders.list_of_merchant(
-                connection,
-                merchant,
-                customer=customer,
-                state=state,
-                after=page.after[0] if page.after else "",
-                limit=page.limit,
-            )
-        shown, token = page.cut(found, self._message, lambda one: (one.standing_order,))
+        first = page.after[0] if page.after else ""
+
+        async def find(last: StandingOrder | None, limit: int) -> list[StandingOrder]:
+            async with self.database.read() as connection:
+                return await standing_orders.list_of_merchant(
+                    connection,
+                    merchant,
+                    customer=customer,
+                    state=state,
+                    after=last.standing_order if last else first,
+                    limit=limit,
+                )
+
+        shown, token = await page.fill(find, self._message, lambda one: (one.standing_order,))
         return scheduler_pb2.ListStandingOrdersResponse(
             standing_orders=shown, next_page_token=token
         )

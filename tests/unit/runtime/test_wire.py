@@ -18,6 +18,7 @@ from services.runtime.wire import (
     PAGE_MAX_BYTES,
     PAGE_SIZE_DEFAULT,
     PAGE_SIZE_MAX,
+    PORTION_ROWS,
     Money,
     NamePattern,
     from_money,
@@ -247,6 +248,43 @@ def test_a_page_of_large_rows_is_short_and_none_is_left_out() -> None:
         )
         pages.append([product.name for product in shown])
     assert pages == [["0", "1"], ["2", "3"], ["4"], ["5", "6"]]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "page_size", "expected"),
+    [
+        ([1] * 250, 250, [250]),
+        ([1] * 250, 100, [100, 100, 50]),
+        ([1] * 200, 100, [100, 100]),
+        ([PAGE_MAX_BYTES // 3] * 3 + [PAGE_MAX_BYTES + 1] * 2, 100, [2, 1, 1, 1]),
+        ([], 100, [0]),
+    ],
+)
+async def test_a_page_is_filled_from_portions_and_none_is_left_out(
+    sizes: list[int], page_size: int, expected: list[int]
+) -> None:
+    rows = list(enumerate(sizes))
+    pages: list[list[str]] = []
+    token = ""
+    while token or not pages:
+        page = read_page(products(page_token=token, page_size=page_size), keys=1)
+        first = int(page.after[0]) + 1 if page.after else 0
+
+        async def find(
+            last: tuple[int, int] | None, limit: int, first: int = first
+        ) -> list[tuple[int, int]]:
+            assert limit <= PORTION_ROWS
+            start = first if last is None else last[0] + 1
+            return rows[start : start + limit]
+
+        shown, token = await page.fill(
+            find,
+            lambda row: catalog_pb2.Product(name=str(row[0]), title="x" * row[1]),
+            lambda row: (str(row[0]),),
+        )
+        pages.append([product.name for product in shown])
+    assert [len(page) for page in pages] == expected
+    assert [name for page in pages for name in page] == [str(number) for number, _ in rows]
 
 
 def foreign_tokens() -> list[str]:
