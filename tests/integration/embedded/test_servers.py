@@ -125,6 +125,17 @@ async def test_nats_keeps_its_streams_over_a_kill(servers_folder: Path) -> None:
         server.destroy()
 
 
+def test_nats_is_the_same_from_another_shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def started() -> str:
+        return EmbeddedNats(tmp_path, 4222, tmp_path / "log").process.fingerprint
+
+    before = started()
+    monkeypatch.setenv("ANOTHER_SHELL", "yes")
+    assert started() == before
+
+
 def test_a_stale_process_file_is_not_believed(nats_server: EmbeddedNats) -> None:
     file = nats_server.process.pid_file
     believed = file.read_text()
