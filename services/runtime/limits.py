@@ -17,6 +17,10 @@ CALLERS_MAX = 10_000
 # Answers that callers have asked for and do not read: of one caller, and of all.
 CALLER_UNREAD_MAX_BYTES = 16 * 1024**2
 UNREAD_MAX_BYTES = 64 * 1024**2
+# Smaller ones are never refused: what a call has changed must not look as if it had not.
+SMALL_ANSWER_BYTES = 64 * 1024
+# Of a tenant, that wait for room: each has a place among all calls meanwhile.
+LINE_MAX_CALLS = 20
 # Whoever has too many calls under way does not know when one ends.
 BUSY_RETRY_SECONDS = 1.0
 
@@ -95,7 +99,7 @@ class Call:
 
     def answer(self, size_bytes: int) -> None:
         """Keep an answer for the caller. Raises RESOURCE_EXHAUSTED if too much is kept already."""
-        if (
+        if size_bytes > SMALL_ANSWER_BYTES and (
             self._account.unread_bytes + size_bytes > CALLER_UNREAD_MAX_BYTES
             or self._limits.unread_bytes + size_bytes > UNREAD_MAX_BYTES
         ):
@@ -117,6 +121,12 @@ class Call:
         self._limits.unread_bytes += size_bytes
 
 
+class _Line(asyncio.Semaphore):
+    """Those of a tenant who are in a room, and those who wait for it."""
+
+    calls = 0
+
+
 class Room:
     """Room for so many calls that take much memory, of which fewer are one tenant's. Others wait."""
 
@@ -124,14 +134,24 @@ class Room:
         self._all = asyncio.Semaphore(at_once)
         self._of_tenant = of_tenant
         # Forgotten with the last call that is in it or waits for it.
-        self._tenants: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._lines: WeakValueDictionary[str, _Line] = WeakValueDictionary()
 
     @asynccontextmanager
     async def of(self, tenant: str) -> AsyncIterator[None]:
-        """A place, as soon as there is one."""
-        own = self._tenants.setdefault(tenant, asyncio.Semaphore(self._of_tenant))
-        async with own, self._all:
-            yield
+        """A place, as soon as there is one. Raises RESOURCE_EXHAUSTED if too many wait already."""
+        line = self._lines.setdefault(tenant, _Line(self._of_tenant))
+        if line.calls >= self._of_tenant + LINE_MAX_CALLS:
+            raise exhausted(
+                "TOO_MANY_CALLS_AT_ONCE",
+                f"{LINE_MAX_CALLS} calls of the merchant that take as much are in line",
+                BUSY_RETRY_SECONDS,
+            )
+        line.calls += 1
+        try:
+            async with line, self._all:
+                yield
+        finally:
+            line.calls -= 1
 
 
 def exhausted(reason: str, message: str, retry_seconds: float) -> Problem:

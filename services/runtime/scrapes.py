@@ -50,11 +50,10 @@ class _Server(ThreadingWSGIServer):
         self._readers[request] = time.monotonic()
         super().process_request(request, client_address)
 
-    def process_request_thread(self, request: Any, client_address: object) -> None:
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            del self._readers[request]
+    def shutdown_request(self, request: Any) -> None:
+        # On every way out, also where no thread could be had.
+        self._readers.pop(request, None)
+        super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: object) -> None:
         """Who leaves before the answer is no news, either."""

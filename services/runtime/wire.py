@@ -31,6 +31,8 @@ PAGE_MAX_BYTES = 3 * 1024**2
 LARGE_PAGE_ROWS = 100
 # Of rows that are large, so many are looked for at once: more may not fit into the page.
 PORTION_ROWS = LARGE_PAGE_ROWS + 1
+# What a database keeps as an integer.
+_NUMBER = re.compile(r"[0-9]{1,9}")
 _PAGE_RULE = "must come from the page before, with the same request"
 
 # ISO 4217 has two minor digits for most currencies; these are the others in use.
@@ -304,6 +306,18 @@ class Page:
             return datetime.fromisoformat(self.after[0]).astimezone(UTC)
         except (ValueError, OverflowError):
             _refuse_page_token()
+
+    def after_numbered(self) -> tuple[str, int]:
+        """The row before the page in a list by an id and a number; on the first page, none.
+
+        Raises INVALID_ARGUMENT PAGE_TOKEN_INVALID.
+        """
+        if not self.after:
+            return "", 0
+        found, number = self.after
+        if not _NUMBER.fullmatch(number):
+            _refuse_page_token()
+        return found, int(number)
 
 
 def _refuse_page_token() -> NoReturn:

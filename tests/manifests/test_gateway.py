@@ -70,3 +70,12 @@ def test_the_gateway_refuses_before_its_pod_has_no_memory_left(prod: Cluster, en
     ]
     limit = prod.pod("gateway").main["resources"]["limits"]["memory"]
     assert heap <= 0.8 * int(limit.removesuffix("Mi")) * MEBIBYTE
+
+
+def test_callers_who_read_nothing_cannot_fill_the_connections_that_all_share(envoy: Any) -> None:  # noqa: ANN401
+    for cluster in envoy["static_resources"]["clusters"]:
+        if cluster["name"] in CONTRACTS:
+            (options,) = cluster["typed_extension_protocol_options"].values()
+            given = options["explicit_http_config"]["http2_protocol_options"]
+            filled = given["max_concurrent_streams"] * given["initial_stream_window_size"]
+            assert filled <= given["initial_connection_window_size"]

@@ -70,7 +70,7 @@ class OrderMethods:
         caller().check(merchant)
         page = read_page(request, keys=2)
         state = scheduler_pb2.Order.State.Name(request.state) if request.state else None
-        first = (page.after[0], int(page.after[1])) if page.after else ("", 0)
+        first = page.after_numbered()
 
         async def find(last: Any, limit: int) -> list[Any]:  # noqa: ANN401 - rows
             async with self.database.read() as connection:

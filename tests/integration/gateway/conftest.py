@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -6,6 +6,8 @@ import pytest
 from tests.integration.gateway.envoy import Gateway
 from tests.integration.runtime.door import Door
 from tests.manifests.cluster import SERVICES
+
+Begin = Callable[..., Gateway]
 
 
 @pytest.fixture
@@ -20,11 +22,24 @@ async def door(tmp_path: Path) -> AsyncIterator[Door]:
 
 
 @pytest.fixture
-def gateway(door: Door, tmp_path: Path) -> Iterator[Gateway]:
-    """A gateway that finds the catalog wherever it looks for a service."""
-    (tmp_path / "gateway").mkdir()
-    services = dict.fromkeys(SERVICES, door.addresses.platforms)
-    gateway = Gateway(tmp_path / "gateway", door.keys, services)
-    gateway.start()
-    yield gateway
-    gateway.stop()
+def begin(door: Door, tmp_path: Path) -> Iterator[Begin]:
+    """Begins a gateway that finds the catalog wherever it looks for a service."""
+    begun: list[Gateway] = []
+
+    def one(**limits: int) -> Gateway:
+        folder = tmp_path / f"gateway-{len(begun)}"
+        folder.mkdir()
+        services = dict.fromkeys(SERVICES, door.addresses.platforms)
+        begun.append(Gateway(folder, door.keys, services, limits))
+        begun[-1].start()
+        return begun[-1]
+
+    yield one
+    for gateway in begun:
+        gateway.stop()
+
+
+@pytest.fixture
+def gateway(begin: Begin) -> Gateway:
+    """A gateway as production has it."""
+    return begin()

@@ -4,6 +4,7 @@ import re
 import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.request import urlopen
 
@@ -16,7 +17,8 @@ from deploy.embedded.process import Process
 COMPONENT = Path(__file__).resolve().parents[3] / "deploy" / "components" / "gateway"
 PROGRAM = Path(sysconfig.get_path("scripts")) / "envoy"
 # Where its pod has what it reads.
-CONFIGURATION, CERTIFICATE = "/etc/envoy", "/etc/recurring/tls"
+CONFIGURATION = "/etc/envoy"
+CERTIFICATE, AUTHORITY = "/etc/recurring/tls", "/etc/recurring/authority"
 READY_SECONDS = 20.0
 TIMEOUT_SECONDS = 5.0
 MEBIBYTE = 1024**2
@@ -26,9 +28,21 @@ _SAMPLE = re.compile(r"^(\w+\{[^}]*\}) (\S+)$", re.MULTILINE)
 class Gateway:
     """A gateway on free ports, which shows a certificate of its own from these keys' authority."""
 
-    def __init__(self, folder: Path, keys: Keys, services: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        keys: Keys,
+        services: Mapping[str, str],
+        limits: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
+        """`limits` are instead of production's, by their names in the configuration."""
+        self._limits = limits
         self._folder = folder
-        self._certificate = keys.authority.ensure(folder / "tls", "gateway", (HOST, "localhost"))
+        self._folders = {
+            CONFIGURATION: folder,
+            CERTIFICATE: keys.authority.ensure(folder / "tls", "gateway", (HOST, "localhost")),
+            AUTHORITY: keys.authority.certificate_file.parent,
+        }
         own, metrics, admin = free_ports(3)
         self.address, self._metrics = f"{HOST}:{own}", f"http://{HOST}:{metrics}"
         self._services = services
@@ -47,7 +61,7 @@ class Gateway:
             here = self._here(yaml.safe_load(file.read_text()))
             (self._folder / file.name).write_text(yaml.safe_dump(here))
         self.process.start()
-        wait_until_ready(self.process, self._is_ready, READY_SECONDS)
+        wait_until_ready(self.process, self.is_ready, READY_SECONDS)
 
     def stop(self) -> None:
         """End it at once."""
@@ -70,7 +84,8 @@ class Gateway:
         assert found is not None, "Envoy has ended"
         return float(found.memory_info().rss / MEBIBYTE)
 
-    def _is_ready(self) -> bool:
+    def is_ready(self) -> bool:
+        """What a probe is told."""
         try:
             return self._asked("/ready") == "LIVE\n"
         except OSError:
@@ -93,12 +108,13 @@ class Gateway:
         if isinstance(node, list):
             return [self._here(each) for each in node]
         if isinstance(node, str):
-            here = node.replace(CONFIGURATION, str(self._folder))
-            return here.replace(CERTIFICATE, str(self._certificate))
+            for there, here in self._folders.items():
+                node = node.replace(there, str(here))
+            return node
         if not isinstance(node, dict):
             return node
         if "port_value" in node:
             own = f"{HOST}:{self._ports[node['port_value']]}"
             host, _, port = self._services.get(node["address"], own).partition(":")
             return {"address": host, "port_value": int(port)}
-        return {name: self._here(value) for name, value in node.items()}
+        return {name: self._limits.get(name, self._here(value)) for name, value in node.items()}

@@ -13,6 +13,7 @@ from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from recurring.payments.v1 import payments_pb2, payments_pb2_grpc
 
 from tests.integration.gateway import http2
+from tests.integration.gateway.conftest import Begin
 from tests.integration.gateway.envoy import Gateway
 from tests.integration.runtime.door import GRACE_SECONDS, NAME, SERVICE, Door, Metadata
 from tests.prometheus import alert_queries, metrics_in
@@ -26,16 +27,23 @@ UNENDED_CONNECTIONS, UNENDED_BYTES = 100, 900_000
 # Together they call more often than an address may, on any machine.
 CALLING_CONNECTIONS, CALLS_AT_ONCE = 10, 100
 FLOOD_SECONDS = 30
+# Answers that fill whatever connections they come by, and enough callers for each of those.
+ANSWER_BYTES, UNREAD_ANSWERS, FRESH_CONNECTIONS = 3 * 1024**2, 40, 6
+FULL = "envoy_overload_envoy_overload_actions_stop_accepting_requests_active{}"
 
 TOO_MUCH = [(("padding", "x" * 20_000),), tuple((f"header-{number}", "x") for number in range(100))]
 
 
+def open_channel(gateway: Gateway, door: Door, *options: tuple[str, int]) -> grpc.aio.Channel:
+    """A connection of its own."""
+    authority = door.keys.authority.certificate_file.read_bytes()
+    own = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1), *options]
+    return grpc.aio.secure_channel(gateway.address, grpc.ssl_channel_credentials(authority), own)
+
+
 @pytest.fixture
 async def channel(gateway: Gateway, door: Door) -> AsyncIterator[grpc.aio.Channel]:
-    authority = door.keys.authority.certificate_file.read_bytes()
-    credentials = grpc.ssl_channel_credentials(authority)
-    options = [("grpc.enable_http_proxy", 0)]
-    async with grpc.aio.secure_channel(gateway.address, credentials, options) as channel:
+    async with open_channel(gateway, door) as channel:
         yield channel
 
 
@@ -177,6 +185,45 @@ async def test_an_address_that_calls_without_an_end_is_told_to_wait(
         told.set()
     await asyncio.sleep(1)
     await served(stub, door)
+
+
+async def test_who_watches_a_gateway_gets_in_when_its_connections_are_taken(
+    begin: Begin, door: Door
+) -> None:
+    gateway = begin(max_active_downstream_connections=5)
+    held = [await connect(gateway, door) for _ in range(5)]
+    with pytest.raises(OSError):
+        await connect(gateway, door)
+    assert gateway.is_ready()
+    assert gateway.metrics()
+    await asyncio.gather(*(connection.close() for connection in held))
+
+
+async def test_a_gateway_without_memory_says_so_to_who_watches(begin: Begin) -> None:
+    gateway = begin(max_heap_size_bytes=64 * 1024)
+    async with asyncio.timeout(GRACE_SECONDS):
+        while not gateway.metrics()[FULL]:  # noqa: ASYNC110 - it is told in no other way
+            await asyncio.sleep(0.1)
+    assert gateway.is_ready()
+
+
+async def test_who_reads_no_answers_keeps_nobody_elses_back(gateway: Gateway, door: Door) -> None:
+    door.servicer.let_go.set()
+    door.servicer.next_page_token = "x" * ANSWER_BYTES
+    request = catalog_pb2.ListProductsRequest(parent="merchants/acme").SerializeToString()
+    async with open_channel(gateway, door, ("grpc.http2.bdp_probe", 0)) as slow:
+        method: Any = slow.unary_stream(f"/{SERVICE}/ListProducts")
+        unread = [
+            method(request, metadata=door.token(), timeout=3 * GRACE_SECONDS)
+            for _ in range(UNREAD_ANSWERS)
+        ]
+        # So many wait at once at the service, and others are refused.
+        await asyncio.sleep(1)
+        for _ in range(FRESH_CONNECTIONS):
+            async with open_channel(gateway, door) as channel:
+                await served(catalog_pb2_grpc.CatalogServiceStub(channel), door, times=1)
+        for call in unread:
+            call.cancel()
 
 
 async def test_envoy_tells_what_the_alerts_ask_for(

@@ -73,6 +73,7 @@ def test_calls_under_way_are_counted_until_they_end() -> None:
 
 
 def test_so_much_may_be_unread_by_a_caller_and_by_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SMALL_ANSWER_BYTES", 0)
     monkeypatch.setattr(limits, "CALLER_UNREAD_MAX_BYTES", 10)
     monkeypatch.setattr(limits, "UNREAD_MAX_BYTES", 15)
     own = Limits(Allowance(calls_per_second=1000, burst_calls=1000, calls_at_once=10))
@@ -103,6 +104,34 @@ async def test_a_room_has_places_for_all_and_fewer_for_one_tenant() -> None:
     leave.set()
     await asyncio.gather(*calls)
     assert inside == {"acme": 5, "other": 5}
+
+
+def test_a_small_answer_is_never_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "CALLER_UNREAD_MAX_BYTES", 0)
+    own = Limits(Allowance(calls_per_second=1000, burst_calls=1000, calls_at_once=10))
+    own.call(ACME).answer(limits.SMALL_ANSWER_BYTES)
+    with pytest.raises(Problem):
+        own.call(ACME).answer(limits.SMALL_ANSWER_BYTES + 1)
+
+
+async def test_only_so_many_of_a_tenant_wait_for_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LINE_MAX_CALLS", 3)
+    room = Room(at_once=1, of_tenant=1)
+    leave = asyncio.Event()
+
+    async def enter(tenant: str) -> None:
+        async with room.of(tenant):
+            await leave.wait()
+
+    calls = [asyncio.ensure_future(enter("acme")) for _ in range(4)]
+    await asyncio.sleep(0)
+    with pytest.raises(Problem) as refused:
+        await enter("acme")
+    assert refused.value.reason == "TOO_MANY_CALLS_AT_ONCE"
+    other = asyncio.ensure_future(enter("other"))
+    leave.set()
+    await asyncio.gather(*calls, other)
+    await enter("acme")
 
 
 def test_only_so_many_callers_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:

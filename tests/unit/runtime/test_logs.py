@@ -44,6 +44,11 @@ def test_a_header_that_is_no_text_is_not_told(log: io.StringIO) -> None:
     assert log.getvalue() == ""
 
 
+def test_a_task_of_our_own_that_cannot_read_is(log: io.StringIO) -> None:
+    tell("asyncio", UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"))
+    assert "invalid start byte" in json.loads(log.getvalue())["exception"]
+
+
 @pytest.mark.parametrize("name", [GRPC, "asyncio"])
 def test_what_else_grpc_has_to_tell_is(log: io.StringIO, name: str) -> None:
     tell(name, cygrpc.InternalError("out of order"))

@@ -345,3 +345,11 @@ def test_a_token_with_no_time_in_a_page_by_time_is_refused(last: str) -> None:
     with pytest.raises(Problem) as refusal:
         read_page(products(page_token=token), keys=1).after_time()
     assert refusal.value.reason == "PAGE_TOKEN_INVALID"
+
+
+@pytest.mark.parametrize("number", ["", "two", "-1", "1" * 10, "\u0663"])
+def test_a_token_with_no_number_in_a_page_by_number_is_refused(number: str) -> None:
+    token = read_page(products(), keys=2).token(("tea", number))
+    with pytest.raises(Problem) as refusal:
+        read_page(products(page_token=token), keys=2).after_numbered()
+    assert refusal.value.reason == "PAGE_TOKEN_INVALID"
