@@ -21,14 +21,11 @@ _CALLS_MAX = 100
 # A probe asks by a connection of its own and goes; nobody else has business there.
 CONNECTIONS_MAX = 1000
 _OPTIONS = [
-    ("grpc.max_allowed_incoming_connections", CONNECTIONS_MAX),
-    ("grpc.server_handshake_timeout_ms", 10_000),
     ("grpc.max_connection_idle_ms", 10_000),
     ("grpc.max_connection_age_ms", 60_000),
     ("grpc.max_connection_age_grace_ms", 10_000),
     ("grpc.max_metadata_size", 4096),
     ("grpc.max_receive_message_length", 4096),
-    ("grpc.so_reuseport", 0),
 ]
 # Nobody proves who they are before they ask: so many questions are open at once at one door, and one
 # that is not put in time is closed.
@@ -47,7 +44,7 @@ class Health:
         self._leaving = False
         self._address = address
         self._servicer = health.aio.HealthServicer()
-        self._server = listener(_OPTIONS, calls_max=_CALLS_MAX)
+        self._server = listener(_OPTIONS, connections_max=CONNECTIONS_MAX, calls_max=_CALLS_MAX)
         self._started = False
         self.add_to(self._server)
 

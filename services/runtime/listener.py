@@ -17,18 +17,25 @@ from grpc.aio import _server
 # Of the version that is locked; tests fail on another that no longer has what is used here.
 _cygrpc: Any = importlib.import_module("grpc._cython.cygrpc")
 _UNKNOWN = "a method that nobody has"
+# Whoever connects must say so in time, and must not keep others from connecting.
+HANDSHAKE_SECONDS = 10
 
 
 def listener(
-    options: Sequence[tuple[str, Any]] = (), *, calls_max: int | None = None
+    options: Sequence[tuple[str, Any]], *, connections_max: int, calls_max: int
 ) -> grpc.aio.Server:
-    """A server that refuses calls beyond so many at once."""
-    server: Any = _Server(options, calls_max)
+    """A server that refuses connections and calls beyond so many at once."""
+    own = [
+        ("grpc.server_handshake_timeout_ms", HANDSHAKE_SECONDS * 1000),
+        ("grpc.max_allowed_incoming_connections", connections_max),
+        ("grpc.so_reuseport", 0),
+    ]
+    server: Any = _Server([*options, *own], calls_max)
     return server  # type: ignore[no-any-return]
 
 
 class _Server(_server.Server):  # type: ignore[misc, unused-ignore]
-    def __init__(self, options: Sequence[tuple[str, Any]], calls_max: int | None) -> None:
+    def __init__(self, options: Sequence[tuple[str, Any]], calls_max: int) -> None:
         # Instead of the base's, which would make a core of its own kind.
         self._loop = _cygrpc.get_working_loop()
         self._server = _Core(self._loop, None, (), (), tuple(options), calls_max)

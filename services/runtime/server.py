@@ -34,7 +34,6 @@ PLATFORM_MESSAGE_MAX_BYTES = 256 * 1024
 METADATA_MAX_BYTES = 16 * 1024
 # Of one door: connections, and calls of one connection and of all.
 CONNECTIONS_MAX = 4000
-HANDSHAKE_SECONDS = 10
 CONCURRENT_STREAMS_MAX = 200
 # Each may keep a message waiting for its last byte: 128 MiB, of the 512 that a pod has.
 CONCURRENT_CALLS_MAX = 500
@@ -67,13 +66,9 @@ _OPTIONS = [
     ("grpc.max_connection_age_ms", CONNECTION_MAX_AGE_SECONDS * 1000),
     ("grpc.max_connection_idle_ms", CONNECTION_IDLE_SECONDS * 1000),
     ("grpc.max_connection_age_grace_ms", CONNECTION_MAX_AGE_GRACE_SECONDS * 1000),
-    # Whoever connects must say so in time, and must not keep others from connecting.
-    ("grpc.server_handshake_timeout_ms", HANDSHAKE_SECONDS * 1000),
-    ("grpc.max_allowed_incoming_connections", CONNECTIONS_MAX),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     # A stream's window stays at 64 KiB: it would grow to 16 MiB, which come before they are asked for.
     ("grpc.http2.bdp_probe", 0),
-    ("grpc.so_reuseport", 0),
 ]
 
 
@@ -171,8 +166,7 @@ class Door:
             try:
                 response = await work(requests, context, headers)
             except Exception as error:  # noqa: BLE001 - the boundary: everything becomes a status
-                problem = _problem(method, error)
-                code, refusal = problem.code.name, problem.status(self._domain)
+                code, refusal = self._told(method, error)
             else:
                 code = grpc.StatusCode.OK.name
                 return response
@@ -182,10 +176,14 @@ class Door:
                 metrics.call_done(method, code, time.perf_counter() - started)
             # Not where the error is at hand: gRPC would keep it, and all that its frames have seen,
             # until the garbage is collected.
-            del problem
-            return await context.abort_with_status(rpc_status.to_status(refusal))
+            return await context.abort_with_status(refusal)
 
         return answer
+
+    def _told(self, method: str, error: Exception) -> tuple[str, grpc.Status]:
+        """The name of an error's code, and what the caller is told of it."""
+        problem = _problem(method, error)
+        return problem.code.name, rpc_status.to_status(problem.status(self._domain))
 
     def _with_one(self, behaviour: Behaviour) -> Behaviour:
         async def work(_requests: object, context: Any) -> Any:  # noqa: ANN401
@@ -372,4 +370,4 @@ class Server:
 
 def _server(receive_max_bytes: int) -> grpc.aio.Server:
     options = [*_OPTIONS, ("grpc.max_receive_message_length", receive_max_bytes)]
-    return listener(options, calls_max=CONCURRENT_REFUSALS_MAX)
+    return listener(options, connections_max=CONNECTIONS_MAX, calls_max=CONCURRENT_REFUSALS_MAX)

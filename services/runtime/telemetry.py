@@ -86,8 +86,8 @@ def _is_news(record: logging.LogRecord) -> bool:
     kind = type(error).__name__
     if kind == _NOT_SENT:
         metrics.answer_not_sent()
-    of_a_header = kind == UnicodeDecodeError.__name__ and record.name != "asyncio"
-    return kind != _NOT_SENT and not of_a_header
+        return False
+    return kind != UnicodeDecodeError.__name__ or record.name == "asyncio"
 
 
 def set_level(level: str) -> None:

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 import grpc
 from google.protobuf import timestamp_pb2
@@ -241,16 +241,10 @@ class Page:
 
         Of at most `limit` rows that were found. Rows that are large make a page that is short.
         """
-        shown: list[M] = []
-        left_bytes = PAGE_MAX_BYTES
-        for row in found[: self.size]:
-            made = message(row)
-            left_bytes -= made.ByteSize()
-            if shown and left_bytes < 0:
-                break
-            shown.append(made)
-        more = len(shown) < len(found)
-        return shown, self.token(key(found[len(shown) - 1])) if more else ""
+        filling = _Filling(self, message)
+        if all(map(filling.takes, found)):
+            return filling.shown, ""
+        return filling.shown, self.token(key(filling.last))
 
     async def fill(
         self,
@@ -262,21 +256,14 @@ class Page:
 
         `find` finds so many after a row, or after the page before.
         """
-        shown: list[M] = []
-        last: Row | None = None
-        left_bytes = PAGE_MAX_BYTES
+        filling = _Filling(self, message)
         while True:
-            wanted = min(PORTION_ROWS, self.limit - len(shown))
-            portion = await find(last, wanted)
-            for row in portion:
-                made = message(row)
-                left_bytes -= made.ByteSize()
-                if last is not None and (len(shown) == self.size or left_bytes < 0):
-                    return shown, self.token(key(last))
-                shown.append(made)
-                last = row
+            wanted = min(PORTION_ROWS, self.limit - len(filling.shown))
+            portion = await find(filling.last, wanted)
+            if not all(map(filling.takes, portion)):
+                return filling.shown, self.token(key(filling.last))
             if len(portion) < wanted:
-                return shown, ""
+                return filling.shown, ""
 
     def token(self, last: tuple[str, ...]) -> str:
         """The token of the page that follows the row `last`."""
@@ -318,6 +305,29 @@ class Page:
         if not _NUMBER.fullmatch(number):
             _refuse_page_token()
         return found, int(number)
+
+
+class _Filling(Generic[Row, M]):
+    """A page while rows are put into it: as many as it may have, and as fit into an answer."""
+
+    def __init__(self, page: Page, message: Callable[[Row], M]) -> None:
+        self._size, self._message = page.size, message
+        self._left_bytes = PAGE_MAX_BYTES
+        self.shown: list[M] = []
+        # The row that was put into it last.
+        self.last: Any = None
+
+    def takes(self, row: Row) -> bool:
+        """Put a row into the page, and say whether there was room: one always fits."""
+        if len(self.shown) == self._size:
+            return False
+        made = self._message(row)
+        self._left_bytes -= made.ByteSize()
+        if self.shown and self._left_bytes < 0:
+            return False
+        self.shown.append(made)
+        self.last = row
+        return True
 
 
 def _refuse_page_token() -> NoReturn:

@@ -218,7 +218,7 @@ class ImportMethods(PreviewMethods):
                 note_items(
                     found, template.merchant, "standing_order.items", template.items, problems
                 )
-            book.batches[place] = Packed.of(_without_bad(book, batch, noted))
+            _drop_bad(book, place, batch, noted)
 
     async def _store_book(self, book: Book) -> None:
         """Store all good rows, or none."""
@@ -383,7 +383,17 @@ async def _refuse_duplicates(tx: AsyncConnection, book: Book) -> None:
         batch = packed.rows
         noted = [Violations() for _ in batch]
         await _note_duplicates(tx, book, batch, noted)
-        book.batches[place] = Packed.of(_without_bad(book, batch, noted))
+        _drop_bad(book, place, batch, noted)
+
+
+def _drop_bad(
+    book: Book, place: int, batch: Sequence[Accepted], noted: Sequence[Violations]
+) -> None:
+    """Leave in the batch at a place what nothing was noted about."""
+    good = _without_bad(book, batch, noted)
+    # Mostly all are, and are packed already.
+    if len(good) < len(batch):
+        book.batches[place] = Packed.of(good)
 
 
 def _without_bad(

@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import date, timedelta
-from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import text
@@ -24,10 +23,8 @@ from services.scheduler.domain.conditions import (
     UnitPriceCeiling,
 )
 from services.scheduler.domain.order import Order, OrderKey, OrderState
+from services.scheduler.store.remembered import remembered
 
-_CACHED_CONDITIONS = 4096
-# Longer ones, up to 60 000, would take too much memory.
-_CACHED_MAX_CHARACTERS = 500
 _KINDS: dict[str, Any] = {
     "unit_price_ceiling": UnitPriceCeiling,
     "total_ceiling": TotalCeiling,
@@ -87,18 +84,9 @@ def dump(conditions: Sequence[Condition]) -> str:
     )
 
 
+@remembered
 def load(data: str) -> tuple[Condition, ...]:
     """The conditions that `dump` wrote."""
-    return _known(data) if len(data) <= _CACHED_MAX_CHARACTERS else _read(data)
-
-
-# As with schedules: read each cycle, rarely different.
-@lru_cache(maxsize=_CACHED_CONDITIONS)
-def _known(data: str) -> tuple[Condition, ...]:
-    return _read(data)
-
-
-def _read(data: str) -> tuple[Condition, ...]:
     return tuple(
         Condition(
             _KINDS[one["kind"]](**one["of"]),

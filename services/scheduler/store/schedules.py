@@ -2,7 +2,6 @@
 
 import json
 from datetime import date, time
-from functools import lru_cache
 from typing import Any
 
 from services.scheduler.domain.schedule import (
@@ -22,10 +21,7 @@ from services.scheduler.domain.schedule import (
     Weekly,
     Yearly,
 )
-
-_CACHED_SCHEDULES = 4096
-# Longer ones, with many blackouts, are rare and would take too much memory.
-_CACHED_MAX_CHARACTERS = 500
+from services.scheduler.store.remembered import remembered
 
 
 def dump(schedule: Schedule) -> str:
@@ -50,18 +46,9 @@ def dump(schedule: Schedule) -> str:
     )
 
 
+@remembered
 def load(text: str) -> Schedule:
     """The schedule that `dump` wrote."""
-    return _known(text) if len(text) <= _CACHED_MAX_CHARACTERS else _read(text)
-
-
-# Templates change rarely and are read each cycle; many share one schedule.
-@lru_cache(maxsize=_CACHED_SCHEDULES)
-def _known(text: str) -> Schedule:
-    return _read(text)
-
-
-def _read(text: str) -> Schedule:
     data = json.loads(text)
     business_days = data["business_days"]
     return Schedule(

@@ -13,12 +13,8 @@ Begin = Callable[..., Gateway]
 @pytest.fixture
 async def door(tmp_path: Path) -> AsyncIterator[Door]:
     """The catalog's doors, as in production."""
-    door = Door(tmp_path / "keys", plaintext=False, behind_proxy=True)
-    await door.server.start()
-    await door.server.ready(serving=True)
-    yield door
-    await door.channel.close()
-    await door.server.stop(0)
+    async with Door(tmp_path / "keys", plaintext=False, behind_proxy=True).running() as door:
+        yield door
 
 
 @pytest.fixture

@@ -15,7 +15,14 @@ from recurring.payments.v1 import payments_pb2, payments_pb2_grpc
 from tests.integration.gateway import http2
 from tests.integration.gateway.conftest import Begin
 from tests.integration.gateway.envoy import Gateway
-from tests.integration.runtime.door import GRACE_SECONDS, NAME, SERVICE, Door, Metadata
+from tests.integration.runtime.door import (
+    GRACE_SECONDS,
+    NAME,
+    SERVICE,
+    Door,
+    Metadata,
+    how_it_ends,
+)
 from tests.prometheus import alert_queries, metrics_in
 from tests.suite import refused
 
@@ -55,13 +62,6 @@ def stub(channel: grpc.aio.Channel) -> catalog_pb2_grpc.CatalogServiceStub:
 def get(stub: Any, metadata: Metadata) -> Any:  # noqa: ANN401 - a call
     request = catalog_pb2.GetProductRequest(name=NAME)
     return stub.GetProduct(request, metadata=metadata, timeout=GRACE_SECONDS)
-
-
-async def how_it_ends(call: Any) -> grpc.StatusCode:  # noqa: ANN401
-    with pytest.raises(grpc.aio.AioRpcError) as refusal:
-        await call
-    code: grpc.StatusCode = refusal.value.code()
-    return code
 
 
 async def served(stub: Any, door: Door, times: int = 20) -> None:  # noqa: ANN401
@@ -210,13 +210,8 @@ async def test_a_gateway_without_memory_says_so_to_who_watches(begin: Begin) -> 
 async def test_who_reads_no_answers_keeps_nobody_elses_back(gateway: Gateway, door: Door) -> None:
     door.servicer.let_go.set()
     door.servicer.next_page_token = "x" * ANSWER_BYTES
-    request = catalog_pb2.ListProductsRequest(parent="merchants/acme").SerializeToString()
     async with open_channel(gateway, door, ("grpc.http2.bdp_probe", 0)) as slow:
-        method: Any = slow.unary_stream(f"/{SERVICE}/ListProducts")
-        unread = [
-            method(request, metadata=door.token(), timeout=3 * GRACE_SECONDS)
-            for _ in range(UNREAD_ANSWERS)
-        ]
+        unread = door.unread(slow, UNREAD_ANSWERS, 3 * GRACE_SECONDS)
         # So many wait at once at the service, and others are refused.
         await asyncio.sleep(1)
         for _ in range(FRESH_CONNECTIONS):

@@ -58,11 +58,8 @@ async def listener(open_database: OpenDatabase, broker: Broker) -> Listener:
 @pytest.fixture
 async def closed_door(tmp_path: Path) -> AsyncIterator[Door]:
     """A server that is still starting."""
-    door = Door(tmp_path)
-    await door.server.start()
-    yield door
-    await door.channel.close()
-    await door.server.stop(0)
+    async with Door(tmp_path).running(serving=False) as door:
+        yield door
 
 
 @pytest.fixture

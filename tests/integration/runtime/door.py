@@ -1,10 +1,13 @@
 """A service's doors in this process, and whoever stands before them."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 
@@ -100,6 +103,25 @@ class Door:
         )
         self.stub = catalog_pb2_grpc.CatalogServiceStub(self.channel)
 
+    @asynccontextmanager
+    async def running(self, *, serving: bool = True) -> AsyncIterator["Door"]:
+        """Have it listen, and answer unless it is still starting."""
+        await self.server.start()
+        if serving:
+            await self.server.ready(serving=True)
+        yield self
+        await self.channel.close()
+        await self.server.stop(0)
+
+    def unread(self, channel: grpc.aio.Channel, count: int, timeout_seconds: float) -> list[Any]:
+        """Lists that are asked for over a channel and not read, unless somebody does."""
+        request = catalog_pb2.ListProductsRequest(parent="merchants/acme").SerializeToString()
+        # Who takes one answer for many reads them one by one.
+        method: Any = channel.unary_stream(f"/{SERVICE}/ListProducts")
+        return [
+            method(request, metadata=self.token(), timeout=timeout_seconds) for _ in range(count)
+        ]
+
     def token(self, merchant: str = "acme", scope: str = "platform") -> Metadata:
         file = self.keys.token_file(f"{merchant}-{scope}", merchant=merchant, scope=scope)
         return (("authorization", f"Bearer {file.read_text()}"),)
@@ -119,3 +141,11 @@ class Door:
             question = health_pb2.HealthCheckRequest(service=service)
             answer = await check.Check(question, timeout=GRACE_SECONDS)
         return health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+
+
+async def how_it_ends(call: Any) -> grpc.StatusCode:  # noqa: ANN401
+    """The code of a call that is refused, whoever refuses it: the transport gives no more."""
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        await call
+    found: grpc.StatusCode = refusal.value.code()
+    return found

@@ -16,7 +16,14 @@ from services.runtime.health import CONNECTIONS_MAX
 from services.runtime.identity import Identity
 from services.runtime.limits import CALLER_UNREAD_MAX_BYTES
 from services.runtime.server import CONCURRENT_CALLS_MAX, MESSAGE_MAX_BYTES, METADATA_MAX_BYTES
-from tests.integration.runtime.door import GRACE_SECONDS, NAME, SERVICE, Door, Metadata
+from tests.integration.runtime.door import (
+    GRACE_SECONDS,
+    NAME,
+    SERVICE,
+    Door,
+    Metadata,
+    how_it_ends,
+)
 from tests.suite import refused
 
 OPTIONS = (
@@ -104,25 +111,17 @@ def other(side: Side) -> Side:
     return peers(side.door) if side.credentials is None else platforms(side.door)
 
 
-async def why_cut_off(call: Any) -> grpc.StatusCode:  # noqa: ANN401
-    """How a call ends that the transport itself refuses."""
-    with pytest.raises(grpc.aio.AioRpcError) as refusal:
-        await call
-    found: grpc.StatusCode = refusal.value.code()
-    return found
-
-
 async def test_headers_over_the_limit_are_refused(side: Side) -> None:
     padding = (("padding", "x" * 10 * METADATA_MAX_BYTES),)
     async with side.stub() as stub:
-        code = await why_cut_off(side.get(stub, extra=padding))
+        code = await how_it_ends(side.get(stub, extra=padding))
     assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert await side.serves()
 
 
 async def test_a_message_over_the_limit_is_refused(side: Side) -> None:
     async with side.stub() as stub:
-        code = await why_cut_off(side.get(stub, name="x" * (MESSAGE_MAX_BYTES + 1)))
+        code = await how_it_ends(side.get(stub, name="x" * (MESSAGE_MAX_BYTES + 1)))
     assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert await side.serves()
 
@@ -237,14 +236,8 @@ async def test_answers_that_are_not_read_are_kept_up_to_a_limit_and_keep_nobody_
     door.servicer.next_page_token = "x" * ANSWER_BYTES
     # Of what it does not ask for, the client takes what a new stream may send, and no more.
     options = [*OPTIONS, ("grpc.http2.bdp_probe", 0)]
-    request = catalog_pb2.ListProductsRequest(parent="merchants/acme").SerializeToString()
     async with grpc.aio.insecure_channel(door.addresses.platforms, options) as channel:
-        # Who takes one answer for many reads them one by one.
-        method: Any = channel.unary_stream(f"/{SERVICE}/ListProducts")
-        unread = [
-            method(request, metadata=door.token(), timeout=GRACE_SECONDS)
-            for _ in range(CALLER_UNREAD_MAX_BYTES // ANSWER_BYTES)
-        ]
+        unread = door.unread(channel, CALLER_UNREAD_MAX_BYTES // ANSWER_BYTES, GRACE_SECONDS)
         await asyncio.gather(*(call.initial_metadata() for call in unread))
         refusal = await refused(door.stay())
         assert (refusal.code, refusal.reason) == ("RESOURCE_EXHAUSTED", "TOO_MANY_CALLS_AT_ONCE")

@@ -117,17 +117,14 @@ async def test_calls_at_once_have_callers_of_their_own(door: Door) -> None:
 
 
 async def test_a_caller_that_asks_too_much_is_told_when_to_come_back(tmp_path: Path) -> None:
-    door = Door(tmp_path, Allowance(calls_per_second=0.1, burst_calls=3, calls_at_once=10))
-    await door.server.start()
-    await door.server.ready(serving=True)
-    for _ in range(3):
-        await door.get()
-    refusal = await refused(door.get())
-    assert (refusal.code, refusal.reason) == ("RESOURCE_EXHAUSTED", "RATE_EXCEEDED")
-    # Somebody else is served meanwhile.
-    assert (await refused(door.get(door.token("other")))).reason == "MERCHANT_FORBIDDEN"
-    await door.channel.close()
-    await door.server.stop(0)
+    allowance = Allowance(calls_per_second=0.1, burst_calls=3, calls_at_once=10)
+    async with Door(tmp_path, allowance).running() as door:
+        for _ in range(3):
+            await door.get()
+        refusal = await refused(door.get())
+        assert (refusal.code, refusal.reason) == ("RESOURCE_EXHAUSTED", "RATE_EXCEEDED")
+        # Somebody else is served meanwhile.
+        assert (await refused(door.get(door.token("other")))).reason == "MERCHANT_FORBIDDEN"
 
 
 async def test_large_pages_of_a_merchant_wait_for_one_another_and_nothing_else_does(

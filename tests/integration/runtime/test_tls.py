@@ -27,12 +27,8 @@ REQUEST = catalog_pb2.GetProductRequest(name=NAME)
 @pytest.fixture
 async def door(tmp_path: Path) -> AsyncIterator[Door]:
     """A door with a certificate of the authority in `ca.crt`."""
-    door = Door(tmp_path, plaintext=False)
-    await door.server.start()
-    await door.server.ready(serving=True)
-    yield door
-    await door.channel.close()
-    await door.server.stop(0)
+    async with Door(tmp_path, plaintext=False).running() as door:
+        yield door
 
 
 @pytest.fixture
