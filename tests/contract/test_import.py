@@ -366,6 +366,12 @@ async def test_a_merchant_who_imports_much_leaves_room_for_others(
         await each.break_off()
 
 
+async def test_imports_of_a_merchant_wait_for_each_other_a_moment(ann: Customer) -> None:
+    rows = [await row(ann)]
+    answers = await asyncio.gather(send(ann.shop, rows), send(ann.shop, rows))
+    assert sorted(map(counts, answers)) == [(0, 1, 0), (1, 0, 0)]
+
+
 async def test_only_so_many_import_at_once(suite: Suite) -> None:
     merchants = [suite.client() for _ in range(3)]
     sending = [Sending(each, []) for each in merchants]

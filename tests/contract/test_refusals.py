@@ -14,11 +14,10 @@ from recurring.scheduler.v1 import scheduler_pb2
 from services.runtime.wire import to_date, to_timestamp
 from tests.contract.customer import Customer, add_product, new_customer
 from tests.contract.every_call import FAR, Call, platform_calls
-from tests.suite import CALL_TIMEOUT_SECONDS, Refusal, Suite, new_id, refused
+from tests.suite import Refusal, Suite, new_id, refused
 
 STALE = '"999"'
 PRICES_MAX = 1000
-IMPORTS_OF_MERCHANT = 1
 # Calls that a test makes at once.
 AT_ONCE = 10
 # Where an update has its etag.
@@ -229,31 +228,3 @@ async def test_a_product_has_so_many_prices_and_no_more(suite: Suite) -> None:
     for first in range(0, PRICES_MAX, AT_ONCE):
         await asyncio.gather(*(add(number) for number in range(first, first + AT_ONCE)))
     assert (await refused(add(PRICES_MAX))).reason == "PRICES_TOO_MANY"
-
-
-async def test_more_imports_of_a_merchant_than_run_at_once_are_asked_to_wait(suite: Suite) -> None:
-    merchant = suite.client()
-    over = asyncio.Event()
-
-    async def rows() -> AsyncIterator[scheduler_pb2.ImportStandingOrdersRequest]:
-        config = scheduler_pb2.ImportConfig(parent=merchant.name, dry_run=True)
-        yield scheduler_pb2.ImportStandingOrdersRequest(config=config)
-        await over.wait()
-
-    async def start() -> scheduler_pb2.ImportStandingOrdersResponse:
-        answer: scheduler_pb2.ImportStandingOrdersResponse = (
-            await merchant.scheduler.ImportStandingOrders(
-                rows(), metadata=merchant.metadata, timeout=CALL_TIMEOUT_SECONDS
-            )
-        )
-        return answer
-
-    # None of those that run comes to its end before one of them has been refused.
-    started = [asyncio.ensure_future(start()) for _ in range(IMPORTS_OF_MERCHANT + 1)]
-    [ended], running = await asyncio.wait(started, return_when=asyncio.FIRST_COMPLETED)
-    over.set()
-    refusal = await refused(ended)
-    assert refusal.reason == "IMPORTS_BUSY"
-    assert refusal.retry_seconds > 0
-    answers = await asyncio.gather(*running)
-    assert [answer.refused_count for answer in answers] == [0] * IMPORTS_OF_MERCHANT

@@ -13,7 +13,11 @@ from services.scheduler.api.forecast import (
     FORECASTS_OF_MERCHANT_MAX,
     ForecastMethods,
 )
-from services.scheduler.api.imports import ImportMethods
+from services.scheduler.api.imports import (
+    IMPORTS_AT_ONCE_MAX,
+    IMPORTS_OF_MERCHANT_MAX,
+    ImportMethods,
+)
 from services.scheduler.api.orders import OrderMethods
 from services.scheduler.api.purchases import PurchaseMethods
 from services.scheduler.api.settings import SettingsMethods
@@ -64,7 +68,7 @@ class Servicer(
         self.database = database
         self._clock = clock
         self._peers = peers
-        self._importing = []
+        self._importing = Room(IMPORTS_AT_ONCE_MAX, IMPORTS_OF_MERCHANT_MAX)
         self._forecasting = Room(FORECASTS_AT_ONCE_MAX, FORECASTS_OF_MERCHANT_MAX)
 
     async def ListAuditEntries(

@@ -4,7 +4,7 @@ import asyncio
 import pickle
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.runtime import audit, outbox, rules
 from services.runtime.errors import FieldViolation, Violations, already_exists
-from services.runtime.limits import exhausted
+from services.runtime.limits import Room, exhausted
 from services.runtime.sealing import Keyring
 from services.runtime.wire import ID_PATTERN, read_date
 from services.scheduler import events
@@ -39,6 +39,9 @@ from services.scheduler.store import purchases, sign_ups
 IMPORTS_AT_ONCE_MAX = 2
 # So that no merchant takes the room of all.
 IMPORTS_OF_MERCHANT_MAX = 1
+# An import that broke off keeps its place until the service has heard of it and undone what it began:
+# whoever sends the book again at once waits for that place rather than be sent away.
+IMPORTS_WAIT_SECONDS = 5.0
 # When there may be room again.
 IMPORTS_RETRY_SECONDS = 10.0
 PROBLEMS_MAX = 1000
@@ -136,32 +139,24 @@ class Book:
 class ImportMethods(PreviewMethods):
     """The method of recurring.scheduler.v1.SchedulerService that takes over standing orders."""
 
-    # The merchant of each import that is running.
-    _importing: list[str]
+    _importing: Room
 
     async def ImportStandingOrders(self, requests: Requests, _context: object) -> Response:
         """Take over standing orders from another system."""
         sent = never_idle(requests)
         config = await read_config(sent)
         (merchant,) = MERCHANT.parse(config.parent)
-        with self._room(merchant):
+        async with AsyncExitStack() as place:
+            try:
+                async with asyncio.timeout(IMPORTS_WAIT_SECONDS):
+                    await place.enter_async_context(self._importing.of(merchant))
+            except TimeoutError:
+                message = (
+                    f"{IMPORTS_OF_MERCHANT_MAX} import of the merchant"
+                    f" or {IMPORTS_AT_ONCE_MAX} in all are running"
+                )
+                raise exhausted("IMPORTS_BUSY", message, IMPORTS_RETRY_SECONDS) from None
             return await self._import(merchant, config, sent)
-
-    @contextmanager
-    def _room(self, merchant: str) -> Iterator[None]:
-        """Room for an import of a merchant. Raises RESOURCE_EXHAUSTED if there is none."""
-        for running, most, whose in (
-            (self._importing.count(merchant), IMPORTS_OF_MERCHANT_MAX, "imports of the merchant"),
-            (len(self._importing), IMPORTS_AT_ONCE_MAX, "imports"),
-        ):
-            if running >= most:
-                message = f"{running} {whose} are running"
-                raise exhausted("IMPORTS_BUSY", message, IMPORTS_RETRY_SECONDS)
-        self._importing.append(merchant)
-        try:
-            yield
-        finally:
-            self._importing.remove(merchant)
 
     async def _import(
         self, merchant: str, config: scheduler_pb2.ImportConfig, requests: Requests

@@ -182,7 +182,7 @@ class SchedulerServiceStub:
 
     Reasons: INVALID_ARGUMENT CONFIG_MISSING (the first message has no config), IMPORT_TOO_LARGE (more
     than 200 000 rows, 400 000 items or 48 MiB of rows; send it in parts); RESOURCE_EXHAUSTED IMPORTS_BUSY
-    (1 import of the merchant or 2 in all are running: try again later, as its RetryInfo says);
+    (1 import of the merchant or 2 in all were running for 5 s: try again later, as its RetryInfo says);
     ALREADY_EXISTS STANDING_ORDER_ALREADY_EXISTS (one was created while the import ran: import again).
     """
     ExplainOrder: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.ExplainOrderRequest, _scheduler_pb2.ExplainOrderResponse]
@@ -471,7 +471,7 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Reasons: INVALID_ARGUMENT CONFIG_MISSING (the first message has no config), IMPORT_TOO_LARGE (more
         than 200 000 rows, 400 000 items or 48 MiB of rows; send it in parts); RESOURCE_EXHAUSTED IMPORTS_BUSY
-        (1 import of the merchant or 2 in all are running: try again later, as its RetryInfo says);
+        (1 import of the merchant or 2 in all were running for 5 s: try again later, as its RetryInfo says);
         ALREADY_EXISTS STANDING_ORDER_ALREADY_EXISTS (one was created while the import ran: import again).
         """
 
