@@ -17,15 +17,19 @@ from services.runtime.listener import listener
 
 LIVENESS = "liveness"
 SERVICE_NAME = health.SERVICE_NAME
-_CALLS_MAX = 100
+CALLS_MAX = 100
 # A probe asks by a connection of its own and goes; nobody else has business there.
 CONNECTIONS_MAX = 1000
+CONNECTION_IDLE_SECONDS = 10
+CONNECTION_MAX_AGE_SECONDS = 60
+# A question and its headers are a few words.
+MESSAGE_MAX_BYTES = METADATA_MAX_BYTES = 4096
 _OPTIONS = [
-    ("grpc.max_connection_idle_ms", 10_000),
-    ("grpc.max_connection_age_ms", 60_000),
-    ("grpc.max_connection_age_grace_ms", 10_000),
-    ("grpc.max_metadata_size", 4096),
-    ("grpc.max_receive_message_length", 4096),
+    ("grpc.max_connection_idle_ms", CONNECTION_IDLE_SECONDS * 1000),
+    ("grpc.max_connection_age_ms", CONNECTION_MAX_AGE_SECONDS * 1000),
+    ("grpc.max_connection_age_grace_ms", CONNECTION_IDLE_SECONDS * 1000),
+    ("grpc.max_metadata_size", METADATA_MAX_BYTES),
+    ("grpc.max_receive_message_length", MESSAGE_MAX_BYTES),
 ]
 # Nobody proves who they are before they ask: so many questions are open at once at one door, and one
 # that is not put in time is closed.
@@ -44,7 +48,7 @@ class Health:
         self._leaving = False
         self._address = address
         self._servicer = health.aio.HealthServicer()
-        self._server = listener(_OPTIONS, connections_max=CONNECTIONS_MAX, calls_max=_CALLS_MAX)
+        self._server = listener(_OPTIONS, connections_max=CONNECTIONS_MAX, calls_max=CALLS_MAX)
         self._started = False
         self.add_to(self._server)
 

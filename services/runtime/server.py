@@ -53,6 +53,8 @@ CONNECTION_MAX_AGE_SECONDS = 300
 CONNECTION_IDLE_SECONDS = 60
 # An old connection goes with its last call, which is never cut short for it.
 CONNECTION_MAX_AGE_GRACE_SECONDS = int(STREAM_DEADLINE_MAX_SECONDS)
+# A client that pings an idle connection more often is sent away.
+PING_INTERVAL_MIN_SECONDS = 10
 # For what has come already when a door closes.
 LAST_CALLS_SECONDS = 0.2
 # Where gRPC puts the one SPIFFE ID of a connection's certificate.
@@ -66,7 +68,7 @@ _OPTIONS = [
     ("grpc.max_connection_age_ms", CONNECTION_MAX_AGE_SECONDS * 1000),
     ("grpc.max_connection_idle_ms", CONNECTION_IDLE_SECONDS * 1000),
     ("grpc.max_connection_age_grace_ms", CONNECTION_MAX_AGE_GRACE_SECONDS * 1000),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", PING_INTERVAL_MIN_SECONDS * 1000),
     # A stream's window stays at 64 KiB: it would grow to 16 MiB, which come before they are asked for.
     ("grpc.http2.bdp_probe", 0),
 ]
