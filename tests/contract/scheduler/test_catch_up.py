@@ -37,7 +37,7 @@ async def without_scheduler(suite: Suite) -> AsyncIterator[None]:
     )  # fmt: skip
     try:
         assert process.stderr is not None
-        assert b"ready" in await process.stderr.readline()
+        assert b"INFO sandbox ready: " in await process.stderr.readline()
         yield
     finally:
         process.terminate()

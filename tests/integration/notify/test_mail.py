@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from deploy.embedded.keys import Keys
+from deploy.embedded.ports import free_ports
 from services.notify.domain import Attempt, Verdict
 from services.notify.gateways import EmailGateway, MailServer, MailTls, Message
 from tests.integration.notify.mail_server import PASSWORD, USER
@@ -20,7 +21,6 @@ from tests.integration.sandbox.process import (
     READY_SECONDS,
     ROOT,
     Sandbox,
-    free_port,
 )
 
 MESSAGE = Message("key-1", "ann@example.com", "Your order", "Hi Ann!")
@@ -44,7 +44,7 @@ class Server:
 
 @asynccontextmanager
 async def mail_server(folder: Path, tls: MailTls) -> AsyncIterator[Server]:
-    keys, port, mails = Keys(folder / "keys"), free_port(), folder / "mails"
+    keys, [port], mails = Keys(folder / "keys"), free_ports(1), folder / "mails"
     tls_folder = keys.certificate_folder("mail")
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -96,7 +96,7 @@ async def test_a_server_of_another_name_gets_nothing(server: Server) -> None:
 
 async def test_a_server_without_starttls_gets_nothing(sandbox: Sandbox) -> None:
     await sandbox.start()
-    plain = MailServer("127.0.0.1", sandbox.smtp_port, MailTls.STARTTLS)
+    plain = MailServer("127.0.0.1", sandbox.ports[1], MailTls.STARTTLS)
     gateway = EmailGateway(plain, "orders@acme.example")
     assert await gateway.send(MESSAGE) == Attempt(Verdict.TEMPORARY, "UNREACHABLE")
     await gateway.close()

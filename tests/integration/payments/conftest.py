@@ -19,8 +19,7 @@ async def sandbox(tmp_path: Path) -> AsyncIterator[Sandbox]:
         try:
             yield process
         finally:
-            if process.process is not None:
-                await process.stop()
+            await process.close()
 
 
 @pytest.fixture

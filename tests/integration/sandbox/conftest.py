@@ -25,8 +25,7 @@ async def start_sandbox(tmp_path: Path) -> AsyncIterator[StartSandbox]:
             yield start
         finally:
             for sandbox in running:
-                if sandbox.process is not None:
-                    await sandbox.stop()
+                await sandbox.close()
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 import aiohttp
 
+from deploy.embedded.ports import HOST
+
 ROOT = Path(__file__).parents[3]
 PROVIDER_API_KEY = "sk_test_of_the_provider"
 SMS_API_KEY = "key_of_the_gateway"
@@ -22,11 +24,15 @@ READY_SECONDS = 20.0
 EXIT_SECONDS = 10.0
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+def held_port() -> socket.socket:
+    """A port that no other test is given, and that a server can listen on all the same.
+
+    Linux lets it where both have SO_REUSEADDR and only one listens.
+    """
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind((HOST, 0))
+    return holder
 
 
 @dataclass(frozen=True)
@@ -42,19 +48,27 @@ class Sandbox:
 
     record_file: Path
     http: aiohttp.ClientSession
-    port: int = field(default_factory=free_port)
-    smtp_port: int = field(default_factory=free_port)
+    held: tuple[socket.socket, socket.socket] = field(
+        default_factory=lambda: (held_port(), held_port())
+    )
     environment: dict[str, str] = field(default_factory=dict)
     process: asyncio.subprocess.Process | None = None
 
     @property
+    def ports(self) -> tuple[int, int]:
+        """Where it listens: HTTP and SMTP."""
+        http, smtp = (each.getsockname()[1] for each in self.held)
+        return http, smtp
+
+    @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{HOST}:{self.ports[0]}"
 
     async def start(self) -> None:
+        http, smtp = (f"{HOST}:{port}" for port in self.ports)
         settings = {
-            "SANDBOX_HTTP_ADDRESS": f"127.0.0.1:{self.port}",
-            "SANDBOX_SMTP_ADDRESS": f"127.0.0.1:{self.smtp_port}",
+            "SANDBOX_HTTP_ADDRESS": http,
+            "SANDBOX_SMTP_ADDRESS": smtp,
             "SANDBOX_RECORD_FILE": str(self.record_file),
             "SANDBOX_PROVIDER_API_KEY": PROVIDER_API_KEY,
             "SANDBOX_SMS_API_KEY": SMS_API_KEY,
@@ -71,7 +85,7 @@ class Sandbox:
         assert self.process.stderr is not None
         async with asyncio.timeout(READY_SECONDS):
             line = await self.process.stderr.readline()
-        assert b"ready" in line, line + await self.process.stderr.read()
+        assert b"INFO sandbox ready: " in line, line + await self.process.stderr.read()
 
     async def stop(self, number: int = signal.SIGTERM) -> int:
         assert self.process is not None
@@ -82,6 +96,13 @@ class Sandbox:
         assert b"Traceback" not in errors, errors.decode()
         assert process.returncode is not None
         return process.returncode
+
+    async def close(self) -> None:
+        """Stop it if it runs, and give up its ports."""
+        if self.process is not None:
+            await self.stop()
+        for each in self.held:
+            each.close()
 
     async def kill_and_restart(self) -> None:
         await self.stop(signal.SIGKILL)
@@ -143,7 +164,7 @@ class Sandbox:
         message.set_content(text)
 
         def send() -> None:
-            with smtplib.SMTP("127.0.0.1", self.smtp_port, timeout=EXIT_SECONDS) as client:
+            with smtplib.SMTP(HOST, self.ports[1], timeout=EXIT_SECONDS) as client:
                 client.send_message(message)
 
         await asyncio.to_thread(send)
