@@ -15,6 +15,7 @@ from services.runtime import outbox, streams
 from services.runtime.broker import CLOSE_TIMEOUT_SECONDS, Broker
 from services.runtime.events import Fact, headers
 from services.runtime.inbox import FAILURES_MAX, letters, replay_letter
+from services.runtime.loops import Workers
 from services.runtime.outbox import Relay
 from services.runtime.streams import StreamMissingError
 from tests.integration.runtime.postbox import (
@@ -249,6 +250,10 @@ async def test_a_crash_of_the_broker_is_survived(
     assert await listener.heard() == ["coffee", "tea"]
 
 
+async def _quiet(workers: Workers) -> bool:
+    return (await workers.settle(GRACE_SECONDS)).quiet
+
+
 async def test_a_restart_of_the_database_is_survived(
     teller: Teller, listener: Listener, broker: Broker, postgres: EmbeddedPostgres
 ) -> None:
@@ -261,7 +266,8 @@ async def test_a_restart_of_the_database_is_survived(
         await asyncio.to_thread(postgres.start)
         await teller.tell("milk")
         await listener.until_heard(3)
-        assert (await workers.settle(GRACE_SECONDS)).quiet
+        # A loop whose step failed rests for a while before it tries again.
+        await until(lambda: _quiet(workers))
     assert await listener.heard() == ["coffee", "milk", "tea"]
     assert await listener.buried() == 0
 
