@@ -22,12 +22,13 @@ CALLS_MAX = 100
 CONNECTIONS_MAX = 1000
 CONNECTION_IDLE_SECONDS = 10
 CONNECTION_MAX_AGE_SECONDS = 60
+CONNECTION_MAX_AGE_GRACE_SECONDS = 10
 # A question and its headers are a few words.
 MESSAGE_MAX_BYTES = METADATA_MAX_BYTES = 4096
 _OPTIONS = [
     ("grpc.max_connection_idle_ms", CONNECTION_IDLE_SECONDS * 1000),
     ("grpc.max_connection_age_ms", CONNECTION_MAX_AGE_SECONDS * 1000),
-    ("grpc.max_connection_age_grace_ms", CONNECTION_IDLE_SECONDS * 1000),
+    ("grpc.max_connection_age_grace_ms", CONNECTION_MAX_AGE_GRACE_SECONDS * 1000),
     ("grpc.max_metadata_size", METADATA_MAX_BYTES),
     ("grpc.max_receive_message_length", MESSAGE_MAX_BYTES),
 ]

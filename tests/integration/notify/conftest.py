@@ -27,7 +27,7 @@ async def notify(service_database: ServiceDatabase, sandbox: Sandbox) -> AsyncIt
     engine = connect(service_database("notify"), application="test", pool_size=4, keyring=KEYRING)
     database, clock = Database(engine), ManualClock(NOW)
     sms = gateways.SmsGateway(f"{sandbox.url}/sms", SMS_API_KEY, "Recurring")
-    server = gateways.MailServer("127.0.0.1", sandbox.ports[1], gateways.MailTls.NONE)
+    server = gateways.MailServer("127.0.0.1", sandbox.smtp_port, gateways.MailTls.NONE)
     email = gateways.EmailGateway(server, "orders@acme.example")
     deliveries = loops.Deliveries(database, clock, {Channel.SMS: sms, Channel.EMAIL: email})
     yield Notify(database, clock, sandbox, api.Servicer(database, clock), deliveries)

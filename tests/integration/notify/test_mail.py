@@ -96,7 +96,7 @@ async def test_a_server_of_another_name_gets_nothing(server: Server) -> None:
 
 async def test_a_server_without_starttls_gets_nothing(sandbox: Sandbox) -> None:
     await sandbox.start()
-    plain = MailServer("127.0.0.1", sandbox.ports[1], MailTls.STARTTLS)
+    plain = MailServer("127.0.0.1", sandbox.smtp_port, MailTls.STARTTLS)
     gateway = EmailGateway(plain, "orders@acme.example")
     assert await gateway.send(MESSAGE) == Attempt(Verdict.TEMPORARY, "UNREACHABLE")
     await gateway.close()

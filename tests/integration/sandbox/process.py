@@ -48,27 +48,29 @@ class Sandbox:
 
     record_file: Path
     http: aiohttp.ClientSession
-    held: tuple[socket.socket, socket.socket] = field(
-        default_factory=lambda: (held_port(), held_port())
-    )
+    held_http: socket.socket = field(default_factory=held_port)
+    held_smtp: socket.socket = field(default_factory=held_port)
     environment: dict[str, str] = field(default_factory=dict)
     process: asyncio.subprocess.Process | None = None
 
     @property
-    def ports(self) -> tuple[int, int]:
-        """Where it listens: HTTP and SMTP."""
-        http, smtp = (each.getsockname()[1] for each in self.held)
-        return http, smtp
+    def port(self) -> int:
+        port: int = self.held_http.getsockname()[1]
+        return port
+
+    @property
+    def smtp_port(self) -> int:
+        port: int = self.held_smtp.getsockname()[1]
+        return port
 
     @property
     def url(self) -> str:
-        return f"http://{HOST}:{self.ports[0]}"
+        return f"http://{HOST}:{self.port}"
 
     async def start(self) -> None:
-        http, smtp = (f"{HOST}:{port}" for port in self.ports)
         settings = {
-            "SANDBOX_HTTP_ADDRESS": http,
-            "SANDBOX_SMTP_ADDRESS": smtp,
+            "SANDBOX_HTTP_ADDRESS": f"{HOST}:{self.port}",
+            "SANDBOX_SMTP_ADDRESS": f"{HOST}:{self.smtp_port}",
             "SANDBOX_RECORD_FILE": str(self.record_file),
             "SANDBOX_PROVIDER_API_KEY": PROVIDER_API_KEY,
             "SANDBOX_SMS_API_KEY": SMS_API_KEY,
@@ -101,8 +103,8 @@ class Sandbox:
         """Stop it if it runs, and give up its ports."""
         if self.process is not None:
             await self.stop()
-        for each in self.held:
-            each.close()
+        self.held_http.close()
+        self.held_smtp.close()
 
     async def kill_and_restart(self) -> None:
         await self.stop(signal.SIGKILL)
@@ -164,7 +166,7 @@ class Sandbox:
         message.set_content(text)
 
         def send() -> None:
-            with smtplib.SMTP(HOST, self.ports[1], timeout=EXIT_SECONDS) as client:
+            with smtplib.SMTP(HOST, self.smtp_port, timeout=EXIT_SECONDS) as client:
                 client.send_message(message)
 
         await asyncio.to_thread(send)

@@ -38,14 +38,14 @@ async def test_every_bad_setting_is_named_at_once() -> None:
 
 async def test_a_port_in_use_is_named_without_a_traceback(sandbox: Sandbox, tmp_path: Path) -> None:
     status, errors = await run_to_its_end(
-        SANDBOX_HTTP_ADDRESS=f"127.0.0.1:{sandbox.ports[0]}",
+        SANDBOX_HTTP_ADDRESS=f"127.0.0.1:{sandbox.port}",
         SANDBOX_RECORD_FILE=str(tmp_path / "other.sqlite3"),
         SANDBOX_PROVIDER_API_KEY="k",
         SANDBOX_SMS_API_KEY="k",
     )
 
     assert status == 1
-    assert str(sandbox.ports[0]) in errors
+    assert str(sandbox.port) in errors
     assert "Traceback" not in errors
 
 
