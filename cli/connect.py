@@ -36,6 +36,11 @@ from recurring.catalog.v1.catalog_pb2_grpc import CatalogServiceStub
 from recurring.notify.v1.notify_pb2_grpc import NotifyServiceStub
 from recurring.payments.v1.payments_pb2_grpc import PaymentsServiceStub
 from recurring.scheduler.v1.scheduler_pb2_grpc import SchedulerServiceStub
+from recurring_client.channel_policy import (
+    CHANNEL_OPTIONS,
+    DEADLINE_SECONDS,
+    RETRYABLE_CODES,
+)
 
 from cli.errors import CommandError
 from cli.names import full_name
@@ -44,20 +49,17 @@ from cli.sandbox import Sandbox
 from cli.trust import Trust
 
 SERVICES = ("catalog", "scheduler", "payments", "notify")
-DEADLINE_SECONDS = 10.0
 RETRY_PAUSE_SECONDS = 0.25
 PAGE_SIZE = 500
-# Every mutation carries a request id and every other call only asks, so all may be repeated.
-RETRIED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+# Every mutation carries a request id and every other call only asks, so all may be repeated. A channel
+# does so for a moment; this is for commands that wait for a service that is still starting.
+RETRIED = (
+    *(grpc.StatusCode[code] for code in RETRYABLE_CODES),
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+)
 ROOT = Path(__file__).resolve().parents[1]
 
-_CHANNEL_OPTIONS = [
-    ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),
-    # A restarted service is found again within a second.
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-    ("grpc.enable_http_proxy", 0),
-]
+_CHANNEL_OPTIONS = (*CHANNEL_OPTIONS, ("grpc.enable_http_proxy", 0))
 
 M = TypeVar("M", bound=Message)
 

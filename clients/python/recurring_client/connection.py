@@ -1,29 +1,25 @@
 """Channels to the four services: balanced, with deadlines, retries and a token that renews itself."""
 
-import json
 import re
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
 import grpc
-from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
-from recurring.notify.v1 import notify_pb2, notify_pb2_grpc
-from recurring.payments.v1 import payments_pb2, payments_pb2_grpc
-from recurring.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
+from recurring.catalog.v1 import catalog_pb2_grpc
+from recurring.notify.v1 import notify_pb2_grpc
+from recurring.payments.v1 import payments_pb2_grpc
+from recurring.scheduler.v1 import scheduler_pb2_grpc
 
+from recurring_client.channel_policy import CHANNEL_OPTIONS
 from recurring_client.tokens import Token, TokenSource
 
-DEADLINE_SECONDS = 10.0
-ATTEMPTS_MAX = 4
-MESSAGE_MAX_BYTES = 4 * 1024**2
 # Targets to which nothing leaves this machine.
 _HERE = re.compile(
     r"unix:.+|(dns:(///)?|ipv4:|ipv6:)?(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?"
 )
-_CONTRACTS = (catalog_pb2, scheduler_pb2, payments_pb2, notify_pb2)
 
 
 class Recurring:
@@ -90,45 +86,16 @@ class Recurring:
             interceptors = [_Unary(self._token), _Stream(self._token)]
             channel = (
                 grpc.aio.secure_channel(
-                    target, self._credentials, options=_OPTIONS, interceptors=interceptors
+                    target, self._credentials, options=CHANNEL_OPTIONS, interceptors=interceptors
                 )
                 if self._credentials
-                else grpc.aio.insecure_channel(target, options=_OPTIONS, interceptors=interceptors)
+                else grpc.aio.insecure_channel(
+                    target, options=CHANNEL_OPTIONS, interceptors=interceptors
+                )
             )
             self._channels[service] = channel
             self._closing.push_async_callback(channel.close)
         return self._channels[service]
-
-
-def _retried() -> Iterator[dict[str, str]]:
-    """Every method that sends one message: all ask, or are done once a request id."""
-    for contract in _CONTRACTS:
-        for service in contract.DESCRIPTOR.services_by_name.values():
-            for method in service.methods:
-                if not method.client_streaming:
-                    yield {"service": service.full_name, "method": method.name}
-
-
-_SERVICE_CONFIG = json.dumps({
-    "loadBalancingConfig": [{"round_robin": {}}],
-    "methodConfig": [{
-        "name": list(_retried()),
-        "timeout": f"{DEADLINE_SECONDS}s",
-        "retryPolicy": {
-            "maxAttempts": ATTEMPTS_MAX,
-            "initialBackoff": "0.1s",
-            "maxBackoff": "2s",
-            "backoffMultiplier": 3,
-            "retryableStatusCodes": ["UNAVAILABLE"],
-        },
-    }],
-})  # fmt: skip
-
-_OPTIONS = [
-    ("grpc.service_config", _SERVICE_CONFIG),
-    ("grpc.max_receive_message_length", MESSAGE_MAX_BYTES),
-    ("grpc.keepalive_time_ms", 30_000),
-]
 
 
 class _Unary(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[misc, unused-ignore]

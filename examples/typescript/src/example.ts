@@ -30,11 +30,12 @@ const SERVICE_CONFIG = {
     {
       name: [{ service: "recurring.catalog.v1.CatalogService" }],
       retryPolicy: {
-        maxAttempts: 4,
+        maxAttempts: 5,
         initialBackoff: "0.1s",
-        maxBackoff: "2s",
+        maxBackoff: "1s",
         backoffMultiplier: 3,
-        retryableStatusCodes: ["UNAVAILABLE"],
+        // A server that stops answers CANCELLED to what arrives in its last moment.
+        retryableStatusCodes: ["UNAVAILABLE", "CANCELLED"],
       },
     },
   ],
@@ -48,6 +49,8 @@ const parent = `merchants/${merchant}`;
 
 const catalog = new CatalogServiceClient(stack.targets.catalog, credentials.createInsecure(), {
   "grpc.service_config": JSON.stringify(SERVICE_CONFIG),
+  // A new replica is found within a second, not after gRPC's own 30.
+  "grpc.dns_min_time_between_resolutions_ms": 1000,
 });
 
 /** A method that answers with a promise; each call has the token and a deadline. */
