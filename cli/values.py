@@ -7,6 +7,7 @@ import re
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
+import iso4217
 import typer
 from google.protobuf import duration_pb2, timestamp_pb2
 from google.type import date_pb2, money_pb2, postal_address_pb2, timeofday_pb2
@@ -14,16 +15,15 @@ from google.type import date_pb2, money_pb2, postal_address_pb2, timeofday_pb2
 NANOS_PER_UNIT = 1_000_000_000
 DURATION_DIGITS_MAX = 6
 
-# ISO 4217: most currencies have two minor digits; these are the others in use.
+# What the list of ISO 4217 does not have any more was stored before it left.
 _MINOR_DIGITS_DEFAULT = 2
 _MINOR_DIGITS = {
-    **dict.fromkeys(
-        ("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND",
-         "VUV", "XAF", "XOF", "XPF"), 0),
-    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
-}  # fmt: skip
-_MONEY = re.compile(r"(\d{1,15}(?:\.\d{1,9})?) ?([A-Z]{3})")
-_DURATION_PART = re.compile(rf"(\d{{1,{DURATION_DIGITS_MAX}}})([smhdw])")
+    code: int(str(entry["CcyMnrUnts"]))
+    for code, entry in iso4217.raw_table.items()
+    if code and str(entry["CcyMnrUnts"]).isdigit()
+}
+_MONEY = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([A-Z]{3})")
+_DURATION_PART = re.compile(rf"([0-9]{{1,{DURATION_DIGITS_MAX}}})([smhdw])")
 _DURATION = re.compile(rf"(?:{_DURATION_PART.pattern})+")
 _REGION = re.compile(r"[A-Z]{2}")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
@@ -34,6 +34,8 @@ def parse_money(text: str) -> money_pb2.Money:
     match = _MONEY.fullmatch(text.strip())
     if match is None:
         raise typer.BadParameter(f'{text!r} is not an amount such as "12.50 EUR"')
+    if match[2] not in _MINOR_DIGITS:
+        raise typer.BadParameter(f"{match[2]} is not a currency of ISO 4217")
     amount = Decimal(match[1])
     units = int(amount)
     nanos = int((amount - units) * NANOS_PER_UNIT)

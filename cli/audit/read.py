@@ -23,9 +23,12 @@ from cli.audit.facts import (
 from cli.connect import SERVICES, Session
 from cli.errors import CommandError
 from cli.sandbox import Sandbox
+from cli.values import minor_digits
 
 CONNECT_TIMEOUT_SECONDS = 10.0
 QUERY_TIMEOUT_SECONDS = 120.0
+# Where the provider counts in other decimals than ISO 4217 (https://docs.stripe.com/currencies).
+_PROVIDER_DIGITS = {"ISK": 2, "UGX": 2, "MGA": 0}
 
 T = TypeVar("T")
 
@@ -145,12 +148,19 @@ async def _provider(sandbox: Sandbox, path: str, api_key: str) -> tuple[Payment,
                 id=entry["id"],
                 key=entry["metadata"].get("attempt", ""),
                 state=entry["status"].upper(),
-                amount_minor=entry["amount"],
+                amount_minor=provider_minor(entry["amount"], entry["currency"].upper()),
                 currency=entry["currency"].upper(),
             )
             async for entry in listed
         ]
     )
+
+
+def provider_minor(amount: int, currency: str) -> int:
+    """The provider's amount in minor units of ISO 4217."""
+    digits = minor_digits(currency)
+    theirs = _PROVIDER_DIGITS.get(currency, digits)
+    return amount * int(10**digits) // int(10**theirs)
 
 
 async def _short_messages(sandbox: Sandbox) -> list[Message]:

@@ -1,7 +1,6 @@
 """The endpoints of the payment provider."""
 
 import json
-import re
 import sqlite3
 from typing import Any
 
@@ -22,10 +21,12 @@ from sandbox.provider.forms import (
     created_condition,
     invalid,
     missing,
-    read_amount,
+    read_charge_amount,
+    read_currency,
     read_form,
     read_limit,
     read_number,
+    read_refund_amount,
     search_condition,
     split_metadata,
 )
@@ -63,10 +64,8 @@ class Provider:
         """Create and confirm a PaymentIntent: 200 when it succeeded, 402 when declined."""
         form = await read_form(request)
         parameters, metadata = split_metadata(form, CHARGE_PARAMETERS)
-        amount = read_amount(parameters)
-        currency = parameters.get("currency", "").lower()
-        if not re.fullmatch("[a-z]{3}", currency):
-            raise invalid("Give a three-letter ISO currency code.", param="currency")
+        currency = read_currency(parameters)
+        amount = read_charge_amount(parameters, currency)
         for flag in ("confirm", "off_session"):
             if parameters.get(flag) != "true":
                 raise invalid(f"Only {flag}=true is supported here.", param=flag)
@@ -132,7 +131,7 @@ class Provider:
         intent = parameters.get("payment_intent")
         if intent is None:
             raise invalid("Name the PaymentIntent to refund.", param="payment_intent")
-        amount = read_amount(parameters) if "amount" in parameters else None
+        amount = read_refund_amount(parameters)
         reason = parameters.get("reason")
         if reason is not None and reason not in REFUND_REASONS:
             raise invalid(f"Give one of {', '.join(REFUND_REASONS)}.", param="reason")

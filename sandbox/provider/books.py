@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sandbox.door import Reply
-from sandbox.provider.forms import invalid, missing
+from sandbox.provider.forms import check_step, invalid, missing
 
 DECLINE_FIRST_ATTEMPT = "pm_sandbox_declineFirstAttempt"
 TIMEOUT_AFTER_CHARGE = "pm_sandbox_timeoutAfterCharge"
@@ -90,6 +90,8 @@ def refund(db: sqlite3.Connection, intent_id: str, amount: int | None, row: Row)
     if amount is not None and amount > left:
         message = f"The refund ({amount}) is greater than the unrefunded amount ({left})."
         raise invalid(message, param="amount", code="amount_too_large")
+    if amount is not None:
+        check_step(amount, intent["currency"])
     values = {
         **row,
         "id": f"re_{secrets.token_hex(12)}",

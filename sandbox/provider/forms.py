@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from sandbox.door import RefusedError
+from sandbox.provider.currencies import LEAST, MOST, STEPS, SUPPORTED
 
-AMOUNT_MINOR_MAX = 99_999_999
 METADATA_KEYS_MAX = 50
 METADATA_NAME_CHARACTERS_MAX = 40
 METADATA_VALUE_CHARACTERS_MAX = 500
@@ -90,15 +90,48 @@ def read_number(name: str, text: str) -> int:
     return int(text)
 
 
-def read_amount(parameters: Mapping[str, str]) -> int:
-    """Read `amount`, in minor units."""
+def read_currency(parameters: Mapping[str, str]) -> str:
+    """Read `currency`, in lower case."""
+    if "currency" not in parameters:
+        message = "Missing required param: currency."
+        raise invalid(message, param="currency", code="parameter_missing")
+    currency = parameters["currency"].lower()
+    if currency not in SUPPORTED:
+        raise invalid("Invalid currency: no payments are made in it.", param="currency")
+    return currency
+
+
+def read_charge_amount(parameters: Mapping[str, str], currency: str) -> int:
+    """Read the `amount` of a charge, in units of the currency's API amount."""
     if "amount" not in parameters:
         raise invalid("Missing required param: amount.", param="amount", code="parameter_missing")
     amount = read_number("amount", parameters["amount"])
-    if not 1 <= amount <= AMOUNT_MINOR_MAX:
-        code = "amount_too_large" if amount else "parameter_invalid_integer"
-        raise invalid(f"Give 1 to {AMOUNT_MINOR_MAX}.", param="amount", code=code)
+    least = LEAST.get(currency, 1)
+    if amount < least:
+        raise invalid(f"Amount must be at least {least}.", param="amount", code="amount_too_small")
+    if amount > MOST:
+        raise invalid(f"Amount must be at most {MOST}.", param="amount", code="amount_too_large")
+    check_step(amount, currency)
     return amount
+
+
+def read_refund_amount(parameters: Mapping[str, str]) -> int | None:
+    """Read the `amount` of a refund; None when all is to be given back."""
+    if "amount" not in parameters:
+        return None
+    amount = read_number("amount", parameters["amount"])
+    if amount < 1:
+        code = "parameter_invalid_integer"
+        raise invalid("This value must be greater than or equal to 1.", param="amount", code=code)
+    return amount
+
+
+def check_step(amount: int, currency: str) -> None:
+    """Refuse fractions of what the currency is counted in."""
+    step = STEPS.get(currency, 1)
+    if amount % step:
+        message = f"An amount in {currency} must be a multiple of {step}."
+        raise invalid(message, param="amount", code="invalid_charge_amount")
 
 
 def read_limit(request: web.Request) -> int:

@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
+from services.runtime.currencies import AMOUNT_MINOR_MAX
+
 INCREASE_NOTICE_DAYS_DEFAULT = 30
 BASIS_POINTS = 10_000
 
@@ -25,6 +27,7 @@ class ItemFault(StrEnum):
     PRODUCT_DISCONTINUED = "PRODUCT_DISCONTINUED"
     PRICE_NOT_FOUND = "PRICE_NOT_FOUND"
     CURRENCY_MISMATCH = "CURRENCY_MISMATCH"
+    TOTAL_TOO_LARGE = "TOTAL_TOO_LARGE"
     OUT_OF_STOCK = "OUT_OF_STOCK"
 
 
@@ -215,6 +218,7 @@ def quote(
     """Price a cart: its lines, or everything that is wrong with it."""
     lines: list[Line] = []
     faults: list[Fault] = []
+    total_minor = 0
     for item in cart.items:
         product = products.get(item.key)
         if product is None:
@@ -235,7 +239,11 @@ def quote(
         elif lines and unit.currency != lines[0].unit.currency:
             faults.append(Fault(item.key, ItemFault.CURRENCY_MISMATCH))
         else:
-            lines.append(Line(item, product.title, unit))
+            line = Line(item, product.title, unit)
+            total_minor += line.amount_minor
+            if total_minor > AMOUNT_MINOR_MAX:
+                faults.append(Fault(item.key, ItemFault.TOTAL_TOO_LARGE))
+            lines.append(line)
     return faults or lines
 
 

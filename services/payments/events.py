@@ -20,7 +20,7 @@ from services.payments.domain.charges import (
     ChargeState,
     abandon,
 )
-from services.payments.domain.consent import Notice, PaymentMethod
+from services.payments.domain.consent import Notice, PaymentMethod, provider_reasons
 from services.payments.domain.keys import ChargeKey, CustomerKey
 from services.payments.store import charges as charge_store
 from services.payments.store import consent as consent_store
@@ -243,12 +243,14 @@ def _charge(event: Event[scheduler_events_pb2.PaymentDue], now: datetime) -> Cha
     )
     if message.ref.billing_mode != scheduler_pb2.PAY_ON_NOTICE:
         return charge
+    # Nobody is asked to confirm what cannot be charged: the guard, looking at once, refuses it.
+    chargeable = not provider_reasons(charge.amount_minor, charge.currency)
     return replace(
         charge,
         billing_mode=BillingMode.PAY_ON_NOTICE,
         mandate="",
-        state=ChargeState.REQUESTED,
-        next_attempt_time=None,
+        state=ChargeState.REQUESTED if chargeable else ChargeState.SCHEDULED,
+        next_attempt_time=None if chargeable else now,
         expire_time=(
             from_timestamp(message.expire_time) if message.HasField("expire_time") else None
         ),

@@ -14,6 +14,7 @@ import aiohttp
 from services.payments.domain.books import Refund
 from services.payments.domain.charges import Attempt
 from services.payments.domain.outcomes import Declined, Outcome, Succeeded, Unknown
+from services.payments.domain.provider_amounts import to_provider
 
 REQUEST_TIMEOUT_SECONDS = 10.0
 CONNECTIONS_MAX = 50
@@ -34,6 +35,8 @@ _BAD_REQUEST = 400
 _PAYMENT_REQUIRED = 402
 _NOT_FOUND = 404
 _MISSING = "resource_missing"
+# Nothing was sent: what the provider cannot count is not rounded to what it can.
+_NOT_CHARGEABLE = Declined("amount_not_chargeable", hard=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +98,12 @@ class StripeProvider:
 
     async def charge(self, attempt: Attempt, token: str) -> Outcome:
         """Create and confirm a PaymentIntent off session."""
+        try:
+            amount = to_provider(attempt.amount_minor, attempt.currency)
+        except ValueError:
+            return _NOT_CHARGEABLE
         form = {
-            "amount": str(attempt.amount_minor),
+            "amount": str(amount),
             "currency": attempt.currency.lower(),
             "payment_method": token,
             "confirm": "true",
@@ -127,9 +134,13 @@ class StripeProvider:
 
     async def refund(self, refund: Refund) -> Outcome:
         """Create a refund of a PaymentIntent."""
+        try:
+            amount = to_provider(refund.amount_minor, refund.currency)
+        except ValueError:
+            return _NOT_CHARGEABLE
         form = {
             "payment_intent": refund.provider_payment,
-            "amount": str(refund.amount_minor),
+            "amount": str(amount),
             "metadata[refund]": refund.key.name,
         }
         answer = await self._ask("POST", "/refunds", form=form, key=refund.idempotency_key)

@@ -1,7 +1,6 @@
 """Between wire types and Python's: money in integer minor units, aware times, civil dates, names.
 
-Sources: google/type/money.proto, google/type/date.proto, AIP-122 (names), AIP-158 (pages),
-ISO 4217 (minor units).
+Sources: google/type/money.proto, google/type/date.proto, AIP-122 (names), AIP-158 (pages).
 """
 
 import base64
@@ -19,10 +18,10 @@ from google.protobuf import timestamp_pb2
 from google.protobuf.message import Message
 from google.type import date_pb2, money_pb2
 
+from services.runtime.currencies import AMOUNT_MINOR_MAX, DIGITS, format_minor, minor_factor
 from services.runtime.errors import FieldViolation, Problem, Violations
 
 NANOS_PER_UNIT = 1_000_000_000
-AMOUNT_UNITS_MAX = 1_000_000
 PAGE_SIZE_DEFAULT = 50
 PAGE_SIZE_MAX = 1000
 # Well below what a message may have: the rest of a page of large rows comes with the next one.
@@ -35,22 +34,12 @@ PORTION_ROWS = LARGE_PAGE_ROWS + 1
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _PAGE_RULE = "must come from the page before, with the same request"
 
-# ISO 4217 has two minor digits for most currencies; these are the others in use.
-_MINOR_DIGITS_DEFAULT = 2
-_MINOR_DIGITS = {
-    **dict.fromkeys(
-        ("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND",
-         "VUV", "XAF", "XOF", "XPF"), 0),
-    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
-}  # fmt: skip
-_FACTORS = {currency: 10**digits for currency, digits in _MINOR_DIGITS.items()}
-_FACTOR_DEFAULT = 10**_MINOR_DIGITS_DEFAULT
+_FACTORS = {currency: minor_factor(currency) for currency in DIGITS}
 # Ends of a list by position.
 BEFORE_ALL, AFTER_ALL = uuid.UUID(int=0), uuid.UUID(int=2**128 - 1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECONDS_PER_DAY = 24 * 3600
 _NANOS_PER_MICROSECOND = 1000
-_CURRENCY = re.compile(r"[A-Z]{3}")
 _ID = r"[a-z0-9][a-z0-9-]{0,62}"
 # An id that is put together from others has room for them.
 _DERIVED_ID = r"[a-z0-9][a-z0-9-]{0,126}"
@@ -67,14 +56,9 @@ class Money:
     currency: str
 
 
-def minor_digits(currency: str) -> int:
-    """How many decimal digits the currency's minor unit has (ISO 4217)."""
-    return _MINOR_DIGITS.get(currency, _MINOR_DIGITS_DEFAULT)
-
-
 def to_money(amount_minor: int, currency: str) -> money_pb2.Money:
     """An amount in minor units as google.type.Money."""
-    factor = _FACTORS.get(currency, _FACTOR_DEFAULT)
+    factor = _FACTORS.get(currency) or minor_factor(currency)
     # Units and nanos of a negative amount are both negative, so the sign is put aside.
     sign = -1 if amount_minor < 0 else 1
     units, rest = divmod(abs(amount_minor), factor)
@@ -88,7 +72,7 @@ def to_money(amount_minor: int, currency: str) -> money_pb2.Money:
 def from_money(money: money_pb2.Money) -> Money:
     """google.type.Money from a service that is trusted to send whole minor units."""
     currency = money.currency_code
-    factor = _FACTORS.get(currency, _FACTOR_DEFAULT)
+    factor = _FACTORS.get(currency) or minor_factor(currency)
     return Money(money.units * factor + money.nanos // (NANOS_PER_UNIT // factor), currency)
 
 
@@ -99,24 +83,24 @@ _NO_TIME = datetime.min.replace(tzinfo=UTC)
 _NO_UUID = uuid.UUID(int=0)
 
 
-def read_money(
-    violations: Violations,
-    field: str,
-    money: money_pb2.Money,
-    most_units: int = AMOUNT_UNITS_MAX,
-) -> Money:
-    """A positive amount of at most so many units, in whole minor units."""
-    if not _CURRENCY.fullmatch(money.currency_code):
-        violations.add(f"{field}.currency_code", "must be a three-letter ISO 4217 code")
+def read_money(violations: Violations, field: str, money: money_pb2.Money) -> Money:
+    """A positive amount in whole minor units, of at most twelve digits."""
+    currency = money.currency_code
+    if currency not in DIGITS:
+        # Their word is not repeated: it could be anything.
+        violations.add(f"{field}.currency_code", "must be a current currency of ISO 4217")
         return _NO_MONEY
-    nanos_per_minor = NANOS_PER_UNIT // 10 ** minor_digits(money.currency_code)
+    nanos_per_minor = NANOS_PER_UNIT // _FACTORS[currency]
     if money.nanos % nanos_per_minor or not -NANOS_PER_UNIT < money.nanos < NANOS_PER_UNIT:
-        violations.add(f"{field}.nanos", f"must be whole minor units of {money.currency_code}")
+        violations.add(
+            f"{field}.nanos",
+            f"must be whole minor units of {currency}, which has {DIGITS[currency]} decimal digits",
+        )
         return _NO_MONEY
     amount = from_money(money)
-    most_minor = most_units * 10 ** minor_digits(money.currency_code)
-    if money.nanos < 0 or not 0 < amount.amount_minor <= most_minor:
-        violations.add(field, f"must be more than 0 and at most {most_units} units")
+    if money.nanos < 0 or not 0 < amount.amount_minor <= AMOUNT_MINOR_MAX:
+        most = format_minor(AMOUNT_MINOR_MAX, currency)
+        violations.add(field, f"must be more than 0 and at most {most}")
     return amount
 
 

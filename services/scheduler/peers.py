@@ -26,6 +26,7 @@ _REASONS = {
     catalog_pb2.ItemProblem.PRODUCT_DISCONTINUED: OrderReason.PRODUCT_UNAVAILABLE,
     catalog_pb2.ItemProblem.PRICE_NOT_FOUND: OrderReason.PRICE_UNAVAILABLE,
     catalog_pb2.ItemProblem.CURRENCY_MISMATCH: OrderReason.PRICE_UNAVAILABLE,
+    catalog_pb2.ItemProblem.TOTAL_TOO_LARGE: OrderReason.PRICE_UNAVAILABLE,
 }
 
 _FAULTS_OF_THE_QUESTION = frozenset(

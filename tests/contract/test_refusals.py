@@ -11,6 +11,7 @@ from recurring.catalog.v1 import catalog_pb2
 from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
+from services.runtime.currencies import AMOUNT_MINOR_MAX
 from services.runtime.wire import to_date, to_timestamp
 from tests.contract.customer import Customer, add_product, new_customer
 from tests.contract.every_call import FAR, Call, platform_calls
@@ -162,6 +163,7 @@ async def test_a_cycle_that_has_its_order_is_cut_off(ann: Customer) -> None:
 async def test_a_product_that_cannot_be_ordered_is_no_change_of_a_cycle(ann: Customer) -> None:
     await add_product(ann.shop, "unpriced")
     await add_product(ann.shop, "dollars", 100, "USD")
+    await add_product(ann.shop, "palace", AMOUNT_MINOR_MAX)
     await add_product(ann.shop, "old", 100)
     old = catalog_pb2.DiscontinueProductRequest(
         name=f"{ann.shop.name}/products/old", request_id=new_id()
@@ -178,6 +180,8 @@ async def test_a_product_that_cannot_be_ordered_is_no_change_of_a_cycle(ann: Cus
     }
     answer = await refused(change_items(ann, "tea", "dollars"))
     assert answer.fields == {"change.items[1].product": "CURRENCY_MISMATCH"}
+    answer = await refused(change_items(ann, "tea", "palace"))
+    assert answer.fields == {"change.items[1].product": "TOTAL_TOO_LARGE"}
 
 
 def change_items(ann: Customer, *products: str) -> Awaitable[Any]:

@@ -10,7 +10,8 @@ LOCK = Path(__file__).resolve().parents[2] / "requirements" / "runtime.txt"
 NAMES = re.findall(r"^([A-Za-z0-9._-]+)==", LOCK.read_text(), re.MULTILINE)
 # Words that name a licence without obligations on what uses the library.
 FREE = re.compile(
-    r"apache|mit\b|bsd|isc\b|python software foundation|psf|mpl|mozilla|unlicense|zlib|0bsd",
+    r"apache|mit\b|bsd|isc\b|python software foundation|psf|mpl|mozilla|unlicense|zlib|0bsd"
+    r"|public domain",
     re.IGNORECASE,
 )
 # Not to be found on every system: the lock is for all of them.

@@ -12,7 +12,8 @@ from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from services.notify.domain import NoticeKind
-from services.runtime.wire import Money, minor_digits
+from services.runtime.currencies import format_minor
+from services.runtime.wire import Money
 
 SMS_MAX_CHARACTERS = 320
 TITLE_MAX_CHARACTERS = 60
@@ -83,11 +84,7 @@ def render(template: Template, display_name: str) -> Texts:
 
 def money_text(amount: Money) -> str:
     """An amount with its currency, for example 12.50 EUR."""
-    digits = minor_digits(amount.currency)
-    sign = "-" if amount.amount_minor < 0 else ""
-    units, rest = divmod(abs(amount.amount_minor), 10**digits)
-    fraction = f".{rest:0{digits}d}" if digits else ""
-    return f"{sign}{units}{fraction} {amount.currency}"
+    return format_minor(amount.amount_minor, amount.currency)
 
 
 def time_text(moment: datetime, time_zone: str) -> str:

@@ -17,12 +17,14 @@ from services.payments.api.names import (
 from services.payments.domain.books import Refund, RefundState
 from services.payments.domain.charges import Charge, ChargeState, confirm
 from services.payments.domain.keys import ChargeKey, PaymentMethodKey, RefundKey, derived_key
+from services.payments.domain.provider_amounts import step_minor
 from services.payments.store import attempts as attempt_store
 from services.payments.store import charges as charge_store
 from services.payments.store import refunds as refund_store
 from services.payments.store.sealed import note_place
 from services.runtime import audit, telemetry
 from services.runtime.clock import Clock
+from services.runtime.currencies import format_minor
 from services.runtime.database import Database
 from services.runtime.errors import Violations, already_exists, not_found, wrong_state
 from services.runtime.requests import mutation
@@ -189,4 +191,12 @@ async def _refundable_minor(tx: AsyncConnection, charge: Charge, wanted: Money |
     amount_minor = left_minor if wanted is None else wanted.amount_minor
     if not 0 < amount_minor <= left_minor:
         raise wrong_state("REFUND_ABOVE_CHARGE", "no more can be given back than is left")
+    step = step_minor(charge.currency)
+    violations = Violations()
+    violations.require(
+        "refund.amount",
+        f"must be a multiple of {format_minor(step, charge.currency)}, which the provider counts in",
+        met=amount_minor % step == 0,
+    )
+    violations.check()
     return amount_minor

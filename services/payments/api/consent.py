@@ -25,11 +25,13 @@ from services.payments.domain.consent import (
     ordered,
 )
 from services.payments.domain.keys import CustomerKey, MandateKey, PaymentMethodKey
+from services.payments.domain.provider_amounts import PROVIDER_CURRENCIES
 from services.payments.provider import Provider
 from services.payments.store import consent as store
 from services.payments.store.sealed import evidence_place, token_place
 from services.runtime import audit
 from services.runtime.clock import Clock
+from services.runtime.currencies import DIGITS
 from services.runtime.database import Database
 from services.runtime.errors import (
     Violations,
@@ -40,16 +42,12 @@ from services.runtime.errors import (
 )
 from services.runtime.requests import Mutation, mutation
 from services.runtime.wire import (
-    AMOUNT_UNITS_MAX,
     Money,
     etag,
     read_money,
     read_page,
     read_timestamp,
 )
-
-# An order may come to more than any mandate covers: 100 items, 10 000 of each at the highest price.
-ORDER_UNITS_MAX = 100 * 10_000 * AMOUNT_UNITS_MAX
 
 
 class ConsentMethods:
@@ -131,6 +129,11 @@ class ConsentMethods:
             violations, "mandate.payment_method", wanted.payment_method, request.parent
         )
         ceiling = read_money(violations, "mandate.charge_ceiling", wanted.charge_ceiling)
+        violations.require(
+            "mandate.charge_ceiling.currency_code",
+            "must be a currency in which the payment provider charges",
+            met=ceiling.currency not in DIGITS or ceiling.currency in PROVIDER_CURRENCIES,
+        )
         month_ceiling = _read_month_ceiling(violations, wanted, ceiling)
         valid_from_time, valid_until_time = _read_validity(violations, wanted, now)
         evidence = wanted.evidence
@@ -280,6 +283,6 @@ def _read_check(
     violations: Violations, field: str, check: payments_pb2.MandateCheck
 ) -> tuple[MandateKey, Money, datetime]:
     merchant, customer, mandate = MANDATE.parse(check.mandate)
-    amount = read_money(violations, f"{field}.amount", check.amount, ORDER_UNITS_MAX)
+    amount = read_money(violations, f"{field}.amount", check.amount)
     charge_time = read_timestamp(violations, f"{field}.charge_time", check.charge_time)
     return MandateKey(CustomerKey(customer, merchant), mandate), amount, charge_time

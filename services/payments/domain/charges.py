@@ -15,6 +15,7 @@ from services.payments.domain.consent import (
     RefusalReason,
     mandate_reasons,
     ordered,
+    provider_reasons,
 )
 from services.payments.domain.keys import ChargeKey, MandateKey, derived_key
 from services.payments.domain.outcomes import Declined, Succeeded
@@ -151,7 +152,7 @@ def guard(
     A customer's own confirmation stands for the mandate, and for a notice where there was none; what a
     notice did promise holds all the same.
     """
-    found = set()
+    found = provider_reasons(charge.amount_minor, charge.currency)
     if notice is not None:
         found |= notice_reasons(charge, notice, now)
     elif charge.billing_mode is not BillingMode.PAY_ON_NOTICE:

@@ -6,6 +6,11 @@ from enum import StrEnum
 from functools import lru_cache
 
 from services.payments.domain.keys import ChargeKey, MandateKey, PaymentMethodKey
+from services.payments.domain.provider_amounts import (
+    UnsupportedAmountError,
+    UnsupportedCurrencyError,
+    check_charge,
+)
 
 _CACHED_MONTHS = 1024
 # How long after a charge its payer can say that they never agreed to it: 13 months (Article 71 of
@@ -26,6 +31,8 @@ class RefusalReason(StrEnum):
     ABOVE_CHARGE_CEILING = "ABOVE_CHARGE_CEILING"
     ABOVE_MONTH_CEILING = "ABOVE_MONTH_CEILING"
     CURRENCY_MISMATCH = "CURRENCY_MISMATCH"
+    CURRENCY_NOT_CHARGEABLE = "CURRENCY_NOT_CHARGEABLE"
+    AMOUNT_NOT_CHARGEABLE = "AMOUNT_NOT_CHARGEABLE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +101,18 @@ def mandate_reasons(
     month_ceiling = mandate.month_ceiling_minor
     if month_ceiling is not None and month_minor + amount_minor > month_ceiling:
         found.add(RefusalReason.ABOVE_MONTH_CEILING)
-    return found
+    return found | provider_reasons(amount_minor, currency)
+
+
+def provider_reasons(amount_minor: int, currency: str) -> set[RefusalReason]:
+    """Why the payment provider would not take a charge, however much was agreed to."""
+    try:
+        check_charge(amount_minor, currency)
+    except UnsupportedCurrencyError:
+        return {RefusalReason.CURRENCY_NOT_CHARGEABLE}
+    except UnsupportedAmountError:
+        return {RefusalReason.AMOUNT_NOT_CHARGEABLE}
+    return set()
 
 
 def ordered(reasons: set[RefusalReason]) -> tuple[RefusalReason, ...]:

@@ -142,6 +142,7 @@ def note_items(
                 "PRODUCT_DISCONTINUED": "is off sale for good",
                 "PRICE_NOT_FOUND": "has no price at the due time",
                 "CURRENCY_MISMATCH": "has a price in another currency than the items before it",
+                "TOTAL_TOO_LARGE": "brings the order above what one payment can be",
             }[reason],
             reason,
         )

@@ -111,6 +111,7 @@ class Payments:
         name: str = MANDATE,
         payment_method: str = VISA,
         ceiling_minor: int = 10_000,
+        currency: str = "EUR",
         **fields: Any,  # noqa: ANN401
     ) -> payments_pb2.Mandate:
         parent, _, mandate_id = name.partition("/mandates/")
@@ -119,7 +120,7 @@ class Payments:
             mandate_id=mandate_id,
             mandate=payments_pb2.Mandate(
                 payment_method=payment_method,
-                charge_ceiling=to_money(ceiling_minor, "EUR"),
+                charge_ceiling=to_money(ceiling_minor, currency),
                 evidence=payments_pb2.Mandate.Evidence(
                     text="Charge me for coffee.", accept_time=to_timestamp(self.clock.now())
                 ),
@@ -145,11 +146,11 @@ class Payments:
         return confirmed
 
     async def refund(
-        self, refund_id: str = "spilt", amount_minor: int | None = None
+        self, refund_id: str = "spilt", amount_minor: int | None = None, currency: str = "EUR"
     ) -> payments_pb2.Refund:
         request = payments_pb2.CreateRefundRequest(parent=CHARGE, refund_id=refund_id)
         if amount_minor is not None:
-            request.refund.amount.CopyFrom(to_money(amount_minor, "EUR"))
+            request.refund.amount.CopyFrom(to_money(amount_minor, currency))
         created: payments_pb2.Refund = await self.call(request)
         return created
 

@@ -229,8 +229,10 @@ async def test_a_payment_method_shows_its_card_and_no_more(sandbox: Sandbox) -> 
     [
         ({"amount": "0"}, "amount"),
         ({"amount": "12.50"}, "amount"),
-        ({"amount": "100000000"}, "amount"),
+        ({"amount": "1000000000000"}, "amount"),
         ({"currency": "euros"}, "currency"),
+        ({"currency": "eru"}, "currency"),
+        ({"currency": "ghs"}, "currency"),
         ({"payment_method": "pm_nobody"}, "payment_method"),
         ({"confirm": "false"}, "confirm"),
         ({"off_session": "false"}, "off_session"),
@@ -244,6 +246,48 @@ async def test_a_bad_parameter_is_named(
     answer = await sandbox.charge(**changes)
 
     assert (answer.status, answer.body["error"]["param"]) == (400, param)
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "code"),
+    [
+        ("49", "eur", "amount_too_small"),
+        ("17400", "huf", "amount_too_small"),
+        ("49", "jpy", "amount_too_small"),
+        ("1000000000000", "eur", "amount_too_large"),
+        ("3050", "isk", "invalid_charge_amount"),
+        ("550", "ugx", "invalid_charge_amount"),
+        ("5124", "kwd", "invalid_charge_amount"),
+    ],
+)
+async def test_an_amount_that_the_currency_does_not_allow_is_refused_with_its_code(
+    sandbox: Sandbox, amount: str, currency: str, code: str
+) -> None:
+    answer = await sandbox.charge(amount=amount, currency=currency)
+
+    assert (answer.status, answer.body["error"]["code"]) == (400, code)
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency"),
+    [("50", "eur"), ("300000", "isk"), ("5120", "kwd"), ("10", "mga"), ("80045", "twd")],
+)
+async def test_an_amount_in_the_currencys_own_units_is_charged(
+    sandbox: Sandbox, amount: str, currency: str
+) -> None:
+    answer = await sandbox.charge(amount=amount, currency=currency)
+
+    assert (answer.status, answer.body["amount_received"]) == (200, int(amount))
+
+
+async def test_a_refund_is_counted_as_the_charge_was(sandbox: Sandbox) -> None:
+    intent = (await sandbox.charge(amount="300000", currency="isk")).body["id"]
+    form = {"payment_intent": intent, "amount": "150"}
+    half = await sandbox.provider("POST", "/refunds", form)
+    whole = await sandbox.provider("POST", "/refunds", form | {"amount": "200"})
+
+    assert (half.status, half.body["error"]["code"]) == (400, "invalid_charge_amount")
+    assert (whole.status, whole.body["amount"]) == (200, 200)
 
 
 @pytest.mark.parametrize(

@@ -122,3 +122,9 @@ def test_a_time_of_day_is_read() -> None:
 def test_a_time_of_day_that_does_not_exist_is_refused() -> None:
     with pytest.raises(typer.BadParameter):
         parse_time_of_day("24:30")
+
+
+@pytest.mark.parametrize("text", ["12.50 ERU", "12 XXX", "12 HRK", "١٢ EUR", "12 eur"])
+def test_an_amount_in_no_currency_of_the_standard_is_refused_before_it_is_sent(text: str) -> None:
+    with pytest.raises(typer.BadParameter):
+        parse_money(text)

@@ -83,6 +83,25 @@ def test_each_rule_alone_forbids(
     assert guard(CHARGE, notice, mandate, month_minor, NOW) == (reason,)
 
 
+@pytest.mark.parametrize("charge", [CHARGE, REQUEST])
+@pytest.mark.parametrize(
+    ("amount_minor", "currency", "reason"),
+    [
+        (49, "EUR", Reason.AMOUNT_NOT_CHARGEABLE),
+        (5_124, "KWD", Reason.AMOUNT_NOT_CHARGEABLE),
+        (1_050, "MGA", Reason.AMOUNT_NOT_CHARGEABLE),
+        (1_000, "GHS", Reason.CURRENCY_NOT_CHARGEABLE),
+    ],
+)
+def test_what_the_provider_cannot_charge_is_never_sent(
+    charge: Charge, amount_minor: int, currency: str, reason: Reason
+) -> None:
+    asked = replace(charge, amount_minor=amount_minor, currency=currency)
+    notice = replace(NOTICE, amount_minor=amount_minor, currency=currency)
+    mandate = replace(MANDATE, charge_ceiling_minor=amount_minor, currency=currency)
+    assert guard(asked, notice, mandate, 0, NOW) == (reason,)
+
+
 def test_a_month_can_be_spent_to_the_last_cent() -> None:
     assert guard(CHARGE, NOTICE, replace(MANDATE, month_ceiling_minor=1500), 500, NOW) == ()
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from recurring.catalog.v1 import catalog_pb2
 from recurring.notify.v1 import notify_pb2
 
+from services.runtime.currencies import AMOUNT_MINOR_MAX
 from services.runtime.errors import Problem, Violations
 from services.runtime.wire import (
-    AMOUNT_UNITS_MAX,
     BEFORE_ALL,
     PAGE_MAX_BYTES,
     PAGE_SIZE_DEFAULT,
@@ -82,7 +82,7 @@ def test_minor_units_follow_the_currency(
     )
 
 
-@given(st.integers(min_value=1, max_value=AMOUNT_UNITS_MAX), currencies)
+@given(st.integers(min_value=1, max_value=AMOUNT_MINOR_MAX), currencies)
 def test_a_callers_positive_amount_is_read_exactly(amount_minor: int, currency: str) -> None:
     violations = Violations()
     read = read_money(violations, "price", to_money(amount_minor, currency))
@@ -100,8 +100,7 @@ def test_a_callers_positive_amount_is_read_exactly(amount_minor: int, currency: 
         (money_pb2.Money(currency_code="EUR", nanos=1), "price.nanos"),
         (money_pb2.Money(currency_code="EUR", nanos=1_000_000_000), "price.nanos"),
         (money_pb2.Money(currency_code="JPY", units=1, nanos=500_000_000), "price.nanos"),
-        (money_pb2.Money(currency_code="EUR", units=AMOUNT_UNITS_MAX + 1), "price"),
-        (money_pb2.Money(currency_code="EUR", units=AMOUNT_UNITS_MAX, nanos=10_000_000), "price"),
+        (to_money(AMOUNT_MINOR_MAX + 1, "EUR"), "price"),
     ],
 )
 def test_an_amount_that_is_no_price_is_refused_by_its_field(
@@ -114,7 +113,7 @@ def test_an_amount_that_is_no_price_is_refused_by_its_field(
 
 def test_the_largest_amount_is_accepted() -> None:
     violations = Violations()
-    read_money(violations, "price", money_pb2.Money(currency_code="EUR", units=AMOUNT_UNITS_MAX))
+    read_money(violations, "price", to_money(AMOUNT_MINOR_MAX, "EUR"))
     assert faults(violations) == []
 
 

@@ -123,7 +123,9 @@ class Price(_message.Message):
     """`merchants/{merchant}/products/{product}/prices/{price}`."""
     @_builtins.property
     def unit_price(self) -> _money_pb2.Money:
-        """More than zero; at most 1 000 000 units of the currency."""
+        """More than zero, in a current currency of ISO 4217 that people pay with; at most twelve digits in minor
+        units, such as 9 999 999 999.99 EUR or 999 999 999 999 JPY.
+        """
 
     @_builtins.property
     def effective_time(self) -> _timestamp_pb2.Timestamp:
@@ -811,6 +813,8 @@ class ItemProblem(_message.Message):
         """Its currency is not that of the other items."""
         OUT_OF_STOCK: ItemProblem._Reason.ValueType  # 5
         """Not enough units are available."""
+        TOTAL_TOO_LARGE: ItemProblem._Reason.ValueType  # 6
+        """With it the cart comes to more than one payment can be: twelve digits in minor units."""
 
     class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper): ...
     REASON_UNSPECIFIED: ItemProblem.Reason.ValueType  # 0
@@ -824,6 +828,8 @@ class ItemProblem(_message.Message):
     """Its currency is not that of the other items."""
     OUT_OF_STOCK: ItemProblem.Reason.ValueType  # 5
     """Not enough units are available."""
+    TOTAL_TOO_LARGE: ItemProblem.Reason.ValueType  # 6
+    """With it the cart comes to more than one payment can be: twelve digits in minor units."""
 
     PRODUCT_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int

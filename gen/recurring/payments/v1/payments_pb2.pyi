@@ -67,6 +67,12 @@ class _RefusalReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Refusal
     """With this charge the month's total would be above the mandate's ceiling."""
     CURRENCY_MISMATCH: _RefusalReason.ValueType  # 10
     """The mandate, the notice and the charge are not in one currency."""
+    CURRENCY_NOT_CHARGEABLE: _RefusalReason.ValueType  # 11
+    """The payment provider does not charge in the currency."""
+    AMOUNT_NOT_CHARGEABLE: _RefusalReason.ValueType  # 12
+    """The payment provider does not charge the amount: it is below its minimum, has more than 12 digits, or
+    is no multiple of what the provider counts in (0.010 KWD).
+    """
 
 class RefusalReason(_RefusalReason, metaclass=_RefusalReasonEnumTypeWrapper):
     """Why the guard does not allow a charge."""
@@ -88,6 +94,12 @@ ABOVE_MONTH_CEILING: RefusalReason.ValueType  # 9
 """With this charge the month's total would be above the mandate's ceiling."""
 CURRENCY_MISMATCH: RefusalReason.ValueType  # 10
 """The mandate, the notice and the charge are not in one currency."""
+CURRENCY_NOT_CHARGEABLE: RefusalReason.ValueType  # 11
+"""The payment provider does not charge in the currency."""
+AMOUNT_NOT_CHARGEABLE: RefusalReason.ValueType  # 12
+"""The payment provider does not charge the amount: it is below its minimum, has more than 12 digits, or
+is no multiple of what the provider counts in (0.010 KWD).
+"""
 Global___RefusalReason: _TypeAlias = RefusalReason  # noqa: Y015
 
 @_typing.final
@@ -455,7 +467,7 @@ class Refund(_message.Message):
     state: Global___Refund.State.ValueType
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
-        """Default: all that is left of the charge."""
+        """Default: all that is left of the charge. A multiple of what the provider counts in (0.010 KWD)."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...

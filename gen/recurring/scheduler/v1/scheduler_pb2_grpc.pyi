@@ -43,7 +43,7 @@ class SchedulerServiceStub:
     prices that its protection refers to.
 
     Field violations beside the syntactic ones: PRODUCT_NOT_FOUND, PRODUCT_DISCONTINUED,
-    PRICE_NOT_FOUND, CURRENCY_MISMATCH (standing_order.items[i].product); START_DATE_PAST,
+    PRICE_NOT_FOUND, CURRENCY_MISMATCH, TOTAL_TOO_LARGE (standing_order.items[i].product); START_DATE_PAST,
     TIME_ZONE_UNKNOWN, OUT_OF_RANGE, TOO_MANY, END_BEFORE_START, NO_SUCH_DATE, AMBIGUOUS,
     HOLIDAY_CALENDAR_UNKNOWN, NEVER_FIRES (fields of standing_order.schedule);
     RRULE_MALFORMED, RRULE_UNSUPPORTED, MORE_OFTEN_THAN_DAILY (standing_order.schedule.rrule);
@@ -125,8 +125,8 @@ class SchedulerServiceStub:
     changed of the same cycle and this one does not name stays. The template is as before afterwards.
 
     Field violations beside the syntactic ones: PRODUCT_NOT_FOUND, PRODUCT_DISCONTINUED,
-    PRICE_NOT_FOUND, CURRENCY_MISMATCH (change.items[i].product); DATE_OUT_OF_RANGE (change.local_date:
-    it is past, or would meet or pass the cycle before or after).
+    PRICE_NOT_FOUND, CURRENCY_MISMATCH, TOTAL_TOO_LARGE (change.items[i].product); DATE_OUT_OF_RANGE
+    (change.local_date: it is past, or would meet or pass the cycle before or after).
 
     Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
     FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED), CYCLE_CUT_OFF (the cycle
@@ -236,7 +236,7 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         prices that its protection refers to.
 
         Field violations beside the syntactic ones: PRODUCT_NOT_FOUND, PRODUCT_DISCONTINUED,
-        PRICE_NOT_FOUND, CURRENCY_MISMATCH (standing_order.items[i].product); START_DATE_PAST,
+        PRICE_NOT_FOUND, CURRENCY_MISMATCH, TOTAL_TOO_LARGE (standing_order.items[i].product); START_DATE_PAST,
         TIME_ZONE_UNKNOWN, OUT_OF_RANGE, TOO_MANY, END_BEFORE_START, NO_SUCH_DATE, AMBIGUOUS,
         HOLIDAY_CALENDAR_UNKNOWN, NEVER_FIRES (fields of standing_order.schedule);
         RRULE_MALFORMED, RRULE_UNSUPPORTED, MORE_OFTEN_THAN_DAILY (standing_order.schedule.rrule);
@@ -378,8 +378,8 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         changed of the same cycle and this one does not name stays. The template is as before afterwards.
 
         Field violations beside the syntactic ones: PRODUCT_NOT_FOUND, PRODUCT_DISCONTINUED,
-        PRICE_NOT_FOUND, CURRENCY_MISMATCH (change.items[i].product); DATE_OUT_OF_RANGE (change.local_date:
-        it is past, or would meet or pass the cycle before or after).
+        PRICE_NOT_FOUND, CURRENCY_MISMATCH, TOTAL_TOO_LARGE (change.items[i].product); DATE_OUT_OF_RANGE
+        (change.local_date: it is past, or would meet or pass the cycle before or after).
 
         Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
         FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED), CYCLE_CUT_OFF (the cycle
