@@ -22,6 +22,7 @@ from services.scheduler.api.lookups import (
     existing,
     locked,
     read_name,
+    record_pause,
     refuse_items,
 )
 from services.scheduler.api.reading import read_items, read_ship_to
@@ -58,13 +59,17 @@ class CycleMethods(TemplateMethods):
     _clock: Clock
     _peers: Peers
 
+    async def _locked_live(self, tx: AsyncConnection, name: str, etag: str) -> StandingOrder:
+        template = await locked(tx, name, etag, LIVE_STATES)
+        return await record_pause(tx, template, self._clock.now())
+
     @mutation(StandingOrderMessage)
     async def SkipCycle(
         self, request: scheduler_pb2.SkipCycleRequest, tx: AsyncConnection
     ) -> StandingOrderMessage:
         """Leave out one cycle, opened or yet to come."""
         _require_cycle(request.cycle, least=0)
-        template = await locked(tx, request.name, request.etag, LIVE_STATES)
+        template = await self._locked_live(tx, request.name, request.etag)
         found = await orders.open_orders(tx, template.merchant, template.standing_order)
         cycle = request.cycle or _next_to_skip(template, found)
         if template.next_cycle is not None and cycle >= template.next_cycle:
@@ -92,10 +97,9 @@ class CycleMethods(TemplateMethods):
         await orders.update(tx, [left_out], order.state, now)
         await outbox.put(tx, events.order_facts(left_out, template, now))
         # It may have been the last one.
-        key_pair = (template.merchant, template.standing_order)
-        completed = await standing_orders.complete(tx, [key_pair], now)
-        await outbox.put(tx, [events.standing_order_ended(one, now) for one in completed])
-        return self._message(completed[0] if completed else template)
+        pair = template.merchant, template.standing_order
+        over = await events.end_finished(tx, [pair], now)
+        return self._message(over.get(pair, template))
 
     @mutation(StandingOrderMessage)
     async def RestoreCycle(
@@ -103,7 +107,7 @@ class CycleMethods(TemplateMethods):
     ) -> StandingOrderMessage:
         """Take back what was changed for one coming cycle."""
         _require_cycle(request.cycle, least=1)
-        template = await locked(tx, request.name, request.etag, LIVE_STATES)
+        template = await self._locked_live(tx, request.name, request.etag)
         _require_coming(template, request.cycle)
         return await self._store_change(tx, template, request.cycle, CycleChange())
 
@@ -137,7 +141,7 @@ class CycleMethods(TemplateMethods):
         self, request: scheduler_pb2.ChangeCycleRequest, tx: AsyncConnection
     ) -> StandingOrderMessage:
         _require_cycle(request.change.cycle, least=1, field="change.cycle")
-        template = await locked(tx, request.name, request.etag, LIVE_STATES)
+        template = await self._locked_live(tx, request.name, request.etag)
         cycle = request.change.cycle
         _require_coming(template, cycle)
         change = _read_change(template, request.change, self.database.keyring)

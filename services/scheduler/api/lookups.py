@@ -1,6 +1,7 @@
 """Finding what a call is about, as far as its caller may see it."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import grpc
 from recurring.catalog.v1 import catalog_pb2
@@ -22,9 +23,10 @@ from services.scheduler import events
 from services.scheduler.api.messages import standing_order_message
 from services.scheduler.api.reading import STANDING_ORDER
 from services.scheduler.domain.order import Item, OrderKey
+from services.scheduler.domain.pauses import pause_recorded
 from services.scheduler.domain.standing_order import CHANGE_AHEAD_MAX_CYCLES, StandingOrder, State
 from services.scheduler.peers import product_name, standing_order_name
-from services.scheduler.store import purchases, standing_orders
+from services.scheduler.store import orders, purchases, standing_orders
 
 LIVE_STATES = (State.ACTIVE, State.PAUSED)
 _CYCLE_MAX = 2**31 - 1
@@ -81,6 +83,25 @@ async def locked(
     template = await existing(tx, merchant, standing_order, lock=True)
     audit.before(standing_order_message(template, keyring(tx.engine)))
     return check_present(template, present_etag, states)
+
+
+async def record_pause(
+    tx: AsyncConnection, template: StandingOrder, now: datetime
+) -> StandingOrder:
+    """A locked standing order whose next cycle is one to come, once the rows of a pause are stored.
+
+    Raises FAILED_PRECONDITION STANDING_ORDER_STATE if none is to come.
+    """
+    if template.state is not State.PAUSED:
+        return template
+    opening = pause_recorded(template, now)
+    if not opening.orders:
+        return template
+    if opening.place.next_cycle is None:
+        name = standing_order_name(template.merchant, template.standing_order)
+        raise wrong_state("STANDING_ORDER_STATE", f"{name} has no cycle left")
+    await orders.insert(tx, opening.orders, now)
+    return await standing_orders.change(tx, opening.standing_order, now)
 
 
 def cycle_out_of_range() -> Problem:

@@ -38,7 +38,8 @@ class PreviewMethods(CycleMethods):
     ) -> scheduler_pb2.PreviewStandingOrderUpdateResponse:
         """Show the coming cycles as they are and as a change would make them."""
         count = _read_count(request.cycle_count)
-        wanted = await self._updated(request.standing_order, request.update_mask)
+        opening = await self._updated(request.standing_order, request.update_mask)
+        wanted = opening.standing_order
         async with self.database.read() as connection:
             template = await existing(connection, wanted.merchant, wanted.standing_order)
         return scheduler_pb2.PreviewStandingOrderUpdateResponse(

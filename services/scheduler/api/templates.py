@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 
 from google.protobuf import field_mask_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.runtime import outbox
+from services.runtime import outbox, telemetry
 from services.runtime.access import caller
 from services.runtime.clock import Clock
 from services.runtime.database import Database
@@ -22,6 +23,7 @@ from services.scheduler.api.lookups import (
     existing,
     locked,
     read_name,
+    record_pause,
     refuse_duplicate,
     refuse_items,
 )
@@ -32,18 +34,21 @@ from services.scheduler.domain import calendar
 from services.scheduler.domain.order import (
     WITHDRAWABLE_STATES,
     Item,
+    Order,
     OrderReason,
     OrderState,
     cancelled,
 )
+from services.scheduler.domain.overdue import ended, overdue_opened
+from services.scheduler.domain.pauses import paused, resumed
 from services.scheduler.domain.standing_order import (
     CHANGE_AHEAD_MAX_CYCLES,
+    Opening,
     StandingOrder,
     State,
     at_cycle,
-    paused,
+    place_of,
     rescheduled,
-    resumed,
 )
 from services.scheduler.peers import Peers, standing_order_name
 from services.scheduler.store import orders, purchases, sign_ups, standing_orders
@@ -177,7 +182,8 @@ class TemplateMethods:
         once = Mutation(request, request.request_id)
         if (answered := await once.answered(self.database, StandingOrderMessage)) is not None:
             return answered
-        wanted = await self._updated(request.standing_order, request.update_mask)
+        opening = await self._updated(request.standing_order, request.update_mask)
+        wanted = opening.standing_order
         unique = "items" in request.update_mask.paths and not request.allow_duplicate
         if unique:
             async with self.database.read() as connection:
@@ -193,9 +199,13 @@ class TemplateMethods:
             if unique:
                 await purchases.lock_customer(tx, wanted.merchant, wanted.customer)
                 await refuse_duplicate(tx, wanted, _products(wanted.items, present.items))
-            changed = await standing_orders.change(tx, wanted, self._clock.now())
-            fact = events.standing_order_changed(changed, "UPDATED", self._clock.now())
-            await outbox.put(tx, [fact])
+            now = self._clock.now()
+            changed = await self._store(tx, opening, "UPDATED", now)
+            if wanted.state is State.ACTIVE:
+                facts = [
+                    fact for o in opening.orders for fact in events.order_facts(o, changed, now)
+                ]
+                await outbox.put(tx, facts)
             return self._message(changed)
 
         async with self.database.begin() as tx:
@@ -203,8 +213,11 @@ class TemplateMethods:
 
     async def _updated(
         self, message: StandingOrderMessage, mask: field_mask_pb2.FieldMask
-    ) -> StandingOrder:
-        """What the masked fields of a message make of the standing order that it names."""
+    ) -> Opening:
+        """What the masked fields of a message make of the standing order that it names.
+
+        With the rows of the cycles that fell due before, by the schedule that they had.
+        """
         violations = Violations()
         _check_mask(violations, mask)
         merchant, standing_order = read_name(message.name, "standing_order.name")
@@ -227,8 +240,12 @@ class TemplateMethods:
             template.schedule.start_date,
         )
         wanted = _sound(await read_aside(merged, read), violations)
+        opening = Opening(template, (), place_of(template))
+        if template.state is State.PAUSED or "schedule" in mask.paths:
+            new_trace = partial(telemetry.new_traceparent, "prepare cycle", alone=True)
+            opening = overdue_opened(template, now, new_trace)
         changed = replace(
-            template,
+            opening.standing_order,
             title=wanted.title,
             items=wanted.items,
             billing_mode=wanted.billing_mode,
@@ -242,8 +259,11 @@ class TemplateMethods:
             update_time=now,
         )
         if "schedule" in mask.paths:
-            return rescheduled(changed, wanted.schedule, last_date, now)
-        return at_cycle(changed, changed.next_cycle) if changed.next_cycle else changed
+            last_date = opening.orders[-1].local_date if opening.orders else last_date
+            changed = rescheduled(changed, wanted.schedule, last_date, now)
+        elif changed.next_cycle:
+            changed = at_cycle(changed, changed.next_cycle)
+        return replace(opening, before=changed, place=place_of(changed))
 
     @mutation(StandingOrderMessage)
     async def PauseStandingOrder(
@@ -264,7 +284,9 @@ class TemplateMethods:
         violations.check()
         template = await locked(tx, request.name, request.etag, (State.ACTIVE,))
         resting = paused(template, until_time, cycle_count)
-        return await self._end_open_orders(tx, resting, OrderReason.PAUSED)
+        opening = Opening(resting, (), place_of(resting))
+        found = await orders.open_orders(tx, template.merchant, template.standing_order)
+        return self._message(await self._end_open_orders(tx, opening, found, OrderReason.PAUSED))
 
     @mutation(StandingOrderMessage)
     async def ResumeStandingOrder(
@@ -287,29 +309,31 @@ class TemplateMethods:
             last_date = await orders.last_date(tx, template.merchant, template.standing_order)
             schedule = replace(template.schedule, start_date=anchor)
             going_on = rescheduled(going_on, schedule, last_date, now)
-        changed = await standing_orders.change(tx, going_on, now)
-        # The customer paused and knows it: the cycles of the pause are recorded, not told.
-        await orders.insert(tx, opening.orders, now)
-        await outbox.put(tx, [events.standing_order_changed(changed, "RESUMED", now)])
-        return self._message(changed)
+        opening = replace(opening, before=going_on, place=place_of(going_on))
+        return self._message(await self._store(tx, opening, "RESUMED", now))
 
     @mutation(StandingOrderMessage)
     async def CancelStandingOrder(
         self, request: scheduler_pb2.CancelStandingOrderRequest, tx: AsyncConnection
     ) -> StandingOrderMessage:
         """End a standing order, at once or after its current cycle."""
+        now = self._clock.now()
         template = await locked(tx, request.name, request.etag, LIVE_STATES)
         if request.after_current_cycle:
+            template = await record_pause(tx, template, now)
             return await self._end_after_current(tx, template)
-        ended = replace(
-            template,
-            state=State.CANCELLED,
-            next_cycle=None,
-            next_due_time=None,
-            prepare_time=None,
-            resume_time=None,
+        opening = ended(template, now)
+        found = await orders.open_orders(tx, template.merchant, template.standing_order)
+        changed = await self._end_open_orders(
+            tx, opening, found, OrderReason.STANDING_ORDER_CANCELLED
         )
-        return await self._end_open_orders(tx, ended, OrderReason.STANDING_ORDER_CANCELLED)
+        withdrawn = [
+            events.payment_withdrawn(one, changed, now)
+            for one in found
+            if one.state is OrderState.AWAITING_PAYMENT
+        ]
+        await outbox.put(tx, withdrawn)
+        return self._message(changed)
 
     async def _end_after_current(
         self, tx: AsyncConnection, template: StandingOrder
@@ -321,30 +345,37 @@ class TemplateMethods:
         last = found[-1].key.cycle if found else template.next_cycle
         ending = at_cycle(replace(template, last_cycle=last), template.next_cycle)
         now = self._clock.now()
-        changed = await standing_orders.change(tx, ending, now)
-        await outbox.put(tx, [events.standing_order_changed(changed, "UPDATED", now)])
-        return self._message(changed)
+        opening = Opening(ending, (), place_of(ending))
+        return self._message(await self._store(tx, opening, "UPDATED", now))
 
     async def _end_open_orders(
-        self, tx: AsyncConnection, template: StandingOrder, reason: OrderReason
-    ) -> StandingOrderMessage:
-        """Store a pause or a cancellation, and end the orders that it ends."""
+        self, tx: AsyncConnection, opening: Opening, found: Sequence[Order], reason: OrderReason
+    ) -> StandingOrder:
+        """Store a pause or a cancellation, and cancel those of the orders that nobody paid for yet."""
         now = self._clock.now()
-        changed = await standing_orders.change(tx, template, now)
-        facts = [events.standing_order_changed(changed, str(changed.state), now)]
-        found = await orders.open_orders(tx, template.merchant, template.standing_order)
+        template = opening.standing_order
+        facts = []
         for state in WITHDRAWABLE_STATES:
             ending = [cancelled(one, reason, now) for one in found if one.state is state]
             stored = await orders.update(tx, ending, state, now)
-            facts += [fact for one in stored for fact in events.order_facts(one, changed, now)]
-        if template.state is State.CANCELLED:
-            facts += [
-                events.payment_withdrawn(one, changed, now)
-                for one in found
-                if one.state is OrderState.AWAITING_PAYMENT
-            ]
+            facts += [fact for one in stored for fact in events.order_facts(one, template, now)]
+        changed = await self._store(tx, opening, str(template.state), now)
         await outbox.put(tx, facts)
-        return self._message(changed)
+        return changed
+
+    async def _store(
+        self, tx: AsyncConnection, opening: Opening, change: str, now: datetime
+    ) -> StandingOrder:
+        """Store a changed standing order and the rows that it leaves; with nothing left, it ends."""
+        changed = await standing_orders.change(tx, opening.standing_order, now)
+        await orders.insert(tx, opening.orders, now)
+        key = changed.merchant, changed.standing_order
+        over = {}
+        if changed.state is not State.CANCELLED and changed.next_cycle is None:
+            over = await events.end_finished(tx, [key], now)
+        if key not in over:
+            await outbox.put(tx, [events.standing_order_changed(changed, change, now)])
+        return over.get(key, changed)
 
 
 def _products(items: Sequence[Item], known: Sequence[Item] = ()) -> list[str]:

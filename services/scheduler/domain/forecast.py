@@ -7,12 +7,12 @@ from itertools import count
 
 from services.scheduler.domain import calendar
 from services.scheduler.domain.order import Line, Order
+from services.scheduler.domain.pauses import resumed
 from services.scheduler.domain.standing_order import (
     StandingOrder,
     State,
     new_order,
     reason_against,
-    resumed,
 )
 
 

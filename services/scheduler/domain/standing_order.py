@@ -145,6 +145,17 @@ class StandingOrder:
         return due_time - self.lead(cycle) - NOTICE_HEADROOM
 
     @property
+    def last_due_time(self) -> datetime | None:
+        """When its last cycle is due; None when there is none to come."""
+        last = self.base_cycle + calendar.cycle_count(self.schedule) - 1
+        if self.last_cycle is not None:
+            last = min(last, self.last_cycle)
+        if self.next_cycle is None or last < self.next_cycle:
+            return None
+        found = self.date(last)
+        return found.due_at if found else None
+
+    @property
     def skipped_cycles(self) -> tuple[int, ...]:
         """The coming cycles that the customer leaves out."""
         return tuple(sorted(cycle for cycle, change in self.changes.items() if change.skip))
@@ -189,16 +200,27 @@ def _changed_date(schedule: Schedule, found: CycleDate, change: CycleChange) -> 
 
 def at_cycle(standing_order: StandingOrder, cycle: int) -> StandingOrder:
     """The standing order with this cycle as its next; with none if there is no such cycle."""
-    return _placed(standing_order, _place(standing_order, cycle, standing_order.date(cycle)))
+    return _placed(standing_order, place_at(standing_order, cycle, standing_order.date(cycle)))
 
 
-def _place(standing_order: StandingOrder, cycle: int, date_: CycleDate | None) -> Place:
+def place_at(standing_order: StandingOrder, cycle: int, date_: CycleDate | None) -> Place:
+    """Where a standing order goes on with a cycle; None for its date: nowhere."""
     if date_ is None:
         return Place(None, None, None, {})
     # One-cycle changes are gone with their cycle.
     changes = {c: change for c, change in standing_order.changes.items() if c >= cycle}
     begins = standing_order.prepare_at(cycle, date_.due_at)
     return Place(cycle, date_.due_at, begins, changes)
+
+
+def place_of(standing_order: StandingOrder) -> Place:
+    """How far a standing order has come."""
+    return Place(
+        standing_order.next_cycle,
+        standing_order.next_due_time,
+        standing_order.prepare_time,
+        standing_order.changes,
+    )
 
 
 def _placed(standing_order: StandingOrder, place: Place) -> StandingOrder:
@@ -221,7 +243,7 @@ def open_cycles(
     long lead overlap. Each order begins a trace of its own.
     """
     orders: list[Order] = []
-    cycle, date_ = _coming(standing_order)
+    cycle, date_ = coming(standing_order)
     while date_ is not None and len(orders) < OPEN_MAX_CYCLES:
         if standing_order.prepare_at(cycle, date_.due_at) > now:
             break
@@ -232,33 +254,7 @@ def open_cycles(
             reason = OrderReason.MISSED
         orders.append(skipped(order, reason, now) if reason else order)
         cycle, date_ = cycle + 1, following
-    return Opening(standing_order, tuple(orders), _place(standing_order, cycle, date_))
-
-
-def paused(
-    standing_order: StandingOrder, until_time: datetime | None, cycle_count: int | None
-) -> StandingOrder:
-    """A standing order that rests: until it is resumed, until then, or for so many cycles."""
-    resume_time = until_time
-    if cycle_count is not None and standing_order.next_cycle is not None:
-        following = standing_order.next_cycle + cycle_count
-        date_ = standing_order.date(following)
-        # When the cycle after them is to be prepared, it is resumed just in time for it.
-        resume_time = standing_order.prepare_at(following, date_.due_at) if date_ else None
-    return replace(standing_order, state=State.PAUSED, resume_time=resume_time)
-
-
-def resumed(standing_order: StandingOrder, now: datetime) -> Opening:
-    """A standing order after its pause: it goes on with the first cycle that can be told in time."""
-    orders: list[Order] = []
-    cycle, date_ = _coming(standing_order)
-    while date_ is not None and not _outlasts_pause(standing_order, cycle, date_, now):
-        order = new_order(standing_order, cycle, date_, now)
-        orders.append(skipped(order, OrderReason.PAUSED, now))
-        cycle += 1
-        date_ = standing_order.date(cycle)
-    active = replace(standing_order, state=State.ACTIVE, resume_time=None)
-    return Opening(active, tuple(orders), _place(standing_order, cycle, date_))
+    return Opening(standing_order, tuple(orders), place_at(standing_order, cycle, date_))
 
 
 def rescheduled(
@@ -314,7 +310,7 @@ def reason_against(
     """As `skip_reason`, and whether a pause or the catch-up policy leaves the cycle out."""
     if standing_order.state is State.PAUSED:
         until = standing_order.resume_time
-        if until is None or not _outlasts_pause(standing_order, cycle, date_, max(until, now)):
+        if until is None or not outlasts_pause(standing_order, cycle, date_, max(until, now)):
             return OrderReason.PAUSED
     reason = skip_reason(standing_order, cycle, date_)
     following = standing_order.date(cycle + 1)
@@ -364,14 +360,14 @@ def following_due_time(standing_order: StandingOrder, cycle: int) -> datetime | 
     return following.due_at if following else None
 
 
-def _coming(standing_order: StandingOrder) -> tuple[int, CycleDate | None]:
+def coming(standing_order: StandingOrder) -> tuple[int, CycleDate | None]:
     """The next cycle without an order, and its date if there is such a cycle."""
     if standing_order.next_cycle is None:
         return 0, None
     return standing_order.next_cycle, standing_order.date(standing_order.next_cycle)
 
 
-def _outlasts_pause(
+def outlasts_pause(
     standing_order: StandingOrder, cycle: int, date_: CycleDate, until: datetime
 ) -> bool:
     """Whether a cycle can still be told in time when a pause ends."""

@@ -1,20 +1,20 @@
 """What the scheduler tells, and what it does when notices arrive and payments end."""
 
+from services.scheduler.events.endings import end_finished
 from services.scheduler.events.facts import (
     line_messages,
     order_facts,
     payment_withdrawn,
     standing_order_changed,
-    standing_order_ended,
 )
 from services.scheduler.events.handlers import ORDER, subscriptions
 
 __all__ = [
     "ORDER",
+    "end_finished",
     "line_messages",
     "order_facts",
     "payment_withdrawn",
     "standing_order_changed",
-    "standing_order_ended",
     "subscriptions",
 ]

@@ -26,11 +26,8 @@ from services.scheduler.domain.order import (
     cancelled,
     held,
 )
-from services.scheduler.events.facts import (
-    order_facts,
-    standing_order_changed,
-    standing_order_ended,
-)
+from services.scheduler.events.endings import end_finished
+from services.scheduler.events.facts import order_facts, standing_order_changed
 from services.scheduler.store import orders as order_rows
 from services.scheduler.store import standing_orders as standing_order_rows
 
@@ -94,7 +91,6 @@ async def settle(
     paid = [order for order in moved if order.state is OrderState.PAID]
     if paid:
         await standing_order_rows.settled(tx, paid, now)
-    completed = await standing_order_rows.complete(tx, keys, now)
     templates = await standing_order_rows.by_key(tx, keys)
     facts = [
         fact
@@ -105,11 +101,11 @@ async def settle(
             times[order.key],
         )
     ]
-    facts += [standing_order_ended(template, now) for template in completed]
     # What was never to be paid yet (a hold that ran out) is not unpaid.
     unpaid = [o for o in moved if o.state is OrderState.LAPSED and o.amount_minor is not None]
     facts += await _pause_unpaid(tx, unpaid, now) if unpaid else []
     await outbox.put(tx, facts)
+    await end_finished(tx, keys, now)
 
 
 async def _pause_unpaid(tx: AsyncConnection, unpaid: Sequence[Order], now: datetime) -> list[Fact]:

@@ -93,10 +93,9 @@ class Collect:
             stored = await orders.update(tx, decided, state, now)
             await _tell(tx, stored, templates, now)
             ended = [o for o in stored if o.state in (OrderState.LAPSED, OrderState.SKIPPED)]
-            completed = await standing_orders.complete(
+            await events.end_finished(
                 tx, [(o.key.merchant, o.key.standing_order) for o in ended], now
             )
-            await outbox.put(tx, [events.standing_order_ended(one, now) for one in completed])
 
     async def _prepared(
         self, waiting: Sequence[Order], templates: Templates, now: datetime

@@ -94,8 +94,7 @@ class Prepare:
                 ],
             )
             ended = [key for key in advanced if openings[key].place.next_cycle is None]
-            completed = await standing_orders.complete(tx, ended, now) if ended else []
-            await outbox.put(tx, [events.standing_order_ended(one, now) for one in completed])
+            await events.end_finished(tx, ended, now)
             changed_since = [key for key in templates if key not in advanced]
             if changed_since:
                 await standing_orders.release(tx, changed_since)

@@ -1,18 +1,22 @@
-"""Resume: a pause that had an end is over."""
+"""Resume: a pause that had an end is over, or has swallowed the last cycle."""
+
+from dataclasses import replace
+from datetime import datetime
 
 from services.runtime import outbox
 from services.runtime.clock import Clock
 from services.runtime.database import Database
 from services.runtime.loops import Step
 from services.scheduler import events
-from services.scheduler.domain.standing_order import State, resumed
+from services.scheduler.domain.pauses import pause_recorded, resumed
+from services.scheduler.domain.standing_order import Opening, StandingOrder, State
 from services.scheduler.store import orders, standing_orders
 
 BATCH_STANDING_ORDERS = 500
 
 
 class Resume:
-    """Lets standing orders go on whose pause is over."""
+    """Lets standing orders go on whose pause is over, and ends those that it has outlasted."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
@@ -29,10 +33,32 @@ class Resume:
             claimed = await standing_orders.claim_rested(tx, now, BATCH_STANDING_ORDERS)
             if not claimed:
                 return Step(pending=True)
-            openings = [resumed(one, now) for one in claimed]
+            openings = [_after_pause(one, now) for one in claimed]
             await standing_orders.advance(tx, openings, State.PAUSED, now)
             await orders.insert(tx, [o for opening in openings for o in opening.orders], now)
-            going_on = [opening.standing_order for opening in openings]
-            facts = [events.standing_order_changed(one, "RESUMED", now) for one in going_on]
-            await outbox.put(tx, facts)
+            going_on = [
+                events.standing_order_changed(_stored(opening), "RESUMED", now)
+                for opening in openings
+                if opening.before.state is State.ACTIVE
+            ]
+            await outbox.put(tx, going_on)
+            over = [
+                (one.before.merchant, one.before.standing_order)
+                for one in openings
+                if one.place.next_cycle is None
+            ]
+            await events.end_finished(tx, over, now)
         return Step(worked=len(claimed))
+
+
+def _after_pause(resting: StandingOrder, now: datetime) -> Opening:
+    if resting.resume_time is None or resting.resume_time > now:
+        return pause_recorded(resting, now)
+    opening = resumed(resting, now)
+    # With no cycle left there is nothing to go on with: it ends once its last order is over.
+    return opening if opening.place.next_cycle else replace(opening, before=resting)
+
+
+def _stored(opening: Opening) -> StandingOrder:
+    """The standing order as `advance` has stored it."""
+    return replace(opening.standing_order, version=opening.before.version + 1)

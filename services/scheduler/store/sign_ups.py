@@ -37,6 +37,7 @@ COLUMN_TYPES = {
     "prepare_time": "timestamptz",
     "last_cycle": "integer",
     "resume_time": "timestamptz",
+    "last_due_time": "timestamptz",
     "changes": "jsonb",
     "import_hash": "bytea",
     "create_time": "timestamptz",

@@ -64,6 +64,7 @@ _CHANGE = text("""
         repurchase_action = :repurchase_action, state = :state,
         base_cycle = :base_cycle, next_cycle = :next_cycle, next_due_time = :next_due_time,
         prepare_time = :prepare_time, last_cycle = :last_cycle, resume_time = :resume_time,
+        last_due_time = :last_due_time,
         changes = CAST(:changes AS jsonb),
         dates_changed = dates_changed OR schedule <> :schedule OR base_cycle <> :base_cycle
                         OR :moves_cycle,
@@ -85,13 +86,16 @@ _CLAIM_DUE = text(f"""
     RETURNING standing_orders.*, {_WAITS_FOR_PAYMENT}
 """)  # noqa: S608 - a constant of this module
 
+# The earlier of two times, either of which may be missing: a pause is over when it ends by itself, or
+# when it has swallowed the last cycle.
 _CLAIM_RESTED = text("""
     UPDATE standing_orders SET claim_time = now()
     FROM (
         SELECT standing_order, merchant FROM standing_orders
-        WHERE state = 'PAUSED' AND resume_time <= :now
+        WHERE state = 'PAUSED' AND next_cycle IS NOT NULL
+          AND least(resume_time, last_due_time) <= :now
           AND (claim_time IS NULL OR claim_time < now() - make_interval(secs => :claim_seconds))
-        ORDER BY resume_time LIMIT :limit FOR UPDATE SKIP LOCKED
+        ORDER BY least(resume_time, last_due_time) LIMIT :limit FOR UPDATE SKIP LOCKED
     ) AS due
     WHERE standing_orders.standing_order = due.standing_order
       AND standing_orders.merchant = due.merchant
@@ -101,17 +105,20 @@ _CLAIM_RESTED = text("""
 # A standing order that was changed since it was claimed is left as it is, and claimed again.
 _ADVANCE = text("""
     UPDATE standing_orders
-    SET state = 'ACTIVE', next_cycle = change.next_cycle, next_due_time = change.next_due_time,
+    SET state = change.state, next_cycle = change.next_cycle, next_due_time = change.next_due_time,
         prepare_time = change.prepare_time, changes = CAST(change.changes AS jsonb),
-        resume_time = NULL, version = standing_orders.version + 1, update_time = :now,
-        claim_time = NULL
+        resume_time = change.resume_time, last_due_time = change.last_due_time,
+        version = standing_orders.version + 1, update_time = :now, claim_time = NULL
     FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:version AS int[]),
-                CAST(:next_cycle AS int[]), CAST(:next_due_time AS timestamptz[]),
-                CAST(:prepare_time AS timestamptz[]), CAST(:changes AS text[]))
-      AS change (merchant, standing_order, version, next_cycle, next_due_time, prepare_time, changes)
+                CAST(:state AS text[]), CAST(:next_cycle AS int[]),
+                CAST(:next_due_time AS timestamptz[]), CAST(:prepare_time AS timestamptz[]),
+                CAST(:changes AS text[]), CAST(:resume_time AS timestamptz[]),
+                CAST(:last_due_time AS timestamptz[]))
+      AS change (merchant, standing_order, version, state, next_cycle, next_due_time, prepare_time,
+                 changes, resume_time, last_due_time)
     WHERE standing_orders.standing_order = change.standing_order
       AND standing_orders.merchant = change.merchant
-      AND standing_orders.version = change.version AND state = :expected
+      AND standing_orders.version = change.version AND standing_orders.state = :expected
     RETURNING standing_orders.merchant, standing_orders.standing_order
 """)
 
@@ -124,7 +131,10 @@ _RELEASE = text("""
 """)
 
 _FIRST_DUE = text("SELECT min(prepare_time) FROM standing_orders WHERE state = 'ACTIVE'")
-_FIRST_RESTED = text("SELECT min(resume_time) FROM standing_orders WHERE state = 'PAUSED'")
+_FIRST_RESTED = text("""
+    SELECT min(least(resume_time, last_due_time)) FROM standing_orders
+    WHERE state = 'PAUSED' AND next_cycle IS NOT NULL
+""")
 
 _SETTLED = text("""
     UPDATE standing_orders
@@ -145,12 +155,12 @@ _SETTLED = text("""
 _COMPLETE = text("""
     UPDATE standing_orders
     SET state = CASE WHEN last_cycle IS NULL THEN 'COMPLETED' ELSE 'CANCELLED' END,
-        update_time = :now, version = version + 1
+        resume_time = NULL, update_time = :now, version = version + 1
     FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]))
       AS asked (merchant, standing_order)
     WHERE standing_orders.standing_order = asked.standing_order
       AND standing_orders.merchant = asked.merchant
-      AND state = 'ACTIVE' AND next_cycle IS NULL
+      AND state IN ('ACTIVE', 'PAUSED') AND next_cycle IS NULL
       AND NOT EXISTS (
         SELECT FROM orders WHERE orders.standing_order = standing_orders.standing_order
           AND orders.merchant = standing_orders.merchant
@@ -247,7 +257,7 @@ async def claim_due(tx: AsyncConnection, now: datetime, limit: int) -> list[Stan
 
 
 async def claim_rested(tx: AsyncConnection, now: datetime, limit: int) -> list[StandingOrder]:
-    """Claim paused standing orders whose pause is over, the longest over first."""
+    """Claim paused standing orders whose pause or last cycle is over, the longest over first."""
     rows = await tx.execute(
         _CLAIM_RESTED, {"now": now, "limit": limit, "claim_seconds": CLAIM_SECONDS}
     )
@@ -263,10 +273,13 @@ async def advance(
         {
             **_keys([(o.before.merchant, o.before.standing_order) for o in openings]),
             "version": [o.before.version for o in openings],
+            "state": [o.before.state for o in openings],
             "next_cycle": [o.place.next_cycle for o in openings],
             "next_due_time": [o.place.next_due_time for o in openings],
             "prepare_time": [o.place.prepare_time for o in openings],
             "changes": [dump_changes(o.place.changes) for o in openings],
+            "resume_time": [o.before.resume_time for o in openings],
+            "last_due_time": [o.standing_order.last_due_time for o in openings],
             "expected": expected,
             "now": now,
         },
@@ -285,7 +298,7 @@ async def first_due(tx: AsyncConnection) -> datetime | None:
 
 
 async def first_rested(tx: AsyncConnection) -> datetime | None:
-    """When the next pause is over, claimed or not."""
+    """When the next pause, or the last cycle in one, is over; claimed or not."""
     return (await tx.execute(_FIRST_RESTED)).scalar_one()  # type: ignore[no-any-return]
 
 
@@ -343,6 +356,7 @@ def columns_of(standing_order: StandingOrder) -> dict[str, Any]:
         "prepare_time": standing_order.prepare_time,
         "last_cycle": standing_order.last_cycle,
         "resume_time": standing_order.resume_time,
+        "last_due_time": standing_order.last_due_time,
         "changes": dump_changes(standing_order.changes),
     }
 

@@ -7,14 +7,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import asyncpg
 from google.protobuf import duration_pb2, field_mask_pb2
 from google.type import date_pb2, timeofday_pb2
 from recurring.catalog.v1 import catalog_pb2
 from recurring.notify.v1 import notify_pb2
 from recurring.payments.v1 import payments_pb2
+from recurring.scheduler.v1 import events_pb2, scheduler_pb2_grpc
 from recurring.scheduler.v1 import scheduler_pb2 as pb
-from recurring.scheduler.v1 import scheduler_pb2_grpc
 
+from deploy.embedded import wiring
 from services.runtime.wire import to_date, to_money, to_timestamp
 from tests.suite import Client, Suite, new_id
 
@@ -244,6 +246,35 @@ class Shop:
                 name=name, change=pb.CycleChange(cycle=cycle, **fields), request_id=new_id()
             )
         )
+
+    async def skip(self, name: str, cycle: int = 0) -> pb.StandingOrder:
+        return await self.scheduler.SkipCycle(
+            pb.SkipCycleRequest(name=name, cycle=cycle, request_id=new_id())
+        )
+
+    async def restore(self, name: str, cycle: int) -> pb.StandingOrder:
+        return await self.scheduler.RestoreCycle(
+            pb.RestoreCycleRequest(name=name, cycle=cycle, request_id=new_id())
+        )
+
+    async def order_now(self, name: str) -> pb.StandingOrder:
+        return await self.scheduler.OrderNow(pb.OrderNowRequest(name=name, request_id=new_id()))
+
+    async def changes_published(self, name: str) -> list[str]:
+        """What the scheduler published of a standing order, the oldest first."""
+        stack, keys = self.suite.stack, self.suite.place.keys
+        url = wiring.database_url("scheduler", stack.addresses, keys, "_readonly")
+        connection = await asyncpg.connect(wiring.for_any_client(url))
+        try:
+            rows = await connection.fetch(
+                "SELECT data FROM outbox WHERE partition_key = $1 AND type = $2 ORDER BY position",
+                name,
+                events_pb2.StandingOrderChanged.DESCRIPTOR.full_name,
+            )
+        finally:
+            await connection.close()
+        changes = (events_pb2.StandingOrderChanged.FromString(row["data"]).change for row in rows)
+        return [events_pb2.StandingOrderChanged.Change.Name(change) for change in changes]
 
     async def cancel(self, name: str, **more: Any) -> pb.StandingOrder:  # noqa: ANN401
         return await self.scheduler.CancelStandingOrder(

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from services.scheduler.domain.forecast import Demand, DemandKey, Forecast, coming_orders
 from services.scheduler.domain.order import BillingMode, Item, Line, OrderState
+from services.scheduler.domain.pauses import paused
 from services.scheduler.domain.schedule import (
     BlackoutRule,
     BusinessDayRule,
@@ -25,7 +26,6 @@ from services.scheduler.domain.standing_order import (
     State,
     at_cycle,
     open_cycles,
-    paused,
     with_change,
 )
 

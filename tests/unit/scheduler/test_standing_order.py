@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from services.scheduler.domain import calendar
 from services.scheduler.domain.order import BillingMode, Item, Order, OrderReason, OrderState
+from services.scheduler.domain.pauses import paused, resumed
 from services.scheduler.domain.schedule import (
     Daily,
     EndAfter,
@@ -25,10 +26,8 @@ from services.scheduler.domain.standing_order import (
     State,
     at_cycle,
     open_cycles,
-    paused,
     reason_against,
     rescheduled,
-    resumed,
     with_change,
 )
 

@@ -52,6 +52,8 @@ CREATE TABLE standing_orders (
                             CHECK (repurchase_action IN ('SKIP', 'HOLD_AND_ASK')),
     last_cycle              integer,
     resume_time             timestamptz,
+    -- When the last cycle is due; a pause that lasts longer ends the standing order.
+    last_due_time           timestamptz,
     changes                 jsonb       NOT NULL,
     -- Whether somebody moved dates since sign-up: then the schedule alone does not give them all.
     dates_changed           boolean     NOT NULL DEFAULT false,
@@ -68,7 +70,8 @@ CREATE TABLE standing_orders (
 -- indexes of what did not change stay as they are.
 WITH (fillfactor = 70);
 CREATE INDEX standing_orders_due ON standing_orders (prepare_time) WHERE state = 'ACTIVE';
-CREATE INDEX standing_orders_resting ON standing_orders (resume_time) WHERE state = 'PAUSED';
+CREATE INDEX standing_orders_resting ON standing_orders (least(resume_time, last_due_time))
+    WHERE state = 'PAUSED' AND next_cycle IS NOT NULL;
 CREATE INDEX standing_orders_of_customer ON standing_orders (merchant, customer, standing_order);
 
 CREATE TABLE orders (

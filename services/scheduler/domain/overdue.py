@@ -1,0 +1,66 @@
+"""Cycles that fell due before anybody opened them, when their standing order changes or ends. Pure."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+from services.scheduler.domain.order import (
+    Order,
+    OrderReason,
+    OrderState,
+    Stage,
+    cancelled,
+    skipped,
+)
+from services.scheduler.domain.standing_order import (
+    Opening,
+    StandingOrder,
+    State,
+    coming,
+    new_order,
+    place_at,
+    reason_against,
+)
+
+
+def overdue_opened(
+    standing_order: StandingOrder, now: datetime, new_trace: Callable[[], str] = str
+) -> Opening:
+    """A standing order whose cycles up to now all have their rows: a change of it loses none.
+
+    Those of a pause are left out. Of the others the catch-up policy says which are missed; what it
+    bills late is yet to be prepared.
+    """
+    orders: list[Order] = []
+    cycle, date_ = coming(standing_order)
+    while date_ is not None and date_.due_at <= now:
+        order = new_order(standing_order, cycle, date_, now)
+        reason = reason_against(standing_order, cycle, date_, now)
+        orders.append(skipped(order, reason, now) if reason else _to_prepare(order, now, new_trace))
+        cycle += 1
+        date_ = standing_order.date(cycle)
+    return Opening(standing_order, tuple(orders), place_at(standing_order, cycle, date_))
+
+
+def ended(standing_order: StandingOrder, now: datetime) -> Opening:
+    """A standing order that is cancelled at once; the cycles that fell due have their rows."""
+    opening = overdue_opened(standing_order, now)
+    orders = (
+        order
+        if order.state is OrderState.SKIPPED
+        else cancelled(order, OrderReason.STANDING_ORDER_CANCELLED, now)
+        for order in opening.orders
+    )
+    over = replace(standing_order, state=State.CANCELLED, resume_time=None)
+    return Opening(over, tuple(orders), place_at(over, 0, None))
+
+
+def _to_prepare(order: Order, now: datetime, new_trace: Callable[[], str]) -> Order:
+    """An order that is prepared as soon as its turn comes."""
+    return replace(
+        order,
+        state=OrderState.HELD,
+        recheck_time=now,
+        held_stage=Stage.PREPARE,
+        traceparent=new_trace(),
+    )
