@@ -10,10 +10,10 @@ import io
 import json
 import os
 import ssl
-import tarfile
 import tempfile
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -25,7 +25,7 @@ from deploy.embedded.keys import Keys
 from deploy.embedded.process import PartError
 
 KEYS_SECRET = "development-keys"  # noqa: S105  The name of a Secret.
-KEYS_ARCHIVE = "keys.tar"
+KEYS_ARCHIVE = "keys.zip"
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 API_TIMEOUT_SECONDS = 10.0
 CONFLICT, NOT_FOUND = 409, 404
@@ -101,15 +101,16 @@ def addresses(service: str) -> Addresses:
 def pack(folder: Path) -> bytes:
     """Return a folder's files as one archive."""
     packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as archive:
-        archive.add(folder, arcname=".")
+    with zipfile.ZipFile(packed, mode="w") as archive:
+        for file in sorted(folder.rglob("*")):
+            archive.write(file, file.relative_to(folder))
     return packed.getvalue()
 
 
 def unpack(packed: bytes, folder: Path) -> None:
-    """Put an archive's files into a folder."""
-    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-        archive.extractall(folder, filter="data")
+    """Put an archive's files into a folder; none of them lands outside it."""
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        archive.extractall(folder)
 
 
 class Cluster:
