@@ -6,6 +6,7 @@ import grpc
 import grpc.aio
 import nats
 import typer
+import tzdata
 from grpc_health.v1 import health_pb2
 from nats.errors import Error as NatsError
 
@@ -42,6 +43,7 @@ def register(app: typer.Typer) -> None:
         else:
             rows = [[part, at, states[part]] for part, at in addresses.items() if at]
             session.output.rows(["part", "address", "state"], rows, "nothing is known")
+            session.output.say(f"zone data of this command: {tzdata.IANA_VERSION}")
         if any(states[part] != WELL for part, address in addresses.items() if address):
             raise typer.Exit(FAILED)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import tzdata
 from nats.errors import Error as NatsError
 
 from services.runtime import inbox, migrations, outbox, requests, resealing
@@ -93,8 +94,13 @@ async def _status(desk: Desk, _options: argparse.Namespace) -> AsyncIterator[Lin
     except migrations.SchemaMisfitError as error:
         yield {"problem": str(error)}
         raise CommandFailed from None
-    # The time by which to replay, if somebody makes a backup now.
-    yield {"service": desk.service, "schema": wanted, "time": datetime.now(UTC)}
+    yield {
+        "service": desk.service,
+        "schema": wanted,
+        "zone_data": tzdata.IANA_VERSION,
+        # The time by which to replay, if somebody makes a backup now.
+        "time": datetime.now(UTC),
+    }
     watch = Watch(desk.database, desk.clock, desk.looks)
     broker = None
     try:

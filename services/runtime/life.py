@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, suppress
 from typing import Generic
 
 import aiohttp
+import tzdata
 
 from services.runtime import metrics, migrations, outbox, streams, telemetry
 from services.runtime.access import Gate, act_for_all
@@ -174,7 +175,10 @@ class Life(Generic[S]):
             group.create_task(clock.run(workers.settle))
         while True:
             await server.ready(serving=True)
-            log.info("serving", extra={"address": settings.grpc_address})
+            log.info(
+                "serving",
+                extra={"address": settings.grpc_address, "zone_data": tzdata.IANA_VERSION},
+            )
             looks = {
                 "database": (schema_fits, Steady(DATABASE_AWAY_SECONDS)),
                 "nats": (broker_is_there, Steady(BROKER_AWAY_SECONDS)),

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
+import tzdata
 
 from tests.e2e.conftest import Recurring
 
@@ -70,6 +71,19 @@ def test_people_get_tables(recurring: Recurring) -> None:
     shown = recurring.run("status")
     assert shown.returncode == 0
     assert shown.stdout.count("serving") == 6
+    assert f"zone data of this command: {tzdata.IANA_VERSION}" in shown.stdout
+
+
+def test_a_preview_reads_the_locked_zone_data(recurring: Recurring) -> None:
+    ok(recurring, "products", "create", "cocoa", "--title", "Cocoa")
+    ok(recurring, "prices", "add", "cocoa", "4.20 EUR")
+    sign_up(recurring, "vic")
+    ok(recurring, "standing-orders", "create", "--id", "vic-cocoa", "--customer", "vic",
+       "--title", "Cocoa", "--item", "cocoa=1", "--every", "week", "--start", "2031-01-15",
+       "--at", "10:00", "--zone", "America/Vancouver", "--mandate", "consent")  # fmt: skip
+    [first] = ok(recurring, "preview", "vic-cocoa", "--cycles", "1")
+    # British Columbia keeps daylight time from 2026 on; data before 2026b say 18:00Z.
+    assert first["dueTime"] == "2031-01-15T17:00:00Z"
 
 
 @pytest.mark.parametrize(

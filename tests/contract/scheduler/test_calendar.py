@@ -1,6 +1,6 @@
 """Every calendar goes over the wire, as fields and as a rule, and what means nothing is refused."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -131,6 +131,18 @@ async def test_a_rule_gives_the_dates_of_its_fields(shop: Shop, name: str) -> No
     made = await shop.create(pb.Schedule(rrule=rule, **beside))
     assert made.schedule.rrule == rule
     assert [day.isoformat() for day in await shop.dates(made.name, 6)][:3] == dates
+
+
+async def test_zone_data_are_the_locked_ones(shop: Shop) -> None:
+    # British Columbia keeps daylight time from 2026 on; data before 2026b say 18:00Z.
+    ten = timeofday_pb2.TimeOfDay(hours=10)
+    daily = Rule.Daily(every_days=1)
+    made = await shop.create(
+        Rule(start_date=to_date(START), local_time=ten, time_zone="America/Vancouver", daily=daily)
+    )
+    request = pb.PreviewCyclesRequest(name=made.name, cycle_count=1)
+    [first] = (await shop.scheduler.PreviewCycles(request)).cycles
+    assert first.due_time.ToDatetime(UTC) == datetime(2031, 1, 15, 17, tzinfo=UTC)
 
 
 async def test_a_rule_keeps_its_zone_and_local_time(shop: Shop) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+import tzdata
 from recurring.catalog.v1 import catalog_pb2, events_pb2
 
 from deploy.embedded import wiring
@@ -78,6 +79,7 @@ async def letter(suite: Suite, operator: Operator) -> AsyncIterator[str]:
 async def test_status_shows_the_schema_and_what_operators_watch(operator: Operator) -> None:
     first, *numbers = await operator.types("payments", "status")
     assert (first["service"], first["schema"]) == ("payments", "0001")
+    assert first["zone_data"] == tzdata.IANA_VERSION
     shown = {line["metric"]: line["value"] for line in numbers}
     assert shown["recurring.ledger.unbalanced"] == 0
     assert shown["recurring.outbox.oldest.age"] == 0
