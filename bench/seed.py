@@ -20,7 +20,6 @@ from services.payments.store.sealed import token_place
 from services.runtime.access import act_for_all
 from services.runtime.database import Database, connect
 from services.runtime.sealing import Keyring
-from services.scheduler.domain.order import BillingMode
 from services.scheduler.domain.schedule import Monthly, Recurrence, Schedule, Weekly
 from services.scheduler.domain.standing_order import (
     NOTICE_HEADROOM,
@@ -29,6 +28,7 @@ from services.scheduler.domain.standing_order import (
     StandingOrder,
     at_cycle,
 )
+from services.scheduler.domain.terms import BillingMode
 from services.scheduler.store import sign_ups
 
 PRODUCTS = 100

@@ -41,6 +41,13 @@ class Channel(StrEnum):
     EMAIL = "EMAIL"
 
 
+class BillingMode(StrEnum):
+    """How an announced order is paid."""
+
+    AUTOMATIC = "AUTOMATIC"
+    PAY_ON_NOTICE = "PAY_ON_NOTICE"
+
+
 class NoticeKind(StrEnum):
     """What a notice is for."""
 
@@ -119,6 +126,7 @@ class Promise:
     currency: str
     charge_not_before: datetime
     notice_lead: timedelta
+    billing_mode: BillingMode
 
     def charge_not_before_if_delivered(self, deliver_time: datetime) -> datetime:
         """No charge earlier than this: a late notice defers it and never shortens the lead."""

@@ -15,12 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.payments.domain.books import Refund
 from services.payments.domain.charges import (
     AbandonReason,
-    BillingMode,
     Charge,
     ChargeState,
     abandon,
 )
-from services.payments.domain.consent import Notice, PaymentMethod, provider_reasons
+from services.payments.domain.consent import BillingMode, Notice, PaymentMethod, provider_reasons
 from services.payments.domain.keys import ChargeKey, CustomerKey
 from services.payments.store import charges as charge_store
 from services.payments.store import consent as consent_store
@@ -257,6 +256,12 @@ def _charge(event: Event[scheduler_events_pb2.PaymentDue], now: datetime) -> Cha
     )
 
 
+def _announced_mode(promise: notify_events_pb2.ChargePromise) -> BillingMode:
+    """How the customer was told that they pay; a charge without asking only if that was said."""
+    automatic = promise.billing_mode == scheduler_pb2.AUTOMATIC
+    return BillingMode.AUTOMATIC if automatic else BillingMode.PAY_ON_NOTICE
+
+
 def _notice(message: notify_events_pb2.NoticeDelivered) -> Notice:
     merchant, customer = CUSTOMER.parse(message.customer)
     promise = message.charge_promise
@@ -268,4 +273,5 @@ def _notice(message: notify_events_pb2.NoticeDelivered) -> Notice:
         currency=amount.currency,
         charge_not_before_time=from_timestamp(promise.charge_not_before_time),
         deliver_time=from_timestamp(message.deliver_time),
+        billing_mode=_announced_mode(promise),
     )

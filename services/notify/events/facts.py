@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from recurring.notify.v1 import events_pb2, notify_pb2
+from recurring.scheduler.v1 import scheduler_pb2
 
 from services.notify.domain import Contact, CustomerKey, Notice
 from services.runtime import telemetry
@@ -32,6 +33,7 @@ def notice_delivered(notice: Notice, deliver_time: datetime) -> Fact:
                 charge_not_before_time=to_timestamp(
                     promise.charge_not_before_if_delivered(deliver_time)
                 ),
+                billing_mode=scheduler_pb2.BillingMode.Value(promise.billing_mode),
             )
         )
     return _fact_of_notice(notice, message, deliver_time)

@@ -10,7 +10,7 @@ from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.notify.domain import Promise
+from services.notify.domain import BillingMode, Promise
 from services.notify.events.posting import Draft, post
 from services.notify.templates import kinds
 from services.notify.templates.wording import Line
@@ -23,6 +23,7 @@ def order_upcoming(message: scheduler_events_pb2.OrderUpcoming) -> Draft:
     """A cycle was prepared: the customer hears what will be charged and when."""
     ref, amount = message.ref, from_money(message.amount)
     charge_not_before = from_timestamp(message.charge_not_before_time)
+    pay_on_notice = ref.billing_mode == scheduler_pb2.PAY_ON_NOTICE
     previous = from_money(message.previous_amount) if message.HasField("previous_amount") else None
     return Draft(
         ref.customer,
@@ -33,7 +34,7 @@ def order_upcoming(message: scheduler_events_pb2.OrderUpcoming) -> Draft:
             amount=amount,
             previous_amount=previous,
             charge_not_before=charge_not_before,
-            pay_on_notice=ref.billing_mode == scheduler_pb2.PAY_ON_NOTICE,
+            pay_on_notice=pay_on_notice,
             lines=_lines(message.lines),
         ),
         Promise(
@@ -41,6 +42,7 @@ def order_upcoming(message: scheduler_events_pb2.OrderUpcoming) -> Draft:
             amount.currency,
             charge_not_before,
             timedelta(seconds=message.notice_lead.seconds),
+            BillingMode.PAY_ON_NOTICE if pay_on_notice else BillingMode.AUTOMATIC,
         ),
     )
 

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.notify.domain import (
+    BillingMode,
     Channel,
     CustomerKey,
     Delivery,
@@ -28,13 +29,15 @@ from services.runtime.sealing import UnreadableError, seal, unseal
 
 _INSERT_NOTICES = text("""
     INSERT INTO notices (merchant, customer, notice, kind, subject_resource, promised_amount_minor,
-                         promised_currency, charge_not_before, notice_lead, traceparent, create_time)
+                         promised_currency, charge_not_before, notice_lead, billing_mode,
+                         traceparent, create_time)
     SELECT * FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]),
         CAST(:kind AS text[]), CAST(:subject_resource AS text[]),
         CAST(:promised_amount_minor AS bigint[]), CAST(:promised_currency AS text[]),
         CAST(:charge_not_before AS timestamptz[]), CAST(:notice_lead AS interval[]),
-        CAST(:traceparent AS text[]), CAST(:create_time AS timestamptz[]))
+        CAST(:billing_mode AS text[]), CAST(:traceparent AS text[]),
+        CAST(:create_time AS timestamptz[]))
     ON CONFLICT (customer, merchant, notice) DO NOTHING
     RETURNING merchant, customer, notice
 """)
@@ -154,7 +157,7 @@ _CLAIM = text("""
         RETURNING deliveries.*)
     SELECT claimed.*, notices.kind, notices.subject_resource, notices.promised_amount_minor,
            notices.promised_currency, notices.charge_not_before, notices.notice_lead,
-           notices.traceparent, notices.create_time,
+           notices.billing_mode, notices.traceparent, notices.create_time,
            CASE WHEN channel = 'EMAIL' THEN contacts.email
                 WHEN kind = 'PHONE_CODE' THEN phone_codes.phone
                 ELSE contacts.phone END AS address,
@@ -267,6 +270,7 @@ def _notice_columns(notices: Iterable[Notice]) -> dict[str, list[Any]]:
             "promised_currency": notice.promise and notice.promise.currency,
             "charge_not_before": notice.promise and notice.promise.charge_not_before,
             "notice_lead": notice.promise and notice.promise.notice_lead,
+            "billing_mode": notice.promise and notice.promise.billing_mode,
             "traceparent": notice.traceparent,
             "create_time": notice.create_time,
         }
@@ -275,7 +279,7 @@ def _notice_columns(notices: Iterable[Notice]) -> dict[str, list[Any]]:
     return columns(
         rows, "merchant", "customer", "notice", "kind", "subject_resource",
         "promised_amount_minor", "promised_currency", "charge_not_before", "notice_lead",
-        "traceparent", "create_time",
+        "billing_mode", "traceparent", "create_time",
     )  # fmt: skip
 
 
@@ -313,7 +317,11 @@ def _notice(row: Any, deliveries: Iterable[Delivery]) -> Notice:  # noqa: ANN401
     promise = None
     if row.promised_currency is not None:
         promise = Promise(
-            row.promised_amount_minor, row.promised_currency, row.charge_not_before, row.notice_lead
+            row.promised_amount_minor,
+            row.promised_currency,
+            row.charge_not_before,
+            row.notice_lead,
+            BillingMode[row.billing_mode],
         )
     return Notice(
         key=CustomerKey(row.merchant, row.customer),

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from services.payments.domain.consent import (
+    BillingMode,
     Mandate,
     Notice,
     RefusalReason,
@@ -24,13 +25,6 @@ from services.payments.domain.outcomes import Declined, Succeeded
 RETRY_DELAYS = (timedelta(days=1), timedelta(days=3), timedelta(days=5))
 # How long a charge waits for word that its notice was delivered, from when it was first looked at.
 NOTICE_WAIT = timedelta(hours=24)
-
-
-class BillingMode(StrEnum):
-    """Who says yes to a charge: the mandate, or the customer each time."""
-
-    AUTOMATIC = "AUTOMATIC"
-    PAY_ON_NOTICE = "PAY_ON_NOTICE"
 
 
 class ChargeState(StrEnum):
@@ -137,6 +131,9 @@ def notice_reasons(charge: Charge, notice: Notice, now: datetime) -> set[Refusal
     found = set()
     if now < notice.charge_not_before_time:
         found.add(RefusalReason.EARLIER_THAN_NOTIFIED)
+    automatic = charge.billing_mode is BillingMode.AUTOMATIC
+    if automatic and notice.billing_mode is not BillingMode.AUTOMATIC:
+        found.add(RefusalReason.BILLING_MODE_NOT_ANNOUNCED)
     if charge.currency != notice.currency:
         found.add(RefusalReason.CURRENCY_MISMATCH)
     elif charge.amount_minor > notice.amount_minor:

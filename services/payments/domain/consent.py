@@ -18,6 +18,13 @@ _CACHED_MONTHS = 1024
 DISPUTE_PERIOD = timedelta(days=397)
 
 
+class BillingMode(StrEnum):
+    """Who says yes to a charge: the mandate, or the customer each time."""
+
+    AUTOMATIC = "AUTOMATIC"
+    PAY_ON_NOTICE = "PAY_ON_NOTICE"
+
+
 class RefusalReason(StrEnum):
     """Why the guard does not allow a charge."""
 
@@ -33,6 +40,7 @@ class RefusalReason(StrEnum):
     CURRENCY_MISMATCH = "CURRENCY_MISMATCH"
     CURRENCY_NOT_CHARGEABLE = "CURRENCY_NOT_CHARGEABLE"
     AMOUNT_NOT_CHARGEABLE = "AMOUNT_NOT_CHARGEABLE"
+    BILLING_MODE_NOT_ANNOUNCED = "BILLING_MODE_NOT_ANNOUNCED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +84,7 @@ class Notice:
     currency: str
     charge_not_before_time: datetime
     deliver_time: datetime
+    billing_mode: BillingMode
 
 
 def mandate_reasons(

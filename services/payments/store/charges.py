@@ -10,11 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.payments.domain.charges import (
     AbandonReason,
-    BillingMode,
     Charge,
     ChargeState,
 )
-from services.payments.domain.consent import RefusalReason
+from services.payments.domain.consent import BillingMode, RefusalReason
 from services.payments.domain.keys import ChargeKey, CustomerKey
 from services.payments.store import keys
 

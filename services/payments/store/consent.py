@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.payments.domain.consent import Mandate, Notice, PaymentMethod
+from services.payments.domain.consent import BillingMode, Mandate, Notice, PaymentMethod
 from services.payments.domain.keys import ChargeKey, CustomerKey, MandateKey, PaymentMethodKey
 from services.payments.store import keys
 
@@ -220,11 +220,12 @@ def _months(
 
 _INSERT_NOTICES = text("""
     INSERT INTO notices (merchant, customer, charge, notice, amount_minor, currency,
-                         charge_not_before_time, deliver_time)
+                         charge_not_before_time, deliver_time, billing_mode)
     SELECT * FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:charge AS text[]),
         CAST(:notice AS text[]), CAST(:amount_minor AS bigint[]), CAST(:currency AS text[]),
-        CAST(:charge_not_before_time AS timestamptz[]), CAST(:deliver_time AS timestamptz[]))
+        CAST(:charge_not_before_time AS timestamptz[]), CAST(:deliver_time AS timestamptz[]),
+        CAST(:billing_mode AS text[]))
     ON CONFLICT (customer, merchant, charge, notice) DO NOTHING
 """)
 
@@ -249,6 +250,7 @@ async def insert_notices(tx: AsyncConnection, notices: Sequence[Notice]) -> None
             "currency": [notice.currency for notice in notices],
             "charge_not_before_time": [notice.charge_not_before_time for notice in notices],
             "deliver_time": [notice.deliver_time for notice in notices],
+            "billing_mode": [notice.billing_mode for notice in notices],
         },
     )
 
@@ -298,4 +300,5 @@ def _notice(row: Any) -> Notice:  # noqa: ANN401 - a row
         currency=row.currency,
         charge_not_before_time=row.charge_not_before_time,
         deliver_time=row.deliver_time,
+        billing_mode=BillingMode[row.billing_mode],
     )

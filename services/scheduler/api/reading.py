@@ -15,7 +15,7 @@ from services.runtime.sealing import Keyring
 from services.runtime.wire import NamePattern, put_time, read_timestamp
 from services.scheduler.api.conditions import PRODUCT, read_conditions
 from services.scheduler.api.schedules import read_schedule
-from services.scheduler.domain.order import BillingMode, Item
+from services.scheduler.domain.order import Item
 from services.scheduler.domain.purchases import RepurchaseAction, RepurchaseRule
 from services.scheduler.domain.standing_order import (
     CATCH_UP_WINDOW_DEFAULT,
@@ -26,6 +26,7 @@ from services.scheduler.domain.standing_order import (
     StandingOrder,
     at_cycle,
 )
+from services.scheduler.domain.terms import BillingMode
 from services.scheduler.store import addresses
 
 MERCHANT = NamePattern("merchants/{merchant}")

@@ -328,7 +328,7 @@ class TemplateMethods:
             tx, opening, found, OrderReason.STANDING_ORDER_CANCELLED
         )
         withdrawn = [
-            events.payment_withdrawn(one, changed, now)
+            events.payment_withdrawn(one, now)
             for one in found
             if one.state is OrderState.AWAITING_PAYMENT
         ]

@@ -6,17 +6,12 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from services.scheduler.domain.terms import Terms
+
 HELD_RECHECK = timedelta(hours=6)
 HOLD_WINDOW = timedelta(days=3)
 # Of one product in one order.
 QUANTITY_MAX = 10_000
-
-
-class BillingMode(StrEnum):
-    """How a customer pays."""
-
-    AUTOMATIC = "AUTOMATIC"
-    PAY_ON_NOTICE = "PAY_ON_NOTICE"
 
 
 class OrderState(StrEnum):
@@ -133,6 +128,8 @@ class Order:
     # It is never HELD for longer than this.
     hold_until_time: datetime
     state: OrderState
+    # Those of the standing order when the order was announced; until then, when it was last prepared.
+    terms: Terms
     reasons: tuple[OrderReason, ...] = ()
     items: tuple[Item, ...] = ()
     # Sealed: only who shows it opens it. Empty: none.
@@ -359,6 +356,21 @@ def collected(
                 },
             ),
         ),
+    )
+
+
+def under_mandate(order: Order, mandate: str, now: datetime) -> Order:
+    """An announced order that is charged under another mandate than the one it was announced with."""
+    decision = Decision(
+        now,
+        "MANDATE_REPLACED",
+        "The mandate of the notice does not cover it any more; the present one is used.",
+        {"announced_mandate": order.terms.mandate, "mandate": mandate},
+    )
+    return replace(
+        order,
+        terms=replace(order.terms, mandate=mandate),
+        decisions=(*order.decisions, decision),
     )
 
 

@@ -33,7 +33,8 @@ _NOT_MET = (OrderReason.CONDITION_NOT_MET,)
 def prepared(
     order: Order, findings: Findings, ruling: Ruling, template: StandingOrder, now: datetime
 ) -> Order:
-    """An order after its preparation, as conditions allow."""
+    """An order after its preparation, as conditions allow, with the standing order's present terms."""
+    order = replace(order, terms=template.terms)
     if ruling.action is not None:
         done = stopped(order, ruling, template, Stage.PREPARE, now)
     else:

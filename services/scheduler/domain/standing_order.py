@@ -11,7 +11,6 @@ from services.scheduler.domain.calendar import CycleDate
 from services.scheduler.domain.conditions import Condition
 from services.scheduler.domain.order import (
     HOLD_WINDOW,
-    BillingMode,
     Item,
     Order,
     OrderKey,
@@ -21,6 +20,7 @@ from services.scheduler.domain.order import (
 )
 from services.scheduler.domain.purchases import RepurchaseRule
 from services.scheduler.domain.schedule import Schedule
+from services.scheduler.domain.terms import BillingMode, Terms
 
 NOTICE_LEAD_DEFAULT = timedelta(hours=72)
 PAYMENT_WINDOW_DEFAULT = timedelta(hours=72)
@@ -120,6 +120,17 @@ class StandingOrder:
     last_amount_minor: int | None = None
     last_currency: str = ""
     version: int = 1
+
+    @property
+    def terms(self) -> Terms:
+        """What an order that is announced now is announced with."""
+        return Terms(
+            self.title,
+            self.billing_mode,
+            self.mandate,
+            self.payment_window,
+            self.schedule.time_zone,
+        )
 
     def change(self, cycle: int) -> CycleChange:
         """What is different in a cycle."""
@@ -345,6 +356,7 @@ def _new_order(
         notice_lead=standing_order.lead(cycle),
         hold_until_time=hold_until,
         state=OrderState.UPCOMING,
+        terms=standing_order.terms,
         items=standing_order.items if change.items is None else change.items,
         ship_to=change.ship_to or standing_order.ship_to,
         traceparent=traceparent,

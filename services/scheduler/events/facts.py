@@ -12,6 +12,7 @@ from services.runtime.events import Fact
 from services.runtime.wire import to_money, to_timestamp
 from services.scheduler.domain.order import Line, Order, OrderReason, OrderState, asks
 from services.scheduler.domain.standing_order import StandingOrder
+from services.scheduler.domain.terms import BillingMode
 from services.scheduler.peers import customer_name, order_name, standing_order_name
 
 _CACHED_LINES = 16_384
@@ -21,7 +22,7 @@ def order_facts(
     order: Order, template: StandingOrder, now: datetime, *, payment_begins: bool = False
 ) -> list[Fact]:
     """What there is to tell about an order that has just come into its state."""
-    ref = _ref(order, template)
+    ref = _ref(order)
     reasons = [scheduler_pb2.OrderReason.Value(reason) for reason in order.reasons]
     message: Any
     suffix = ""
@@ -30,7 +31,7 @@ def order_facts(
             message = _upcoming(order, template, ref)
             suffix = f"#{order.announcement_count}"
         case OrderState.AWAITING_PAYMENT if payment_begins:
-            message = _payment_due(order, template, ref, now)
+            message = _payment_due(order, ref, now)
         case OrderState.PAID:
             message = _confirmed(order, template, ref)
         case OrderState.SKIPPED:
@@ -50,9 +51,9 @@ def order_facts(
     return [_order_fact(order, message, suffix, now)]
 
 
-def payment_withdrawn(order: Order, template: StandingOrder, now: datetime) -> Fact:
+def payment_withdrawn(order: Order, now: datetime) -> Fact:
     """The payment of an order is not wanted any more."""
-    return _order_fact(order, events_pb2.PaymentWithdrawn(ref=_ref(order, template)), "", now)
+    return _order_fact(order, events_pb2.PaymentWithdrawn(ref=_ref(order)), "", now)
 
 
 def standing_order_changed(template: StandingOrder, change: str, now: datetime) -> Fact:
@@ -104,13 +105,13 @@ def _line_message(line: Line, currency: str) -> scheduler_pb2.OrderLine:
     )
 
 
-def _ref(order: Order, template: StandingOrder) -> events_pb2.OrderRef:
+def _ref(order: Order) -> events_pb2.OrderRef:
     return events_pb2.OrderRef(
         order=order_name(order.key),
         customer=customer_name(order.key.merchant, order.customer),
-        title=template.title,
-        billing_mode=scheduler_pb2.BillingMode.Value(template.billing_mode),
-        time_zone=template.schedule.time_zone,
+        title=order.terms.title,
+        billing_mode=scheduler_pb2.BillingMode.Value(order.terms.billing_mode),
+        time_zone=order.terms.time_zone,
         due_time=to_timestamp(order.due_time),
     )
 
@@ -132,16 +133,14 @@ def _upcoming(
     return message
 
 
-def _payment_due(
-    order: Order, template: StandingOrder, ref: events_pb2.OrderRef, now: datetime
-) -> events_pb2.PaymentDue:
+def _payment_due(order: Order, ref: events_pb2.OrderRef, now: datetime) -> events_pb2.PaymentDue:
     message = events_pb2.PaymentDue(
         ref=ref,
         amount=to_money(order.amount_minor or 0, order.currency),
-        mandate=template.mandate,
+        mandate=order.terms.mandate,
     )
-    if not template.mandate:
-        message.expire_time.CopyFrom(to_timestamp(now + template.payment_window))
+    if order.terms.billing_mode is BillingMode.PAY_ON_NOTICE:
+        message.expire_time.CopyFrom(to_timestamp(now + order.terms.payment_window))
     return message
 
 

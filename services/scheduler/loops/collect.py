@@ -1,6 +1,7 @@
 """Collect: at its due time each announced order is priced again, its stock held, its payment asked."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -22,7 +23,7 @@ from services.scheduler.domain.order import (
 )
 from services.scheduler.domain.rulings import as_charged, passed, stopped, substituted
 from services.scheduler.loops.circumstances import sort_out
-from services.scheduler.loops.findings import prepare_orders
+from services.scheduler.loops.findings import prepare_orders, with_present_mandates
 from services.scheduler.loops.pricing import Priced, Templates, judge, pasts, template_of
 from services.scheduler.peers import Cart, Peers, will_pass
 from services.scheduler.store import orders, standing_orders
@@ -113,7 +114,8 @@ class Collect:
     ) -> list[Order]:
         """Price again; hold the stock of what goes on; then it is to be paid, or held."""
         known = await sort_out(self._database, claimed, templates, Stage.COLLECT, now)
-        priced = await self._priced(known.going_on, templates, now) if known.going_on else []
+        due = await with_present_mandates(self._peers, known.going_on, templates, now)
+        priced = await self._priced(due, templates, now) if due else []
         anew: list[Order] = []
         decided = list(known.decided)
         for one, short in priced:
@@ -122,8 +124,8 @@ class Collect:
                 decided.append(collected(one.order, None, one.answer, now))
             elif one.ruling.action is None:
                 problems = (OrderReason.OUT_OF_STOCK,) if short else ()
-                done = collected(one.order, one.answer, problems, now)
-                decided.append(passed(done, one.ruling, now))
+                done = passed(collected(one.order, one.answer, problems, now), one.ruling, now)
+                decided.append(replace(done, decisions=(*one.order.decisions, *done.decisions)))
             elif one.ruling.action is Action.SUBSTITUTE and (
                 order := substituted(one.order, one.ruling, now)
             ):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from services.scheduler.domain.conditions import Ruling
-from services.scheduler.domain.order import Findings, Order, OrderReason, Quote
+from services.scheduler.domain.order import Findings, Order, OrderReason, Quote, under_mandate
 from services.scheduler.domain.rulings import prepared
 from services.scheduler.loops.pricing import Pasts, Priced, Templates, price, template_of
 from services.scheduler.peers import MandateQuestion, Peers, QuoteAnswer, customer_name
@@ -76,6 +76,31 @@ async def find_ahead(
         )
         for place, one in enumerate(priced)
     ]
+
+
+async def with_present_mandates(
+    peers: Peers, orders: Sequence[Order], templates: Templates, now: datetime
+) -> list[Order]:
+    """Announced orders; one whose mandate covers it no more gets the standing order's present one.
+
+    So a customer who was announced an order, and then has mended their mandate, can pay for it.
+    """
+    replaced = {
+        place: order
+        for place, order in enumerate(orders)
+        if order.terms.mandate
+        and template_of(order, templates).mandate not in {"", order.terms.mandate}
+    }
+    questions = [
+        MandateQuestion(order.terms.mandate, order.notified_minor or 0, order.currency, now)
+        for order in replaced.values()
+    ]
+    covered = await peers.mandates_cover(questions)
+    result = list(orders)
+    for (place, order), still_covers in zip(replaced.items(), covered, strict=True):
+        if not still_covers:
+            result[place] = under_mandate(order, template_of(order, templates).mandate, now)
+    return result
 
 
 async def _mandates(

@@ -26,8 +26,8 @@ _ERASE_STANDING_ORDERS = text("""
 
 # The index of standing orders finds them, as it finds those that are listed.
 _ERASE_ORDERS = text("""
-    UPDATE orders SET ship_to = '', update_time = :now
-    WHERE merchant = :merchant AND ship_to <> ''
+    UPDATE orders SET title = '', ship_to = '', update_time = :now
+    WHERE merchant = :merchant AND (title <> '' OR ship_to <> '')
       AND standing_order IN (
         SELECT standing_order FROM standing_orders
         WHERE merchant = :merchant AND customer = :customer AND state IN ('CANCELLED', 'COMPLETED'))

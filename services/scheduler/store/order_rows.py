@@ -14,11 +14,17 @@ from services.scheduler.domain.order import (
     Stage,
     line_data,
 )
+from services.scheduler.domain.terms import BillingMode, Terms
 from services.scheduler.store.items import dump_items, load_items
 
 # The columns that change in an order's life, with their types.
 CHANGING = {
     "state": "text",
+    "title": "text",
+    "billing_mode": "text",
+    "mandate": "text",
+    "payment_window": "interval",
+    "time_zone": "text",
     "items": "jsonb",
     "substitutes": "jsonb",
     "hold_until_time": "timestamptz",
@@ -73,6 +79,11 @@ def values_of(order: Order) -> tuple[Any, ...]:
         order.customer,
         order.ship_to,
         order.state,
+        order.terms.title,
+        order.terms.billing_mode,
+        order.terms.mandate,
+        order.terms.payment_window,
+        order.terms.time_zone,
         dump_items(order.items),
         to_json(dict(order.substitutes)),
         order.hold_until_time,
@@ -123,6 +134,13 @@ def order_of(row: Any) -> Order:  # noqa: ANN401 - a row
         notice_lead=row.notice_lead,
         hold_until_time=row.hold_until_time,
         state=OrderState(row.state),
+        terms=Terms(
+            row.title,
+            BillingMode[row.billing_mode],
+            row.mandate,
+            row.payment_window,
+            row.time_zone,
+        ),
         reasons=tuple(OrderReason(reason) for reason in row.reasons),
         items=load_items(row.items),
         ship_to=row.ship_to,

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.runtime.database import to_json
-from services.scheduler.domain.order import BillingMode, Order
+from services.scheduler.domain.order import Order
 from services.scheduler.domain.purchases import RepurchaseAction, RepurchaseRule
 from services.scheduler.domain.standing_order import (
     CatchUp,
@@ -17,6 +17,7 @@ from services.scheduler.domain.standing_order import (
     StandingOrder,
     State,
 )
+from services.scheduler.domain.terms import BillingMode
 from services.scheduler.store import conditions, schedules
 from services.scheduler.store.items import dump_changes, dump_items, load_change, load_items
 

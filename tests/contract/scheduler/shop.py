@@ -121,17 +121,25 @@ class Shop:
         )
         return await self.consent(name, method.name, ceiling_minor)
 
-    async def consent(self, customer: str, method: str, ceiling_minor: int) -> str:
+    async def consent(
+        self,
+        customer: str,
+        method: str,
+        ceiling_minor: int,
+        mandate_id: str = "consent",
+        **more: Any,  # noqa: ANN401 - fields of a mandate
+    ) -> str:
         mandate = await self.client.payments.CreateMandate(
             payments_pb2.CreateMandateRequest(
                 parent=customer,
-                mandate_id="consent",
+                mandate_id=mandate_id,
                 mandate=payments_pb2.Mandate(
                     payment_method=method,
                     charge_ceiling=to_money(ceiling_minor, "EUR"),
                     evidence=payments_pb2.Mandate.Evidence(
                         text="Charge me.", accept_time=to_timestamp(await self.now()), source="test"
                     ),
+                    **more,
                 ),
                 request_id=new_id(),
             )

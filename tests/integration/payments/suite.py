@@ -180,6 +180,7 @@ class Payments:
             charge_promise=notify_events_pb2.ChargePromise(
                 amount=to_money(amount_minor, "EUR"),
                 charge_not_before_time=to_timestamp(not_before),
+                billing_mode=scheduler_pb2.AUTOMATIC,
             ),
         )
 

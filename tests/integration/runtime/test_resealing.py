@@ -23,7 +23,7 @@ from services.runtime.errors import Problem
 from services.runtime.resealing import SealedTable, Tally
 from services.runtime.sealing import Keyring, UnreadableError
 from services.scheduler.api.messages import standing_order_message
-from services.scheduler.domain.order import BillingMode, Item
+from services.scheduler.domain.order import Item
 from services.scheduler.domain.schedule import Daily, Schedule
 from services.scheduler.domain.standing_order import (
     CycleChange,
@@ -32,6 +32,7 @@ from services.scheduler.domain.standing_order import (
     open_cycles,
     with_change,
 )
+from services.scheduler.domain.terms import BillingMode
 from services.scheduler.store import addresses, orders, sign_ups, standing_orders
 from services.scheduler.store.sealed import SEALED
 from tests.conftest import DATA_KEYS, KEYRING, ServiceDatabase

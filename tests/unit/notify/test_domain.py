@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from services.notify.domain import (
     DELIVERY_LIFE,
     Attempt,
+    BillingMode,
     Channel,
     CodeCheck,
     Contact,
@@ -163,7 +164,7 @@ def test_a_notice_is_sent_however_late_and_a_code_only_while_it_lives() -> None:
 def test_a_promise_keeps_both_its_time_and_its_lead_however_late_it_arrives(
     lead: timedelta, delay: timedelta
 ) -> None:
-    promise = Promise(1250, "EUR", NOW + lead, lead)
+    promise = Promise(1250, "EUR", NOW + lead, lead, BillingMode.AUTOMATIC)
     delivered = NOW + delay
     earliest = promise.charge_not_before_if_delivered(delivered)
 

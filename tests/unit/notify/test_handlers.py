@@ -8,7 +8,7 @@ from recurring.payments.v1 import events_pb2 as payments
 from recurring.scheduler.v1 import events_pb2 as scheduler
 from recurring.scheduler.v1 import scheduler_pb2
 
-from services.notify.domain import Promise
+from services.notify.domain import BillingMode, Promise
 from services.notify.events.handlers import READERS, order_skipped, order_upcoming
 from services.notify.events.posting import Draft
 from services.notify.templates.wording import render
@@ -147,9 +147,20 @@ def test_a_notice_before_a_charge_carries_its_promise() -> None:
     upcoming = scheduler.OrderUpcoming(
         ref=REF, amount=to_money(1250, "EUR"), charge_not_before_time=to_timestamp(DUE)
     )
-    upcoming.notice_lead.FromTimedelta(timedelta(hours=72))
+    lead = timedelta(hours=72)
+    upcoming.notice_lead.FromTimedelta(lead)
 
-    assert order_upcoming(upcoming).promise == Promise(1250, "EUR", DUE, timedelta(hours=72))
+    automatic = BillingMode.AUTOMATIC
+    assert order_upcoming(upcoming).promise == Promise(1250, "EUR", DUE, lead, automatic)
+
+
+def test_a_notice_keeps_that_the_customer_is_asked_to_confirm() -> None:
+    upcoming = scheduler.OrderUpcoming(ref=REF, amount=to_money(1250, "EUR"))
+    upcoming.ref.billing_mode = scheduler_pb2.PAY_ON_NOTICE
+
+    promise = order_upcoming(upcoming).promise
+    assert promise is not None
+    assert promise.billing_mode is BillingMode.PAY_ON_NOTICE
 
 
 def test_a_reason_of_a_newer_scheduler_refers_to_the_account() -> None:

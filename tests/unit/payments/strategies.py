@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
 
-from services.payments.domain.charges import BillingMode, Charge, ChargeState
-from services.payments.domain.consent import Mandate, Notice
+from services.payments.domain.charges import Charge, ChargeState
+from services.payments.domain.consent import BillingMode, Mandate, Notice
 from services.payments.domain.keys import ChargeKey, CustomerKey, MandateKey
 
 NOW = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
@@ -36,7 +36,7 @@ REQUEST = replace(
     payment_method="visa",
     expire_time=NOW + timedelta(days=1),
 )
-NOTICE = Notice(KEY, "the notice", 1000, "EUR", NOW, NOW - timedelta(days=3))
+NOTICE = Notice(KEY, "the notice", 1000, "EUR", NOW, NOW - timedelta(days=3), BillingMode.AUTOMATIC)
 MANDATE = Mandate(
     key=MANDATE_KEY,
     payment_method="visa",
@@ -63,12 +63,17 @@ charges = st.builds(
     st.booleans(),
 )
 notices = st.none() | st.builds(
-    lambda amount_minor, currency, not_before: replace(
-        NOTICE, amount_minor=amount_minor, currency=currency, charge_not_before_time=not_before
+    lambda amount_minor, currency, not_before, mode: replace(
+        NOTICE,
+        amount_minor=amount_minor,
+        currency=currency,
+        charge_not_before_time=not_before,
+        billing_mode=mode,
     ),
     amounts_minor,
     currencies,
     moments,
+    st.sampled_from(BillingMode),
 )
 mandates = st.none() | st.builds(
     lambda ceiling, month, currency, valid_from, valid_until, revoked: replace(

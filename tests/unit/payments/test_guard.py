@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.payments.domain.charges import Charge, guard
-from services.payments.domain.consent import Mandate, Notice, RefusalReason, month_of
+from services.payments.domain.consent import BillingMode, Mandate, Notice, RefusalReason, month_of
 from tests.unit.payments.strategies import (
     CHARGE,
     MANDATE,
@@ -39,11 +39,23 @@ def test_an_allowed_charge_breaks_no_promise(
     assert charge.currency == notice.currency == mandate.currency
     assert charge.amount_minor <= min(notice.amount_minor, mandate.charge_ceiling_minor)
     assert notice.charge_not_before_time <= NOW
+    assert notice.billing_mode is BillingMode.AUTOMATIC
     assert mandate.revoke_time is None
     assert mandate.valid_from_time <= NOW
     assert mandate.valid_until_time is None or mandate.valid_until_time > NOW
     ceiling = mandate.month_ceiling_minor
     assert ceiling is None or month_minor + charge.amount_minor <= ceiling
+
+
+def test_a_charge_without_asking_is_refused_where_the_customer_was_told_they_would_be_asked() -> (
+    None
+):
+    asking = replace(NOTICE, billing_mode=BillingMode.PAY_ON_NOTICE)
+    assert guard(CHARGE, asking, MANDATE, 0, NOW) == (Reason.BILLING_MODE_NOT_ANNOUNCED,)
+
+
+def test_a_customer_may_confirm_what_was_to_be_charged_by_itself() -> None:
+    assert guard(REQUEST, NOTICE, None, 0, NOW) == ()
 
 
 @given(charges, notices, mandates, st.integers(0, 4000))

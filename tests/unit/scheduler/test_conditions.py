@@ -23,7 +23,6 @@ from services.scheduler.domain.conditions import (
     rule,
 )
 from services.scheduler.domain.order import (
-    BillingMode,
     Findings,
     Item,
     Line,
@@ -38,10 +37,12 @@ from services.scheduler.domain.order import (
 from services.scheduler.domain.rulings import as_charged, prepared, stopped, substituted
 from services.scheduler.domain.schedule import EndAfter, Monthly, Schedule
 from services.scheduler.domain.standing_order import NOTICE_HEADROOM, StandingOrder, at_cycle
+from services.scheduler.domain.terms import BillingMode, Terms
 
 DUE = datetime(2027, 1, 31, 12, tzinfo=UTC)
 LEAD = timedelta(hours=72)
 PREPARED_AT = DUE - LEAD - NOTICE_HEADROOM
+TERMS = Terms("Coffee", BillingMode.PAY_ON_NOTICE, "", timedelta(hours=72), "UTC")
 ORDER = Order(
     key=OrderKey("acme", "coffee", 1),
     customer="ada",
@@ -50,6 +51,7 @@ ORDER = Order(
     notice_lead=LEAD,
     hold_until_time=DUE + timedelta(days=3),
     state=OrderState.UPCOMING,
+    terms=TERMS,
     items=(Item("beans", 2),),
 )
 TEMPLATE = at_cycle(

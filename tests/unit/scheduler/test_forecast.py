@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.scheduler.domain.forecast import Demand, DemandKey, Forecast, coming_orders
-from services.scheduler.domain.order import BillingMode, Item, Line, OrderState
+from services.scheduler.domain.order import Item, Line, OrderState
 from services.scheduler.domain.pauses import paused
 from services.scheduler.domain.schedule import (
     BlackoutRule,
@@ -28,6 +28,7 @@ from services.scheduler.domain.standing_order import (
     open_cycles,
     with_change,
 )
+from services.scheduler.domain.terms import BillingMode
 
 START = date(2027, 1, 31)
 SIGN_UP = datetime(2027, 1, 20, 12, tzinfo=UTC)

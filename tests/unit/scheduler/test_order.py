@@ -21,9 +21,11 @@ from services.scheduler.domain.order import (
     held,
     opened,
 )
+from services.scheduler.domain.terms import BillingMode, Terms
 
 DUE = datetime(2027, 1, 31, 12, tzinfo=UTC)
 LEAD = timedelta(hours=72)
+TERMS = Terms("Coffee", BillingMode.PAY_ON_NOTICE, "", timedelta(hours=72), "UTC")
 ORDER = Order(
     key=OrderKey("acme", "coffee", 1),
     customer="ada",
@@ -32,6 +34,7 @@ ORDER = Order(
     notice_lead=LEAD,
     hold_until_time=DUE + timedelta(days=3),
     state=OrderState.UPCOMING,
+    terms=TERMS,
     items=(Item("beans", 2),),
 )
 

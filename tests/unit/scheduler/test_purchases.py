@@ -19,6 +19,7 @@ from services.scheduler.domain.order import (
     held,
 )
 from services.scheduler.domain.purchases import PurchaseKey, RepurchaseRule, repeated
+from services.scheduler.domain.terms import BillingMode, Terms
 
 DUE = datetime(2027, 1, 31, 12, tzinfo=UTC)
 WEEK = timedelta(days=7)
@@ -31,6 +32,7 @@ ORDER = Order(
     notice_lead=timedelta(hours=72),
     hold_until_time=DUE + timedelta(days=3),
     state=OrderState.UPCOMING,
+    terms=Terms("Coffee", BillingMode.PAY_ON_NOTICE, "", timedelta(hours=72), "UTC"),
     items=(Item("beans", 2), Item("filters", 1)),
 )
 FILTERS = PurchaseKey("acme", "ada", "filters")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.scheduler.domain import calendar
-from services.scheduler.domain.order import BillingMode, Item, Order, OrderReason, OrderState
+from services.scheduler.domain.order import Item, Order, OrderReason, OrderState
 from services.scheduler.domain.pauses import paused, resumed
 from services.scheduler.domain.schedule import (
     Daily,
@@ -30,6 +30,7 @@ from services.scheduler.domain.standing_order import (
     rescheduled,
     with_change,
 )
+from services.scheduler.domain.terms import BillingMode
 
 START = date(2027, 1, 31)
 NOON = time(12, 0)

@@ -4,10 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.scheduler.domain import calendar
-from services.scheduler.domain.order import BillingMode, Item
+from services.scheduler.domain.order import Item
 from services.scheduler.domain.schedule import DateRange, Monthly, Schedule
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.domain.takeover import index_on, nearest_dates, taken_over
+from services.scheduler.domain.terms import BillingMode
 from services.scheduler.store import sign_ups
 from services.scheduler.store.standing_orders import columns_of
 from tests.unit.scheduler.strategies import adjusted

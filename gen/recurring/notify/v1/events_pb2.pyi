@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.type import money_pb2 as _money_pb2
 from recurring.notify.v1 import notify_pb2 as _notify_pb2
+from recurring.scheduler.v1 import scheduler_pb2 as _scheduler_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -72,6 +73,9 @@ class ChargePromise(_message.Message):
 
     AMOUNT_FIELD_NUMBER: _builtins.int
     CHARGE_NOT_BEFORE_TIME_FIELD_NUMBER: _builtins.int
+    BILLING_MODE_FIELD_NUMBER: _builtins.int
+    billing_mode: _scheduler_pb2.BillingMode.ValueType
+    """How it is paid: charged by itself, or after the customer confirmed."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """No more than this."""
@@ -85,10 +89,11 @@ class ChargePromise(_message.Message):
         *,
         amount: _money_pb2.Money | None = ...,
         charge_not_before_time: _timestamp_pb2.Timestamp | None = ...,
+        billing_mode: _scheduler_pb2.BillingMode.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_not_before_time", b"charge_not_before_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_not_before_time", b"charge_not_before_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "billing_mode", b"billing_mode", "charge_not_before_time", b"charge_not_before_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

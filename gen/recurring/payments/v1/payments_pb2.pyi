@@ -67,6 +67,8 @@ class _RefusalReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Refusal
     """With this charge the month's total would be above the mandate's ceiling."""
     CURRENCY_MISMATCH: _RefusalReason.ValueType  # 10
     """The mandate, the notice and the charge are not in one currency."""
+    BILLING_MODE_NOT_ANNOUNCED: _RefusalReason.ValueType  # 13
+    """The notice said that the customer would be asked to confirm, and this charge does not ask."""
     CURRENCY_NOT_CHARGEABLE: _RefusalReason.ValueType  # 11
     """The payment provider does not charge in the currency."""
     AMOUNT_NOT_CHARGEABLE: _RefusalReason.ValueType  # 12
@@ -94,6 +96,8 @@ ABOVE_MONTH_CEILING: RefusalReason.ValueType  # 9
 """With this charge the month's total would be above the mandate's ceiling."""
 CURRENCY_MISMATCH: RefusalReason.ValueType  # 10
 """The mandate, the notice and the charge are not in one currency."""
+BILLING_MODE_NOT_ANNOUNCED: RefusalReason.ValueType  # 13
+"""The notice said that the customer would be asked to confirm, and this charge does not ask."""
 CURRENCY_NOT_CHARGEABLE: RefusalReason.ValueType  # 11
 """The payment provider does not charge in the currency."""
 AMOUNT_NOT_CHARGEABLE: RefusalReason.ValueType  # 12

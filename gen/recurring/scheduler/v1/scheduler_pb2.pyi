@@ -1132,12 +1132,22 @@ class Order(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     SHIP_TO_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    BILLING_MODE_FIELD_NUMBER: _builtins.int
+    MANDATE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/standingOrders/{standing_order}/orders/{cycle}`."""
     customer: _builtins.str
     cycle: _builtins.int
     """The cycle's number, from 1."""
     state: Global___Order.State.ValueType
+    title: _builtins.str
+    """As the customer was told, whatever the standing order has become since; before it is announced, as it
+    would be told. An order that is announced again has what the standing order has then.
+    """
+    billing_mode: Global___BillingMode.ValueType
+    mandate: _builtins.str
+    """What it is charged under; empty for PAY_ON_NOTICE."""
     @_builtins.property
     def local_date(self) -> _date_pb2.Date:
         """The cycle's date in the schedule's zone."""
@@ -1195,10 +1205,13 @@ class Order(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         ship_to: _postal_address_pb2.PostalAddress | None = ...,
+        title: _builtins.str = ...,
+        billing_mode: Global___BillingMode.ValueType = ...,
+        mandate: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_not_before_time", b"charge_not_before_time", "create_time", b"create_time", "due_time", b"due_time", "local_date", b"local_date", "notice_time", b"notice_time", "notified_amount", b"notified_amount", "pay_time", b"pay_time", "ship_to", b"ship_to", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_not_before_time", b"charge_not_before_time", "create_time", b"create_time", "customer", b"customer", "cycle", b"cycle", "due_time", b"due_time", "lines", b"lines", "local_date", b"local_date", "name", b"name", "notice_time", b"notice_time", "notified_amount", b"notified_amount", "pay_time", b"pay_time", "reasons", b"reasons", "ship_to", b"ship_to", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "billing_mode", b"billing_mode", "charge_not_before_time", b"charge_not_before_time", "create_time", b"create_time", "customer", b"customer", "cycle", b"cycle", "due_time", b"due_time", "lines", b"lines", "local_date", b"local_date", "mandate", b"mandate", "name", b"name", "notice_time", b"notice_time", "notified_amount", b"notified_amount", "pay_time", b"pay_time", "reasons", b"reasons", "ship_to", b"ship_to", "state", b"state", "title", b"title", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

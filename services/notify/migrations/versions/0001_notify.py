@@ -44,11 +44,12 @@ CREATE TABLE notices (
     promised_currency     text,
     charge_not_before     timestamptz,
     notice_lead           interval,
+    billing_mode          text CHECK (billing_mode IN ('AUTOMATIC', 'PAY_ON_NOTICE')),
     traceparent           text        NOT NULL,
     create_time           timestamptz NOT NULL,
     PRIMARY KEY (customer, merchant, notice),
-    CHECK (num_nulls(promised_amount_minor, promised_currency, charge_not_before, notice_lead)
-           IN (0, 4))
+    CHECK (num_nulls(promised_amount_minor, promised_currency, charge_not_before, notice_lead,
+                     billing_mode) IN (0, 5))
 );
 CREATE UNIQUE INDEX notices_of_customer ON notices (customer, merchant, position);
 

@@ -55,6 +55,8 @@ CREATE TABLE notices (
     currency                text        NOT NULL,
     charge_not_before_time  timestamptz NOT NULL,
     deliver_time            timestamptz NOT NULL,
+    billing_mode            text        NOT NULL
+                            CHECK (billing_mode IN ('AUTOMATIC', 'PAY_ON_NOTICE')),
     PRIMARY KEY (customer, merchant, charge, notice)
 );
 

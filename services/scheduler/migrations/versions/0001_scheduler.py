@@ -83,6 +83,13 @@ CREATE TABLE orders (
     due_time                timestamptz NOT NULL,
     notice_lead             interval    NOT NULL,
     state                   text        NOT NULL,
+    -- What it was announced with; until then, the standing order's when it was last prepared.
+    title                   text        NOT NULL,
+    billing_mode            text        NOT NULL
+                            CHECK (billing_mode IN ('AUTOMATIC', 'PAY_ON_NOTICE')),
+    mandate                 text        NOT NULL,
+    payment_window          interval    NOT NULL,
+    time_zone               text        NOT NULL,
     reasons                 text[]      NOT NULL,
     items                   jsonb       NOT NULL,
     -- What was taken instead of a product; items has it.
