@@ -160,6 +160,10 @@ def _delivered(event: notify.NoticeDelivered) -> str:
 
 _DESCRIPTIONS: dict[type[Message], Callable[[Any], str]] = {
     catalog.PriceChangeScheduled: _price_change,
+    catalog.PriceChangeWithdrawn: lambda it: (
+        f"{it.title}: {format_money(it.unit_price)}"
+        f" from {format_timestamp(it.effective_time)} is withdrawn"
+    ),
     catalog.StockLow: lambda it: f"{it.title}: {it.available_units} left",
     catalog.ProductDiscontinued: lambda it: f"{it.title}: sold no longer",
     scheduler.OrderUpcoming: lambda it: (

@@ -7,6 +7,7 @@ import typer
 _VARIABLE = re.compile(r"\{(\w+)\}")
 
 PRODUCT = "products/{product}"
+PRICE = "products/{product}/prices/{price}"
 CUSTOMER = "customers/{customer}"
 CONTACT = "customers/{customer}/contact"
 PAYMENT_METHOD = "customers/{customer}/paymentMethods/{payment_method}"

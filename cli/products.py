@@ -9,7 +9,7 @@ from recurring.catalog.v1 import catalog_pb2 as pb
 
 from cli.command import command, group
 from cli.connect import Session, all_pages, new_request_id
-from cli.names import PRODUCT, last_id, short_name
+from cli.names import PRICE, PRODUCT, last_id, short_name
 from cli.output import Columns
 from cli.values import format_money, format_timestamp, parse_moment, parse_money, to_timestamp
 
@@ -33,6 +33,7 @@ PRICE_COLUMNS: Columns[pb.Price] = {
     "a unit": lambda it: format_money(it.unit_price),
     "from": lambda it: format_timestamp(it.effective_time),
     "announced": lambda it: format_timestamp(it.announce_time),
+    "withdrawn": lambda it: format_timestamp(it.withdraw_time),
 }
 STOCK_COLUMNS: Columns[pb.Stock] = {
     "product": lambda it: last_id(it.product),
@@ -112,6 +113,16 @@ async def add_price(
         request_id=request_id,
     )
     session.output.one(await session.catalog.CreatePrice(request), PRICE_COLUMNS)
+
+
+@command(prices, "withdraw")
+async def withdraw_price(
+    session: Session,
+    price: Annotated[str, typer.Argument(metavar="PRODUCT/PRICE", help="Its ids or name.")],
+) -> None:
+    """Take back a price that has not taken effect, such as one that was mistyped."""
+    request = pb.WithdrawPriceRequest(name=session.name(PRICE, price), request_id=new_request_id())
+    session.output.one(await session.catalog.WithdrawPrice(request), PRICE_COLUMNS)
 
 
 @command(prices, "list")

@@ -71,6 +71,13 @@ class Price:
     currency: str
     effective_time: datetime
     announce_time: datetime
+    # Set: it never took effect.
+    withdraw_time: datetime | None = None
+
+    @property
+    def version(self) -> int:
+        """A price changes once at most."""
+        return 1 if self.withdraw_time is None else 2
 
 
 @dataclass(frozen=True, slots=True)

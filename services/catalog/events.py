@@ -37,6 +37,19 @@ def price_change_scheduled(product: Product, price: Price, previous: Price | Non
     return _fact(product.key, message.price, message, price.announce_time)
 
 
+def price_change_withdrawn(product: Product, price: Price, now: datetime) -> Fact:
+    """A price that was announced will not take effect."""
+    message = events_pb2.PriceChangeWithdrawn(
+        product=product_name(product.key),
+        title=product.title,
+        price=PRICE.format(product.key.merchant, product.key.product, price.price),
+        unit_price=to_money(price.amount_minor, price.currency),
+        effective_time=to_timestamp(price.effective_time),
+        withdraw_time=to_timestamp(now),
+    )
+    return _fact(product.key, message.price, message, now)
+
+
 def product_discontinued(product: Product, now: datetime) -> Fact:
     """A product went off sale."""
     name = product_name(product.key)

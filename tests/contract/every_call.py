@@ -156,6 +156,7 @@ def _catalog(name: str) -> list[tuple[str, Message]]:
         ("ListProducts", catalog_pb2.ListProductsRequest(parent=name)),
         ("DiscontinueProduct", catalog_pb2.DiscontinueProductRequest(name=tea)),
         ("CreatePrice", catalog_pb2.CreatePriceRequest(parent=tea, price_id="p1", price=price)),
+        ("WithdrawPrice", catalog_pb2.WithdrawPriceRequest(name=f"{tea}/prices/first")),
         ("ListPrices", catalog_pb2.ListPricesRequest(parent=tea)),
         ("GetStock", catalog_pb2.GetStockRequest(product=tea)),
         ("AdjustStock", catalog_pb2.AdjustStockRequest(product=tea, delta_units=1)),

@@ -228,6 +228,37 @@ async def test_a_price_of_the_past_is_refused_beyond_a_minute(suite: Suite, shop
     assert list(refusal.fields) == ["price.effective_time"]
 
 
+async def withdraw(shop: Client, price: str, etag: str = "") -> catalog_pb2.Price:
+    request = catalog_pb2.WithdrawPriceRequest(
+        name=f"{shop.name}/products/tea/prices/{price}", etag=etag, request_id=new_id()
+    )
+    made: catalog_pb2.Price = await shop.catalog.WithdrawPrice(request)
+    return made
+
+
+async def test_a_mistyped_price_is_withdrawn_and_told(suite: Suite, shop: Client) -> None:
+    await create(shop)
+    at = await suite.sandbox.now() + timedelta(days=5)
+    made = await set_price(shop, 120, effective=at)
+    async with suite.listening() as ear:
+        withdrawn = await withdraw(shop, "first", made.etag)
+        told = (await ear.next(events_pb2.PriceChangeWithdrawn, shop.merchant)).message
+    assert (told.price, told.unit_price) == (made.name, made.unit_price)
+    assert told.withdraw_time == withdrawn.withdraw_time
+    assert (await set_price(shop, 1200, "second", effective=at)).effective_time == (
+        made.effective_time
+    )
+    assert kind(await refused(withdraw(shop, "first", made.etag))) == ("ABORTED", "ETAG_MISMATCH")
+
+
+async def test_a_price_in_effect_or_that_is_not_there_is_not_withdrawn(shop: Client) -> None:
+    await create(shop)
+    await set_price(shop)
+    refusal = await refused(withdraw(shop, "first"))
+    assert kind(refusal) == ("FAILED_PRECONDITION", "PRICE_IN_EFFECT")
+    assert kind(await refused(withdraw(shop, "gone"))) == ("NOT_FOUND", "PRICE_NOT_FOUND")
+
+
 # --- stock --------------------------------------------------------------------------------------
 
 

@@ -58,6 +58,7 @@ NOT_FOUND = {
     "catalog.DiscontinueProduct": "PRODUCT_NOT_FOUND",
     "catalog.CreatePrice": "PRODUCT_NOT_FOUND",
     "catalog.ListPrices": "PRODUCT_NOT_FOUND",
+    "catalog.WithdrawPrice": "PRICE_NOT_FOUND",
     "catalog.GetStock": "PRODUCT_NOT_FOUND",
     "catalog.AdjustStock": "PRODUCT_NOT_FOUND",
     "scheduler.GetStandingOrder": "STANDING_ORDER_NOT_FOUND",

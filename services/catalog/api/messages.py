@@ -35,11 +35,14 @@ def product_message(product: Product) -> catalog_pb2.Product:
 
 def price_message(key: ProductKey, price: Price) -> catalog_pb2.Price:
     """A price as callers see it."""
+    withdrawn = price.withdraw_time
     return catalog_pb2.Price(
         name=events.PRICE.format(key.merchant, key.product, price.price),
         unit_price=to_money(price.amount_minor, price.currency),
         effective_time=to_timestamp(price.effective_time),
         announce_time=to_timestamp(price.announce_time),
+        withdraw_time=to_timestamp(withdrawn) if withdrawn else None,
+        etag=etag(price.version),
     )
 
 

@@ -36,6 +36,13 @@ def read_key(name: str) -> ProductKey:
     return ProductKey(merchant, product)
 
 
+def read_price(name: str) -> tuple[ProductKey, str]:
+    """The price that the caller names, which must be of its own merchant: its product and its id."""
+    merchant, product, price = events.PRICE.parse(name)
+    caller().check(merchant)
+    return ProductKey(merchant, product), price
+
+
 def read_batch(
     field: str, entries: Sequence[M], read: Callable[[Violations, str, M], D]
 ) -> list[D]:

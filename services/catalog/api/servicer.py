@@ -24,6 +24,7 @@ from services.catalog.api.reading import (
     read_hold,
     read_key,
     read_merchant,
+    read_price,
     read_protected,
     read_stock_check,
 )
@@ -64,7 +65,8 @@ from services.runtime.wire import (
 )
 
 PRICES_MAX = 1000
-END_OF_TIME = datetime.max.replace(tzinfo=UTC)
+# After every price there is, by effective time and id.
+AFTER_ALL_PRICES = (datetime.max.replace(tzinfo=UTC), "~")
 # A price "from now on" may be on the wire for a while.
 EFFECTIVE_TIME_GRACE = timedelta(minutes=1)
 
@@ -76,6 +78,7 @@ ACCESS = {
     "ListProducts": Access(READ),
     "DiscontinueProduct": Access(WRITE),
     "CreatePrice": Access(WRITE),
+    "WithdrawPrice": Access(WRITE),
     "ListPrices": Access(READ),
     "GetStock": Access(READ),
     "AdjustStock": Access(WRITE),
@@ -185,9 +188,10 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
     async def _add_price(self, tx: AsyncConnection, product: Product, price: Price) -> None:
         if product.state is ProductState.DISCONTINUED:
             raise wrong_state("PRODUCT_DISCONTINUED", "the product is off sale for good")
-        known = await price_store.prices_of_product(tx, product.key, END_OF_TIME, PRICES_MAX)
-        if len(known) == PRICES_MAX:
+        ever = await price_store.prices_of_product(tx, product.key, AFTER_ALL_PRICES, PRICES_MAX)
+        if len(ever) == PRICES_MAX:
             raise wrong_state("PRICES_TOO_MANY", f"a product has at most {PRICES_MAX} prices")
+        known = [each for each in ever if each.withdraw_time is None]
         if known and known[0].currency != price.currency:
             raise wrong_state("CURRENCY_MISMATCH", f"the product's currency is {known[0].currency}")
         if not await price_store.insert_price(tx, product.key, price):
@@ -196,20 +200,43 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         previous = before[-1] if before else None
         await outbox.put(tx, [events.price_change_scheduled(product, price, previous)])
 
+    @mutation(catalog_pb2.Price)
+    async def WithdrawPrice(
+        self, request: catalog_pb2.WithdrawPriceRequest, tx: AsyncConnection
+    ) -> catalog_pb2.Price:
+        """Take back a price that has not taken effect."""
+        key, price_id = read_price(request.name)
+        # Prices of a product come and go one after the other.
+        product = await product_store.product(tx, key, lock=True)
+        price = await price_store.price(tx, key, price_id)
+        if product is None or price is None:
+            raise not_found("PRICE_NOT_FOUND", request.name)
+        if request.etag and request.etag != etag(price.version):
+            raise etag_mismatch(request.name)
+        audit.before(price_message(key, price))
+        if price.withdraw_time is not None:
+            return price_message(key, price)
+        now = self._clock.now()
+        if price.effective_time <= now:
+            raise wrong_state("PRICE_IN_EFFECT", "the price has taken effect; add another one")
+        await outbox.put(tx, [events.price_change_withdrawn(product, price, now)])
+        return price_message(key, await price_store.withdraw(tx, key, price_id, now))
+
     async def ListPrices(
         self, request: catalog_pb2.ListPricesRequest, _context: object
     ) -> catalog_pb2.ListPricesResponse:
         """List a product's prices, the newest first."""
         key = read_key(request.parent)
-        page = read_page(request, keys=1)
-        before = page.after_time() or END_OF_TIME
+        page = read_page(request, keys=2)
+        after = page.after_time()
+        before = (after, page.after[1]) if after else AFTER_ALL_PRICES
         async with self.database.read() as connection:
             await _existing(connection, key)
             found = await price_store.prices_of_product(connection, key, before, page.limit)
         prices, token = page.cut(
             found,
             lambda price: price_message(key, price),
-            lambda price: (price.effective_time.isoformat(),),
+            lambda price: (price.effective_time.isoformat(), price.price),
         )
         return catalog_pb2.ListPricesResponse(prices=prices, next_page_token=token)
 

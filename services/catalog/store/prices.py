@@ -23,15 +23,25 @@ _INSERT_PRICE = text("""
 
 _PRICES_OF_PRODUCT = text("""
     SELECT * FROM prices WHERE product = :product AND merchant = :merchant
-      AND effective_time < :before
-    ORDER BY effective_time DESC LIMIT :limit
+      AND (effective_time, price) < (:before, :before_price)
+    ORDER BY effective_time DESC, price DESC LIMIT :limit
+""")
+
+_PRICE = text("""
+    SELECT * FROM prices WHERE product = :product AND merchant = :merchant AND price = :price
+""")
+
+_WITHDRAW = text("""
+    UPDATE prices SET withdraw_time = :now
+    WHERE product = :product AND merchant = :merchant AND price = :price
+    RETURNING *
 """)
 
 _PRICES_BY_KEY = text("""
     SELECT prices.* FROM prices
     JOIN unnest(CAST(:merchant AS text[]), CAST(:product AS text[])) AS asked (merchant, product)
       USING (merchant, product)
-    WHERE effective_time <= :until
+    WHERE effective_time <= :until AND withdraw_time IS NULL
     ORDER BY effective_time
 """)
 
@@ -53,17 +63,36 @@ async def insert_price(tx: AsyncConnection, key: ProductKey, price: Price) -> bo
 
 
 async def prices_of_product(
-    tx: AsyncConnection, key: ProductKey, before: datetime, limit: int
+    tx: AsyncConnection, key: ProductKey, before: tuple[datetime, str], limit: int
 ) -> list[Price]:
-    """A product's prices that take effect before an instant, the newest first."""
-    rows = await tx.execute(_PRICES_OF_PRODUCT, {**key_of(key), "before": before, "limit": limit})
+    """A product's prices, withdrawn ones too, before an effective time and id, the newest first."""
+    before_time, before_price = before
+    rows = await tx.execute(
+        _PRICES_OF_PRODUCT,
+        {**key_of(key), "before": before_time, "before_price": before_price, "limit": limit},
+    )
     return [_price(row) for row in rows]
+
+
+async def price(tx: AsyncConnection, key: ProductKey, price_id: str) -> Price | None:
+    """A price of a product."""
+    row = (await tx.execute(_PRICE, {**key_of(key), "price": price_id})).one_or_none()
+    return _price(row) if row else None
+
+
+async def withdraw(tx: AsyncConnection, key: ProductKey, price_id: str, now: datetime) -> Price:
+    """Take an existing price back."""
+    row = (await tx.execute(_WITHDRAW, {**key_of(key), "price": price_id, "now": now})).one()
+    return _price(row)
 
 
 async def prices_by_key(
     tx: AsyncConnection, keys: Iterable[ProductKey], until: datetime
 ) -> dict[ProductKey, list[Price]]:
-    """The prices of many products that take effect by an instant, the oldest first."""
+    """The prices of many products that take effect by an instant, the oldest first.
+
+    None of them is one that was withdrawn.
+    """
     found: dict[ProductKey, list[Price]] = defaultdict(list)
     for row in await tx.execute(_PRICES_BY_KEY, {**keys_of(keys), "until": until}):
         found[ProductKey(row.merchant, row.product)].append(_price(row))
@@ -128,7 +157,14 @@ async def protections(
 
 
 def _price(row: Any) -> Price:  # noqa: ANN401 - a row
-    return Price(row.price, row.amount_minor, row.currency, row.effective_time, row.announce_time)
+    return Price(
+        row.price,
+        row.amount_minor,
+        row.currency,
+        row.effective_time,
+        row.announce_time,
+        row.withdraw_time,
+    )
 
 
 def _protection(row: Any) -> Protection:  # noqa: ANN401 - a row

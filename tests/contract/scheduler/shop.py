@@ -95,14 +95,29 @@ class Shop:
         )
         await self.reprice(product, amount_minor, currency)
 
-    async def reprice(self, product: str, amount_minor: int, currency: str = "EUR") -> None:
-        await self.client.catalog.CreatePrice(
+    async def reprice(
+        self,
+        product: str,
+        amount_minor: int,
+        currency: str = "EUR",
+        effective: datetime | None = None,
+    ) -> catalog_pb2.Price:
+        price = catalog_pb2.Price(unit_price=to_money(amount_minor, currency))
+        if effective is not None:
+            price.effective_time.CopyFrom(to_timestamp(effective))
+        made: catalog_pb2.Price = await self.client.catalog.CreatePrice(
             catalog_pb2.CreatePriceRequest(
                 parent=self.product(product),
                 price_id=f"p-{new_id()}",
-                price=catalog_pb2.Price(unit_price=to_money(amount_minor, currency)),
+                price=price,
                 request_id=new_id(),
             )
+        )
+        return made
+
+    async def withdraw_price(self, price: catalog_pb2.Price) -> None:
+        await self.client.catalog.WithdrawPrice(
+            catalog_pb2.WithdrawPriceRequest(name=price.name, request_id=new_id())
         )
 
     async def sign_up(

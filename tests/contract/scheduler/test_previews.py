@@ -5,7 +5,7 @@ from datetime import timedelta
 from google.protobuf import duration_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
-from services.runtime.wire import to_date, to_money
+from services.runtime.wire import Money, from_money, from_timestamp, to_date, to_money
 from tests.contract.scheduler.shop import COFFEE_MINOR, TEA_MINOR, Shop, day_of
 from tests.suite import new_id
 
@@ -123,3 +123,26 @@ async def test_what_a_preview_says_is_what_happens(shop: Shop) -> None:
         "CONDITION_NOT_MET",
         "ORDER_REASON_UNSPECIFIED",
     ]
+
+
+async def test_a_price_that_is_taken_back_is_in_no_preview_and_binds_only_what_was_told(
+    shop: Shop,
+) -> None:
+    mandate = await shop.sign_up("ada")
+    when = await shop.due_in(2 * DAY, every_days=5, cycle_count=2)
+    made = await shop.create(when, billing_mode=pb.AUTOMATIC, mandate=mandate)
+    [first, _] = await shop.preview(made.name)
+    takes_effect = from_timestamp(first.due_time) - timedelta(hours=1)
+    mistyped = await shop.reprice("tea", TEA_MINOR // 3, effective=takes_effect)
+
+    async def amounts() -> list[Money]:
+        return [from_money(one.amount) for one in await shop.preview(made.name)]
+
+    assert await amounts() == [Money(TEA_MINOR // 3, "EUR")] * 2
+    await shop.suite.advance(1.5 * DAY)
+    assert await shop.outcomes(made.name) == [(1, "UPCOMING", [])]
+    await shop.withdraw_price(mistyped)
+    assert (await amounts())[-1] == Money(TEA_MINOR, "EUR")
+    await shop.suite.advance(7 * DAY)
+    paid = [from_money((await shop.order(made.name, cycle)).amount) for cycle in (1, 2)]
+    assert paid == [Money(TEA_MINOR // 3, "EUR"), Money(TEA_MINOR, "EUR")]

@@ -112,6 +112,12 @@ class Shop:
         made: catalog_pb2.Price = await self.call("CreatePrice", request)
         return made
 
+    async def withdraw(self, price: str) -> catalog_pb2.Price:
+        """Take a price back, by its name."""
+        request = catalog_pb2.WithdrawPriceRequest(name=price)
+        withdrawn: catalog_pb2.Price = await self.call("WithdrawPrice", request)
+        return withdrawn
+
     async def adjust(self, product: str, delta_units: int) -> None:
         request = catalog_pb2.AdjustStockRequest(product=name(product), delta_units=delta_units)
         await self.call("AdjustStock", request)

@@ -1,7 +1,9 @@
 """Dated prices and sign-up prices, from announcement to quote."""
 
+import pytest
 from recurring.catalog.v1 import catalog_pb2, events_pb2
 
+from services.runtime.errors import Problem
 from services.runtime.wire import from_timestamp, to_timestamp
 from tests.integration.catalog.shop import MERCHANT, NOW, Shop, cents, day, item, name
 
@@ -153,3 +155,84 @@ async def test_a_price_put_between_two_is_told_with_the_one_before_it(shop: Shop
     await shop.price("tea", 1400, day(50))
     await shop.price("tea", 1200, day(40))
     assert cents((await shop.told(events_pb2.PriceChangeScheduled))[-1].previous_unit_price) == 1000
+
+
+# --- a price that is taken back ------------------------------------------------------------------
+
+
+async def test_a_mistyped_price_is_taken_back_and_never_quoted(shop: Shop) -> None:
+    await shop.sell("tea", 1000)
+    mistyped = await shop.price("tea", 120, day(10))
+    assert (await shop.unit_price("tea", day(10)))[0] == 120
+    shop.clock.move_to(day(9))
+    withdrawn = await shop.withdraw(mistyped.name)
+    assert (withdrawn.name, withdrawn.unit_price) == (mistyped.name, mistyped.unit_price)
+    assert from_timestamp(withdrawn.withdraw_time) == day(9)
+    assert withdrawn.etag != mistyped.etag
+    shop.clock.move_to(day(11))
+    assert [(await shop.unit_price("tea", day(at)))[0] for at in (10, 11, 50)] == [1000] * 3
+
+
+async def test_the_right_price_takes_the_place_of_the_wrong_one(shop: Shop) -> None:
+    await shop.sell("tea", 1000)
+    mistyped = await shop.price("tea", 120, day(40))
+    await shop.withdraw(mistyped.name)
+    right = await shop.price("tea", 1200, day(40))
+    assert await shop.unit_price("tea", day(40)) == (1200, "LIST_PRICE")
+    listed = await shop.call("ListPrices", catalog_pb2.ListPricesRequest(parent=name("tea")))
+    assert {price.name: price.HasField("withdraw_time") for price in listed.prices[:2]} == {
+        mistyped.name: True,
+        right.name: False,
+    }
+
+
+async def test_what_was_taken_back_is_told_once_with_what_it_was(shop: Shop) -> None:
+    await shop.sell("tea", 1000)
+    mistyped = await shop.price("tea", 120, day(10))
+    for _ in range(2):
+        await shop.withdraw(mistyped.name)
+    [told] = await shop.told(events_pb2.PriceChangeWithdrawn)
+    assert (told.product, told.title, told.price) == (name("tea"), "Tea", mistyped.name)
+    assert (cents(told.unit_price), from_timestamp(told.effective_time)) == (120, day(10))
+    assert from_timestamp(told.withdraw_time) == NOW
+
+
+async def test_a_price_in_effect_is_history_and_stays(shop: Shop) -> None:
+    await shop.sell("tea", 1000)
+    price = await shop.price("tea", 120, day(10))
+    shop.clock.move_to(day(10))
+    with pytest.raises(Problem) as refused:
+        await shop.withdraw(price.name)
+    assert refused.value.reason == "PRICE_IN_EFFECT"
+    assert await shop.unit_price("tea", day(11)) == (120, "LIST_PRICE")
+
+
+async def test_a_new_price_is_told_with_the_one_before_it_that_holds(shop: Shop) -> None:
+    await shop.sell("tea", 1000)
+    await shop.withdraw((await shop.price("tea", 120, day(10))).name)
+    await shop.price("tea", 1200, day(20))
+    told = (await shop.told(events_pb2.PriceChangeScheduled))[-1]
+    assert cents(told.previous_unit_price) == 1000
+
+
+async def test_a_first_price_in_the_wrong_currency_can_be_taken_back(shop: Shop) -> None:
+    await shop.sell("tea")
+    await shop.withdraw((await shop.price("tea", 1000, day(1), "USD")).name)
+    await shop.price("tea", 1000, day(1), "EUR")
+    assert (await shop.unit_price("tea", day(1)))[0] == 1000
+
+
+async def test_prices_of_one_instant_are_each_listed_once_over_the_pages(shop: Shop) -> None:
+    await shop.sell("tea", 1000)
+    made = []
+    for _ in range(4):
+        made.append((await shop.price("tea", 120, day(10))).name)
+        await shop.withdraw(made[-1])
+    found: list[str] = []
+    token = ""
+    while not found or token:
+        request = catalog_pb2.ListPricesRequest(parent=name("tea"), page_size=2, page_token=token)
+        page = await shop.call("ListPrices", request)
+        found += [price.name for price in page.prices]
+        token = page.next_page_token
+    assert sorted(found[:-1]) == sorted(made)

@@ -119,8 +119,12 @@ class Price(_message.Message):
     UNIT_PRICE_FIELD_NUMBER: _builtins.int
     EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
     ANNOUNCE_TIME_FIELD_NUMBER: _builtins.int
+    WITHDRAW_TIME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/products/{product}/prices/{price}`."""
+    etag: _builtins.str
+    """Changes when it is withdrawn (AIP-154)."""
     @_builtins.property
     def unit_price(self) -> _money_pb2.Money:
         """More than zero, in a current currency of ISO 4217 that people pay with; at most twelve digits in minor
@@ -135,6 +139,10 @@ class Price(_message.Message):
     def announce_time(self) -> _timestamp_pb2.Timestamp:
         """When it was announced, which is when it was created."""
 
+    @_builtins.property
+    def withdraw_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was withdrawn, before it took effect."""
+
     def __init__(
         self,
         *,
@@ -142,10 +150,12 @@ class Price(_message.Message):
         unit_price: _money_pb2.Money | None = ...,
         effective_time: _timestamp_pb2.Timestamp | None = ...,
         announce_time: _timestamp_pb2.Timestamp | None = ...,
+        withdraw_time: _timestamp_pb2.Timestamp | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["announce_time", b"announce_time", "effective_time", b"effective_time", "unit_price", b"unit_price"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["announce_time", b"announce_time", "effective_time", b"effective_time", "unit_price", b"unit_price", "withdraw_time", b"withdraw_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["announce_time", b"announce_time", "effective_time", b"effective_time", "name", b"name", "unit_price", b"unit_price"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["announce_time", b"announce_time", "effective_time", b"effective_time", "etag", b"etag", "name", b"name", "unit_price", b"unit_price", "withdraw_time", b"withdraw_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -451,6 +461,33 @@ class CreatePriceRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreatePriceRequest: _TypeAlias = CreatePriceRequest  # noqa: Y015
+
+@_typing.final
+class WithdrawPriceRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`merchants/{merchant}/products/{product}/prices/{price}`."""
+    etag: _builtins.str
+    """If set, it must be the price's present etag."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawPriceRequest: _TypeAlias = WithdrawPriceRequest  # noqa: Y015
 
 @_typing.final
 class ListPricesRequest(_message.Message):

@@ -60,6 +60,11 @@ class CatalogServiceStub:
                 request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.CreatePriceRequest.SerializeToString,
                 response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.Price.FromString,
                 _registered_method=True)
+        self.WithdrawPrice = channel.unary_unary(
+                '/recurring.catalog.v1.CatalogService/WithdrawPrice',
+                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.WithdrawPriceRequest.SerializeToString,
+                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.Price.FromString,
+                _registered_method=True)
         self.ListPrices = channel.unary_unary(
                 '/recurring.catalog.v1.CatalogService/ListPrices',
                 request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListPricesRequest.SerializeToString,
@@ -145,16 +150,29 @@ class CatalogServiceServicer:
         `increase_notice_days` after it was announced by this call (event PriceChangeScheduled).
 
         Reasons: NOT_FOUND PRODUCT_NOT_FOUND; FAILED_PRECONDITION PRODUCT_DISCONTINUED,
-        CURRENCY_MISMATCH (a product keeps the currency of its first price), PRICES_TOO_MANY (it has 1000);
-        ALREADY_EXISTS PRICE_ALREADY_EXISTS (the same product already has a price from that instant, or
-        that price id).
+        CURRENCY_MISMATCH (a product keeps the currency of its first price), PRICES_TOO_MANY (it has 1000,
+        with those that were withdrawn); ALREADY_EXISTS PRICE_ALREADY_EXISTS (the same product already has a
+        price from that instant, or that price id).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WithdrawPrice(self, request, context):
+        """Takes back a price that has not taken effect yet, such as one that was mistyped (event
+        PriceChangeWithdrawn). Nothing is quoted at it any more; what was announced at it stays announced, and
+        its amount the most that is charged. Another price can take its place, with the same effective time
+        and an id of its own. Withdrawing it again changes nothing.
+
+        Reasons: NOT_FOUND PRICE_NOT_FOUND; FAILED_PRECONDITION PRICE_IN_EFFECT (its effective time has come:
+        add another price); ABORTED ETAG_MISMATCH.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListPrices(self, request, context):
-        """Lists the prices of a product, the newest effective time first.
+        """Lists the prices of a product, the newest effective time first, those that were withdrawn among them.
 
         Reasons: NOT_FOUND PRODUCT_NOT_FOUND.
         """
@@ -244,6 +262,11 @@ def add_CatalogServiceServicer_to_server(servicer, server):
             'CreatePrice': grpc.unary_unary_rpc_method_handler(
                     servicer.CreatePrice,
                     request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.CreatePriceRequest.FromString,
+                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.Price.SerializeToString,
+            ),
+            'WithdrawPrice': grpc.unary_unary_rpc_method_handler(
+                    servicer.WithdrawPrice,
+                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.WithdrawPriceRequest.FromString,
                     response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.Price.SerializeToString,
             ),
             'ListPrices': grpc.unary_unary_rpc_method_handler(
@@ -422,6 +445,33 @@ class CatalogService:
             target,
             '/recurring.catalog.v1.CatalogService/CreatePrice',
             recurring_dot_catalog_dot_v1_dot_catalog__pb2.CreatePriceRequest.SerializeToString,
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.Price.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WithdrawPrice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/recurring.catalog.v1.CatalogService/WithdrawPrice',
+            recurring_dot_catalog_dot_v1_dot_catalog__pb2.WithdrawPriceRequest.SerializeToString,
             recurring_dot_catalog_dot_v1_dot_catalog__pb2.Price.FromString,
             options,
             channel_credentials,

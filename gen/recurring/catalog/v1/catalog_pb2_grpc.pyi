@@ -58,12 +58,21 @@ class CatalogServiceStub:
     `increase_notice_days` after it was announced by this call (event PriceChangeScheduled).
 
     Reasons: NOT_FOUND PRODUCT_NOT_FOUND; FAILED_PRECONDITION PRODUCT_DISCONTINUED,
-    CURRENCY_MISMATCH (a product keeps the currency of its first price), PRICES_TOO_MANY (it has 1000);
-    ALREADY_EXISTS PRICE_ALREADY_EXISTS (the same product already has a price from that instant, or
-    that price id).
+    CURRENCY_MISMATCH (a product keeps the currency of its first price), PRICES_TOO_MANY (it has 1000,
+    with those that were withdrawn); ALREADY_EXISTS PRICE_ALREADY_EXISTS (the same product already has a
+    price from that instant, or that price id).
+    """
+    WithdrawPrice: _aio.UnaryUnaryMultiCallable[_catalog_pb2.WithdrawPriceRequest, _catalog_pb2.Price]
+    """Takes back a price that has not taken effect yet, such as one that was mistyped (event
+    PriceChangeWithdrawn). Nothing is quoted at it any more; what was announced at it stays announced, and
+    its amount the most that is charged. Another price can take its place, with the same effective time
+    and an id of its own. Withdrawing it again changes nothing.
+
+    Reasons: NOT_FOUND PRICE_NOT_FOUND; FAILED_PRECONDITION PRICE_IN_EFFECT (its effective time has come:
+    add another price); ABORTED ETAG_MISMATCH.
     """
     ListPrices: _aio.UnaryUnaryMultiCallable[_catalog_pb2.ListPricesRequest, _catalog_pb2.ListPricesResponse]
-    """Lists the prices of a product, the newest effective time first.
+    """Lists the prices of a product, the newest effective time first, those that were withdrawn among them.
 
     Reasons: NOT_FOUND PRODUCT_NOT_FOUND.
     """
@@ -146,9 +155,24 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         `increase_notice_days` after it was announced by this call (event PriceChangeScheduled).
 
         Reasons: NOT_FOUND PRODUCT_NOT_FOUND; FAILED_PRECONDITION PRODUCT_DISCONTINUED,
-        CURRENCY_MISMATCH (a product keeps the currency of its first price), PRICES_TOO_MANY (it has 1000);
-        ALREADY_EXISTS PRICE_ALREADY_EXISTS (the same product already has a price from that instant, or
-        that price id).
+        CURRENCY_MISMATCH (a product keeps the currency of its first price), PRICES_TOO_MANY (it has 1000,
+        with those that were withdrawn); ALREADY_EXISTS PRICE_ALREADY_EXISTS (the same product already has a
+        price from that instant, or that price id).
+        """
+
+    @_abc_1.abstractmethod
+    def WithdrawPrice(
+        self,
+        request: _catalog_pb2.WithdrawPriceRequest,
+        context: _aio.ServicerContext[_catalog_pb2.WithdrawPriceRequest, _abc.Awaitable[_catalog_pb2.Price]],
+    ) -> _abc.Awaitable[_catalog_pb2.Price]:
+        """Takes back a price that has not taken effect yet, such as one that was mistyped (event
+        PriceChangeWithdrawn). Nothing is quoted at it any more; what was announced at it stays announced, and
+        its amount the most that is charged. Another price can take its place, with the same effective time
+        and an id of its own. Withdrawing it again changes nothing.
+
+        Reasons: NOT_FOUND PRICE_NOT_FOUND; FAILED_PRECONDITION PRICE_IN_EFFECT (its effective time has come:
+        add another price); ABORTED ETAG_MISMATCH.
         """
 
     @_abc_1.abstractmethod
@@ -157,7 +181,7 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _catalog_pb2.ListPricesRequest,
         context: _aio.ServicerContext[_catalog_pb2.ListPricesRequest, _abc.Awaitable[_catalog_pb2.ListPricesResponse]],
     ) -> _abc.Awaitable[_catalog_pb2.ListPricesResponse]:
-        """Lists the prices of a product, the newest effective time first.
+        """Lists the prices of a product, the newest effective time first, those that were withdrawn among them.
 
         Reasons: NOT_FOUND PRODUCT_NOT_FOUND.
         """

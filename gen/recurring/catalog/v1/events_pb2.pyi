@@ -68,6 +68,49 @@ class PriceChangeScheduled(_message.Message):
 Global___PriceChangeScheduled: _TypeAlias = PriceChangeScheduled  # noqa: Y015
 
 @_typing.final
+class PriceChangeWithdrawn(_message.Message):
+    """A price that was announced will not take effect. Partition key: the product."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRODUCT_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    PRICE_FIELD_NUMBER: _builtins.int
+    UNIT_PRICE_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_TIME_FIELD_NUMBER: _builtins.int
+    WITHDRAW_TIME_FIELD_NUMBER: _builtins.int
+    product: _builtins.str
+    """`merchants/{merchant}/products/{product}`."""
+    title: _builtins.str
+    price: _builtins.str
+    """`merchants/{merchant}/products/{product}/prices/{price}`."""
+    @_builtins.property
+    def unit_price(self) -> _money_pb2.Money: ...
+    @_builtins.property
+    def effective_time(self) -> _timestamp_pb2.Timestamp:
+        """When it would have taken effect."""
+
+    @_builtins.property
+    def withdraw_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        product: _builtins.str = ...,
+        title: _builtins.str = ...,
+        price: _builtins.str = ...,
+        unit_price: _money_pb2.Money | None = ...,
+        effective_time: _timestamp_pb2.Timestamp | None = ...,
+        withdraw_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "unit_price", b"unit_price", "withdraw_time", b"withdraw_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "price", b"price", "product", b"product", "title", b"title", "unit_price", b"unit_price", "withdraw_time", b"withdraw_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PriceChangeWithdrawn: _TypeAlias = PriceChangeWithdrawn  # noqa: Y015
+
+@_typing.final
 class StockLow(_message.Message):
     """The available units fell to the product's threshold or below it. Partition key: the product."""
 

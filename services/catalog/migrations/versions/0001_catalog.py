@@ -36,10 +36,12 @@ CREATE TABLE prices (
     currency              text        NOT NULL,
     effective_time        timestamptz NOT NULL,
     announce_time         timestamptz NOT NULL,
+    withdraw_time         timestamptz CHECK (withdraw_time < effective_time),
     PRIMARY KEY (product, merchant, price),
-    UNIQUE (product, merchant, effective_time),
     FOREIGN KEY (product, merchant) REFERENCES products
 );
+CREATE UNIQUE INDEX prices_at_an_instant ON prices (product, merchant, effective_time)
+    WHERE withdraw_time IS NULL;
 
 CREATE TABLE protections (
     merchant              text        NOT NULL,
