@@ -7,9 +7,13 @@ SHELL := bash
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON := $(BIN)/python
-# Any 3.11 or later makes the environment; everything after that runs inside it.
+# Any 3.11.2 (Debian 12's) or later makes the environment; everything after that runs inside it.
 SYSTEM_PYTHON ?= python3
 SETUP := $(VENV)/.installed
+# What tests of the clients install, as a platform's engineer would, without a network.
+CLIENT_WHEELS := $(VENV)/client-wheels/.downloaded
+TYPESCRIPT := examples/typescript
+TYPESCRIPT_SETUP := $(TYPESCRIPT)/node_modules/.installed
 # What checks manifests and images has an environment of its own.
 TOOLS := $(VENV)-manifests
 TOOLS_SETUP := $(TOOLS)/.installed
@@ -23,6 +27,16 @@ UV_LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-header --no-emit-index-url --no-emit-find-links
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Text is UTF-8, whatever the locale says.
+export PYTHONUTF8 := 1
+# Whom to trust where packages come from: as the environment says, else as the system does.
+AUTHORITIES := $(firstword $(PIP_CERT) $(REQUESTS_CA_BUNDLE) $(SSL_CERT_FILE) \
+	$(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt))
+ifneq ($(AUTHORITIES),)
+export PIP_CERT ?= $(AUTHORITIES)
+export REQUESTS_CA_BUNDLE ?= $(AUTHORITIES)
+export NODE_EXTRA_CA_CERTS ?= $(AUTHORITIES)
+endif
 
 .PHONY: help setup lock gen gen-check baseline lint format types imports manifests rules test test-suite \
 	test-parts fuzz audit contract clients check image image-check up down status demo bench clean
@@ -30,18 +44,30 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(SETUP) ## Make .venv from the locked requirements
+# All that comes over the network comes here: the other targets, but audit and image, need none after it.
+setup: $(SETUP) $(CLIENT_WHEELS) $(TYPESCRIPT_SETUP) $(TOOLS_SETUP) ## Fetch all that is locked
 
 $(SETUP): requirements/dev.txt pyproject.toml
-	@$(SYSTEM_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Python 3.11 or later is needed: make setup SYSTEM_PYTHON=/path/to/python" >&2; exit 1; }
-	@test -x $(PYTHON) || $(SYSTEM_PYTHON) -m venv $(VENV)
+	@$(SYSTEM_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 2))' || \
+		{ echo "Python 3.11.2 or later is needed: make setup SYSTEM_PYTHON=/path/to/python" >&2; exit 1; }
+	@$(SYSTEM_PYTHON) -c 'import ensurepip, sqlite3, ssl, venv' || \
+		{ echo "A part of Python is missing (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
+	@$(PYTHON) -m pip --version >/dev/null 2>&1 || $(SYSTEM_PYTHON) -m venv --clear $(VENV)
 	@$(PYTHON) -m pip install --quiet --require-hashes -r requirements/dev.txt
 	@$(PYTHON) -m pip install -qq --no-deps --no-build-isolation --editable .
 	@touch $@
 
+$(CLIENT_WHEELS): requirements/client.txt | $(SETUP)
+	@rm -rf $(@D)
+	@$(PYTHON) -m pip download --quiet --require-hashes --only-binary :all: -r $< --dest $(@D)
+	@touch $@
+
+$(TYPESCRIPT_SETUP): $(TYPESCRIPT)/package-lock.json $(TYPESCRIPT)/package.json | $(SETUP)
+	@cd $(TYPESCRIPT) && PATH="$(abspath $(BIN)):$$PATH" npm ci --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
+
 $(TOOLS_SETUP): requirements/manifests.txt
-	@test -x $(TOOLS)/bin/python || $(SYSTEM_PYTHON) -m venv $(TOOLS)
+	@$(TOOLS)/bin/python -m pip --version >/dev/null 2>&1 || $(SYSTEM_PYTHON) -m venv --clear $(TOOLS)
 	@$(TOOLS)/bin/python -m pip install --quiet --require-hashes -r requirements/manifests.txt
 	@touch $@
 
@@ -51,6 +77,8 @@ lock: $(SETUP) ## Lock the requirements anew, with hashes, for every platform
 		--output-file requirements/runtime.txt
 	$(UV_LOCK) requirements/runtime.in requirements/cli.in requirements/sandbox.in requirements/embedded.in \
 		--constraint requirements/dev.txt --output-file requirements/sandbox.txt
+	$(UV_LOCK) requirements/client.in --constraint requirements/dev.txt \
+		--output-file requirements/client.txt
 	$(UV_LOCK) requirements/manifests.in --output-file requirements/manifests.txt
 
 gen: $(SETUP) ## Generate gen/ and docs/reference/ from protos/
@@ -88,10 +116,10 @@ imports: $(SETUP) ## Check who may import whom
 # its own. What is not named here is in the second share.
 SUITE_TESTS := tests/clients tests/contract tests/e2e tests/faults tests/fuzz
 
-test: $(SETUP) ## Run every test
+test: setup ## Run every test
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-suite test-parts
 
-test-suite: $(SETUP)
+test-suite: $(SETUP) $(CLIENT_WHEELS) $(TYPESCRIPT_SETUP)
 	@$(BIN)/pytest $(SUITE_TESTS)
 
 test-parts: $(SETUP)
@@ -156,4 +184,4 @@ bench: $(SETUP) ## Measure speed, lateness, previews and imports, beside a limit
 
 clean: ## Stop the stack and delete what was made: environment, data, caches
 	@test ! -x $(PYTHON) || $(PYTHON) -m deploy.embedded destroy
-	@rm -rf $(VENV) $(TOOLS) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) $(TOOLS) $(TYPESCRIPT)/node_modules build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "clients" / "python"
 GENERATED = ROOT / "gen"
 DIST = ROOT / "dist"
-# Stubs work with what they were made with and with what is later.
-DEPENDENCIES = ("googleapis-common-protos", "grpcio", "grpcio-status", "nats-py", "protobuf")
+# What the client asks for, a name a line.
+DEPENDENCIES = ROOT / "requirements" / "client.in"
 
 
 def main() -> int:
@@ -34,7 +34,8 @@ def build_wheel(target: Path) -> Path:
         for package in ("recurring", "buf"):
             shutil.copytree(GENERATED / package, folder / package)
         (folder / "VERSION").write_text(project["version"])
-        requirements = "".join(f"{each}>={version(each)}\n" for each in DEPENDENCIES)
+        names = [name for name in DEPENDENCIES.read_text().splitlines() if name[0] != "#"]
+        requirements = "".join(f"{name}>={version(name)}\n" for name in names)
         (folder / "requirements.txt").write_text(requirements)
         built = Path(name) / "wheel"
         subprocess.run(

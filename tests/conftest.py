@@ -13,9 +13,11 @@ from hypothesis import settings
 
 from deploy.embedded.addresses import Addresses
 from deploy.embedded.databases import Passwords
+from deploy.embedded.machine import MEBIBYTE, Needs, prepare
 from deploy.embedded.nats import EmbeddedNats
 from deploy.embedded.ports import free_ports
 from deploy.embedded.postgres import EmbeddedPostgres
+from deploy.embedded.process import PartError
 from deploy.embedded.stack import EmbeddedStack
 from services.runtime.sealing import Keyring
 from tests.suite import Suite
@@ -24,6 +26,11 @@ from tests.suite import Suite
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
+# A flood has both ends of some thousand connections in one process.
+NEEDS = Needs("the tests", open_files=4096, disk_bytes=2048 * MEBIBYTE)
+# Tests of what computes alone; all others start servers.
+PURE = ("tests/unit/", "tests/manifests/")
+
 PASSWORD = "only-for-tests-on-this-machine"
 # What the services of these tests seal with.
 DATA_KEYS = f"test-1:{base64.b64encode(bytes(range(32))).decode()}"
@@ -31,6 +38,16 @@ KEYRING = Keyring.parse(DATA_KEYS)
 
 # Called with a service's name; returns the address of a fresh, migrated database.
 ServiceDatabase = Callable[[str], str]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Say what is missing on this machine before the first test, instead of in the middle."""
+    if all(item.nodeid.startswith(PURE) for item in session.items):
+        return
+    try:
+        prepare(NEEDS, Path(tempfile.gettempdir()))
+    except PartError as error:
+        pytest.exit(str(error), returncode=1)
 
 
 @pytest.fixture(scope="session")

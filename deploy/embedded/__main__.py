@@ -82,10 +82,10 @@ def service(stack: EmbeddedStack, chosen: argparse.Namespace) -> int:
 def run(stack: EmbeddedStack, chosen: argparse.Namespace) -> int:
     """Run a command with the stack up; the stack goes down again if nothing of it ran before."""
     was_running = any(part.pid for part in stack.status())
-    if stack.up():
-        _show(stack.status())
-        print(flush=True)
     try:
+        if stack.up():
+            _show(stack.status())
+            print(flush=True)
         environment = {**os.environ, HOME_VARIABLE: str(stack.home)}
         return subprocess.run(chosen.command, env=environment, check=False).returncode
     except OSError as error:

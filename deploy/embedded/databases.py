@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from deploy.embedded.process import PartError
 
-SCRIPT_TIMEOUT_SECONDS = 60.0
+SCRIPT_TIMEOUT_SECONDS = 300.0
 CONNECT_TIMEOUT_SECONDS = 5
 NAME_PATTERN = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 PASSWORD_PATTERN = re.compile(r"[A-Za-z0-9_-]{16,128}")

@@ -12,7 +12,6 @@ from deploy.embedded.files import write_secret
 from deploy.embedded.ports import CONNECT_TIMEOUT_SECONDS, HOST, wait_until_ready
 from deploy.embedded.process import PartError, Process
 
-READY_TIMEOUT_SECONDS = 20.0
 DEFAULT_PORT = 4222
 MAX_PAYLOAD_BYTES = 1024 * 1024
 # What may wait for a client that does not read, before it is cut off.
@@ -110,7 +109,7 @@ class EmbeddedNats:
         """Start the server and return when it answers; raises PartError if it does not."""
         self.prepare()
         self.process.start()
-        wait_until_ready(self.process, self.is_ready, READY_TIMEOUT_SECONDS)
+        wait_until_ready(self.process, self.is_ready)
 
     def is_ready(self) -> bool:
         """Whether the server greets a client."""

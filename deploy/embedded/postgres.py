@@ -18,11 +18,9 @@ from pathlib import Path
 import psutil
 
 from deploy.embedded.databases import PROGRAMS, Databases, wheel_root
-from deploy.embedded.ports import HOST, accepts, wait_until_ready
+from deploy.embedded.ports import HOST, accepts, start_timeout_seconds, wait_until_ready
 from deploy.embedded.process import Account, PartError, Process, still_alive
 
-READY_TIMEOUT_SECONDS = 30.0
-INITDB_TIMEOUT_SECONDS = 60.0
 ORPHANS_TIMEOUT_SECONDS = 10.0
 SUPERUSER = "postgres"
 # Only a private folder made inside it is used.
@@ -57,7 +55,7 @@ class EmbeddedPostgres:
         self.folder = folder.resolve()
         self.port = port
         self._durable = durable
-        self._account = Account.named("nobody") if os.geteuid() == 0 else None
+        self._account = Account.unprivileged() if os.geteuid() == 0 else None
         self.process = Process(
             name="postgres",
             command=(),
@@ -93,7 +91,7 @@ class EmbeddedPostgres:
         self.prepare()
         self._clear_crash(self.folder.joinpath("data").resolve())
         self.process.start()
-        wait_until_ready(self.process, self.is_ready, READY_TIMEOUT_SECONDS)
+        wait_until_ready(self.process, self.is_ready)
 
     def is_ready(self) -> bool:
         """Whether the superuser can run a statement."""
@@ -143,7 +141,18 @@ class EmbeddedPostgres:
             data.symlink_to(place / "data")
 
     def _initdb(self, place: Path, data: Path, password_file: Path) -> None:
-        completed = subprocess.run(
+        limit_seconds = start_timeout_seconds()
+        try:
+            completed = self._run_initdb(place, data, password_file, limit_seconds)
+        except subprocess.TimeoutExpired as error:
+            raise PartError(f"initdb does not end within {limit_seconds:g} s in {data}") from error
+        if completed.returncode:
+            raise PartError(f"initdb failed in {data}:\n{completed.stderr.strip()}")
+
+    def _run_initdb(
+        self, place: Path, data: Path, password_file: Path, limit_seconds: float
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             [
                 str(self._programs(place) / "initdb"),
                 *("-D", str(data), "-U", SUPERUSER, f"--pwfile={password_file}"),
@@ -158,11 +167,9 @@ class EmbeddedPostgres:
             extra_groups=[] if self._account else None,
             capture_output=True,
             text=True,
-            timeout=INITDB_TIMEOUT_SECONDS,
+            timeout=limit_seconds,
             check=False,
         )
-        if completed.returncode:
-            raise PartError(f"initdb failed in {data}:\n{completed.stderr.strip()}")
 
     def _reachable_place(self) -> Path:
         if self._account is None or _others_reach(self.folder):

@@ -40,9 +40,9 @@ class Account:
     gid: int
 
     @classmethod
-    def named(cls, name: str) -> "Account":
-        """Look up an account of the system; raises KeyError if there is none."""
-        entry = pwd.getpwnam(name)
+    def unprivileged(cls) -> "Account":
+        """Look up the account that root runs PostgreSQL as; raises KeyError if there is none."""
+        entry = pwd.getpwnam("nobody")
         return cls(entry.pw_uid, entry.pw_gid)
 
 

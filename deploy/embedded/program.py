@@ -11,10 +11,14 @@ import grpc
 from grpc_health.v1 import health_pb2
 
 from deploy.embedded.addresses import PORT_BASE_VARIABLE
-from deploy.embedded.ports import CONNECT_TIMEOUT_SECONDS, accepts, wait_until_ready
+from deploy.embedded.ports import (
+    CONNECT_TIMEOUT_SECONDS,
+    START_TIMEOUT_VARIABLE,
+    accepts,
+    wait_until_ready,
+)
 from deploy.embedded.process import Process
 
-READY_TIMEOUT_SECONDS = 30.0
 ROOT = Path(__file__).resolve().parents[2]
 # What a program is given of the caller's environment, beside what the stack sets. Anything else
 # would make the same program look started differently from another shell.
@@ -24,6 +28,7 @@ INHERITED_PREFIXES = ("RECURRING_", "SANDBOX_", "OTEL_")
 NOT_INHERITED = (
     *("RECURRING_HOME", "RECURRING_MERCHANT", "RECURRING_TOKEN_FILE", "RECURRING_CA_FILE"),
     PORT_BASE_VARIABLE,
+    START_TIMEOUT_VARIABLE,
 )
 
 
@@ -44,7 +49,8 @@ class Program:
             log_file=folder / "log" / f"{name}.log",
             pid_file=folder / "run" / f"{name}.json",
             working_folder=ROOT,
-            environment={**_inherited(), **environment},
+            # Text is UTF-8, whatever the locale says.
+            environment={**_inherited(), "PYTHONUTF8": "1", **environment},
         )
         self._answers = answers
 
@@ -54,7 +60,7 @@ class Program:
     def start(self) -> None:
         """Start the program and return when it is ready; raises PartError if it is not."""
         self.process.start()
-        wait_until_ready(self.process, self.is_ready, READY_TIMEOUT_SECONDS)
+        wait_until_ready(self.process, self.is_ready)
 
     def is_ready(self) -> bool:
         """Whether the program answers that it is ready."""

@@ -7,9 +7,9 @@ Everything the stack keeps is in its home folder: data, keys, logs, the numbers 
 import fcntl
 import json
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,13 +29,18 @@ from deploy.embedded.addresses import (
 from deploy.embedded.databases import Databases
 from deploy.embedded.files import write_secret
 from deploy.embedded.keys import Keys
+from deploy.embedded.machine import STACK, prepare
 from deploy.embedded.nats import EmbeddedNats, greets
-from deploy.embedded.ports import becomes_free, holder, wait_until_ready
+from deploy.embedded.ports import (
+    becomes_free,
+    holder,
+    start_timeout_seconds,
+    wait_until_ready,
+)
 from deploy.embedded.postgres import EmbeddedPostgres
 from deploy.embedded.process import PartError, Process
-from deploy.embedded.program import READY_TIMEOUT_SECONDS, Program, answers_grpc, answers_http
+from deploy.embedded.program import Program, answers_grpc, answers_http
 
-LOCK_TIMEOUT_SECONDS = 120.0
 LOCK_POLL_SECONDS = 0.1
 # Services need the other parts, so they come up after them and go down before them.
 WAVES = (("postgres", "nats", "sandbox"), SERVICES)
@@ -79,21 +84,21 @@ class EmbeddedStack:
     def up(self) -> list[str]:
         """Start what does not run and return its names, once all of it is ready.
 
-        If anything fails, what this call has started is stopped again.
+        If a part fails, the others stay up, and the next call goes on from there.
         """
+        prepare(STACK, self.home)
         with self._locked():
             self._check_replacements()
             self._stop_misfits()
             missing = [name for name in self._names if not self._parts[name].process.find()]
             self._check_ports(missing)
-            try:
-                for wave in WAVES:
+            for wave in WAVES:
+                try:
                     _all_at_once(self._ensure, [name for name in wave if name in self._names])
                     if "postgres" in wave:
                         self._ensure_databases()
-            except BaseException:
-                self._stop_all(missing)
-                raise
+                except PartError as error:
+                    raise PartError(f"{error}\n{self._progress()}") from error
             self._describe()
         return missing
 
@@ -195,7 +200,17 @@ class EmbeddedStack:
         if part.process.find() is None:
             part.start()
         else:
-            wait_until_ready(part.process, part.is_ready, READY_TIMEOUT_SECONDS)
+            wait_until_ready(part.process, part.is_ready)
+
+    def _progress(self) -> str:
+        """Say what is up and what is missing after a start that failed."""
+        states = {status.part: status.state for status in map(self._status, self._names)}
+        up = [name for name, state in states.items() if state == "ready"]
+        missing = [name for name in states if name not in up]
+        return (
+            f"missing: {', '.join(missing)}; up, and stays so: {', '.join(up) or 'nothing'}\n"
+            "once that is mended, `make up` goes on from here; `make down` stops it all"
+        )
 
     def _stop_all(self, names: Sequence[str]) -> None:
         for wave in reversed(WAVES):
@@ -278,7 +293,8 @@ class EmbeddedStack:
     def _locked(self) -> Iterator[None]:
         """Let one command at a time change the stack; the lock ends with its process."""
         self.home.mkdir(parents=True, exist_ok=True)
-        deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
+        # The other may be starting all of it, part after part.
+        deadline = time.monotonic() + len(WAVES) * start_timeout_seconds()
         with (self.home / "lock").open("w") as lock:
             while True:
                 try:
@@ -294,9 +310,20 @@ class EmbeddedStack:
 
 def _all_at_once(action: Callable[[str], None], names: Sequence[str]) -> None:
     """Do something to every part in parallel; raises PartError with all that went wrong."""
-    with ThreadPoolExecutor(max_workers=len(PARTS)) as threads:
-        running = [threads.submit(action, name) for name in names]
-    errors = [error for each in running if (error := each.exception())]
+    errors: list[Exception] = []
+
+    def work(name: str) -> None:
+        try:
+            action(name)
+        except Exception as error:  # noqa: BLE001 - it is raised below
+            errors.append(error)
+
+    # Whoever interrupts a start does not wait for its threads.
+    threads = [threading.Thread(target=work, args=(name,), daemon=True) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     for error in errors:
         if not isinstance(error, PartError):
             raise error

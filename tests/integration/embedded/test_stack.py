@@ -44,6 +44,10 @@ def states(stack: EmbeddedStack) -> dict[str, str]:
     return {part.part: part.state for part in stack.status()}
 
 
+def pids(stack: EmbeddedStack) -> dict[str, int | None]:
+    return {part.part: part.pid for part in stack.status()}
+
+
 def test_up_starts_everything_and_up_again_nothing(stack: EmbeddedStack) -> None:
     assert stack.up() == list(OUTSIDE)
     assert states(stack) == dict.fromkeys(OUTSIDE, "ready")
@@ -94,15 +98,43 @@ def test_up_starts_nothing_when_a_port_is_taken(stack: EmbeddedStack) -> None:
     assert stack.up() == list(OUTSIDE)
 
 
-def test_up_stops_again_what_it_started_when_a_part_fails(stack: EmbeddedStack) -> None:
+def test_what_is_up_stays_up_when_a_part_fails_and_up_goes_on_from_there(
+    stack: EmbeddedStack,
+) -> None:
     record = stack.home / "sandbox" / "record.sqlite"
     record.mkdir(parents=True)
     with pytest.raises(PartError, match="sandbox ended while it started") as failure:
         stack.up()
     assert f"{stack.home}/log/sandbox.log ends with" in str(failure.value)
-    assert states(stack) == dict.fromkeys(OUTSIDE, "stopped")
+    assert "missing: sandbox; up, and stays so: postgres, nats" in str(failure.value)
+    assert states(stack) == {"postgres": "ready", "nats": "ready", "sandbox": "stopped"}
     record.rmdir()
-    assert stack.up() == list(OUTSIDE)
+    assert stack.up() == ["sandbox"]
+
+
+def test_a_part_that_is_slow_is_left_to_become_ready(
+    stack: EmbeddedStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack.up()
+    stack.kill("sandbox")
+    monkeypatch.setenv("RECURRING_START_TIMEOUT_SECONDS", "0.01")
+    with pytest.raises(PartError, match=r"sandbox runs, but is not ready after 0\.01 s") as failure:
+        stack.up()
+    assert f"{stack.home}/log/sandbox.log" in str(failure.value)
+    slow = pids(stack)
+    monkeypatch.delenv("RECURRING_START_TIMEOUT_SECONDS")
+    assert stack.up() == []
+    assert states(stack) == dict.fromkeys(OUTSIDE, "ready")
+    assert pids(stack) == slow
+
+
+@pytest.mark.parametrize("seconds", ["soon", "0", "-1", "inf", "nan"])
+def test_how_long_to_wait_is_a_number_of_seconds(
+    stack: EmbeddedStack, monkeypatch: pytest.MonkeyPatch, seconds: str
+) -> None:
+    monkeypatch.setenv("RECURRING_START_TIMEOUT_SECONDS", seconds)
+    with pytest.raises(PartError, match="RECURRING_START_TIMEOUT_SECONDS is not a number"):
+        stack.up()
 
 
 def test_two_ups_at_once_start_one_stack(stack: EmbeddedStack) -> None:

@@ -19,7 +19,6 @@ PROGRAM = Path(sysconfig.get_path("scripts")) / "envoy"
 # Where its pod has what it reads.
 CONFIGURATION = "/etc/envoy"
 CERTIFICATE, AUTHORITY = "/etc/recurring/tls", "/etc/recurring/authority"
-READY_SECONDS = 20.0
 TIMEOUT_SECONDS = 5.0
 MEBIBYTE = 1024**2
 _SAMPLE = re.compile(r"^(\w+\{[^}]*\}) (\S+)$", re.MULTILINE)
@@ -61,7 +60,7 @@ class Gateway:
             here = self._here(yaml.safe_load(file.read_text()))
             (self._folder / file.name).write_text(yaml.safe_dump(here))
         self.process.start()
-        wait_until_ready(self.process, self.is_ready, READY_SECONDS)
+        wait_until_ready(self.process, self.is_ready)
 
     def stop(self) -> None:
         """End it at once."""
