@@ -109,7 +109,9 @@ class CycleMethods(TemplateMethods):
         _require_cycle(request.cycle, least=1)
         template = await self._locked_live(tx, request.name, request.etag)
         _require_coming(template, request.cycle)
-        return await self._store_change(tx, template, request.cycle, CycleChange())
+        # The date that a postponed cycle kept under another schedule is its own.
+        restored = CycleChange(kept_date=template.change(request.cycle).kept_date)
+        return await self._store_change(tx, template, request.cycle, restored)
 
     async def ChangeCycle(
         self, request: scheduler_pb2.ChangeCycleRequest, context: object
@@ -146,7 +148,8 @@ class CycleMethods(TemplateMethods):
         _require_coming(template, cycle)
         change = _read_change(template, request.change, self.database.keyring)
         if change.local_date is not None:
-            last_date = await orders.last_date(tx, template.merchant, template.standing_order)
+            last = await orders.last(tx, template.merchant, template.standing_order)
+            last_date = last.local_date if last else None
             self._require_free_date(template, cycle, change.local_date, last_date)
         return await self._store_change(tx, template, cycle, change)
 
@@ -162,7 +165,8 @@ class CycleMethods(TemplateMethods):
         if cycle == template.next_cycle:
             earlier = last_date
         free = (
-            due_at > self._clock.now()
+            calendar.is_day(day, zone)
+            and due_at > self._clock.now()
             and (earlier is None or day > earlier)
             and (after is None or day < (after.local_date or after.nominal_date))
         )

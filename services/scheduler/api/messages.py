@@ -40,7 +40,7 @@ def standing_order_message(
         customer=customer_name(merchant, template.customer),
         title=template.title,
         items=_item_messages(merchant, template.items),
-        schedule=schedule_message(template.schedule),
+        schedule=schedule_message(template.plan),
         billing_mode=scheduler_pb2.BillingMode.Value(template.billing_mode),
         mandate=template.mandate,
         notice_lead=duration_pb2.Duration(seconds=int(template.notice_lead.total_seconds())),
@@ -93,8 +93,10 @@ def _change_message(
 ) -> scheduler_pb2.CycleChange | None:
     """What is different in a cycle, apart from its being skipped; None if nothing is."""
     message = scheduler_pb2.CycleChange(cycle=cycle)
-    if change.local_date is not None:
-        message.local_date.CopyFrom(to_date(change.local_date))
+    kept = change.kept_date.local_date if change.kept_date else None
+    local_date = change.local_date or kept
+    if local_date is not None:
+        message.local_date.CopyFrom(to_date(local_date))
     if change.items is not None:
         message.items.extend(_item_messages(merchant, change.items))
     if change.ship_to:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from google.protobuf import duration_pb2
@@ -17,6 +17,7 @@ from services.scheduler.api.conditions import PRODUCT, read_conditions
 from services.scheduler.api.schedules import read_schedule
 from services.scheduler.domain.order import Item
 from services.scheduler.domain.purchases import RepurchaseAction, RepurchaseRule
+from services.scheduler.domain.schedule import Schedule
 from services.scheduler.domain.standing_order import (
     CATCH_UP_WINDOW_DEFAULT,
     NOTICE_LEAD_DEFAULT,
@@ -59,23 +60,21 @@ def read_standing_order(
     now: datetime,
     keyring: Keyring,
     violations: Violations,
-    known_start: date | None = None,
+    known: Schedule | None = None,
     *,
     began_elsewhere: bool = False,
 ) -> StandingOrder | None:
     """A standing order, its address sealed; None, with violations, if the message describes none.
 
-    Its schedule starts today or later, or on `known_start`, the start of one that runs already; at
-    any time if it began in another system.
+    Its schedule starts today or later, or as `known` does, which runs already; at any time if it began
+    in another system.
     """
     field = "standing_order"
     customer = _read_customer(violations, f"{field}.customer", merchant, message.customer)
     violations.require(f"{field}.title", "must be given", met=bool(message.title))
     items = read_items(violations, f"{field}.items", merchant, message.items)
     today_at = None if began_elsewhere else now
-    schedule = read_schedule(
-        violations, f"{field}.schedule", message.schedule, today_at, known_start
-    )
+    schedule = read_schedule(violations, f"{field}.schedule", message.schedule, today_at, known)
     mode = _read_mode(violations, field, merchant, customer, message)
     protection = _read_price_protection(violations, f"{field}.price_protection", message)
     address = read_ship_to(violations, f"{field}.ship_to", message)

@@ -1,7 +1,7 @@
 """Schedules: from a caller's messages to the domain, and back."""
 
 from dataclasses import replace
-from datetime import date, datetime, time
+from datetime import datetime, time
 
 from google.type import dayofweek_pb2, timeofday_pb2
 from recurring.scheduler.v1 import scheduler_pb2
@@ -48,11 +48,11 @@ def read_schedule(
     field: str,
     message: scheduler_pb2.Schedule,
     now: datetime | None,
-    known_start: date | None,
+    known: Schedule | None,
 ) -> Schedule | None:
     """A schedule that can fire; None, with the violations, if it is none.
 
-    Without `now` it may have begun at any time.
+    Without `now` it may have begun at any time, and otherwise as `known` did, which runs already.
     """
     schedule = (
         _read_rule(violations, field, message)
@@ -68,8 +68,8 @@ def read_schedule(
         business_days=_read_business_days(violations, field, message),
     )
     today = calendar.utc_to_local_date(now, schedule.time_zone) if now else None
-    runs_already = schedule.start_date == known_start
-    found = validation.violations(schedule, None if runs_already else today)
+    starts = (known.start_date, calendar.rule_start(known)) if known else ()
+    found = validation.violations(schedule, None if schedule.start_date in starts else today)
     for violation in found:
         violations.add(f"{field}.{violation.field}", violation.message, violation.reason)
     return None if found else schedule

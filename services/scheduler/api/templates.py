@@ -41,6 +41,7 @@ from services.scheduler.domain.order import (
 )
 from services.scheduler.domain.overdue import ended, overdue_opened
 from services.scheduler.domain.pauses import paused, resumed
+from services.scheduler.domain.rescheduling import LastOrder, rescheduled
 from services.scheduler.domain.standing_order import (
     CHANGE_AHEAD_MAX_CYCLES,
     Opening,
@@ -48,7 +49,6 @@ from services.scheduler.domain.standing_order import (
     State,
     at_cycle,
     place_of,
-    rescheduled,
 )
 from services.scheduler.peers import Peers, standing_order_name
 from services.scheduler.store import orders, purchases, sign_ups, standing_orders
@@ -224,7 +224,7 @@ class TemplateMethods:
         now = self._clock.now()
         async with self.database.read() as connection:
             template = await existing(connection, merchant, standing_order)
-            last_date = await orders.last_date(connection, merchant, standing_order)
+            last = await orders.last(connection, merchant, standing_order)
         check_present(template, message.etag, LIVE_STATES)
         merged = self._message(template)
         merged.schedule.ClearField("rrule")
@@ -237,11 +237,14 @@ class TemplateMethods:
             now,
             self.database.keyring,
             violations,
-            template.schedule.start_date,
+            template.plan,
         )
         wanted = _sound(await read_aside(merged, read), violations)
         opening = Opening(template, (), place_of(template))
-        if template.state is State.PAUSED or "schedule" in mask.paths:
+        changes_dates = "schedule" in mask.paths and not calendar.same_dates(
+            wanted.schedule, template.plan
+        )
+        if template.state is State.PAUSED or changes_dates:
             new_trace = partial(telemetry.new_traceparent, "prepare cycle", alone=True)
             opening = overdue_opened(template, now, new_trace)
         changed = replace(
@@ -258,9 +261,8 @@ class TemplateMethods:
             repurchase=wanted.repurchase,
             update_time=now,
         )
-        if "schedule" in mask.paths:
-            last_date = opening.orders[-1].local_date if opening.orders else last_date
-            changed = rescheduled(changed, wanted.schedule, last_date, now)
+        if changes_dates:
+            changed = rescheduled(changed, wanted.schedule, _last(opening, last), now)
         elif changed.next_cycle:
             changed = at_cycle(changed, changed.next_cycle)
         return replace(opening, before=changed, place=place_of(changed))
@@ -300,15 +302,16 @@ class TemplateMethods:
             anchor = read_date(violations, "anchor_date", request.anchor_date)
         violations.check()
         template = await locked(tx, request.name, request.etag, (State.PAUSED,))
-        opening = resumed(template, now)
-        going_on = opening.standing_order
+        # From a new day on, nothing has to be left out for being too near to be announced.
+        opening = resumed(template, now) if anchor is None else overdue_opened(template, now)
+        going_on = replace(opening.standing_order, state=State.ACTIVE, resume_time=None)
         if anchor is not None:
             today = calendar.utc_to_local_date(now, template.schedule.time_zone)
             violations.require("anchor_date", "must not be past", met=anchor >= today)
             violations.check()
-            last_date = await orders.last_date(tx, template.merchant, template.standing_order)
-            schedule = replace(template.schedule, start_date=anchor)
-            going_on = rescheduled(going_on, schedule, last_date, now)
+            last = await orders.last(tx, template.merchant, template.standing_order)
+            schedule = replace(template.plan, start_date=anchor)
+            going_on = rescheduled(going_on, schedule, _last(opening, last), now)
         opening = replace(opening, before=going_on, place=place_of(going_on))
         return self._message(await self._store(tx, opening, "RESUMED", now))
 
@@ -376,6 +379,14 @@ class TemplateMethods:
         if key not in over:
             await outbox.put(tx, [events.standing_order_changed(changed, change, now)])
         return over.get(key, changed)
+
+
+def _last(opening: Opening, stored: LastOrder | None) -> LastOrder | None:
+    """The last cycle that has an order, once those of an opening are stored."""
+    if not opening.orders:
+        return stored
+    order = opening.orders[-1]
+    return LastOrder(order.key.cycle, order.local_date)
 
 
 def _products(items: Sequence[Item], known: Sequence[Item] = ()) -> list[str]:

@@ -8,7 +8,7 @@ The schedule must have no violations (see `validation.violations`).
 """
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from functools import lru_cache
@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from services.scheduler.domain.business_days import is_business_day
 from services.scheduler.domain.lattice import Lattice, lattice_of
 from services.scheduler.domain.schedule import (
+    EVERY_DAY,
     LAST_DATE,
     BlackoutRule,
     BusinessDayRule,
@@ -25,8 +26,12 @@ from services.scheduler.domain.schedule import (
     End,
     EndAfter,
     EndOn,
+    Monthly,
     Recurrence,
     Schedule,
+    Weekday,
+    Weekly,
+    Yearly,
 )
 
 _ONE_DAY = timedelta(days=1)
@@ -43,6 +48,7 @@ class SkipReason(StrEnum):
     BLACKOUT = "BLACKOUT"
     MEETS_NEXT_CYCLE = "MEETS_NEXT_CYCLE"
     MEETS_PREVIOUS_CYCLE = "MEETS_PREVIOUS_CYCLE"
+    NO_SUCH_DAY = "NO_SUCH_DAY"
     AFTER_END = "AFTER_END"
 
 
@@ -131,6 +137,16 @@ def local_to_utc(day: date, local_time: time, time_zone: str) -> datetime:
     return datetime.combine(day, local_time.replace(fold=0), _zone(time_zone)).astimezone(UTC)
 
 
+def is_day(day: date, time_zone: str) -> bool:
+    """Whether a zone has the date at all: one that moves over the date line leaves one out.
+
+    Apia had no 30 December 2011, Kwajalein no 21 August 1993.
+    """
+    midnight = local_to_utc(day, time(), time_zone)
+    # Read with the offset before, the midnight of a day that is left out is that of the next one.
+    return utc_to_local_date(midnight, time_zone) == day
+
+
 def is_time_zone(name: str) -> bool:
     """Whether the name is one of the IANA time zone database."""
     return name in _time_zones()
@@ -139,6 +155,56 @@ def is_time_zone(name: str) -> bool:
 def utc_to_local_date(instant: datetime, time_zone: str) -> date:
     """The date on the wall at an instant; what "today" is for a schedule."""
     return instant.astimezone(_zone(time_zone)).date()
+
+
+def same_dates(one: Schedule, other: Schedule) -> bool:
+    """Whether two schedules say the same, however they are spelt."""
+    return one == other or _canonical(one) == _canonical(other)
+
+
+def rule_start(schedule: Schedule) -> date:
+    """The first date of the recurrence, if it gives the same dates as the start date does.
+
+    A business-day rule may move the first cycle back to a day that is not before the start date, and
+    before that first date: then the start date itself matters.
+    """
+    first = nominal_date(schedule, 0)
+    if first is None or schedule.business_days.rule is not BusinessDayRule.PREVIOUS:
+        return first or schedule.start_date
+    from_first = replace(schedule, start_date=first, recurrence=_explicit(schedule))
+    same = _target(schedule, first) == _target(from_first, first)
+    return first if same else schedule.start_date
+
+
+def _canonical(schedule: Schedule) -> Schedule:
+    blackouts = tuple(_stretches(schedule.blackouts))
+    works_by_rule = schedule.business_days.rule is not BusinessDayRule.NONE
+    return replace(
+        schedule,
+        start_date=rule_start(schedule),
+        recurrence=_explicit(schedule),
+        blackouts=blackouts,
+        blackout_rule=schedule.blackout_rule if blackouts else BlackoutRule.SKIP,
+        business_days=schedule.business_days if works_by_rule else EVERY_DAY,
+    )
+
+
+def _explicit(schedule: Schedule) -> Recurrence:
+    """The recurrence with every day named that it takes from the start date, in order and each once."""
+    start = schedule.start_date
+    match schedule.recurrence:
+        case Weekly(every_weeks, weekdays):
+            chosen = sorted(set(weekdays or (Weekday(start.isoweekday()),)))
+            return Weekly(every_weeks, tuple(chosen))
+        case Monthly(every_months, _, nth_weekdays) if nth_weekdays:
+            places = sorted(set(nth_weekdays), key=attrgetter("nth", "weekday"))
+            return Monthly(every_months, (), tuple(places))
+        case Monthly(every_months, month_days):
+            return Monthly(every_months, tuple(sorted(set(month_days or (start.day,)))))
+        case Yearly(every_years, month, month_day):
+            return Yearly(every_years, month or start.month, month_day or start.day)
+        case recurrence:
+            return recurrence
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +234,7 @@ def _run_of(recurrence: Recurrence, start_date: date, end: End | None) -> _Run:
     base = lattice.rank(start_date.toordinal())
     length = lattice.rank(_last_date(end).toordinal() + 1) - base
     if isinstance(end, EndAfter):
-        length = min(length, end.cycle_count)
+        length = max(min(length, end.cycle_count), 0)
     return _Run(lattice, base, length)
 
 
@@ -189,6 +255,10 @@ def _last_date(end: End | None) -> date:
 
 def _cycle(schedule: Schedule, run: _Run, index: int) -> CycleDate:
     nominal = run.nominal_date(index)
+    if _is_left_out(schedule, nominal):
+        # It is passed over just before the moment at which the next day begins in its stead.
+        passed_at = local_to_utc(nominal, time(), schedule.time_zone) - timedelta(seconds=1)
+        return CycleDate(index, nominal, None, passed_at, SkipReason.NO_SUCH_DAY)
     target, move_reason = _target(schedule, nominal)
     skip_reason = _skip_reason(schedule, run, index, nominal, target)
     local_date = target if skip_reason is None else None
@@ -253,8 +323,18 @@ def _stretches(blackouts: tuple[DateRange, ...]) -> list[DateRange]:
     return found
 
 
+def _is_left_out(schedule: Schedule, day: date) -> bool:
+    """Whether the zone of the schedule has no such date."""
+    zone = schedule.time_zone
+    due_at = local_to_utc(day, schedule.local_time, zone)
+    # Nearly always the due time is on its date, which settles it.
+    return utc_to_local_date(due_at, zone) != day and not is_day(day, zone)
+
+
 def _is_open(schedule: Schedule, day: date) -> bool:
     business_days = schedule.business_days
+    if _is_left_out(schedule, day):
+        return False
     return business_days.rule is BusinessDayRule.NONE or is_business_day(business_days, day)
 
 

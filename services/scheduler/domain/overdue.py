@@ -32,14 +32,15 @@ def overdue_opened(
     bills late is yet to be prepared.
     """
     orders: list[Order] = []
+    opened = None
     cycle, date_ = coming(standing_order)
     while date_ is not None and date_.due_at <= now:
         order = new_order(standing_order, cycle, date_, now)
         reason = reason_against(standing_order, cycle, date_, now)
         orders.append(skipped(order, reason, now) if reason else _to_prepare(order, now, new_trace))
-        cycle += 1
+        opened, cycle = date_, cycle + 1
         date_ = standing_order.date(cycle)
-    return Opening(standing_order, tuple(orders), place_at(standing_order, cycle, date_))
+    return Opening(standing_order, tuple(orders), place_at(standing_order, cycle, date_, opened))
 
 
 def ended(standing_order: StandingOrder, now: datetime) -> Opening:

@@ -50,10 +50,11 @@ def _swallowed(
 ) -> Opening:
     """Each of the next cycles that a pause leaves out gets its one row."""
     orders: list[Order] = []
+    opened = None
     cycle, date_ = coming(standing_order)
     while date_ is not None and is_swallowed(cycle, date_):
         order = new_order(standing_order, cycle, date_, now)
         orders.append(skipped(order, OrderReason.PAUSED, now))
-        cycle += 1
+        opened, cycle = date_, cycle + 1
         date_ = standing_order.date(cycle)
-    return Opening(standing_order, tuple(orders), place_at(standing_order, cycle, date_))
+    return Opening(standing_order, tuple(orders), place_at(standing_order, cycle, date_, opened))

@@ -19,7 +19,7 @@ from services.scheduler.domain.order import (
     skipped,
 )
 from services.scheduler.domain.purchases import RepurchaseRule
-from services.scheduler.domain.schedule import Schedule
+from services.scheduler.domain.schedule import EndAfter, Schedule
 from services.scheduler.domain.terms import BillingMode, Terms
 
 NOTICE_LEAD_DEFAULT = timedelta(hours=72)
@@ -60,6 +60,14 @@ class CatchUp:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptDate:
+    """The date of a cycle by the schedule before, which it keeps under another one."""
+
+    nominal_date: date
+    local_date: date
+
+
+@dataclass(frozen=True, slots=True)
 class CycleChange:
     """What is different in one cycle; what is None or empty is as in the template."""
 
@@ -70,6 +78,8 @@ class CycleChange:
     ship_to: bytes = b""
     # When the customer asked for the cycle to take place at once.
     order_now_time: datetime | None = None
+    # It was postponed when the schedule changed, and the new schedule has no date for it.
+    kept_date: KeptDate | None = None
 
 
 _UNCHANGED = CycleChange()
@@ -102,8 +112,14 @@ class StandingOrder:
     # Whether, by the merchant's settings, a cycle waits until the order before is paid or over.
     waits_for_payment: bool = False
     state: State = State.ACTIVE
-    # The number of the schedule's first cycle. It is below 1 where a schedule began in the past.
+    # The number of the schedule's first cycle. It is below 1 where a schedule began in the past. An end
+    # of the schedule by count counts from it.
     base_cycle: int = 1
+    # The number of the first cycle of all: the count that the customer gave counts from it.
+    plan_first_cycle: int = 1
+    # What the recurrence gave for the last cycle that has an order: that date is used up, whenever the
+    # cycle took place.
+    last_nominal_date: date | None = None
     # The next cycle without an order; None when there is none.
     next_cycle: int | None = 1
     next_due_time: datetime | None = None
@@ -138,14 +154,27 @@ class StandingOrder:
 
     def date(self, cycle: int) -> CycleDate | None:
         """The date of a cycle; None when there is no such cycle."""
-        index = cycle - self.base_cycle
-        if index < 0 or (self.last_cycle is not None and cycle > self.last_cycle):
+        if self.last_cycle is not None and cycle > self.last_cycle:
             return None
-        found = calendar.cycle(self.schedule, index)
+        index = cycle - self.base_cycle
         change = self.changes.get(cycle)
+        found: CycleDate | None = None
+        if change is not None and change.kept_date is not None:
+            found = _kept_date(self.schedule, index, change.kept_date)
+        elif index >= 0:
+            found = calendar.cycle(self.schedule, index)
         if found is None or change is None:
             return found
         return _changed_date(self.schedule, found, change)
+
+    @property
+    def plan(self) -> Schedule:
+        """The schedule as the customer knows it: a count is that of all cycles, from the first on."""
+        if not isinstance(self.schedule.end, EndAfter):
+            return self.schedule
+        before = self.base_cycle - self.plan_first_cycle
+        end = EndAfter(self.schedule.end.cycle_count + before)
+        return replace(self.schedule, end=end)
 
     def lead(self, cycle: int) -> timedelta:
         """How long before its due time the customer hears of a cycle."""
@@ -180,6 +209,7 @@ class Place:
     next_due_time: datetime | None
     prepare_time: datetime | None
     changes: Mapping[int, CycleChange]
+    last_nominal_date: date | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +225,11 @@ class Opening:
     def standing_order(self) -> StandingOrder:
         """The standing order as it goes on."""
         return _placed(self.before, self.place)
+
+
+def _kept_date(schedule: Schedule, index: int, kept: KeptDate) -> CycleDate:
+    due_at = calendar.local_to_utc(kept.local_date, schedule.local_time, schedule.time_zone)
+    return CycleDate(index, kept.nominal_date, kept.local_date, due_at)
 
 
 def _changed_date(schedule: Schedule, found: CycleDate, change: CycleChange) -> CycleDate:
@@ -214,14 +249,23 @@ def at_cycle(standing_order: StandingOrder, cycle: int) -> StandingOrder:
     return _placed(standing_order, place_at(standing_order, cycle, standing_order.date(cycle)))
 
 
-def place_at(standing_order: StandingOrder, cycle: int, date_: CycleDate | None) -> Place:
-    """Where a standing order goes on with a cycle; None for its date: nowhere."""
+def place_at(
+    standing_order: StandingOrder,
+    cycle: int,
+    date_: CycleDate | None,
+    opened: CycleDate | None = None,
+) -> Place:
+    """Where a standing order goes on with a cycle; None for its date: nowhere.
+
+    `opened` is the date of the cycle that has got its order last, None if none has now.
+    """
+    used_up = opened.nominal_date if opened else standing_order.last_nominal_date
     if date_ is None:
-        return Place(None, None, None, {})
+        return Place(None, None, None, {}, used_up)
     # One-cycle changes are gone with their cycle.
     changes = {c: change for c, change in standing_order.changes.items() if c >= cycle}
     begins = standing_order.prepare_at(cycle, date_.due_at)
-    return Place(cycle, date_.due_at, begins, changes)
+    return Place(cycle, date_.due_at, begins, changes, used_up)
 
 
 def place_of(standing_order: StandingOrder) -> Place:
@@ -231,6 +275,7 @@ def place_of(standing_order: StandingOrder) -> Place:
         standing_order.next_due_time,
         standing_order.prepare_time,
         standing_order.changes,
+        standing_order.last_nominal_date,
     )
 
 
@@ -241,6 +286,7 @@ def _placed(standing_order: StandingOrder, place: Place) -> StandingOrder:
         next_due_time=place.next_due_time,
         prepare_time=place.prepare_time,
         changes=place.changes,
+        last_nominal_date=place.last_nominal_date,
     )
 
 
@@ -254,6 +300,7 @@ def open_cycles(
     long lead overlap. Each order begins a trace of its own.
     """
     orders: list[Order] = []
+    opened = None
     cycle, date_ = coming(standing_order)
     while date_ is not None and len(orders) < OPEN_MAX_CYCLES:
         if standing_order.prepare_at(cycle, date_.due_at) > now:
@@ -264,38 +311,8 @@ def open_cycles(
         if reason is None and _is_missed(standing_order, cycle, date_, following, now):
             reason = OrderReason.MISSED
         orders.append(skipped(order, reason, now) if reason else order)
-        cycle, date_ = cycle + 1, following
-    return Opening(standing_order, tuple(orders), place_at(standing_order, cycle, date_))
-
-
-def rescheduled(
-    standing_order: StandingOrder,
-    schedule: Schedule,
-    last_date: date | None,
-    now: datetime,
-) -> StandingOrder:
-    """The standing order under another schedule from its next cycle on, without a gap or an overlap.
-
-    `last_date` is that of the last cycle that has an order. Single cycles that were moved follow the
-    new schedule; what else was changed of them stays.
-    """
-    cycle = standing_order.next_cycle
-    if cycle is None:
-        return replace(standing_order, schedule=schedule)
-    today = calendar.utc_to_local_date(now, schedule.time_zone)
-    earliest = max(today, last_date + timedelta(days=1)) if last_date else today
-    index = calendar.first_index_on_or_after(schedule, earliest)
-    while index is not None:
-        found = calendar.cycle(schedule, index)
-        if found is None or (found.due_at > now and (found.local_date or earliest) >= earliest):
-            break
-        index += 1
-    changes = {c: replace(change, local_date=None) for c, change in standing_order.changes.items()}
-    # Where the new schedule is over already, no cycle is left: the index after its last.
-    base = cycle - (index if index is not None else calendar.cycle_count(schedule))
-    return at_cycle(
-        replace(standing_order, schedule=schedule, base_cycle=base, changes=changes), cycle
-    )
+        opened, cycle, date_ = date_, cycle + 1, following
+    return Opening(standing_order, tuple(orders), place_at(standing_order, cycle, date_, opened))
 
 
 def with_change(standing_order: StandingOrder, cycle: int, change: CycleChange) -> StandingOrder:

@@ -33,7 +33,15 @@ def taken_over(
     index = index_on(standing_order.schedule, next_date)
     if index is None:
         return None
-    return at_cycle(replace(standing_order, base_cycle=next_cycle - index), next_cycle)
+    base = next_cycle - index
+    before = calendar.cycle(standing_order.schedule, index - 1) if index else None
+    placed = replace(
+        standing_order,
+        base_cycle=base,
+        plan_first_cycle=base,
+        last_nominal_date=before.nominal_date if before else None,
+    )
+    return at_cycle(placed, next_cycle)
 
 
 def _around(schedule: Schedule, day: date) -> range:

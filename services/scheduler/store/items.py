@@ -7,7 +7,7 @@ from typing import Any
 
 from services.runtime.database import to_json
 from services.scheduler.domain.order import Item
-from services.scheduler.domain.standing_order import CycleChange
+from services.scheduler.domain.standing_order import CycleChange, KeptDate
 
 
 def dump_items(items: Sequence[Item]) -> str:
@@ -32,6 +32,14 @@ def dump_changes(changes: Mapping[int, CycleChange]) -> str:
                 "order_now_time": (
                     change.order_now_time.isoformat() if change.order_now_time else None
                 ),
+                "kept_date": (
+                    [
+                        change.kept_date.nominal_date.isoformat(),
+                        change.kept_date.local_date.isoformat(),
+                    ]
+                    if change.kept_date
+                    else None
+                ),
             }
             for cycle, change in changes.items()
         }
@@ -49,10 +57,12 @@ def with_ship_tos(changes: Mapping[str, Any], made: Callable[[bytes], bytes]) ->
 def load_change(data: dict[str, Any]) -> CycleChange:
     """A one-cycle change from its part of the column."""
     now_time = data["order_now_time"]
+    kept = data["kept_date"]
     return CycleChange(
         skip=data["skip"],
         local_date=date.fromisoformat(data["local_date"]) if data["local_date"] else None,
         items=load_items(data["items"]) if data["items"] else None,
         ship_to=b64decode(data["ship_to"]),
         order_now_time=datetime.fromisoformat(now_time) if now_time else None,
+        kept_date=KeptDate(*map(date.fromisoformat, kept)) if kept else None,
     )

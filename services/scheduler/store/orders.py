@@ -1,7 +1,7 @@
 """Rows of orders."""
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.runtime.database import copy
 from services.scheduler.domain.order import Decision, Order, OrderKey, OrderState
+from services.scheduler.domain.rescheduling import LastOrder
 from services.scheduler.store.order_rows import (
     CHANGING,
     COLUMNS,
@@ -134,8 +135,8 @@ _RELEASE = text("""
       AND orders.cycle = claimed.cycle
 """)
 
-_LAST_DATE = text("""
-    SELECT local_date FROM orders
+_LAST = text("""
+    SELECT cycle, local_date FROM orders
     WHERE standing_order = :standing_order AND merchant = :merchant
     ORDER BY cycle DESC LIMIT 1
 """)
@@ -269,10 +270,11 @@ async def first_held(tx: AsyncConnection) -> datetime | None:
     return (await tx.execute(_FIRST_HELD)).scalar_one()  # type: ignore[no-any-return]
 
 
-async def last_date(tx: AsyncConnection, merchant: str, standing_order: str) -> date | None:
-    """The date of the last cycle that has an order."""
-    found = await tx.execute(_LAST_DATE, {"merchant": merchant, "standing_order": standing_order})
-    return found.scalar_one_or_none()
+async def last(tx: AsyncConnection, merchant: str, standing_order: str) -> LastOrder | None:
+    """The last cycle that has an order, and its date."""
+    found = await tx.execute(_LAST, {"merchant": merchant, "standing_order": standing_order})
+    row = found.one_or_none()
+    return LastOrder(row.cycle, row.local_date) if row else None
 
 
 async def history(tx: AsyncConnection, key: OrderKey) -> list[Decision]:

@@ -31,6 +31,8 @@ COLUMN_TYPES = {
     "repurchase_action": "text",
     "state": "text",
     "base_cycle": "integer",
+    "plan_first_cycle": "integer",
+    "last_nominal_date": "date",
     "first_cycle": "integer",
     "next_cycle": "integer",
     "next_due_time": "timestamptz",

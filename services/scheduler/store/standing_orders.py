@@ -63,7 +63,8 @@ _CHANGE = text("""
         catch_up_mode = :catch_up_mode, catch_up_window = :catch_up_window,
         conditions = :conditions, repurchase_window = :repurchase_window,
         repurchase_action = :repurchase_action, state = :state,
-        base_cycle = :base_cycle, next_cycle = :next_cycle, next_due_time = :next_due_time,
+        base_cycle = :base_cycle, last_nominal_date = :last_nominal_date,
+        next_cycle = :next_cycle, next_due_time = :next_due_time,
         prepare_time = :prepare_time, last_cycle = :last_cycle, resume_time = :resume_time,
         last_due_time = :last_due_time,
         changes = CAST(:changes AS jsonb),
@@ -109,14 +110,15 @@ _ADVANCE = text("""
     SET state = change.state, next_cycle = change.next_cycle, next_due_time = change.next_due_time,
         prepare_time = change.prepare_time, changes = CAST(change.changes AS jsonb),
         resume_time = change.resume_time, last_due_time = change.last_due_time,
+        last_nominal_date = change.last_nominal_date,
         version = standing_orders.version + 1, update_time = :now, claim_time = NULL
     FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:version AS int[]),
                 CAST(:state AS text[]), CAST(:next_cycle AS int[]),
                 CAST(:next_due_time AS timestamptz[]), CAST(:prepare_time AS timestamptz[]),
                 CAST(:changes AS text[]), CAST(:resume_time AS timestamptz[]),
-                CAST(:last_due_time AS timestamptz[]))
+                CAST(:last_due_time AS timestamptz[]), CAST(:last_nominal_date AS date[]))
       AS change (merchant, standing_order, version, state, next_cycle, next_due_time, prepare_time,
-                 changes, resume_time, last_due_time)
+                 changes, resume_time, last_due_time, last_nominal_date)
     WHERE standing_orders.standing_order = change.standing_order
       AND standing_orders.merchant = change.merchant
       AND standing_orders.version = change.version AND standing_orders.state = :expected
@@ -281,6 +283,7 @@ async def advance(
             "changes": [dump_changes(o.place.changes) for o in openings],
             "resume_time": [o.before.resume_time for o in openings],
             "last_due_time": [o.standing_order.last_due_time for o in openings],
+            "last_nominal_date": [o.place.last_nominal_date for o in openings],
             "expected": expected,
             "now": now,
         },
@@ -352,6 +355,8 @@ def columns_of(standing_order: StandingOrder) -> dict[str, Any]:
         **_repurchase_columns(standing_order.repurchase),
         "state": standing_order.state,
         "base_cycle": standing_order.base_cycle,
+        "plan_first_cycle": standing_order.plan_first_cycle,
+        "last_nominal_date": standing_order.last_nominal_date,
         "next_cycle": standing_order.next_cycle,
         "next_due_time": standing_order.next_due_time,
         "prepare_time": standing_order.prepare_time,
@@ -397,6 +402,8 @@ def standing_order_of(row: Any, *, waits_for_payment: bool = False) -> StandingO
         update_time=row.update_time,
         state=State[row.state],
         base_cycle=row.base_cycle,
+        plan_first_cycle=row.plan_first_cycle,
+        last_nominal_date=row.last_nominal_date,
         next_cycle=row.next_cycle,
         next_due_time=row.next_due_time,
         prepare_time=row.prepare_time,

@@ -85,6 +85,17 @@ async def test_resuming_can_anchor_the_dates_anew(shop: Shop) -> None:
     assert going_on.next_cycle == len(swallowed) + 1
 
 
+async def test_a_plan_does_not_start_over_from_a_new_anchor(shop: Shop) -> None:
+    made = await shop.create(await shop.due_in(2 * DAY, every_days=4, cycle_count=3))
+    await shop.suite.advance(7 * DAY)
+    assert len(await shop.orders(made.name)) == 2
+    await shop.pause(made.name)
+    anchor = await shop.today() + 5 * DAY
+    going_on = await shop.resume(made.name, anchor_date=to_date(anchor))
+    assert await shop.dates(made.name) == [anchor]
+    assert going_on.schedule.cycle_count == 3
+
+
 async def test_an_anchor_in_the_past_is_refused(shop: Shop) -> None:
     made = await shop.create(daily(await shop.today() + 5 * DAY))
     await shop.pause(made.name)

@@ -213,3 +213,54 @@ async def test_a_cycle_keeps_its_own_change_when_the_template_changes(shop: Shop
     [kept] = changed.cycle_changes
     assert (kept.cycle, kept.HasField("local_date")) == (2, False)
     assert [item.product for item in kept.items] == [shop.product("coffee")]
+
+
+async def test_the_same_schedule_given_again_changes_no_date(shop: Shop) -> None:
+    start = await shop.today() + 3 * DAY
+    when = schedule(start, daily=pb.Schedule.Daily(every_days=7), cycle_count=3)
+    made = await shop.create(when)
+    await shop.order_now(made.name)
+    await shop.suite.advance(DAY / 4)
+    assert len(await shop.orders(made.name)) == 1
+    await shop.change(made.name, 2, local_date=to_date(start + 8 * DAY))
+    dates = await shop.dates(made.name)
+    assert dates == [start + 8 * DAY, start + 14 * DAY]
+    rule = pb.Schedule(rrule=made.schedule.rrule)
+    for again in (when, rule):
+        changed = await shop.update(made.name, ["schedule"], schedule=again)
+        assert await shop.dates(made.name) == dates
+        assert changed.schedule == made.schedule
+    # So does a change of it: what was brought forward has used up its date, and the count goes on.
+    await shop.update(
+        made.name,
+        ["schedule"],
+        schedule=schedule(start, daily=pb.Schedule.Daily(every_days=8), cycle_count=3),
+    )
+    assert await shop.dates(made.name) == [start + 8 * DAY, start + 16 * DAY]
+
+
+async def test_what_a_new_schedule_leaves_of_a_postponed_cycle_can_be_changed_and_restored(
+    shop: Shop,
+) -> None:
+    start = await shop.today() + 2 * DAY
+    closed = pb.Schedule.Blackout(
+        start_date=to_date(start - DAY), end_date=to_date(start + 9 * DAY)
+    )
+    weekly = pb.Schedule.Daily(every_days=30)
+    made = await shop.create(
+        schedule(
+            start,
+            daily=weekly,
+            blackouts=[closed],
+            blackout_rule=pb.Schedule.MOVE_TO_NEXT_ALLOWED,
+        )
+    )
+    await shop.suite.advance(4 * DAY)
+    changed = await shop.update(made.name, ["schedule"], schedule=schedule(start, daily=weekly))
+    dates = [start + 10 * DAY, start + 30 * DAY, start + 60 * DAY]
+    assert await shop.dates(made.name, 3) == dates
+    [kept] = changed.cycle_changes
+    assert (kept.cycle, day_of(kept.local_date)) == (1, start + 10 * DAY)
+    await shop.skip(made.name, 1)
+    await shop.restore(made.name, 1)
+    assert await shop.dates(made.name, 3) == dates

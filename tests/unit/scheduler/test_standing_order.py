@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from services.scheduler.domain import calendar
 from services.scheduler.domain.order import Item, Order, OrderReason, OrderState
 from services.scheduler.domain.pauses import paused, resumed
+from services.scheduler.domain.rescheduling import LastOrder, rescheduled
 from services.scheduler.domain.schedule import (
     Daily,
     EndAfter,
@@ -27,7 +28,6 @@ from services.scheduler.domain.standing_order import (
     at_cycle,
     open_cycles,
     reason_against,
-    rescheduled,
     with_change,
 )
 from services.scheduler.domain.terms import BillingMode
@@ -344,7 +344,8 @@ def test_another_schedule_goes_on_without_a_gap_or_an_overlap(
     start = max(START, now.date())
     schedule = Schedule(start, NOON, "UTC", new, None)
 
-    after = rescheduled(before, schedule, last_date, now)
+    last = LastOrder(opening.orders[-1].key.cycle, last_date) if last_date else None
+    after = rescheduled(before, schedule, last, now)
 
     assert after.next_cycle == before.next_cycle
     assert after.next_due_time is not None

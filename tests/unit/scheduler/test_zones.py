@@ -1,16 +1,19 @@
 """Local times and the instants they stand for, across the clock changes that people live with."""
 
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
 
 from services.scheduler.domain.calendar import (
+    SkipReason,
     cycles,
     is_time_zone,
     local_to_utc,
     utc_to_local_date,
 )
-from services.scheduler.domain.schedule import Daily, Schedule
+from services.scheduler.domain.schedule import BlackoutRule, Daily, DateRange, Schedule, Weekly
+
+DAY = timedelta(days=1)
 
 CLOCK_CHANGES = [
     pytest.param("2025-03-30", "02:30", "Europe/Berlin", "2025-03-30T01:30", id="gap: 03:30"),
@@ -66,6 +69,47 @@ def test_a_daily_order_is_due_once_a_day_through_the_fold() -> None:
         "2025-10-26T00:30:00+00:00",
         "2025-10-27T01:30:00+00:00",
     ]
+
+
+# Those that moved over the date line since 1970, and the day that each left out.
+DAYS_LEFT_OUT = [
+    ("Pacific/Apia", date(2011, 12, 30)),
+    ("Pacific/Fakaofo", date(2011, 12, 30)),
+    ("Pacific/Kwajalein", date(1993, 8, 21)),
+    ("Pacific/Kiritimati", date(1994, 12, 31)),
+    ("Pacific/Kanton", date(1994, 12, 31)),
+]
+
+
+@pytest.mark.parametrize(("zone", "absent"), DAYS_LEFT_OUT)
+@pytest.mark.parametrize("local_time", [time(0), time(9), time(23, 59)])
+def test_a_day_that_a_zone_leaves_out_is_not_billed(
+    zone: str, absent: date, local_time: time
+) -> None:
+    schedule = Schedule(absent - DAY, local_time, zone, Daily())
+    before, left_out, after = cycles(schedule, 0, 3)
+    assert (before.local_date, left_out.local_date, after.local_date) == (
+        absent - DAY, None, absent + DAY,
+    )  # fmt: skip
+    assert left_out.skip_reason is SkipReason.NO_SUCH_DAY
+    assert before.due_at < left_out.due_at < after.due_at
+
+
+@pytest.mark.parametrize(("zone", "absent"), DAYS_LEFT_OUT)
+def test_nothing_moves_onto_a_day_that_a_zone_leaves_out(zone: str, absent: date) -> None:
+    closed = (DateRange(absent - 5 * DAY, absent - DAY),)
+    move = BlackoutRule.MOVE_TO_NEXT_ALLOWED
+    weekly = Schedule(absent - 3 * DAY, time(9), zone, Weekly(), None, closed, move)
+    first, *_ = cycles(weekly, 0, 1)
+    assert first.local_date == absent + DAY
+
+
+@pytest.mark.parametrize("zone", [*dict(DAYS_LEFT_OUT), "Africa/Monrovia", "America/Sao_Paulo"])
+def test_no_two_cycles_are_due_at_one_instant(zone: str) -> None:
+    for first in (date(1970, 1, 1), date(1993, 1, 1), date(2011, 1, 1)):
+        schedule = Schedule(first, time(0, 30), zone, Daily())
+        due = [each.due_at for each in cycles(schedule, 0, 800)]
+        assert due == sorted(set(due))
 
 
 @pytest.mark.parametrize(

@@ -930,7 +930,9 @@ class Schedule(_message.Message):
     time_zone: _builtins.str
     """IANA name, for example "Europe/Berlin"."""
     cycle_count: _builtins.int
-    """The number of cycles, 1 to 100 000."""
+    """The number of cycles, 1 to 100 000: of all that the standing order ever has, from its first one on,
+    whatever schedules they had.
+    """
     blackout_rule: Global___Schedule.BlackoutRule.ValueType
     """What becomes of a cycle in a blackout. Default: it is left out."""
     rrule: _builtins.str

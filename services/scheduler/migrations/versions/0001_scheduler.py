@@ -35,6 +35,10 @@ CREATE TABLE standing_orders (
     state                   text        NOT NULL
                             CHECK (state IN ('ACTIVE', 'PAUSED', 'CANCELLED', 'COMPLETED')),
     base_cycle              integer     NOT NULL,
+    -- The first cycle of all: the count that the customer gave counts from it, under any schedule.
+    plan_first_cycle        integer     NOT NULL DEFAULT 1,
+    -- Of the last cycle that has an order, what the recurrence gave: that date is used up.
+    last_nominal_date       date,
     -- The first cycle that is billed here; those before it were another system's.
     first_cycle             integer     NOT NULL DEFAULT 1 CHECK (first_cycle >= 1),
     -- Of the row that it was imported from, sealed; the same row again changes nothing.

@@ -1,0 +1,360 @@
+"""A schedule changes in the middle of a life: what comes after, against plain lists of dates."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from services.scheduler.domain import calendar
+from services.scheduler.domain.calendar import CycleDate
+from services.scheduler.domain.order import Item, OrderReason
+from services.scheduler.domain.overdue import overdue_opened
+from services.scheduler.domain.pauses import paused, resumed
+from services.scheduler.domain.rescheduling import LastOrder, rescheduled
+from services.scheduler.domain.schedule import (
+    BlackoutRule,
+    BusinessDayRule,
+    BusinessDays,
+    Daily,
+    DateRange,
+    EndAfter,
+    EndOn,
+    Monthly,
+    Schedule,
+    Weekday,
+    Weekly,
+    Yearly,
+)
+from services.scheduler.domain.standing_order import (
+    CatchUp,
+    CatchUpMode,
+    StandingOrder,
+    State,
+    at_cycle,
+    open_cycles,
+    with_change,
+)
+from services.scheduler.domain.terms import BillingMode
+from services.scheduler.domain.validation import violations
+
+DAY = timedelta(days=1)
+BERLIN = "Europe/Berlin"
+SIGN_UP = datetime(2027, 1, 20, 12, tzinfo=UTC)
+LOOKED_AT = 12
+
+starts = st.integers(0, 20).map(lambda days: SIGN_UP.date() + timedelta(days=days))
+recurrences = st.one_of(
+    st.builds(Daily, st.integers(1, 9)),
+    st.builds(Weekly, st.integers(1, 3), st.lists(st.sampled_from(Weekday), max_size=2).map(tuple)),
+    st.builds(Monthly, st.integers(1, 2), st.lists(st.integers(1, 31), max_size=2).map(tuple)),
+)
+blackouts = st.lists(
+    st.builds(
+        lambda first, days: DateRange(
+            SIGN_UP.date() + timedelta(days=first), SIGN_UP.date() + timedelta(days=first + days)
+        ),
+        st.integers(0, 60),
+        st.integers(0, 20),
+    ),
+    max_size=2,
+).map(tuple)
+schedules = st.builds(
+    Schedule,
+    starts,
+    st.sampled_from((time(0), time(2, 30), time(9), time(23, 30))),
+    st.sampled_from(("UTC", BERLIN, "Pacific/Kiritimati", "America/Los_Angeles")),
+    recurrences,
+    st.none() | st.builds(EndAfter, st.integers(1, 12)),
+    blackouts,
+    st.sampled_from(BlackoutRule),
+    st.builds(BusinessDays, st.sampled_from(BusinessDayRule)),
+)
+
+
+@dataclass
+class Life:
+    """A standing order that is lived day by day, and the dates of its cycles that have an order."""
+
+    template: StandingOrder
+    now: datetime = SIGN_UP
+    opened: list[CycleDate] = field(default_factory=list)
+
+    def pass_by(self, wait: timedelta) -> None:
+        self.now += wait
+        while self.template.prepare_time is not None and self.template.prepare_time <= self.now:
+            opening = open_cycles(self.template, self.now)
+            for order in opening.orders:
+                found = self.template.date(order.key.cycle)
+                assert found is not None
+                assert order.key.cycle == len(self.opened) + 1
+                self.opened.append(found)
+            self.template = opening.standing_order
+
+    @property
+    def last(self) -> LastOrder | None:
+        if not self.opened:
+            return None
+        return LastOrder(len(self.opened), day_of(self.opened[-1]))
+
+    def reschedule(self, schedule: Schedule) -> None:
+        self.template = rescheduled(self.template, schedule, self.last, self.now)
+
+    def order_now(self) -> None:
+        template = self.template
+        if template.next_cycle and all(one.due_at < self.now for one in self.opened):
+            change = replace(
+                template.change(template.next_cycle), local_date=None, order_now_time=self.now
+            )
+            self.template = with_change(template, template.next_cycle, change)
+
+    def move(self, days: int) -> None:
+        """Move the next cycle, as far as a call could."""
+        template, cycle = self.template, self.template.next_cycle
+        found = template.date(cycle) if cycle else None
+        if cycle is None or found is None or found.local_date is None:
+            return
+        day = found.local_date + timedelta(days=days)
+        schedule, after = template.schedule, template.date(cycle + 1)
+        due_at = calendar.local_to_utc(day, schedule.local_time, schedule.time_zone)
+        is_free = self.last is None or day > self.last.local_date
+        if due_at > self.now and is_free and (after is None or day < day_of(after)):
+            change = replace(template.change(cycle), local_date=day)
+            self.template = with_change(template, cycle, change)
+
+    def coming(self) -> list[CycleDate]:
+        first = self.template.next_cycle
+        found: list[CycleDate] = []
+        for cycle in range(first, first + LOOKED_AT) if first else ():
+            date_ = self.template.date(cycle)
+            if date_ is None:
+                break
+            found.append(date_)
+        return found
+
+
+def begin(schedule: Schedule, lead: timedelta = timedelta(hours=1)) -> Life:
+    template = StandingOrder(
+        merchant="acme", standing_order="tea", customer="ada", title="Tea", items=(Item("tea", 1),),
+        schedule=schedule, billing_mode=BillingMode.PAY_ON_NOTICE, mandate="", ship_to=b"",
+        price_protection=None, notice_lead=lead, payment_window=timedelta(days=3),
+        create_time=SIGN_UP, update_time=SIGN_UP, catch_up=CatchUp(CatchUpMode.ALL_IN_ORDER),
+    )  # fmt: skip
+    life = Life(at_cycle(template, 1))
+    life.pass_by(timedelta())
+    return life
+
+
+def day_of(found: CycleDate) -> date:
+    return found.local_date or found.nominal_date
+
+
+def nominal_time(found: CycleDate, schedule: Schedule) -> datetime:
+    return calendar.local_to_utc(found.nominal_date, schedule.local_time, schedule.time_zone)
+
+
+def expected(life: Life, schedule: Schedule) -> list[tuple[date, date]]:
+    """The nominal and actual dates that should come, from the list of all dates of a schedule."""
+    old, now = life.template, life.now
+    endless = replace(schedule, end=None) if isinstance(schedule.end, EndAfter) else schedule
+    every = calendar.cycles(endless, 0, 600)
+    unused = [one for one in every if not life.opened or one.nominal_date > used_up(life)]
+    coming = [
+        one
+        for one in unused
+        if one.due_at > now and (life.last is None or day_of(one) > life.last.local_date)
+    ]
+    dates = [(one.nominal_date, day_of(one)) for one in coming]
+    pending = old.date(old.next_cycle) if old.next_cycle else None
+    if pending is not None and pending.local_date is not None:
+        day = pending.local_date
+        while calendar.local_to_utc(day, schedule.local_time, schedule.time_zone) <= now:
+            day += DAY
+        if nominal_time(pending, old.schedule) <= now:
+            lost = not coming or nominal_time(coming[0], schedule) > now
+        else:
+            lost = any(one.due_at <= now < nominal_time(one, schedule) for one in unused)
+        ends = isinstance(schedule.end, EndOn) and day > schedule.end.end_date
+        if lost and not ends and (not dates or day < dates[0][1]):
+            dates.insert(0, (pending.nominal_date, day))
+    if isinstance(schedule.end, EndAfter):
+        dates = dates[: max(schedule.end.cycle_count - len(life.opened), 0)]
+    return dates[:LOOKED_AT]
+
+
+def used_up(life: Life) -> date:
+    return life.opened[-1].nominal_date
+
+
+def live(life: Life, acts: Sequence[tuple[int, str, int]]) -> None:
+    for days, act, number in acts:
+        life.pass_by(timedelta(days=days, hours=number))
+        match act:
+            case "order now":
+                life.order_now()
+                life.pass_by(timedelta())
+            case "move":
+                life.move(number)
+            case "skip" if life.template.next_cycle:
+                change = replace(life.template.change(life.template.next_cycle), skip=True)
+                life.template = with_change(life.template, life.template.next_cycle, change)
+
+
+acts = st.lists(
+    st.tuples(
+        st.integers(0, 30), st.sampled_from(("", "order now", "move", "skip")), st.integers(-15, 15)
+    ),
+    max_size=4,
+)
+
+
+@given(schedules, st.lists(st.tuples(acts, schedules), min_size=1, max_size=3))
+def test_another_schedule_goes_on_without_a_gap_or_an_overlap(
+    first: Schedule, changes: Sequence[tuple[Sequence[tuple[int, str, int]], Schedule]]
+) -> None:
+    life = begin(first)
+    for lived, schedule in changes:
+        live(life, lived)
+        if not life.template.next_cycle and not life.opened:
+            return
+        if calendar.same_dates(schedule, life.template.plan):
+            continue
+        wanted = expected(life, schedule)
+        life.reschedule(schedule)
+        coming = [(one.nominal_date, day_of(one)) for one in life.coming()]
+        # The last of a count may move further than where another follows.
+        ends = len(wanted) < LOOKED_AT
+        assert coming[: len(wanted) - ends] == wanted[: len(wanted) - ends]
+        assert [nominal for nominal, _ in coming] == [nominal for nominal, _ in wanted]
+    life.pass_by(timedelta(days=60))
+    nominal = [one.nominal_date for one in life.opened]
+    assert nominal == sorted(set(nominal))
+    end = life.template.plan.end
+    if isinstance(end, EndAfter):
+        planned = max(end.cycle_count, life.template.last_cycle or 0)
+        assert len(life.opened) <= max(planned, len(life.opened) - len(life.coming()))
+
+
+@given(schedules, acts)
+def test_the_same_schedule_changes_nothing_however_it_is_spelt(
+    schedule: Schedule, lived: Sequence[tuple[int, str, int]]
+) -> None:
+    life = begin(schedule)
+    live(life, lived)
+    before = life.template
+    spelt = replace(
+        schedule,
+        start_date=calendar.rule_start(schedule),
+        recurrence=calendar._explicit(schedule),
+        blackouts=tuple(reversed(schedule.blackouts)),
+    )
+    for again in (schedule, spelt):
+        life.reschedule(again)
+        assert life.template == before
+
+
+@given(schedules, acts, st.integers(0, 40), st.integers(0, 20))
+def test_a_plan_of_n_cycles_has_n_also_through_a_pause_and_from_another_day(
+    schedule: Schedule, lived: Sequence[tuple[int, str, int]], days: int, ahead: int
+) -> None:
+    assume(isinstance(schedule.end, EndAfter))
+    assert isinstance(schedule.end, EndAfter)
+    life = begin(schedule)
+    live(life, lived)
+    rested = paused(life.template, None, None)
+    now = life.now + timedelta(days=days)
+    opening = overdue_opened(rested, now)
+    assert all(order.reasons == (OrderReason.PAUSED,) for order in opening.orders)
+    rows = len(life.opened) + len(opening.orders)
+    going_on = replace(opening.standing_order, state=State.ACTIVE)
+    anchor = calendar.utc_to_local_date(now, schedule.time_zone) + timedelta(days=ahead)
+    last_date = opening.orders[-1].local_date if opening.orders else None
+    last = LastOrder(rows, last_date) if last_date else life.last
+    after = Life(
+        rescheduled(going_on, replace(schedule, start_date=anchor), last, now), now, life.opened
+    )
+    left = 0 if going_on.next_cycle is None else schedule.end.cycle_count - rows
+    assert len(after.coming()) == min(left, LOOKED_AT)
+
+
+def monthly(day: int, start: date, **more: Any) -> Schedule:  # noqa: ANN401 - fields of a schedule
+    return replace(Schedule(start, time(9), BERLIN, Monthly(1, (day,))), **more)
+
+
+def test_a_cycle_brought_forward_has_used_up_its_date() -> None:
+    life = begin(monthly(24, date(2027, 2, 24), end=EndAfter(3)))
+    life.pass_by(timedelta(days=20))
+    life.order_now()
+    life.pass_by(DAY)
+    life.reschedule(monthly(24, date(2027, 2, 24), end=EndAfter(3)))
+    assert [day_of(one) for one in life.coming()] == [date(2027, 3, 24), date(2027, 4, 24)]
+    # Another time of day, and another day of the month, meet the same rule.
+    life.reschedule(
+        monthly(24, date(2027, 2, 24), end=EndAfter(3), local_time=time(10), time_zone="UTC")
+    )
+    assert [day_of(one) for one in life.coming()] == [date(2027, 3, 24), date(2027, 4, 24)]
+    life.reschedule(monthly(20, date(2027, 2, 24), end=EndAfter(3)))
+    assert [day_of(one) for one in life.coming()] == [date(2027, 3, 20), date(2027, 4, 20)]
+
+
+def test_a_cycle_moved_back_by_a_blackout_is_not_lost() -> None:
+    closed = DateRange(date(2027, 1, 22), date(2027, 2, 3))
+    moved: dict[str, Any] = {
+        "blackouts": (closed,),
+        "blackout_rule": BlackoutRule.MOVE_TO_NEXT_ALLOWED,
+    }
+    for again in (
+        monthly(24, date(2027, 1, 22), **moved),
+        monthly(24, date(2027, 1, 22), local_time=time(10), **moved),
+        monthly(24, date(2027, 1, 22)),
+        monthly(24, date(2027, 1, 26)),
+        monthly(22, date(2027, 1, 26)),
+    ):
+        life = begin(monthly(24, date(2027, 1, 22), **moved))
+        life.pass_by(timedelta(days=5))
+        life.reschedule(again)
+        first, second, *_ = life.coming()
+        assert day_of(first) == date(2027, 2, 4)
+        assert (day_of(second).month, day_of(second).day) == (2, again.recurrence.month_days[0])  # type: ignore[union-attr]
+
+
+def test_a_cycle_that_its_customer_moved_past_its_date_is_not_lost() -> None:
+    life = begin(monthly(24, date(2027, 1, 24)))
+    life.move(7)
+    life.pass_by(timedelta(days=6))
+    life.reschedule(monthly(24, date(2027, 1, 24), local_time=time(10)))
+    assert [day_of(one) for one in life.coming()][:2] == [date(2027, 1, 31), date(2027, 2, 24)]
+
+
+def test_a_cycle_that_business_days_would_move_into_the_past_is_not_lost() -> None:
+    # 31 January 2027 is a Sunday; on the Saturday the Friday before is over.
+    life = begin(monthly(31, date(2027, 1, 20)))
+    life.now = datetime(2027, 1, 30, 12, tzinfo=UTC)
+    before = BusinessDays(BusinessDayRule.PREVIOUS)
+    life.reschedule(monthly(31, date(2027, 1, 20), business_days=before))
+    assert [day_of(one) for one in life.coming()][:2] == [date(2027, 1, 31), date(2027, 2, 26)]
+
+
+def test_a_longer_count_goes_on_after_the_last_order() -> None:
+    life = begin(monthly(24, date(2027, 1, 24), end=EndAfter(1)))
+    life.pass_by(timedelta(days=10))
+    assert life.template.next_cycle is None
+    life.reschedule(monthly(24, date(2027, 1, 24), end=EndAfter(3)))
+    assert [day_of(one) for one in life.coming()] == [date(2027, 2, 24), date(2027, 3, 24)]
+
+
+def test_a_count_that_is_reached_already_leaves_nothing() -> None:
+    life = begin(Schedule(date(2027, 1, 21), time(9), BERLIN, Daily()))
+    life.pass_by(timedelta(days=5))
+    life.reschedule(Schedule(date(2027, 1, 21), time(9), BERLIN, Daily(2), EndAfter(3)))
+    assert life.template.next_cycle is None
+    assert life.template.plan.end == EndAfter(3)
+
+
+def test_a_schedule_of_a_plan_stays_sound() -> None:
+    schedule = Schedule(date(2027, 1, 21), time(9), BERLIN, Yearly(), EndAfter(60))
+    assert violations(schedule, None) == ()
+    life = begin(schedule)
+    assert resumed(paused(life.template, None, None), life.now).standing_order == life.template
