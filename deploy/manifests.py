@@ -43,7 +43,7 @@ def components() -> list[str]:
 
 def render_overlay(name: str) -> str:
     """Return an overlay's manifests; raises ManifestError if it does not build."""
-    return _kustomize(FOLDER / "overlays" / name)
+    return render(FOLDER / "overlays" / name)
 
 
 def render_component(name: str) -> str:
@@ -59,7 +59,7 @@ def render_component(name: str) -> str:
         "images": [{"name": "recurring", "newTag": "0.0.0"}],
     }
     folder.joinpath("kustomization.yaml").write_text(yaml.safe_dump(alone))
-    return _kustomize(folder)
+    return render(folder)
 
 
 def is_kubernetes_own(api_version: str) -> bool:
@@ -68,7 +68,8 @@ def is_kubernetes_own(api_version: str) -> bool:
     return not group or (group in OWN_GROUPS and bool(version))
 
 
-def _kustomize(folder: Path) -> str:
+def render(folder: Path) -> str:
+    """Return what a folder's kustomization builds; raises ManifestError if it does not build."""
     done = subprocess.run(
         [str(KUBECTL), "kustomize", str(folder)], capture_output=True, text=True, check=False
     )

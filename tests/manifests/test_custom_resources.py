@@ -70,6 +70,9 @@ KNOWN_FIELDS = {
         postgresql.synchronous.number
         resources.limits.memory resources.requests.cpu resources.requests.memory
         storage.size walStorage.size
+        topologySpreadConstraints.labelSelector.matchLabels.*
+        topologySpreadConstraints.maxSkew topologySpreadConstraints.topologyKey
+        topologySpreadConstraints.whenUnsatisfiable
     """,
     "postgresql.cnpg.io/v1 Database": """
         cluster.name databaseReclaimPolicy name owner schemas.name schemas.owner

@@ -1,7 +1,12 @@
 """Every pod is one that a restricted namespace takes, has the right image and stops in order."""
 
+import os
 from importlib.metadata import version
+from pathlib import Path
 
+import yaml
+
+from deploy.manifests import FOLDER, render
 from services.runtime.broker import CLOSE_TIMEOUT_SECONDS
 from services.runtime.life import STOP_AGAIN_SECONDS
 from tests.manifests.cluster import SERVICES, Cluster, Pod
@@ -118,6 +123,54 @@ def test_production_runs_the_nats_that_the_tests_run_and_syncs_before_it_acknowl
     assert "sync_interval: always" in prod.files("ConfigMap", name)["nats.conf"]
     told = prod.environment(prod.pod("catalog").main)
     assert int(told["RECURRING_NATS_STREAM_REPLICAS"]) == 3
+
+
+def test_servers_that_keep_copies_for_each_other_are_never_on_one_machine(prod: Cluster) -> None:
+    nats = prod.named("StatefulSet", "nats")
+    (spread,) = [
+        each
+        for each in prod.pod("nats").spec["topologySpreadConstraints"]
+        if each["topologyKey"] == "kubernetes.io/hostname"
+    ]
+    # Fewer machines than minDomains count as one that has none, so that a second server waits.
+    assert (spread["whenUnsatisfiable"], spread["maxSkew"]) == ("DoNotSchedule", 1)
+    assert spread["minDomains"] == nats["spec"]["replicas"]
+    for database in prod.all("Cluster"):
+        affinity = database["spec"]["affinity"]
+        assert affinity["podAntiAffinityType"] == "required"
+        assert affinity["topologyKey"] == "kubernetes.io/hostname"
+
+
+def test_a_trial_on_one_machine_has_room_for_all_of_them(tmp_path: Path) -> None:
+    up = os.path.relpath(FOLDER, tmp_path)
+    trial = {"resources": [f"{up}/overlays/prod"], "components": [f"{up}/components/one-machine"]}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(trial))
+    found = Cluster("trial", list(yaml.safe_load_all(render(tmp_path))))
+    for spread in found.pod("nats").spec["topologySpreadConstraints"]:
+        assert spread["whenUnsatisfiable"] == "ScheduleAnyway"
+        assert "minDomains" not in spread
+    for database in found.all("Cluster"):
+        assert database["spec"]["affinity"]["podAntiAffinityType"] == "preferred"
+
+
+def test_the_gateway_leaves_a_replica_alone_before_that_stops_answering(prod: Cluster) -> None:
+    (name,) = [
+        name
+        for kind, name, _ in prod.pod("gateway").mounted(prod.pod("gateway").main)
+        if kind == "ConfigMap"
+    ]
+    envoy = yaml.safe_load(prod.files("ConfigMap", name)["envoy.yaml"])
+    for service in SERVICES:
+        (cluster,) = [
+            each for each in envoy["static_resources"]["clusters"] if each["name"] == service
+        ]
+        (check,) = cluster["health_checks"]
+        seconds = {part: float(check[part].removesuffix("s")) for part in ("interval", "timeout")}
+        # Asked no less often while nobody calls.
+        assert check["no_traffic_interval"] == check["interval"]
+        told = prod.environment(prod.pod(service).main)
+        seen = check["unhealthy_threshold"] * seconds["interval"] + seconds["timeout"]
+        assert seen < float(told["RECURRING_STOP_DELAY_SECONDS"])
 
 
 def test_production_runs_the_envoy_that_the_tests_run(prod: Cluster) -> None:

@@ -1,4 +1,5 @@
-from collections.abc import AsyncIterator, Callable, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from tests.integration.gateway.envoy import Gateway
 from tests.integration.runtime.door import Door
 from tests.manifests.cluster import SERVICES
 
-Begin = Callable[..., Gateway]
+Begin = Callable[..., Awaitable[Gateway]]
 
 
 @pytest.fixture
@@ -22,12 +23,13 @@ def begin(door: Door, tmp_path: Path) -> Iterator[Begin]:
     """Begins a gateway that finds the catalog wherever it looks for a service."""
     begun: list[Gateway] = []
 
-    def one(**limits: int) -> Gateway:
+    async def one(**limits: int) -> Gateway:
         folder = tmp_path / f"gateway-{len(begun)}"
         folder.mkdir()
         services = dict.fromkeys(SERVICES, door.addresses.platforms)
         begun.append(Gateway(folder, door.keys, services, limits))
-        begun[-1].start()
+        # It asks the catalog, which answers in this thread, how it is.
+        await asyncio.to_thread(begun[-1].start)
         return begun[-1]
 
     yield one
@@ -36,6 +38,6 @@ def begin(door: Door, tmp_path: Path) -> Iterator[Begin]:
 
 
 @pytest.fixture
-def gateway(begin: Begin) -> Gateway:
+async def gateway(begin: Begin) -> Gateway:
     """A gateway as production has it."""
-    return begin()
+    return await begin()

@@ -33,9 +33,11 @@ class Gateway:
         keys: Keys,
         services: Mapping[str, str],
         limits: Mapping[str, int] = MappingProxyType({}),
+        name_server_port: int | None = None,
     ) -> None:
         """`limits` are instead of production's, by their names in the configuration."""
         self._limits = limits
+        self._name_server_port = name_server_port
         self._folder = folder
         self._folders = {
             CONFIGURATION: folder,
@@ -116,4 +118,20 @@ class Gateway:
             own = f"{HOST}:{self._ports[node['port_value']]}"
             host, _, port = self._services.get(node["address"], own).partition(":")
             return {"address": host, "port_value": int(port)}
-        return {name: self._limits.get(name, self._here(value)) for name, value in node.items()}
+        found = {name: self._limits.get(name, self._here(value)) for name, value in node.items()}
+        if node.get("type") == "STRICT_DNS" and self._name_server_port:
+            found["typed_dns_resolver_config"] = _asking_at(self._name_server_port)
+        return found
+
+
+def _asking_at(name_server_port: int) -> dict[str, Any]:
+    """Have names looked up at a server of this machine, in place of the cluster's."""
+    types = "type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3"
+    return {
+        "name": "envoy.network.dns_resolver.cares",
+        "typed_config": {
+            "@type": f"{types}.CaresDnsResolverConfig",
+            "resolvers": [{"socket_address": {"address": HOST, "port_value": name_server_port}}],
+            "dns_resolver_options": {"no_default_search_domain": True},
+        },
+    }

@@ -190,7 +190,7 @@ async def test_an_address_that_calls_without_an_end_is_told_to_wait(
 async def test_who_watches_a_gateway_gets_in_when_its_connections_are_taken(
     begin: Begin, door: Door
 ) -> None:
-    gateway = begin(max_active_downstream_connections=5)
+    gateway = await begin(max_active_downstream_connections=5)
     held = [await connect(gateway, door) for _ in range(5)]
     with pytest.raises(OSError):
         await connect(gateway, door)
@@ -200,7 +200,7 @@ async def test_who_watches_a_gateway_gets_in_when_its_connections_are_taken(
 
 
 async def test_a_gateway_without_memory_says_so_to_who_watches(begin: Begin) -> None:
-    gateway = begin(max_heap_size_bytes=64 * 1024)
+    gateway = await begin(max_heap_size_bytes=64 * 1024)
     async with asyncio.timeout(GRACE_SECONDS):
         while not gateway.metrics()[FULL]:  # noqa: ASYNC110 - it is told in no other way
             await asyncio.sleep(0.1)
