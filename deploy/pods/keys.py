@@ -76,12 +76,7 @@ def secrets_of(folder: Path, namespace: str) -> Secrets:
             f"{service}-tls": {file.name: file.read_text() for file in certificate.iterdir()},
             f"{service}-database": asdict(wiring.passwords(service, keys)),
             f"{service}-secrets": _service(service, keys),
-            f"{service}-migrator": {
-                "recurring_migration_database_url": wiring.database_url(
-                    service, addresses(service), keys, "_migrator"
-                ),
-                "recurring_migration_nats_url": _nats_url(wiring.STREAMS_USER, keys),
-            },
+            f"{service}-migrator": _migrator(service, keys),
         }
     return made
 
@@ -177,12 +172,24 @@ def _service(service: str, keys: Keys) -> dict[str, str]:
         "recurring_database_url": wiring.database_url(service, addresses(service), keys),
         "recurring_data_keys": keys.data_keys(service),
         "recurring_nats_url": _nats_url(service, keys),
+        # Servers of this overlay lose their data with their pods; services make what they need again.
+        **_migrator(service, keys),
     }
     if service == "payments":
         made["recurring_provider_api_key"] = keys.password("provider")
     if service == "notify":
         made["recurring_sms_api_key"] = keys.password("sms")
     return made
+
+
+def _migrator(service: str, keys: Keys) -> dict[str, str]:
+    """Return the addresses of those who may change the schema, and make streams."""
+    return {
+        "recurring_migration_database_url": wiring.database_url(
+            service, addresses(service), keys, "_migrator"
+        ),
+        "recurring_migration_nats_url": _nats_url(wiring.STREAMS_USER, keys),
+    }
 
 
 def _nats_url(user: str, keys: Keys) -> str:

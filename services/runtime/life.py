@@ -152,14 +152,17 @@ class Life(Generic[S]):
             async with database.read() as connection:
                 await migrations.check(connection, service)
 
+        async def have_schema() -> None:
+            """Make the schema where the service may, and see that the code fits it."""
+            if settings.migrate_on_start:
+                await migrations.upgrade_async(service, settings.migration_database_url)
+            await schema_fits()
+
         async def broker_is_there() -> None:
             if not broker.connected:
                 raise ConnectionError("not connected")
 
-        if settings.migrate_on_start:
-            url = settings.migration_database_url
-            await until_it_works("database", lambda: migrations.upgrade_async(service, url))
-        await until_it_works("database", schema_fits)
+        await until_it_works("database", have_schema)
         broker = await self._broker(runtime, settings.nats_url)
         subscriptions = self._subscribe(clock)
         make = await self._maker(runtime, subscriptions)
@@ -188,7 +191,7 @@ class Life(Generic[S]):
             except SchemaMisfitError as misfit:
                 await server.ready(serving=False)
                 log.warning("no longer serving: %s", misfit)
-            await until_it_works("database", schema_fits)
+            await until_it_works("database", have_schema)
 
     async def _maker(self, runtime: Runtime[S], subscriptions: Subscriptions) -> Make | None:
         """What makes streams and durables, where a service may."""

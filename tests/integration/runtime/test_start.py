@@ -268,6 +268,25 @@ async def test_code_waits_for_the_migration(process: Process, postgres: Embedded
     await process.until_health(SERVING)
 
 
+async def test_a_service_that_may_makes_the_schema_again_that_its_database_has_lost(
+    process: Process, postgres: EmbeddedPostgres
+) -> None:
+    name = "lost_schema"
+    postgres.databases.ensure(name, Passwords(PASSWORD, PASSWORD, PASSWORD))
+    process.write_secret("database_url", postgres.databases.address(name, PASSWORD, name))
+    migrator = postgres.databases.address(f"{name}_migrator", PASSWORD, name)
+    process.write_secret("migration_database_url", migrator)
+    process.settings["MIGRATE_ON_START"] = "true"
+    process.start()
+    await process.until_health(SERVING)
+    # As with a pod that has lost its data: the roles are made at its start, and nothing else is there.
+    postgres.databases.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    postgres.databases.ensure(name, Passwords(PASSWORD, PASSWORD, PASSWORD))
+    await process.until_said("no longer serving: the database has no schema")
+    await process.until_health(SERVING)
+    assert await process.call() == "OK"
+
+
 async def test_code_waits_for_the_streams_that_a_migration_makes_with_all_that_is_read_by(
     process: Process, database: str
 ) -> None:
