@@ -118,11 +118,18 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 
 def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) -> web.Application:
     """Put the parts behind one HTTP address."""
+    behavior = provider.Behavior(book)
     provider_door = Door(
-        "provider", settings.provider_api_key, book, clock, outages, provider.refusal_body
+        "provider",
+        settings.provider_api_key,
+        book,
+        clock,
+        outages,
+        provider.refusal_body,
+        lambda: behavior.key_life,
     )
     provider_app = web.Application(middlewares=[provider_door.middleware])
-    provider_app.add_routes(provider.Provider(book, clock, provider_door).routes())
+    provider_app.add_routes(provider.Provider(book, clock, provider_door, behavior).routes())
 
     sms_door = Door("sms", settings.sms_api_key, book, clock, outages, sms.refusal_body)
     sms_app = web.Application(middlewares=[sms_door.middleware])
@@ -136,6 +143,7 @@ def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) 
 
     app = web.Application()
     app.add_routes([web.get("/healthz", healthz), *clock.routes(), *outages.routes()])
+    app.add_routes(behavior.routes())
     app.add_routes([*record.routes(book), *sms.inbox_routes(book), *mail.inbox_routes(book)])
     app.add_subapp("/v1", provider_app)
     app.add_subapp("/sms/v1", sms_app)

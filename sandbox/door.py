@@ -9,10 +9,11 @@ import json
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 from aiohttp import web
 
-from sandbox.clock import Clock, format_time
+from sandbox.clock import Clock, format_time, parse_time
 from sandbox.record import Asked, Record, bad_request, note_request
 
 PARTS = ("provider", "sms", "mail")
@@ -111,6 +112,7 @@ class Door:
         clock: Clock,
         outages: Outages,
         refusal_body: RefusalBody,
+        key_life: Callable[[], timedelta | None] = lambda: None,
     ) -> None:
         self._part = part
         self._api_key = api_key.encode()
@@ -118,6 +120,7 @@ class Door:
         self._clock = clock
         self._outages = outages
         self._refusal_body = refusal_body
+        self._key_life = key_life
         self._in_flight: set[str] = set()
 
     @property
@@ -200,6 +203,8 @@ class Door:
     def _carry_out(
         self, db: sqlite3.Connection, asked: Asked, fingerprint: str, perform: Perform
     ) -> Reply:
+        if (life := self._key_life()) is not None:
+            _forget(db, asked, format_time(parse_time(asked.at) - life))
         before = db.execute(
             "SELECT fingerprint, tries, status, body FROM idempotency WHERE part = ? AND key = ?",
             (asked.part, asked.key),
@@ -227,14 +232,21 @@ class Door:
             return Reply(refused.status, self._refusal_body(refused))
 
 
+def _forget(db: sqlite3.Connection, asked: Asked, until: str) -> None:
+    db.execute(
+        "DELETE FROM idempotency WHERE part = ? AND key = ? AND at <= ?",
+        (asked.part, asked.key, until),
+    )
+
+
 def _keep(db: sqlite3.Connection, asked: Asked, fingerprint: str, reply: Reply) -> None:
     kept = (reply.status, json.dumps(reply.body)) if reply.keep else (None, None)
     db.execute(
-        "INSERT INTO idempotency (part, key, fingerprint, tries, status, body)"
-        " VALUES (?, ?, ?, 1, ?, ?)"
+        "INSERT INTO idempotency (part, key, fingerprint, tries, status, body, at)"
+        " VALUES (?, ?, ?, 1, ?, ?, ?)"
         " ON CONFLICT (part, key) DO UPDATE SET"
         " tries = tries + 1, status = excluded.status, body = excluded.body",
-        (asked.part, asked.key, fingerprint, *kept),
+        (asked.part, asked.key, fingerprint, *kept, asked.at),
     )
 
 

@@ -37,6 +37,12 @@ CREATE TABLE IF NOT EXISTS outages (
     part TEXT PRIMARY KEY
 ) STRICT;
 
+-- How the provider departs from its ideal; what is absent does not.
+CREATE TABLE IF NOT EXISTS provider_behavior (
+    name    TEXT PRIMARY KEY,
+    seconds INTEGER NOT NULL CHECK (seconds > 0)
+) STRICT;
+
 -- `status` and `body` are null while every request of the key so far was turned away undone.
 CREATE TABLE IF NOT EXISTS idempotency (
     part        TEXT NOT NULL,
@@ -45,6 +51,7 @@ CREATE TABLE IF NOT EXISTS idempotency (
     tries       INTEGER NOT NULL,
     status      INTEGER,
     body        TEXT,
+    at          TEXT NOT NULL,
     PRIMARY KEY (part, key)
 ) STRICT, WITHOUT ROWID;
 

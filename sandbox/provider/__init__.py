@@ -2,13 +2,15 @@
 
 What is built is what a careful merchant of standing orders uses: PaymentIntents that are created
 and confirmed off session in one request, their retrieval, listing and search, refunds, and the
-look-up of a payment method. Field names, statuses, error envelopes and the rules of the
-Idempotency-Key follow https://docs.stripe.com/api; a parameter that isn't built is refused, not
-ignored. Unlike Stripe's, the search sees a PaymentIntent at once, and keys are kept for ever.
+look-up of a payment method; and SetupIntents as far as they take a key. Field names, statuses, error
+envelopes and the rules of the Idempotency-Key follow https://docs.stripe.com/api; a parameter that
+isn't built is refused, not ignored. Unlike Stripe's, the search sees a PaymentIntent at once, and
+keys are kept for ever, until `behavior.py` is told otherwise.
 Amounts are integers in the units of `currencies`, `created` is simulated unix time.
 """
 
 from sandbox.provider.api import Provider
+from sandbox.provider.behavior import Behavior
 from sandbox.provider.forms import refusal_body
 
-__all__ = ["Provider", "refusal_body"]
+__all__ = ["Behavior", "Provider", "refusal_body"]

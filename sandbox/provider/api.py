@@ -8,6 +8,7 @@ from aiohttp import web
 
 from sandbox.clock import Clock
 from sandbox.door import Door
+from sandbox.provider.behavior import Behavior
 from sandbox.provider.books import (
     CARDS,
     charge,
@@ -15,6 +16,7 @@ from sandbox.provider.books import (
     describe_intent,
     describe_refund,
     refund,
+    setup,
 )
 from sandbox.provider.forms import (
     Condition,
@@ -42,10 +44,11 @@ REFUND_REASONS = ("duplicate", "fraudulent", "requested_by_customer")
 class Provider:
     """The provider's API; every public method is one endpoint."""
 
-    def __init__(self, record: Record, clock: Clock, door: Door) -> None:
+    def __init__(self, record: Record, clock: Clock, door: Door, behavior: Behavior) -> None:
         self._record = record
         self._clock = clock
         self._door = door
+        self._behavior = behavior
 
     def routes(self) -> list[web.RouteDef]:
         """Routes below `/v1`."""
@@ -55,6 +58,7 @@ class Provider:
             web.get("/payment_intents/search", self.search_intents),
             web.get("/payment_intents/{id}", self.get_intent),
             web.get("/payment_methods/{id}", self.get_payment_method),
+            web.post("/setup_intents", self.create_setup_intent),
             web.post("/refunds", self.create_refund),
             web.get("/refunds", self.list_refunds),
             web.get("/refunds/{id}", self.get_refund),
@@ -103,6 +107,8 @@ class Provider:
     async def search_intents(self, request: web.Request) -> web.Response:
         """Search PaymentIntents by metadata, status, currency or customer, newest first."""
         clauses, values = search_condition(request.query.get("query", ""))
+        clauses.append("created <= ?")
+        values.append(self._unix_time() - self._behavior.search_lag_seconds)
         if (page := request.query.get("page")) is not None:
             clauses.append("seq < ?")
             values.append(read_number("page", page))
@@ -116,6 +122,13 @@ class Provider:
                 "data": [describe_intent(row) for row in rows],
             }
         )
+
+    async def create_setup_intent(self, request: web.Request) -> web.Response:
+        """Create a SetupIntent that nobody confirms: it moves no money, and takes its key."""
+        form = await read_form(request)
+        _, metadata = split_metadata(form, frozenset())
+        created = self._unix_time()
+        return await self._door.answer_once(request, form, lambda _, __: setup(metadata, created))
 
     async def get_payment_method(self, request: web.Request) -> web.Response:
         """Return what may be shown of a card."""

@@ -13,6 +13,10 @@ from sandbox.provider.forms import check_step, invalid, missing
 DECLINE_FIRST_ATTEMPT = "pm_sandbox_declineFirstAttempt"
 TIMEOUT_AFTER_CHARGE = "pm_sandbox_timeoutAfterCharge"
 TIMEOUT_BEFORE_CHARGE = "pm_sandbox_timeoutBeforeCharge"
+WRONG_AMOUNT = "pm_sandbox_answersWrongAmount"
+WRONG_CURRENCY = "pm_sandbox_answersWrongCurrency"
+FOREIGN_PAYMENT = "pm_sandbox_answersForeignPayment"
+REFUND_WRONG_AMOUNT = "pm_sandbox_refundsWrongAmount"
 
 Row = Mapping[str, Any] | sqlite3.Row
 
@@ -38,6 +42,10 @@ CARDS = {
     DECLINE_FIRST_ATTEMPT: Card("visa", "7001"),
     TIMEOUT_AFTER_CHARGE: Card("visa", "7002"),
     TIMEOUT_BEFORE_CHARGE: Card("visa", "7003"),
+    WRONG_AMOUNT: Card("visa", "7004"),
+    WRONG_CURRENCY: Card("visa", "7005"),
+    FOREIGN_PAYMENT: Card("visa", "7006"),
+    REFUND_WRONG_AMOUNT: Card("visa", "7007"),
 }
 
 DECLINE_MESSAGES = {
@@ -100,11 +108,46 @@ def refund(db: sqlite3.Connection, intent_id: str, amount: int | None, row: Row)
         "currency": intent["currency"],
     }
     _insert(db, "refunds", values)
-    return Reply(200, describe_refund(values))
+    answer = describe_refund(values)
+    if intent["payment_method"] == REFUND_WRONG_AMOUNT:
+        answer["amount"] += 1
+    return Reply(200, answer)
+
+
+def setup(metadata: dict[str, str], created: int) -> Reply:
+    """Answer with a new SetupIntent; nothing else is known of it afterwards."""
+    intent = {
+        "id": f"seti_{secrets.token_hex(12)}",
+        "object": "setup_intent",
+        "status": "requires_payment_method",
+        "metadata": metadata,
+        "created": created,
+        "livemode": False,
+    }
+    return Reply(200, intent)
 
 
 def describe_intent(row: Row) -> dict[str, Any]:
     """Return a PaymentIntent as the API shows it."""
+    return {
+        **_intent(row),
+        **_false_answer(row),
+    }
+
+
+def _false_answer(row: Row) -> Mapping[str, Any]:
+    """What a careful caller must not believe of a payment by such a card."""
+    method = row["payment_method"]
+    if method == WRONG_AMOUNT:
+        return {"amount": row["amount"] + 1, "amount_received": row["amount"] + 1}
+    if method == WRONG_CURRENCY:
+        return {"currency": "usd" if row["currency"] == "eur" else "eur"}
+    if method == FOREIGN_PAYMENT:
+        return {"id": "pi_of_somebody_else", "metadata": {"attempt": "another"}}
+    return {}
+
+
+def _intent(row: Row) -> dict[str, Any]:
     return {
         "id": row["id"],
         "object": "payment_intent",

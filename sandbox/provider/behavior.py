@@ -1,0 +1,66 @@
+"""How the provider departs from its ideal, as Stripe does: it searches late, and forgets keys."""
+
+from datetime import timedelta
+
+from aiohttp import web
+
+from sandbox.record import Record, bad_request
+
+SECONDS_MAX = 10**9
+SEARCH_LAG = "search_lag_seconds"
+KEY_LIFE = "keys_forgotten_after_seconds"
+NAMES = (SEARCH_LAG, KEY_LIFE)
+
+
+class Behavior:
+    """What is switched on at the moment; survives a restart."""
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        rows = record.read("SELECT name, seconds FROM provider_behavior")
+        self._seconds = {str(row["name"]): int(row["seconds"]) for row in rows}
+
+    @property
+    def search_lag_seconds(self) -> int:
+        """How long a new PaymentIntent is not found by a search."""
+        return self._seconds.get(SEARCH_LAG, 0)
+
+    @property
+    def key_life(self) -> timedelta | None:
+        """How long an Idempotency-Key is remembered; None: for ever."""
+        seconds = self._seconds.get(KEY_LIFE)
+        return None if seconds is None else timedelta(seconds=seconds)
+
+    def routes(self) -> list[web.RouteDef]:
+        """Routes that show and switch it."""
+
+        async def show(_: web.Request) -> web.Response:
+            return web.json_response({name: self._seconds.get(name) for name in NAMES})
+
+        async def put(request: web.Request) -> web.Response:
+            try:
+                wanted = dict(await request.json())
+            except (ValueError, TypeError):
+                wanted = {}
+            for name, seconds in wanted.items():
+                known = name in NAMES
+                if not known or not (seconds is None or _is_seconds(seconds)):
+                    raise bad_request(f"body: give seconds, or null, for any of {', '.join(NAMES)}")
+            for name, seconds in wanted.items():
+                await self._switch(name, seconds)
+            return await show(request)
+
+        return [web.get("/provider/behavior", show), web.put("/provider/behavior", put)]
+
+    async def _switch(self, name: str, seconds: int | None) -> None:
+        if seconds is None:
+            await self._record.execute("DELETE FROM provider_behavior WHERE name = ?", name)
+            self._seconds.pop(name, None)
+            return
+        statement = "INSERT OR REPLACE INTO provider_behavior (name, seconds) VALUES (?, ?)"
+        await self._record.execute(statement, name, seconds)
+        self._seconds[name] = seconds
+
+
+def _is_seconds(value: object) -> bool:
+    return type(value) is int and 0 < value <= SECONDS_MAX
