@@ -50,7 +50,8 @@ def suite_rows() -> list[Row]:
                 (_rate("recurring_charge_attempts_total", "outcome"), "{{outcome}}")]),
             Panel("Outcome unknown", "short", [
                 ("max(recurring_charges_unknown)", "charges"),
-                ("max(recurring_refunds_pending)", "refunds not answered")]),
+                ("max(recurring_refunds_pending)", "refunds not answered"),
+                ("max(recurring_charges_mismatched)", "answered falsely")]),
             Panel("Oldest unknown outcome", "s", [
                 ("max(recurring_charges_unknown_oldest_age_seconds)", "charge"),
                 ("max(recurring_refunds_oldest_age_seconds)", "refund")], bad_from=3600),

@@ -42,6 +42,7 @@ async def _unknown(desk: Desk, options: argparse.Namespace) -> AsyncIterator[Lin
             "since": row["start_time"],
             "times_looked_up": row["lookup_count"],
             "next_look_up": now if options.look_up else row["next_lookup_time"],
+            **({"mismatch": row["mismatch"]} if row["mismatch"] else {}),
         }
 
 

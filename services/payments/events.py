@@ -21,6 +21,7 @@ from services.payments.domain.charges import (
 )
 from services.payments.domain.consent import BillingMode, Notice, PaymentMethod, provider_reasons
 from services.payments.domain.keys import ChargeKey, CustomerKey
+from services.payments.domain.outcomes import Declined, NotMade
 from services.payments.store import charges as charge_store
 from services.payments.store import consent as consent_store
 from services.runtime import outbox, telemetry
@@ -105,10 +106,14 @@ def decided(charges: Sequence[Charge], now: datetime) -> list[Fact]:
     return [tell[charge.state](charge, now) for charge in charges if charge.state in tell]
 
 
-def not_paid(charge: Charge, now: datetime) -> Fact:
-    """What a decline is to others. The last one is told once: by what it led to."""
-    over = charge.state is ChargeState.ABANDONED
-    return payment_abandoned(charge, now) if over else payment_declined(charge, now)
+def not_paid(charge: Charge, outcome: Declined | NotMade, now: datetime) -> list[Fact]:
+    """What a decline is to others; the last one is published once, as what it led to.
+
+    An attempt that was not made is no news while the charge goes on.
+    """
+    if charge.state is ChargeState.ABANDONED:
+        return [payment_abandoned(charge, now)]
+    return [] if isinstance(outcome, NotMade) else [payment_declined(charge, now)]
 
 
 def _ref(charge: Charge) -> events_pb2.ChargeRef:

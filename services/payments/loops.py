@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
@@ -15,20 +16,22 @@ from typing import TypeVar
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.payments import events, watch
-from services.payments.domain.books import RefundState, book_charge, book_refund
+from services.payments.domain.books import Refund, RefundState, book_charge, book_refund
 from services.payments.domain.charges import (
-    AbandonReason,
     Attempt,
+    Charge,
     ChargeState,
-    abandon,
     decide_all,
+    expire,
     present_attempt,
+    resend_all,
     settle,
 )
-from services.payments.domain.consent import month_of
-from services.payments.domain.keys import ChargeKey, PaymentMethodKey
+from services.payments.domain.consent import Mandate, Notice, month_of
+from services.payments.domain.keys import ChargeKey, MandateKey, PaymentMethodKey
 from services.payments.domain.outcomes import (
     Declined,
+    NotMade,
     Outcome,
     Succeeded,
     Unknown,
@@ -55,7 +58,8 @@ REQUESTS_AT_ONCE = 50
 # so that nobody else asks about them meanwhile; what was not answered by then is looked up later.
 ROUND_TIMEOUT_SECONDS = 20.0
 
-T = TypeVar("T")
+T = TypeVar("T", Attempt, Refund)
+A = TypeVar("A")
 
 
 class Charging:
@@ -92,7 +96,7 @@ class Lookup:
         self._provider = provider
 
     async def step(self) -> Step:
-        """Look a batch of attempts up, and send again those that never reached the provider."""
+        """Look a batch of attempts up; those that are not found are sent once more, or closed."""
         now = self._clock.now()
         if (wait := await _not_due(self._database, attempt_store.next_lookup, now)) is not None:
             return wait
@@ -100,15 +104,36 @@ class Lookup:
             claimed = await attempt_store.claim(tx, now, BATCH_ROWS)
         if not claimed:
             return Step(pending=True)
-        outcomes = await _ask_all(claimed, self._find_or_charge)
+        found = await _ask_all(claimed, self._provider.find)
+        outcomes = [(attempt, outcome) for attempt, outcome in found if outcome is not None]
+        missing = [attempt for attempt, outcome in found if outcome is None]
+        outcomes += await self._ask_about_missing(missing)
         async with self._database.begin() as tx:
             await _settle_attempts(tx, outcomes, self._clock.now())
         return Step(worked=len(claimed))
 
-    async def _find_or_charge(self, attempt: Attempt) -> Outcome:
-        """The attempt goes on under its own key, so the money moves once however often it is sent."""
-        found = await self._provider.find(attempt)
-        return await _charge(self._database, self._provider, attempt) if found is None else found
+    async def _ask_about_missing(self, missing: Sequence[Attempt]) -> list[tuple[Attempt, Outcome]]:
+        """Send once more what may still be charged; close the keys of the others.
+
+        What is sent once more has the same key, so the money moves once however often it is sent.
+        """
+        false = [attempt for attempt in missing if attempt.mismatch]
+        lost = [attempt for attempt in missing if not attempt.mismatch]
+        if not lost:
+            return [(attempt, Unknown("the answer was false")) for attempt in false]
+        now = self._clock.now()
+        async with self._database.begin() as tx:
+            resent = await _resend_allowed(tx, lost, now)
+
+        async def ask(attempt: Attempt) -> Outcome:
+            if attempt.charge in resent:
+                return await _charge(self._database, self._provider, attempt)
+            return await self._provider.close(attempt, now)
+
+        return [
+            *((attempt, Unknown("the answer was false")) for attempt in false),
+            *await _ask_all(lost, ask),
+        ]
 
 
 class Expiry:
@@ -125,7 +150,7 @@ class Expiry:
             return wait
         async with self._database.begin() as tx:
             expired = [
-                abandon(charge, AbandonReason.REQUEST_EXPIRED, now)
+                expire(charge, now)
                 for charge in await charge_store.take_expired(tx, now, BATCH_ROWS)
             ]
             await charge_store.save(tx, expired)
@@ -150,13 +175,12 @@ class Refunding:
             claimed = await refund_store.claim(tx, now, BATCH_ROWS)
         if not claimed:
             return Step(pending=True)
-        outcomes = await _ask_all(claimed, self._provider.refund)
+        outcomes = await _ask_all(claimed, self._refund)
         now = self._clock.now()
-        known = [(r, o) for r, o in outcomes if not isinstance(o, Unknown)]
-        unknown = [refund for refund, outcome in outcomes if isinstance(outcome, Unknown)]
-        later = [now + ask_again_delay(refund.try_count) for refund in unknown]
+        known = [(r, o) for r, o in outcomes if isinstance(o, Succeeded | Declined)]
+        unknown = [(r, o) for r, o in outcomes if isinstance(o, Unknown)]
         async with self._database.begin() as tx:
-            await refund_store.postpone(tx, unknown, later)
+            await refund_store.postpone(tx, unknown, now)
             settled = await refund_store.settle(tx, known, now)
             given_back = [each for each in settled if each.state is RefundState.SUCCEEDED]
             charges = await charge_store.by_key(tx, [each.key.charge for each in given_back])
@@ -170,6 +194,16 @@ class Refunding:
             )
         return Step(worked=len(claimed))
 
+    async def _refund(self, refund: Refund) -> Outcome:
+        """Send a refund; one that was sent before is looked for first, since keys are forgotten."""
+        if refund.try_count:
+            found = await self._provider.find_refund(refund)
+            if found is not None:
+                return found
+            if refund.mismatch:
+                return Unknown("the answer was false")
+        return await self._provider.refund(refund)
+
 
 async def _decide_due(tx: AsyncConnection, now: datetime) -> tuple[int, list[Attempt]]:
     """Decide a batch of due charges; returns how many there were, and the attempts that begin.
@@ -179,20 +213,46 @@ async def _decide_due(tx: AsyncConnection, now: datetime) -> tuple[int, list[Att
     due = await charge_store.take_due(tx, now, BATCH_ROWS)
     if not due:
         return 0, []
-    notices = await consent_store.latest_notices(tx, [charge.key for charge in due])
-    wanted = {charge.mandate_key for charge in due if charge.mandate_key}
-    mandates = await consent_store.mandates(tx, wanted, lock=True)
-    month = month_of(now)
-    limited = [key for key, mandate in mandates.items() if mandate.month_ceiling_minor is not None]
-    totals = await consent_store.month_totals_minor(tx, [(key, month) for key in limited])
-    spent_minor = dict(zip(limited, totals, strict=True))
-    decided = list(decide_all(due, notices, mandates, spent_minor, now))
+    decided = list(decide_all(due, *await _evidence(tx, due, now), now))
     await charge_store.save(tx, decided)
     await outbox.put(tx, events.decided(decided, now))
     begun = [
         present_attempt(charge, now) for charge in decided if charge.state is ChargeState.IN_FLIGHT
     ]
     return len(due), await attempt_store.begin(tx, begun, now + ask_again_delay(0))
+
+
+async def _resend_allowed(
+    tx: AsyncConnection, lost: Sequence[Attempt], now: datetime
+) -> set[ChargeKey]:
+    """The charges whose attempts are sent once more, by all that is known of them now.
+
+    Charges and mandates stay locked until that is stored: a withdrawal or a revocation comes before,
+    and is heeded, or after, like one that comes after any attempt has begun.
+    """
+    charges = await charge_store.locked(tx, [attempt.charge for attempt in lost])
+    attempts = {attempt.charge: attempt for attempt in lost}
+    missing = [(charge, attempts[key]) for key, charge in charges.items()]
+    notices, mandates, spent_minor = await _evidence(tx, list(charges.values()), now)
+    verdicts = resend_all(missing, notices, mandates, spent_minor, now)
+    allowed = [attempt for (_, attempt), may in zip(missing, verdicts, strict=True) if may]
+    resent = await attempt_store.resend(tx, allowed, now)
+    relied_on = {key: notices[key].notice if key in notices else "" for key in resent}
+    await charge_store.save(tx, [replace(charges[k], notice=relied_on[k]) for k in sorted(resent)])
+    return resent
+
+
+async def _evidence(
+    tx: AsyncConnection, charges: Sequence[Charge], now: datetime
+) -> tuple[dict[ChargeKey, Notice], dict[MandateKey, Mandate], dict[MandateKey, int]]:
+    """What the guard compares charges with: notices, mandates (locked), and their months so far."""
+    notices = await consent_store.latest_notices(tx, [charge.key for charge in charges])
+    wanted = {charge.mandate_key for charge in charges if charge.mandate_key}
+    mandates = await consent_store.mandates(tx, wanted, lock=True)
+    month = month_of(now)
+    limited = [key for key, mandate in mandates.items() if mandate.month_ceiling_minor is not None]
+    totals = await consent_store.month_totals_minor(tx, [(key, month) for key in limited])
+    return notices, mandates, dict(zip(limited, totals, strict=True))
 
 
 async def _charge(database: Database, provider: Provider, attempt: Attempt) -> Outcome:
@@ -217,14 +277,13 @@ async def _settle_attempts(
     if known:
         await _settle_known(tx, known, now)
     # Last, so that everybody locks charges before attempts.
-    unknown = [attempt for attempt, outcome in outcomes if isinstance(outcome, Unknown)]
-    later = [now + ask_again_delay(attempt.lookup_count) for attempt in unknown]
-    await attempt_store.postpone(tx, unknown, later)
+    unknown = [(a, o) for a, o in outcomes if isinstance(o, Unknown)]
+    await attempt_store.postpone(tx, unknown, now)
 
 
 async def _settle_known(
     tx: AsyncConnection,
-    known: Mapping[ChargeKey, tuple[Attempt, Succeeded | Declined]],
+    known: Mapping[ChargeKey, tuple[Attempt, Succeeded | Declined | NotMade]],
     now: datetime,
 ) -> None:
     charges = await charge_store.locked(tx, known)
@@ -232,14 +291,18 @@ async def _settle_known(
     settled = [settle(charges[key], known[key][1], now) for key in sorted(news)]
     await charge_store.save(tx, settled)
     paid = [charge for charge in settled if charge.state is ChargeState.SUCCEEDED]
-    unpaid = [charge for charge in settled if charge.state is not ChargeState.SUCCEEDED]
+    unpaid = [
+        fact
+        for charge in settled
+        if not isinstance(outcome := known[charge.key][1], Succeeded)
+        for fact in events.not_paid(charge, outcome, now)
+    ]
     await ledger_store.book(tx, [book_charge(charge, now) for charge in paid])
     method_keys = {c.key: PaymentMethodKey(c.key.owner, c.payment_method) for c in paid}
     methods = await consent_store.payment_methods(tx, method_keys.values())
     await outbox.put(
         tx,
-        [events.payment_succeeded(c, methods[method_keys[c.key]], now) for c in paid]
-        + [events.not_paid(charge, now) for charge in unpaid],
+        [events.payment_succeeded(c, methods[method_keys[c.key]], now) for c in paid] + unpaid,
     )
 
 
@@ -255,13 +318,13 @@ async def _not_due(
 
 
 async def _ask_all(
-    items: Iterable[T], ask: Callable[[T], Awaitable[Outcome]]
-) -> list[tuple[T, Outcome]]:
+    items: Iterable[T], ask: Callable[[T], Awaitable[A]]
+) -> list[tuple[T, A | Unknown]]:
     """Ask the provider about each, so many at once, for so long at the most."""
     deadline = asyncio.get_running_loop().time() + ROUND_TIMEOUT_SECONDS
     places = asyncio.Semaphore(REQUESTS_AT_ONCE)
 
-    async def ask_one(item: T) -> tuple[T, Outcome]:
+    async def ask_one(item: T) -> tuple[T, A | Unknown]:
         try:
             async with asyncio.timeout_at(deadline), places:
                 return item, await ask(item)
@@ -272,4 +335,17 @@ async def _ask_all(
     whys = Counter(outcome.why for _, outcome in answers if isinstance(outcome, Unknown))
     if whys:
         log.warning("outcomes not known yet", extra={"count_by_cause": dict(whys)})
+    for item, outcome in answers:
+        if isinstance(outcome, Unknown) and outcome.mismatch:
+            log.error(
+                "the provider answered what was not asked for",
+                extra={"asked_for": _name(item), "answered": outcome.mismatch},
+            )
     return answers
+
+
+def _name(item: Attempt | Refund) -> str:
+    """What an operator finds an attempt or a refund by."""
+    if isinstance(item, Refund):
+        return item.key.name
+    return f"{item.charge.name} attempt {item.number}, key {item.idempotency_key}"

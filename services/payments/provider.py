@@ -1,23 +1,28 @@
 """The payment provider: what is asked of any, and the adapter for those in the shape of Stripe's API.
 
-Source: https://docs.stripe.com/api (PaymentIntents, Refunds, PaymentMethods, search, idempotent
-requests, decline codes).
+Source: https://docs.stripe.com/api (PaymentIntents, SetupIntents, Refunds, PaymentMethods, search,
+lists, idempotent requests, decline codes), read on 2026-11-28.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import aiohttp
 
 from services.payments.domain.books import Refund
-from services.payments.domain.charges import Attempt
-from services.payments.domain.outcomes import Declined, Outcome, Succeeded, Unknown
+from services.payments.domain.charges import KEY_RELIED_ON, Attempt
+from services.payments.domain.outcomes import Declined, NotMade, Outcome, Succeeded, Unknown
 from services.payments.domain.provider_amounts import to_provider
 
 REQUEST_TIMEOUT_SECONDS = 10.0
 CONNECTIONS_MAX = 50
+# A payment was made this long before or after we said that we send it: clocks differ, requests queue.
+SENT_WITHIN = timedelta(minutes=2)
+LIST_PAGE_SIZE = 100
+LIST_PAGES_MAX = 50
 # Trying again is pointless or, by the rules of the card networks, forbidden.
 HARD_DECLINE_CODES = frozenset(
     {
@@ -58,10 +63,16 @@ class Provider(Protocol):
         """Charge what a token stands for, once for the attempt's key however often it is asked."""
 
     async def find(self, attempt: Attempt) -> Outcome | None:
-        """What became of the attempt; None if the provider has never heard of it."""
+        """What became of the attempt; None if it is not found, which proves nothing yet."""
+
+    async def close(self, attempt: Attempt, now: datetime) -> Outcome:
+        """Have the attempt's key refused from now on; NotMade only if it surely never was used."""
 
     async def refund(self, refund: Refund) -> Outcome:
-        """Give back, once for the refund's key however often it is asked."""
+        """Give back, once for the refund's key while the provider remembers it."""
+
+    async def find_refund(self, refund: Refund) -> Outcome | None:
+        """What became of the refund; None if the provider has never heard of it."""
 
     async def card(self, token: str) -> Card | None:
         """What a token stands for; None if nothing. Raises ProviderUnreachable."""
@@ -85,7 +96,12 @@ class _Answer:
         """
         if self.status == _NOT_FOUND:
             return self.error.get("code") == _MISSING
-        return self.status == _BAD_REQUEST and self.error.get("type") != "idempotency_error"
+        return self.status == _BAD_REQUEST and not self.key_used_otherwise
+
+    @property
+    def key_used_otherwise(self) -> bool:
+        """Whether the request's key was used before, for something else."""
+        return self.status == _BAD_REQUEST and self.error.get("type") == "idempotency_error"
 
 
 class StripeProvider:
@@ -99,12 +115,11 @@ class StripeProvider:
     async def charge(self, attempt: Attempt, token: str) -> Outcome:
         """Create and confirm a PaymentIntent off session."""
         try:
-            amount = to_provider(attempt.amount_minor, attempt.currency)
+            asked = _asked(attempt)
         except ValueError:
             return _NOT_CHARGEABLE
         form = {
-            "amount": str(amount),
-            "currency": attempt.currency.lower(),
+            **asked,
             "payment_method": token,
             "confirm": "true",
             "off_session": "true",
@@ -116,11 +131,17 @@ class StripeProvider:
             return answer
         if answer.status == _PAYMENT_REQUIRED:
             intent = answer.error.get("payment_intent") or {}
+            if _key_of(intent) not in {attempt.idempotency_key, None}:
+                return _mismatched(f"a decline of another payment: {intent.get('id')}")
             return _declined(answer.error, str(intent.get("id", "")))
-        return _intent_outcome(answer.body) if answer.status == _OK else _refused(answer)
+        return _intent_outcome(answer.body, attempt) if answer.status == _OK else _refused(answer)
 
     async def find(self, attempt: Attempt) -> Outcome | None:
-        """Search the PaymentIntents for the attempt's key."""
+        """Search the PaymentIntents for the attempt's key.
+
+        Stripe's search lags by up to a minute, and by more after its outages: what it does not find may
+        be there (https://docs.stripe.com/search#data-freshness).
+        """
         query = {"query": f"metadata['attempt']:'{attempt.idempotency_key}'"}
         answer = await self._ask("GET", "/payment_intents/search", query=query)
         if isinstance(answer, Unknown):
@@ -130,7 +151,66 @@ class StripeProvider:
         found = answer.body.get("data")
         if not isinstance(found, list):
             return Unknown("search answered without a list")
-        return _intent_outcome(found[0]) if found else None
+        return _intent_outcome(found[0], attempt) if found else None
+
+    async def close(self, attempt: Attempt, now: datetime) -> Outcome:
+        """Use the attempt's key for something that moves no money.
+
+        A key works for one request: if ours had come before, the provider says so, and whatever of ours
+        comes later, out of a queue or from a process that was paused, is refused. A key that may be
+        forgotten by now proves nothing of the past; then the list of payments does, which does not lag.
+        """
+        form = {"metadata[closes]": attempt.idempotency_key}
+        answer = await self._ask("POST", "/setup_intents", form=form, key=attempt.idempotency_key)
+        if isinstance(answer, Unknown):
+            return answer
+        if answer.status == _OK and now < attempt.start_time + KEY_RELIED_ON:
+            return NotMade()
+        if answer.status != _OK and not answer.key_used_otherwise:
+            return Unknown(f"closing the key was answered {answer.status}")
+        listed = await self._listed(attempt)
+        if listed is not None:
+            return listed
+        return (
+            NotMade()
+            if answer.status == _OK
+            else Unknown("the key was used, for what is not found")
+        )
+
+    async def _listed(self, attempt: Attempt) -> Outcome | None:
+        """Look for the attempt's key in the list of all payments made when it was sent."""
+        for sent in filter(None, (attempt.start_time, attempt.resend_time)):
+            async for page in self._payments(sent - SENT_WITHIN, sent + SENT_WITHIN):
+                if isinstance(page, Unknown):
+                    return page
+                for intent in page:
+                    if _key_of(intent) == attempt.idempotency_key:
+                        return _intent_outcome(intent, attempt)
+        return None
+
+    async def _payments(
+        self, since: datetime, until: datetime
+    ) -> AsyncIterator[list[Mapping[str, Any]] | Unknown]:
+        """The PaymentIntents made in a time, page by page; Unknown where the provider fails."""
+        query = {
+            "created[gte]": str(int(since.timestamp())),
+            "created[lte]": str(int(until.timestamp())),
+            "limit": str(LIST_PAGE_SIZE),
+        }
+        for _ in range(LIST_PAGES_MAX):
+            answer = await self._ask("GET", "/payment_intents", query=query)
+            if isinstance(answer, Unknown):
+                yield answer
+                return
+            found = answer.body.get("data")
+            if answer.status != _OK or not isinstance(found, list):
+                yield Unknown(f"the list was answered {answer.status}")
+                return
+            yield found
+            if not answer.body.get("has_more"):
+                return
+            query["starting_after"] = str(found[-1]["id"])
+        yield Unknown("more payments were made at the time than are looked through")
 
     async def refund(self, refund: Refund) -> Outcome:
         """Create a refund of a PaymentIntent."""
@@ -146,16 +226,25 @@ class StripeProvider:
         answer = await self._ask("POST", "/refunds", form=form, key=refund.idempotency_key)
         if isinstance(answer, Unknown):
             return answer
-        if answer.status != _OK:
-            return _refused(answer)
-        name, status = answer.body.get("id"), answer.body.get("status")
-        if not isinstance(name, str):
-            return Unknown("the answer is no refund")
-        # A pending one is the provider's to finish; a later failure comes as a fact of its own.
-        if status in {"failed", "canceled"}:
-            code = str(answer.body.get("failure_reason") or status)
-            return Declined(code, hard=True, provider_id=name)
-        return Succeeded(name)
+        return _refund_outcome(answer.body, refund) if answer.status == _OK else _refused(answer)
+
+    async def find_refund(self, refund: Refund) -> Outcome | None:
+        """Look for the refund in the list of those of its PaymentIntent, which does not lag."""
+        query = {"payment_intent": refund.provider_payment, "limit": str(LIST_PAGE_SIZE)}
+        for _ in range(LIST_PAGES_MAX):
+            answer = await self._ask("GET", "/refunds", query=query)
+            if isinstance(answer, Unknown):
+                return answer
+            found = answer.body.get("data")
+            if answer.status != _OK or not isinstance(found, list):
+                return Unknown(f"the list of refunds was answered {answer.status}")
+            for listed in found:
+                if (listed.get("metadata") or {}).get("refund") == refund.key.name:
+                    return _refund_outcome(listed, refund)
+            if not answer.body.get("has_more"):
+                return None
+            query["starting_after"] = str(found[-1]["id"])
+        return Unknown("more refunds were made than are looked through")
 
     async def card(self, token: str) -> Card | None:
         """Look a PaymentMethod up."""
@@ -197,10 +286,36 @@ class StripeProvider:
         return _Answer(response.status, body)
 
 
-def _intent_outcome(intent: object) -> Outcome:
-    """What a PaymentIntent, as it stands, says of its attempt."""
+def _asked(attempt: Attempt | Refund) -> dict[str, str]:
+    """Amount and currency as the provider writes them. Raises ValueError if it has no such amount."""
+    amount = to_provider(attempt.amount_minor, attempt.currency)
+    return {"amount": str(amount), "currency": attempt.currency.lower()}
+
+
+def _key_of(intent: object) -> object:
+    """The key that a PaymentIntent says it was made for; None if it says none."""
+    metadata = intent.get("metadata") if isinstance(intent, dict) else None
+    return metadata.get("attempt") if isinstance(metadata, dict) else None
+
+
+def _mismatched(what: str) -> Unknown:
+    return Unknown("the answer is not what was asked for", mismatch=what)
+
+
+def _answered(body: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(body.get(name)) for name in ("amount", "currency")}
+
+
+def _intent_outcome(intent: object, attempt: Attempt) -> Outcome:
+    """What a PaymentIntent, as it stands, says of its attempt: nothing, unless it is what was asked."""
     if not isinstance(intent, dict) or not isinstance(intent.get("id"), str):
         return Unknown("the answer is no payment")
+    if difference := _difference(intent, attempt):
+        return _mismatched(difference)
+    return _outcome_of_status(intent)
+
+
+def _outcome_of_status(intent: Mapping[str, Any]) -> Outcome:
     name, status = intent["id"], intent.get("status")
     if status == "succeeded":
         return Succeeded(name)
@@ -217,6 +332,36 @@ def _intent_outcome(intent: object) -> Outcome:
 def _declined(error: Mapping[str, Any], payment: str) -> Declined:
     code = str(error.get("decline_code") or error.get("code") or "generic_decline")
     return Declined(code, hard=code in HARD_DECLINE_CODES, provider_id=payment)
+
+
+def _difference(intent: Mapping[str, Any], attempt: Attempt) -> str:
+    """What of a PaymentIntent is not as it was asked for; empty if nothing is."""
+    name = intent["id"]
+    if _key_of(intent) != attempt.idempotency_key:
+        return f"{name} is another payment"
+    if _answered(intent) != _asked(attempt):
+        return f"{name} is over {intent.get('amount')} {intent.get('currency')}"
+    received = intent.get("amount_received")
+    if intent.get("status") == "succeeded" and received != intent["amount"]:
+        return f"{name} received {received}"
+    return ""
+
+
+def _refund_outcome(body: Mapping[str, Any], refund: Refund) -> Outcome:
+    """What the provider's refund, as it stands, says of ours: nothing, unless it is what was asked."""
+    name, status = body.get("id"), body.get("status")
+    if not isinstance(name, str):
+        return Unknown("the answer is no refund")
+    if (body.get("metadata") or {}).get("refund") != refund.key.name:
+        return _mismatched(f"{name} is another refund")
+    if body.get("payment_intent") != refund.provider_payment:
+        return _mismatched(f"{name} gives {body.get('payment_intent')} back")
+    if _answered(body) != _asked(refund):
+        return _mismatched(f"{name} is over {body.get('amount')} {body.get('currency')}")
+    # A pending one is the provider's to finish; a later failure comes as a fact of its own.
+    if status in {"failed", "canceled"}:
+        return Declined(str(body.get("failure_reason") or status), hard=True, provider_id=name)
+    return Succeeded(name)
 
 
 def _refused(answer: _Answer) -> Outcome:

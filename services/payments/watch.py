@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from sqlalchemy import text
 
-from services.payments.domain.outcomes import Outcome
+from services.payments.domain.outcomes import Declined, NotMade, Outcome, Succeeded, Unknown
 from services.runtime import metrics
 from services.runtime.watch import Gauge, Look, count_of, lateness_of
 
@@ -13,13 +13,24 @@ _attempts = metrics.counter(
     "recurring.charge.attempts",
     "{attempt}",
     "Answers of the provider to charges, by outcome",
-    [{"outcome": "SUCCEEDED"}, {"outcome": "DECLINED"}, {"outcome": "UNKNOWN"}],
+    [
+        {"outcome": "SUCCEEDED"},
+        {"outcome": "DECLINED"},
+        {"outcome": "NOT_MADE"},
+        {"outcome": "UNKNOWN"},
+    ],
 )
+_NAMES: dict[type[Outcome], str] = {
+    Succeeded: "SUCCEEDED",
+    Declined: "DECLINED",
+    NotMade: "NOT_MADE",
+    Unknown: "UNKNOWN",
+}
 
 
 def answered(outcomes: Iterable[Outcome]) -> None:
     """Count what the provider said of charges."""
-    for outcome, count in Counter(type(each).__name__.upper() for each in outcomes).items():
+    for outcome, count in Counter(_NAMES[type(each)] for each in outcomes).items():
         _attempts.add(count, {"outcome": outcome})
 
 
@@ -40,6 +51,12 @@ LOOKS = (
                                         SELECT start_time FROM attempts WHERE state = 'UNKNOWN'
                                         LIMIT :limit) AS unknown)''')
         } AS unknown_age,
+                   {
+            count_of('''FROM (SELECT FROM attempts WHERE state = 'UNKNOWN' AND mismatch <> ''
+                                  UNION ALL
+                                  SELECT FROM refunds WHERE state = 'PENDING' AND mismatch <> '')
+                                AS mismatched''')
+        } AS mismatched,
                    {count_of("FROM refunds WHERE state = 'PENDING'")} AS refunds,
                    {
             lateness_of('''(SELECT min(create_time) FROM (
@@ -57,6 +74,11 @@ LOOKS = (
             ),
             "unknown_age": Gauge(
                 "recurring.charges.unknown.oldest.age", "s", "Age of the oldest unknown outcome"
+            ),
+            "mismatched": Gauge(
+                "recurring.charges.mismatched",
+                "{answer}",
+                "Charges and refunds of which the provider answered what was not asked for",
             ),
             "refunds": Gauge("recurring.refunds.pending", "{refund}", "Refunds not yet answered"),
             "refund_age": Gauge(

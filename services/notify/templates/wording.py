@@ -124,6 +124,7 @@ REASONS: Mapping[str, str] = MappingProxyType({
     "HOLD_EXPIRED": "what it waited for was not put right in time",
     "PURCHASED_ELSEWHERE": "you bought a product of it elsewhere",
     "PREVIOUS_UNPAID": "the order before it is not paid",
+    "PAYMENT_NOT_MADE": "the payment could not be made in time",
 })  # fmt: skip
 
 

@@ -1,7 +1,8 @@
 """The life of a charge, and the guard before each attempt.
 
-SCHEDULED → IN_FLIGHT → SUCCEEDED, or back to SCHEDULED after a soft decline, or REFUSED by the guard,
-or ABANDONED. A charge that the customer confirms begins as REQUESTED and returns there when declined.
+SCHEDULED → IN_FLIGHT → SUCCEEDED, or back to SCHEDULED after a soft decline or an attempt that was not
+made, or REFUSED by the guard, or ABANDONED. A charge that the customer confirms begins as REQUESTED and
+returns there when declined.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,16 +16,20 @@ from services.payments.domain.consent import (
     Notice,
     RefusalReason,
     mandate_reasons,
+    month_of,
     ordered,
     provider_reasons,
 )
 from services.payments.domain.keys import ChargeKey, MandateKey, derived_key
-from services.payments.domain.outcomes import Declined, Succeeded
+from services.payments.domain.outcomes import Declined, NotMade, Succeeded, ask_again_delay
 
 # A soft decline is tried again this long after it; after the last one the charge is abandoned.
 RETRY_DELAYS = (timedelta(days=1), timedelta(days=3), timedelta(days=5))
 # How long a charge waits for word that its notice was delivered, from when it was first looked at.
 NOTICE_WAIT = timedelta(hours=24)
+# So long after an attempt began its key is relied on: only so long is it sent once more under it. The
+# provider remembers a key for at least 24 hours (https://docs.stripe.com/api/idempotent_requests).
+KEY_RELIED_ON = timedelta(hours=23)
 
 
 class ChargeState(StrEnum):
@@ -44,6 +49,8 @@ class AttemptState(StrEnum):
     UNKNOWN = "UNKNOWN"
     SUCCEEDED = "SUCCEEDED"
     DECLINED = "DECLINED"
+    # It never reached the provider, and never will.
+    NOT_MADE = "NOT_MADE"
 
 
 class AbandonReason(StrEnum):
@@ -52,6 +59,8 @@ class AbandonReason(StrEnum):
     DECLINED = "DECLINED"
     REQUEST_EXPIRED = "REQUEST_EXPIRED"
     WITHDRAWN = "WITHDRAWN"
+    # Confirmed in time, but the provider could not be reached before the request ended.
+    NOT_MADE = "NOT_MADE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +84,8 @@ class Charge:
     # Id of what is charged: the mandate's, or what the customer confirmed with.
     payment_method: str = ""
     attempt_count: int = 0
+    # How many of the attempts never reached the provider.
+    not_made_count: int = 0
     # SCHEDULED only: when it is tried, or looked at, next.
     next_attempt_time: datetime | None = None
     # When a request to pay ends.
@@ -113,12 +124,16 @@ class Attempt:
     # Id of the mandate that it was made under; empty: the customer confirmed.
     mandate: str
     start_time: datetime
+    # When it was sent once more under its key, since the provider had not heard of it.
+    resend_time: datetime | None = None
     state: AttemptState = AttemptState.UNKNOWN
     decline_code: str = ""
     provider_payment: str = ""
     end_time: datetime | None = None
     # How often its outcome was looked up in vain.
     lookup_count: int = 0
+    # What the provider answered in place of what was asked of it; such an attempt is never sent again.
+    mismatch: str = ""
     # What the provider knows the payment method by; read only where it is sent, and sealed till then.
     provider_token: bytes = b""
 
@@ -172,8 +187,8 @@ def decide(
     """
     if charge.withdrawn:
         return abandon(charge, AbandonReason.WITHDRAWN, now)
-    if charge.expire_time is not None and now >= charge.expire_time:
-        return abandon(charge, AbandonReason.REQUEST_EXPIRED, now)
+    if _is_expired(charge, now):
+        return expire(charge, now)
     reasons = guard(charge, notice, mandate, month_minor, now)
     if not reasons:
         return begin_attempt(charge, notice, mandate, now)
@@ -232,19 +247,56 @@ def present_attempt(charge: Charge, now: datetime) -> Attempt:
     )
 
 
-def settle(charge: Charge, outcome: Succeeded | Declined, now: datetime) -> Charge:
+def settle(charge: Charge, outcome: Succeeded | Declined | NotMade, now: datetime) -> Charge:
     """What becomes of an IN_FLIGHT charge once its attempt's outcome is known."""
     if isinstance(outcome, Succeeded):
         return replace(charge, state=ChargeState.SUCCEEDED, update_time=now)
+    if isinstance(outcome, NotMade):
+        return _after_not_made(charge, now)
+    return _after_decline(charge, outcome, now)
+
+
+def _after_decline(charge: Charge, outcome: Declined, now: datetime) -> Charge:
     declined = replace(charge, decline_code=outcome.code, update_time=now)
     if charge.withdrawn:
         return abandon(declined, AbandonReason.WITHDRAWN, now)
     if charge.billing_mode is BillingMode.PAY_ON_NOTICE:
+        if _is_expired(charge, now):
+            return abandon(declined, AbandonReason.DECLINED, now)
         return replace(declined, state=ChargeState.REQUESTED, payment_method="")
-    if outcome.hard or charge.attempt_count > len(RETRY_DELAYS):
+    decline_count = charge.attempt_count - charge.not_made_count
+    if outcome.hard or decline_count > len(RETRY_DELAYS):
         return abandon(declined, AbandonReason.DECLINED, now)
-    retry_time = now + RETRY_DELAYS[charge.attempt_count - 1]
+    retry_time = now + RETRY_DELAYS[decline_count - 1]
     return replace(declined, state=ChargeState.SCHEDULED, next_attempt_time=retry_time)
+
+
+def _after_not_made(charge: Charge, now: datetime) -> Charge:
+    """A charge whose attempt was not made: decided again by all that holds now, or over.
+
+    The first time at once; if the provider goes on losing attempts, later and later.
+    """
+    lost = replace(charge, not_made_count=charge.not_made_count + 1, update_time=now)
+    if charge.withdrawn:
+        return abandon(lost, AbandonReason.WITHDRAWN, now)
+    if _is_expired(charge, now):
+        return abandon(lost, AbandonReason.NOT_MADE, now)
+    pause = ask_again_delay(charge.not_made_count) if charge.not_made_count else timedelta()
+    return replace(lost, state=ChargeState.SCHEDULED, next_attempt_time=now + pause)
+
+
+def _is_expired(charge: Charge, now: datetime) -> bool:
+    return charge.expire_time is not None and now >= charge.expire_time
+
+
+def expire(charge: Charge, now: datetime) -> Charge:
+    """A charge whose request to pay has ended: not confirmed, declined, or confirmed and not made."""
+    if charge.state is ChargeState.SCHEDULED:
+        return abandon(charge, AbandonReason.NOT_MADE, now)
+    declined = charge.decline_code != ""
+    return abandon(
+        charge, AbandonReason.DECLINED if declined else AbandonReason.REQUEST_EXPIRED, now
+    )
 
 
 def abandon(charge: Charge, reason: AbandonReason, now: datetime) -> Charge:
@@ -261,8 +313,7 @@ def abandon(charge: Charge, reason: AbandonReason, now: datetime) -> Charge:
 
 def confirm(charge: Charge, payment_method: str, now: datetime) -> Charge | None:
     """A REQUESTED charge that the customer said yes to; None if it can't be confirmed now."""
-    expired = charge.expire_time is not None and now >= charge.expire_time
-    if charge.state is not ChargeState.REQUESTED or charge.withdrawn or expired:
+    if charge.state is not ChargeState.REQUESTED or charge.withdrawn or _is_expired(charge, now):
         return None
     return replace(
         charge,
@@ -271,6 +322,44 @@ def confirm(charge: Charge, payment_method: str, now: datetime) -> Charge | None
         next_attempt_time=now,
         update_time=now,
     )
+
+
+# --- an attempt that the provider has not heard of ----------------------------------------------
+
+
+def may_resend(
+    charge: Charge,
+    attempt: Attempt,
+    notice: Notice | None,
+    mandate: Mandate | None,
+    month_minor: int,
+    now: datetime,
+) -> bool:
+    """Whether an attempt that the provider has not heard of may be sent once more under its key.
+
+    Only as the charge would be made now: still wanted, allowed by the whole guard, under the same
+    mandate and method. `month_minor` leaves out the attempt itself.
+    """
+    present = present_attempt(begin_attempt(charge, notice, mandate, now), now)
+    same_terms = (present.mandate, present.payment_method) == (
+        attempt.mandate,
+        attempt.payment_method,
+    )
+    return (
+        same_terms
+        and attempt.resend_time is None
+        and now < attempt.start_time + KEY_RELIED_ON
+        and not charge.withdrawn
+        and not _is_expired(charge, now)
+        and not guard(charge, notice, mandate, month_minor, now)
+    )
+
+
+def counted_minor(attempt: Attempt, month: tuple[datetime, datetime]) -> int:
+    """What an attempt without a known outcome takes of a month's ceiling: wherever it may be made."""
+    first, following = month
+    sent = (attempt.start_time, attempt.resend_time or attempt.start_time)
+    return attempt.amount_minor if any(first <= at < following for at in sent) else 0
 
 
 # --- many at once -------------------------------------------------------------------------------
@@ -286,11 +375,10 @@ class MonthTotals:
         """The total of a mandate, in minor units."""
         return self._spent_minor.get(mandate, 0) if mandate else 0
 
-    def add(self, charge: Charge) -> None:
-        """Count a charge whose attempt has begun."""
-        if charge.mandate_key:
-            total = self.of(charge.mandate_key) + charge.amount_minor
-            self._spent_minor[charge.mandate_key] = total
+    def add(self, mandate: MandateKey | None, amount_minor: int) -> None:
+        """Count an amount, or one less if it is negative, in minor units."""
+        if mandate:
+            self._spent_minor[mandate] = self.of(mandate) + amount_minor
 
 
 def decide_all(
@@ -307,5 +395,28 @@ def decide_all(
         mandate = mandates.get(key) if key else None
         decided = decide(charge, notices.get(charge.key), mandate, totals.of(key), now)
         if decided.state is ChargeState.IN_FLIGHT:
-            totals.add(decided)
+            totals.add(key, decided.amount_minor)
         yield decided
+
+
+def resend_all(
+    missing: Iterable[tuple[Charge, Attempt]],
+    notices: dict[ChargeKey, Notice],
+    mandates: dict[MandateKey, Mandate],
+    spent_minor: dict[MandateKey, int],
+    now: datetime,
+) -> Iterator[bool]:
+    """Whether each attempt may be sent once more, each against what those before it have taken.
+
+    One that may not be counts in the month until it is known that it was not made.
+    """
+    totals, month = MonthTotals(spent_minor), month_of(now)
+    for charge, attempt in missing:
+        key = charge.mandate_key
+        mandate = mandates.get(key) if key else None
+        own_minor = counted_minor(attempt, month)
+        others_minor = totals.of(key) - own_minor
+        allowed = may_resend(charge, attempt, notices.get(charge.key), mandate, others_minor, now)
+        if allowed:
+            totals.add(key, attempt.amount_minor - own_minor)
+        yield allowed

@@ -29,13 +29,20 @@ class Declined:
 
 
 @dataclass(frozen=True, slots=True)
+class NotMade:
+    """The provider has never heard of the attempt, and from now on refuses its key."""
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """Nobody knows whether the money moved."""
 
     why: str
+    # What the provider answered is not what was asked of it; empty if it gave no such answer.
+    mismatch: str = ""
 
 
-Outcome = Succeeded | Declined | Unknown
+Outcome = Succeeded | Declined | NotMade | Unknown
 
 
 def ask_again_delay(times_asked: int) -> timedelta:

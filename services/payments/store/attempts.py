@@ -9,7 +9,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.payments.domain.charges import Attempt, AttemptState
 from services.payments.domain.keys import ChargeKey
-from services.payments.domain.outcomes import Declined, Succeeded
+from services.payments.domain.outcomes import (
+    Declined,
+    NotMade,
+    Succeeded,
+    Unknown,
+    ask_again_delay,
+)
 from services.payments.store import keys
 from services.runtime.database import columns
 
@@ -59,7 +65,7 @@ _NEXT_LOOKUP = text("SELECT min(next_lookup_time) FROM attempts WHERE state = 'U
 
 _UNKNOWN = text("""
     SELECT merchant, customer, charge, number, idempotency_key, amount_minor, currency, start_time,
-           lookup_count, next_lookup_time
+           lookup_count, next_lookup_time, mismatch
     FROM attempts WHERE state = 'UNKNOWN' AND start_time <= :started_by
     ORDER BY start_time LIMIT :limit
 """)
@@ -71,6 +77,16 @@ _LOOK_UP = text("""
     WHERE attempts.customer = asked.customer AND attempts.merchant = asked.merchant
       AND attempts.charge = asked.charge AND attempts.number = asked.number
       AND attempts.state = 'UNKNOWN' AND attempts.next_lookup_time > :now
+""")
+
+_RESEND = text("""
+    UPDATE attempts SET resend_time = :now, claim_time = now()
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
+                CAST(:number AS integer[])) AS sent (customer, merchant, charge, number)
+    WHERE attempts.customer = sent.customer AND attempts.merchant = sent.merchant
+      AND attempts.charge = sent.charge AND attempts.number = sent.number
+      AND attempts.state = 'UNKNOWN' AND attempts.resend_time IS NULL AND attempts.mismatch = ''
+    RETURNING attempts.merchant, attempts.customer, attempts.charge
 """)
 
 _SETTLE = text("""
@@ -89,11 +105,12 @@ _SETTLE = text("""
 
 _POSTPONE = text("""
     UPDATE attempts SET next_lookup_time = later.next_lookup_time,
-                        lookup_count = later.lookup_count, claim_time = NULL
+                        lookup_count = later.lookup_count, mismatch = later.mismatch,
+                        claim_time = NULL
     FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
                 CAST(:number AS integer[]), CAST(:lookup_count AS integer[]),
-                CAST(:next_lookup_time AS timestamptz[]))
-      AS later (customer, merchant, charge, number, lookup_count, next_lookup_time)
+                CAST(:next_lookup_time AS timestamptz[]), CAST(:mismatch AS text[]))
+      AS later (customer, merchant, charge, number, lookup_count, next_lookup_time, mismatch)
     WHERE attempts.customer = later.customer AND attempts.merchant = later.merchant
       AND attempts.charge = later.charge AND attempts.number = later.number
       AND attempts.state = 'UNKNOWN'
@@ -153,9 +170,17 @@ async def look_up(tx: AsyncConnection, attempts: Sequence[Any], now: datetime) -
     await tx.execute(_LOOK_UP, {**asked, "now": now})
 
 
+async def resend(tx: AsyncConnection, attempts: Sequence[Attempt], now: datetime) -> set[ChargeKey]:
+    """Note that attempts are sent once more; returns those that nobody else has sent or settled."""
+    if not attempts:
+        return set()
+    rows = await tx.execute(_RESEND, {**_keys(attempts), "now": now})
+    return {keys.charge_of(row) for row in rows}
+
+
 async def settle(
     tx: AsyncConnection,
-    outcomes: Sequence[tuple[Attempt, Succeeded | Declined]],
+    outcomes: Sequence[tuple[Attempt, Succeeded | Declined | NotMade]],
     now: datetime,
 ) -> set[ChargeKey]:
     """Write outcomes; returns the charges whose outcome was not known before."""
@@ -169,7 +194,10 @@ async def settle(
             "decline_code": [
                 outcome.code if isinstance(outcome, Declined) else "" for _, outcome in outcomes
             ],
-            "provider_payment": [outcome.provider_id for _, outcome in outcomes],
+            "provider_payment": [
+                "" if isinstance(outcome, NotMade) else outcome.provider_id
+                for _, outcome in outcomes
+            ],
             "now": now,
         },
     )
@@ -177,17 +205,22 @@ async def settle(
 
 
 async def postpone(
-    tx: AsyncConnection, attempts: Sequence[Attempt], next_lookup_times: Sequence[datetime]
+    tx: AsyncConnection, unknown: Sequence[tuple[Attempt, Unknown]], now: datetime
 ) -> None:
-    """Look attempts up again later: their outcome is still not known."""
-    if not attempts:
+    """Look attempts up again, later and later: their outcome is still not known."""
+    if not unknown:
         return
+    attempts = [attempt for attempt, _ in unknown]
     await tx.execute(
         _POSTPONE,
         {
             **_keys(attempts),
             "lookup_count": [attempt.lookup_count + 1 for attempt in attempts],
-            "next_lookup_time": list(next_lookup_times),
+            "next_lookup_time": [
+                now + ask_again_delay(attempt.lookup_count) for attempt in attempts
+            ],
+            # What was once answered falsely stays for people to look at.
+            "mismatch": [outcome.mismatch or attempt.mismatch for attempt, outcome in unknown],
         },
     )
 
@@ -210,7 +243,9 @@ def _keys(attempts: Sequence[Attempt]) -> dict[str, list[Any]]:
     }
 
 
-def _state_after(outcome: Succeeded | Declined) -> AttemptState:
+def _state_after(outcome: Succeeded | Declined | NotMade) -> AttemptState:
+    if isinstance(outcome, NotMade):
+        return AttemptState.NOT_MADE
     return AttemptState.SUCCEEDED if isinstance(outcome, Succeeded) else AttemptState.DECLINED
 
 
@@ -224,10 +259,12 @@ def _attempt(row: Any, provider_token: bytes = b"") -> Attempt:  # noqa: ANN401 
         payment_method=row.payment_method,
         mandate=row.mandate,
         start_time=row.start_time,
+        resend_time=row.resend_time,
         state=AttemptState(row.state),
         decline_code=row.decline_code,
         provider_payment=row.provider_payment,
         end_time=row.end_time,
         lookup_count=row.lookup_count,
+        mismatch=row.mismatch,
         provider_token=provider_token,
     )

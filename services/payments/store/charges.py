@@ -35,6 +35,7 @@ _INSERT = text("""
 _SAVE = text("""
     UPDATE charges SET
         state = new.state, payment_method = new.payment_method, attempt_count = new.attempt_count,
+        not_made_count = new.not_made_count,
         next_attempt_time = new.next_attempt_time,
         notice_wait_until_time = new.notice_wait_until_time, notice = new.notice,
         refusal_reasons = string_to_array(new.refusal_reasons, ','),
@@ -45,10 +46,11 @@ _SAVE = text("""
         CAST(:state AS text[]), CAST(:payment_method AS text[]), CAST(:attempt_count AS integer[]),
         CAST(:next_attempt_time AS timestamptz[]), CAST(:notice_wait_until_time AS timestamptz[]),
         CAST(:notice AS text[]), CAST(:refusal_reasons AS text[]), CAST(:abandon_reason AS text[]),
-        CAST(:decline_code AS text[]), CAST(:update_time AS timestamptz[]))
+        CAST(:decline_code AS text[]), CAST(:update_time AS timestamptz[]),
+        CAST(:not_made_count AS integer[]))
       AS new (merchant, customer, charge, state, payment_method, attempt_count, next_attempt_time,
               notice_wait_until_time, notice, refusal_reasons, abandon_reason, decline_code,
-              update_time)
+              update_time, not_made_count)
     WHERE charges.customer = new.customer AND charges.merchant = new.merchant
       AND charges.charge = new.charge
 """)
@@ -156,6 +158,7 @@ async def save(tx: AsyncConnection, charges: Sequence[Charge]) -> None:
             "state": [charge.state for charge in charges],
             "payment_method": [charge.payment_method for charge in charges],
             "attempt_count": [charge.attempt_count for charge in charges],
+            "not_made_count": [charge.not_made_count for charge in charges],
             "next_attempt_time": [charge.next_attempt_time for charge in charges],
             "notice_wait_until_time": [charge.notice_wait_until_time for charge in charges],
             "notice": [charge.notice for charge in charges],
@@ -267,6 +270,7 @@ def _charge(row: Any) -> Charge:  # noqa: ANN401 - a row
         update_time=row.update_time,
         payment_method=row.payment_method,
         attempt_count=row.attempt_count,
+        not_made_count=row.not_made_count,
         next_attempt_time=row.next_attempt_time,
         expire_time=row.expire_time,
         notice_wait_until_time=row.notice_wait_until_time,

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.payments.domain.charges import KEY_RELIED_ON
 from services.payments.domain.consent import BillingMode, Mandate, Notice, PaymentMethod
 from services.payments.domain.keys import ChargeKey, CustomerKey, MandateKey, PaymentMethodKey
 from services.payments.store import keys
@@ -111,14 +112,18 @@ _REVOKE_MANDATE = text("""
     RETURNING *
 """)
 
+# An attempt that was sent twice counts in both months: in either it may be made.
 _MONTH_TOTALS = text("""
     SELECT asked.ordinal, CAST(sum(attempts.amount_minor) AS bigint) AS total_minor FROM attempts
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:mandate AS text[]),
                 CAST(:first AS timestamptz[]), CAST(:following AS timestamptz[]))
       WITH ORDINALITY AS asked (customer, merchant, mandate, first, following, ordinal)
       USING (customer, merchant, mandate)
-    WHERE attempts.state <> 'DECLINED'
-      AND attempts.start_time >= asked.first AND attempts.start_time < asked.following
+    WHERE attempts.state IN ('UNKNOWN', 'SUCCEEDED')
+      AND attempts.start_time >= asked.first - CAST(:resent_within AS interval)
+      AND attempts.start_time < asked.following
+      AND (attempts.start_time >= asked.first
+           OR attempts.resend_time >= asked.first AND attempts.resend_time < asked.following)
     GROUP BY asked.ordinal
 """)
 
@@ -128,8 +133,12 @@ _MANDATES_WITH_TOTALS = text("""
            CASE WHEN mandates.month_ceiling_minor IS NOT NULL THEN (
                SELECT CAST(sum(attempts.amount_minor) AS bigint) FROM attempts
                WHERE attempts.customer = asked.customer AND attempts.merchant = asked.merchant
-                 AND attempts.mandate = asked.mandate AND attempts.state <> 'DECLINED'
-                 AND attempts.start_time >= asked.first AND attempts.start_time < asked.following)
+                 AND attempts.mandate = asked.mandate AND attempts.state IN ('UNKNOWN', 'SUCCEEDED')
+                 AND attempts.start_time >= asked.first - CAST(:resent_within AS interval)
+                 AND attempts.start_time < asked.following
+                 AND (attempts.start_time >= asked.first
+                      OR attempts.resend_time >= asked.first
+                         AND attempts.resend_time < asked.following))
            END AS total_minor
     FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:mandate AS text[]),
                 CAST(:first AS timestamptz[]), CAST(:following AS timestamptz[]))
@@ -191,7 +200,7 @@ async def month_totals_minor(
     tx: AsyncConnection, asked: Sequence[tuple[MandateKey, tuple[datetime, datetime]]]
 ) -> list[int]:
     """What each mandate has paid, or may be paying, from an instant until before another."""
-    rows = await tx.execute(_MONTH_TOTALS, _months(asked))
+    rows = await tx.execute(_MONTH_TOTALS, {**_months(asked), "resent_within": KEY_RELIED_ON})
     totals = {row.ordinal: row.total_minor for row in rows}
     return [totals.get(ordinal, 0) for ordinal in range(1, len(asked) + 1)]
 
@@ -200,7 +209,8 @@ async def mandates_with_totals(
     tx: AsyncConnection, asked: Sequence[tuple[MandateKey, tuple[datetime, datetime]]]
 ) -> list[tuple[Mandate | None, int]]:
     """Mandates, None for one that does not exist, each with its total where it has a ceiling to it."""
-    rows = await tx.execute(_MANDATES_WITH_TOTALS, _months(asked))
+    parameters = {**_months(asked), "resent_within": KEY_RELIED_ON}
+    rows = await tx.execute(_MANDATES_WITH_TOTALS, parameters)
     found = {row.place: (_mandate(row), row.total_minor or 0) for row in rows}
     return [found.get(place, (None, 0)) for place in range(1, len(asked) + 1)]
 

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.payments.domain.books import Refund, RefundState
 from services.payments.domain.keys import ChargeKey, RefundKey
-from services.payments.domain.outcomes import Declined, Succeeded
+from services.payments.domain.outcomes import Declined, Succeeded, Unknown, ask_again_delay
 from services.payments.store import keys
 
 # A process that claimed a refund and died loses it after this long, on the database's own clock.
@@ -84,11 +84,11 @@ _SETTLE = text("""
 
 _POSTPONE = text("""
     UPDATE refunds SET next_try_time = later.next_try_time, try_count = later.try_count,
-                       claim_time = NULL
+                       mismatch = later.mismatch, claim_time = NULL
     FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
                 CAST(:refund AS text[]), CAST(:try_count AS integer[]),
-                CAST(:next_try_time AS timestamptz[]))
-      AS later (customer, merchant, charge, refund, try_count, next_try_time)
+                CAST(:next_try_time AS timestamptz[]), CAST(:mismatch AS text[]))
+      AS later (customer, merchant, charge, refund, try_count, next_try_time, mismatch)
     WHERE refunds.customer = later.customer AND refunds.merchant = later.merchant
       AND refunds.charge = later.charge AND refunds.refund = later.refund
       AND refunds.state = 'PENDING'
@@ -170,17 +170,19 @@ async def settle(
 
 
 async def postpone(
-    tx: AsyncConnection, refunds: Sequence[Refund], next_try_times: Sequence[datetime]
+    tx: AsyncConnection, unknown: Sequence[tuple[Refund, Unknown]], now: datetime
 ) -> None:
-    """Send refunds again later, with the same key: their outcome is not known."""
-    if not refunds:
+    """Ask for refunds again, later and later: their outcome is not known."""
+    if not unknown:
         return
+    refunds = [refund for refund, _ in unknown]
     await tx.execute(
         _POSTPONE,
         {
             **_keys(refunds),
             "try_count": [refund.try_count + 1 for refund in refunds],
-            "next_try_time": list(next_try_times),
+            "next_try_time": [now + ask_again_delay(refund.try_count) for refund in refunds],
+            "mismatch": [outcome.mismatch or refund.mismatch for refund, outcome in unknown],
         },
     )
 
@@ -212,6 +214,7 @@ def _refund(row: Any, provider_payment: str = "") -> Refund:  # noqa: ANN401 - a
         create_time=row.create_time,
         update_time=row.update_time,
         try_count=row.try_count,
+        mismatch=row.mismatch,
         provider_payment=provider_payment,
         traceparent=row.traceparent,
     )

@@ -51,6 +51,7 @@ class OrderReason(StrEnum):
     CONDITION_NOT_MET = "CONDITION_NOT_MET"
     PURCHASED_ELSEWHERE = "PURCHASED_ELSEWHERE"
     PREVIOUS_UNPAID = "PREVIOUS_UNPAID"
+    PAYMENT_NOT_MADE = "PAYMENT_NOT_MADE"
 
 
 # An order that is HELD for one of these waits for the customer's yes.

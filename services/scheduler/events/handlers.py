@@ -229,6 +229,7 @@ def _payment_abandoned(order: Order, message: Any, event: Event[Any]) -> Order |
     lapse = {
         "DECLINED": OrderReason.PAYMENT_DECLINED,
         "REQUEST_EXPIRED": OrderReason.PAYMENT_REQUEST_EXPIRED,
+        "NOT_MADE": OrderReason.PAYMENT_NOT_MADE,
     }[reason]
     return _lapsed(order, lapse, event.occur_time, {"decline_code": message.decline_code})
 

@@ -27,7 +27,13 @@ TOKEN = "pm_card_visa"
 
 
 def intent(status: str, **fields: Any) -> dict[str, Any]:  # noqa: ANN401
-    return {"id": "pi_1", "status": status, **fields}
+    made = {
+        "amount": 1250,
+        "amount_received": 1250,
+        "currency": "eur",
+        "metadata": {"attempt": ATTEMPT.idempotency_key},
+    }
+    return {"id": "pi_1", "status": status, **made, **fields}
 
 
 def error(**fields: Any) -> dict[str, Any]:  # noqa: ANN401

@@ -59,6 +59,17 @@ async def test_a_declined_request_can_be_confirmed_with_another_card(payments: P
     assert (await payments.charge()).state == State.SUCCEEDED
 
 
+async def test_a_confirmed_request_that_stays_declined_ends_as_declined(payments: Payments) -> None:
+    await payments.payment_method("pm_card_chargeDeclinedInsufficientFunds", LOST)
+    await payments.fall_due(payments.due_on_notice())
+    await payments.confirm(payment_method=LOST)
+    await payments.pass_time(DAY)
+
+    abandoned = fact_of(await payments.facts(), "PaymentAbandoned")
+    assert abandoned.reason == Abandoned.DECLINED
+    assert abandoned.decline_code == "insufficient_funds"
+
+
 async def test_a_request_that_is_being_charged_can_not_be_confirmed_again(
     payments: Payments,
 ) -> None:

@@ -95,7 +95,7 @@ def test_a_confirmed_request_does_not_wait_beyond_its_end() -> None:
     waiting = decide(REQUEST, notice, None, 0, NOW)
     assert waiting.next_attempt_time == REQUEST.expire_time
     ended = decide(waiting, notice, None, 0, NOW + DAY)
-    assert ended.abandon_reason is AbandonReason.REQUEST_EXPIRED
+    assert ended.abandon_reason is AbandonReason.NOT_MADE
 
 
 @pytest.mark.parametrize("made", range(1, len(RETRY_DELAYS) + 1))

@@ -205,20 +205,24 @@ class PaymentAbandoned(_message.Message):
         DESCRIPTOR: _descriptor.EnumDescriptor
         REASON_UNSPECIFIED: PaymentAbandoned._Reason.ValueType  # 0
         DECLINED: PaymentAbandoned._Reason.ValueType  # 1
-        """Declined for good, or as often as it is tried."""
+        """Declined for good, as often as it is tried, or after the customer confirmed until the request ended."""
         REQUEST_EXPIRED: PaymentAbandoned._Reason.ValueType  # 2
         """The customer did not confirm in time."""
         WITHDRAWN: PaymentAbandoned._Reason.ValueType  # 3
         """The scheduler withdrew the order."""
+        NOT_MADE: PaymentAbandoned._Reason.ValueType  # 4
+        """The customer confirmed, but the provider could not be reached before the request ended."""
 
     class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper): ...
     REASON_UNSPECIFIED: PaymentAbandoned.Reason.ValueType  # 0
     DECLINED: PaymentAbandoned.Reason.ValueType  # 1
-    """Declined for good, or as often as it is tried."""
+    """Declined for good, as often as it is tried, or after the customer confirmed until the request ended."""
     REQUEST_EXPIRED: PaymentAbandoned.Reason.ValueType  # 2
     """The customer did not confirm in time."""
     WITHDRAWN: PaymentAbandoned.Reason.ValueType  # 3
     """The scheduler withdrew the order."""
+    NOT_MADE: PaymentAbandoned.Reason.ValueType  # 4
+    """The customer confirmed, but the provider could not be reached before the request ended."""
 
     REF_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int

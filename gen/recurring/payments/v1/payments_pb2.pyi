@@ -281,7 +281,7 @@ class Charge(_message.Message):
         REFUSED: Charge._State.ValueType  # 5
         """Final: the guard did not allow it."""
         ABANDONED: Charge._State.ValueType  # 6
-        """Final: declined for good, not confirmed in time, or withdrawn."""
+        """Final: declined for good, not confirmed or not made in time, or withdrawn."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper): ...
     STATE_UNSPECIFIED: Charge.State.ValueType  # 0
@@ -296,7 +296,7 @@ class Charge(_message.Message):
     REFUSED: Charge.State.ValueType  # 5
     """Final: the guard did not allow it."""
     ABANDONED: Charge.State.ValueType  # 6
-    """Final: declined for good, not confirmed in time, or withdrawn."""
+    """Final: declined for good, not confirmed or not made in time, or withdrawn."""
 
     @_typing.final
     class Attempt(_message.Message):
@@ -315,6 +315,8 @@ class Charge(_message.Message):
             """Sent, or about to be: the outcome is looked up before anything else is tried."""
             SUCCEEDED: Charge.Attempt._State.ValueType  # 2
             DECLINED: Charge.Attempt._State.ValueType  # 3
+            NOT_MADE: Charge.Attempt._State.ValueType  # 4
+            """It never reached the provider, and never will; the charge goes on without it."""
 
         class State(_State, metaclass=_StateEnumTypeWrapper): ...
         STATE_UNSPECIFIED: Charge.Attempt.State.ValueType  # 0
@@ -322,6 +324,8 @@ class Charge(_message.Message):
         """Sent, or about to be: the outcome is looked up before anything else is tried."""
         SUCCEEDED: Charge.Attempt.State.ValueType  # 2
         DECLINED: Charge.Attempt.State.ValueType  # 3
+        NOT_MADE: Charge.Attempt.State.ValueType  # 4
+        """It never reached the provider, and never will; the charge goes on without it."""
 
         NUMBER_FIELD_NUMBER: _builtins.int
         STATE_FIELD_NUMBER: _builtins.int

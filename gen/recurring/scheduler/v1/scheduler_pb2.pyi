@@ -101,7 +101,7 @@ class _OrderReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrderReas
     PAYMENT_REFUSED: _OrderReason.ValueType  # 11
     """Payments' guard refused the charge."""
     PAYMENT_DECLINED: _OrderReason.ValueType  # 12
-    """Every attempt was declined."""
+    """Declined for good, as often as it is tried, or after the customer confirmed until the request ended."""
     PAYMENT_REQUEST_EXPIRED: _OrderReason.ValueType  # 13
     """The customer did not confirm in time."""
     STANDING_ORDER_CANCELLED: _OrderReason.ValueType  # 14
@@ -114,6 +114,8 @@ class _OrderReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrderReas
     """The customer bought a product elsewhere."""
     PREVIOUS_UNPAID: _OrderReason.ValueType  # 18
     """The order before is not paid."""
+    PAYMENT_NOT_MADE: _OrderReason.ValueType  # 19
+    """The customer confirmed the payment, but it could not be made before its request ended."""
 
 class OrderReason(_OrderReason, metaclass=_OrderReasonEnumTypeWrapper):
     """Why an order is in its state."""
@@ -141,7 +143,7 @@ NOTICE_UNDELIVERABLE: OrderReason.ValueType  # 10
 PAYMENT_REFUSED: OrderReason.ValueType  # 11
 """Payments' guard refused the charge."""
 PAYMENT_DECLINED: OrderReason.ValueType  # 12
-"""Every attempt was declined."""
+"""Declined for good, as often as it is tried, or after the customer confirmed until the request ended."""
 PAYMENT_REQUEST_EXPIRED: OrderReason.ValueType  # 13
 """The customer did not confirm in time."""
 STANDING_ORDER_CANCELLED: OrderReason.ValueType  # 14
@@ -154,6 +156,8 @@ PURCHASED_ELSEWHERE: OrderReason.ValueType  # 17
 """The customer bought a product elsewhere."""
 PREVIOUS_UNPAID: OrderReason.ValueType  # 18
 """The order before is not paid."""
+PAYMENT_NOT_MADE: OrderReason.ValueType  # 19
+"""The customer confirmed the payment, but it could not be made before its request ended."""
 Global___OrderReason: _TypeAlias = OrderReason  # noqa: Y015
 
 @_typing.final

@@ -85,6 +85,8 @@ CREATE TABLE charges (
                                         'IN_FLIGHT', 'SUCCEEDED', 'REFUSED', 'ABANDONED')),
     payment_method          text        NOT NULL DEFAULT '',
     attempt_count           integer     NOT NULL DEFAULT 0,
+    -- How many of them never reached the provider.
+    not_made_count          integer     NOT NULL DEFAULT 0,
     next_attempt_time       timestamptz,
     expire_time             timestamptz,
     notice_wait_until_time  timestamptz,
@@ -113,25 +115,31 @@ CREATE TABLE attempts (
     payment_method          text        NOT NULL,
     mandate                 text        NOT NULL,
     state                   text        NOT NULL DEFAULT 'UNKNOWN'
-                            CHECK (state IN ('UNKNOWN', 'SUCCEEDED', 'DECLINED')),
+                            CHECK (state IN ('UNKNOWN', 'SUCCEEDED', 'DECLINED', 'NOT_MADE')),
     decline_code            text        NOT NULL DEFAULT '',
     provider_payment        text        NOT NULL DEFAULT '',
     start_time              timestamptz NOT NULL,
+    -- When it was sent once more under its key, never more often.
+    resend_time             timestamptz,
     end_time                timestamptz,
     lookup_count            integer     NOT NULL DEFAULT 0,
+    -- What the provider answered in place of what was asked of it.
+    mismatch                text        NOT NULL DEFAULT '',
     next_lookup_time        timestamptz,
     claim_time              timestamptz,
     PRIMARY KEY (customer, merchant, charge, number),
     FOREIGN KEY (customer, merchant, charge) REFERENCES charges,
     FOREIGN KEY (customer, merchant, payment_method) REFERENCES payment_methods,
-    CHECK ((state = 'UNKNOWN') = (next_lookup_time IS NOT NULL))
+    CHECK ((state = 'UNKNOWN') = (next_lookup_time IS NOT NULL)),
+    CHECK ((state = 'UNKNOWN') = (end_time IS NULL)),
+    CHECK (resend_time >= start_time)
 );
 -- No attempt begins while one has an unknown outcome, and none after one that succeeded.
 CREATE UNIQUE INDEX attempts_one_live ON attempts (customer, merchant, charge)
-    WHERE state <> 'DECLINED';
+    WHERE state IN ('UNKNOWN', 'SUCCEEDED');
 CREATE INDEX attempts_unknown ON attempts (next_lookup_time) WHERE state = 'UNKNOWN';
 CREATE INDEX attempts_of_mandate ON attempts (customer, merchant, mandate, start_time)
-    WHERE state <> 'DECLINED';
+    WHERE state IN ('UNKNOWN', 'SUCCEEDED');
 
 CREATE TABLE refunds (
     merchant                text        NOT NULL,
@@ -147,6 +155,8 @@ CREATE TABLE refunds (
     idempotency_key         text        NOT NULL,
     provider_refund         text        NOT NULL DEFAULT '',
     failure_code            text        NOT NULL DEFAULT '',
+    -- What the provider answered in place of what was asked of it.
+    mismatch                text        NOT NULL DEFAULT '',
     traceparent             text        NOT NULL,
     try_count               integer     NOT NULL DEFAULT 0,
     next_try_time           timestamptz,

@@ -1,0 +1,66 @@
+"""What the provider answers is believed only if it is what was asked for."""
+
+import argparse
+from datetime import timedelta
+from typing import cast
+
+import pytest
+
+from services.payments.commands import COMMANDS
+from services.payments.watch import LOOKS
+from services.runtime.commands import Desk
+from services.runtime.watch import Watch
+from tests.integration.payments.suite import CHARGE, Payments, State
+
+CARDS = [
+    "pm_sandbox_answersWrongAmount",
+    "pm_sandbox_answersWrongCurrency",
+    "pm_sandbox_answersForeignPayment",
+]
+
+
+async def mismatched(payments: Payments) -> float:
+    watch = Watch(payments.database, payments.clock, LOOKS)
+    shown = {gauge.name: value for gauge, _, value in await watch.read()}
+    return shown["recurring.charges.mismatched"]
+
+
+@pytest.mark.parametrize("card", CARDS)
+async def test_a_payment_that_is_not_the_one_asked_for_is_not_believed(
+    payments: Payments, card: str
+) -> None:
+    await payments.consent(card)
+    await payments.announce()
+    await payments.fall_due()
+    await payments.pass_time(timedelta(hours=30))
+
+    assert (await payments.charge()).state == State.IN_FLIGHT
+    assert await payments.told() == []
+    assert await payments.balances() == {}
+    assert len(await payments.payments_at_provider()) == 1
+    assert await mismatched(payments) == 1
+
+
+async def test_an_operator_sees_what_was_answered(payments: Payments) -> None:
+    await payments.consent("pm_sandbox_answersWrongAmount")
+    await payments.announce()
+    await payments.fall_due()
+    await payments.work()
+    desk = cast("Desk", argparse.Namespace(database=payments.database, clock=payments.clock))
+    options = argparse.Namespace(older_than=0, look_up=False)
+    [line] = [line async for line in COMMANDS["unknown"].work(desk, options)]
+
+    assert line["charge"] == CHARGE
+    assert "is over 1251 eur" in str(line["mismatch"])
+
+
+async def test_a_refund_over_another_amount_is_not_believed(payments: Payments) -> None:
+    await payments.consent("pm_sandbox_refundsWrongAmount")
+    await payments.announce()
+    await payments.fall_due()
+    await payments.work()
+    await payments.refund(amount_minor=100)
+    await payments.work()
+
+    assert "RefundSucceeded" not in await payments.told()
+    assert await mismatched(payments) == 1

@@ -1,0 +1,265 @@
+"""Attempts that the provider has never heard of: sent once more only if they still may be made."""
+
+import sqlite3
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from recurring.payments.v1 import payments_pb2
+
+from services.payments.domain.books import Refund
+from services.payments.domain.charges import KEY_RELIED_ON
+from services.payments.domain.outcomes import Outcome, Unknown
+from services.payments.loops import Refunding
+from services.payments.provider import StripeProvider
+from services.payments.store import attempts as attempt_store
+from services.runtime.wire import to_money
+from tests.integration.payments.suite import (
+    AMOUNT_MINOR,
+    DAY,
+    MANDATE,
+    NOW,
+    Abandoned,
+    Payments,
+    State,
+    charge_name,
+    fact_of,
+    order,
+)
+
+HOUR = timedelta(hours=1)
+AttemptState = payments_pb2.Charge.Attempt.State
+OUTAGES = [HOUR, 30 * HOUR]
+
+
+async def switch_outage(payments: Payments, *, on: bool) -> None:
+    await payments.sandbox.ask("PUT", "/outages/provider", json={"on": on})
+
+
+async def let_search_lag(payments: Payments) -> None:
+    """Have no payment found by a search from here on."""
+    lag = {"search_lag_seconds": 10**6}
+    await payments.sandbox.ask("PUT", "/provider/behavior", json=lag)
+
+
+def forget_keys(payments: Payments) -> None:
+    """As the provider does after a day."""
+    with sqlite3.connect(payments.sandbox.record_file) as db:
+        db.execute("DELETE FROM idempotency")
+
+
+async def fall_due_in_an_outage(payments: Payments) -> None:
+    await payments.consent()
+    await payments.announce()
+    await switch_outage(payments, on=True)
+    await payments.fall_due()
+    await payments.work()
+    assert (await payments.charge()).state == State.IN_FLIGHT
+
+
+async def end_the_outage_after(payments: Payments, time: timedelta) -> None:
+    await payments.pass_time(time)
+    assert (await payments.charge()).state == State.IN_FLIGHT
+    await switch_outage(payments, on=False)
+    await payments.pass_time(2 * HOUR)
+
+
+async def states_of_attempts(payments: Payments) -> list[str]:
+    return [AttemptState.Name(each.state) for each in (await payments.charge()).attempts]
+
+
+@pytest.mark.parametrize("outage", OUTAGES)
+async def test_a_payment_cancelled_during_an_outage_is_not_made_after_it(
+    payments: Payments, outage: timedelta
+) -> None:
+    await fall_due_in_an_outage(payments)
+    await payments.withdraw()
+    await end_the_outage_after(payments, outage)
+
+    assert await payments.payments_at_provider() == []
+    abandoned = fact_of(await payments.facts(), "PaymentAbandoned")
+    assert abandoned.reason == Abandoned.WITHDRAWN
+    assert await states_of_attempts(payments) == ["NOT_MADE"]
+
+
+@pytest.mark.parametrize("outage", OUTAGES)
+async def test_a_mandate_revoked_during_an_outage_allows_nothing_after_it(
+    payments: Payments, outage: timedelta
+) -> None:
+    await fall_due_in_an_outage(payments)
+    await payments.call(payments_pb2.RevokeMandateRequest(name=MANDATE))
+    await end_the_outage_after(payments, outage)
+
+    assert await payments.payments_at_provider() == []
+    refused = fact_of(await payments.facts(), "PaymentRefused")
+    assert refused.reasons == [payments_pb2.MANDATE_REVOKED]
+
+
+async def test_a_lower_price_announced_during_an_outage_binds_the_payment_after_it(
+    payments: Payments,
+) -> None:
+    await fall_due_in_an_outage(payments)
+    later = payments.notice(amount_minor=AMOUNT_MINOR - 1)
+    later.notice += "-again"  # type: ignore[attr-defined]
+    payments.clock.move(timedelta(minutes=1))
+    later.deliver_time.FromDatetime(payments.clock.now())  # type: ignore[attr-defined]
+    await payments.announce(later)
+    await end_the_outage_after(payments, HOUR)
+
+    assert await payments.payments_at_provider() == []
+    refused = fact_of(await payments.facts(), "PaymentRefused")
+    assert refused.reasons == [payments_pb2.ABOVE_NOTIFIED_AMOUNT]
+
+
+@pytest.mark.parametrize("outage", OUTAGES)
+async def test_what_is_still_wanted_after_an_outage_is_paid_once(
+    payments: Payments, outage: timedelta
+) -> None:
+    await fall_due_in_an_outage(payments)
+    await end_the_outage_after(payments, outage)
+
+    assert (await payments.charge()).state == State.SUCCEEDED
+    assert await payments.charged_minor() == AMOUNT_MINOR
+    # The same attempt while its key is relied on, a new one after that.
+    made = ["SUCCEEDED"] if outage < KEY_RELIED_ON else ["NOT_MADE", "SUCCEEDED"]
+    assert await states_of_attempts(payments) == made
+
+
+async def test_an_attempt_sent_once_more_in_the_next_month_counts_there(
+    payments: Payments,
+) -> None:
+    await fall_due_in_an_outage(payments)
+    ceiling = to_money(AMOUNT_MINOR, "EUR")
+    limited = f"{MANDATE}-limited"
+    await payments.mandate(limited, month_ceiling=ceiling)
+    first, second = order(2), order(3)
+    await payments.announce(payments.notice(first), payments.notice(second))
+    await payments.fall_due(payments.due(first, mandate=limited))
+    await payments.pass_time(datetime(2026, 2, 1, tzinfo=UTC) - NOW)
+
+    await switch_outage(payments, on=False)
+    await payments.fall_due(payments.due(second, mandate=limited))
+    await payments.loops[0].step()
+    assert (await payments.charge(charge_name(3))).state == State.SUCCEEDED
+    await payments.pass_time(2 * HOUR)
+
+    late = await payments.charge(charge_name(2))
+    assert late.state == State.REFUSED
+    assert late.refusal_reasons == [payments_pb2.ABOVE_MONTH_CEILING]
+
+
+async def test_what_was_sent_once_more_leaves_no_room_in_its_new_month(payments: Payments) -> None:
+    await payments.consent(month_ceiling=to_money(AMOUNT_MINOR, "EUR"))
+    await payments.announce(payments.notice(), payments.notice(order(2)))
+    await switch_outage(payments, on=True)
+    await payments.fall_due()
+    await payments.pass_time(datetime(2026, 2, 1, tzinfo=UTC) - NOW)
+    await switch_outage(payments, on=False)
+    await payments.pass_time(2 * HOUR)
+    assert (await payments.charge()).state == State.SUCCEEDED
+
+    await payments.fall_due(payments.due(order(2)))
+    await payments.work()
+    assert (await payments.charge(charge_name(2))).state == State.REFUSED
+
+
+@pytest.mark.parametrize("withdrawn", [False, True])
+async def test_a_payment_that_the_search_does_not_show_yet_is_believed_and_not_repeated(
+    payments: Payments,
+    withdrawn: bool,  # noqa: FBT001 - one of two cases
+) -> None:
+    await let_search_lag(payments)
+    await payments.consent("pm_sandbox_timeoutAfterCharge")
+    await payments.announce()
+    await payments.fall_due()
+    await payments.work()
+    if withdrawn:
+        await payments.withdraw()
+    await payments.pass_time(timedelta(minutes=5))
+
+    # The money had moved before the withdrawal.
+    assert await payments.told() == ["PaymentSucceeded"]
+    assert await payments.charged_minor() == AMOUNT_MINOR
+
+
+async def test_a_payment_is_found_though_search_and_keys_have_forgotten_it(
+    payments: Payments,
+) -> None:
+    await let_search_lag(payments)
+    await payments.consent("pm_sandbox_timeoutAfterCharge")
+    await payments.announce()
+    await payments.fall_due()
+    await payments.work()
+    await switch_outage(payments, on=True)
+    forget_keys(payments)
+    await end_the_outage_after(payments, 30 * HOUR)
+
+    assert await payments.told() == ["PaymentSucceeded"]
+    assert await payments.charged_minor() == AMOUNT_MINOR
+
+
+async def test_a_request_that_comes_after_its_key_was_closed_moves_no_money(
+    payments: Payments,
+) -> None:
+    await fall_due_in_an_outage(payments)
+    async with payments.database.begin() as tx:
+        [attempt] = await attempt_store.claim(tx, NOW + HOUR, 1)
+    await switch_outage(payments, on=False)
+    await payments.withdraw()
+    await payments.provider.close(attempt, NOW + HOUR)
+    # From a process that was paused before it sent.
+    late: Outcome = await payments.provider.charge(attempt, "pm_card_visa")
+
+    assert isinstance(late, Unknown)
+    assert await payments.payments_at_provider() == []
+
+
+async def test_a_confirmed_request_that_an_outage_outlasts_is_not_made_after_its_end(
+    payments: Payments,
+) -> None:
+    await payments.payment_method()
+    await payments.fall_due(payments.due_on_notice(lasts=DAY))
+    await switch_outage(payments, on=True)
+    await payments.confirm()
+    await end_the_outage_after(payments, DAY + HOUR)
+
+    assert await payments.payments_at_provider() == []
+    abandoned = fact_of(await payments.facts(), "PaymentAbandoned")
+    assert abandoned.reason == Abandoned.NOT_MADE
+
+
+async def test_attempts_that_were_not_made_use_up_no_retry(payments: Payments) -> None:
+    await payments.consent("pm_card_chargeDeclinedInsufficientFunds")
+    await payments.announce()
+    await switch_outage(payments, on=True)
+    await payments.fall_due()
+    await end_the_outage_after(payments, 30 * HOUR)
+    await payments.pass_time(20 * DAY)
+
+    assert await states_of_attempts(payments) == ["NOT_MADE", *["DECLINED"] * 4]
+
+
+class LosingAnswers(StripeProvider):
+    async def refund(self, refund: Refund) -> Outcome:
+        await super().refund(refund)
+        return Unknown("the answer was lost")
+
+
+async def test_a_refund_whose_answer_was_lost_is_given_once_though_its_key_is_forgotten(
+    payments: Payments,
+) -> None:
+    await payments.consent()
+    await payments.announce()
+    await payments.fall_due()
+    await payments.work()
+    await payments.refund(amount_minor=100)
+    real = payments.provider
+    assert isinstance(real, StripeProvider)
+    losing = LosingAnswers(real._http, payments.sandbox.url, "")
+    losing._authorization = real._authorization
+    await Refunding(payments.database, payments.clock, losing).step()
+    forget_keys(payments)
+    await payments.pass_time(30 * HOUR)
+
+    assert (await payments.charge()).refunded_amount == to_money(100, "EUR")
+    refunds = (await payments.sandbox.provider("GET", "/refunds")).body["data"]
+    assert [each["amount"] for each in refunds] == [100]
