@@ -172,12 +172,16 @@ _DESCRIPTIONS: dict[type[Message], Callable[[Any], str]] = {
     ),
     scheduler.PaymentDue: lambda it: f"{_order(it.ref)}: {format_money(it.amount)}",
     scheduler.PaymentWithdrawn: lambda it: _order(it.ref),
+    scheduler.PaymentMandateChanged: lambda it: f"{_order(it.ref)}: {short_name(it.mandate)}",
     scheduler.OrderConfirmed: _confirmed,
     scheduler.OrderSkipped: lambda it: f"{_order(it.ref)}: {_reasons([it.reason])}",
     scheduler.OrderHeld: lambda it: f"{_order(it.ref)}: {_reasons(it.reasons)}",
     scheduler.OrderLapsed: lambda it: f"{_order(it.ref)}: {_reasons(it.reasons)}",
     scheduler.OrderCancelled: lambda it: _order(it.ref),
     scheduler.StandingOrderChanged: _changed,
+    payments.PaymentMethodBlocked: lambda it: (
+        f"{short_name(it.payment_method)}: {it.brand} {it.last4}, {it.decline_code}"
+    ),
     payments.PaymentRequested: lambda it: (
         f"{_charge(it.ref)} until {format_timestamp(it.expire_time)}"
     ),

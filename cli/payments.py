@@ -29,6 +29,7 @@ PAYMENT_METHOD_COLUMNS: Columns[pb.PaymentMethod] = {
     "payment method": lambda it: short_name(it.name),
     "brand": lambda it: it.brand,
     "ends with": lambda it: it.last4,
+    "state": lambda it: f"{pb.PaymentMethod.State.Name(it.state)} {it.decline_code}".strip(),
     "created": lambda it: format_timestamp(it.create_time),
 }
 MANDATE_COLUMNS: Columns[pb.Mandate] = {

@@ -61,10 +61,13 @@ def payment_succeeded(charge: Charge, method: PaymentMethod, now: datetime) -> F
     return _fact(charge, charge.key.name, message, now)
 
 
-def payment_declined(charge: Charge, now: datetime) -> Fact:
+def payment_declined(charge: Charge, now: datetime, *, method_blocked: bool) -> Fact:
     """The last attempt was declined, and the charge goes on."""
     message = events_pb2.PaymentDeclined(
-        ref=_ref(charge), attempt=charge.attempt_count, decline_code=charge.decline_code
+        ref=_ref(charge),
+        attempt=charge.attempt_count,
+        decline_code=charge.decline_code,
+        payment_method_blocked=method_blocked,
     )
     if charge.next_attempt_time is not None:
         message.next_attempt_time.CopyFrom(to_timestamp(charge.next_attempt_time))
@@ -80,12 +83,13 @@ def payment_refused(charge: Charge, now: datetime) -> Fact:
     return _fact(charge, charge.key.name, message, now)
 
 
-def payment_abandoned(charge: Charge, now: datetime) -> Fact:
+def payment_abandoned(charge: Charge, now: datetime, *, method_blocked: bool = False) -> Fact:
     """The charge is over without money."""
     message = events_pb2.PaymentAbandoned(
         ref=_ref(charge),
         reason=events_pb2.PaymentAbandoned.Reason.Value(str(charge.abandon_reason)),
         decline_code=charge.decline_code,
+        payment_method_blocked=method_blocked,
     )
     return _fact(charge, charge.key.name, message, now)
 
@@ -106,14 +110,31 @@ def decided(charges: Sequence[Charge], now: datetime) -> list[Fact]:
     return [tell[charge.state](charge, now) for charge in charges if charge.state in tell]
 
 
-def not_paid(charge: Charge, outcome: Declined | NotMade, now: datetime) -> list[Fact]:
+def payment_method_blocked(method: PaymentMethod, charge: Charge, now: datetime) -> Fact:
+    """A payment method was declined for good: no order is paid by it any more."""
+    message = events_pb2.PaymentMethodBlocked(
+        ref=_ref(charge),
+        payment_method=method.key.name,
+        decline_code=method.decline_code,
+        block_time=to_timestamp(now),
+        brand=method.brand,
+        last4=method.last4,
+    )
+    return _fact(charge, method.key.name, message, now)
+
+
+def not_paid(
+    charge: Charge, outcome: Declined | NotMade, now: datetime, *, method_blocked: bool
+) -> list[Fact]:
     """What a decline is to others; the last one is published once, as what it led to.
 
     An attempt that was not made is no news while the charge goes on.
     """
     if charge.state is ChargeState.ABANDONED:
-        return [payment_abandoned(charge, now)]
-    return [] if isinstance(outcome, NotMade) else [payment_declined(charge, now)]
+        return [payment_abandoned(charge, now, method_blocked=method_blocked)]
+    if isinstance(outcome, NotMade):
+        return []
+    return [payment_declined(charge, now, method_blocked=method_blocked)]
 
 
 def _ref(charge: Charge) -> events_pb2.ChargeRef:
@@ -167,6 +188,19 @@ class Handlers:
         await charge_store.insert_withdrawals(tx, withdrawn, now)
         await _end_withdrawn(tx, withdrawn, now)
 
+    async def on_payment_mandate_changed(
+        self, tx: AsyncConnection, events: Sequence[Event[Any]]
+    ) -> None:
+        """An order is to be paid under another mandate: the guard compares it with that one."""
+        changed = {
+            charge_key(event.message.ref.order, _owner(event)): event
+            for event in sorted(events, key=lambda event: event.occur_time)
+        }
+        await charge_store.insert_mandate_changes(
+            tx, {key: (event.message.mandate, event.occur_time) for key, event in changed.items()}
+        )
+        await charge_store.save(tx, list((await charge_store.locked(tx, changed)).values()))
+
     async def on_notice_delivered(self, tx: AsyncConnection, events: Sequence[Event[Any]]) -> None:
         """A customer heard what will be charged: the evidence that the guard asks for."""
         notices = [
@@ -187,6 +221,9 @@ def subscriptions(clock: Clock) -> Subscriptions:
         "SCHEDULER": (
             Subscription(scheduler_events_pb2.PaymentDue, handlers.on_payment_due),
             Subscription(scheduler_events_pb2.PaymentWithdrawn, handlers.on_payment_withdrawn),
+            Subscription(
+                scheduler_events_pb2.PaymentMandateChanged, handlers.on_payment_mandate_changed
+            ),
         ),
         "NOTIFY": (Subscription(notify_events_pb2.NoticeDelivered, handlers.on_notice_delivered),),
     }

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -23,11 +23,12 @@ from services.payments.domain.charges import (
     ChargeState,
     decide_all,
     expire,
+    method_key,
     present_attempt,
-    resend_all,
-    settle,
+    settle_attempt,
 )
 from services.payments.domain.consent import Mandate, Notice, month_of
+from services.payments.domain.declines import MethodUse, stops_method
 from services.payments.domain.keys import ChargeKey, MandateKey, PaymentMethodKey
 from services.payments.domain.outcomes import (
     Declined,
@@ -37,6 +38,7 @@ from services.payments.domain.outcomes import (
     Unknown,
     ask_again_delay,
 )
+from services.payments.domain.resends import resend_all
 from services.payments.provider import Provider
 from services.payments.store import attempts as attempt_store
 from services.payments.store import charges as charge_store
@@ -213,7 +215,9 @@ async def _decide_due(tx: AsyncConnection, now: datetime) -> tuple[int, list[Att
     due = await charge_store.take_due(tx, now, BATCH_ROWS)
     if not due:
         return 0, []
-    decided = list(decide_all(due, *await _evidence(tx, due, now), now))
+    notices, mandates, spent_minor = await _evidence(tx, due, now)
+    uses = await _method_uses(tx, due, mandates, now)
+    decided = list(decide_all(due, notices, mandates, spent_minor, now, uses))
     await charge_store.save(tx, decided)
     await outbox.put(tx, events.decided(decided, now))
     begun = [
@@ -234,7 +238,8 @@ async def _resend_allowed(
     attempts = {attempt.charge: attempt for attempt in lost}
     missing = [(charge, attempts[key]) for key, charge in charges.items()]
     notices, mandates, spent_minor = await _evidence(tx, list(charges.values()), now)
-    verdicts = resend_all(missing, notices, mandates, spent_minor, now)
+    uses = await _method_uses(tx, list(charges.values()), mandates, now)
+    verdicts = resend_all(missing, notices, mandates, spent_minor, now, uses)
     allowed = [attempt for (_, attempt), may in zip(missing, verdicts, strict=True) if may]
     resent = await attempt_store.resend(tx, allowed, now)
     relied_on = {key: notices[key].notice if key in notices else "" for key in resent}
@@ -255,14 +260,26 @@ async def _evidence(
     return notices, mandates, dict(zip(limited, totals, strict=True))
 
 
+async def _method_uses(
+    tx: AsyncConnection,
+    charges: Sequence[Charge],
+    mandates: Mapping[MandateKey, Mandate],
+    now: datetime,
+) -> dict[PaymentMethodKey, MethodUse]:
+    """What the payment methods of charges are used for; they stay locked."""
+    wanted = {key for charge in charges if (key := method_key(charge, mandates)) is not None}
+    return await consent_store.method_uses(tx, wanted, now) if wanted else {}
+
+
 async def _charge(database: Database, provider: Provider, attempt: Attempt) -> Outcome:
     """Charge with the attempt's token, opened. One that does not open holds up no other attempt.
 
     Its key may come back: so the attempt is looked up again, and its outcome is not known till then.
     """
-    method = PaymentMethodKey(attempt.charge.owner, attempt.payment_method)
     try:
-        token = database.keyring.open(attempt.provider_token, *token_place(method)).decode()
+        token = database.keyring.open(
+            attempt.provider_token, *token_place(_method_of(attempt))
+        ).decode()
     except UnreadableError:
         return Unknown("the token does not open")
     return await provider.charge(attempt, token)
@@ -288,22 +305,37 @@ async def _settle_known(
 ) -> None:
     charges = await charge_store.locked(tx, known)
     news = await attempt_store.settle(tx, list(known.values()), now)
-    settled = [settle(charges[key], known[key][1], now) for key in sorted(news)]
-    await charge_store.save(tx, settled)
-    paid = [charge for charge in settled if charge.state is ChargeState.SUCCEEDED]
-    unpaid = [
-        fact
-        for charge in settled
-        if not isinstance(outcome := known[charge.key][1], Succeeded)
-        for fact in events.not_paid(charge, outcome, now)
+    tried = {key: known[key] for key in sorted(news)}
+    settled = [
+        settle_attempt(charges[key], attempt, outcome, now)
+        for key, (attempt, outcome) in tried.items()
     ]
+    await charge_store.save(tx, settled)
+    methods = {key: _method_of(attempt) for key, (attempt, _) in tried.items()}
+    await charge_store.wake_awaiting(tx, methods.values(), now)
+    stopped = {methods[key]: o.code for key, (_, o) in tried.items() if _stops_method(o)}
+    blocked = await consent_store.block_methods(tx, stopped, now)
+    paid = [charge for charge in settled if charge.state is ChargeState.SUCCEEDED]
     await ledger_store.book(tx, [book_charge(charge, now) for charge in paid])
-    method_keys = {c.key: PaymentMethodKey(c.key.owner, c.payment_method) for c in paid}
-    methods = await consent_store.payment_methods(tx, method_keys.values())
-    await outbox.put(
-        tx,
-        [events.payment_succeeded(c, methods[method_keys[c.key]], now) for c in paid] + unpaid,
-    )
+    cards = await consent_store.payment_methods(tx, [methods[charge.key] for charge in paid])
+    facts = [events.payment_succeeded(c, cards[methods[c.key]], now) for c in paid]
+    for charge in settled:
+        method = methods[charge.key]
+        _, outcome = tried[charge.key]
+        if not isinstance(outcome, Succeeded):
+            facts += events.not_paid(charge, outcome, now, method_blocked=method in stopped)
+        if method in blocked:
+            facts.append(events.payment_method_blocked(blocked[method], charge, now))
+    await outbox.put(tx, facts)
+
+
+def _method_of(attempt: Attempt) -> PaymentMethodKey:
+    return PaymentMethodKey(attempt.charge.owner, attempt.payment_method)
+
+
+def _stops_method(outcome: Outcome) -> TypeGuard[Declined]:
+    """Whether an outcome ends the use of its payment method for all orders."""
+    return isinstance(outcome, Declined) and stops_method(outcome.code, outcome.advice)
 
 
 async def _not_due(

@@ -13,9 +13,11 @@ from typing import Any, Protocol
 import aiohttp
 
 from services.payments.domain.books import Refund
-from services.payments.domain.charges import KEY_RELIED_ON, Attempt
+from services.payments.domain.charges import Attempt
+from services.payments.domain.declines import stops_method
 from services.payments.domain.outcomes import Declined, NotMade, Outcome, Succeeded, Unknown
 from services.payments.domain.provider_amounts import to_provider
+from services.payments.domain.resends import KEY_RELIED_ON
 
 REQUEST_TIMEOUT_SECONDS = 10.0
 CONNECTIONS_MAX = 50
@@ -331,7 +333,9 @@ def _outcome_of_status(intent: Mapping[str, Any]) -> Outcome:
 
 def _declined(error: Mapping[str, Any], payment: str) -> Declined:
     code = str(error.get("decline_code") or error.get("code") or "generic_decline")
-    return Declined(code, hard=code in HARD_DECLINE_CODES, provider_id=payment)
+    advice = str(error.get("advice_code") or "")
+    hard = code in HARD_DECLINE_CODES or stops_method(code, advice)
+    return Declined(code, hard=hard, provider_id=payment, advice=advice)
 
 
 def _difference(intent: Mapping[str, Any], attempt: Attempt) -> str:

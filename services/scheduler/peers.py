@@ -123,11 +123,15 @@ class Peers:
         )
         return [result.phone_bound for result in response.results]
 
-    async def mandates_cover(self, questions: Sequence[MandateQuestion]) -> list[bool]:
-        """Whether mandates cover amounts, in their order."""
-        return await _in_batches(questions, self._mandates_cover)
+    async def mandate_problems(
+        self, questions: Sequence[MandateQuestion]
+    ) -> list[tuple[OrderReason, ...]]:
+        """Why mandates do not cover amounts, in their order; nothing where they do."""
+        return await _in_batches(questions, self._mandate_problems)
 
-    async def _mandates_cover(self, questions: Sequence[MandateQuestion]) -> list[bool]:
+    async def _mandate_problems(
+        self, questions: Sequence[MandateQuestion]
+    ) -> list[tuple[OrderReason, ...]]:
         request = payments_pb2.BatchCheckMandatesRequest()
         for one in questions:
             check = request.checks.add(
@@ -135,7 +139,7 @@ class Peers:
             )
             put_time(check.charge_time, one.charge_time)
         response = await self.payments.BatchCheckMandates(request)
-        return [not result.reasons for result in response.results]
+        return [_mandate_reasons(result.reasons) for result in response.results]
 
     async def hold_stock(
         self, orders: Sequence[Order], expire_time: datetime
@@ -259,6 +263,15 @@ def _protect(standing_order: StandingOrder) -> catalog_pb2.ProtectPrices:
 
 def _reasons(problems: Sequence[catalog_pb2.ItemProblem]) -> tuple[OrderReason, ...]:
     return tuple(dict.fromkeys(_REASONS[problem.reason] for problem in problems))
+
+
+def _mandate_reasons(reasons: Sequence[int]) -> tuple[OrderReason, ...]:
+    """What is in an order's way, by payments' reasons: the card, if it is nothing else."""
+    if not reasons:
+        return ()
+    if set(reasons) == {payments_pb2.PAYMENT_METHOD_BLOCKED}:
+        return (OrderReason.PAYMENT_METHOD_BLOCKED,)
+    return (OrderReason.MANDATE_NOT_COVERING,)
 
 
 def _products(problems: Sequence[catalog_pb2.ItemProblem]) -> frozenset[str]:

@@ -15,6 +15,7 @@ from deploy.embedded.stack import EmbeddedStack
 from services.runtime.broker import DOMAIN
 from tests.contract.customer import Customer
 from tests.faults.conftest import Operator
+from tests.suite import new_id
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
@@ -141,4 +142,26 @@ async def test_charges_that_the_provider_did_not_answer_are_known_in_the_end(
     await operator.suite.sandbox.settle()
     assert await state(ann, tea, 1) == PAID
     assert await operator.types("payments", "unknown") == []
+    assert await operator.audit()
+
+
+async def test_what_is_cancelled_during_an_outage_is_not_paid_after_it(
+    operator: Operator, ann: Customer
+) -> None:
+    tea = (await ann.subscribe()).name
+    await operator.suite.advance(UNTIL_ANNOUNCED)
+    taken = await captured(operator)
+    await operator.suite.sandbox.switch_outage("provider", on=True)
+    try:
+        await operator.suite.advance(UNTIL_PAID)
+        cancel = scheduler_pb2.CancelStandingOrderRequest(name=tea, request_id=new_id())
+        await ann.shop.scheduler.CancelStandingOrder(cancel)
+        await operator.suite.advance(timedelta(hours=33))
+    finally:
+        await operator.suite.sandbox.switch_outage("provider", on=False)
+    await operator.suite.advance(timedelta(hours=2))
+    assert await state(ann, tea, 1) == scheduler_pb2.Order.CANCELLED
+    assert await captured(operator) == taken
+    [charge] = await charges(ann)
+    assert [each.state for each in charge.attempts] == [payments_pb2.Charge.Attempt.NOT_MADE]
     assert await operator.audit()

@@ -72,8 +72,10 @@ def order_skipped(message: scheduler_events_pb2.OrderSkipped) -> Draft:
     return Draft(ref.customer, ref.order, template)
 
 
-def order_held(message: scheduler_events_pb2.OrderHeld) -> Draft:
+def order_held(message: scheduler_events_pb2.OrderHeld) -> Draft | None:
     """An order waits."""
+    if scheduler_pb2.PAYMENT_METHOD_BLOCKED in message.reasons:
+        return None
     ref, reasons = message.ref, _reasons(message.reasons)
     due_time = from_timestamp(ref.due_time)
     template = kinds.OrderHeld(
@@ -82,8 +84,10 @@ def order_held(message: scheduler_events_pb2.OrderHeld) -> Draft:
     return Draft(ref.customer, ref.order, template)
 
 
-def order_lapsed(message: scheduler_events_pb2.OrderLapsed) -> Draft:
+def order_lapsed(message: scheduler_events_pb2.OrderLapsed) -> Draft | None:
     """An order ended without payment."""
+    if message.payment_method_blocked or scheduler_pb2.PAYMENT_METHOD_BLOCKED in message.reasons:
+        return None
     ref, reasons = message.ref, _reasons(message.reasons)
     due_time = from_timestamp(ref.due_time)
     template = kinds.OrderLapsed(ref.title, ref.time_zone, due_time, reasons)
@@ -123,8 +127,10 @@ def payment_requested(message: payments_events_pb2.PaymentRequested) -> Draft:
     return Draft(ref.customer, ref.order, template)
 
 
-def payment_declined(message: payments_events_pb2.PaymentDeclined) -> Draft:
+def payment_declined(message: payments_events_pb2.PaymentDeclined) -> Draft | None:
     """An attempt was declined."""
+    if message.payment_method_blocked:
+        return None
     ref = message.ref
     template = kinds.PaymentDeclined(
         ref.title,
@@ -135,6 +141,12 @@ def payment_declined(message: payments_events_pb2.PaymentDeclined) -> Draft:
     return Draft(ref.customer, ref.order, template)
 
 
+def payment_method_blocked(message: payments_events_pb2.PaymentMethodBlocked) -> Draft:
+    """A card was declined for good: said once, and not of each order that uses it."""
+    template = kinds.PaymentMethodBlocked(message.brand, message.last4)
+    return Draft(message.ref.customer, message.payment_method, template)
+
+
 def refund_succeeded(message: payments_events_pb2.RefundSucceeded) -> Draft:
     """Money was given back."""
     ref = message.ref
@@ -142,7 +154,8 @@ def refund_succeeded(message: payments_events_pb2.RefundSucceeded) -> Draft:
     return Draft(ref.customer, ref.order, template)
 
 
-Reader = Callable[[Any], Draft]
+# None where the customer hears of it otherwise.
+Reader = Callable[[Any], Draft | None]
 
 READERS: Mapping[str, Sequence[tuple[Any, Reader]]] = {
     "SCHEDULER": (
@@ -157,6 +170,7 @@ READERS: Mapping[str, Sequence[tuple[Any, Reader]]] = {
     "PAYMENTS": (
         (payments_events_pb2.PaymentRequested, payment_requested),
         (payments_events_pb2.PaymentDeclined, payment_declined),
+        (payments_events_pb2.PaymentMethodBlocked, payment_method_blocked),
         (payments_events_pb2.RefundSucceeded, refund_succeeded),
     ),
 }
@@ -174,7 +188,9 @@ def subscriptions(clock: Clock) -> Subscriptions:
 
 def _subscription(clock: Clock, message_type: Any, reader: Reader) -> Subscription:  # noqa: ANN401
     async def handle(tx: AsyncConnection, events: Sequence[Event[Any]]) -> None:
-        await post(tx, [(event, reader(event.message)) for event in events], clock.now())
+        read = [(event, reader(event.message)) for event in events]
+        drafts = [(event, draft) for event, draft in read if draft is not None]
+        await post(tx, drafts, clock.now())
 
     return Subscription(message_type, handle)
 

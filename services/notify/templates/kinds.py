@@ -121,6 +121,29 @@ class PaymentDeclined:
 
 
 @dataclass(frozen=True, slots=True)
+class PaymentMethodBlocked:
+    """A payment method was declined for good."""
+
+    kind: ClassVar[NoticeKind] = NoticeKind.PAYMENT_METHOD_BLOCKED
+    brand: str
+    last4: str
+
+    def wording(self) -> Wording:
+        """Says what it means for all orders, and what mends it; not why: others may see the phone."""
+        card = f"Your card {self.brand} ending {self.last4}".replace("  ", " ")
+        if not self.last4:
+            card = "Your payment method"
+        return Wording(
+            "Please replace your payment method",
+            (
+                f"{card} was declined for good, so we will not try it again.",
+                "No order that uses it can be paid.",
+                "Please add another one in your account for your standing orders, or ask your bank.",
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """Paid."""
 
@@ -204,7 +227,7 @@ class OrderHeld:
 
 _FOR_THE_CUSTOMER = frozenset({
     "PHONE_NOT_BOUND", "MANDATE_NOT_COVERING", "NOTICE_UNDELIVERABLE", "PAYMENT_REFUSED",
-    "PAYMENT_DECLINED",
+    "PAYMENT_DECLINED", "PAYMENT_METHOD_BLOCKED",
 })  # fmt: skip
 # The customer's yes is all that it waits for.
 _ASKING = frozenset({"PURCHASED_ELSEWHERE"})

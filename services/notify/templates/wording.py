@@ -125,6 +125,7 @@ REASONS: Mapping[str, str] = MappingProxyType({
     "PURCHASED_ELSEWHERE": "you bought a product of it elsewhere",
     "PREVIOUS_UNPAID": "the order before it is not paid",
     "PAYMENT_NOT_MADE": "the payment could not be made in time",
+    "PAYMENT_METHOD_BLOCKED": "its card was declined for good",
 })  # fmt: skip
 
 

@@ -88,7 +88,11 @@ class ChargeMethods:
         )
         violations.check()
         charge = await _existing(tx, key, lock=True)
-        await existing_payment_method(tx, PaymentMethodKey(key.owner, method))
+        found = await existing_payment_method(tx, PaymentMethodKey(key.owner, method))
+        if found.block_time is not None:
+            raise wrong_state(
+                "PAYMENT_METHOD_BLOCKED", "it was declined for good; confirm with another"
+            )
         confirmed = confirm(charge, method, self._clock.now())
         if confirmed is None:
             raise wrong_state(

@@ -20,6 +20,7 @@ from services.payments.api.names import (
 from services.payments.domain.consent import (
     Mandate,
     PaymentMethod,
+    RefusalReason,
     mandate_reasons,
     month_of,
     ordered,
@@ -214,10 +215,11 @@ class ConsentMethods:
                             mandate_reasons(
                                 mandate, amount.amount_minor, amount.currency, spent, at
                             )
+                            | ({RefusalReason.PAYMENT_METHOD_BLOCKED} if blocked else set())
                         )
                     )
                 )
-                for (_, amount, at), (mandate, spent) in zip(checks, found, strict=True)
+                for (_, amount, at), (mandate, spent, blocked) in zip(checks, found, strict=True)
             ]
         )
 

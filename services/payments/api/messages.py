@@ -16,12 +16,18 @@ from services.runtime.wire import etag, to_money, to_timestamp
 
 def payment_method_message(method: PaymentMethod) -> payments_pb2.PaymentMethod:
     """A payment method, without its token."""
-    return payments_pb2.PaymentMethod(
+    states = payments_pb2.PaymentMethod
+    message = payments_pb2.PaymentMethod(
         name=method.key.name,
         brand=method.brand,
         last4=method.last4,
         create_time=to_timestamp(method.create_time),
+        state=states.ACTIVE if method.block_time is None else states.BLOCKED,
+        decline_code=method.decline_code,
     )
+    if method.block_time is not None:
+        message.block_time.CopyFrom(to_timestamp(method.block_time))
+    return message
 
 
 def mandate_message(mandate: Mandate, keyring: Keyring) -> payments_pb2.Mandate:

@@ -5,7 +5,7 @@ made, or REFUSED by the guard, or ABANDONED. A charge that the customer confirms
 returns there when declined.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -16,20 +16,23 @@ from services.payments.domain.consent import (
     Notice,
     RefusalReason,
     mandate_reasons,
-    month_of,
     ordered,
     provider_reasons,
 )
-from services.payments.domain.keys import ChargeKey, MandateKey, derived_key
-from services.payments.domain.outcomes import Declined, NotMade, Succeeded, ask_again_delay
+from services.payments.domain.declines import DAY, UNUSED, MethodUse
+from services.payments.domain.keys import ChargeKey, MandateKey, PaymentMethodKey, derived_key
+from services.payments.domain.outcomes import (
+    ASK_AGAIN_DELAY_FIRST,
+    Declined,
+    NotMade,
+    Succeeded,
+    ask_again_delay,
+)
 
 # A soft decline is tried again this long after it; after the last one the charge is abandoned.
 RETRY_DELAYS = (timedelta(days=1), timedelta(days=3), timedelta(days=5))
 # How long a charge waits for word that its notice was delivered, from when it was first looked at.
 NOTICE_WAIT = timedelta(hours=24)
-# So long after an attempt began its key is relied on: only so long is it sent once more under it. The
-# provider remembers a key for at least 24 hours (https://docs.stripe.com/api/idempotent_requests).
-KEY_RELIED_ON = timedelta(hours=23)
 
 
 class ChargeState(StrEnum):
@@ -92,6 +95,8 @@ class Charge:
     expire_time: datetime | None = None
     # Set while the charge waits for word of its notice: when it stops waiting.
     notice_wait_until_time: datetime | None = None
+    # Id of the payment method that is busy with another charge, while this one waits for it.
+    awaited_method: str = ""
     # Name of the notice that the guard relied on.
     notice: str = ""
     refusal_reasons: tuple[RefusalReason, ...] = ()
@@ -108,6 +113,18 @@ class Charge:
         if not self.mandate.startswith(prefix):
             return None
         return MandateKey(self.key.owner, self.mandate.removeprefix(prefix))
+
+
+def present_mandate(charge: Charge, changed: str) -> str:
+    """The mandate that a charge is made under, after the change of its standing order's, if any.
+
+    Only an AUTOMATIC charge that is not over has one to change: what was announced as to be confirmed
+    stays so.
+    """
+    goes_on = charge.state in {ChargeState.SCHEDULED, ChargeState.IN_FLIGHT}
+    if changed and goes_on and charge.billing_mode is BillingMode.AUTOMATIC:
+        return changed
+    return charge.mandate
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +174,12 @@ def notice_reasons(charge: Charge, notice: Notice, now: datetime) -> set[Refusal
 
 
 def guard(
-    charge: Charge, notice: Notice | None, mandate: Mandate | None, month_minor: int, now: datetime
+    charge: Charge,
+    notice: Notice | None,
+    mandate: Mandate | None,
+    month_minor: int,
+    now: datetime,
+    use: MethodUse = UNUSED,
 ) -> tuple[RefusalReason, ...]:
     """Every reason why a charge must not be made now; none at all allows it.
 
@@ -171,14 +193,30 @@ def guard(
         found.add(RefusalReason.NOTICE_NOT_DELIVERED)
     if charge.billing_mode is not BillingMode.PAY_ON_NOTICE:
         found |= mandate_reasons(mandate, charge.amount_minor, charge.currency, month_minor, now)
+    if use.blocked:
+        found.add(RefusalReason.PAYMENT_METHOD_BLOCKED)
+    elif use.exhausted_until is not None:
+        found.add(RefusalReason.PAYMENT_METHOD_EXHAUSTED)
     return ordered(found)
 
 
 # --- the life of a charge -----------------------------------------------------------------------
 
 
+def method_key(charge: Charge, mandates: Mapping[MandateKey, Mandate]) -> PaymentMethodKey | None:
+    """What a charge would be made by now: the mandate's method, or what the customer confirmed with."""
+    mandate = mandates.get(charge.mandate_key) if charge.mandate_key else None
+    method = mandate.payment_method if mandate else charge.payment_method
+    return PaymentMethodKey(charge.key.owner, method) if method else None
+
+
 def decide(
-    charge: Charge, notice: Notice | None, mandate: Mandate | None, month_minor: int, now: datetime
+    charge: Charge,
+    notice: Notice | None,
+    mandate: Mandate | None,
+    month_minor: int,
+    now: datetime,
+    use: MethodUse = UNUSED,
 ) -> Charge:
     """What becomes of a SCHEDULED charge whose time has come.
 
@@ -187,17 +225,15 @@ def decide(
     """
     if charge.withdrawn:
         return abandon(charge, AbandonReason.WITHDRAWN, now)
-    if _is_expired(charge, now):
+    if is_expired(charge, now):
         return expire(charge, now)
-    reasons = guard(charge, notice, mandate, month_minor, now)
+    charge = replace(charge, awaited_method="")
+    reasons = guard(charge, notice, mandate, month_minor, now, use)
+    waiting = _waiting(charge, reasons, notice, mandate, use, now)
+    if waiting is not None:
+        return waiting
     if not reasons:
         return begin_attempt(charge, notice, mandate, now)
-    if notice is not None and reasons == (RefusalReason.EARLIER_THAN_NOTIFIED,):
-        return _wait(charge, notice.charge_not_before_time, now)
-    if reasons == (RefusalReason.NOTICE_NOT_DELIVERED,):
-        until = charge.notice_wait_until_time or now + NOTICE_WAIT
-        if now < until:
-            return replace(_wait(charge, until, now), notice_wait_until_time=until)
     return replace(
         charge,
         state=ChargeState.REFUSED,
@@ -207,6 +243,32 @@ def decide(
         notice_wait_until_time=None,
         update_time=now,
     )
+
+
+def _waiting(
+    charge: Charge,
+    reasons: tuple[RefusalReason, ...],
+    notice: Notice | None,
+    mandate: Mandate | None,
+    use: MethodUse,
+    now: datetime,
+) -> Charge | None:
+    """The charge, if time alone can bring what it lacks; None if nothing is lacking, or more."""
+    if not reasons and use.busy_until is not None:
+        until = max(use.busy_until, now + ASK_AGAIN_DELAY_FIRST)
+        method = mandate.payment_method if mandate else charge.payment_method
+        return replace(_wait(charge, until, now), awaited_method=method)
+    if notice is not None and reasons == (RefusalReason.EARLIER_THAN_NOTIFIED,):
+        return _wait(charge, notice.charge_not_before_time, now)
+    # The limit of a day ends soon enough to wait for; that of a month does not.
+    soon, ends = use.exhausted_until, now + DAY
+    if soon is not None and soon <= ends and reasons == (RefusalReason.PAYMENT_METHOD_EXHAUSTED,):
+        return _wait(charge, soon, now)
+    if reasons == (RefusalReason.NOTICE_NOT_DELIVERED,):
+        until = charge.notice_wait_until_time or now + NOTICE_WAIT
+        if now < until:
+            return replace(_wait(charge, until, now), notice_wait_until_time=until)
+    return None
 
 
 def _wait(charge: Charge, until: datetime, now: datetime) -> Charge:
@@ -247,6 +309,16 @@ def present_attempt(charge: Charge, now: datetime) -> Attempt:
     )
 
 
+def settle_attempt(
+    charge: Charge, attempt: Attempt, outcome: Succeeded | Declined | NotMade, now: datetime
+) -> Charge:
+    """As `settle`; a payment keeps the mandate that it was made under, whatever was changed since."""
+    settled = settle(charge, outcome, now)
+    if settled.state is not ChargeState.SUCCEEDED or not attempt.mandate:
+        return settled
+    return replace(settled, mandate=MandateKey(charge.key.owner, attempt.mandate).name)
+
+
 def settle(charge: Charge, outcome: Succeeded | Declined | NotMade, now: datetime) -> Charge:
     """What becomes of an IN_FLIGHT charge once its attempt's outcome is known."""
     if isinstance(outcome, Succeeded):
@@ -261,7 +333,7 @@ def _after_decline(charge: Charge, outcome: Declined, now: datetime) -> Charge:
     if charge.withdrawn:
         return abandon(declined, AbandonReason.WITHDRAWN, now)
     if charge.billing_mode is BillingMode.PAY_ON_NOTICE:
-        if _is_expired(charge, now):
+        if is_expired(charge, now):
             return abandon(declined, AbandonReason.DECLINED, now)
         return replace(declined, state=ChargeState.REQUESTED, payment_method="")
     decline_count = charge.attempt_count - charge.not_made_count
@@ -279,13 +351,14 @@ def _after_not_made(charge: Charge, now: datetime) -> Charge:
     lost = replace(charge, not_made_count=charge.not_made_count + 1, update_time=now)
     if charge.withdrawn:
         return abandon(lost, AbandonReason.WITHDRAWN, now)
-    if _is_expired(charge, now):
+    if is_expired(charge, now):
         return abandon(lost, AbandonReason.NOT_MADE, now)
     pause = ask_again_delay(charge.not_made_count) if charge.not_made_count else timedelta()
     return replace(lost, state=ChargeState.SCHEDULED, next_attempt_time=now + pause)
 
 
-def _is_expired(charge: Charge, now: datetime) -> bool:
+def is_expired(charge: Charge, now: datetime) -> bool:
+    """Whether a request to pay has ended."""
     return charge.expire_time is not None and now >= charge.expire_time
 
 
@@ -313,7 +386,7 @@ def abandon(charge: Charge, reason: AbandonReason, now: datetime) -> Charge:
 
 def confirm(charge: Charge, payment_method: str, now: datetime) -> Charge | None:
     """A REQUESTED charge that the customer said yes to; None if it can't be confirmed now."""
-    if charge.state is not ChargeState.REQUESTED or charge.withdrawn or _is_expired(charge, now):
+    if charge.state is not ChargeState.REQUESTED or charge.withdrawn or is_expired(charge, now):
         return None
     return replace(
         charge,
@@ -322,44 +395,6 @@ def confirm(charge: Charge, payment_method: str, now: datetime) -> Charge | None
         next_attempt_time=now,
         update_time=now,
     )
-
-
-# --- an attempt that the provider has not heard of ----------------------------------------------
-
-
-def may_resend(
-    charge: Charge,
-    attempt: Attempt,
-    notice: Notice | None,
-    mandate: Mandate | None,
-    month_minor: int,
-    now: datetime,
-) -> bool:
-    """Whether an attempt that the provider has not heard of may be sent once more under its key.
-
-    Only as the charge would be made now: still wanted, allowed by the whole guard, under the same
-    mandate and method. `month_minor` leaves out the attempt itself.
-    """
-    present = present_attempt(begin_attempt(charge, notice, mandate, now), now)
-    same_terms = (present.mandate, present.payment_method) == (
-        attempt.mandate,
-        attempt.payment_method,
-    )
-    return (
-        same_terms
-        and attempt.resend_time is None
-        and now < attempt.start_time + KEY_RELIED_ON
-        and not charge.withdrawn
-        and not _is_expired(charge, now)
-        and not guard(charge, notice, mandate, month_minor, now)
-    )
-
-
-def counted_minor(attempt: Attempt, month: tuple[datetime, datetime]) -> int:
-    """What an attempt without a known outcome takes of a month's ceiling: wherever it may be made."""
-    first, following = month
-    sent = (attempt.start_time, attempt.resend_time or attempt.start_time)
-    return attempt.amount_minor if any(first <= at < following for at in sent) else 0
 
 
 # --- many at once -------------------------------------------------------------------------------
@@ -387,36 +422,17 @@ def decide_all(
     mandates: dict[MandateKey, Mandate],
     spent_minor: dict[MandateKey, int],
     now: datetime,
+    uses: Mapping[PaymentMethodKey, MethodUse] | None = None,
 ) -> Iterator[Charge]:
     """Decide charges one after the other, each against what those before it have taken."""
-    totals = MonthTotals(spent_minor)
+    totals, present_uses = MonthTotals(spent_minor), dict(uses or {})
     for charge in charges:
-        key = charge.mandate_key
+        key, method = charge.mandate_key, method_key(charge, mandates)
         mandate = mandates.get(key) if key else None
-        decided = decide(charge, notices.get(charge.key), mandate, totals.of(key), now)
+        use = present_uses.get(method, UNUSED) if method else UNUSED
+        decided = decide(charge, notices.get(charge.key), mandate, totals.of(key), now, use)
         if decided.state is ChargeState.IN_FLIGHT:
             totals.add(key, decided.amount_minor)
+            if method in present_uses:
+                present_uses[method] = replace(use, busy_until=now)
         yield decided
-
-
-def resend_all(
-    missing: Iterable[tuple[Charge, Attempt]],
-    notices: dict[ChargeKey, Notice],
-    mandates: dict[MandateKey, Mandate],
-    spent_minor: dict[MandateKey, int],
-    now: datetime,
-) -> Iterator[bool]:
-    """Whether each attempt may be sent once more, each against what those before it have taken.
-
-    One that may not be counts in the month until it is known that it was not made.
-    """
-    totals, month = MonthTotals(spent_minor), month_of(now)
-    for charge, attempt in missing:
-        key = charge.mandate_key
-        mandate = mandates.get(key) if key else None
-        own_minor = counted_minor(attempt, month)
-        others_minor = totals.of(key) - own_minor
-        allowed = may_resend(charge, attempt, notices.get(charge.key), mandate, others_minor, now)
-        if allowed:
-            totals.add(key, attempt.amount_minor - own_minor)
-        yield allowed

@@ -41,6 +41,8 @@ class RefusalReason(StrEnum):
     CURRENCY_NOT_CHARGEABLE = "CURRENCY_NOT_CHARGEABLE"
     AMOUNT_NOT_CHARGEABLE = "AMOUNT_NOT_CHARGEABLE"
     BILLING_MODE_NOT_ANNOUNCED = "BILLING_MODE_NOT_ANNOUNCED"
+    PAYMENT_METHOD_BLOCKED = "PAYMENT_METHOD_BLOCKED"
+    PAYMENT_METHOD_EXHAUSTED = "PAYMENT_METHOD_EXHAUSTED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,9 @@ class PaymentMethod:
     brand: str
     last4: str
     create_time: datetime
+    # When it was declined for good, and how the provider named that.
+    block_time: datetime | None = None
+    decline_code: str = ""
 
 
 @dataclass(frozen=True, slots=True)

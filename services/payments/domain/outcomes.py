@@ -26,6 +26,8 @@ class Declined:
     # Declined for good: trying the same method again is pointless, or forbidden.
     hard: bool
     provider_id: str = ""
+    # What the issuer advises, as the provider names it.
+    advice: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Charges and withdrawals."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -12,9 +12,10 @@ from services.payments.domain.charges import (
     AbandonReason,
     Charge,
     ChargeState,
+    present_mandate,
 )
 from services.payments.domain.consent import BillingMode, RefusalReason
-from services.payments.domain.keys import ChargeKey, CustomerKey
+from services.payments.domain.keys import ChargeKey, CustomerKey, PaymentMethodKey
 from services.payments.store import keys
 
 _INSERT = text("""
@@ -35,7 +36,8 @@ _INSERT = text("""
 _SAVE = text("""
     UPDATE charges SET
         state = new.state, payment_method = new.payment_method, attempt_count = new.attempt_count,
-        not_made_count = new.not_made_count,
+        not_made_count = new.not_made_count, mandate = new.mandate,
+        awaited_method = new.awaited_method,
         next_attempt_time = new.next_attempt_time,
         notice_wait_until_time = new.notice_wait_until_time, notice = new.notice,
         refusal_reasons = string_to_array(new.refusal_reasons, ','),
@@ -47,10 +49,11 @@ _SAVE = text("""
         CAST(:next_attempt_time AS timestamptz[]), CAST(:notice_wait_until_time AS timestamptz[]),
         CAST(:notice AS text[]), CAST(:refusal_reasons AS text[]), CAST(:abandon_reason AS text[]),
         CAST(:decline_code AS text[]), CAST(:update_time AS timestamptz[]),
-        CAST(:not_made_count AS integer[]))
+        CAST(:not_made_count AS integer[]), CAST(:mandate AS text[]),
+        CAST(:awaited_method AS text[]))
       AS new (merchant, customer, charge, state, payment_method, attempt_count, next_attempt_time,
               notice_wait_until_time, notice, refusal_reasons, abandon_reason, decline_code,
-              update_time, not_made_count)
+              update_time, not_made_count, mandate, awaited_method)
     WHERE charges.customer = new.customer AND charges.merchant = new.merchant
       AND charges.charge = new.charge
 """)
@@ -107,6 +110,22 @@ _WAKE = text("""
       AND state = 'SCHEDULED' AND notice_wait_until_time IS NOT NULL
 """)
 
+# One charge a method, the oldest: others wait for that one. What is locked is being decided anyway.
+_WAKE_AWAITING = text("""
+    UPDATE charges SET next_attempt_time = :now
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]),
+                CAST(:payment_method AS text[])) AS idle (customer, merchant, payment_method)
+    CROSS JOIN LATERAL (
+        SELECT charge FROM charges AS waiting
+        WHERE waiting.customer = idle.customer AND waiting.merchant = idle.merchant
+          AND waiting.awaited_method = idle.payment_method AND waiting.awaited_method <> ''
+          AND waiting.state = 'SCHEDULED'
+        ORDER BY waiting.create_time, waiting.charge LIMIT 1 FOR UPDATE SKIP LOCKED
+    ) AS next
+    WHERE charges.customer = idle.customer AND charges.merchant = idle.merchant
+      AND charges.charge = next.charge
+""")
+
 _INSERT_WITHDRAWALS = text("""
     INSERT INTO withdrawals (merchant, customer, charge, withdraw_time)
     SELECT *, CAST(:now AS timestamptz)
@@ -114,10 +133,25 @@ _INSERT_WITHDRAWALS = text("""
     ON CONFLICT (customer, merchant, charge) DO NOTHING
 """)
 
-_WITHDRAWALS = text("""
-    SELECT merchant, customer, charge FROM withdrawals
-    JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
-      AS asked (customer, merchant, charge) USING (customer, merchant, charge)
+# What others said of charges, before or after they came.
+_INSTRUCTIONS = text("""
+    SELECT merchant, customer, charge, withdraw_time IS NOT NULL AS withdrawn,
+           coalesce(mandate, '') AS mandate
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
+      AS asked (customer, merchant, charge)
+    LEFT JOIN withdrawals USING (customer, merchant, charge)
+    LEFT JOIN mandate_changes USING (customer, merchant, charge)
+""")
+
+# Events may come late: the latest change is what counts.
+_INSERT_MANDATE_CHANGES = text("""
+    INSERT INTO mandate_changes (merchant, customer, charge, mandate, change_time)
+    SELECT * FROM unnest(
+        CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:charge AS text[]),
+        CAST(:mandate AS text[]), CAST(:change_time AS timestamptz[]))
+    ON CONFLICT (customer, merchant, charge) DO UPDATE
+    SET mandate = excluded.mandate, change_time = excluded.change_time
+    WHERE mandate_changes.change_time < excluded.change_time
 """)
 
 
@@ -158,6 +192,8 @@ async def save(tx: AsyncConnection, charges: Sequence[Charge]) -> None:
             "state": [charge.state for charge in charges],
             "payment_method": [charge.payment_method for charge in charges],
             "attempt_count": [charge.attempt_count for charge in charges],
+            "mandate": [charge.mandate for charge in charges],
+            "awaited_method": [charge.awaited_method for charge in charges],
             "not_made_count": [charge.not_made_count for charge in charges],
             "next_attempt_time": [charge.next_attempt_time for charge in charges],
             "notice_wait_until_time": [charge.notice_wait_until_time for charge in charges],
@@ -179,14 +215,14 @@ async def by_key(tx: AsyncConnection, wanted: Iterable[ChargeKey]) -> dict[Charg
 async def locked(tx: AsyncConnection, wanted: Iterable[ChargeKey]) -> dict[ChargeKey, Charge]:
     """Those of the charges that exist, locked until the transaction ends."""
     rows = await tx.execute(_LOCKED, keys.charges(wanted))
-    found = await _with_withdrawals(tx, [_charge(row) for row in rows])
+    found = await _instructed(tx, [_charge(row) for row in rows])
     return {charge.key: charge for charge in found}
 
 
 async def take_due(tx: AsyncConnection, now: datetime, limit: int) -> list[Charge]:
     """A batch of SCHEDULED charges whose time has come, locked, those that others hold left out."""
     rows = await tx.execute(_TAKE_DUE, {"now": now, "limit": limit})
-    return await _with_withdrawals(tx, [_charge(row) for row in rows])
+    return await _instructed(tx, [_charge(row) for row in rows])
 
 
 async def take_expired(tx: AsyncConnection, now: datetime, limit: int) -> list[Charge]:
@@ -238,6 +274,13 @@ async def wake(tx: AsyncConnection, wanted: Iterable[ChargeKey], now: datetime) 
     await tx.execute(_WAKE, {**parameters, "now": now})
 
 
+async def wake_awaiting(
+    tx: AsyncConnection, methods: Iterable[PaymentMethodKey], now: datetime
+) -> None:
+    """Have the next charge that waits for each payment method looked at now."""
+    await tx.execute(_WAKE_AWAITING, {**keys.payment_methods(methods), "now": now})
+
+
 async def insert_withdrawals(
     tx: AsyncConnection, wanted: Iterable[ChargeKey], now: datetime
 ) -> None:
@@ -245,13 +288,38 @@ async def insert_withdrawals(
     await tx.execute(_INSERT_WITHDRAWALS, {**keys.charges(wanted), "now": now})
 
 
-async def _with_withdrawals(tx: AsyncConnection, charges: list[Charge]) -> list[Charge]:
-    """Read after the locks were taken, so that no withdrawal committed meanwhile is overlooked."""
+async def insert_mandate_changes(
+    tx: AsyncConnection, changes: Mapping[ChargeKey, tuple[str, datetime]]
+) -> None:
+    """Remember under which mandates charges are to be made, whether or not they are there yet."""
+    await tx.execute(
+        _INSERT_MANDATE_CHANGES,
+        {
+            **keys.owners([key.owner for key in changes]),
+            "charge": [key.charge for key in changes],
+            "mandate": [mandate for mandate, _ in changes.values()],
+            "change_time": [change_time for _, change_time in changes.values()],
+        },
+    )
+
+
+async def _instructed(tx: AsyncConnection, charges: list[Charge]) -> list[Charge]:
+    """Charges with what others said of them.
+
+    Read after the locks were taken, so that nothing committed meanwhile is overlooked.
+    """
     if not charges:
         return []
-    rows = await tx.execute(_WITHDRAWALS, keys.charges(charge.key for charge in charges))
-    withdrawn = {keys.charge_of(row) for row in rows}
-    return [replace(charge, withdrawn=charge.key in withdrawn) for charge in charges]
+    rows = await tx.execute(_INSTRUCTIONS, keys.charges(charge.key for charge in charges))
+    said = {keys.charge_of(row): (row.withdrawn, row.mandate) for row in rows}
+    return [
+        replace(
+            charge,
+            withdrawn=said[charge.key][0],
+            mandate=present_mandate(charge, said[charge.key][1]),
+        )
+        for charge in charges
+    ]
 
 
 def _charge(row: Any) -> Charge:  # noqa: ANN401 - a row
@@ -274,6 +342,7 @@ def _charge(row: Any) -> Charge:  # noqa: ANN401 - a row
         next_attempt_time=row.next_attempt_time,
         expire_time=row.expire_time,
         notice_wait_until_time=row.notice_wait_until_time,
+        awaited_method=row.awaited_method,
         notice=row.notice,
         refusal_reasons=tuple(RefusalReason(reason) for reason in row.refusal_reasons),
         abandon_reason=AbandonReason(row.abandon_reason) if row.abandon_reason else None,

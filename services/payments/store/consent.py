@@ -1,15 +1,21 @@
 """Payment methods, mandates, and the notices that are kept as evidence."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.payments.domain.charges import KEY_RELIED_ON
 from services.payments.domain.consent import BillingMode, Mandate, Notice, PaymentMethod
+from services.payments.domain.declines import (
+    DAY_DECLINES_MAX,
+    MONTH_DECLINES_MAX,
+    MethodUse,
+    method_use,
+)
 from services.payments.domain.keys import ChargeKey, CustomerKey, MandateKey, PaymentMethodKey
+from services.payments.domain.resends import KEY_RELIED_ON
 from services.payments.store import keys
 
 # --- payment methods ----------------------------------------------------------------------------
@@ -73,6 +79,85 @@ async def payment_methods_of(
     return [_payment_method(row) for row in rows]
 
 
+# Locked in the order of their key, like mandates, by whoever begins an attempt.
+_METHODS_LOCKED = text("""
+    SELECT payment_methods.* FROM payment_methods
+    JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]),
+                CAST(:payment_method AS text[])) AS asked (customer, merchant, payment_method)
+      USING (customer, merchant, payment_method)
+    ORDER BY customer, merchant, payment_method FOR NO KEY UPDATE OF payment_methods
+""")
+
+_METHOD_USES = text("""
+    SELECT asked.merchant, asked.customer, asked.payment_method,
+           (SELECT max(next_lookup_time) FROM attempts
+            WHERE attempts.customer = asked.customer AND attempts.merchant = asked.merchant
+              AND attempts.payment_method = asked.payment_method AND state = 'UNKNOWN'
+              AND mismatch = '') AS busy_until,
+           (SELECT end_time FROM attempts
+            WHERE attempts.customer = asked.customer AND attempts.merchant = asked.merchant
+              AND attempts.payment_method = asked.payment_method AND state = 'DECLINED'
+            ORDER BY end_time DESC OFFSET :day_max - 1 LIMIT 1) AS day_limit_time,
+           (SELECT end_time FROM attempts
+            WHERE attempts.customer = asked.customer AND attempts.merchant = asked.merchant
+              AND attempts.payment_method = asked.payment_method AND state = 'DECLINED'
+            ORDER BY end_time DESC OFFSET :month_max - 1 LIMIT 1) AS month_limit_time
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]),
+                CAST(:payment_method AS text[])) AS asked (customer, merchant, payment_method)
+""")
+
+_BLOCK_METHODS = text("""
+    UPDATE payment_methods SET block_time = :now, decline_code = declined.code
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]),
+                CAST(:payment_method AS text[]), CAST(:code AS text[]))
+      AS declined (customer, merchant, payment_method, code)
+    WHERE payment_methods.customer = declined.customer
+      AND payment_methods.merchant = declined.merchant
+      AND payment_methods.payment_method = declined.payment_method
+      AND block_time IS NULL
+    RETURNING payment_methods.*
+""")
+
+
+async def method_uses(
+    tx: AsyncConnection, wanted: Iterable[PaymentMethodKey], now: datetime
+) -> dict[PaymentMethodKey, MethodUse]:
+    """What payment methods are used for over all orders, locked until the transaction ends.
+
+    Whoever begins an attempt holds the lock: so there is one attempt of a method at a time, and its
+    declines are counted by one at a time. Read after the locks were taken.
+    """
+    parameters = keys.payment_methods(wanted)
+    methods = [_payment_method(row) for row in await tx.execute(_METHODS_LOCKED, parameters)]
+    blocked = {method.key: method.block_time is not None for method in methods}
+    limits = {"day_max": DAY_DECLINES_MAX, "month_max": MONTH_DECLINES_MAX}
+    rows = await tx.execute(_METHOD_USES, {**parameters, **limits})
+    uses = {}
+    for row in rows:
+        key = PaymentMethodKey(CustomerKey(row.customer, row.merchant), row.payment_method)
+        uses[key] = method_use(
+            blocked=blocked.get(key, False),
+            busy_until=row.busy_until,
+            day_limit_time=row.day_limit_time,
+            month_limit_time=row.month_limit_time,
+            now=now,
+        )
+    return uses
+
+
+async def block_methods(
+    tx: AsyncConnection, declined: Mapping[PaymentMethodKey, str], now: datetime
+) -> dict[PaymentMethodKey, PaymentMethod]:
+    """Block payment methods for their decline codes; returns those that were not blocked before."""
+    if not declined:
+        return {}
+    methods = sorted(declined)
+    codes = [declined[key] for key in methods]
+    parameters = {**keys.payment_methods(methods), "code": codes, "now": now}
+    blocked = [_payment_method(row) for row in await tx.execute(_BLOCK_METHODS, parameters)]
+    return {method.key: method for method in blocked}
+
+
 # --- mandates -----------------------------------------------------------------------------------
 
 _INSERT_MANDATE = text("""
@@ -129,7 +214,7 @@ _MONTH_TOTALS = text("""
 
 # The sum is of interest only where there is a ceiling to it.
 _MANDATES_WITH_TOTALS = text("""
-    SELECT mandates.*, asked.place,
+    SELECT mandates.*, asked.place, payment_methods.block_time IS NOT NULL AS method_blocked,
            CASE WHEN mandates.month_ceiling_minor IS NOT NULL THEN (
                SELECT CAST(sum(attempts.amount_minor) AS bigint) FROM attempts
                WHERE attempts.customer = asked.customer AND attempts.merchant = asked.merchant
@@ -144,6 +229,7 @@ _MANDATES_WITH_TOTALS = text("""
                 CAST(:first AS timestamptz[]), CAST(:following AS timestamptz[]))
       WITH ORDINALITY AS asked (customer, merchant, mandate, first, following, place)
     JOIN mandates USING (customer, merchant, mandate)
+    JOIN payment_methods USING (customer, merchant, payment_method)
 """)
 
 
@@ -207,12 +293,15 @@ async def month_totals_minor(
 
 async def mandates_with_totals(
     tx: AsyncConnection, asked: Sequence[tuple[MandateKey, tuple[datetime, datetime]]]
-) -> list[tuple[Mandate | None, int]]:
-    """Mandates, None for one that does not exist, each with its total where it has a ceiling to it."""
+) -> list[tuple[Mandate | None, int, bool]]:
+    """Mandates, None for one that does not exist, each with its total where it has a ceiling to it.
+
+    Last, whether the mandate's payment method is blocked.
+    """
     parameters = {**_months(asked), "resent_within": KEY_RELIED_ON}
     rows = await tx.execute(_MANDATES_WITH_TOTALS, parameters)
-    found = {row.place: (_mandate(row), row.total_minor or 0) for row in rows}
-    return [found.get(place, (None, 0)) for place in range(1, len(asked) + 1)]
+    found = {row.place: (_mandate(row), row.total_minor or 0, row.method_blocked) for row in rows}
+    return [found.get(place, (None, 0, False)) for place in range(1, len(asked) + 1)]
 
 
 def _months(
@@ -283,6 +372,8 @@ def _payment_method(row: Any) -> PaymentMethod:  # noqa: ANN401 - a row
         brand=row.brand,
         last4=row.last4,
         create_time=row.create_time,
+        block_time=row.block_time,
+        decline_code=row.decline_code,
     )
 
 

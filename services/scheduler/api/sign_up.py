@@ -34,9 +34,9 @@ async def sign_up_violations(peers: Peers, templates: Sequence[StandingOrder]) -
         _note_currencies(found, template, quote.currency)
         if template.mandate:
             asked.append((found, _mandate_question(template, quote)))
-    covered = await peers.mandates_cover([question for _, question in asked])
-    for (found, _), covers in zip(asked, covered, strict=True):
-        if not covers:
+    problems = await peers.mandate_problems([question for _, question in asked])
+    for (found, _), in_the_way in zip(asked, problems, strict=True):
+        if in_the_way:
             found.add(
                 "standing_order.mandate",
                 "the mandate does not cover the next cycle",

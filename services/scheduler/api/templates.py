@@ -38,6 +38,7 @@ from services.scheduler.domain.order import (
     OrderReason,
     OrderState,
     cancelled,
+    mandate_changed,
 )
 from services.scheduler.domain.overdue import ended, overdue_opened
 from services.scheduler.domain.pauses import paused, resumed
@@ -206,6 +207,8 @@ class TemplateMethods:
                     fact for o in opening.orders for fact in events.order_facts(o, changed, now)
                 ]
                 await outbox.put(tx, facts)
+            if "mandate" in request.update_mask.paths:
+                await _publish_mandate(tx, changed, self._clock.now())
             return self._message(changed)
 
         async with self.database.begin() as tx:
@@ -411,3 +414,20 @@ def _check_mask(violations: Violations, mask: field_mask_pb2.FieldMask) -> None:
             violations.add("update_mask", f"must name only {', '.join(CHANGEABLE_FIELDS)}")
             break
     violations.check()
+
+
+async def _publish_mandate(tx: AsyncConnection, changed: StandingOrder, now: datetime) -> None:
+    """Have orders that await payment paid under the new mandate, if there is one.
+
+    What was announced as to be confirmed by the customer has no mandate, and gets none.
+    """
+    found = await orders.open_orders(tx, changed.merchant, changed.standing_order)
+    mended = [
+        mandate_changed(order, changed.mandate, now)
+        for order in found
+        if order.state is OrderState.AWAITING_PAYMENT
+        and order.terms.mandate
+        and changed.mandate not in {"", order.terms.mandate}
+    ]
+    stored = await orders.update(tx, mended, OrderState.AWAITING_PAYMENT, now)
+    await outbox.put(tx, [events.payment_mandate_changed(one, changed, now) for one in stored])

@@ -52,6 +52,7 @@ class OrderReason(StrEnum):
     PURCHASED_ELSEWHERE = "PURCHASED_ELSEWHERE"
     PREVIOUS_UNPAID = "PREVIOUS_UNPAID"
     PAYMENT_NOT_MADE = "PAYMENT_NOT_MADE"
+    PAYMENT_METHOD_BLOCKED = "PAYMENT_METHOD_BLOCKED"
 
 
 # An order that is HELD for one of these waits for the customer's yes.
@@ -357,6 +358,16 @@ def collected(
                 },
             ),
         ),
+    )
+
+
+def mandate_changed(order: Order, mandate: str, now: datetime) -> Order:
+    """An order that awaits payment and is charged under another mandate from its next attempt on."""
+    summary = "The mandate was changed; the next attempt is made under the new one."
+    return replace(
+        order,
+        terms=replace(order.terms, mandate=mandate),
+        decisions=(Decision(now, "MANDATE_CHANGED", summary, {"mandate": mandate}),),
     )
 
 

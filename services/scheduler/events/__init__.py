@@ -4,6 +4,7 @@ from services.scheduler.events.endings import end_finished
 from services.scheduler.events.facts import (
     line_messages,
     order_facts,
+    payment_mandate_changed,
     payment_withdrawn,
     standing_order_changed,
 )
@@ -14,6 +15,7 @@ __all__ = [
     "end_finished",
     "line_messages",
     "order_facts",
+    "payment_mandate_changed",
     "payment_withdrawn",
     "standing_order_changed",
     "subscriptions",

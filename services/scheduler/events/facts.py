@@ -17,6 +17,9 @@ from services.scheduler.peers import customer_name, order_name, standing_order_n
 
 _CACHED_LINES = 16_384
 
+# In a decision: that the order ended since its payment method was declined for good.
+PAYMENT_METHOD_BLOCKED = "payment_method_blocked"
+
 
 def order_facts(
     order: Order, template: StandingOrder, now: datetime, *, payment_begins: bool = False
@@ -43,7 +46,13 @@ def order_facts(
             if OrderReason.CONDITION_NOT_MET in order.reasons:
                 suffix += f"@{order.local_date}{'?' if order.asks_condition else ''}"
         case OrderState.LAPSED:
-            message = events_pb2.OrderLapsed(ref=ref, reasons=reasons)
+            message = events_pb2.OrderLapsed(
+                ref=ref,
+                reasons=reasons,
+                payment_method_blocked=any(
+                    each.data.get(PAYMENT_METHOD_BLOCKED, False) for each in order.decisions
+                ),
+            )
         case OrderState.CANCELLED:
             message = events_pb2.OrderCancelled(ref=ref, reason=reasons[0])
         case _:
@@ -54,6 +63,12 @@ def order_facts(
 def payment_withdrawn(order: Order, now: datetime) -> Fact:
     """The payment of an order is not wanted any more."""
     return _order_fact(order, events_pb2.PaymentWithdrawn(ref=_ref(order)), "", now)
+
+
+def payment_mandate_changed(order: Order, template: StandingOrder, now: datetime) -> Fact:
+    """An order that awaits payment is to be paid under its standing order's new mandate."""
+    message = events_pb2.PaymentMandateChanged(ref=_ref(order), mandate=order.terms.mandate)
+    return _order_fact(order, message, f"@{template.version}", now)
 
 
 def standing_order_changed(template: StandingOrder, change: str, now: datetime) -> Fact:

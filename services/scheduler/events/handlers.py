@@ -27,7 +27,11 @@ from services.scheduler.domain.order import (
     held,
 )
 from services.scheduler.events.endings import end_finished
-from services.scheduler.events.facts import order_facts, standing_order_changed
+from services.scheduler.events.facts import (
+    PAYMENT_METHOD_BLOCKED,
+    order_facts,
+    standing_order_changed,
+)
 from services.scheduler.store import orders as order_rows
 from services.scheduler.store import standing_orders as standing_order_rows
 
@@ -212,7 +216,8 @@ def _payment_refused(order: Order, message: Any, event: Event[Any]) -> Order | N
     if order.state is not OrderState.AWAITING_PAYMENT:
         return None
     reasons = [payments_pb2.RefusalReason.Name(reason) for reason in message.reasons]
-    return _lapsed(order, OrderReason.PAYMENT_REFUSED, event.occur_time, {"guard": reasons})
+    data = {"guard": reasons, PAYMENT_METHOD_BLOCKED: reasons == [PAYMENT_METHOD_BLOCKED.upper()]}
+    return _lapsed(order, OrderReason.PAYMENT_REFUSED, event.occur_time, data)
 
 
 async def on_payment_abandoned(tx: AsyncConnection, events: Sequence[Event[Any]]) -> None:
@@ -231,7 +236,11 @@ def _payment_abandoned(order: Order, message: Any, event: Event[Any]) -> Order |
         "REQUEST_EXPIRED": OrderReason.PAYMENT_REQUEST_EXPIRED,
         "NOT_MADE": OrderReason.PAYMENT_NOT_MADE,
     }[reason]
-    return _lapsed(order, lapse, event.occur_time, {"decline_code": message.decline_code})
+    data = {
+        "decline_code": message.decline_code,
+        PAYMENT_METHOD_BLOCKED: message.payment_method_blocked,
+    }
+    return _lapsed(order, lapse, event.occur_time, data)
 
 
 def _lapsed(order: Order, reason: OrderReason, now: datetime, data: Mapping[str, Any]) -> Order:

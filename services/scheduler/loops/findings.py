@@ -40,11 +40,11 @@ async def find(
         price(peers, orders, templates, pasts, now),
         peers.phones_bound([customer_name(o.key.merchant, o.customer) for o in orders]),
     )
-    covered = await _mandates(peers, priced, templates, now)
+    unpayable = await _mandates(peers, priced, templates, now)
     return [
         Found(
             one.order,
-            _findings(one.answer, phone_bound=bound[place], covered=covered.get(place, True)),
+            _findings(one.answer, phone_bound=bound[place], mandate=unpayable.get(place, ())),
             one.ruling,
         )
         for place, one in enumerate(priced)
@@ -67,11 +67,11 @@ async def find_ahead(
     priced = await price(
         peers, orders, templates, pasts, now, in_turn=True, ample_stock=demand_only
     )
-    covered = {} if demand_only else await _mandates(peers, priced, templates, now)
+    unpayable = {} if demand_only else await _mandates(peers, priced, templates, now)
     return [
         Found(
             one.order,
-            _findings(one.answer, phone_bound=True, covered=covered.get(place, True)),
+            _findings(one.answer, phone_bound=True, mandate=unpayable.get(place, ())),
             one.ruling,
         )
         for place, one in enumerate(priced)
@@ -95,18 +95,18 @@ async def with_present_mandates(
         MandateQuestion(order.terms.mandate, order.notified_minor or 0, order.currency, now)
         for order in replaced.values()
     ]
-    covered = await peers.mandates_cover(questions)
+    problems = await peers.mandate_problems(questions)
     result = list(orders)
-    for (place, order), still_covers in zip(replaced.items(), covered, strict=True):
-        if not still_covers:
+    for (place, order), in_the_way in zip(replaced.items(), problems, strict=True):
+        if in_the_way:
             result[place] = under_mandate(order, template_of(order, templates).mandate, now)
     return result
 
 
 async def _mandates(
     peers: Peers, priced: Sequence[Priced], templates: Templates, now: datetime
-) -> dict[int, bool]:
-    """By place: whether the mandate covers the quote, where there is one to ask about."""
+) -> dict[int, tuple[OrderReason, ...]]:
+    """By place: why the mandate does not cover the quote, where there is one to ask about."""
     questions: dict[int, MandateQuestion] = {}
     for place, one in enumerate(priced):
         mandate, quote = template_of(one.order, templates).mandate, one.answer
@@ -114,14 +114,15 @@ async def _mandates(
             questions[place] = MandateQuestion(
                 mandate, quote.amount_minor, quote.currency, max(one.order.due_time, now)
             )
-    answers = await peers.mandates_cover(list(questions.values()))
+    answers = await peers.mandate_problems(list(questions.values()))
     return dict(zip(questions, answers, strict=True))
 
 
-def _findings(answer: QuoteAnswer, *, phone_bound: bool, covered: bool) -> Findings:
+def _findings(
+    answer: QuoteAnswer, *, phone_bound: bool, mandate: tuple[OrderReason, ...]
+) -> Findings:
     problems = () if isinstance(answer, Quote) else answer
     if not phone_bound:
         problems = (*problems, OrderReason.PHONE_NOT_BOUND)
-    if not covered:
-        problems = (*problems, OrderReason.MANDATE_NOT_COVERING)
+    problems = (*problems, *mandate)
     return Findings(answer if isinstance(answer, Quote) else None, problems)

@@ -124,17 +124,29 @@ class Shop:
         self, customer: str, *, ceiling_minor: int = 10_000, card: str = "pm_card_visa"
     ) -> str:
         """Bind the customer's phone and give a mandate; returns its name."""
-        name = self.customer(customer)
         await self.bind_phone(customer)
+        return await self.add_card(customer, card=card, ceiling_minor=ceiling_minor)
+
+    async def add_card(
+        self,
+        customer: str,
+        method_id: str = "card",
+        *,
+        mandate_id: str = "consent",
+        card: str = "pm_card_visa",
+        ceiling_minor: int = 10_000,
+    ) -> str:
+        """Register a card and a mandate to charge it; returns the mandate's name."""
+        name = self.customer(customer)
         method = await self.client.payments.CreatePaymentMethod(
             payments_pb2.CreatePaymentMethodRequest(
                 parent=name,
-                payment_method_id="card",
+                payment_method_id=method_id,
                 payment_method=payments_pb2.PaymentMethod(provider_token=card),
                 request_id=new_id(),
             )
         )
-        return await self.consent(name, method.name, ceiling_minor)
+        return await self.consent(name, method.name, ceiling_minor, mandate_id)
 
     async def consent(
         self,

@@ -9,7 +9,7 @@ from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
 from tests.contract.scheduler.shop import Shop
-from tests.suite import new_id
+from tests.suite import new_id, refused
 
 DAY = timedelta(days=1)
 BEFORE_DUE, AFTER_DUE, AFTER_HOLD = 1.5 * DAY, 2.2 * DAY, 6 * DAY
@@ -95,6 +95,65 @@ async def test_a_card_that_is_declined_for_good_ends_the_order(shop: Shop) -> No
     made = await once(shop, await shop.sign_up("ada", card="pm_card_chargeDeclinedLostCard"))
     await shop.suite.advance(AFTER_DUE)
     assert await shop.outcomes(made.name) == [(1, "LAPSED", ["PAYMENT_DECLINED"])]
+
+
+async def test_eight_orders_on_a_dead_card_make_one_attempt_and_one_message(shop: Shop) -> None:
+    mandate = await shop.sign_up("ada", card="pm_card_chargeDeclinedLostCard")
+    made = [await once(shop, mandate) for _ in range(8)]
+    await shop.suite.advance(AFTER_DUE)
+    states = [await shop.outcomes(one.name) for one in made]
+    assert sorted(str(state[0][2]) for state in states) == [
+        "['PAYMENT_DECLINED']",
+        *["['PAYMENT_REFUSED']"] * 7,
+    ]
+    told = await shop.told()
+    assert told.count("PAYMENT_METHOD_BLOCKED") == 1
+    assert not {"ORDER_LAPSED", "PAYMENT_DECLINED"}.intersection(told)
+
+
+async def test_a_coming_cycle_waits_for_a_blocked_card_to_be_replaced(shop: Shop) -> None:
+    mandate = await shop.sign_up("ada", card="pm_card_chargeDeclinedLostCard")
+    await once(shop, mandate)
+    later = await shop.create(
+        await shop.due_in(4 * DAY, cycle_count=1), billing_mode=pb.AUTOMATIC, mandate=mandate
+    )
+    await shop.suite.advance(3.5 * DAY)
+    assert await shop.outcomes(later.name) == [(1, "HELD", ["PAYMENT_METHOD_BLOCKED"])]
+    await shop.update(
+        later.name, ["mandate"], mandate=await shop.add_card("ada", "second", mandate_id="second")
+    )
+    await shop.suite.advance(2 * DAY)
+    assert await shop.outcomes(later.name) == [(1, "PAID", [])]
+
+
+async def test_a_request_is_confirmed_with_another_card_once_one_is_blocked(shop: Shop) -> None:
+    await shop.sign_up("ada", card="pm_card_chargeDeclinedLostCard")
+    await shop.create(await shop.due_in(2 * DAY, cycle_count=1))
+    await shop.suite.advance(AFTER_DUE)
+    [charge] = await shop.charge_states()
+    customer = shop.customer("ada")
+    confirm = payments_pb2.ConfirmPaymentRequestRequest(
+        name=f"{customer}/charges/{charge}",
+        payment_method=f"{customer}/paymentMethods/card",
+        request_id=new_id(),
+    )
+    await shop.client.payments.ConfirmPaymentRequest(confirm)
+    await shop.suite.sandbox.settle()
+    confirm.request_id = new_id()
+    again = await refused(shop.client.payments.ConfirmPaymentRequest(confirm))
+    assert again.reason == "PAYMENT_METHOD_BLOCKED"
+
+
+async def test_a_retry_takes_the_card_that_the_customer_has_changed_to(shop: Shop) -> None:
+    declined = "pm_card_chargeDeclinedInsufficientFunds"
+    made = await once(shop, await shop.sign_up("ada", card=declined))
+    await shop.suite.advance(BEFORE_DUE + DAY)
+    assert await shop.outcomes(made.name) == [(1, "AWAITING_PAYMENT", [])]
+    await shop.update(
+        made.name, ["mandate"], mandate=await shop.add_card("ada", "second", mandate_id="second")
+    )
+    await shop.suite.advance(2 * DAY)
+    assert await shop.outcomes(made.name) == [(1, "PAID", [])]
 
 
 async def test_a_notice_that_reaches_nobody_holds_the_order_and_nothing_is_charged(

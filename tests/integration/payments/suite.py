@@ -209,6 +209,11 @@ class Payments:
             ref=self._ref(order, ANN, scheduler_pb2.AUTOMATIC)
         )
 
+    def mandate_changed(self, mandate: str, order: str = ORDER) -> Message:
+        return scheduler_events_pb2.PaymentMandateChanged(
+            ref=self._ref(order, ANN, scheduler_pb2.AUTOMATIC), mandate=mandate
+        )
+
     def _ref(
         self, order: str, customer: str, mode: scheduler_pb2.BillingMode.ValueType
     ) -> scheduler_events_pb2.OrderRef:
@@ -229,6 +234,10 @@ class Payments:
 
     async def withdraw(self, *messages: Message) -> None:
         await self.deliver(self.handlers.on_payment_withdrawn, *(messages or [self.withdrawn()]))
+
+    async def change_mandate(self, mandate: str) -> None:
+        handler = self.handlers.on_payment_mandate_changed
+        await self.deliver(handler, self.mandate_changed(mandate))
 
     # --- time -----------------------------------------------------------------------------------
 

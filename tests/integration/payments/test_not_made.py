@@ -7,8 +7,8 @@ import pytest
 from recurring.payments.v1 import payments_pb2
 
 from services.payments.domain.books import Refund
-from services.payments.domain.charges import KEY_RELIED_ON
 from services.payments.domain.outcomes import Outcome, Unknown
+from services.payments.domain.resends import KEY_RELIED_ON
 from services.payments.loops import Refunding
 from services.payments.provider import StripeProvider
 from services.payments.store import attempts as attempt_store

@@ -37,9 +37,15 @@ CHARGE = payments.ChargeRef(
 )
 
 
-def draft(message: Message) -> Draft:
+def read(message: Message) -> Draft | None:
     readers = {kind: reader for pairs in READERS.values() for kind, reader in pairs}
     return readers[type(message)](message)
+
+
+def draft(message: Message) -> Draft:
+    found = read(message)
+    assert found is not None
+    return found
 
 
 def sms(message: Message) -> str:
@@ -127,6 +133,12 @@ def sms(message: Message) -> str:
             "method in your account."),
         ),
         (
+            payments.PaymentMethodBlocked(ref=CHARGE, brand="visa", last4="9987"),
+            ("Hi Ann! Your card visa ending 9987 was declined for good, so we will not try it again. "
+            "No order that uses it can be paid. Please add another one in your account for your "
+            "standing orders, or ask your bank."),
+        ),
+        (
             payments.RefundSucceeded(ref=CHARGE, refund_amount=to_money(1250, "EUR")),
             ("Hi Ann! We gave back your payment of 12.50 EUR for Coffee. It can take a few days "
             "until your account shows it."),
@@ -135,6 +147,20 @@ def sms(message: Message) -> str:
 )  # fmt: skip
 def test_an_event_is_told_in_plain_words(message: Message, text: str) -> None:
     assert sms(message) == text
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        scheduler.OrderHeld(ref=REF, reasons=[scheduler_pb2.PAYMENT_METHOD_BLOCKED]),
+        scheduler.OrderLapsed(
+            ref=REF, reasons=[scheduler_pb2.PAYMENT_DECLINED], payment_method_blocked=True
+        ),
+        payments.PaymentDeclined(ref=CHARGE, attempt=1, payment_method_blocked=True),
+    ],
+)
+def test_what_a_blocked_card_does_to_an_order_is_not_said_again(message: Message) -> None:
+    assert read(message) is None
 
 
 def test_a_notice_is_about_the_order_that_the_event_is_about() -> None:

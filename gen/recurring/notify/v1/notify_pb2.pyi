@@ -84,6 +84,8 @@ class _NoticeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NoticeKind
     STANDING_ORDER_CHANGED: _NoticeKind.ValueType  # 10
     """Created, paused, resumed, cancelled, completed."""
     REFUND: _NoticeKind.ValueType  # 11
+    PAYMENT_METHOD_BLOCKED: _NoticeKind.ValueType  # 12
+    """A card was declined for good; once a card, whatever orders use it."""
 
 class NoticeKind(_NoticeKind, metaclass=_NoticeKindEnumTypeWrapper):
     """What a notice is for."""
@@ -106,6 +108,8 @@ ORDER_CANCELLED: NoticeKind.ValueType  # 9
 STANDING_ORDER_CHANGED: NoticeKind.ValueType  # 10
 """Created, paused, resumed, cancelled, completed."""
 REFUND: NoticeKind.ValueType  # 11
+PAYMENT_METHOD_BLOCKED: NoticeKind.ValueType  # 12
+"""A card was declined for good; once a card, whatever orders use it."""
 Global___NoticeKind: _TypeAlias = NoticeKind  # noqa: Y015
 
 @_typing.final

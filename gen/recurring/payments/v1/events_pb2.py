@@ -27,7 +27,7 @@ from google.type import money_pb2 as google_dot_type_dot_money__pb2
 from recurring.payments.v1 import payments_pb2 as recurring_dot_payments_dot_v1_dot_payments__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"recurring/payments/v1/events.proto\x12\x15recurring.payments.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\x1a$recurring/payments/v1/payments.proto\"\x82\x01\n\tChargeRef\x12\x0e\n\x06\x63harge\x18\x01 \x01(\t\x12\r\n\x05order\x18\x02 \x01(\t\x12\x10\n\x08\x63ustomer\x18\x03 \x01(\t\x12\"\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x12.google.type.Money\x12\r\n\x05title\x18\x05 \x01(\t\x12\x11\n\ttime_zone\x18\x06 \x01(\t\"r\n\x10PaymentRequested\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa4\x01\n\x10PaymentSucceeded\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12,\n\x08pay_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rattempt_count\x18\x03 \x01(\x05\x12\r\n\x05\x62rand\x18\x04 \x01(\t\x12\r\n\x05last4\x18\x05 \x01(\t\"\x9e\x01\n\x0fPaymentDeclined\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x14\n\x0c\x64\x65\x63line_code\x18\x03 \x01(\t\x12\x35\n\x11next_attempt_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"v\n\x0ePaymentRefused\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12\x35\n\x07reasons\x18\x02 \x03(\x0e\x32$.recurring.payments.v1.RefusalReason\"\xf9\x01\n\x10PaymentAbandoned\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12>\n\x06reason\x18\x02 \x01(\x0e\x32..recurring.payments.v1.PaymentAbandoned.Reason\x12\x14\n\x0c\x64\x65\x63line_code\x18\x03 \x01(\t\"`\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x44\x45\x43LINED\x10\x01\x12\x13\n\x0fREQUEST_EXPIRED\x10\x02\x12\r\n\tWITHDRAWN\x10\x03\x12\x0c\n\x08NOT_MADE\x10\x04\"{\n\x0fRefundSucceeded\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12\x0e\n\x06refund\x18\x02 \x01(\t\x12)\n\rrefund_amount\x18\x03 \x01(\x0b\x32\x12.google.type.Moneyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"recurring/payments/v1/events.proto\x12\x15recurring.payments.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\x1a$recurring/payments/v1/payments.proto\"\x82\x01\n\tChargeRef\x12\x0e\n\x06\x63harge\x18\x01 \x01(\t\x12\r\n\x05order\x18\x02 \x01(\t\x12\x10\n\x08\x63ustomer\x18\x03 \x01(\t\x12\"\n\x06\x61mount\x18\x04 \x01(\x0b\x32\x12.google.type.Money\x12\r\n\x05title\x18\x05 \x01(\t\x12\x11\n\ttime_zone\x18\x06 \x01(\t\"r\n\x10PaymentRequested\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa4\x01\n\x10PaymentSucceeded\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12,\n\x08pay_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rattempt_count\x18\x03 \x01(\x05\x12\r\n\x05\x62rand\x18\x04 \x01(\t\x12\r\n\x05last4\x18\x05 \x01(\t\"\xbe\x01\n\x0fPaymentDeclined\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x14\n\x0c\x64\x65\x63line_code\x18\x03 \x01(\t\x12\x35\n\x11next_attempt_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1e\n\x16payment_method_blocked\x18\x05 \x01(\x08\"v\n\x0ePaymentRefused\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12\x35\n\x07reasons\x18\x02 \x03(\x0e\x32$.recurring.payments.v1.RefusalReason\"\x99\x02\n\x10PaymentAbandoned\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12>\n\x06reason\x18\x02 \x01(\x0e\x32..recurring.payments.v1.PaymentAbandoned.Reason\x12\x14\n\x0c\x64\x65\x63line_code\x18\x03 \x01(\t\x12\x1e\n\x16payment_method_blocked\x18\x04 \x01(\x08\"`\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x0c\n\x08\x44\x45\x43LINED\x10\x01\x12\x13\n\x0fREQUEST_EXPIRED\x10\x02\x12\r\n\tWITHDRAWN\x10\x03\x12\x0c\n\x08NOT_MADE\x10\x04\"\xc1\x01\n\x14PaymentMethodBlocked\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12\x16\n\x0epayment_method\x18\x02 \x01(\t\x12\x14\n\x0c\x64\x65\x63line_code\x18\x03 \x01(\t\x12.\n\nblock_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x62rand\x18\x05 \x01(\t\x12\r\n\x05last4\x18\x06 \x01(\t\"{\n\x0fRefundSucceeded\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.payments.v1.ChargeRef\x12\x0e\n\x06refund\x18\x02 \x01(\t\x12)\n\rrefund_amount\x18\x03 \x01(\x0b\x32\x12.google.type.Moneyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,13 +41,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PAYMENTSUCCEEDED']._serialized_start=407
   _globals['_PAYMENTSUCCEEDED']._serialized_end=571
   _globals['_PAYMENTDECLINED']._serialized_start=574
-  _globals['_PAYMENTDECLINED']._serialized_end=732
-  _globals['_PAYMENTREFUSED']._serialized_start=734
-  _globals['_PAYMENTREFUSED']._serialized_end=852
-  _globals['_PAYMENTABANDONED']._serialized_start=855
-  _globals['_PAYMENTABANDONED']._serialized_end=1104
-  _globals['_PAYMENTABANDONED_REASON']._serialized_start=1008
-  _globals['_PAYMENTABANDONED_REASON']._serialized_end=1104
-  _globals['_REFUNDSUCCEEDED']._serialized_start=1106
-  _globals['_REFUNDSUCCEEDED']._serialized_end=1229
+  _globals['_PAYMENTDECLINED']._serialized_end=764
+  _globals['_PAYMENTREFUSED']._serialized_start=766
+  _globals['_PAYMENTREFUSED']._serialized_end=884
+  _globals['_PAYMENTABANDONED']._serialized_start=887
+  _globals['_PAYMENTABANDONED']._serialized_end=1168
+  _globals['_PAYMENTABANDONED_REASON']._serialized_start=1072
+  _globals['_PAYMENTABANDONED_REASON']._serialized_end=1168
+  _globals['_PAYMENTMETHODBLOCKED']._serialized_start=1171
+  _globals['_PAYMENTMETHODBLOCKED']._serialized_end=1364
+  _globals['_REFUNDSUCCEEDED']._serialized_start=1366
+  _globals['_REFUNDSUCCEEDED']._serialized_end=1489
 # @@protoc_insertion_point(module_scope)

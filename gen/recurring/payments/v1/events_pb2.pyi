@@ -139,10 +139,13 @@ class PaymentDeclined(_message.Message):
     ATTEMPT_FIELD_NUMBER: _builtins.int
     DECLINE_CODE_FIELD_NUMBER: _builtins.int
     NEXT_ATTEMPT_TIME_FIELD_NUMBER: _builtins.int
+    PAYMENT_METHOD_BLOCKED_FIELD_NUMBER: _builtins.int
     attempt: _builtins.int
     """From 1."""
     decline_code: _builtins.str
     """As the provider names it."""
+    payment_method_blocked: _builtins.bool
+    """The payment method was declined for good: PaymentMethodBlocked says so to the customer, once."""
     @_builtins.property
     def ref(self) -> Global___ChargeRef: ...
     @_builtins.property
@@ -156,10 +159,11 @@ class PaymentDeclined(_message.Message):
         attempt: _builtins.int = ...,
         decline_code: _builtins.str = ...,
         next_attempt_time: _timestamp_pb2.Timestamp | None = ...,
+        payment_method_blocked: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["next_attempt_time", b"next_attempt_time", "ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "decline_code", b"decline_code", "next_attempt_time", b"next_attempt_time", "ref", b"ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "decline_code", b"decline_code", "next_attempt_time", b"next_attempt_time", "payment_method_blocked", b"payment_method_blocked", "ref", b"ref"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -227,9 +231,12 @@ class PaymentAbandoned(_message.Message):
     REF_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     DECLINE_CODE_FIELD_NUMBER: _builtins.int
+    PAYMENT_METHOD_BLOCKED_FIELD_NUMBER: _builtins.int
     reason: Global___PaymentAbandoned.Reason.ValueType
     decline_code: _builtins.str
     """Of the last decline, if there was one."""
+    payment_method_blocked: _builtins.bool
+    """As in PaymentDeclined."""
     @_builtins.property
     def ref(self) -> Global___ChargeRef: ...
     def __init__(
@@ -238,14 +245,60 @@ class PaymentAbandoned(_message.Message):
         ref: Global___ChargeRef | None = ...,
         reason: Global___PaymentAbandoned.Reason.ValueType = ...,
         decline_code: _builtins.str = ...,
+        payment_method_blocked: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decline_code", b"decline_code", "reason", b"reason", "ref", b"ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decline_code", b"decline_code", "payment_method_blocked", b"payment_method_blocked", "reason", b"reason", "ref", b"ref"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PaymentAbandoned: _TypeAlias = PaymentAbandoned  # noqa: Y015
+
+@_typing.final
+class PaymentMethodBlocked(_message.Message):
+    """A payment method was declined for good: no order is paid by it any more. There is one such event a
+    payment method.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REF_FIELD_NUMBER: _builtins.int
+    PAYMENT_METHOD_FIELD_NUMBER: _builtins.int
+    DECLINE_CODE_FIELD_NUMBER: _builtins.int
+    BLOCK_TIME_FIELD_NUMBER: _builtins.int
+    BRAND_FIELD_NUMBER: _builtins.int
+    LAST4_FIELD_NUMBER: _builtins.int
+    payment_method: _builtins.str
+    """`merchants/*/customers/*/paymentMethods/*`."""
+    decline_code: _builtins.str
+    """As the provider names it."""
+    brand: _builtins.str
+    """For the customer, for example "visa" and "4242"."""
+    last4: _builtins.str
+    @_builtins.property
+    def ref(self) -> Global___ChargeRef:
+        """The charge whose attempt was declined."""
+
+    @_builtins.property
+    def block_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        ref: Global___ChargeRef | None = ...,
+        payment_method: _builtins.str = ...,
+        decline_code: _builtins.str = ...,
+        block_time: _timestamp_pb2.Timestamp | None = ...,
+        brand: _builtins.str = ...,
+        last4: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["block_time", b"block_time", "ref", b"ref"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_time", b"block_time", "brand", b"brand", "decline_code", b"decline_code", "last4", b"last4", "payment_method", b"payment_method", "ref", b"ref"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PaymentMethodBlocked: _TypeAlias = PaymentMethodBlocked  # noqa: Y015
 
 @_typing.final
 class RefundSucceeded(_message.Message):

@@ -69,6 +69,12 @@ class _RefusalReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Refusal
     """The mandate, the notice and the charge are not in one currency."""
     BILLING_MODE_NOT_ANNOUNCED: _RefusalReason.ValueType  # 13
     """The notice said that the customer would be asked to confirm, and this charge does not ask."""
+    PAYMENT_METHOD_BLOCKED: _RefusalReason.ValueType  # 14
+    """The payment method was declined for good, for this order or another."""
+    PAYMENT_METHOD_EXHAUSTED: _RefusalReason.ValueType  # 15
+    """The payment method was declined as often as the card networks allow, over all orders: 10 times in 24
+    hours or 20 times in 30 days.
+    """
     CURRENCY_NOT_CHARGEABLE: _RefusalReason.ValueType  # 11
     """The payment provider does not charge in the currency."""
     AMOUNT_NOT_CHARGEABLE: _RefusalReason.ValueType  # 12
@@ -98,6 +104,12 @@ CURRENCY_MISMATCH: RefusalReason.ValueType  # 10
 """The mandate, the notice and the charge are not in one currency."""
 BILLING_MODE_NOT_ANNOUNCED: RefusalReason.ValueType  # 13
 """The notice said that the customer would be asked to confirm, and this charge does not ask."""
+PAYMENT_METHOD_BLOCKED: RefusalReason.ValueType  # 14
+"""The payment method was declined for good, for this order or another."""
+PAYMENT_METHOD_EXHAUSTED: RefusalReason.ValueType  # 15
+"""The payment method was declined as often as the card networks allow, over all orders: 10 times in 24
+hours or 20 times in 30 days.
+"""
 CURRENCY_NOT_CHARGEABLE: RefusalReason.ValueType  # 11
 """The payment provider does not charge in the currency."""
 AMOUNT_NOT_CHARGEABLE: RefusalReason.ValueType  # 12
@@ -112,11 +124,35 @@ class PaymentMethod(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _State:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[PaymentMethod._State.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        STATE_UNSPECIFIED: PaymentMethod._State.ValueType  # 0
+        ACTIVE: PaymentMethod._State.ValueType  # 1
+        BLOCKED: PaymentMethod._State.ValueType  # 2
+        """Declined for good (lost, stolen, expired, closed …): it is never tried again. The customer
+        registers another, with a mandate of its own.
+        """
+
+    class State(_State, metaclass=_StateEnumTypeWrapper): ...
+    STATE_UNSPECIFIED: PaymentMethod.State.ValueType  # 0
+    ACTIVE: PaymentMethod.State.ValueType  # 1
+    BLOCKED: PaymentMethod.State.ValueType  # 2
+    """Declined for good (lost, stolen, expired, closed …): it is never tried again. The customer
+    registers another, with a mandate of its own.
+    """
+
     NAME_FIELD_NUMBER: _builtins.int
     PROVIDER_TOKEN_FIELD_NUMBER: _builtins.int
     BRAND_FIELD_NUMBER: _builtins.int
     LAST4_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    BLOCK_TIME_FIELD_NUMBER: _builtins.int
+    DECLINE_CODE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`merchants/{merchant}/customers/{customer}/paymentMethods/{payment_method}`."""
     provider_token: _builtins.str
@@ -124,8 +160,14 @@ class PaymentMethod(_message.Message):
     brand: _builtins.str
     """As the provider names it, for example "visa"."""
     last4: _builtins.str
+    state: Global___PaymentMethod.State.ValueType
+    decline_code: _builtins.str
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def block_time(self) -> _timestamp_pb2.Timestamp:
+        """BLOCKED: when it was declined for good, and how the provider named that."""
+
     def __init__(
         self,
         *,
@@ -134,10 +176,13 @@ class PaymentMethod(_message.Message):
         brand: _builtins.str = ...,
         last4: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        state: Global___PaymentMethod.State.ValueType = ...,
+        block_time: _timestamp_pb2.Timestamp | None = ...,
+        decline_code: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["block_time", b"block_time", "create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["brand", b"brand", "create_time", b"create_time", "last4", b"last4", "name", b"name", "provider_token", b"provider_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_time", b"block_time", "brand", b"brand", "create_time", b"create_time", "decline_code", b"decline_code", "last4", b"last4", "name", b"name", "provider_token", b"provider_token", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

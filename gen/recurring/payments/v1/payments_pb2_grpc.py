@@ -208,7 +208,8 @@ class PaymentsServiceServicer:
         payment was declined can be confirmed again, with another method, until it expires.
 
         Reasons: NOT_FOUND CHARGE_NOT_FOUND, PAYMENT_METHOD_NOT_FOUND; FAILED_PRECONDITION
-        PAYMENT_REQUEST_STATE (it is paid, expired or withdrawn, or is being charged now).
+        PAYMENT_REQUEST_STATE (it is paid, expired or withdrawn, or is being charged now),
+        PAYMENT_METHOD_BLOCKED (it was declined for good; another is needed).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -73,7 +73,8 @@ class PaymentsServiceStub:
     payment was declined can be confirmed again, with another method, until it expires.
 
     Reasons: NOT_FOUND CHARGE_NOT_FOUND, PAYMENT_METHOD_NOT_FOUND; FAILED_PRECONDITION
-    PAYMENT_REQUEST_STATE (it is paid, expired or withdrawn, or is being charged now).
+    PAYMENT_REQUEST_STATE (it is paid, expired or withdrawn, or is being charged now),
+    PAYMENT_METHOD_BLOCKED (it was declined for good; another is needed).
     """
     CreateRefund: _aio.UnaryUnaryMultiCallable[_payments_pb2.CreateRefundRequest, _payments_pb2.Refund]
     """Gives back a charge or a part of it. The refund goes to the provider within moments.
@@ -208,7 +209,8 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         payment was declined can be confirmed again, with another method, until it expires.
 
         Reasons: NOT_FOUND CHARGE_NOT_FOUND, PAYMENT_METHOD_NOT_FOUND; FAILED_PRECONDITION
-        PAYMENT_REQUEST_STATE (it is paid, expired or withdrawn, or is being charged now).
+        PAYMENT_REQUEST_STATE (it is paid, expired or withdrawn, or is being charged now),
+        PAYMENT_METHOD_BLOCKED (it was declined for good; another is needed).
         """
 
     @_abc_1.abstractmethod

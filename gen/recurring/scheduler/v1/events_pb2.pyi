@@ -179,6 +179,34 @@ class PaymentWithdrawn(_message.Message):
 Global___PaymentWithdrawn: _TypeAlias = PaymentWithdrawn  # noqa: Y015
 
 @_typing.final
+class PaymentMandateChanged(_message.Message):
+    """An order that awaits payment is to be paid under another mandate from its next attempt on: that of its
+    standing order was changed. The amount, the mode and the date that were announced stay as they are.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REF_FIELD_NUMBER: _builtins.int
+    MANDATE_FIELD_NUMBER: _builtins.int
+    mandate: _builtins.str
+    """`merchants/*/customers/*/mandates/*`."""
+    @_builtins.property
+    def ref(self) -> Global___OrderRef: ...
+    def __init__(
+        self,
+        *,
+        ref: Global___OrderRef | None = ...,
+        mandate: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ref", b"ref"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mandate", b"mandate", "ref", b"ref"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PaymentMandateChanged: _TypeAlias = PaymentMandateChanged  # noqa: Y015
+
+@_typing.final
 class OrderConfirmed(_message.Message):
     """An order is paid and its stock is the customer's."""
 
@@ -281,6 +309,11 @@ class OrderLapsed(_message.Message):
 
     REF_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
+    PAYMENT_METHOD_BLOCKED_FIELD_NUMBER: _builtins.int
+    payment_method_blocked: _builtins.bool
+    """Its payment method was declined for good, which the customer hears once for all orders
+    (recurring.payments.v1.PaymentMethodBlocked).
+    """
     @_builtins.property
     def ref(self) -> Global___OrderRef: ...
     @_builtins.property
@@ -290,10 +323,11 @@ class OrderLapsed(_message.Message):
         *,
         ref: Global___OrderRef | None = ...,
         reasons: _abc.Iterable[_scheduler_pb2.OrderReason.ValueType] | None = ...,
+        payment_method_blocked: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reasons", b"reasons", "ref", b"ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["payment_method_blocked", b"payment_method_blocked", "reasons", b"reasons", "ref", b"ref"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -116,6 +116,8 @@ class _OrderReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrderReas
     """The order before is not paid."""
     PAYMENT_NOT_MADE: _OrderReason.ValueType  # 19
     """The customer confirmed the payment, but it could not be made before its request ended."""
+    PAYMENT_METHOD_BLOCKED: _OrderReason.ValueType  # 20
+    """The payment method was declined for good; the standing order needs a mandate for another one."""
 
 class OrderReason(_OrderReason, metaclass=_OrderReasonEnumTypeWrapper):
     """Why an order is in its state."""
@@ -158,6 +160,8 @@ PREVIOUS_UNPAID: OrderReason.ValueType  # 18
 """The order before is not paid."""
 PAYMENT_NOT_MADE: OrderReason.ValueType  # 19
 """The customer confirmed the payment, but it could not be made before its request ended."""
+PAYMENT_METHOD_BLOCKED: OrderReason.ValueType  # 20
+"""The payment method was declined for good; the standing order needs a mandate for another one."""
 Global___OrderReason: _TypeAlias = OrderReason  # noqa: Y015
 
 @_typing.final

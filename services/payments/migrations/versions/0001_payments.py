@@ -24,7 +24,11 @@ CREATE TABLE payment_methods (
     brand                   text        NOT NULL,
     last4                   text        NOT NULL,
     create_time             timestamptz NOT NULL,
-    PRIMARY KEY (customer, merchant, payment_method)
+    -- When it was declined for good; no attempt is made with it from then on.
+    block_time              timestamptz,
+    decline_code            text        NOT NULL DEFAULT '',
+    PRIMARY KEY (customer, merchant, payment_method),
+    CHECK ((block_time IS NULL) = (decline_code = ''))
 );
 
 CREATE TABLE mandates (
@@ -68,6 +72,16 @@ CREATE TABLE withdrawals (
     PRIMARY KEY (customer, merchant, charge)
 );
 
+-- The mandate that a charge is made under, since its standing order's was changed.
+CREATE TABLE mandate_changes (
+    merchant                text        NOT NULL,
+    customer                text        NOT NULL,
+    charge                  text        NOT NULL,
+    mandate                 text        NOT NULL,
+    change_time             timestamptz NOT NULL,
+    PRIMARY KEY (customer, merchant, charge)
+);
+
 CREATE TABLE charges (
     merchant                text        NOT NULL,
     customer                text        NOT NULL,
@@ -90,6 +104,8 @@ CREATE TABLE charges (
     next_attempt_time       timestamptz,
     expire_time             timestamptz,
     notice_wait_until_time  timestamptz,
+    -- The payment method that is busy with another charge, while this one waits for it.
+    awaited_method          text        NOT NULL DEFAULT '',
     notice                  text        NOT NULL DEFAULT '',
     refusal_reasons         text[]      NOT NULL DEFAULT '{}',
     abandon_reason          text,
@@ -102,6 +118,8 @@ CREATE TABLE charges (
 );
 CREATE INDEX charges_of_merchant ON charges (merchant, charge, customer);
 CREATE INDEX charges_due ON charges (next_attempt_time) WHERE state = 'SCHEDULED';
+CREATE INDEX charges_awaiting ON charges (customer, merchant, awaited_method, create_time)
+    WHERE state = 'SCHEDULED' AND awaited_method <> '';
 CREATE INDEX charges_expiring ON charges (expire_time) WHERE state = 'REQUESTED';
 
 CREATE TABLE attempts (
@@ -138,6 +156,10 @@ CREATE TABLE attempts (
 CREATE UNIQUE INDEX attempts_one_live ON attempts (customer, merchant, charge)
     WHERE state IN ('UNKNOWN', 'SUCCEEDED');
 CREATE INDEX attempts_unknown ON attempts (next_lookup_time) WHERE state = 'UNKNOWN';
+CREATE INDEX attempts_of_method ON attempts (customer, merchant, payment_method)
+    WHERE state = 'UNKNOWN';
+CREATE INDEX attempts_declined ON attempts (customer, merchant, payment_method, end_time)
+    WHERE state = 'DECLINED';
 CREATE INDEX attempts_of_mandate ON attempts (customer, merchant, mandate, start_time)
     WHERE state IN ('UNKNOWN', 'SUCCEEDED');
 
@@ -200,7 +222,7 @@ CREATE INDEX ledger_entries_by_account ON ledger_entries (merchant, account, cur
     INCLUDE (amount_minor);
 
 SELECT keep_apart('merchant', 'payment_methods', 'mandates', 'notices', 'withdrawals',
-    'charges', 'attempts', 'refunds', 'ledger_transactions', 'ledger_entries');
+    'mandate_changes', 'charges', 'attempts', 'refunds', 'ledger_transactions', 'ledger_entries');
 SELECT take_away('UPDATE, DELETE', 'ledger_transactions', 'ledger_entries');
 """
 

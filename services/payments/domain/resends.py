@@ -1,0 +1,86 @@
+"""Attempts that the provider has not heard of: whether they may be sent once more. Pure functions."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+
+from services.payments.domain.charges import (
+    Attempt,
+    Charge,
+    MonthTotals,
+    begin_attempt,
+    guard,
+    is_expired,
+    method_key,
+    present_attempt,
+)
+from services.payments.domain.consent import Mandate, Notice, month_of
+from services.payments.domain.declines import UNUSED, MethodUse
+from services.payments.domain.keys import ChargeKey, MandateKey, PaymentMethodKey
+
+# So long after an attempt began its key is relied on: only so long is it sent once more under it. The
+# provider remembers a key for at least 24 hours (https://docs.stripe.com/api/idempotent_requests).
+KEY_RELIED_ON = timedelta(hours=23)
+
+
+def may_resend(
+    charge: Charge,
+    attempt: Attempt,
+    notice: Notice | None,
+    mandate: Mandate | None,
+    month_minor: int,
+    now: datetime,
+    use: MethodUse = UNUSED,
+) -> bool:
+    """Whether an attempt that the provider has not heard of may be sent once more under its key.
+
+    Only as the charge would be made now: still wanted, allowed by the whole guard, under the same
+    mandate and method. `month_minor` leaves out the attempt itself.
+    """
+    present = present_attempt(begin_attempt(charge, notice, mandate, now), now)
+    same_terms = (present.mandate, present.payment_method) == (
+        attempt.mandate,
+        attempt.payment_method,
+    )
+    return (
+        same_terms
+        and attempt.resend_time is None
+        and now < attempt.start_time + KEY_RELIED_ON
+        and not charge.withdrawn
+        and not is_expired(charge, now)
+        and not guard(charge, notice, mandate, month_minor, now, use)
+    )
+
+
+def counted_minor(attempt: Attempt, month: tuple[datetime, datetime]) -> int:
+    """What an attempt without a known outcome takes of a month's ceiling: wherever it may be made."""
+    first, following = month
+    sent = (attempt.start_time, attempt.resend_time or attempt.start_time)
+    return attempt.amount_minor if any(first <= at < following for at in sent) else 0
+
+
+def resend_all(
+    missing: Iterable[tuple[Charge, Attempt]],
+    notices: dict[ChargeKey, Notice],
+    mandates: dict[MandateKey, Mandate],
+    spent_minor: dict[MandateKey, int],
+    now: datetime,
+    uses: Mapping[PaymentMethodKey, MethodUse] | None = None,
+) -> Iterator[bool]:
+    """Whether each attempt may be sent once more, each against what those before it have taken.
+
+    One that may not be counts in the month until it is known that it was not made.
+    """
+    totals, month = MonthTotals(spent_minor), month_of(now)
+    for charge, attempt in missing:
+        key = charge.mandate_key
+        mandate = mandates.get(key) if key else None
+        method = method_key(charge, mandates)
+        use = (uses or {}).get(method, UNUSED) if method else UNUSED
+        own_minor = counted_minor(attempt, month)
+        others_minor = totals.of(key) - own_minor
+        allowed = may_resend(
+            charge, attempt, notices.get(charge.key), mandate, others_minor, now, use
+        )
+        if allowed:
+            totals.add(key, attempt.amount_minor - own_minor)
+        yield allowed

@@ -1,0 +1,78 @@
+"""How often a payment method may be declined, and what ends its use."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from services.payments.domain.charges import ChargeState, decide, decide_all
+from services.payments.domain.consent import RefusalReason
+from services.payments.domain.declines import DAY, MONTH, MethodUse, method_use, stops_method
+from services.payments.domain.keys import ChargeKey, PaymentMethodKey
+from tests.unit.payments.strategies import ANN, CHARGE, MANDATE, MANDATE_KEY, NOTICE, NOW
+
+HOUR = timedelta(hours=1)
+
+
+def test_a_method_is_free_again_once_its_declines_are_past_the_window() -> None:
+    def until(day_limit_age: timedelta, month_limit_age: timedelta) -> object:
+        use = method_use(
+            blocked=False,
+            busy_until=None,
+            day_limit_time=NOW - day_limit_age,
+            month_limit_time=NOW - month_limit_age,
+            now=NOW,
+        )
+        return use.exhausted_until
+
+    assert until(DAY - HOUR, MONTH) == NOW + HOUR
+    assert until(DAY, MONTH - HOUR) == NOW + HOUR
+    assert until(DAY, MONTH) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "advice", "stops"),
+    [
+        ("lost_card", "", True),
+        ("expired_card", "", True),
+        ("revocation_of_all_authorizations", "", True),
+        ("do_not_honor", "", False),
+        ("do_not_honor", "do_not_try_again", True),
+        ("insufficient_funds", "try_again_later", False),
+        # The order is at fault, not the card.
+        ("currency_not_supported", "", False),
+        ("authentication_required", "", False),
+        ("amount_not_chargeable", "", False),
+    ],
+)
+def test_only_a_decline_for_good_ends_the_use_of_a_method(
+    code: str,
+    advice: str,
+    stops: bool,  # noqa: FBT001 - what is expected
+) -> None:
+    assert stops_method(code, advice) is stops
+
+
+def test_a_blocked_method_refuses_the_charge() -> None:
+    refused = decide(CHARGE, NOTICE, MANDATE, 0, NOW, MethodUse(blocked=True))
+    assert refused.refusal_reasons == (RefusalReason.PAYMENT_METHOD_BLOCKED,)
+
+
+def test_the_limit_of_a_day_is_waited_for_and_that_of_a_month_is_not() -> None:
+    soon = decide(CHARGE, NOTICE, MANDATE, 0, NOW, MethodUse(exhausted_until=NOW + DAY))
+    assert soon.next_attempt_time == NOW + DAY
+    late = decide(CHARGE, NOTICE, MANDATE, 0, NOW, MethodUse(exhausted_until=NOW + 2 * DAY))
+    assert late.refusal_reasons == (RefusalReason.PAYMENT_METHOD_EXHAUSTED,)
+
+
+def test_of_one_method_one_charge_of_a_batch_begins_and_the_others_wait() -> None:
+    batch = [replace(CHARGE, key=ChargeKey(ANN, f"coffee-{cycle}")) for cycle in (1, 2, 3)]
+    told = {charge.key: replace(NOTICE, charge=charge.key) for charge in batch}
+    uses = {PaymentMethodKey(ANN, MANDATE.payment_method): MethodUse()}
+    decided = list(decide_all(batch, told, {MANDATE_KEY: MANDATE}, {}, NOW, uses))
+    assert [charge.state for charge in decided] == [
+        ChargeState.IN_FLIGHT,
+        ChargeState.SCHEDULED,
+        ChargeState.SCHEDULED,
+    ]
+    assert {charge.awaited_method for charge in decided[1:]} == {MANDATE.payment_method}
