@@ -40,24 +40,44 @@ jetstream {{
 """
 # Who may tell and hear what, here and in Kubernetes.
 USERS_FILE = Path(__file__).resolve().parents[1] / "components" / "nats-users" / "users.conf"
-# A developer looks at everything and tells nothing.
+# What a developer's questions are about, beyond what production answers anybody.
+DEVELOPER_EXPORTS = """\
+      {service: "$JS.events.API.STREAM.NAMES", threshold: "5s"}
+      {service: "$JS.events.API.STREAM.LIST", threshold: "5s"}
+      {service: "$JS.events.API.STREAM.MSG.GET.*", threshold: "5s"}
+      {service: "$JS.events.API.CONSUMER.NAMES.*", threshold: "5s"}
+      {service: "$JS.events.API.CONSUMER.LIST.*", threshold: "5s"}
+"""
+# A developer reads streams and what is known of consumers, and changes nothing: no consumer is made
+# (it may deliver to where others listen), pulled from (its service would not get the event) or deleted.
 DEVELOPER = """\
-    users: [{
-      user: developer
-      password: $DEVELOPER_PASSWORD
-      permissions: {
-        publish: {
-          allow: ["$JS.API.>", "$JS.ACK.>"]
-          deny: ["$JS.API.STREAM.CREATE.>", "$JS.API.STREAM.UPDATE.>", "$JS.API.STREAM.DELETE.>"
-                 "$JS.API.STREAM.PURGE.>", "$JS.API.STREAM.MSG.DELETE.>"]
-        }
-        subscribe: ["recurring.>", "merchants.>", "_INBOX.>"]
-      }
-    }]
+  developer {
+    users: [{user: developer, password: $DEVELOPER_PASSWORD}]
+    imports: [
+      {stream: {account: catalog, subject: "recurring.catalog.v1.>"}}
+      {stream: {account: catalog, subject: "merchants.*.recurring.catalog.v1.>"}}
+      {stream: {account: scheduler, subject: "recurring.scheduler.v1.>"}}
+      {stream: {account: scheduler, subject: "merchants.*.recurring.scheduler.v1.>"}}
+      {stream: {account: payments, subject: "recurring.payments.v1.>"}}
+      {stream: {account: payments, subject: "merchants.*.recurring.payments.v1.>"}}
+      {stream: {account: notify, subject: "recurring.notify.v1.>"}}
+      {stream: {account: notify, subject: "merchants.*.recurring.notify.v1.>"}}
+      {service: {account: events, subject: "$JS.events.API.STREAM.NAMES"}}
+      {service: {account: events, subject: "$JS.events.API.STREAM.LIST"}}
+      {service: {account: events, subject: "$JS.events.API.STREAM.INFO.*"}}
+      {service: {account: events, subject: "$JS.events.API.STREAM.MSG.GET.*"}}
+      {service: {account: events, subject: "$JS.events.API.CONSUMER.NAMES.*"}}
+      {service: {account: events, subject: "$JS.events.API.CONSUMER.LIST.*"}}
+      {service: {account: events, subject: "$JS.events.API.CONSUMER.INFO.*.*"}}
+    ]
+  }
 """
 # Where everybody may do everything, JetStream answers by the same names.
 NO_USERS = 'mappings: {"$JS.events.API.>": "$JS.API.>"}'
-_STREAMS_ACCOUNT = "  events {\n"
+_EXPORTS = "    exports: [\n"
+_STREAMS_USER_ACCOUNT = "  streams {\n"
+# What each service publishes is heard live where its own account exports it, as it does by merchant.
+_LIVE = re.compile(r'\{stream: "merchants\.\*\.(recurring\.[a-z]+\.v1\.>)"\}')
 _PLATFORM = re.compile(r"  # merchant-demo \{\n(  #.*\n)+?  # \}\n")
 
 
@@ -132,10 +152,13 @@ class EmbeddedNats:
 def users() -> str:
     """The users of a stack for development: the services, the platform `demo`, and developers."""
     text = USERS_FILE.read_text()
-    if _PLATFORM.search(text) is None or _STREAMS_ACCOUNT not in text:
-        raise PartError(f"{USERS_FILE} has no example of a platform, or no account of the streams")
     shown = _PLATFORM.sub(lambda example: example[0].replace("  # ", "  "), text)
-    return shown.replace(_STREAMS_ACCOUNT, _STREAMS_ACCOUNT + DEVELOPER)
+    live = _LIVE.sub(r'{stream: "\1"}, \g<0>', shown)
+    marks = (_EXPORTS, _STREAMS_USER_ACCOUNT)
+    if shown in (text, live) or any(text.count(mark) != 1 for mark in marks):
+        raise PartError(f"{USERS_FILE} has no example of a platform, or no account of the streams")
+    exporting = live.replace(_EXPORTS, _EXPORTS + DEVELOPER_EXPORTS)
+    return exporting.replace(_STREAMS_USER_ACCOUNT, DEVELOPER + _STREAMS_USER_ACCOUNT)
 
 
 def passwords(held: Mapping[str, str]) -> str:

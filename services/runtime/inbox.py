@@ -20,6 +20,7 @@ from services.runtime import causes, metrics, streams, telemetry
 from services.runtime.broker import Broker, Pull
 from services.runtime.database import Database, is_outage
 from services.runtime.events import EVENT_NAMESPACE, Event, Subscription, read
+from services.runtime.streams import Make
 from services.runtime.waiting import until_it_works
 
 log = logging.getLogger(__name__)
@@ -154,7 +155,9 @@ class Consumer:
         subscriptions: Sequence[Subscription],
         redelivery_seconds: float = REDELIVERY_SECONDS,
         left_seconds: float = LEFT_SECONDS,
+        make: Make | None = None,
     ) -> None:
+        """Without `make`, which makes durables, one that is missing is waited for."""
         self.activity = 0
         self._database = database
         self._broker = broker
@@ -163,6 +166,7 @@ class Consumer:
         self._subscriptions = {subscription.type: subscription for subscription in subscriptions}
         self._redelivery_seconds = redelivery_seconds
         self._left_seconds = left_seconds
+        self._make = make
         # Place in the stream -> how often the event has failed here. The server counts deliveries,
         # but those that an outage cut short are not the event's fault.
         self._failures: Counter[int] = Counter()
@@ -195,9 +199,18 @@ class Consumer:
                 log.exception("consumer failed", extra={"stream": self._stream})
                 await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
 
+    async def check_durable(self) -> None:
+        """See that the durable is there. Raises DurableMissingError if it may not be made here."""
+        await streams.ensure(
+            lambda: streams.check_durable(
+                self._broker, self._stream, self._durable, self._subscriptions
+            ),
+            self._make,
+        )
+
     async def _pull(self) -> Pull:
         """Begin to pull. Raises DurableMissingError while nobody has made what to pull from."""
-        await streams.check_durable(self._broker, self._stream, self._durable, self._subscriptions)
+        await self.check_durable()
         return await self._broker.pull(self._stream, self._durable)
 
     async def _consume(self, pull: Pull) -> None:

@@ -26,6 +26,8 @@ from services.runtime.readiness import (
     BROKER_AWAY_SECONDS,
     DATABASE_AWAY_SECONDS,
     LOOK_SECONDS,
+    STREAMS_MISSING_SECONDS,
+    BrokerLooks,
     Readiness,
     Steady,
 )
@@ -158,10 +160,6 @@ class Life(Generic[S]):
                 await migrations.upgrade_async(service, settings.migration_database_url)
             await schema_fits()
 
-        async def broker_is_there() -> None:
-            if not broker.connected:
-                raise ConnectionError("not connected")
-
         await until_it_works("database", have_schema)
         broker = await self._broker(runtime, settings.nats_url)
         subscriptions = self._subscribe(clock)
@@ -169,9 +167,19 @@ class Life(Generic[S]):
         relay = outbox.Relay(
             database, broker, service, by_merchant=settings.merchant_events, make=make
         )
-        await until_it_works("nats", relay.ensure_stream)
-        workers = Workers(
-            _workers(service, settings, database, broker, clock, parts, subscriptions, relay)
+        await until_it_works("nats", relay.ensure_streams)
+        consumers = [
+            Consumer(database, broker, stream, service, handled, make=make)
+            for stream, handled in subscriptions.items()
+        ]
+        for consumer in consumers:
+            await until_it_works("nats", consumer.check_durable)
+        watch = Watch(database, clock, parts.looks)
+        watch.consumers(broker, service, subscriptions)
+        watch.show()
+        workers = Workers([*_workers(settings, database, clock, parts, relay, watch), *consumers])
+        nats = BrokerLooks(
+            broker, [relay.check_streams, *(consumer.check_durable for consumer in consumers)]
         )
         database.on_commit(workers.nudge)
         if isinstance(clock, SandboxClock):
@@ -184,7 +192,8 @@ class Life(Generic[S]):
             )
             looks = {
                 "database": (schema_fits, Steady(DATABASE_AWAY_SECONDS)),
-                "nats": (broker_is_there, Steady(BROKER_AWAY_SECONDS)),
+                "nats": (nats.answers, Steady(BROKER_AWAY_SECONDS)),
+                "streams": (nats.is_complete, Steady(STREAMS_MISSING_SECONDS)),
             }
             try:
                 await run_together(workers.run(), Readiness(self._health, looks).run())
@@ -252,27 +261,19 @@ async def _keys(settings: RuntimeSettings, resources: AsyncExitStack) -> KeySet:
 
 
 def _workers(
-    service: str,
     settings: RuntimeSettings,
     database: Database,
-    broker: Broker,
     clock: Clock,
     parts: Parts,
-    subscriptions: Subscriptions,
     relay: outbox.Relay,
+    watch: Watch,
 ) -> list[Worker]:
     async def purge() -> Step:
         return await outbox.purge(database, settings.outbox_retention_days)
 
     steps = {"relay": relay.step, **parts.loops}
-    workers: list[Worker] = [Loop(name, clock, step) for name, step in steps.items()]
-    watch = Watch(database, clock, parts.looks)
-    watch.consumers(broker, service, subscriptions)
-    watch.show()
-    workers.append(Chore("purge", clock, purge, PURGE_POLL_SECONDS))
-    workers.append(Chore("watch", clock, watch.step, WATCH_SECONDS))
-    workers += [
-        Consumer(database, broker, stream, service, handled)
-        for stream, handled in subscriptions.items()
+    return [
+        *(Loop(name, clock, step) for name, step in steps.items()),
+        Chore("purge", clock, purge, PURGE_POLL_SECONDS),
+        Chore("watch", clock, watch.step, WATCH_SECONDS),
     ]
-    return workers

@@ -128,24 +128,35 @@ class Relay:
         self._broker = broker
         self._make = make
         self._source = f"//recurring/{service}"
-        self._stream = service.upper()
+        self._streams = (service.upper(), *([MERCHANTS_STREAM] if by_merchant else ()))
         self._by_merchant = by_merchant
         self._connections = broker.connections
+        # When the newest of the streams was made, as far as this process has seen.
+        self._made: datetime | None = None
 
-    async def ensure_stream(self) -> None:
-        """See that the service's stream is there, and tell it what was told before it was made anew.
+    async def ensure_streams(self) -> None:
+        """Bring the streams up to date where the service may, and see that they are there.
 
-        Who has handled an event already finds it in the inbox. Raises StreamMissingError.
+        Raises StreamMissingError.
         """
         if self._make:
             await self._make()
-        await streams.check(
-            self._broker, self._stream, *([MERCHANTS_STREAM] if self._by_merchant else [])
-        )
-        made = await self._broker.make_time(self._stream)
+        await self.check_streams()
+
+    async def check_streams(self) -> None:
+        """See that the streams are there; one that was made anew is given again what it had.
+
+        Who has handled an event already finds it in the inbox. Raises StreamMissingError where one is
+        missing and the service may not make it.
+        """
+        await streams.ensure(lambda: streams.check(self._broker, *self._streams), self._make)
+        made = max([await self._broker.make_time(stream) for stream in self._streams])
+        if made == self._made:
+            return
         # As far back as the stream before it would still have it.
         since = made - timedelta(seconds=STREAM_MAX_AGE_SECONDS)
         await replay(self._database, since, until=made + timedelta(seconds=CLOCKS_APART_SECONDS))
+        self._made = made
 
     async def step(self) -> Step:
         """Publish a batch and mark what the stream acknowledged.
@@ -155,7 +166,7 @@ class Relay:
         """
         if self._connections != self._broker.connections:
             connections = self._broker.connections
-            await self.ensure_stream()
+            await self.ensure_streams()
             self._connections = connections
         rows = await self._claim()
         if not rows:
@@ -178,7 +189,7 @@ class Relay:
         if errors:
             await self._release(failed)
             # The stream may be gone.
-            await self.ensure_stream()
+            await self.ensure_streams()
             raise errors[0]
         return Step(worked=len(done))
 

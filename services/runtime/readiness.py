@@ -9,11 +9,14 @@ refused as UNAVAILABLE), and liveness asks neither: starting a process anew brin
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from services.runtime.broker import Broker
 from services.runtime.health import Health
 from services.runtime.migrations import SchemaMisfitError
+from services.runtime.streams import DurableMissingError, StreamMissingError
+from services.runtime.waiting import in_one_line
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +27,9 @@ DATABASE_AWAY_SECONDS = 10.0
 # No call needs the broker: what is told waits in the outbox. But a process that has been without it for
 # so long, alone, hears of nothing that others tell.
 BROKER_AWAY_SECONDS = 60.0
+# Nor does a call need a stream or a durable, but one that is missing does not come back by itself: what
+# may make it has done so by then.
+STREAMS_MISSING_SECONDS = 10.0
 BACK_SECONDS = 5.0
 
 
@@ -55,12 +61,43 @@ class Steady:
 Look = Callable[[], Awaitable[None]]
 
 
+class BrokerLooks:
+    """Looks at the broker, and whether it has what the service publishes to and reads from.
+
+    What is missing there is another thing than a broker that is away, which keeps what it has.
+    """
+
+    def __init__(self, broker: Broker, checks: Sequence[Look]) -> None:
+        self._broker = broker
+        self._checks = checks
+        self._missing: Exception | None = None
+
+    async def answers(self) -> None:
+        """Raise if the broker does not say what it has."""
+        if not self._broker.connected:
+            raise ConnectionError("not connected")
+        missing: Exception | None = None
+        for check in self._checks:
+            try:
+                await check()
+            except (StreamMissingError, DurableMissingError) as error:
+                missing = error
+        self._missing = missing
+
+    async def is_complete(self) -> None:
+        """Raise if something was missing when the broker answered last."""
+        if self._missing is not None:
+            raise self._missing
+
+
 class Readiness:
     """Looks at what the process needs, again and again, and reports whether it is ready."""
 
     def __init__(self, health: Health, looks: Mapping[str, tuple[Look, Steady]]) -> None:
         self._health = health
         self._looks = looks
+        # What the last look that failed said, by name.
+        self._why: dict[str, str] = {}
 
     async def run(self) -> None:
         """Be ready for as long as what is needed is there; until cancelled.
@@ -71,7 +108,9 @@ class Readiness:
             await asyncio.sleep(LOOK_SECONDS)
             away = [name for name in self._looks if not await self._is_there(name)]
             if away and self._health.ready:
-                log.warning("not ready: %s out of reach", " and ".join(away))
+                log.warning(
+                    "not ready: %s", "; ".join(f"{name}: {self._why[name]}" for name in away)
+                )
             elif not away and not self._health.ready:
                 log.info("ready again")
             await self._health.report(ready=not away)
@@ -84,6 +123,6 @@ class Readiness:
         except SchemaMisfitError:
             raise
         except Exception as error:  # noqa: BLE001 - each client library has errors of its own
-            log.debug("%s: %r", name, error)
+            self._why[name] = in_one_line(error)
             return steady.see(there=False, at=time.monotonic())
         return steady.see(there=True, at=time.monotonic())

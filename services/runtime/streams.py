@@ -78,6 +78,20 @@ async def make(broker: Broker, durables: Iterable[Durable]) -> None:
         await broker.ensure_durable(durable)
 
 
+async def ensure(check: Callable[[], Awaitable[None]], make: Make | None) -> None:
+    """See that nothing is missing: what is, is made, where the service may do that.
+
+    Raises StreamMissingError or DurableMissingError otherwise.
+    """
+    try:
+        await check()
+    except (StreamMissingError, DurableMissingError):
+        if make is None:
+            raise
+        await make()
+        await check()
+
+
 async def check(broker: Broker, *names: str) -> None:
     """Raise StreamMissingError unless these streams are there."""
     for name in names:

@@ -106,7 +106,8 @@ async def test_streams_that_were_wiped_are_filled_again_and_change_nothing(
     await operator.suite.sandbox.settle()
     client = await nats.connect(operator.suite.place.nats_url)
     try:
-        streams = {s.config.name: s.state.messages for s in await client.jetstream().streams_info()}
+        known = await client.jetstream(domain=DOMAIN).streams_info()
+        streams = {stream.config.name: stream.state.messages for stream in known}
     finally:
         await client.close()
     assert all(streams[name] for name in ("SCHEDULER", "NOTIFY"))

@@ -125,7 +125,7 @@ async def test_a_service_tells_its_own_facts_alone(server: EmbeddedNats, service
     assert told == {service}
 
 
-@pytest.mark.parametrize("user", [*SERVICES, "streams", PLATFORM])
+@pytest.mark.parametrize("user", [*SERVICES, "streams", PLATFORM, "developer"])
 async def test_each_reads_the_streams_it_needs_by_its_own_durable(
     server: EmbeddedNats, user: str
 ) -> None:
@@ -148,13 +148,13 @@ CONSUMERS = [
 ]
 
 
-@pytest.mark.parametrize("user", [*SERVICES, PLATFORM])
+@pytest.mark.parametrize("user", [*SERVICES, PLATFORM, "developer"])
 @pytest.mark.parametrize("config", CONSUMERS)
 async def test_nobody_who_tells_or_hears_makes_a_consumer_or_changes_one(
     server: EmbeddedNats, user: str, config: ConsumerConfig
 ) -> None:
     own = {
-        field: READS[user][0]
+        field: READS.get(user, ("catalog", set()))[0]
         for field in ("name", "durable_name")
         if getattr(config, field) == "{own}"
     }
@@ -164,10 +164,56 @@ async def test_nobody_who_tells_or_hears_makes_a_consumer_or_changes_one(
             assert not await is_done(asked)
 
 
-@pytest.mark.parametrize("user", [*SERVICES, "streams", PLATFORM])
-async def test_nobody_deletes_a_consumer(server: EmbeddedNats, user: str) -> None:
+# What the server does with a durable beyond what is asked of it here (JetStream's API, 2.12).
+OF_A_CONSUMER = (
+    "DELETE",
+    "PAUSE",
+    "RESET",
+    "UNPIN",
+    "LEADER.STEPDOWN",
+    "DURABLE.CREATE",
+)
+
+
+@pytest.mark.parametrize("user", [*SERVICES, "streams", PLATFORM, "developer"])
+async def test_nobody_deletes_a_consumer_or_stops_it(server: EmbeddedNats, user: str) -> None:
     for stream, durable in (("SCHEDULER", "catalog"), ("MERCHANTS", "demo")):
-        assert not await may_publish(server, user, f"{API}.CONSUMER.DELETE.{stream}.{durable}")
+        for action in OF_A_CONSUMER:
+            subject = f"{API}.CONSUMER.{action}.{stream}.{durable}"
+            assert not await may_publish(server, user, subject), subject
+
+
+async def test_nobody_acknowledges_what_is_anothers(server: EmbeddedNats) -> None:
+    async with connected(server, "scheduler") as publisher:
+        subject = "recurring.scheduler.v1.OrderConfirmed"
+        await publisher.jetstream().publish(subject, timeout=DEADLINE_SECONDS)
+    async with connected(server, "notify") as client:
+        pull = await jetstream(client).pull_subscribe_bind("notify", "SCHEDULER")
+        [given] = await pull.fetch(1, timeout=DEADLINE_SECONDS)
+        assert given.reply.startswith("$JS.ACK.SCHEDULER.notify.")
+        for user in ("catalog", PLATFORM, "developer", "streams"):
+            async with connected(server, user) as other:
+                await other.publish(given.reply, b"+ACK")
+                await other.flush()
+        waiting = await jetstream(client).consumer_info("SCHEDULER", "notify")
+        assert waiting.num_ack_pending == 1
+        await given.ack_sync(timeout=DEADLINE_SECONDS)
+
+
+async def test_a_developer_reads_all_that_is_published_and_where_each_reader_is(
+    server: EmbeddedNats,
+) -> None:
+    async with connected(server, "developer") as client, connected(server, "notify") as publisher:
+        heard = await client.subscribe("recurring.>")
+        await client.flush()
+        subject = "recurring.notify.v1.NoticeDelivered"
+        stored = await publisher.jetstream().publish(subject, b"one", timeout=DEADLINE_SECONDS)
+        assert (await heard.next_msg(DEADLINE_SECONDS)).data == b"one"
+        read = await jetstream(client).get_msg("NOTIFY", stored.seq)
+        assert (read.subject, read.data) == (subject, b"one")
+        assert {each.config.name for each in await jetstream(client).streams_info()} == STREAMS
+        readers = {each.name for each in await jetstream(client).consumers_info("NOTIFY")}
+        assert readers == {"scheduler", "payments"}
 
 
 FORGED = StreamConfig(
@@ -181,7 +227,7 @@ OVERHEARD = StreamConfig(
 EMPTIED = StreamConfig(subjects=["merchants.>"], max_msgs=1)
 
 
-@pytest.mark.parametrize("user", [*SERVICES, PLATFORM])
+@pytest.mark.parametrize("user", [*SERVICES, PLATFORM, "developer"])
 @pytest.mark.parametrize("config", [FORGED, OVERHEARD, EMPTIED])
 async def test_nobody_who_tells_or_hears_makes_a_stream_of_others_events_or_changes_one(
     server: EmbeddedNats, user: str, config: StreamConfig
@@ -221,6 +267,13 @@ async def test_nobody_listens_to_what_is_for_others(server: EmbeddedNats, user: 
 # What the server answers: events, what it knows of a durable or a stream, that it has stored something.
 QUESTIONS = {
     "streams": [f"{API}.STREAM.INFO.MERCHANTS"],
+    "developer": [
+        f"{API}.STREAM.NAMES",
+        f"{API}.STREAM.INFO.PAYMENTS",
+        f"{API}.STREAM.MSG.GET.PAYMENTS",
+        f"{API}.CONSUMER.LIST.PAYMENTS",
+        f"{API}.CONSUMER.INFO.PAYMENTS.notify",
+    ],
     **{
         user: [
             f"{API}.CONSUMER.{ask}.{stream}.{durable}"
@@ -240,7 +293,7 @@ ELSEWHERE = (
 )
 
 
-@pytest.mark.parametrize("user", [*SERVICES, "streams", PLATFORM])
+@pytest.mark.parametrize("user", [*SERVICES, "streams", PLATFORM, "developer"])
 async def test_no_answer_goes_anywhere_but_to_who_has_asked(
     server: EmbeddedNats, user: str
 ) -> None:
@@ -263,13 +316,13 @@ async def test_no_answer_goes_anywhere_but_to_who_has_asked(
         assert await messages(looking) == before
         await bystander.flush()
         assert heard.pending_msgs == 0
-        assert await looking.jetstream().consumer_info("MERCHANTS", "other")
+        assert await jetstream(looking).consumer_info("MERCHANTS", "other")
 
 
 async def messages(client: Client) -> dict[str | None, int]:
     """How many each stream has had."""
     return {
-        each.config.name: each.state.last_seq for each in await client.jetstream().streams_info()
+        each.config.name: each.state.last_seq for each in await jetstream(client).streams_info()
     }
 
 
@@ -283,14 +336,26 @@ async def test_a_platform_takes_the_broker_from_nobody(server: EmbeddedNats) -> 
         assert (await connections.enter_async_context(connected(server, "catalog"))).is_connected
 
 
-@pytest.mark.parametrize("user", [*SERVICES, "streams", PLATFORM])
-@pytest.mark.parametrize(
-    "action", ["STREAM.DELETE", "STREAM.PURGE", "STREAM.MSG.GET", "STREAM.MSG.DELETE", "DIRECT.GET"]
+# What the server does with a stream beyond what is asked of it here (JetStream's API, 2.12).
+OF_A_STREAM = (
+    "STREAM.DELETE",
+    "STREAM.PURGE",
+    "STREAM.MSG.DELETE",
+    "STREAM.SNAPSHOT",
+    "STREAM.RESTORE",
+    "STREAM.LEADER.STEPDOWN",
+    "STREAM.PEER.REMOVE",
+    "CONSUMER.DURABLE.CREATE",
 )
+READING = ("STREAM.MSG.GET", "DIRECT.GET")
+
+
+@pytest.mark.parametrize("user", [*SERVICES, "streams", PLATFORM, "developer"])
 async def test_nobody_deletes_a_stream_empties_it_or_reads_it_without_a_durable(
-    server: EmbeddedNats, user: str, action: str
+    server: EmbeddedNats, user: str
 ) -> None:
-    assert not await may_publish(server, user, f"{API}.{action}.SCHEDULER")
+    for action in (*OF_A_STREAM, *(() if user == "developer" else READING)):
+        assert not await may_publish(server, user, f"{API}.{action}.SCHEDULER"), action
 
 
 async def test_a_platform_hears_its_own_merchant_alone(server: EmbeddedNats) -> None:
@@ -317,9 +382,10 @@ async def test_a_platform_hears_live_what_is_told_of_its_own_merchant(server: Em
         assert (told.subject.split(".")[1], heard.pending_msgs) == ("demo", 0)
 
 
-async def test_a_platform_tells_nothing(server: EmbeddedNats) -> None:
+@pytest.mark.parametrize("user", [PLATFORM, "developer"])
+async def test_who_only_reads_publishes_nothing(server: EmbeddedNats, user: str) -> None:
     for subject in (
         "merchants.demo.x",
         "recurring.scheduler.v1.OrderConfirmed",
     ):
-        assert not await may_publish(server, PLATFORM, subject)
+        assert not await may_publish(server, user, subject)

@@ -44,7 +44,7 @@ async def broker(nats_url: str) -> AsyncIterator[Broker]:
 @pytest.fixture
 async def teller(open_database: OpenDatabase, broker: Broker) -> Teller:
     teller = Teller(open_database(), broker)
-    await teller.relay().ensure_stream()
+    await teller.relay().ensure_streams()
     return teller
 
 

@@ -126,9 +126,9 @@ async def test_a_stream_that_others_made_anew_is_filled_by_who_may_not_make_one(
     await _delete_stream(nats_url)
     relay = Relay(teller.database, broker, SERVICE)
     with pytest.raises(StreamMissingError, match="stream CATALOG is not there"):
-        await relay.ensure_stream()
+        await relay.ensure_streams()
     await teller.make()
-    await relay.ensure_stream()
+    await relay.ensure_streams()
     async with at_work(teller.relay_loop(), listener.consumer()):
         await listener.until_heard(1)
     assert await listener.heard() == ["tea"]
@@ -387,7 +387,7 @@ async def test_an_outage_is_not_held_against_an_event(
 ) -> None:
     """However often it was delivered, it has its own tries before it is given up."""
     listener.poison = {"tea"}
-    await teller.relay().ensure_stream()
+    await teller.relay().ensure_streams()
     await _publish(broker, "tea")
     for _ in range(FAILURES_MAX):
         pull = await broker.pull(STREAM, DURABLE)

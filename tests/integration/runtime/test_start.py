@@ -13,6 +13,7 @@ from typing import Any
 
 import asyncpg
 import grpc
+import nats
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
@@ -24,7 +25,7 @@ from deploy.embedded.postgres import EmbeddedPostgres
 from deploy.embedded.program import ROOT
 from services.runtime.broker import Broker
 from services.runtime.health import LIVENESS
-from services.runtime.readiness import LOOK_SECONDS
+from services.runtime.readiness import LOOK_SECONDS, STREAMS_MISSING_SECONDS
 from tests.conftest import DATA_KEYS, PASSWORD, ServiceDatabase
 from tests.integration.runtime.postbox import until
 
@@ -74,6 +75,15 @@ class Process:
                 stderr=log,
             )
         return self.process
+
+    def start_with(self, settings: dict[str, str], *arguments: str) -> "subprocess.Popen[bytes]":
+        """Start it with settings that are for this start alone."""
+        usual = dict(self.settings)
+        self.settings.update(settings)
+        try:
+            return self.start(*arguments)
+        finally:
+            self.settings = usual
 
     def said(self, words: str) -> int:
         """How many lines of the log have these words."""
@@ -226,7 +236,7 @@ async def test_a_process_that_its_settings_keep_from_being_ready_begins_anew_wit
     await process.until_health(SERVING)
     process.write_secret("log_level", "DEBUG")
     shut(postgres, database)
-    await process.until_said("not ready: database out of reach")
+    await process.until_said("not ready: database: ")
     await process.until_said("settings have changed: beginning anew", seconds=10)
 
 
@@ -305,6 +315,82 @@ async def test_code_waits_for_the_streams_that_a_migration_makes_with_all_that_i
         assert await broker.heard_by("MERCHANTS", merchant) == {f"merchants.{merchant}.>"}
     assert "recurring.scheduler.v1.OrderConfirmed" in await broker.heard_by("SCHEDULER", "catalog")
     await broker.close()
+
+
+async def delete(nats_url: str, stream: str, durable: str = "") -> None:
+    """As an operator's mistake, or a broker that has lost its disk."""
+    client = await nats.connect(nats_url)
+    try:
+        if durable:
+            await client.jetstream().delete_consumer(stream, durable)
+        else:
+            await client.jetstream().delete_stream(stream)
+    finally:
+        await client.close()
+
+
+async def test_a_durable_that_was_deleted_is_made_again_where_the_service_may(
+    process: Process, database: str, nats_url: str
+) -> None:
+    del database
+    process.start()
+    await process.until_health(SERVING)
+    broker = await Broker.connect(nats_url, "test")
+    heard = await broker.heard_by("SCHEDULER", "catalog")
+    for durable in ("catalog", ""):
+        await delete(nats_url, "SCHEDULER", durable)
+
+        async def is_there() -> bool:
+            return await broker.heard_by("SCHEDULER", "catalog") == heard
+
+        await until(is_there, 10)
+    await delete(nats_url, "CATALOG")
+
+    async def is_back() -> bool:
+        return await broker.has_stream("CATALOG")
+
+    await until(is_back, 10)
+    await broker.close()
+    assert await process.health() == SERVING
+    assert process.said("not ready") == 0
+
+
+@pytest.mark.parametrize(
+    ("stream", "durable", "words"),
+    [
+        (
+            "SCHEDULER",
+            "catalog",
+            "DurableMissingError: durable catalog of stream SCHEDULER is not there: migrate",
+        ),
+        (
+            "SCHEDULER",
+            "",
+            "DurableMissingError: durable catalog of stream SCHEDULER is not there: migrate",
+        ),
+        ("CATALOG", "", "StreamMissingError: stream CATALOG is not there: migrate"),
+    ],
+)
+async def test_a_service_that_may_not_make_what_was_deleted_says_so_and_is_not_ready_until_it_is_there(
+    process: Process, database: str, stream: str, durable: str, words: str
+) -> None:
+    url = process.settings.pop("MIGRATION_NATS_URL")
+    migrate = {
+        "MIGRATION_NATS_URL": url,
+        "MIGRATION_DATABASE_URL": database.replace(":only", "_migrator:only"),
+    }
+    assert process.start_with(migrate, "migrate").wait(30) == 0
+    process.start()
+    await process.until_health(SERVING)
+    await delete(url, stream, durable)
+    await process.until_health(NOT_SERVING, seconds=STREAMS_MISSING_SECONDS + 5)
+    assert process.said("not ready: ") == process.said(f"not ready: streams: {words}") == 1
+    assert await process.health(LIVENESS) == SERVING
+    assert process.said("Traceback") == 0
+    serving = process.process
+    assert process.start_with(migrate, "migrate").wait(30) == 0
+    process.process = serving
+    await process.until_health(SERVING)
 
 
 async def test_code_serves_on_a_newer_schema_that_says_that_it_still_serves_it(
