@@ -1,10 +1,13 @@
 """Conditions of a standing order, from the template to the message, on the running suite."""
 
+import asyncio
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+import grpc
 import pytest
 from google.protobuf import field_mask_pb2
 from recurring.catalog.v1 import catalog_pb2
@@ -14,6 +17,9 @@ from services.runtime.wire import to_date, to_money
 from tests.contract.customer import Customer, add_contact, bind_phone
 from tests.suite import Client, Suite, new_id, refused
 
+ORDERS_OF_THE_GREEDY = 20
+# Of one merchant's cycle by another's conditions; without them it takes a second or two.
+HELD_UP_MAX_SECONDS = 20.0
 SKIP = scheduler_pb2.Otherwise(action=scheduler_pb2.Otherwise.SKIP)
 ASK = scheduler_pb2.Otherwise(action=scheduler_pb2.Otherwise.HOLD_AND_ASK)
 Order = scheduler_pb2.Order
@@ -282,6 +288,81 @@ async def test_conditions_that_make_no_sense_are_refused_by_their_fields(tea: Te
         f"{field}[4].otherwise.action": "FIELD_INVALID",
         f"{field}[4].otherwise.substitute": "FIELD_INVALID",
     }
+
+
+async def test_expressions_that_cost_too_much_together_are_refused_by_the_one_that_is_too_many(
+    tea: Tea,
+) -> None:
+    dear = expression("[" + ",".join(["1"] * 200) + "].all(i, i > 0)")
+    refusal = await refused(tea.shop.scheduler.CreateStandingOrder(await tea.order(*[dear] * 10)))
+
+    assert refusal.fields == {"standing_order.conditions[9].expression": "CONDITION_TOO_COSTLY"}
+    assert "10000 together" in refusal.message
+
+
+async def test_items_that_would_make_the_expressions_cost_too_much_are_refused(tea: Tea) -> None:
+    each = " && ".join(["i.quantity < 90 && i.quantity in [1, 2, 3]"] * 10)
+    made = await tea.subscribe(*[expression(f"items.all(i, {each})")] * 3)
+    made.ClearField("items")
+    for number in range(40):
+        await tea.sell(f"tea-{number}", 100)
+        made.items.add(product=tea.product(f"tea-{number}"), quantity=1)
+    request = scheduler_pb2.UpdateStandingOrderRequest(
+        standing_order=made,
+        update_mask=field_mask_pb2.FieldMask(paths=["items"]),
+        request_id=new_id(),
+    )
+
+    refusal = await refused(tea.shop.scheduler.UpdateStandingOrder(request))
+
+    assert refusal.fields == {
+        "standing_order.conditions[1].expression": "CONDITION_TOO_COSTLY",
+        "standing_order.conditions[2].expression": "CONDITION_TOO_COSTLY",
+    }
+
+
+async def test_a_merchant_with_the_dearest_conditions_holds_up_no_other(
+    tea: Tea, suite: Suite
+) -> None:
+    greedy = Tea(suite, suite.client(), f"+49171{random.randrange(10**8):08}")  # noqa: S311
+    await greedy.sell("tea", 450)
+    ann = Customer(suite, greedy.shop, greedy.phone)
+    await add_contact(ann)
+    await bind_phone(ann)
+    dearest = [expression("[" + ",".join(["1"] * 190) + "].all(i, i > 0)")] * 10
+    names = []
+    for number in range(ORDERS_OF_THE_GREEDY):
+        wanted = await greedy.order(*dearest)
+        wanted.standing_order_id, wanted.allow_duplicate = f"tea-{number}", True
+        names.append((await greedy.shop.scheduler.CreateStandingOrder(wanted)).name)
+    await tea.subscribe(total(1000, SKIP))
+    flood = [asyncio.create_task(_preview_on_and_on(greedy.shop, name)) for name in names * 2]
+    try:
+        await asyncio.sleep(1)
+        started = time.monotonic()
+        await suite.advance(timedelta(days=2))
+        seconds = time.monotonic() - started
+        assert (await tea.first()).state == Order.UPCOMING
+    finally:
+        for each in flood:
+            each.cancel()
+        done = await asyncio.gather(*flood, return_exceptions=True)
+    # The greedy one's own are prepared as well, and its previews are answered or told to wait.
+    assert all(isinstance(each, asyncio.CancelledError) for each in done), done
+    assert seconds < HELD_UP_MAX_SECONDS
+
+
+async def _preview_on_and_on(shop: Client, name: str) -> None:
+    request = scheduler_pb2.PreviewCyclesRequest(name=name, cycle_count=100)
+    while True:
+        try:
+            await shop.scheduler.PreviewCycles(request)
+        except grpc.aio.AioRpcError as error:
+            assert error.code() in {  # noqa: PT017
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                grpc.StatusCode.DEADLINE_EXCEEDED,
+            }
+            await asyncio.sleep(0.05)
 
 
 async def test_a_ceiling_that_could_never_hold_is_refused(tea: Tea) -> None:

@@ -24,16 +24,6 @@ READERS = {
         "from datetime import date, time\n"
         f"print(local_to_utc(date(2027, 1, 15), time(10), {ZONE!r}))"
     ),
-    "a condition": (
-        "from services.scheduler.domain.expressions import holds\n"
-        'source = \'timestamp("2027-01-15T17:00:00Z").getHours("America/Vancouver") == 10\'\n'
-        f"print({DUE!r} if holds(source, {{}}) else 'another hour')"
-    ),
-    "a condition without a zone": (
-        "from services.scheduler.domain.expressions import holds\n"
-        "source = 'timestamp(\"2027-01-15T17:00:00Z\").getHours() == 17'\n"
-        f"print({DUE!r} if holds(source, {{}}) else 'another hour')"
-    ),
     "a notice": (
         "from services.notify.templates.wording import time_text\n"
         "from datetime import UTC, datetime\n"

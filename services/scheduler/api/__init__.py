@@ -19,7 +19,12 @@ from services.scheduler.api.imports import (
     ImportMethods,
 )
 from services.scheduler.api.orders import OrderMethods
+from services.scheduler.api.previews import (
+    LONG_PREVIEWS_AT_ONCE_MAX,
+    LONG_PREVIEWS_OF_MERCHANT_MAX,
+)
 from services.scheduler.api.purchases import PurchaseMethods
+from services.scheduler.api.reading import CHECKS_AT_ONCE_MAX, CHECKS_OF_MERCHANT_MAX
 from services.scheduler.api.settings import SettingsMethods
 from services.scheduler.peers import Peers
 
@@ -70,6 +75,8 @@ class Servicer(
         self._peers = peers
         self._importing = Room(IMPORTS_AT_ONCE_MAX, IMPORTS_OF_MERCHANT_MAX)
         self._forecasting = Room(FORECASTS_AT_ONCE_MAX, FORECASTS_OF_MERCHANT_MAX)
+        self._previewing = Room(LONG_PREVIEWS_AT_ONCE_MAX, LONG_PREVIEWS_OF_MERCHANT_MAX)
+        self._checking = Room(CHECKS_AT_ONCE_MAX, CHECKS_OF_MERCHANT_MAX)
 
     async def ListAuditEntries(
         self, request: scheduler_pb2.ListAuditEntriesRequest, _context: object

@@ -22,11 +22,13 @@ from services.scheduler.domain.conditions import (
     TotalCeiling,
     UnitPriceCeiling,
 )
+from services.scheduler.domain.expressions import CONDITIONS_MAX_STEPS
 from services.scheduler.domain.order import Item
 from services.scheduler.peers import product_name
 
 PRODUCT = NamePattern("merchants/{merchant}/products/{product}")
 CONDITION_INVALID = "CONDITION_INVALID"
+CONDITION_TOO_COSTLY = "CONDITION_TOO_COSTLY"
 
 
 def read_conditions(
@@ -41,9 +43,12 @@ def read_conditions(
         field, f"must have at most {CONDITIONS_MAX}", met=len(messages) <= CONDITIONS_MAX
     )
     found: list[Condition] = []
+    steps = 0
     for place, message in enumerate(messages[:CONDITIONS_MAX]):
         path = f"{field}[{place}]"
         kind = _read_kind(violations, path, merchant, items, message)
+        if isinstance(kind, Expression):
+            steps = _read_cost(violations, f"{path}.expression", kind, len(items), steps)
         otherwise = _read_otherwise(violations, f"{path}.otherwise", merchant, message)
         if kind is not None and otherwise is not None:
             found.append(Condition(kind, otherwise))
@@ -69,12 +74,29 @@ def _read_kind(
             )
             return DaysSinceLastOrder(days)
         case "expression":
-            fault = expressions.fault(message.expression, len(items))
+            fault = expressions.verdict(message.expression, len(items)).fault
             if fault is not None:
                 violations.add(f"{path}.expression", f"it {fault}", CONDITION_INVALID)
             return Expression(message.expression)
     violations.add(path, "must be of one kind", CONDITION_INVALID)
     return None
+
+
+def _read_cost(
+    violations: Violations, field: str, kind: Expression, item_count: int, before: int
+) -> int:
+    """The steps of the expressions so far; the one with which they are too many is refused."""
+    steps = before + expressions.verdict(kind.source, item_count).steps
+    if steps <= CONDITIONS_MAX_STEPS:
+        return steps
+    together = f", with {before} of the expressions before it" if before else ""
+    violations.add(
+        field,
+        f"it takes up to {steps - before} steps for an order of {item_count} items{together}; the "
+        f"expressions of a standing order may take {CONDITIONS_MAX_STEPS} together",
+        CONDITION_TOO_COSTLY,
+    )
+    return before
 
 
 def _read_ceiling(

@@ -6,11 +6,13 @@ from datetime import datetime
 from recurring.scheduler.v1 import scheduler_pb2
 
 from services.runtime.errors import Violations
+from services.runtime.limits import Room
 from services.runtime.wire import to_date, to_money, to_timestamp
 from services.scheduler import events
 from services.scheduler.api.cycles import CycleMethods
 from services.scheduler.api.lookups import existing, read_name
 from services.scheduler.domain.calendar import CycleDate
+from services.scheduler.domain.conditions import has_expression
 from services.scheduler.domain.order import OrderKey, OrderState
 from services.scheduler.domain.rulings import words
 from services.scheduler.domain.standing_order import StandingOrder, new_order, reason_against
@@ -18,10 +20,15 @@ from services.scheduler.loops.outlook import Outlook, look_ahead
 
 PREVIEW_DEFAULT_CYCLES = 12
 PREVIEW_MAX_CYCLES = 100
+# What takes long for one merchant leaves time for the others, and for what is due.
+LONG_PREVIEWS_AT_ONCE_MAX = 2
+LONG_PREVIEWS_OF_MERCHANT_MAX = 1
 
 
 class PreviewMethods(CycleMethods):
     """The methods of recurring.scheduler.v1.SchedulerService that show cycles to come."""
+
+    _previewing: Room
 
     async def PreviewCycles(
         self, request: scheduler_pb2.PreviewCyclesRequest, _context: object
@@ -49,8 +56,12 @@ class PreviewMethods(CycleMethods):
     async def _previews(
         self, template: StandingOrder, count: int
     ) -> list[scheduler_pb2.CyclePreview]:
-        (previews,) = await self._previews_of([template], count)
-        return previews
+        if count <= PREVIEW_DEFAULT_CYCLES and not has_expression(template.conditions):
+            (previews,) = await self._previews_of([template], count)
+            return previews
+        async with self._previewing.of(template.merchant):
+            (previews,) = await self._previews_of([template], count)
+            return previews
 
     async def _previews_of(
         self, templates: Sequence[StandingOrder], count: int

@@ -10,7 +10,9 @@ from google.protobuf.json_format import MessageToDict
 from google.type.postal_address_pb2 import PostalAddress
 from recurring.scheduler.v1 import scheduler_pb2
 
+from services.runtime import access
 from services.runtime.errors import Violations
+from services.runtime.limits import Room
 from services.runtime.sealing import Keyring
 from services.runtime.wire import NamePattern, put_time, read_timestamp
 from services.scheduler.api.conditions import PRODUCT, read_conditions
@@ -36,6 +38,9 @@ MANDATE = NamePattern("merchants/{merchant}/customers/{customer}/mandates/{manda
 STANDING_ORDER = NamePattern("merchants/{merchant}/standingOrders/{standing_order}")
 
 SHIP_TO_MAX_BYTES = 2000
+# Standing orders whose expressions are checked.
+CHECKS_AT_ONCE_MAX = 2
+CHECKS_OF_MERCHANT_MAX = 1
 
 R = TypeVar("R")
 Shipped = scheduler_pb2.StandingOrder | scheduler_pb2.CycleChange
@@ -46,11 +51,14 @@ _REPURCHASE_ACTIONS = {
 }
 
 
-async def read_aside(message: scheduler_pb2.StandingOrder, read: Callable[[], R]) -> R:
-    """Read what a caller sent. Expressions take time to check: others are served meanwhile."""
-    if any(condition.expression for condition in message.conditions):
+async def read_aside(
+    message: scheduler_pb2.StandingOrder, checking: Room, read: Callable[[], R]
+) -> R:
+    """Read what a caller sent. Expressions take some milliseconds: others are served meanwhile."""
+    if not any(condition.expression for condition in message.conditions):
+        return read()
+    async with checking.of(access.tenant()):
         return await asyncio.to_thread(read)
-    return read()
 
 
 def read_standing_order(

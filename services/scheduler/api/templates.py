@@ -14,6 +14,7 @@ from services.runtime.access import caller
 from services.runtime.clock import Clock
 from services.runtime.database import Database
 from services.runtime.errors import Violations, already_exists, wrong_state
+from services.runtime.limits import Room
 from services.runtime.requests import Mutation, derived_id, mutation
 from services.runtime.wire import read_date, read_id, read_page, read_timestamp
 from services.scheduler import events
@@ -70,6 +71,7 @@ class TemplateMethods:
     database: Database
     _clock: Clock
     _peers: Peers
+    _checking: Room
 
     def _message(self, template: StandingOrder) -> StandingOrderMessage:
         return standing_order_message(template, self.database.keyring)
@@ -81,7 +83,9 @@ class TemplateMethods:
         once = Mutation(request, request.request_id)
         if (answered := await once.answered(self.database, StandingOrderMessage)) is not None:
             return answered
-        template = await read_aside(request.standing_order, partial(self._read_new, request))
+        template = await read_aside(
+            request.standing_order, self._checking, partial(self._read_new, request)
+        )
         name = standing_order_name(template.merchant, template.standing_order)
         async with self.database.read() as connection:
             known = await standing_orders.get(
@@ -242,7 +246,7 @@ class TemplateMethods:
             violations,
             template.plan,
         )
-        wanted = _sound(await read_aside(merged, read), violations)
+        wanted = _sound(await read_aside(merged, self._checking, read), violations)
         opening = Opening(template, (), place_of(template))
         changes_dates = "schedule" in mask.paths and not calendar.same_dates(
             wanted.schedule, template.plan

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from services.scheduler.domain import expressions
+from services.scheduler.domain.cel import Meter
 from services.scheduler.domain.order import Order, OrderReason, Quote
 
 CONDITIONS_MAX = 10
@@ -163,9 +164,15 @@ def asks_stock(conditions: Sequence[Condition]) -> bool:
     return any(isinstance(one.kind, InStock) for one in conditions)
 
 
+def has_expression(conditions: Sequence[Condition]) -> bool:
+    """Whether judging takes longer than comparing some numbers."""
+    return any(isinstance(one.kind, Expression) for one in conditions)
+
+
 def rule(conditions: Sequence[Condition], order: Order, facts: Facts) -> Ruling:
     """Judge an order. What the customer was asked about and said yes to is not asked again."""
-    unmet = [one for condition in conditions if (one := _judge(condition, order, facts))]
+    meter = expressions.meter()
+    unmet = [one for condition in conditions if (one := _judge(condition, order, facts, meter))]
     agreed = OrderReason.CONDITION_NOT_MET in order.confirmed_reasons
     open_ = [
         one
@@ -176,7 +183,7 @@ def rule(conditions: Sequence[Condition], order: Order, facts: Facts) -> Ruling:
     return Ruling(tuple(open_), action, len(conditions))
 
 
-def _judge(condition: Condition, order: Order, facts: Facts) -> Unmet | None:
+def _judge(condition: Condition, order: Order, facts: Facts, meter: Meter) -> Unmet | None:
     quote = facts.quote
     match condition.kind:
         case UnitPriceCeiling() as kind:
@@ -197,7 +204,7 @@ def _judge(condition: Condition, order: Order, facts: Facts) -> Unmet | None:
         case DaysSinceLastOrder(days):
             return _judge_last_order(condition, days, order, facts.past)
         case Expression(source):
-            return _judge_expression(condition, source, order, facts)
+            return _judge_expression(condition, source, order, facts, meter)
 
 
 def _judge_unit_price(
@@ -259,7 +266,7 @@ def _judge_last_order(condition: Condition, days: int, order: Order, past: Past)
 
 
 def _judge_expression(
-    condition: Condition, source: str, order: Order, facts: Facts
+    condition: Condition, source: str, order: Order, facts: Facts, meter: Meter
 ) -> Unmet | None:
     day = order.local_date
     variables = expressions.variables_of(
@@ -269,7 +276,7 @@ def _judge_expression(
         month_day_weekday=(day.month, day.day, day.isoweekday()),
         paid_orders=facts.past.paid_order_count,
     )
-    found = expressions.holds(source, variables)
+    found = expressions.holds(source, variables, meter)
     if found:
         return None
     words = "The expression is not true." if found is False else "The expression has no value."

@@ -1,10 +1,10 @@
 """What orders cost, and what their conditions say of it: the same for loops and for previews."""
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
 
 from services.runtime.database import Database
 from services.scheduler.domain.conditions import (
@@ -30,6 +30,9 @@ SUBSTITUTION_MAX_ROUNDS = CONDITIONS_MAX + 1
 # What the customer has paid, and what they have been told that they will.
 PAID = (OrderState.PAID,)
 EXPECTED = (OrderState.PAID, OrderState.UPCOMING, OrderState.AWAITING_PAYMENT)
+
+# Others are served after so much judging: one order takes some two milliseconds at most.
+JUDGE_TURN_SECONDS = 0.005
 
 Templates = Mapping[tuple[str, str], StandingOrder]
 Pasts = Mapping[OrderKey, Past]
@@ -79,13 +82,11 @@ async def price(
     With `in_turn`, orders of one standing order are looked at as if those before had been paid; with
     `ample_stock`, as if there were enough of everything.
     """
-    wanted = list(orders)
-    answers = await peers.quote([_cart(one, now) for one in wanted])
+    answers = await peers.quote([_cart(one, now) for one in orders])
+    short = {} if ample_stock else await _short(peers, orders, templates)
+    priced = await judge(orders, answers, templates, known, short, in_turn=in_turn)
     untakable: set[int] = set()
-    priced: list[Priced] = []
-    for _ in range(SUBSTITUTION_MAX_ROUNDS):
-        short = {} if ample_stock else await _short(peers, wanted, templates)
-        priced = await judge(wanted, answers, templates, known, short, in_turn=in_turn)
+    for _ in range(SUBSTITUTION_MAX_ROUNDS - 1):
         taken = {
             place: order
             for place, one in enumerate(priced)
@@ -98,11 +99,25 @@ async def price(
         asked = await peers.quote([_cart(one, now) for one in taken.values()])
         for (place, order), answer in zip(taken.items(), asked, strict=True):
             if isinstance(answer, Quote):
-                wanted[place], answers[place] = order, answer
+                priced[place] = Priced(order, answer, NO_RULING)
             else:
                 # It is left out as it was.
                 untakable.add(place)
+        # Only these, and with them what is looked at as if they were paid.
+        changed = {_standing_order(order) for order in taken.values()}
+        places = [at for at, one in enumerate(priced) if _standing_order(one.order) in changed]
+        wanted = [priced[at].order for at in places]
+        short = {} if ample_stock else await _short(peers, wanted, templates)
+        judged = await judge(
+            wanted, [priced[at].answer for at in places], templates, known, short, in_turn=in_turn
+        )
+        for at, one in zip(places, judged, strict=True):
+            priced[at] = one
     return priced
+
+
+def _standing_order(order: Order) -> tuple[str, str]:
+    return (order.key.merchant, order.key.standing_order)
 
 
 async def judge(
@@ -114,30 +129,23 @@ async def judge(
     *,
     in_turn: bool = False,
 ) -> list[Priced]:
-    """Judge orders by their conditions. Expressions take time: others are served meanwhile."""
-    if not any(_conditions(one, templates) for one in orders):
-        return [Priced(o, a, NO_RULING) for o, a in zip(orders, answers, strict=True)]
-    judging = partial(_judge, in_turn=in_turn)
-    return await asyncio.to_thread(judging, orders, answers, templates, known, short)
+    """Judge orders by their conditions; in their order.
 
-
-def _judge(
-    orders: Sequence[Order],
-    answers: Sequence[QuoteAnswer],
-    templates: Templates,
-    known: Pasts,
-    short: Mapping[OrderKey, frozenset[str]],
-    *,
-    in_turn: bool,
-) -> list[Priced]:
+    Expressions take time, so others have their turn in between, and what is judged for a call ends with
+    the call.
+    """
     judged: list[Priced] = []
     passed: dict[tuple[str, str], Past] = {}
+    turn_end = time.monotonic() + JUDGE_TURN_SECONDS
     for order, answer in zip(orders, answers, strict=True):
         template = template_of(order, templates)
         if not isinstance(answer, Quote) or not template.conditions:
             judged.append(Priced(order, answer, NO_RULING))
             continue
-        key = (order.key.merchant, order.key.standing_order)
+        if time.monotonic() > turn_end:
+            await asyncio.sleep(0)
+            turn_end = time.monotonic() + JUDGE_TURN_SECONDS
+        key = _standing_order(order)
         past = passed.get(key) or replace(
             known.get(order.key, _NO_PAST), paid_order_count=template.paid_order_count
         )

@@ -398,9 +398,11 @@ class Condition(_message.Message):
     `currency` (string), `cycle` (int), `month`, `day`, `weekday` (of the local date; int, Monday 1),
     `paid_orders` (int), `items` (list of maps: product, its id; quantity; unit_price and
     list_unit_price, minor units). At most 500 characters; macros (all, exists, exists_one, map, filter)
-    are neither nested nor put on what `map` gives. Where it has no value, for example since it divides by
-    zero or takes over 10 000 steps (an element of a list is one), it does not hold. `matches` takes
-    small patterns: RE2, at most 64 KiB compiled.
+    are neither nested nor put on what `map` gives; of functions there are size, int, double, string,
+    dyn, has, contains, startsWith, endsWith and matches, whose pattern is a text in quotes: RE2, at most
+    64 KiB compiled. The expressions of a standing order may take 10 000 steps together for a cycle (a part
+    that is evaluated is one, and so is an element that is compared). Where one has no value, for example
+    since it divides by zero, or since a cycle with more items takes too many steps, it does not hold.
     """
     @_builtins.property
     def unit_price_ceiling(self) -> Global___Condition.UnitPriceCeiling:

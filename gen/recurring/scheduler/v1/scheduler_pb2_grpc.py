@@ -171,8 +171,9 @@ class SchedulerServiceServicer:
         HOLIDAY_CALENDAR_UNKNOWN, NEVER_FIRES (fields of standing_order.schedule);
         RRULE_MALFORMED, RRULE_UNSUPPORTED, MORE_OFTEN_THAN_DAILY (standing_order.schedule.rrule);
         CONDITION_INVALID (standing_order.conditions[i]: of no kind; its expression does not parse, has
-        unknown names, is no bool, or could take long; a ceiling in another currency than the items; a
-        substitute that cannot be ordered).
+        unknown names, or is no bool; a ceiling in another currency than the items; a substitute that
+        cannot be ordered), CONDITION_TOO_COSTLY (standing_order.conditions[i].expression: with this one,
+        the expressions could take more than 10 000 steps for an order of these items).
 
         Reasons: ALREADY_EXISTS STANDING_ORDER_ALREADY_EXISTS; FAILED_PRECONDITION MANDATE_NOT_COVERING
         (the mandate is not this customer's, not valid, of another currency, or its ceiling is below the
