@@ -25,6 +25,8 @@ TOKEN_MAX_BYTES = 8192
 # It is kept with each change, and lists are searched by it.
 SUBJECT_MAX_CHARACTERS = 300
 ANY_TENANT = "*"
+# With a call between services: it is made to answer a call, which what is due must not wait for.
+FOR_CALL_HEADER = "recurring-for-call"
 
 # Opens every method that is open to platforms at all.
 SCOPE_PLATFORM = "platform"
@@ -51,6 +53,8 @@ class Caller:
     # The one tenant whose resources the caller sees; ANY_TENANT for the suite's own services.
     tenant: str
     scopes: frozenset[str] = frozenset()
+    # A service that asks for the sake of a call that it answers itself, and not for what is due.
+    for_call: bool = False
 
     def check(self, tenant: str) -> None:
         """Refuse a caller of another tenant, whether or not the resource exists."""
@@ -93,6 +97,12 @@ def tenant() -> str:
     return who.tenant if who else ""
 
 
+def is_due_work() -> bool:
+    """Whether this is done for what is due, and not for a call, of another service's either."""
+    who = _caller.get(None)
+    return who is not None and who.tenant == ANY_TENANT and not who.for_call
+
+
 class Gate:
     """Knows callers by their token or certificate, and holds the table: method -> who may call it."""
 
@@ -130,7 +140,9 @@ class Gate:
             )
         return who
 
-    def admit_service(self, method: str, identities: Iterable[bytes]) -> Caller:
+    def admit_service(
+        self, method: str, identities: Iterable[bytes], *, for_call: bool = False
+    ) -> Caller:
         """The service, if its certificate's name is one of the method's. Raises Problem.
 
         That the certificate is good has been checked when the connection was made.
@@ -138,7 +150,7 @@ class Gate:
         for identity in identities:
             named = _NAME_OF_A_SERVICE.fullmatch(identity.decode(errors="replace"))
             if named and named[1] in self._methods.get(method, _CLOSED).services:
-                return Caller(named[1], ANY_TENANT)
+                return Caller(named[1], ANY_TENANT, for_call=for_call)
         raise Problem(
             grpc.StatusCode.PERMISSION_DENIED,
             "SERVICE_FORBIDDEN",

@@ -1,12 +1,12 @@
 """Channels to other services: balanced, bounded in time, retried where a call did not arrive."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import grpc
 
-from services.runtime import telemetry
+from services.runtime import access, telemetry
 from services.runtime.identity import Identity, PeerChannel
 from services.runtime.server import MESSAGE_MAX_BYTES
 
@@ -49,7 +49,7 @@ _OPTIONS = [
 
 
 class Traced(grpc.aio.UnaryUnaryClientInterceptor):
-    """Tells whoever is called the trace that the call is in."""
+    """Tells whoever is called the trace that the call is in, and whether it is to answer another."""
 
     async def intercept_unary_unary(
         self,
@@ -60,17 +60,21 @@ class Traced(grpc.aio.UnaryUnaryClientInterceptor):
         """Make the call below a span of its own, which lasts until it is answered."""
         with telemetry.asking(client_call_details.method) as span:
             parent = telemetry.traceparent(span.get_span_context())
-            if not parent:
-                return await continuation(client_call_details, request)
-            call = await continuation(_below(parent, client_call_details), request)
+            headers = {telemetry.TRACEPARENT_HEADER: parent} if parent else {}
+            if not access.is_due_work():
+                headers[access.FOR_CALL_HEADER] = "1"
+            call = await continuation(_with(headers, client_call_details), request)
             if span.is_recording():
                 telemetry.answered(span, (await call.code()).name)
             return call
 
 
-def _below(parent: str, details: grpc.aio.ClientCallDetails) -> grpc.aio.ClientCallDetails:
+def _with(
+    headers: Mapping[str, str], details: grpc.aio.ClientCallDetails
+) -> grpc.aio.ClientCallDetails:
     metadata = grpc.aio.Metadata(*(details.metadata or ()))
-    metadata.add(telemetry.TRACEPARENT_HEADER, parent)
+    for name, value in headers.items():
+        metadata.add(name, value)
     return grpc.aio.ClientCallDetails(
         details.method, details.timeout, metadata, details.credentials, details.wait_for_ready
     )

@@ -21,6 +21,8 @@ LOCK_TIMEOUT_SECONDS = 5
 IDLE_IN_TRANSACTION_TIMEOUT_SECONDS = 15
 CONNECT_TIMEOUT_SECONDS = 5
 POOL_TIMEOUT_SECONDS = 5
+# For readiness and for gauges, which may take longer.
+CHECK_CONNECTIONS = 2
 # Classes of SQLSTATE: connection, rolled back for another's sake, resources, lock, intervention
 # (shut down, timed out).
 _OUTAGE_CLASSES = ("08", "40", "53", "55", "57")
@@ -85,11 +87,28 @@ def _act_for_caller(connection: Any, record: ConnectionPoolEntry, _proxy: object
 
 
 class Database:
-    """A service's own database."""
+    """A service's own database.
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self.engine = engine
+    What is due and what callers ask for have connections of their own, so that neither waits for the
+    other's; and the process looks after itself with one that nobody else uses.
+    """
+
+    def __init__(
+        self,
+        calls: AsyncEngine,
+        workers: AsyncEngine | None = None,
+        checks: AsyncEngine | None = None,
+    ) -> None:
+        """Without pools for workers and checks, they share that of calls."""
+        self._calls = calls
+        self._workers = workers or calls
+        self._checks = checks or calls
         self._committed: Callable[[], None] = lambda: None
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """The connections of whoever asks: of workers, or of calls."""
+        return self._workers if access.is_due_work() else self._calls
 
     def on_commit(self, committed: Callable[[], None]) -> None:
         """Have a function called after each commit, so that loops look for new work at once."""
@@ -112,6 +131,12 @@ class Database:
         async with self.engine.connect() as connection:
             yield await connection.execution_options(isolation_level="AUTOCOMMIT")
 
+    @asynccontextmanager
+    async def check(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for readiness and gauges, which is there however busy the process is."""
+        async with self._checks.connect() as connection:
+            yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+
     async def ping(self) -> None:
         """Raise if the database does not answer."""
         async with self.read() as connection:
@@ -120,11 +145,12 @@ class Database:
     @property
     def keyring(self) -> Keyring:
         """The keys of what is sealed here."""
-        return keyring(self.engine)
+        return keyring(self._calls)
 
     async def close(self) -> None:
         """Close all connections."""
-        await self.engine.dispose()
+        for engine in {self._calls, self._workers, self._checks}:
+            await engine.dispose()
 
 
 def is_outage(error: BaseException) -> bool:

@@ -151,7 +151,7 @@ class Life(Generic[S]):
         resources.push_async_callback(server.stop, settings.drain_seconds)
 
         async def schema_fits() -> None:
-            async with database.read() as connection:
+            async with database.check() as connection:
                 await migrations.check(connection, service)
 
         async def have_schema() -> None:

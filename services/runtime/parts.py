@@ -11,7 +11,7 @@ from services.runtime import telemetry
 from services.runtime.access import Access
 from services.runtime.channel import open_channel
 from services.runtime.clock import Clock, SandboxClock, SystemClock
-from services.runtime.database import Database, connect
+from services.runtime.database import CHECK_CONNECTIONS, Database, connect
 from services.runtime.events import Subscriptions
 from services.runtime.identity import Identity
 from services.runtime.loops import Step
@@ -67,14 +67,23 @@ Subscribe = Callable[[Clock], Subscriptions]
 
 async def open_runtime(service: str, settings: S, resources: AsyncExitStack) -> Runtime[S]:
     """What a service is wired with; nothing has been asked of the database yet."""
-    engine = connect(
-        settings.database_url,
-        application=f"recurring-{service}",
-        pool_size=settings.database_pool_size,
-        keyring=Keyring.parse(settings.data_keys.get_secret_value()),
-    )
-    telemetry.trace_statements(engine.sync_engine)
-    database = Database(engine)
+    keyring = Keyring.parse(settings.data_keys.get_secret_value())
+    pools = [
+        connect(
+            settings.database_url,
+            application=f"recurring-{service}",
+            pool_size=size,
+            keyring=keyring,
+        )
+        for size in (
+            settings.database_call_connections,
+            settings.database_worker_connections,
+            CHECK_CONNECTIONS,
+        )
+    ]
+    for pool in pools:
+        telemetry.trace_statements(pool.sync_engine)
+    database = Database(*pools)
     resources.push_async_callback(database.close)
     clock: Clock = SystemClock()
     if settings.clock_url:

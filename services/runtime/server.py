@@ -14,7 +14,7 @@ from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
 from services.runtime import metrics, rules, telemetry
-from services.runtime.access import Caller, Gate, caller, set_caller
+from services.runtime.access import FOR_CALL_HEADER, Caller, Gate, caller, set_caller
 from services.runtime.database import is_outage
 from services.runtime.errors import Problem
 from services.runtime.health import SERVICE_NAME, Health
@@ -301,8 +301,12 @@ class Server:
         def by_token(method: str, _context: object, headers: Headers) -> Awaitable[Caller]:
             return gate.admit_platform(method, headers.get("authorization", ""))
 
-        async def by_certificate(method: str, context: Any, _headers: Headers) -> Caller:  # noqa: ANN401
-            return gate.admit_service(method, context.auth_context().get(_IDENTITY_PROPERTY, ()))
+        async def by_certificate(method: str, context: Any, headers: Headers) -> Caller:  # noqa: ANN401
+            return gate.admit_service(
+                method,
+                context.auth_context().get(_IDENTITY_PROPERTY, ()),
+                for_call=FOR_CALL_HEADER in headers,
+            )
 
         self._platforms = _server(PLATFORM_MESSAGE_MAX_BYTES)
         self._peers = _server(MESSAGE_MAX_BYTES)

@@ -69,7 +69,9 @@ class RuntimeSettings(BaseSettings):
     migration_database_url: str = Field(default="", pattern=r"^(postgresql\+asyncpg://.+)?$")
     # What seals personal data in the database: `id:key` by commas, the first for what is new.
     data_keys: SecretStr
-    database_pool_size: int = Field(default=8, ge=2, le=100)
+    # Of which calls take none from what is due, nor the other way round.
+    database_call_connections: int = Field(default=6, ge=1, le=100)
+    database_worker_connections: int = Field(default=8, ge=1, le=100)
     nats_url: str = Field(pattern=r"^(nats|tls)://")
     # Of the user who may make streams; the service itself gets on without it.
     migration_nats_url: str = Field(default="", pattern=r"^((nats|tls)://.+)?$")

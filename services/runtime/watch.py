@@ -133,7 +133,7 @@ class Watch:
         since = (self._since or now - FIRST_LOOK) - OVERLAP
         asked = {"now": now, "since": since, "limit": COUNT_MAX_ROWS}
         reading: Reading = []
-        async with self._database.read() as connection:
+        async with self._database.check() as connection:
             for look in self._looks:
                 names = look.statement.compile().params
                 found = await connection.execute(

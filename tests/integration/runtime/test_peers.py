@@ -14,7 +14,7 @@ from deploy.embedded.certificates import Authority
 from deploy.embedded.keys import AUDIENCE, ISSUER, Keys
 from deploy.embedded.ports import HOST, free_ports
 from services.runtime import identity as runtime_identity
-from services.runtime.access import Access, Gate, caller
+from services.runtime.access import ANY_TENANT, Access, Caller, Gate, caller, set_caller
 from services.runtime.channel import open_channel
 from services.runtime.health import Health
 from services.runtime.identity import Identity
@@ -35,12 +35,14 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
 
     def __init__(self) -> None:
         self.entered = asyncio.Event()
+        self.for_call: bool | None = None
         self.let_go = asyncio.Event()
 
     async def GetProduct(  # noqa: N802
         self, request: catalog_pb2.GetProductRequest, context: object
     ) -> catalog_pb2.Product:
         del request, context
+        self.for_call = caller().for_call
         return catalog_pb2.Product(title=caller().subject)
 
     async def GetStock(  # noqa: N802
@@ -118,6 +120,24 @@ async def code(
 
 async def test_a_service_is_known_by_its_certificate(house: House) -> None:
     assert await name_told(house, folder_of(house, "scheduler")) == "scheduler"
+
+
+@pytest.mark.parametrize(
+    ("who", "for_call"),
+    [(Caller("shop", "acme"), True), (Caller("scheduler", ANY_TENANT), False)],
+    ids=["a call", "due work"],
+)
+async def test_a_service_says_whether_it_asks_to_answer_a_call(
+    house: House,
+    who: Caller,
+    for_call: bool,  # noqa: FBT001
+) -> None:
+    async def ask() -> None:
+        set_caller(who)
+        await name_told(house, folder_of(house, "scheduler"))
+
+    await asyncio.create_task(ask())
+    assert house.servicer.for_call is for_call
 
 
 async def test_a_service_that_the_method_does_not_name_is_refused(house: House) -> None:

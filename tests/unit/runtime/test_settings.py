@@ -118,7 +118,8 @@ def test_migrations_need_only_an_address_and_where_they_run(
 BAD = {
     "RECURRING_ENVIRONMENT": "staging",
     "RECURRING_DATABASE_URL": f"mysql://me:{SECRET}@localhost/db",
-    "RECURRING_DATABASE_POOL_SIZE": "0",
+    "RECURRING_DATABASE_CALL_CONNECTIONS": "0",
+    "RECURRING_DATABASE_WORKER_CONNECTIONS": "0",
     "RECURRING_DATA_KEYS": f"test-1:{SECRET}",
     "RECURRING_NATS_URL": f"http://{SECRET}@localhost",
     "RECURRING_GRPC_ADDRESS": "localhost",
