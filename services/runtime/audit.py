@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.runtime.access import caller, origin
 from services.runtime.database import Database, to_json
-from services.runtime.wire import AFTER_ALL, read_page, to_timestamp
+from services.runtime.errors import Violations
+from services.runtime.wire import AFTER_ALL, read_page, require_within, to_timestamp
 
 # Of a text that is about a person, so much of its end is kept: enough to tell two apart.
 SHOWN_CHARACTERS = 2
@@ -141,6 +142,9 @@ async def answer(database: Database, request: Any, response_type: type[R]) -> R:
     """Answer ListAuditEntries, the newest first; every service's is the same."""
     tenant = request.parent.removeprefix("merchants/")
     caller().check(tenant)
+    violations = Violations()
+    require_within(violations, "resource", request.resource, tenant)
+    violations.check()
     page = read_page(request, keys=1)
     first = page.after_position(AFTER_ALL)
 

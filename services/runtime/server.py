@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
@@ -162,7 +162,7 @@ class Door:
         async def answer(requests: Any, context: Any) -> Any:  # noqa: ANN401 - bytes, or it raises
             started = time.perf_counter()
             code = grpc.StatusCode.CANCELLED.name
-            headers = dict(context.invocation_metadata())
+            headers = _headers(context.invocation_metadata())
             span = telemetry.answering(method, headers.get(telemetry.TRACEPARENT_HEADER, ""))
             self._under_way += 1
             try:
@@ -218,6 +218,17 @@ class Door:
         call = self._limits.call((who.tenant, who.subject))
         context.add_done_callback(lambda _context: call.end())
         return call
+
+
+def _headers(metadata: Iterable[tuple[str, Any]]) -> Headers:
+    """Metadata by name; what comes several times is one list, as everywhere in HTTP (RFC 9110 §5.3).
+
+    So nobody is taken for the caller of one of two tokens: a list of them is none.
+    """
+    headers: dict[str, Any] = {}
+    for name, value in metadata:
+        headers[name] = f"{headers[name]},{value}" if name in headers else value
+    return headers
 
 
 def _with_many(behaviour: Behaviour) -> Behaviour:

@@ -201,6 +201,15 @@ class NamePattern:
         return self._template % ids
 
 
+def require_within(violations: Violations, field: str, name: str, merchant: str) -> None:
+    """A filter by any resource's name: one of the merchant's, or empty for all."""
+    violations.require(
+        field,
+        "must be the name of a resource of the parent merchant",
+        met=not name or name.startswith(f"merchants/{merchant}/"),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """What part of a list a caller wants: at most `size` rows after the row `after`."""

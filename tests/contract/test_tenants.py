@@ -3,14 +3,15 @@
 import random
 import statistics
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
+from typing import Any
 
 import grpc
 import pytest
 
 from tests.contract.customer import Customer, new_customer
-from tests.contract.every_call import Call, platform_calls
-from tests.suite import Client, Suite
+from tests.contract.every_call import CONTRACTS, Call, platform_calls
+from tests.suite import Client, Suite, refused
 
 # One of each service, about something that the other merchant does have.
 ASKED = (
@@ -106,3 +107,106 @@ async def taken(call: Awaitable[object]) -> float:
     with pytest.raises(grpc.aio.AioRpcError):
         await call
     return time.perf_counter() - started
+
+
+# Names that a request may leave out, as they would be; and filters that are no names.
+OPTIONAL_NAMES = {
+    "scheduler.CreateStandingOrder standing_order.mandate": "{name}/customers/ann/mandates/m1",
+    "scheduler.ListStandingOrders customer": "{name}/customers/ann",
+    "scheduler.ListOrders customer": "{name}/customers/ann",
+    "notify.ListNotices subject_resource": "{name}/standingOrders/weekly/orders/1",
+    **{f"{service}.ListAuditEntries resource": "{name}/any/thing" for service in CONTRACTS},
+}
+# A filter by the name of whatever it is.
+OF_ANY_COLLECTION = {"resource", "subject_resource"}
+NO_NAMES = {"parent", "page_token", "subject"}
+
+
+def names_in(message: Any, path: str = "") -> Iterator[tuple[Any, str, str]]:  # noqa: ANN401
+    """The fields of a message and below it that hold a name: where, which, and the path to it."""
+    for field, value in message.ListFields():
+        values = list(value) if field.is_repeated else [value]
+        for each in values:
+            if field.type == field.TYPE_MESSAGE and field.message_type.file.package.startswith(
+                "recurring"
+            ):
+                yield from names_in(each, f"{path}{field.name}.")
+            elif isinstance(each, str) and each.startswith("merchants/"):
+                yield message, field.name, path + field.name
+
+
+def named_calls(merchant: str) -> Iterator[tuple[Call, str]]:
+    """Every call of a merchant's program, with each of its names by its path."""
+    for call in platform_calls(merchant):
+        for _, _, path in names_in(call.request):
+            yield call, path
+    for optional in OPTIONAL_NAMES:
+        method, path = optional.split(" ")
+        yield next(call for call in platform_calls(merchant) if call.id == method), path
+
+
+def with_name(call: Call, path: str, name: str) -> Call:
+    """The call with another name there."""
+    request = type(call.request)()
+    request.CopyFrom(call.request)
+    *parents, field = path.split(".")
+    message: Any = request
+    for parent in parents:
+        found = getattr(message, parent)
+        message = found[0] if message.DESCRIPTOR.fields_by_name[parent].is_repeated else found
+    if message.DESCRIPTOR.fields_by_name[field].is_repeated:
+        getattr(message, field)[:] = [name]
+    else:
+        setattr(message, field, name)
+    return Call(call.service, call.method, request)
+
+
+def value_at(call: Call, path: str, merchant: str) -> str:
+    for message, field, at in names_in(call.request):
+        if at == path:
+            value = getattr(message, field)
+            return str(value if isinstance(value, str) else value[0])
+    return OPTIONAL_NAMES[f"{call.id} {path}"].format(name=f"merchants/{merchant}")
+
+
+async def test_a_name_of_another_merchant_is_refused_wherever_it_stands(
+    suite: Suite, ann: Customer
+) -> None:
+    own, foreign = suite.client(), ann.shop.merchant
+    taken = {}
+    for call, path in named_calls(own.merchant):
+        name = value_at(call, path, own.merchant).replace(own.merchant, foreign)
+        refusal = await refused(with_name(call, path, name).make(own))
+        if refusal.code not in {"PERMISSION_DENIED", "INVALID_ARGUMENT"}:
+            taken[f"{call.id} {path}"] = refusal
+    assert taken == {}
+
+
+@pytest.mark.parametrize(
+    "form", ["x", "merchants/{own}/zebras/z", "merchants/{own}/customers/ann/", " "]
+)
+async def test_a_name_of_another_form_is_refused_wherever_it_stands(
+    suite: Suite, form: str
+) -> None:
+    own = suite.client()
+    taken = {}
+    for call, path in named_calls(own.merchant):
+        if form.startswith("merchants/") and path in OF_ANY_COLLECTION:
+            continue
+        name = form.format(own=own.merchant)
+        refusal = await refused(with_name(call, path, name).make(own))
+        if refusal.code != "INVALID_ARGUMENT":
+            taken[f"{call.id} {path}"] = refusal
+    assert taken == {}
+
+
+def test_no_filter_by_a_name_is_left_out() -> None:
+    filters = {
+        f"{call.id} {field.name}"
+        for call in platform_calls("acme")
+        if call.method.startswith(("List", "Batch"))
+        for field in call.request.DESCRIPTOR.fields
+        if field.type == field.TYPE_STRING and field.name not in NO_NAMES
+    }
+    named = {f"{call.id} {path}" for call, path in named_calls("acme")}
+    assert filters <= named

@@ -50,7 +50,7 @@ from services.runtime.errors import (
 )
 from services.runtime.limits import exhausted
 from services.runtime.requests import Mutation, derived_id, forget_answers, mutation
-from services.runtime.wire import etag, read_page, to_timestamp
+from services.runtime.wire import etag, read_page, require_within, to_timestamp
 
 SALT_BYTES = 16
 
@@ -212,6 +212,9 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
     ) -> notify_pb2.ListNoticesResponse:
         """List a customer's notices, the oldest first."""
         key = read_customer(request.parent)
+        violations = Violations()
+        require_within(violations, "subject_resource", request.subject_resource, key.merchant)
+        violations.check()
         page = read_page(request, keys=1)
         after = page.after_position()
         async with self.database.read() as connection:

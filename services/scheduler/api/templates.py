@@ -157,7 +157,9 @@ class TemplateMethods:
         (merchant,) = MERCHANT.read(violations, "parent", request.parent)
         customer = None
         if request.customer:
-            _, customer = CUSTOMER.read(violations, "customer", request.customer)
+            owner, customer = CUSTOMER.read(violations, "customer", request.customer)
+            if customer and owner != merchant:
+                violations.add("customer", "must be a customer of the parent merchant")
         violations.check()
         caller().check(merchant)
         page = read_page(request, keys=1)

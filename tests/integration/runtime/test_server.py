@@ -64,6 +64,19 @@ async def test_a_call_with_a_bad_token_is_refused(door: Door) -> None:
     assert (refusal.code, refusal.reason) == ("UNAUTHENTICATED", "TOKEN_INVALID")
 
 
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("second", ["good", "Bearer x", "", "Basic eDp5"])
+async def test_a_call_with_two_authorizations_is_refused_whatever_they_are(
+    door: Door,
+    second: str,
+    before: bool,  # noqa: FBT001
+) -> None:
+    good = door.token()
+    other = good if second == "good" else (("authorization", second),)
+    refusal = await refused(door.get((*other, *good) if before else (*good, *other)))
+    assert refusal.code == "UNAUTHENTICATED"
+
+
 async def test_a_call_without_the_scope_is_refused(door: Door) -> None:
     refusal = await refused(door.get(door.token(scope="contacts:write")))
     assert (refusal.code, refusal.reason) == ("PERMISSION_DENIED", "SCOPE_MISSING")
