@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from deploy.embedded.files import write_secret
+from deploy.embedded.files import private_folder, write_secret
 
 # The names that cert-manager gives the files of a certificate.
 CERTIFICATE_FILE, KEY_FILE, AUTHORITY_FILE = "tls.crt", "tls.key", "ca.crt"
@@ -32,7 +32,7 @@ class Authority:
     """An authority whose key and certificate are kept in a folder of its own."""
 
     def __init__(self, folder: Path, name: str = DEVELOPMENT_AUTHORITY) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         self._key_file, self.certificate_file = folder / "ca.key", folder / AUTHORITY_FILE
         if not self.certificate_file.exists():
             self._found(name)
@@ -41,7 +41,7 @@ class Authority:
 
     def ensure(self, folder: Path, service: str, hosts: tuple[str, ...]) -> Path:
         """Return a folder with a certificate of the service, made or renewed when it has to be."""
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         if not self._is_good(folder, hosts):
             self.issue(folder, service, hosts)
         return folder

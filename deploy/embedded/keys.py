@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from deploy.embedded.certificates import Authority
-from deploy.embedded.files import write_secret
+from deploy.embedded.files import private_folder, write_secret
 from deploy.embedded.ports import HOST
 
 ISSUER = "https://embedded.recurring.localhost"
@@ -35,8 +35,7 @@ class Keys:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.folder.chmod(0o700)
+        private_folder(self.folder).chmod(0o700)
         self.jwks_file = folder / "jwks.json"
         self._key = self._signing_key()
         self._key_id = self._publish()
@@ -112,7 +111,7 @@ class Keys:
         canonical = json.dumps(members, separators=(",", ":"), sort_keys=True).encode()
         key_id = KEY_ID_PREFIX + _base64url(hashlib.sha256(canonical).digest())
         jwk = {**members, "alg": ALGORITHM, "use": "sig", "kid": key_id}
-        self.jwks_file.write_text(json.dumps({"keys": [jwk]}, indent=2) + "\n")
+        write_secret(self.jwks_file, json.dumps({"keys": [jwk]}, indent=2) + "\n")
         return key_id
 
     def _sign(self, claims: dict[str, Any], life_seconds: int = TOKEN_LIFE_SECONDS) -> str:

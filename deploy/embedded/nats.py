@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from deploy.embedded.files import write_secret
+from deploy.embedded.files import private_folder, write_secret
 from deploy.embedded.ports import CONNECT_TIMEOUT_SECONDS, HOST, wait_until_ready
 from deploy.embedded.process import PartError, Process
 
@@ -109,7 +109,7 @@ class EmbeddedNats:
 
     def prepare(self) -> None:
         """Write the configuration."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        private_folder(self.folder)
         configuration = CONFIGURATION.format(
             host=HOST,
             port=self.port,
@@ -120,9 +120,9 @@ class EmbeddedNats:
             max_store_bytes=MAX_STORE_BYTES,
             users="include users.conf" if self._passwords else NO_USERS,
         )
-        (self.folder / "nats.conf").write_text(configuration)
+        write_secret(self.folder / "nats.conf", configuration)
         if self._passwords:
-            (self.folder / "users.conf").write_text(users())
+            write_secret(self.folder / "users.conf", users())
             write_secret(self.folder / "passwords.conf", passwords(self._passwords))
 
     def start(self) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 
 from deploy.embedded.databases import PROGRAMS, Databases, wheel_root
+from deploy.embedded.files import private_folder, write_secret
 from deploy.embedded.ports import HOST, accepts, start_timeout_seconds, wait_until_ready
 from deploy.embedded.process import Account, PartError, Process, still_alive
 
@@ -76,7 +77,7 @@ class EmbeddedPostgres:
 
     def prepare(self) -> None:
         """Make the data folder unless it is there; raises PartError if that fails."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        private_folder(self.folder)
         data = self.folder / "data"
         if not data.exists():
             self._initialize()
@@ -127,8 +128,8 @@ class EmbeddedPostgres:
         fresh.mkdir(mode=0o700)
         password_copy = place / "password.new"
         password = secrets.token_urlsafe(24)
-        _write_secret(self._password_file, password)
-        _write_secret(password_copy, password)
+        write_secret(self._password_file, password)
+        write_secret(password_copy, password)
         if self._account:
             os.chown(fresh, self._account.uid, self._account.gid)
             os.chown(password_copy, self._account.uid, self._account.gid)
@@ -217,9 +218,3 @@ def _others_reach(folder: Path) -> bool:
 def _working_in(folder: Path) -> list[psutil.Process]:
     found = psutil.process_iter(["cwd"], ad_value=None)
     return [process for process in found if process.info["cwd"] == str(folder)]
-
-
-def _write_secret(file: Path, text: str) -> None:
-    file.unlink(missing_ok=True)
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as opened:
-        opened.write(text)

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import psutil
 
+from deploy.embedded.files import PRIVATE_UMASK, open_private, private_folder, write_secret
+
 # The kernel counts a start time from the boot time, which moves when the clock is corrected.
 CREATE_TIME_TOLERANCE_SECONDS = 2.0
 STOP_GRACE_SECONDS = 15.0
@@ -101,11 +103,11 @@ class Process:
         if self.find() is not None:
             raise PartError(f"{self.name} runs already")
         self._forget()
-        self.log_file.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(self.log_file.parent)
         if self.log_file.exists() and self.log_file.stat().st_size > LOG_MAX_BYTES:
             self.log_file.replace(self.log_file.with_suffix(".log.old"))
-        self.pid_file.parent.mkdir(parents=True, exist_ok=True)
-        with self.log_file.open("ab") as log:
+        private_folder(self.pid_file.parent)
+        with open_private(self.log_file, "ab") as log:
             self._child = subprocess.Popen(
                 list(self.command),
                 stdin=subprocess.DEVNULL,
@@ -114,6 +116,8 @@ class Process:
                 cwd=self.working_folder,
                 env=dict(self.environment),
                 start_new_session=True,
+                # What it keeps holds messages, names and phone numbers.
+                umask=PRIVATE_UMASK,
                 user=self.account.uid if self.account else None,
                 group=self.account.gid if self.account else None,
                 extra_groups=[] if self.account else None,
@@ -171,9 +175,7 @@ class Process:
 
     def _remember(self, process: psutil.Process) -> None:
         record = _Record(process.pid, process.create_time(), self.fingerprint)
-        fresh = self.pid_file.with_suffix(".new")
-        fresh.write_text(json.dumps(asdict(record)))
-        fresh.replace(self.pid_file)
+        write_secret(self.pid_file, json.dumps(asdict(record)))
 
     def _forget(self) -> None:
         if self._child is not None:

@@ -27,7 +27,7 @@ from deploy.embedded.addresses import (
     port_variable,
 )
 from deploy.embedded.databases import Databases
-from deploy.embedded.files import write_secret
+from deploy.embedded.files import open_private, private_folder, write_secret
 from deploy.embedded.keys import Keys
 from deploy.embedded.machine import STACK, prepare
 from deploy.embedded.nats import EmbeddedNats, greets
@@ -177,7 +177,7 @@ class EmbeddedStack:
         return made
 
     def _sandbox(self) -> Program:
-        (self.home / "sandbox").mkdir(parents=True, exist_ok=True)
+        private_folder(self.home / "sandbox")
         environment = wiring.sandbox_environment(self.home, self.addresses, self._keys)
         url = f"{self.addresses.sandbox_url}/healthz"
         return Program("sandbox", "sandbox", self.home, environment, lambda: answers_http(url))
@@ -292,10 +292,10 @@ class EmbeddedStack:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Let one command at a time change the stack; the lock ends with its process."""
-        self.home.mkdir(parents=True, exist_ok=True)
+        private_folder(self.home).chmod(0o700)
         # The other may be starting all of it, part after part.
         deadline = time.monotonic() + len(WAVES) * start_timeout_seconds()
-        with (self.home / "lock").open("w") as lock:
+        with open_private(self.home / "lock", "w") as lock:
             while True:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -54,6 +54,24 @@ def test_up_starts_everything_and_up_again_nothing(stack: EmbeddedStack) -> None
     assert stack.up() == []
 
 
+def test_nobody_else_reads_anything_that_the_stack_keeps(stack: EmbeddedStack) -> None:
+    stack.home.mkdir(mode=0o755)
+    log = stack.home / "log" / "sandbox.log"
+    log.parent.mkdir(mode=0o755)
+    log.touch(mode=0o644)
+    stack.up()
+    stack.restart("sandbox")
+    kept = [stack.home, *stack.home.rglob("*")]
+    names = {file.name for file in kept}
+    assert {"record.sqlite", "sandbox.log", "nats.conf", "stack.json", "jwks.json"} <= names
+    open_to_others = [
+        (str(file), oct(file.stat().st_mode))
+        for file in kept
+        if not file.is_symlink() and file.stat().st_mode & 0o077 and file != log.parent
+    ]
+    assert open_to_others == []
+
+
 def test_down_leaves_no_process_and_keeps_the_data(stack: EmbeddedStack) -> None:
     stack.up()
     numbers = [part.pid for part in stack.status()]
