@@ -17,6 +17,7 @@ from aiohttp import web
 from sandbox import mail, provider, record, sms
 from sandbox.clock import SETTLE_TIMEOUT_SECONDS, Clock, parse_time
 from sandbox.door import Door, Outages
+from sandbox.guard import Guard
 from sandbox.record import Record
 
 PREFIX = "SANDBOX_"
@@ -39,6 +40,8 @@ class Settings:
     start: datetime
     expected_services: frozenset[str]
     settle_timeout_seconds: float
+    # Names beside those of this machine by which it is called.
+    allowed_hosts: frozenset[str]
 
 
 class SettingsError(Exception):
@@ -86,6 +89,11 @@ class Reader:
             self.faults.append(f"{PREFIX}{name}: not an RFC 3339 time like 2026-01-31T08:00:00Z")
             return default
 
+    def names(self, name: str, default: str) -> frozenset[str]:
+        """Read a list of names, with commas between."""
+        listed = self.text(name, default).split(",")
+        return frozenset(each.strip() for each in listed if each.strip())
+
     def seconds(self, name: str, default: float) -> float:
         """Read a duration."""
         try:
@@ -100,16 +108,17 @@ class Reader:
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Read the settings; raises SettingsError."""
     reader = Reader(environment)
-    names = reader.text("EXPECTED_SERVICES", "catalog,scheduler,payments,notify").split(",")
+    http_address = reader.address("HTTP_ADDRESS", "127.0.0.1:8400")
     settings = Settings(
-        http_address=reader.address("HTTP_ADDRESS", "127.0.0.1:8400"),
+        http_address=http_address,
         smtp_address=reader.address("SMTP_ADDRESS", "127.0.0.1:8425"),
         record_file=Path(reader.text("RECORD_FILE")),
         provider_api_key=reader.text("PROVIDER_API_KEY"),
         sms_api_key=reader.text("SMS_API_KEY"),
         start=reader.time("START", datetime.now(UTC).replace(microsecond=0)),
-        expected_services=frozenset(name.strip() for name in names if name.strip()),
+        expected_services=reader.names("EXPECTED_SERVICES", "catalog,scheduler,payments,notify"),
         settle_timeout_seconds=reader.seconds("SETTLE_TIMEOUT_SECONDS", SETTLE_TIMEOUT_SECONDS),
+        allowed_hosts=reader.names("ALLOWED_HOSTS", http_address[0] or "localhost"),
     )
     if reader.faults:
         raise SettingsError("\n".join(reader.faults))
@@ -141,10 +150,13 @@ def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) 
     async def end_polls(_: web.Application) -> None:
         await clock.close()
 
-    app = web.Application()
+    guard = Guard(settings.allowed_hosts, (settings.provider_api_key, settings.sms_api_key))
+    app = web.Application(middlewares=[guard.middleware])
     app.add_routes([web.get("/healthz", healthz), *clock.routes(), *outages.routes()])
     app.add_routes(behavior.routes())
-    app.add_routes([*record.routes(book), *sms.inbox_routes(book), *mail.inbox_routes(book)])
+    app.add_routes(
+        [*record.routes(book), *sms.inbox_routes(book, guard), *mail.inbox_routes(book, guard)]
+    )
     app.add_subapp("/v1", provider_app)
     app.add_subapp("/sms/v1", sms_app)
     app.on_shutdown.append(end_polls)

@@ -17,6 +17,7 @@ from aiosmtpd.smtp import SMTP, Envelope
 
 from sandbox.clock import Clock, format_time
 from sandbox.door import Outages
+from sandbox.guard import Guard
 from sandbox.record import Asked, Record, bad_request, note_request, page_size
 
 MESSAGE_BYTES_MAX = 1_048_576
@@ -78,10 +79,12 @@ class Mailbox:
         return "250 2.0.0 Accepted"
 
 
-def inbox_routes(record: Record) -> list[web.RouteDef]:
-    """Routes of the recipients' side: what arrived, oldest first. It asks for no key."""
+def inbox_routes(record: Record, guard: Guard) -> list[web.RouteDef]:
+    """Routes of the recipients' side: what arrived, oldest first. Only the list of all takes a key."""
 
     async def list_messages(request: web.Request) -> web.Response:
+        if "to" not in request.query:
+            guard.require_key(request)
         limit = page_size(request)
         after = request.query.get("after", "mail_0").removeprefix("mail_")
         if not (after.isascii() and after.isdigit()):

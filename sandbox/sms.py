@@ -11,6 +11,7 @@ from aiohttp import web
 
 from sandbox.clock import Clock, format_time
 from sandbox.door import Door, RefusedError, Reply
+from sandbox.guard import Guard
 from sandbox.record import Record, bad_request, page_size
 
 BODY_CHARACTERS_MAX = 1600
@@ -59,10 +60,12 @@ class Gateway:
         return web.json_response(_describe(rows[0]))
 
 
-def inbox_routes(record: Record) -> list[web.RouteDef]:
-    """Routes of the phones' side: what arrived, oldest first. It asks for no key."""
+def inbox_routes(record: Record, guard: Guard) -> list[web.RouteDef]:
+    """Routes of the phones' side: what arrived, oldest first. Only the list of all asks for a key."""
 
     async def list_messages(request: web.Request) -> web.Response:
+        if "to" not in request.query:
+            guard.require_key(request)
         limit = page_size(request)
         after = 0
         if (last := request.query.get("after")) is not None:

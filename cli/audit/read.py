@@ -106,7 +106,7 @@ async def read_facts(session: Session) -> Facts:
         backlogs=tuple(backlogs),
         payments=await _provider(sandbox, "/v1/payment_intents", provider_key),
         provider_refunds=await _provider(sandbox, "/v1/refunds", provider_key),
-        messages=(*await _short_messages(sandbox), *await _mail(sandbox)),
+        messages=(*await _short_messages(sandbox), *await _mail(sandbox, provider_key)),
     )
 
 
@@ -173,9 +173,9 @@ async def _short_messages(sandbox: Sandbox) -> list[Message]:
     ]
 
 
-async def _mail(sandbox: Sandbox) -> list[Message]:
+async def _mail(sandbox: Sandbox, api_key: str) -> list[Message]:
     """Every mail; its Message-ID is <key@domain>."""
-    listed = sandbox.listed("/mail/v1/messages", {})
+    listed = sandbox.listed("/mail/v1/messages", {}, api_key=api_key)
     return [
         Message("EMAIL", message["message_id"].strip("<>").partition("@")[0])
         async for message in listed

@@ -17,7 +17,7 @@ def private_folder(folder: Path) -> Path:
 
 def open_private(file: Path, mode: str) -> IO[Any]:
     """Open a file that only its owner can read, also one that was there with other rights."""
-    opened: IO[Any] = open(
+    opened: IO[Any] = open(  # noqa: SIM115 - whoever asks closes it
         file, mode, opener=lambda path, flags: os.open(path, flags, 0o600)
     )
     os.fchmod(opened.fileno(), 0o600)

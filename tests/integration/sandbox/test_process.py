@@ -108,8 +108,8 @@ async def test_the_record_tells_every_request_and_no_secret(sandbox: Sandbox) ->
         ("PUT", "/outages/sms", {"on": "yes"}),
         ("GET", "/record/requests?limit=0", None),
         ("GET", "/record/requests?after=x", None),
-        ("GET", "/sms/v1/messages?after=sms_nobody", None),
-        ("GET", "/mail/v1/messages?after=x", None),
+        ("GET", "/sms/v1/messages?to=x&after=sms_nobody", None),
+        ("GET", "/mail/v1/messages?to=x&after=x", None),
     ],
 )
 async def test_a_bad_request_says_what_is_wrong(
