@@ -28,6 +28,9 @@ _LINKS_MAX = 32
 # Who tells, with all of the stack, that gRPC could not do what it was to do, and by which error.
 _LOGGERS_OF_GRPC = ("grpc._cython.cygrpc", "asyncio")
 _NOT_SENT = "ExecuteBatchError"
+# asyncio warns of each TLS connection that the other side ends, since the broker's client answers as
+# it would without TLS. The connection ends as it should.
+_TLS_ENDED = "eof_received() has no effect when using ssl"
 TRACEPARENT_HEADER = "traceparent"
 # What a server is to blame for; with any other status a call went as it should.
 _FAULTS = frozenset(
@@ -77,7 +80,7 @@ def start_logging(service: str, stream: TextIO) -> None:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Whether a record of gRPC tells what is to be looked into.
+    """Whether a record of gRPC or asyncio tells what is to be looked into.
 
     Not that a caller has gone before its answer was sent, nor that a header is no UTF-8, with all of
     the header: whoever likes could fill the log with them, and a header may be a token.
@@ -87,7 +90,9 @@ def _is_news(record: logging.LogRecord) -> bool:
     if kind == _NOT_SENT:
         metrics.answer_not_sent()
         return False
-    return kind != UnicodeDecodeError.__name__ or record.name == "asyncio"
+    if record.name == "asyncio":
+        return _TLS_ENDED not in record.getMessage()
+    return kind != UnicodeDecodeError.__name__
 
 
 def set_level(level: str) -> None:

@@ -1,9 +1,12 @@
 """What goes to the log, and what anybody could fill it with."""
 
 import importlib
+import inspect
 import io
 import json
 import logging
+import re
+from asyncio import sslproto
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,6 +39,13 @@ def tell(name: str, error: Exception) -> None:
 @pytest.mark.parametrize("name", [GRPC, "asyncio"])
 def test_an_answer_whose_caller_has_gone_is_not_told(log: io.StringIO, name: str) -> None:
     tell(name, cygrpc.ExecuteBatchError("Failed to send"))
+    assert log.getvalue() == ""
+
+
+def test_a_tls_connection_that_the_broker_ends_is_not_told(log: io.StringIO) -> None:
+    said = "returning true from eof_received() has no effect when using ssl"
+    assert said in "".join(re.findall(r"'(.*?)'", inspect.getsource(sslproto)))
+    logging.getLogger("asyncio").warning(said)
     assert log.getvalue() == ""
 
 
