@@ -38,6 +38,10 @@ _FACTORS = {currency: minor_factor(currency) for currency in DIGITS}
 # Ends of a list by position.
 BEFORE_ALL, AFTER_ALL = uuid.UUID(int=0), uuid.UUID(int=2**128 - 1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Times that callers set. Whatever is added to them, or said of them in any zone, is a time as well. The
+# last due time of a calendar that ends with the year 2100, moved to a business day, is one of them.
+FIRST_TIME = _EPOCH
+LAST_TIME = datetime(2101, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
 _SECONDS_PER_DAY = 24 * 3600
 _NANOS_PER_MICROSECOND = 1000
 _ID = r"[a-z0-9][a-z0-9-]{0,62}"
@@ -127,14 +131,30 @@ def from_timestamp(stamp: timestamp_pb2.Timestamp) -> datetime:
 
 
 def read_timestamp(violations: Violations, field: str, stamp: timestamp_pb2.Timestamp) -> datetime:
-    """A time between the years 1 and 9999."""
+    """A time that is stored or computed with, from FIRST_TIME to LAST_TIME."""
+    found = _time(stamp)
+    if found is None or not FIRST_TIME <= found <= LAST_TIME:
+        rule = f"must be a time from the year {FIRST_TIME.year} to the year {LAST_TIME.year}"
+        violations.add(field, rule)
+        return _NO_TIME
+    return found
+
+
+def read_bound(violations: Violations, field: str, stamp: timestamp_pb2.Timestamp) -> datetime:
+    """A time that rows are only compared with: between the years 1 and 9999."""
+    found = _time(stamp)
+    if found is None:
+        violations.add(field, "must be a time between the years 1 and 9999")
+    return found or _NO_TIME
+
+
+def _time(stamp: timestamp_pb2.Timestamp) -> datetime | None:
+    if not 0 <= stamp.nanos < NANOS_PER_UNIT:
+        return None
     try:
-        if 0 <= stamp.nanos < NANOS_PER_UNIT:
-            return from_timestamp(stamp)
+        return from_timestamp(stamp)
     except OverflowError:
-        pass
-    violations.add(field, "must be a time between the years 1 and 9999")
-    return _NO_TIME
+        return None
 
 
 def to_date(day: date) -> date_pb2.Date:

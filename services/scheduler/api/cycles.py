@@ -14,7 +14,6 @@ from services.runtime.database import Database
 from services.runtime.errors import FieldViolation, Problem, Violations, wrong_state
 from services.runtime.requests import mutation
 from services.runtime.sealing import Keyring
-from services.runtime.wire import read_date
 from services.scheduler import events
 from services.scheduler.api.lookups import (
     LIVE_STATES,
@@ -26,6 +25,7 @@ from services.scheduler.api.lookups import (
     refuse_items,
 )
 from services.scheduler.api.reading import read_items, read_ship_to
+from services.scheduler.api.schedules import read_calendar_date
 from services.scheduler.api.templates import TemplateMethods
 from services.scheduler.domain import calendar
 from services.scheduler.domain.order import (
@@ -239,7 +239,7 @@ def _read_change(
     violations = Violations()
     change = template.change(message.cycle)
     if message.HasField("local_date"):
-        day = read_date(violations, "change.local_date", message.local_date)
+        day = read_calendar_date(violations, "change.local_date", message.local_date)
         change = replace(change, local_date=day)
     if message.items:
         items = read_items(violations, "change.items", template.merchant, message.items)

@@ -12,10 +12,12 @@ from services.runtime.clock import Clock
 from services.runtime.database import Database
 from services.runtime.errors import FieldViolation, Problem, Violations
 from services.runtime.limits import Room
-from services.runtime.wire import read_date, to_date, to_money
+from services.runtime.wire import to_date, to_money
 from services.scheduler.api.reading import MERCHANT
+from services.scheduler.api.schedules import read_calendar_date
 from services.scheduler.domain.forecast import Demand, DemandKey, Forecast, coming_orders
 from services.scheduler.domain.order import Line, Order, Quote, asks
+from services.scheduler.domain.schedule import LAST_DATE
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.loops.outlook import look_ahead
 from services.scheduler.peers import BATCH_MAX_ENTRIES, Cart, Peers
@@ -182,13 +184,12 @@ def _read_span(request: scheduler_pb2.ForecastDemandRequest, now: datetime) -> S
     (merchant,) = MERCHANT.read(violations, "parent", request.parent)
     first = today = now.astimezone(UTC).date()
     if request.HasField("start_date"):
-        first = read_date(violations, "start_date", request.start_date)
+        first = read_calendar_date(violations, "start_date", request.start_date)
         violations.check()
         violations.require("start_date", "must not be past", met=first >= today)
-    # The calendar of the language ends with the year 9999.
-    last = first + timedelta(days=min(FORECAST_DEFAULT_DAYS, (date.max - first).days))
+    last = min(first + timedelta(days=FORECAST_DEFAULT_DAYS), LAST_DATE)
     if request.HasField("end_date"):
-        last = read_date(violations, "end_date", request.end_date)
+        last = read_calendar_date(violations, "end_date", request.end_date)
         violations.require(
             "end_date",
             f"must be 0 to {FORECAST_MAX_DAYS} days after start_date",

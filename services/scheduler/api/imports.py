@@ -15,7 +15,7 @@ from services.runtime import audit, outbox, rules
 from services.runtime.errors import FieldViolation, Violations, already_exists
 from services.runtime.limits import Room, exhausted
 from services.runtime.sealing import Keyring
-from services.runtime.wire import ID_PATTERN, read_date
+from services.runtime.wire import ID_PATTERN
 from services.scheduler import events
 from services.scheduler.api.import_stream import (
     BATCH_MAX_ITEMS,
@@ -28,6 +28,7 @@ from services.scheduler.api.import_stream import (
 from services.scheduler.api.lookups import note_items
 from services.scheduler.api.previews import PreviewMethods
 from services.scheduler.api.reading import MERCHANT, read_standing_order
+from services.scheduler.api.schedules import read_calendar_date
 from services.scheduler.api.sign_up import sign_up_violations
 from services.scheduler.domain import calendar
 from services.scheduler.domain.standing_order import StandingOrder
@@ -314,7 +315,7 @@ def _read_row(
     rules.note(violations, message)
     if violations.found:
         return None
-    next_date = read_date(violations, "next_date", message.next_date)
+    next_date = read_calendar_date(violations, "next_date", message.next_date)
     template = read_standing_order(
         book.merchant,
         message.standing_order_id,

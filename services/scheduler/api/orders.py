@@ -10,7 +10,7 @@ from recurring.scheduler.v1 import scheduler_pb2
 from services.runtime.access import caller
 from services.runtime.database import Database
 from services.runtime.errors import Violations, not_found
-from services.runtime.wire import NamePattern, read_page, read_timestamp
+from services.runtime.wire import NamePattern, read_bound, read_page
 from services.scheduler.api.lookups import read_order_name
 from services.scheduler.api.messages import (
     charge_decisions,
@@ -61,9 +61,7 @@ class OrderMethods:
             if customer and owner != merchant:
                 violations.add("customer", "must be a customer of the parent merchant")
         due_from, due_before = (
-            read_timestamp(violations, name, getattr(request, name))
-            if request.HasField(name)
-            else None
+            read_bound(violations, name, getattr(request, name)) if request.HasField(name) else None
             for name in DUE_FILTERS
         )
         violations.check()

@@ -1,9 +1,9 @@
 """Schedules: from a caller's messages to the domain, and back."""
 
 from dataclasses import replace
-from datetime import datetime, time
+from datetime import date, datetime, time
 
-from google.type import dayofweek_pb2, timeofday_pb2
+from google.type import date_pb2, dayofweek_pb2, timeofday_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
 from services.runtime.errors import Violations
@@ -73,6 +73,18 @@ def read_schedule(
     for violation in found:
         violations.add(f"{field}.{violation.field}", violation.message, violation.reason)
     return None if found else schedule
+
+
+def read_calendar_date(violations: Violations, field: str, message: date_pb2.Date) -> date:
+    """A date that exists and that the calendar has; a placeholder, with a violation, if it is none."""
+    found = Violations()
+    day = read_date(found, field, message)
+    if not found.found:
+        for one in validation.date_violations(field, day):
+            found.add(one.field, one.message, one.reason)
+    for noted in found.found:
+        violations.add(noted.field, noted.description, noted.reason)
+    return day
 
 
 def _read_rule(

@@ -16,7 +16,7 @@ from services.runtime.database import Database
 from services.runtime.errors import Violations, already_exists, wrong_state
 from services.runtime.limits import Room
 from services.runtime.requests import Mutation, derived_id, mutation
-from services.runtime.wire import read_date, read_id, read_page, read_timestamp
+from services.runtime.wire import read_id, read_page, read_timestamp
 from services.scheduler import events
 from services.scheduler.api.lookups import (
     LIVE_STATES,
@@ -30,8 +30,9 @@ from services.scheduler.api.lookups import (
 )
 from services.scheduler.api.messages import standing_order_message
 from services.scheduler.api.reading import CUSTOMER, MERCHANT, read_aside, read_standing_order
+from services.scheduler.api.schedules import read_calendar_date
 from services.scheduler.api.sign_up import PRECONDITION_REASONS, sign_up_violations
-from services.scheduler.domain import calendar
+from services.scheduler.domain import calendar, validation
 from services.scheduler.domain.order import (
     WITHDRAWABLE_STATES,
     Item,
@@ -308,7 +309,7 @@ class TemplateMethods:
         violations = Violations()
         anchor = None
         if request.HasField("anchor_date"):
-            anchor = read_date(violations, "anchor_date", request.anchor_date)
+            anchor = read_calendar_date(violations, "anchor_date", request.anchor_date)
         violations.check()
         template = await locked(tx, request.name, request.etag, (State.PAUSED,))
         # From a new day on, nothing has to be left out for being too near to be announced.
@@ -317,9 +318,14 @@ class TemplateMethods:
         if anchor is not None:
             today = calendar.utc_to_local_date(now, template.schedule.time_zone)
             violations.require("anchor_date", "must not be past", met=anchor >= today)
+            schedule = replace(template.plan, start_date=anchor)
+            # What is put together is as sound as what is created.
+            for found in (
+                validation.violations(schedule, today=None) if not violations.found else ()
+            ):
+                violations.add("anchor_date", f"{found.field}: {found.message}", found.reason)
             violations.check()
             last = await orders.last(tx, template.merchant, template.standing_order)
-            schedule = replace(template.plan, start_date=anchor)
             going_on = rescheduled(going_on, schedule, _last(opening, last), now)
         opening = replace(opening, before=going_on, place=place_of(going_on))
         return self._message(await self._store(tx, opening, "RESUMED", now))

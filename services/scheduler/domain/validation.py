@@ -93,7 +93,7 @@ def violations(schedule: Schedule, today: date | None) -> tuple[Violation, ...]:
 
 
 def _start(schedule: Schedule, today: date | None) -> Iterator[Violation]:
-    yield from _date("start_date", schedule.start_date)
+    yield from date_violations("start_date", schedule.start_date)
     if today is not None and schedule.start_date < today:
         message = f"{schedule.start_date} is past; today is {today} in {schedule.time_zone}"
         yield Violation("start_date", Reason.START_DATE_PAST, message)
@@ -156,15 +156,15 @@ def _end(schedule: Schedule) -> Iterator[Violation]:
             message = f"{end_date} is before the start date, {schedule.start_date}"
             yield Violation("end_date", Reason.END_BEFORE_START, message)
         case EndOn(end_date):
-            yield from _date("end_date", end_date)
+            yield from date_violations("end_date", end_date)
 
 
 def _blackouts(blackouts: tuple[DateRange, ...]) -> Iterator[Violation]:
     yield from _at_most("blackouts", len(blackouts), MAX_BLACKOUTS)
     for index, blackout in enumerate(blackouts[:MAX_BLACKOUTS]):
         field = f"blackouts[{index}]"
-        yield from _date(f"{field}.start_date", blackout.start_date)
-        yield from _date(f"{field}.end_date", blackout.end_date)
+        yield from date_violations(f"{field}.start_date", blackout.start_date)
+        yield from date_violations(f"{field}.end_date", blackout.end_date)
         if blackout.end_date < blackout.start_date:
             message = f"{blackout.end_date} is before the blackout's start, {blackout.start_date}"
             yield Violation(f"{field}.end_date", Reason.END_BEFORE_START, message)
@@ -216,7 +216,8 @@ def _ever_fires(schedule: Schedule) -> bool:
     return False
 
 
-def _date(field: str, day: date) -> Iterator[Violation]:
+def date_violations(field: str, day: date) -> Iterator[Violation]:
+    """What is wrong with a date: the calendar goes from FIRST_DATE to LAST_DATE."""
     if not FIRST_DATE <= day <= LAST_DATE:
         message = f"{day} is not from {FIRST_DATE} to {LAST_DATE}"
         yield Violation(field, Reason.OUT_OF_RANGE, message)

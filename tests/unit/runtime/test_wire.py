@@ -1,6 +1,7 @@
 """Money, times, names and pages between callers and the domain."""
 
 from datetime import UTC, date, datetime
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -23,6 +24,7 @@ from services.runtime.wire import (
     NamePattern,
     from_money,
     from_timestamp,
+    read_bound,
     read_date,
     read_id,
     read_money,
@@ -126,9 +128,20 @@ def test_a_time_is_the_same_after_a_journey(moment: datetime) -> None:
 
 
 @pytest.mark.parametrize("seconds", [2**62, -(2**62)])
-def test_a_time_outside_the_calendar_is_refused(seconds: int) -> None:
+@pytest.mark.parametrize("read", [read_timestamp, read_bound])
+def test_what_is_no_time_is_refused(seconds: int, read: Any) -> None:  # noqa: ANN401 - either
     violations = Violations()
-    read_timestamp(violations, "time", timestamp_pb2.Timestamp(seconds=seconds))
+    read(violations, "time", timestamp_pb2.Timestamp(seconds=seconds))
+    assert faults(violations) == ["time"]
+
+
+@pytest.mark.parametrize("year", [1, 1969, 2102, 9999])
+def test_a_time_that_is_far_away_is_a_bound_and_not_stored(year: int) -> None:
+    stamp = to_timestamp(datetime(year, 6, 1, tzinfo=UTC))
+    violations = Violations()
+    assert read_bound(violations, "time", stamp) == datetime(year, 6, 1, tzinfo=UTC)
+    assert faults(violations) == []
+    read_timestamp(violations, "time", stamp)
     assert faults(violations) == ["time"]
 
 
