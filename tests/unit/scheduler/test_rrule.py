@@ -9,11 +9,14 @@ from dateutil.rrule import rrulestr
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from services.scheduler.domain.calendar import cycle_count, cycles
-from services.scheduler.domain.rrule import MAX_RRULE_CHARACTERS, from_rrule, to_rrule
+from services.scheduler.domain.calendar import cycle_count, cycles, same_dates
+from services.scheduler.domain.rrule import from_rrule, to_rrule
+from services.scheduler.domain.rrule_text import MAX_RRULE_CHARACTERS
 from services.scheduler.domain.schedule import (
     LAST_DATE,
     BlackoutRule,
+    BusinessDayRule,
+    BusinessDays,
     Daily,
     DateRange,
     EndAfter,
@@ -26,12 +29,22 @@ from services.scheduler.domain.schedule import (
     Weekly,
     Yearly,
 )
-from services.scheduler.domain.validation import Violation
-from tests.unit.scheduler.strategies import plain
+from services.scheduler.domain.validation import Violation, violations
+from tests.unit.scheduler.strategies import adjusted, plain
 
 COMPARED_CYCLES = 30
 START = "DTSTART;TZID=Europe/Berlin:20250131T090000"
 MONDAY, TUESDAY, FRIDAY = Weekday.MONDAY, Weekday.TUESDAY, Weekday.FRIDAY
+
+_CODES = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
+# The first cycle, on Sunday the 31st, moves back to the 29th: after the start, before its first date.
+_PREVIOUS = Schedule(
+    date(2027, 1, 20),
+    time(9),
+    "Europe/Berlin",
+    Monthly(1, (31,)),
+    business_days=BusinessDays(BusinessDayRule.PREVIOUS),
+)
 
 WRITTEN = [
     (Daily(10), "FREQ=DAILY;INTERVAL=10"),
@@ -122,6 +135,10 @@ READ = [
     ("FREQ=WEEKLY;BYDAY=MO,FR", Weekly(1, (MONDAY, FRIDAY))),
     ("FREQ=WEEKLY;WKST=SU;BYDAY=MO", Weekly(1, (MONDAY,))),
     ("FREQ=WEEKLY;INTERVAL=2;WKST=MO", Weekly(2)),
+    # As Google and Outlook write it; the start is a Friday.
+    ("FREQ=WEEKLY;WKST=SU;INTERVAL=2", Weekly(2)),
+    ("FREQ=WEEKLY;INTERVAL=2;WKST=SU;BYDAY=MO,FR", Weekly(2, (MONDAY, FRIDAY))),
+    ("FREQ=MONTHLY;BYDAY=+2TU;WKST=SU", Monthly(1, (), (NthWeekday(2, TUESDAY),))),
     ("FREQ=MONTHLY;BYMONTHDAY=1,-1", Monthly(1, (1, -1))),
     (
         "FREQ=MONTHLY;BYDAY=2TU,-1FR",
@@ -141,7 +158,6 @@ def test_a_rule_is_read_as_its_recurrence(rule: str, recurrence: Recurrence) -> 
 
 ENDS = [
     ("COUNT=3", EndAfter(3)),
-    ("UNTIL=20250701", EndOn(date(2025, 7, 1))),
     ("UNTIL=20250701T070000Z", EndOn(date(2025, 7, 1))),
     ("UNTIL=20250701T065959Z", EndOn(date(2025, 6, 30))),
     ("UNTIL=20250630T230000Z", EndOn(date(2025, 6, 30))),
@@ -177,7 +193,38 @@ REFUSED_RULES = [
     ("FREQ=DAILY;BYHOUR=9", "RRULE_UNSUPPORTED"),
     ("FREQ=DAILY;BYDAY=MO", "RRULE_UNSUPPORTED"),
     ("FREQ=DAILY;BYMONTH=1", "RRULE_UNSUPPORTED"),
-    ("FREQ=WEEKLY;INTERVAL=2;WKST=SU", "RRULE_UNSUPPORTED"),
+    ("FREQ=WEEKLY;INTERVAL=2;WKST=SU;BYDAY=SU,MO", "RRULE_UNSUPPORTED"),
+    ("FREQ=WEEKLY;INTERVAL=2;WKST=QQ", "RRULE_MALFORMED"),
+    ("FREQ=DAILY;WKST=QQ", "RRULE_MALFORMED"),
+    ("FREQ=DAILY;WKST=1MO", "RRULE_MALFORMED"),
+    ("FREQ=YEARLY;BYMONTH=0", "RRULE_MALFORMED"),
+    ("FREQ=YEARLY;BYMONTH=13", "RRULE_MALFORMED"),
+    ("FREQ=YEARLY;BYMONTH=+1", "RRULE_MALFORMED"),
+    ("FREQ=YEARLY;BYMONTH=1;BYMONTHDAY=0", "RRULE_MALFORMED"),
+    ("FREQ=MONTHLY;BYMONTHDAY=0", "RRULE_MALFORMED"),
+    ("FREQ=MONTHLY;BYMONTHDAY=32", "RRULE_MALFORMED"),
+    ("FREQ=MONTHLY;BYMONTHDAY=1,", "RRULE_MALFORMED"),
+    ("FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=-1", "RRULE_UNSUPPORTED"),
+    ("FREQ=YEARLY;BYMONTH=1;BYMONTHDAY=1,2", "RRULE_UNSUPPORTED"),
+    ("FREQ=MONTHLY;BYDAY=0FR", "RRULE_MALFORMED"),
+    ("FREQ=DAILY;BYDAY=XX", "RRULE_MALFORMED"),
+    ("FREQ=DAILY;BYHOUR=24", "RRULE_MALFORMED"),
+    ("FREQ=DAILY;BYSETPOS=0", "RRULE_MALFORMED"),
+    ("FREQ=DAILY;INTERVAL=+2", "RRULE_MALFORMED"),
+    ("FREQ=DAILY;INTERVAL=-1", "RRULE_MALFORMED"),
+    ("FREQ=DAILY;COUNT=+3", "RRULE_MALFORMED"),
+    ("FREQ=DAILY;BYDAY=", "RRULE_MALFORMED"),
+    ("FREQ=DAILY;", "RRULE_MALFORMED"),
+    (";FREQ=DAILY", "RRULE_MALFORMED"),
+    ("FREQ=DAILY;;COUNT=3", "RRULE_MALFORMED"),
+    ("FREQ=DAILY; COUNT=3", "RRULE_MALFORMED"),
+    ("FREQ =DAILY", "RRULE_MALFORMED"),
+    ("FREQ=DAILY;COUNT=3 ", "RRULE_MALFORMED"),
+    ("FREQ=DAILY;ONCE=1", "RRULE_MALFORMED"),
+    ("FREQ=DA\u0131LY", "RRULE_MALFORMED"),  # a dotless i
+    ("FREQ=DAILY;\u0421OUNT=3", "RRULE_MALFORMED"),  # a Cyrillic C
+    ("FREQ=WEEKLY;BYDAY=\u017fU", "RRULE_MALFORMED"),  # a long s
+    ("FREQ=WEEKLY;BYDAY=\uff2d\uff2f", "RRULE_MALFORMED"),  # full width
     ("FREQ=WEEKLY;BYDAY=1MO", "RRULE_MALFORMED"),
     ("FREQ=MONTHLY", "RRULE_UNSUPPORTED"),  # the 31st, without SKIP=BACKWARD
     ("FREQ=MONTHLY;BYMONTHDAY=29", "RRULE_UNSUPPORTED"),
@@ -192,13 +239,14 @@ REFUSED_RULES = [
     ("FREQ=MONTHLY;BYDAY=6FR", "NO_SUCH_DATE"),
     ("FREQ=MONTHLY;BYMONTHDAY=-31", "NO_SUCH_DATE"),
     ("FREQ=YEARLY;BYMONTHDAY=1", "RRULE_UNSUPPORTED"),
-    ("FREQ=YEARLY;BYMONTH=1,2;BYMONTHDAY=1", "RRULE_MALFORMED"),
+    ("FREQ=YEARLY;BYMONTH=1,2;BYMONTHDAY=1", "RRULE_UNSUPPORTED"),
     ("FREQ=YEARLY;BYMONTH=5;BYDAY=2SU", "RRULE_UNSUPPORTED"),
     ("FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=29", "RRULE_UNSUPPORTED"),
     ("RSCALE=GREGORIAN;FREQ=YEARLY;BYMONTH=2;SKIP=BACKWARD", "NO_SUCH_DATE"),  # the 31st
     ("FREQ=YEARLY;BYYEARDAY=1", "RRULE_UNSUPPORTED"),
     ("FREQ=YEARLY;BYWEEKNO=1", "RRULE_UNSUPPORTED"),
-    ("FREQ=DAILY;COUNT=3;UNTIL=20250701", "RRULE_MALFORMED"),
+    ("FREQ=DAILY;COUNT=3;UNTIL=20250701T090000Z", "RRULE_MALFORMED"),
+    ("FREQ=DAILY;UNTIL=20250701", "RRULE_MALFORMED"),
     ("FREQ=DAILY;COUNT=0", "OUT_OF_RANGE"),
     ("FREQ=DAILY;COUNT=many", "RRULE_MALFORMED"),
     ("FREQ=DAILY;COUNT=٣", "RRULE_MALFORMED"),
@@ -207,7 +255,7 @@ REFUSED_RULES = [
     ("FREQ=DAILY;UNTIL=99991231T235959Z", "OUT_OF_RANGE"),
     ("FREQ=DAILY;UNTIL=20250701T090000", "RRULE_MALFORMED"),
     ("FREQ=DAILY;UNTIL=20250230", "RRULE_MALFORMED"),
-    ("FREQ=DAILY;UNTIL=20240101", "END_BEFORE_START"),
+    ("FREQ=DAILY;UNTIL=20240101T090000Z", "END_BEFORE_START"),
     ("FREQ=DAILY;FREQ=DAILY", "RRULE_MALFORMED"),
     ("FREQ=", "RRULE_MALFORMED"),
     ("FREQ=FORTNIGHTLY", "RRULE_MALFORMED"),
@@ -232,6 +280,16 @@ REFUSED_TEXTS = [
     (f"{START}\nRRULE:FREQ=DAILY\nEXDATE:20250201T090000Z", "RRULE_UNSUPPORTED"),
     ("DTSTART:20250131T090000\nRRULE:FREQ=DAILY", "RRULE_UNSUPPORTED"),
     ("DTSTART;VALUE=DATE:20250131\nRRULE:FREQ=DAILY", "RRULE_UNSUPPORTED"),
+    ("DTSTART:20250131\nRRULE:FREQ=DAILY", "RRULE_MALFORMED"),
+    ("DTSTART;VALUE=DATE:20250131T090000Z\nRRULE:FREQ=DAILY", "RRULE_MALFORMED"),
+    ("DTSTART;TZID=Europe/Berlin:20250131T090000Z\nRRULE:FREQ=DAILY", "RRULE_MALFORMED"),
+    ('DTSTART;TZID="Europe/Berlin:20250131T090000\nRRULE:FREQ=DAILY', "RRULE_MALFORMED"),
+    ("DTSTART;TZID=UTC;TZID=UTC:20250131T090000\nRRULE:FREQ=DAILY", "RRULE_MALFORMED"),
+    ("DTSTART;:20250131T090000Z\nRRULE:FREQ=DAILY", "RRULE_MALFORMED"),
+    ("DTSTART;X-A=1:20250131T090000Z\nRRULE:FREQ=DAILY", "RRULE_UNSUPPORTED"),
+    (f"{START}\nRRULE;X-A=1:FREQ=DAILY", "RRULE_UNSUPPORTED"),
+    (f"{START}\n\nRRULE:FREQ=DAILY", "RRULE_MALFORMED"),
+    (f" {START}\nRRULE:FREQ=DAILY", "RRULE_MALFORMED"),
     ("DTSTART;TZID=Mars/Base:20250131T090000\nRRULE:FREQ=DAILY", "TIME_ZONE_UNKNOWN"),
     ("DTSTART:20251331T090000Z\nRRULE:FREQ=DAILY", "RRULE_MALFORMED"),
     ("DTSTART:20250131T090030Z\nRRULE:FREQ=DAILY", "NOT_A_WHOLE_MINUTE"),
@@ -245,6 +303,54 @@ def test_a_text_that_is_no_start_and_rule_is_refused(text: str, reason: str) -> 
     found = from_rrule(text)
     assert isinstance(found, Violation)
     assert found.reason == reason
+
+
+def test_a_rule_that_is_valid_and_not_supported_is_called_so_by_its_part() -> None:
+    found = read("FREQ=YEARLY;BYWEEKNO=20;BYDAY=MO")
+    assert isinstance(found, Violation)
+    assert found.message.startswith("BYWEEKNO, BYDAY is valid but not supported: ")
+
+
+def test_quotes_around_a_zone_are_no_part_of_it() -> None:
+    quoted = 'DTSTART;TZID="Europe/Berlin":20250131T090000'
+    assert read("FREQ=DAILY", quoted) == read("FREQ=DAILY")
+
+
+@given(
+    st.dates(date(2025, 1, 1), date(2025, 12, 31)),
+    st.integers(1, 5),
+    st.sampled_from(_CODES),
+    st.lists(st.sampled_from(_CODES), max_size=4, unique=True),
+)
+def test_weeks_that_begin_on_another_day_are_read_as_another_implementation_does(
+    start: date, every: int, week_start: str, codes: list[str]
+) -> None:
+    by_day = f";BYDAY={','.join(codes)}" if codes else ""
+    text = (
+        f"DTSTART:{start:%Y%m%d}T090000Z\n"
+        f"RRULE:FREQ=WEEKLY;INTERVAL={every};WKST={week_start}{by_day}"
+    )
+    found = from_rrule(text)
+    if isinstance(found, Violation):
+        assert (found.reason, len(codes) > 1) == ("RRULE_UNSUPPORTED", True)
+        return
+    theirs = list(islice(rrulestr(text), COMPARED_CYCLES))
+    assert [each.due_at for each in cycles(found, 0, COMPARED_CYCLES)] == theirs
+
+
+@given(adjusted())
+@example(_PREVIOUS)
+def test_what_is_shown_given_back_is_the_same_schedule(schedule: Schedule) -> None:
+    assume(violations(schedule, None) == ())
+    read_back = from_rrule(
+        to_rrule(schedule),
+        blackouts=schedule.blackouts,
+        blackout_rule=schedule.blackout_rule,
+        business_days=schedule.business_days,
+    )
+    assert isinstance(read_back, Schedule)
+    assert cycles(read_back, 0, COMPARED_CYCLES) == cycles(schedule, 0, COMPARED_CYCLES)
+    assert same_dates(read_back, schedule)
 
 
 def test_a_refusal_says_how_to_mend_it() -> None:

@@ -947,7 +947,8 @@ class Schedule(_message.Message):
     """What becomes of a cycle in a blackout. Default: it is left out."""
     rrule: _builtins.str
     """Start, zone, recurrence and end as `DTSTART;TZID=…:…` and `RRULE:…` on two lines (RFC 5545, with
-    RSCALE and SKIP of RFC 7529). Given: those fields must be absent. Shown: the same schedule.
+    RSCALE and SKIP of RFC 7529). Given: those fields must be absent. Shown: the same schedule, also when
+    it is given back with the blackouts and business days beside it.
     """
     @_builtins.property
     def start_date(self) -> _date_pb2.Date:

@@ -95,6 +95,9 @@ class SchedulerServiceStub:
     the pause are recorded as SKIPPED with reason PAUSED. Dates stay those of the original anchor, unless
     it is anchored anew.
 
+    Field violations of anchor_date beside the syntactic ones: OUT_OF_RANGE, and those of a schedule that
+    begins on it, for example END_BEFORE_START.
+
     Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
     FAILED_PRECONDITION STANDING_ORDER_STATE (it is not PAUSED).
     """
@@ -127,7 +130,8 @@ class SchedulerServiceStub:
 
     Field violations beside the syntactic ones: PRODUCT_NOT_FOUND, PRODUCT_DISCONTINUED,
     PRICE_NOT_FOUND, CURRENCY_MISMATCH, TOTAL_TOO_LARGE (change.items[i].product); DATE_OUT_OF_RANGE
-    (change.local_date: it is past, or would meet or pass the cycle before or after).
+    (change.local_date: it is past, the zone leaves it out, or it would meet or pass the cycle before or
+    after), OUT_OF_RANGE (change.local_date: it is not from 1970-01-01 to 2100-12-31).
 
     Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
     FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED), CYCLE_CUT_OFF (the cycle
@@ -325,6 +329,9 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         the pause are recorded as SKIPPED with reason PAUSED. Dates stay those of the original anchor, unless
         it is anchored anew.
 
+        Field violations of anchor_date beside the syntactic ones: OUT_OF_RANGE, and those of a schedule that
+        begins on it, for example END_BEFORE_START.
+
         Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
         FAILED_PRECONDITION STANDING_ORDER_STATE (it is not PAUSED).
         """
@@ -381,7 +388,8 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Field violations beside the syntactic ones: PRODUCT_NOT_FOUND, PRODUCT_DISCONTINUED,
         PRICE_NOT_FOUND, CURRENCY_MISMATCH, TOTAL_TOO_LARGE (change.items[i].product); DATE_OUT_OF_RANGE
-        (change.local_date: it is past, or would meet or pass the cycle before or after).
+        (change.local_date: it is past, the zone leaves it out, or it would meet or pass the cycle before or
+        after), OUT_OF_RANGE (change.local_date: it is not from 1970-01-01 to 2100-12-31).
 
         Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
         FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED), CYCLE_CUT_OFF (the cycle
