@@ -1,7 +1,7 @@
 """Expressions of the Common Expression Language (CEL), from their text to a tree. Pure.
 
 The grammar is that of the language definition (https://github.com/google/cel-spec, doc/langdef.md) but
-for what conditions have no use for: bytes, unsigned numbers, messages and raw or triple-quoted strings.
+for what conditions have no use for: bytes, unsigned numbers, messages and triple-quoted strings.
 A tree costs a fraction of a millisecond, since a merchant may have as many expressions as orders.
 """
 
@@ -18,6 +18,7 @@ _TOKEN = re.compile(
     (?P<space>[\t\n\f\r ]+|//[^\n]*)
   | (?P<float>\d+\.\d+(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+|\.\d+(?:[eE][+-]?\d+)?)
   | (?P<int>0x[0-9a-fA-F]+|\d+)
+  | (?P<raw>[rR](?:"[^"\r\n]*"|'[^'\r\n]*'))
   | (?P<name>[_a-zA-Z][_a-zA-Z0-9]*)
   | (?P<text>"(?:[^"\\\r\n]|\\.)*"|'(?:[^'\\\r\n]|\\.)*')
   | (?P<sign>&&|\|\||[<>=!]=|[-+*/%<>!?:.,()\[\]{}])
@@ -190,6 +191,9 @@ class _Parser:
         node: Node | None = None
         if kind in {"int", "float"}:
             node = _number(kind, token)
+        elif kind == "raw":
+            # Not even a backslash means anything else: patterns are written so.
+            node = Node("literal", token[2:-1])
         elif kind == "text":
             node = Node("literal", _text(token))
         elif kind == "name" and token in _CONSTANTS:

@@ -466,6 +466,7 @@ def test_every_item_of_the_longest_order_can_be_compared() -> None:
         ("0x10 == 16 && 1e2 == 100.0 && .5 == 0.5", True),
         ("currency.startsWith('E') && currency.endsWith('R') && currency.contains('U')", True),
         ("total > 3 // a comment", True),
+        (r"""currency.matches(r'^\w+$') && size(r'\d') == 2 && R"it's" == 'it\'s'""", True),
     ],
 )
 def test_an_expression_has_the_value_that_the_language_gives_it(
