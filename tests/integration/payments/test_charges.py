@@ -97,7 +97,7 @@ async def test_a_lost_card_is_not_tried_again(payments: Payments) -> None:
     await payments.pass_time(20 * DAY)
 
     assert len((await payments.charge()).attempts) == 1
-    assert await payments.told() == ["PaymentAbandoned"]
+    assert await payments.told() == ["PaymentAbandoned", "PaymentMethodBlocked"]
 
 
 async def test_without_a_delivered_notice_nothing_is_charged(payments: Payments) -> None:

@@ -156,6 +156,44 @@ async def test_a_search_finds_what_has_all_the_given_metadata(sandbox: Sandbox) 
     assert (found.body["object"], found.body["data"]) == ("search_result", [wanted.body])
 
 
+async def test_a_search_that_lags_shows_nothing_new_and_the_list_shows_it(sandbox: Sandbox) -> None:
+    lag = {"search_lag_seconds": 90}
+    assert (await sandbox.ask("PUT", "/provider/behavior", json=lag)).body == {
+        "search_lag_seconds": 90,
+        "keys_forgotten_after_seconds": None,
+    }
+    made = await sandbox.charge(**{"metadata[attempt]": "1"})
+    headers = {"Authorization": f"Bearer {PROVIDER_API_KEY}"}
+    query = {"query": "metadata['attempt']:'1'"}
+    path = "/v1/payment_intents/search"
+    await sandbox.kill_and_restart()
+    assert (await sandbox.ask("GET", path, query=query, headers=headers)).body["data"] == []
+    listed = await sandbox.provider("GET", "/payment_intents")
+    assert listed.body["data"] == [made.body]
+
+    await sandbox.ask("PUT", "/provider/behavior", json={"search_lag_seconds": None})
+    found = await sandbox.ask("GET", path, query=query, headers=headers)
+    assert found.body["data"] == [made.body]
+
+
+@pytest.mark.parametrize("body", [{"search_lag_seconds": 0}, {"search_lag_seconds": "1"}, {"x": 1}])
+async def test_a_behavior_that_does_not_exist_is_refused(
+    sandbox: Sandbox, body: dict[str, object]
+) -> None:
+    assert (await sandbox.ask("PUT", "/provider/behavior", json=body)).status == 400
+
+
+async def test_a_setup_takes_its_key_and_no_payment_can_have_it_afterwards(
+    sandbox: Sandbox,
+) -> None:
+    form = {"metadata[closes]": "key"}
+    taken = await sandbox.provider("POST", "/setup_intents", form, "key")
+    late = await sandbox.charge(key="key")
+
+    assert (taken.status, taken.body["object"]) == (200, "setup_intent")
+    assert (late.status, late.body["error"]["type"]) == (400, "idempotency_error")
+
+
 async def test_the_pages_of_a_search_hold_everything_once(sandbox: Sandbox) -> None:
     made = [(await sandbox.charge(**{"metadata[k]": "v"})).body["id"] for _ in range(3)]
     path = "/payment_intents/search?limit=2&query=metadata['k']:'v'"
