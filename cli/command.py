@@ -13,6 +13,7 @@ import typer
 
 from cli.connect import this_session
 from cli.errors import CommandError, describe_rpc_error
+from cli.shown import shown
 
 FAILED = 1
 INTERRUPTED = 130
@@ -113,7 +114,7 @@ def run_to_exit(play: Any) -> None:  # noqa: ANN401 - a coroutine
 
 def fail(message: str) -> None:
     """Say what went wrong and end with status 1."""
-    print(message, file=sys.stderr)
+    print(shown(message), file=sys.stderr)
     raise typer.Exit(FAILED)
 
 

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cli.shown import ShownOnly, shown
+
 # A pipe has no width that a table would have to fit into; prose is folded at the other.
 PIPED_WIDTH_COLUMNS = 400
 PROSE_WIDTH_COLUMNS = 100
@@ -29,6 +31,7 @@ class Output:
         self.as_json = as_json
         width = None if sys.stdout.isatty() else PIPED_WIDTH_COLUMNS
         self.console = Console(highlight=False, width=width)
+        self.console.push_render_hook(ShownOnly())
 
     def one(self, message: M, columns: Columns[M]) -> None:
         """Show one resource, a line a column; columns that show nothing are left out."""
@@ -67,8 +70,8 @@ class Output:
 
     def data(self, value: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
         """Print a value as JSON."""
-        json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
-        sys.stdout.write("\n")
+        # What is not seen is written as an escape, which means the same in JSON.
+        sys.stdout.write(shown(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
         sys.stdout.flush()
 
     def say(self, text: str) -> None:

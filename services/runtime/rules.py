@@ -1,5 +1,5 @@
 """What a request must be before its method sees it: readable, and within the rules that the contract
-puts on its fields (protovalidate).
+puts on its fields (protovalidate), and that all human text keeps (`services/runtime/texts.py`).
 
 The rules say what a field that is given must look like; what depends on stored facts, on other fields
 or on the time is for the services.
@@ -15,6 +15,7 @@ from buf.validate import validate_pb2
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
 
+from services.runtime import texts
 from services.runtime.errors import FIELD_INVALID, Problem, Violations
 
 # Of a list for which the contract has no number.
@@ -80,16 +81,23 @@ def _readable(request: Any) -> Message:  # noqa: ANN401 - whatever was read
 def note(violations: Violations, message: Message) -> None:
     """Note every rule that a message breaks, or only that a list in it is too long.
 
-    A rule whose id is in upper case is a reason of its own; every other is FIELD_INVALID.
+    A rule whose id is in upper case is a reason of its own; every other is FIELD_INVALID. Human text in
+    the message is in NFC afterwards.
     """
     too_long = next(_long_lists(message, ""), None)
     if too_long is not None:
         violations.add(*too_long)
         return
+    judged = texts.judge(message)
     for found in _validator.collect_violations(message):
-        broken = found.proto
+        broken, path = found.proto, _path(found.proto.field)
+        if path in judged and broken.rule_id in texts.RULES_JUDGED:
+            continue
         reason = broken.rule_id if broken.rule_id.isupper() else FIELD_INVALID
-        violations.add(_path(broken.field), broken.message, reason)
+        violations.add(path, broken.message, reason)
+    for path, faults in judged.items():
+        for fault in faults:
+            violations.add(path, fault)
 
 
 def check(message: Message) -> None:

@@ -66,7 +66,8 @@ class JsonFormatter(logging.Formatter):
         line.update({k: v for k, v in record.__dict__.items() if k not in self._STANDARD})
         if record.exc_info and record.exc_info[1]:
             line["exception"] = causes.whole(record.exc_info[1])
-        return json.dumps(line, default=str, ensure_ascii=False)
+        # In ASCII, so that nothing in it steers the terminal of who reads it.
+        return json.dumps(line, default=str)
 
 
 def start_logging(service: str, stream: TextIO) -> None:

@@ -42,17 +42,11 @@ def read_customer(name: str) -> CustomerKey:
     return key
 
 
-def read_fields(violations: Violations, contact: notify_pb2.Contact) -> Fields:
+def read_fields(contact: notify_pb2.Contact) -> Fields:
     """All that a caller can set of a contact; an empty name is one that is not given."""
-    name, email = contact.display_name, contact.email
-    violations.require(
-        "contact.display_name",
-        "must have printable characters only, and not spaces alone",
-        met=not name or (name.isprintable() and bool(name.strip())),
-    )
     return {
-        "display_name": name,
-        "email": email,
+        "display_name": contact.display_name,
+        "email": contact.email,
         "sms_receipts_muted": contact.preferences.sms_receipts_muted,
         "email_muted": contact.preferences.email_muted,
     }

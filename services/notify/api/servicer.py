@@ -94,7 +94,7 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
         wanted = request.contact
         key = read_contact(wanted.name)
         violations = Violations()
-        fields = read_fields(violations, wanted)
+        fields = read_fields(wanted)
         mask = read_mask(violations, request)
         violations.check()
         present = await contacts.one(tx, key, lock=True)

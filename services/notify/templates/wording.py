@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from services.notify.domain import NoticeKind
 from services.runtime.currencies import format_minor
+from services.runtime.text import cut, one_line
 from services.runtime.wire import Money
 
 SMS_MAX_CHARACTERS = 320
@@ -130,19 +131,11 @@ REASONS: Mapping[str, str] = MappingProxyType({
 
 
 def _line(line: Line) -> str:
-    return f"{line.quantity} x {_clean(line.title)}: {money_text(line.amount)}"
-
-
-def _clean(text: str) -> str:
-    """Text on one line, without characters that steer a phone or a mail header."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return f"{line.quantity} x {one_line(line.title)}: {money_text(line.amount)}"
 
 
 def _clip(text: str, most_characters: int) -> str:
-    cleaned = _clean(text)
-    if len(cleaned) <= most_characters:
-        return cleaned
-    return cleaned[: most_characters - 3].rstrip() + "..."
+    return cut(one_line(text), most_characters)
 
 
 def title_text(text: str) -> str:

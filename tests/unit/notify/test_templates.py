@@ -1,5 +1,6 @@
 """What customers read."""
 
+import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -34,6 +35,8 @@ GSM_7 = set(
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,:;!?'()+-*/%&=<>\"@\n"
 )
 
+# Categories of Unicode that do something else than be seen.
+STEERING = {"Cc", "Co", "Cs", "Zl", "Zp"}
 names = st.text(max_size=90)
 titles = st.text(min_size=1, max_size=90)
 zones = st.sampled_from(["Europe/Berlin", "Asia/Kathmandu", "America/St_Johns", "Pacific/Apia"])
@@ -127,8 +130,24 @@ def test_a_notice_about_money_names_the_amount_on_every_channel(
 def test_a_subject_and_an_sms_stay_on_one_line(template: Template, name: str) -> None:
     texts = render(template, name)
 
-    assert texts.sms.isprintable()
-    assert texts.email_subject.isprintable()
+    for text in (texts.sms, texts.email_subject):
+        assert not {unicodedata.category(each) for each in text} & STEERING
+
+
+def test_a_name_of_any_script_arrives_as_it_was_given() -> None:
+    name, title = "ශ්\u200dරී", "می\u200cخواهم"  # noqa: RUF001 - Persian
+    texts = render(kinds.PaymentDeclined(title, BERLIN, Money(100, "EUR"), None), name)
+
+    assert name in texts.sms
+    assert title in texts.sms
+
+
+def test_a_long_title_is_cut_between_characters() -> None:
+    family = "👨\u200d👩\u200d👧\u200d👦"
+    texts = render(kinds.PaymentDeclined(family * 70, BERLIN, Money(100, "EUR"), None), "")
+
+    assert f"{family * 57}..." in texts.sms
+    assert family * 58 not in texts.sms
 
 
 @pytest.mark.parametrize("kind", NoticeKind)
