@@ -13,7 +13,7 @@ from typing import TypeAlias, cast
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
-from nats.errors import AuthorizationError
+from nats.errors import AuthorizationError, NoServersError, StaleConnectionError, UnexpectedEOF
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import (
@@ -28,6 +28,8 @@ from nats.js.api import (
 )
 from nats.js.errors import NotFoundError
 from nats.protocol.parser import AUTHORIZATION_VIOLATION
+
+from services.runtime import outages
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,10 @@ MESSAGE_MAX_BYTES = 1024**2
 ACK_WAIT_SECONDS = 10
 ACK_PENDING_MAX_MESSAGES = 5000
 PULL_EXPIRES_SECONDS = 10.0
+# The library tells of these while it still calls itself connected.
+_CONNECTION_ENDS = (
+    OSError, AuthorizationError, NoServersError, StaleConnectionError, UnexpectedEOF,
+)  # fmt: skip
 
 
 # Gives the authorities that may vouch for the server.
@@ -110,19 +116,22 @@ class Broker:
     ) -> "Broker":
         """Connect, trying for as long as it takes; a `tls` URL leads to whom an authority knows."""
 
+        outage = outages.Reporter()
         said = ""
 
         async def report(error: Exception) -> None:
             """Say what is wrong once, however often it is tried."""
             nonlocal said
-            if repr(error) != said:
+            if isinstance(error, _CONNECTION_ENDS) or not client.is_connected:
+                outage.failed(outages.BROKER, error)
+            elif repr(error) != said:
                 said = repr(error)
-                log.warning("waiting for nats: %s", said)
+                log.warning("nats: %s", said)
 
         async def reconnected() -> None:
             nonlocal said
             said = ""
-            log.info("nats is back")
+            outage.works()
             for pull in tuple(broker._pulls):
                 await pull.renew()
 
@@ -138,6 +147,7 @@ class Broker:
             error_cb=report,
             reconnected_cb=reconnected,
         )
+        outage.works()
         broker = cls(client, stream_replicas)
         return broker
 

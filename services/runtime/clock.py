@@ -6,7 +6,6 @@ and when it wants to wake next, and the clock jumps from one such instant to the
 """
 
 import asyncio
-import logging
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any, Protocol
 
 import aiohttp
 
-log = logging.getLogger(__name__)
+from services.runtime.outages import Reporter
 
 SETTLE_SECONDS = 2.0
 RETRY_SECONDS = 0.5
@@ -91,14 +90,16 @@ class SandboxClock:
         timeout = aiohttp.ClientTimeout(total=REPORT_TIMEOUT_SECONDS)
         async with aiohttp.ClientSession(timeout=timeout) as http:
             round_seen = 0
+            outage = Reporter()
             while True:
                 activity = await settle(SETTLE_SECONDS)
                 try:
                     answer = await self._report(http, round_seen, activity)
                 except (aiohttp.ClientError, TimeoutError) as error:
-                    log.warning("sandbox clock out of reach: %s", error)
+                    outage.failed("sandbox clock", error)
                     await asyncio.sleep(RETRY_SECONDS)
                     continue
+                outage.works()
                 self._take(answer)
                 round_seen = answer["round"]
 

@@ -16,7 +16,7 @@ from nats.errors import Error as NatsError
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.runtime import causes, metrics, streams, telemetry
+from services.runtime import causes, metrics, outages, streams, telemetry
 from services.runtime.broker import Broker, Pull
 from services.runtime.database import Database, is_outage
 from services.runtime.events import EVENT_NAMESPACE, Event, Subscription, read
@@ -170,6 +170,7 @@ class Consumer:
         # Place in the stream -> how often the event has failed here. The server counts deliveries,
         # but those that an outage cut short are not the event's fault.
         self._failures: Counter[int] = Counter()
+        self._broker_outage, self._database_outage = outages.Reporter(), outages.Reporter()
 
     def nudge(self) -> None:
         """Messages come by themselves."""
@@ -190,13 +191,16 @@ class Consumer:
         """Consume until cancelled, through outages of the broker and the database."""
         while True:
             try:
-                pull = await until_it_works("events", self._pull)
+                pull = await until_it_works(
+                    "events", self._pull, passing=lambda error: not _is_of_broker(error)
+                )
+                self._broker_outage.works()
                 await self._consume(pull)
-            except (NatsError, TimeoutError, OSError) as error:
-                log.warning("consumer: %r", error, extra={"stream": self._stream})
-                await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
-            except Exception:
-                log.exception("consumer failed", extra={"stream": self._stream})
+            except Exception as error:
+                if _is_of_broker(error):
+                    self._broker_outage.failed(outages.BROKER, error)
+                else:
+                    log.exception("consumer failed", extra={"stream": self._stream})
                 await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
 
     async def check_durable(self) -> None:
@@ -244,6 +248,7 @@ class Consumer:
                 log.exception("batch failed; trying its events one by one")
                 await self._handle_one_by_one(batch)
         else:
+            self._database_outage.works()
             await asyncio.gather(*(message.ack() for message in batch))
         metrics.events_processed(self._stream, outcome, time.perf_counter() - started)
 
@@ -275,7 +280,10 @@ class Consumer:
 
     async def _wait_out(self, batch: list[Msg], error: Exception) -> None:
         """The database is at fault: another replica may still reach it, or this one in a moment."""
-        log.warning("database out of reach: %r", error, extra={"stream": self._stream})
+        if what := outages.out_of_reach(error):
+            self._database_outage.failed(what, error)
+        else:
+            log.warning("events are tried again: %r", error, extra={"stream": self._stream})
         await asyncio.gather(*(message.nak(OUTAGE_PAUSE_SECONDS) for message in batch))
         await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
 
@@ -311,3 +319,8 @@ class Consumer:
                 },
             )
         metrics.event_buried(message.subject)
+
+
+def _is_of_broker(error: Exception) -> bool:
+    """Whether the broker is out of reach; the database's own errors do not come so far."""
+    return isinstance(error, NatsError | TimeoutError | OSError)

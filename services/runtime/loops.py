@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from services.runtime import metrics
+from services.runtime import metrics, outages
 from services.runtime.clock import Activity, Clock
 from services.runtime.waiting import run_together
 
@@ -69,6 +69,7 @@ class Loop:
         self._step = step
         self._nudged = asyncio.Event()
         self._settling: list[asyncio.Future[datetime | None]] = []
+        self._outage = outages.Reporter()
 
     def nudge(self) -> None:
         """There may be something to do."""
@@ -90,15 +91,19 @@ class Loop:
             started = time.perf_counter()
             try:
                 step = await self._step()
-            except Exception:
+            except Exception as error:
                 failures += 1
                 self._settling = waiting + self._settling
                 pause = min(BACKOFF_MAX_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(failures, 10))
-                log.exception("step failed", extra={"loop": self.name, "failures": failures})
+                if what := outages.out_of_reach(error):
+                    self._outage.failed(what, error)
+                else:
+                    log.exception("step failed", extra={"loop": self.name, "failures": failures})
                 metrics.step_done(self.name, "error", 0, time.perf_counter() - started)
                 await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter only
                 continue
             failures = 0
+            self._outage.works()
             metrics.step_done(self.name, "ok", step.worked, time.perf_counter() - started)
             if step.worked:
                 self.activity += step.worked

@@ -108,9 +108,7 @@ class Readiness:
             await asyncio.sleep(LOOK_SECONDS)
             away = [name for name in self._looks if not await self._is_there(name)]
             if away and self._health.ready:
-                log.warning(
-                    "not ready: %s", "; ".join(f"{name}: {self._why[name]}" for name in away)
-                )
+                log.info("not ready: %s", "; ".join(f"{name}: {self._why[name]}" for name in away))
             elif not away and not self._health.ready:
                 log.info("ready again")
             await self._health.report(ready=not away)

@@ -13,7 +13,7 @@ import grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
-from services.runtime import metrics, rules, telemetry
+from services.runtime import metrics, outages, rules, telemetry
 from services.runtime.access import FOR_CALL_HEADER, Caller, Gate, caller, set_caller
 from services.runtime.database import is_outage
 from services.runtime.errors import Problem
@@ -275,7 +275,10 @@ def _problem(method: str, error: Exception) -> Problem:
     if isinstance(error, Problem):
         return error
     if is_outage(error) or isinstance(error, grpc.aio.AioRpcError):
-        log.warning("dependency failed: %r", error, extra={"method": method})
+        if what := outages.out_of_reach(error):
+            outages.note(what, error)
+        else:
+            log.warning("dependency failed: %r", error, extra={"method": method})
         return _unavailable("something that this needs is out of reach; try again")
     log.error("call failed", exc_info=error, extra={"method": method})
     return Problem(grpc.StatusCode.INTERNAL, "INTERNAL", "an internal error; nothing was done")

@@ -20,7 +20,7 @@ from opentelemetry.trace import Link, SpanContext, TraceFlags
 from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext, ExecutionContext
 
-from services.runtime import causes, metrics
+from services.runtime import causes, metrics, outages
 from services.runtime.events import Event
 
 OTLP_ENDPOINT_VARIABLE = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -74,6 +74,7 @@ def start_logging(service: str, stream: TextIO) -> None:
     """Send all logs to a stream as JSON lines."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter(service))
+    handler.addFilter(outages.is_news)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     for name in _LOGGERS_OF_GRPC:

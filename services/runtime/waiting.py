@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
+from services.runtime.outages import Reporter, out_of_reach
 from services.runtime.settings import SettingsError
 
 log = logging.getLogger(__name__)
@@ -27,17 +28,23 @@ async def until_it_works(
     Raises an error that is not of the passing kind.
     """
     said = ""
-    while True:
-        try:
-            return await start()
-        except Exception as error:
-            if not passing(error):
-                raise
-            why = in_one_line(error)
-            if why != said:
-                log.warning("waiting for %s: %s", what, why)
-                said = why
-        await asyncio.sleep(RETRY_SECONDS)
+    outage = Reporter()
+    try:
+        while True:
+            try:
+                return await start()
+            except Exception as error:
+                if not passing(error):
+                    raise
+                why = in_one_line(error)
+                if what == out_of_reach(error):
+                    outage.failed(what, error)
+                elif why != said:
+                    log.warning("waiting for %s: %s", what, why)
+                    said = why
+            await asyncio.sleep(RETRY_SECONDS)
+    finally:
+        outage.works()
 
 
 async def run_together(*works: Coroutine[Any, Any, None]) -> None:

@@ -147,8 +147,19 @@ async def test_work_in_other_hands_is_no_rest() -> None:
     assert script.left == []
 
 
+async def test_an_outage_has_no_stack_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    step = Script(ConnectionRefusedError("refused"), ConnectionRefusedError("refused"))
+    async with running(loop(step)):
+        await step.until_begun(3)
+    assert [(record.getMessage(), record.exc_info) for record in caplog.records] == [
+        ("waiting for database: ConnectionRefusedError: refused", None),
+        ("database: back", None),
+    ]
+
+
 async def test_a_failing_step_is_tried_until_it_works(caplog: pytest.LogCaptureFixture) -> None:
-    script = Script(OSError("out"), OSError("still out"), Step(worked=1))
+    script = Script(ValueError("a bug"), ValueError("still there"), Step(worked=1))
     work = loop(script)
     async with running(work):
         await work.settle()

@@ -1,0 +1,97 @@
+"""An outage is told once by a process, and its end once; what is no outage keeps its stack."""
+
+import logging
+
+import aiohttp
+import asyncpg
+import nats.errors
+import pytest
+
+from services.runtime import outages
+from services.runtime.outages import DATABASE, REPEAT_SECONDS, Reporter, is_news, note, out_of_reach
+
+REFUSED = ConnectionRefusedError("refused")
+DEADLOCK = asyncpg.DeadlockDetectedError("deadlock detected")
+
+
+def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records]
+
+
+@pytest.fixture
+def quiet_log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.INFO)
+    return caplog
+
+
+def test_many_that_meet_an_outage_make_one_line_and_the_last_to_leave_another(
+    quiet_log: pytest.LogCaptureFixture,
+) -> None:
+    loops = [Reporter() for _ in range(5)]
+    for _ in range(3):
+        for each in loops:
+            each.failed(DATABASE, REFUSED)
+        note(DATABASE, REFUSED)
+    assert messages(quiet_log) == ["waiting for database: ConnectionRefusedError: refused"]
+    for each in loops[:-1]:
+        each.works()
+    loops[0].failed(DATABASE, REFUSED)
+    assert len(messages(quiet_log)) == 1
+    for each in loops:
+        each.works()
+    assert messages(quiet_log)[1:] == ["database: back"]
+    # The next one is news again.
+    loops[0].failed(DATABASE, REFUSED)
+    loops[0].works()
+    assert len(messages(quiet_log)) == 4
+
+
+def test_another_cause_is_told_after_a_while(
+    quiet_log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    loop = Reporter()
+    loop.failed(DATABASE, REFUSED)
+    starting = asyncpg.CannotConnectNowError("the database system is starting up")
+    loop.failed(DATABASE, starting)
+    assert len(messages(quiet_log)) == 1
+    now = REPEAT_SECONDS
+    loop.failed(DATABASE, starting)
+    loop.failed(DATABASE, starting)
+    assert len(messages(quiet_log)) == 2
+    loop.works()
+
+
+@pytest.mark.parametrize(
+    ("error", "what"),
+    [
+        (REFUSED, outages.DATABASE),
+        (TimeoutError(), outages.DATABASE),
+        (OSError("Multiple exceptions: [Errno 111] Connect call failed"), outages.DATABASE),
+        (FileNotFoundError(2, "no such file", "key.pem"), None),
+        (asyncpg.ConnectionDoesNotExistError("closed"), outages.DATABASE),
+        (asyncpg.AdminShutdownError("shut down"), outages.DATABASE),
+        (nats.errors.NoServersError(), outages.BROKER),
+        (nats.errors.TimeoutError(), outages.BROKER),
+        (aiohttp.ServerDisconnectedError(), outages.NETWORK),
+        (ExceptionGroup("all", [REFUSED, REFUSED]), outages.DATABASE),
+        (ExceptionGroup("both", [REFUSED, ValueError()]), None),
+        (DEADLOCK, None),
+        (asyncpg.QueryCanceledError("too long"), None),
+        (ValueError("a bug"), None),
+    ],
+)
+def test_an_error_says_what_is_out_of_reach(error: Exception, what: str | None) -> None:
+    assert out_of_reach(error) == what
+
+
+@pytest.mark.parametrize(("error", "news"), [(REFUSED, False), (DEADLOCK, True)])
+def test_a_library_that_logs_an_outage_for_each_connection_is_passed_over(
+    error: Exception, *, news: bool
+) -> None:
+    caught = (type(error), error, None)
+    pool = logging.LogRecord("sqlalchemy.pool", logging.ERROR, "", 1, "terminating", (), caught)
+    own = logging.LogRecord("services.x", logging.ERROR, "", 1, "failed", (), caught)
+    assert is_news(pool) is news
+    assert is_news(own)
