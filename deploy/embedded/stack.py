@@ -126,6 +126,7 @@ class EmbeddedStack:
 
     def restart(self, name: str) -> None:
         """Stop a part and start it again; returns when it is ready."""
+        prepare(STACK, self.home)
         with self._locked():
             part = self._part(name)
             part.stop()
