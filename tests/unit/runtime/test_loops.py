@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from services.runtime import outages
 from services.runtime.loops import Loop, Step, Worker, Workers
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -147,7 +148,10 @@ async def test_work_in_other_hands_is_no_rest() -> None:
     assert script.left == []
 
 
-async def test_an_outage_has_no_stack_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_outage_has_no_stack_in_the_log(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outages, "_outages", {})
     caplog.set_level("INFO")
     step = Script(ConnectionRefusedError("refused"), ConnectionRefusedError("refused"))
     async with running(loop(step)):

@@ -19,7 +19,11 @@ def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 @pytest.fixture
-def quiet_log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+def quiet_log(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> pytest.LogCaptureFixture:
+    # As a process begins.
+    monkeypatch.setattr(outages, "_outages", {})
     caplog.set_level(logging.INFO)
     return caplog
 
