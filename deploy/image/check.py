@@ -1,11 +1,13 @@
 """Runs the development overlay from the image, container by container, and plays the demo against it.
 
 A small stand-in for a cluster, by podman: what each pod is told, mounts and may do is read from the
-rendered manifests. What it leaves out: scheduling, autoscaling, network policies, and the Job that
-makes the keys, whose Secrets are made here by the same code.
+rendered manifests. What it leaves out: scheduling, autoscaling, network policies. Whatever any manifest
+runs in one of the images has to have been run at the end, and so has each operator's command.
 """
 
 import os
+import re
+import secrets
 import shutil
 import subprocess
 import sys
@@ -19,9 +21,13 @@ from typing import Any
 
 import yaml
 
-from deploy.image.build import BuildError, Commit, build, python_image
+from deploy.embedded.addresses import SERVICES
+from deploy.embedded.certificates import Authority
+from deploy.image import api_server
+from deploy.image.build import REGISTRY, BuildError, Commit, build, python_image
+from deploy.image.entry_points import EntryPoint, pod_spec, wanted, workloads
 from deploy.manifests import render_overlay
-from deploy.pods.keys import secrets_of
+from deploy.pods.keys import ACCOUNT
 
 ENGINE = "podman"
 NETWORK = "recurring-check"
@@ -31,13 +37,23 @@ READY_TIMEOUT_SECONDS = 120.0
 START_LIMIT_SECONDS = 3.0
 STARTS = 3
 POLL_SECONDS = 0.1
-DEMO_TIMEOUT_SECONDS = 900
+JOB_TIMEOUT_SECONDS = 900
+COMMAND_TIMEOUT_SECONDS = 120
 NAMESPACE = "recurring"
-# In which order the parts start. None needs it, since each waits for what it lacks; it saves time.
-WORKLOADS = (
-    "catalog-db", "scheduler-db", "payments-db", "notify-db", "nats", "sandbox",
-    "catalog", "scheduler", "payments", "notify",
-)  # fmt: skip
+API_SERVER = "kubernetes"
+PRODUCTION_IMAGE = f"{REGISTRY}/recurring:dev"
+SANDBOX_IMAGE = f"{REGISTRY}/recurring-sandbox:dev"
+# Operator's command -> arguments with which it changes nothing.
+HARMLESS = {
+    "migrate": (),
+    "status": (),
+    "replay": ("--since", "9999-12-31T00:00:00Z"),
+    "dead-letters": (),
+    "reseal": ("--count",),
+    "unknown": (),
+}
+# How argparse lists a command.
+_COMMAND = re.compile(r"^    ([a-z][a-z-]*) ", re.MULTILINE)
 
 Manifest = dict[str, Any]
 
@@ -83,34 +99,84 @@ class Check:
 
     def __init__(self) -> None:
         self._manifests: list[Manifest] = list(yaml.safe_load_all(render_overlay("dev")))
+        self._workloads = workloads(self._manifests)
+        self._played: set[EntryPoint] = set()
 
     def run(self) -> None:
         """Start everything, play the demo, and take it down. Raises CheckFailed."""
         with tempfile.TemporaryDirectory() as folder, _network():
-            self._secrets = _secret_folders(Path(folder))
+            self._folder = Path(folder)
+            self._folder.chmod(0o755)
+            self._secrets = self._folder / "secrets"
             try:
+                self._start_api_server()
                 self._play()
             finally:
                 _engine("rm", "--force", "--time", "5", *self._containers())
 
     def _play(self) -> None:
-        for name in WORKLOADS:
-            self._start(self._workload(name), name)
-        for service in ("catalog", "scheduler", "payments", "notify"):
-            _check_start(service)
-        print("playing the demo", flush=True)
-        demo = self._workload("demo")
-        spec = demo["spec"]["template"]["spec"]
-        for container in (*spec["initContainers"], *spec["containers"]):
-            command = self._command(spec, container, f"demo-{container['name']}", "--rm", "--tty")
-            played = subprocess.run(command, check=False, timeout=DEMO_TIMEOUT_SECONDS)
-            if played.returncode:
-                raise CheckFailed(f"demo: {container['name']} ended with {played.returncode}")
+        for workload in self._workloads:
+            name = workload["metadata"]["name"]
+            if "Job" not in workload["kind"]:
+                self._start(workload, name)
+            else:
+                if name != "keys":
+                    self._check_services()
+                self._finish(workload, name)
         stats = _engine("stats", "--no-stream", "--format", "{{.Name}} {{.MemUsage}}")
         print(f"memory after the demo, and its limit:\n{stats.stdout.strip()}", flush=True)
+        forgotten = wanted() - self._played
+        if forgotten:
+            raise CheckFailed(f"never run: {'; '.join(sorted(map(str, forgotten)))}")
+
+    def _check_services(self) -> None:
+        """Have each service start in time, and do each operator's command, by production's image."""
+        for service in SERVICES:
+            _check_start(service)
+            usage = self._operate(service, "--help")
+            commands = _COMMAND.findall(usage)
+            if not {"migrate", "status"} <= set(commands):
+                raise CheckFailed(f"{service} does not list its commands:\n{usage}")
+            for command in commands:
+                if command not in HARMLESS:
+                    raise CheckFailed(f"{service} {command}: say in HARMLESS how to try it")
+                self._operate(service, command, *HARMLESS[command])
+            print(f"{service} does {', '.join(commands)}", flush=True)
+
+    def _operate(self, service: str, *arguments: str) -> str:
+        spec = pod_spec(self._workload(service))
+        # The migration's settings and the service's own, as an operator's pod has them.
+        both = [*spec.get("initContainers", ()), *spec["containers"]]
+        container = both[0] if arguments[0] == "migrate" else both[-1]
+        container = {
+            **container,
+            "image": PRODUCTION_IMAGE,
+            "args": ["-m", f"services.{service}", *arguments],
+        }
+        command = self._command(spec, container, f"{service}-operator", "--rm")
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=COMMAND_TIMEOUT_SECONDS
+        )
+        if done.returncode:
+            said = f"{done.stdout}{done.stderr}"
+            raise CheckFailed(f"{service} {' '.join(arguments)}: {done.returncode}\n{said}")
+        return done.stdout
+
+    def _finish(self, workload: Manifest, name: str) -> None:
+        """Run a Job to its end."""
+        print(f"running {name}", flush=True)
+        spec = pod_spec(workload)
+        for container in (*spec.get("initContainers", ()), *spec["containers"]):
+            account = self._account() if spec.get("automountServiceAccountToken") else ()
+            command = self._command(
+                spec, container, f"{name}-{container['name']}", "--rm", "--tty", *account
+            )
+            played = subprocess.run(command, check=False, timeout=JOB_TIMEOUT_SECONDS)
+            if played.returncode:
+                raise CheckFailed(f"{name}: {container['name']} ended with {played.returncode}")
 
     def _start(self, workload: Manifest, name: str) -> None:
-        spec = workload["spec"]["template"]["spec"]
+        spec = pod_spec(workload)
         for container in spec.get("initContainers", ()):
             done = _run(self._command(spec, container, f"{name}-{container['name']}", "--rm"))
             if done.returncode:
@@ -121,10 +187,48 @@ class Check:
             raise CheckFailed(f"{name}: {started.stderr}")
         print(f"started {name}", flush=True)
 
+    def _start_api_server(self) -> None:
+        """Start what the keys Job asks for Secrets, and make its account there."""
+        folder = self._folder / "api"
+        certificate = Authority(self._folder / "authority").ensure(folder, "api", (API_SERVER,))
+        _write(folder, {"token": secrets.token_urlsafe(), "namespace": NAMESPACE})
+        _write(
+            self._folder / "account",
+            {each: folder.joinpath(each).read_text() for each in ("ca.crt", "token", "namespace")},
+        )
+        for file in certificate.iterdir():
+            file.chmod(0o644)
+        self._secrets.mkdir()
+        # The container has an account of its own.
+        self._secrets.chmod(0o777)
+        started = _engine(
+            "run", "--detach", "--name", f"check-{API_SERVER}", "--network", NETWORK,
+            "--network-alias", API_SERVER, "--volume", f"{folder}:{api_server.CONFIGURATION}:ro",
+            "--volume", f"{self._secrets}:{api_server.SECRETS}:rw", SANDBOX_IMAGE,
+            "-m", "deploy.image.api_server",
+        )  # fmt: skip
+        if started.returncode:
+            raise CheckFailed(f"{API_SERVER}: {started.stderr}")
+        ready = f"import socket; socket.create_connection(('localhost', {api_server.PORT}))"
+        deadline = time.monotonic() + READY_TIMEOUT_SECONDS
+        while _engine("exec", f"check-{API_SERVER}", "python", "-c", ready).returncode:
+            if time.monotonic() > deadline:
+                raise CheckFailed(f"{API_SERVER}: {_engine('logs', f'check-{API_SERVER}').stderr}")
+            time.sleep(POLL_SECONDS)
+
+    def _account(self) -> Sequence[str]:
+        """The options of a container whose pod has its account mounted."""
+        return (
+            "--volume", f"{self._folder / 'account'}:{ACCOUNT}:ro",
+            "--env", f"KUBERNETES_SERVICE_HOST={API_SERVER}",
+            "--env", f"KUBERNETES_SERVICE_PORT={api_server.PORT}",
+        )  # fmt: skip
+
     def _command(
         self, spec: Manifest, container: Manifest, name: str, *options: str
     ) -> Sequence[str]:
         """A container as its pod would have it."""
+        self._played.add(EntryPoint.of(container))
         pod, own = spec["securityContext"], container["securityContext"]
         if not own["readOnlyRootFilesystem"] or own["capabilities"]["drop"] != ["ALL"]:
             raise CheckFailed(f"{name} may do more than it should")
@@ -180,8 +284,7 @@ class Check:
         return ["--volume", f"{source / mount.get('subPath', '')}:{where}:ro"]
 
     def _workload(self, name: str) -> Manifest:
-        kinds = ("Deployment", "StatefulSet", "Job")
-        return next(each for kind in kinds for each in self._all(kind, name))
+        return next(each for each in self._workloads if each["metadata"]["name"] == name)
 
     def _find(self, kind: str, name: str) -> Manifest:
         return next(iter(self._all(kind, name)))
@@ -194,7 +297,8 @@ class Check:
         ]
 
     def _containers(self) -> list[str]:
-        return [f"check-{name}" for name in WORKLOADS]
+        names = (each["metadata"]["name"] for each in self._workloads)
+        return [f"check-{name}" for name in (*names, API_SERVER)]
 
 
 def _check_start(service: str) -> None:
@@ -237,16 +341,6 @@ def _network() -> Iterator[None]:
         yield
     finally:
         _engine("network", "rm", "--force", NETWORK)
-
-
-def _secret_folders(folder: Path) -> Path:
-    """The overlay's Secrets, each a folder of files as a pod mounts it."""
-    folder.chmod(0o755)
-    mounted = folder / "mounted"
-    mounted.mkdir()
-    for name, files in secrets_of(folder / "keys", NAMESPACE).items():
-        _write(mounted / name, files)
-    return mounted
 
 
 def _write(folder: Path, files: Mapping[str, str]) -> None:

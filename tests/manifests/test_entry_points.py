@@ -1,0 +1,26 @@
+"""The check of the images runs whatever a manifest runs in one of them, the keys Job first."""
+
+from deploy.image.entry_points import EntryPoint, wanted, workloads
+from tests.manifests.cluster import SERVICES, Cluster
+
+
+def test_every_program_of_every_manifest_is_wanted() -> None:
+    found = {str(each) for each in wanted()}
+    assert {"-m deploy.pods keys", "-m cli demo", "-m sandbox"} <= found
+    assert {f"-m services.{each}" for each in SERVICES} <= found
+    assert {f"-m services.{each} migrate" for each in SERVICES} <= found
+    assert {f"-m deploy.pods postgres {each}" for each in SERVICES} <= found
+    # Images of others are not ours to check.
+    assert not [each for each in found if each.startswith("envoy")]
+
+
+def test_the_overlay_for_development_runs_all_that_is_wanted(dev: Cluster) -> None:
+    own = {EntryPoint.of(container) for pod in dev.pods for container in pod.containers}
+    assert wanted() == own
+
+
+def test_keys_are_made_first_and_jobs_end_last(dev: Cluster) -> None:
+    names = [each["metadata"]["name"] for each in workloads(dev.manifests)]
+    assert len(names) == len(dev.pods)
+    assert (names[0], names[-1]) == ("keys", "demo")
+    assert names.index("nats") < names.index("catalog") < names.index("demo")
