@@ -53,7 +53,7 @@ HARMLESS = {
     "unknown": (),
 }
 # How argparse lists a command.
-_COMMAND = re.compile(r"^    ([a-z][a-z-]*) ", re.MULTILINE)
+_COMMAND = re.compile(r"^    ([a-z][a-z-]*)(?: |$)", re.MULTILINE)
 
 Manifest = dict[str, Any]
 
