@@ -45,7 +45,8 @@ LINE_COLUMNS: Columns[pb.OrderLine] = {
     "amount": lambda it: format_money(it.amount),
     "list price": lambda it: format_money(it.list_unit_price),
     "decided by": lambda it: it.basis,
-    "price": lambda it: short_name(it.price),
+    "price version": lambda it: short_name(it.price),
+    "list price version": lambda it: short_name(it.list_price),
 }
 DECISION_COLUMNS: Columns[pb.Decision] = {
     "time": lambda it: format_timestamp(it.time),

@@ -100,17 +100,20 @@ class Protection:
     """What a standing order was promised for one product when it was made."""
 
     sign_up_amount_minor: int
+    # The price version that gave it.
+    sign_up_price: str
     sign_up_time: datetime
     terms: Lock | Cap | None
 
 
 class UnitPrice(NamedTuple):
-    """What a subscriber pays for one unit, and why."""
+    """What a subscriber pays for one unit, by which price version, and the list price beside it."""
 
     amount_minor: int
     list_amount_minor: int
     currency: str
     price: str
+    list_price: str
     basis: Basis
 
 
@@ -207,13 +210,13 @@ def unit_price(
     listed = current[-1]
     sign_up_time = protection.sign_up_time if protection else None
     chosen = subscriber_price(current, notice_days, sign_up_time, at)
-    amount, basis = chosen.amount_minor, Basis.LIST_PRICE
+    amount, basis, price = chosen.amount_minor, Basis.LIST_PRICE, chosen.price
     if chosen.amount_minor < listed.amount_minor:
         basis = Basis.INCREASE_NOT_YET_NOTIFIED
     limit = ceiling(protection, cycle, at) if protection else None
-    if limit is not None and limit[0] < amount:
-        amount, basis = limit
-    return UnitPrice(amount, listed.amount_minor, listed.currency, chosen.price, basis)
+    if protection and limit is not None and limit[0] < amount:
+        (amount, basis), price = limit, protection.sign_up_price
+    return UnitPrice(amount, listed.amount_minor, listed.currency, price, listed.price, basis)
 
 
 def quote(

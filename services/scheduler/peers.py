@@ -309,4 +309,5 @@ def _line(unit: catalog_pb2.UnitPrice, quantity: int) -> Line:
         price=unit.price,
         list_unit_price_minor=from_money(unit.list_amount).amount_minor,
         basis=catalog_pb2.UnitPrice.Basis.Name(unit.basis),
+        list_price=unit.list_price,
     )

@@ -360,6 +360,10 @@ async def test_prices_are_protected_and_quoted(suite: Suite, shop: Client) -> No
     unit = found.unit_prices[first.lines[0].unit_price_index]
     assert unit.basis == catalog_pb2.UnitPrice.PRICE_LOCK
     assert unit.list_amount == to_money(300, "EUR")
+    assert (unit.price.rpartition("/")[2], unit.list_price.rpartition("/")[2]) == (
+        "first",
+        "second",
+    )
 
 
 async def test_stock_is_held(suite: Suite, shop: Client) -> None:

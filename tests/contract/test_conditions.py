@@ -162,7 +162,8 @@ async def test_a_customer_who_is_asked_and_says_yes_gets_the_order(tea: Tea) -> 
     assert any("Want it? Say yes" in body for body in told)
 
     confirm = scheduler_pb2.ConfirmOrderRequest(name=held.name, request_id=new_id())
-    await tea.shop.scheduler.ConfirmOrder(confirm)
+    answered = await tea.shop.scheduler.ConfirmOrder(confirm)
+    assert answered.state == Order.UPCOMING
     await tea.suite.advance(timedelta(days=4))
 
     assert (await tea.first()).state == Order.AWAITING_PAYMENT

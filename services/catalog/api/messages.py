@@ -127,5 +127,6 @@ def _unit_price_message(line: Line) -> catalog_pb2.UnitPrice:
         amount=to_money(unit.amount_minor, unit.currency),
         price=events.PRICE.format(key.merchant, key.product, unit.price),
         list_amount=to_money(unit.list_amount_minor, unit.currency),
+        list_price=events.PRICE.format(key.merchant, key.product, unit.list_price),
         basis=catalog_pb2.UnitPrice.Basis.Value(unit.basis),
     )

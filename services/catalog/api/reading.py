@@ -119,6 +119,7 @@ def protection_row(entry: catalog_pb2.ProtectPrices, line: Line) -> dict[str, An
         "product": line.item.key.product,
         # A new customer signs up to the list price.
         "sign_up_amount_minor": line.unit.list_amount_minor,
+        "sign_up_price": line.unit.list_price,
         "currency": line.unit.currency,
         "sign_up_time": from_timestamp(entry.sign_up_time),
         "kind": (kind or "none").upper(),

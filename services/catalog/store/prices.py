@@ -102,12 +102,12 @@ async def prices_by_key(
 # --- protections -------------------------------------------------------------------------------
 
 _INSERT_PROTECTIONS = text("""
-    INSERT INTO protections (merchant, standing_order, product, sign_up_amount_minor, currency,
-                             sign_up_time, kind, lock_cycle_count, lock_until_time, cap_bps)
+    INSERT INTO protections (merchant, standing_order, product, sign_up_amount_minor, sign_up_price,
+                             currency, sign_up_time, kind, lock_cycle_count, lock_until_time, cap_bps)
     SELECT * FROM unnest(
         CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:product AS text[]),
-        CAST(:sign_up_amount_minor AS bigint[]), CAST(:currency AS text[]),
-        CAST(:sign_up_time AS timestamptz[]), CAST(:kind AS text[]),
+        CAST(:sign_up_amount_minor AS bigint[]), CAST(:sign_up_price AS text[]),
+        CAST(:currency AS text[]), CAST(:sign_up_time AS timestamptz[]), CAST(:kind AS text[]),
         CAST(:lock_cycle_count AS integer[]), CAST(:lock_until_time AS timestamptz[]),
         CAST(:cap_bps AS integer[]))
     ON CONFLICT (standing_order, merchant, product) DO NOTHING
@@ -129,7 +129,7 @@ async def insert_protections(
     What is remembered already stays.
     """
     names = (
-        "merchant", "standing_order", "product", "sign_up_amount_minor", "currency",
+        "merchant", "standing_order", "product", "sign_up_amount_minor", "sign_up_price", "currency",
         "sign_up_time", "kind", "lock_cycle_count", "lock_until_time", "cap_bps",
     )  # fmt: skip
     inserted = await tx.execute(
@@ -173,4 +173,4 @@ def _protection(row: Any) -> Protection:  # noqa: ANN401 - a row
         terms = Lock(row.lock_cycle_count, row.lock_until_time)
     elif row.kind == "CAP":
         terms = Cap(row.cap_bps)
-    return Protection(row.sign_up_amount_minor, row.sign_up_time, terms)
+    return Protection(row.sign_up_amount_minor, row.sign_up_price, row.sign_up_time, terms)

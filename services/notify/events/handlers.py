@@ -60,6 +60,7 @@ def order_confirmed(message: scheduler_events_pb2.OrderConfirmed) -> Draft:
             pay_time=from_timestamp(message.pay_time),
             next_due_time=_optional_time(message, "next_due_time"),
             lines=_lines(message.lines),
+            paused=message.standing_order_state == scheduler_pb2.StandingOrder.PAUSED,
         ),
     )
 

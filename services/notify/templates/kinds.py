@@ -152,15 +152,19 @@ class Receipt:
     time_zone: str
     amount: Money
     pay_time: datetime
-    # None when there is no further cycle.
+    # None when no order follows.
     next_due_time: datetime | None
     lines: tuple[Line, ...]
+    # Whether none follows only because the standing order is paused.
+    paused: bool = False
 
     def wording(self) -> Wording:
         """Says what was paid, and when the next order is due."""
         title, amount = title_text(self.title), money_text(self.amount)
         paid = time_text(self.pay_time, self.time_zone)
         coming = "This was the last order."
+        if self.paused:
+            coming = "It is paused: no order follows until it is resumed."
         if self.next_due_time is not None:
             when = time_text(self.next_due_time, self.time_zone)
             coming = f"The next one is due on {when}; change or skip it in your account."

@@ -37,6 +37,7 @@ from services.scheduler.domain.order import (
     Quote,
     Stage,
     brought_forward,
+    restored,
     skipped,
 )
 from services.scheduler.domain.standing_order import (
@@ -108,10 +109,33 @@ class CycleMethods(TemplateMethods):
         """Take back what was changed for one coming cycle."""
         _require_cycle(request.cycle, least=1)
         template = await self._locked_live(tx, request.name, request.etag)
+        if template.next_cycle is None or request.cycle < template.next_cycle:
+            return await self._restore_skipped(tx, template, request.cycle)
         _require_coming(template, request.cycle)
         # The date that a postponed cycle kept under another schedule is its own.
         restored = CycleChange(kept_date=template.change(request.cycle).kept_date)
         return await self._store_change(tx, template, request.cycle, restored)
+
+    async def _restore_skipped(
+        self, tx: AsyncConnection, template: StandingOrder, cycle: int
+    ) -> StandingOrderMessage:
+        """Take back a skip of a cycle that had its order: it is announced again, with its lead."""
+        now = self._clock.now()
+        key = OrderKey(template.merchant, template.standing_order, cycle)
+        order = (await orders.by_key(tx, [key])).get(key)
+        left_out = (
+            order is not None
+            and order.state is OrderState.SKIPPED
+            and order.reasons == (OrderReason.SKIPPED_BY_CUSTOMER,)
+        )
+        if order is None or not left_out:
+            raise _cut_off("it was not left out by the customer, so there is no skip to take back")
+        if template.state is not State.ACTIVE or order.due_time <= now:
+            raise _cut_off(
+                "its skip can be taken back only before it is due and while billing goes on"
+            )
+        await orders.update(tx, [restored(order, now)], OrderState.SKIPPED, now)
+        return self._message(template)
 
     async def ChangeCycle(
         self, request: scheduler_pb2.ChangeCycleRequest, context: object
@@ -209,7 +233,9 @@ class CycleMethods(TemplateMethods):
             return self._message(template)
         now = self._clock.now()
         changed = await standing_orders.change(tx, with_change(template, cycle, change), now)
-        await outbox.put(tx, [events.standing_order_changed(changed, "UPDATED", now)])
+        following = await orders.next_open_time(tx, template.merchant, template.standing_order, now)
+        fact = events.standing_order_changed(changed, "UPDATED", now, following)
+        await outbox.put(tx, [fact])
         return self._message(changed)
 
 
@@ -219,15 +245,19 @@ def _require_cycle(cycle: int, *, least: int, field: str = "cycle") -> None:
     violations.check()
 
 
+def _cut_off(advice: str) -> Problem:
+    return Problem(
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "CYCLE_CUT_OFF",
+        f"the cycle has its order already; {advice}",
+        (FieldViolation("cycle", "CYCLE_CUT_OFF", "must have no order yet"),),
+    )
+
+
 def _require_coming(template: StandingOrder, cycle: int) -> None:
     """Refuse a cycle that has its order already, that does not exist, or that is too far ahead."""
     if template.next_cycle is None or cycle < template.next_cycle:
-        raise Problem(
-            grpc.StatusCode.FAILED_PRECONDITION,
-            "CYCLE_CUT_OFF",
-            "the cycle has its order already; it can only be left out",
-            (FieldViolation("cycle", "CYCLE_CUT_OFF", "must have no order yet"),),
-        )
+        raise _cut_off("an order that is not to be paid yet can be left out or ordered now instead")
     if cycle - template.next_cycle > CHANGE_AHEAD_MAX_CYCLES or template.date(cycle) is None:
         raise cycle_out_of_range()
 

@@ -172,13 +172,30 @@ def charge_decisions(charge: payments_pb2.Charge) -> list[Decision]:
     ]
 
 
+def _arrival(notice: notify_pb2.Notice) -> str:
+    """Whether a notice has reached the customer, in words."""
+    kind = notify_pb2.NoticeKind.Name(notice.kind)
+    states = {one.state for one in notice.deliveries}
+    arrived = [
+        notify_pb2.Channel.Name(one.channel)
+        for one in notice.deliveries
+        if one.state == notify_pb2.Notice.Delivery.DELIVERED
+    ]
+    if arrived:
+        return f"The customer was sent {kind} ({', '.join(arrived)})."
+    if notify_pb2.Notice.Delivery.PENDING in states:
+        return f"{kind} is on its way to the customer."
+    codes = sorted({one.failure_code for one in notice.deliveries if one.failure_code})
+    return f"{kind} did not reach the customer{': ' if codes else ''}{', '.join(codes)}."
+
+
 def notice_decisions(notices: Sequence[notify_pb2.Notice]) -> list[Decision]:
     """What the customer was told about an order, and how it arrived."""
     return [
         Decision(
             from_timestamp(notice.create_time),
             "NOTICE",
-            f"The customer was sent {notify_pb2.NoticeKind.Name(notice.kind)}.",
+            _arrival(notice),
             MessageToDict(notice, preserving_proto_field_name=True),
         )
         for notice in notices

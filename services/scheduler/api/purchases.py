@@ -1,5 +1,9 @@
 """What customers buy elsewhere, and their yes to an order that would repeat it."""
 
+from dataclasses import replace
+from datetime import datetime
+
+import grpc
 from recurring.scheduler.v1 import scheduler_pb2
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -8,15 +12,18 @@ from services.runtime.access import caller
 from services.runtime.clock import Clock
 from services.runtime.database import Database
 from services.runtime.errors import Violations, not_found, wrong_state
-from services.runtime.requests import mutation
+from services.runtime.requests import Mutation, mutation
 from services.runtime.wire import read_timestamp
 from services.scheduler.api.conditions import PRODUCT
 from services.scheduler.api.lookups import read_order_name
 from services.scheduler.api.messages import order_message
 from services.scheduler.api.reading import CUSTOMER
-from services.scheduler.domain.order import asks, confirmed
-from services.scheduler.peers import standing_order_name
-from services.scheduler.store import orders, purchases
+from services.scheduler.domain.order import Order, OrderState, asks, confirmed
+from services.scheduler.loops import collect
+from services.scheduler.loops.pricing import Templates
+from services.scheduler.peers import Peers, standing_order_name, will_pass
+from services.scheduler.store import orders, purchases, standing_orders
+from services.scheduler.store.order_rows import order_of
 
 
 class PurchaseMethods:
@@ -24,6 +31,7 @@ class PurchaseMethods:
 
     database: Database
     _clock: Clock
+    _peers: Peers
 
     @mutation(scheduler_pb2.RecordPurchaseResponse)
     async def RecordPurchase(
@@ -47,21 +55,53 @@ class PurchaseMethods:
             standing_orders=[standing_order_name(merchant, one) for one in found]
         )
 
-    @mutation(scheduler_pb2.Order)
     async def ConfirmOrder(
-        self, request: scheduler_pb2.ConfirmOrderRequest, tx: AsyncConnection
+        self, request: scheduler_pb2.ConfirmOrderRequest, _context: object
     ) -> scheduler_pb2.Order:
-        """Let an order go on that is held to ask the customer."""
-        key = read_order_name(request.name)
-        order = (await orders.by_key(tx, [key])).get(key)
-        if order is None:
-            raise not_found("ORDER_NOT_FOUND", request.name)
-        if not asks(order):
-            raise wrong_state("ORDER_STATE", f"{request.name} is not HELD to ask the customer")
-        now = self._clock.now()
-        audit.before(order_message(await orders.get(tx, key), self.database.keyring))
-        row = await orders.confirm(tx, confirmed(order, now), now)
-        return order_message(row, self.database.keyring)
+        """Let an order go on that is held to ask the customer, and answer with what became of it."""
+        once = Mutation(request, request.request_id)
+        if (answered := await once.answered(self.database, scheduler_pb2.Order)) is not None:
+            return answered
+        key, now = read_order_name(request.name), self._clock.now()
+        async with self.database.read() as connection:
+            row = await orders.get(connection, key)
+            known = order_of(row) if row else None
+            templates = await standing_orders.by_key(
+                connection, [(key.merchant, key.standing_order)]
+            )
+        decided = await self._decide(_agreed(known, request.name, now), templates, now)
+
+        async def act(tx: AsyncConnection) -> scheduler_pb2.Order:
+            order = (await orders.by_key(tx, [key])).get(key)
+            agreed = _agreed(order, request.name, now)
+            audit.before(order_message(await orders.get(tx, key), self.database.keyring))
+            await orders.confirm(tx, agreed, now)
+            # Where the order changed meanwhile, it is looked at again by itself.
+            if order == known:
+                await collect.store(tx, decided, OrderState.HELD, templates, now)
+            return order_message(await orders.get(tx, key), self.database.keyring)
+
+        async with self.database.begin() as tx:
+            return await once.once(tx, scheduler_pb2.Order, act)
+
+    async def _decide(self, agreed: Order, templates: Templates, now: datetime) -> list[Order]:
+        """What becomes of an order now; nothing yet while another service is away."""
+        loop = collect.Collect(self.database, self._clock, self._peers)
+        try:
+            return await loop.decide([replace(agreed, decisions=())], templates, now)
+        except grpc.aio.AioRpcError as error:
+            if not will_pass(error):
+                raise
+            return []
+
+
+def _agreed(order: Order | None, name: str, now: datetime) -> Order:
+    """An order with the customer's yes; raises why it does not wait for one."""
+    if order is None:
+        raise not_found("ORDER_NOT_FOUND", name)
+    if not asks(order):
+        raise wrong_state("ORDER_STATE", f"{name} is not HELD to ask the customer")
+    return confirmed(order, now)
 
 
 def _read_products(

@@ -392,7 +392,9 @@ class TemplateMethods:
         if changed.state is not State.CANCELLED and changed.next_cycle is None:
             over = await events.end_finished(tx, [key], now)
         if key not in over:
-            await outbox.put(tx, [events.standing_order_changed(changed, change, now)])
+            following = await orders.next_open_time(tx, *key, now)
+            fact = events.standing_order_changed(changed, change, now, following)
+            await outbox.put(tx, [fact])
         return over.get(key, changed)
 
 

@@ -94,6 +94,8 @@ class Line:
     price: str
     list_unit_price_minor: int
     basis: str
+    # The price version of the list price.
+    list_price: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +295,20 @@ def brought_forward(order: Order, local_date: date, now: datetime) -> Order:
     )
 
 
+def restored(order: Order, now: datetime) -> Order:
+    """A cycle that the customer left out and wants again: it is prepared and announced again."""
+    return replace(
+        order,
+        state=OrderState.HELD,
+        reasons=(),
+        collect_time=None,
+        recheck_time=now,
+        held_stage=Stage.PREPARE,
+        asks_condition=False,
+        decisions=(Decision(now, "RESTORED", "The customer wants the cycle after all."),),
+    )
+
+
 def skipped(
     order: Order, reason: OrderReason, now: datetime, data: Mapping[str, Any] | None = None
 ) -> Order:
@@ -403,6 +419,7 @@ def line_data(line: Line) -> dict[str, Any]:
         "price": line.price,
         "list_unit_price_minor": line.list_unit_price_minor,
         "basis": line.basis,
+        "list_price": line.list_price,
     }
 
 

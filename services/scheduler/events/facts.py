@@ -10,6 +10,7 @@ from recurring.scheduler.v1 import events_pb2, scheduler_pb2
 
 from services.runtime.events import Fact
 from services.runtime.wire import to_money, to_timestamp
+from services.scheduler.domain.next_due import next_due_time
 from services.scheduler.domain.order import Line, Order, OrderReason, OrderState, asks
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.domain.terms import BillingMode
@@ -22,9 +23,17 @@ PAYMENT_METHOD_BLOCKED = "payment_method_blocked"
 
 
 def order_facts(
-    order: Order, template: StandingOrder, now: datetime, *, payment_begins: bool = False
+    order: Order,
+    template: StandingOrder,
+    now: datetime,
+    *,
+    payment_begins: bool = False,
+    next_open_time: datetime | None = None,
 ) -> list[Fact]:
-    """What there is to tell about an order that has just come into its state."""
+    """What there is to tell about an order that has just come into its state.
+
+    `next_open_time` is when the next cycle is due whose order is open already, if there is one.
+    """
     ref = _ref(order)
     reasons = [scheduler_pb2.OrderReason.Value(reason) for reason in order.reasons]
     message: Any
@@ -36,9 +45,11 @@ def order_facts(
         case OrderState.AWAITING_PAYMENT if payment_begins:
             message = _payment_due(order, ref, now)
         case OrderState.PAID:
-            message = _confirmed(order, template, ref)
+            message = _confirmed(order, template, ref, next_open_time)
         case OrderState.SKIPPED:
             message = events_pb2.OrderSkipped(ref=ref, reason=reasons[0])
+            # A customer can take a skip back, and skip it again after it was announced again.
+            suffix = f"#{order.announcement_count}"
         case OrderState.HELD:
             message = events_pb2.OrderHeld(ref=ref, reasons=reasons, customer_asked=asks(order))
             # It can be held again for something else; the same reason is told once.
@@ -60,6 +71,14 @@ def order_facts(
     return [_order_fact(order, message, suffix, now)]
 
 
+def announcement_id(order: Order) -> str:
+    """The id of the present announcement of an order: of its OrderUpcoming, and of its notice."""
+    fact = _order_fact(
+        order, events_pb2.OrderUpcoming(), f"#{order.announcement_count}", order.due_time
+    )
+    return str(fact.event_id)
+
+
 def payment_withdrawn(order: Order, now: datetime) -> Fact:
     """The payment of an order is not wanted any more."""
     return _order_fact(order, events_pb2.PaymentWithdrawn(ref=_ref(order)), "", now)
@@ -71,8 +90,13 @@ def payment_mandate_changed(order: Order, template: StandingOrder, now: datetime
     return _order_fact(order, message, f"@{template.version}", now)
 
 
-def standing_order_changed(template: StandingOrder, change: str, now: datetime) -> Fact:
-    """A standing order was created, paused, resumed, cancelled or came to its end."""
+def standing_order_changed(
+    template: StandingOrder, change: str, now: datetime, next_open_time: datetime | None = None
+) -> Fact:
+    """A standing order was created, paused, resumed, cancelled or came to its end.
+
+    `next_open_time` is when the next cycle is due whose order is open already, if there is one.
+    """
     name = standing_order_name(template.merchant, template.standing_order)
     message = events_pb2.StandingOrderChanged(
         standing_order=name,
@@ -82,8 +106,9 @@ def standing_order_changed(template: StandingOrder, change: str, now: datetime) 
         state=scheduler_pb2.StandingOrder.State.Value(template.state),
         time_zone=template.schedule.time_zone,
     )
-    if template.next_due_time is not None:
-        message.next_due_time.CopyFrom(to_timestamp(template.next_due_time))
+    next_due = next_open_time or next_due_time(template)
+    if next_due is not None:
+        message.next_due_time.CopyFrom(to_timestamp(next_due))
     if template.resume_time is not None:
         message.resume_time.CopyFrom(to_timestamp(template.resume_time))
     return Fact(
@@ -117,6 +142,7 @@ def _line_message(line: Line, currency: str) -> scheduler_pb2.OrderLine:
         price=line.price,
         list_unit_price=to_money(line.list_unit_price_minor, currency),
         basis=line.basis,
+        list_price=line.list_price,
     )
 
 
@@ -160,16 +186,21 @@ def _payment_due(order: Order, ref: events_pb2.OrderRef, now: datetime) -> event
 
 
 def _confirmed(
-    order: Order, template: StandingOrder, ref: events_pb2.OrderRef
+    order: Order,
+    template: StandingOrder,
+    ref: events_pb2.OrderRef,
+    next_open_time: datetime | None,
 ) -> events_pb2.OrderConfirmed:
     message = events_pb2.OrderConfirmed(
         ref=ref,
         amount=to_money(order.amount_minor or 0, order.currency),
         lines=line_messages(order.lines, order.currency),
         pay_time=to_timestamp(order.pay_time or order.due_time),
+        standing_order_state=scheduler_pb2.StandingOrder.State.Value(template.state),
     )
-    if template.next_due_time is not None:
-        message.next_due_time.CopyFrom(to_timestamp(template.next_due_time))
+    next_due = next_open_time or next_due_time(template)
+    if next_due is not None:
+        message.next_due_time.CopyFrom(to_timestamp(next_due))
     return message
 
 

@@ -29,6 +29,7 @@ from services.scheduler.domain.order import (
 from services.scheduler.events.endings import end_finished
 from services.scheduler.events.facts import (
     PAYMENT_METHOD_BLOCKED,
+    announcement_id,
     order_facts,
     standing_order_changed,
 )
@@ -96,6 +97,9 @@ async def settle(
     if paid:
         await standing_order_rows.settled(tx, paid, now)
     templates = await standing_order_rows.by_key(tx, keys)
+    following = (
+        await order_rows.next_open_times(tx, [order.key for order in paid], now) if paid else {}
+    )
     facts = [
         fact
         for order in moved
@@ -103,6 +107,7 @@ async def settle(
             order,
             templates[order.key.merchant, order.key.standing_order],
             times[order.key],
+            next_open_time=following.get(order.key),
         )
     ]
     # What was never to be paid yet (a hold that ran out) is not unpaid.
@@ -144,8 +149,14 @@ async def on_notice_delivered(tx: AsyncConnection, events: Sequence[Event[Any]])
     await _apply(tx, _by_order(announced, lambda m: m.subject_resource), _notice_delivered)
 
 
+def _awaits(order: Order, notice: str) -> bool:
+    """Whether an order waits for its notice and this is that of its present announcement."""
+    waits = order.state is OrderState.UPCOMING and order.collect_time is None
+    return waits and notice.rpartition("/")[2] == announcement_id(order)
+
+
 def _notice_delivered(order: Order, message: Any, event: Event[Any]) -> Order | None:  # noqa: ANN401
-    if order.state is not OrderState.UPCOMING or order.collect_time is not None:
+    if not _awaits(order, message.notice):
         return None
     not_before = from_timestamp(message.charge_promise.charge_not_before_time)
     delivered = from_timestamp(message.deliver_time)
@@ -171,8 +182,8 @@ async def on_notice_failed(tx: AsyncConnection, events: Sequence[Event[Any]]) ->
     await _apply(tx, _by_order(announced, lambda m: m.subject_resource), _notice_failed)
 
 
-def _notice_failed(order: Order, _message: Any, event: Event[Any]) -> Order | None:  # noqa: ANN401
-    if order.state is not OrderState.UPCOMING or order.collect_time is not None:
+def _notice_failed(order: Order, message: Any, event: Event[Any]) -> Order | None:  # noqa: ANN401
+    if not _awaits(order, message.notice):
         return None
     return held(order, (OrderReason.NOTICE_UNDELIVERABLE,), Stage.PREPARE, event.occur_time)
 

@@ -79,24 +79,24 @@ class Collect:
     async def _work(
         self, claimed: Sequence[Order], state: OrderState, templates: Templates, now: datetime
     ) -> None:
-        to_prepare = [order for order in claimed if order.held_stage is Stage.PREPARE]
-        to_collect = [order for order in claimed if order.held_stage is not Stage.PREPARE]
         try:
-            decided = await self._prepared(to_prepare, templates, now)
-            decided += await self._collected(to_collect, templates, now)
+            decided = await self.decide(claimed, templates, now)
         except Exception as error:
             if will_pass(error):
                 async with self._database.engine.begin() as tx:
                     await orders.release(tx, [order.key for order in claimed])
             raise
         async with self._database.begin() as tx:
-            # An order that was skipped or cancelled meanwhile stays so; its hold runs out.
-            stored = await orders.update(tx, decided, state, now)
-            await _tell(tx, stored, templates, now)
-            ended = [o for o in stored if o.state in (OrderState.LAPSED, OrderState.SKIPPED)]
-            await events.end_finished(
-                tx, [(o.key.merchant, o.key.standing_order) for o in ended], now
-            )
+            await store(tx, decided, state, templates, now)
+
+    async def decide(
+        self, claimed: Sequence[Order], templates: Templates, now: datetime
+    ) -> list[Order]:
+        """What becomes of orders that are due or HELD, by what the other services say."""
+        to_prepare = [order for order in claimed if order.held_stage is Stage.PREPARE]
+        to_collect = [order for order in claimed if order.held_stage is not Stage.PREPARE]
+        decided = await self._prepared(to_prepare, templates, now)
+        return decided + await self._collected(to_collect, templates, now)
 
     async def _prepared(
         self, waiting: Sequence[Order], templates: Templates, now: datetime
@@ -157,6 +157,21 @@ class Collect:
         if any(short.values()):
             priced = await judge(due, answers, templates, known, short)
         return [(one, short.get(one.order.key, frozenset())) for one in priced]
+
+
+async def store(
+    tx: AsyncConnection,
+    decided: Sequence[Order],
+    state: OrderState,
+    templates: Templates,
+    now: datetime,
+) -> None:
+    """Store what was decided about orders in a state, publish it, and end what ends with it."""
+    # An order that was skipped or cancelled meanwhile stays so; its hold runs out.
+    stored = await orders.update(tx, decided, state, now)
+    await _tell(tx, stored, templates, now)
+    ended = [o for o in stored if o.state in (OrderState.LAPSED, OrderState.SKIPPED)]
+    await events.end_finished(tx, [(o.key.merchant, o.key.standing_order) for o in ended], now)
 
 
 async def _templates(tx: AsyncConnection, claimed: Sequence[Order]) -> Templates:

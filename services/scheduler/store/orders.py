@@ -56,7 +56,6 @@ _CONFIRM = text("""
         history = history || CAST(:history AS jsonb), update_time = :now, claim_time = NULL
     WHERE standing_order = :standing_order AND merchant = :merchant AND cycle = :cycle
       AND state = 'HELD'
-    RETURNING *
 """)
 
 _GET = text("""
@@ -141,6 +140,18 @@ _LAST = text("""
     ORDER BY cycle DESC LIMIT 1
 """)
 
+_NEXT_OPEN = text("""
+    SELECT asked.merchant, asked.standing_order, asked.cycle,
+           min(greatest(orders.due_time, orders.charge_not_before_time)) AS due_time
+    FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:cycle AS int[]))
+      AS asked (merchant, standing_order, cycle)
+    JOIN orders ON orders.standing_order = asked.standing_order
+      AND orders.merchant = asked.merchant AND orders.cycle > asked.cycle
+    WHERE orders.state IN ('UPCOMING', 'HELD')
+      AND greatest(orders.due_time, orders.charge_not_before_time) > :now
+    GROUP BY asked.merchant, asked.standing_order, asked.cycle
+""")
+
 _FIRST_TO_COLLECT = text("SELECT min(collect_time) FROM orders WHERE state = 'UPCOMING'")
 _FIRST_HELD = text("SELECT min(recheck_time) FROM orders WHERE state = 'HELD'")
 
@@ -168,9 +179,9 @@ async def update(
     return [order for order in orders if order.key in changed]
 
 
-async def confirm(tx: AsyncConnection, order: Order, now: datetime) -> Any:  # noqa: ANN401 - a row
-    """Store the customer's yes to a held order that is locked; returns its row."""
-    found = await tx.execute(
+async def confirm(tx: AsyncConnection, order: Order, now: datetime) -> None:
+    """Store the customer's yes to a held order that is locked."""
+    await tx.execute(
         _CONFIRM,
         {
             **_key(order.key),
@@ -180,7 +191,6 @@ async def confirm(tx: AsyncConnection, order: Order, now: datetime) -> Any:  # n
             "now": now,
         },
     )
-    return found.one()
 
 
 async def get(tx: AsyncConnection, key: OrderKey) -> Any:  # noqa: ANN401 - a row
@@ -243,6 +253,22 @@ async def by_key(tx: AsyncConnection, keys: Sequence[OrderKey]) -> dict[OrderKey
     rows = await tx.execute(_BY_KEY_LOCKED, _keys(keys))
     found = [order_of(row) for row in rows]
     return {order.key: order for order in found}
+
+
+async def next_open_times(
+    tx: AsyncConnection, keys: Sequence[OrderKey], now: datetime
+) -> dict[OrderKey, datetime]:
+    """By order, when the next one of its standing order is due that is announced or held already."""
+    rows = await tx.execute(_NEXT_OPEN, {**_keys(keys), "now": now})
+    return {OrderKey(row.merchant, row.standing_order, row.cycle): row.due_time for row in rows}
+
+
+async def next_open_time(
+    tx: AsyncConnection, merchant: str, standing_order: str, now: datetime
+) -> datetime | None:
+    """When the next order of a standing order is due that is announced or held already."""
+    key = OrderKey(merchant, standing_order, 0)
+    return (await next_open_times(tx, [key], now)).get(key)
 
 
 async def claim_to_collect(tx: AsyncConnection, now: datetime, limit: int) -> list[Order]:

@@ -145,6 +145,26 @@ async def test_restoring_takes_back_a_change_and_a_skip(shop: Shop) -> None:
     assert third.skip_reason == pb.SKIPPED_BY_CUSTOMER
 
 
+async def test_a_skip_of_an_announced_order_can_be_taken_back_until_it_is_due(shop: Shop) -> None:
+    made = await shop.create(await shop.due_in(2 * DAY, cycle_count=5))
+    await shop.suite.advance(1.2 * DAY)
+    await skip(shop, made.name, 1)
+    assert await shop.outcomes(made.name) == [(1, "SKIPPED", ["SKIPPED_BY_CUSTOMER"])]
+    await restore(shop, made.name, 1)
+    await shop.suite.sandbox.settle()
+    order = await shop.order(made.name)
+    assert order.state == pb.Order.UPCOMING
+    # It is announced again, and its lead is as long as before.
+    assert from_timestamp(order.charge_not_before_time) >= await shop.now() + 0.9 * DAY
+    await skip(shop, made.name, 1)
+    await shop.suite.sandbox.settle()
+    assert (await shop.told()).count("ORDER_SKIPPED") == 2
+    await shop.suite.advance(DAY)
+    refusal = await refused(restore(shop, made.name, 1))
+    assert (refusal.code, refusal.reason) == ("FAILED_PRECONDITION", "CYCLE_CUT_OFF")
+    assert "before it is due" in refusal.message
+
+
 async def test_restoring_what_nobody_changed_changes_nothing(shop: Shop) -> None:
     made = await weekly(shop)
     assert await restore(shop, made.name, 2) == made

@@ -177,8 +177,11 @@ amounts = st.integers(1, 10**8)
 shares_bps = st.integers(0, 100_000)
 
 
+SIGN_UP_PRICE = "sign-up"
+
+
 def protection(terms: Lock | Cap | None, amount_minor: int = 1000) -> Protection:
-    return Protection(amount_minor, day(0), terms)
+    return Protection(amount_minor, SIGN_UP_PRICE, day(0), terms)
 
 
 @pytest.mark.parametrize(
@@ -245,15 +248,17 @@ def test_a_unit_price_says_truly_what_decided_it(
     promised = protection(kind, prices[0].amount_minor)
     unit = unit_price(prices, notice_days, promised, cycle, day(at))
     assert unit is not None
-    [named] = [p for p in prices if p.price == unit.price]
+    amounts_minor = {p.price: p.amount_minor for p in prices}
+    assert unit.list_amount_minor == amounts_minor[unit.list_price]
     match unit.basis:
         case Basis.LIST_PRICE:
-            assert unit.amount_minor == unit.list_amount_minor == named.amount_minor
+            assert unit.amount_minor == unit.list_amount_minor == amounts_minor[unit.price]
         case Basis.INCREASE_NOT_YET_NOTIFIED:
-            assert unit.amount_minor == named.amount_minor < unit.list_amount_minor
+            assert unit.amount_minor == amounts_minor[unit.price] < unit.list_amount_minor
         case Basis.PRICE_LOCK | Basis.PRICE_CAP as basis:
             assert (unit.amount_minor, basis) == ceiling(promised, cycle, day(at))
-            assert unit.amount_minor < named.amount_minor
+            assert unit.price == SIGN_UP_PRICE
+            assert unit.amount_minor < unit.list_amount_minor
 
 
 def test_before_the_first_price_there_is_none() -> None:

@@ -980,12 +980,17 @@ class UnitPrice(_message.Message):
     PRICE_FIELD_NUMBER: _builtins.int
     LIST_AMOUNT_FIELD_NUMBER: _builtins.int
     BASIS_FIELD_NUMBER: _builtins.int
+    LIST_PRICE_FIELD_NUMBER: _builtins.int
     product: _builtins.str
     """`merchants/{merchant}/products/{product}`."""
     title: _builtins.str
     price: _builtins.str
-    """The price version that gave the amount, `merchants/*/products/*/prices/*`."""
+    """The price version that gave the amount, `merchants/*/products/*/prices/*`; for PRICE_LOCK and
+    PRICE_CAP the one in force at sign-up.
+    """
     basis: Global___UnitPrice.Basis.ValueType
+    list_price: _builtins.str
+    """The price version that gave `list_amount`; another one than `price` where that beat it."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money: ...
     @_builtins.property
@@ -1001,10 +1006,11 @@ class UnitPrice(_message.Message):
         price: _builtins.str = ...,
         list_amount: _money_pb2.Money | None = ...,
         basis: Global___UnitPrice.Basis.ValueType = ...,
+        list_price: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "list_amount", b"list_amount"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "basis", b"basis", "list_amount", b"list_amount", "price", b"price", "product", b"product", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "basis", b"basis", "list_amount", b"list_amount", "list_price", b"list_price", "price", b"price", "product", b"product", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -217,6 +217,9 @@ class OrderConfirmed(_message.Message):
     LINES_FIELD_NUMBER: _builtins.int
     PAY_TIME_FIELD_NUMBER: _builtins.int
     NEXT_DUE_TIME_FIELD_NUMBER: _builtins.int
+    STANDING_ORDER_STATE_FIELD_NUMBER: _builtins.int
+    standing_order_state: _scheduler_pb2.StandingOrder.State.ValueType
+    """ACTIVE, or why there is no next order."""
     @_builtins.property
     def ref(self) -> Global___OrderRef: ...
     @_builtins.property
@@ -227,7 +230,9 @@ class OrderConfirmed(_message.Message):
     def pay_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def next_due_time(self) -> _timestamp_pb2.Timestamp:
-        """When the next cycle is due; absent when there is none."""
+        """When the next order is due that is not left out: the one that is announced or held already, or else
+        that of the next cycle. Absent when there is none, and while the standing order is paused.
+        """
 
     def __init__(
         self,
@@ -237,10 +242,11 @@ class OrderConfirmed(_message.Message):
         lines: _abc.Iterable[_scheduler_pb2.OrderLine] | None = ...,
         pay_time: _timestamp_pb2.Timestamp | None = ...,
         next_due_time: _timestamp_pb2.Timestamp | None = ...,
+        standing_order_state: _scheduler_pb2.StandingOrder.State.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "next_due_time", b"next_due_time", "pay_time", b"pay_time", "ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "lines", b"lines", "next_due_time", b"next_due_time", "pay_time", b"pay_time", "ref", b"ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "lines", b"lines", "next_due_time", b"next_due_time", "pay_time", b"pay_time", "ref", b"ref", "standing_order_state", b"standing_order_state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -409,7 +415,7 @@ class StandingOrderChanged(_message.Message):
     time_zone: _builtins.str
     @_builtins.property
     def next_due_time(self) -> _timestamp_pb2.Timestamp:
-        """When the next cycle is due; absent when there is none."""
+        """When the next order is due that is not left out; absent when there is none."""
 
     @_builtins.property
     def resume_time(self) -> _timestamp_pb2.Timestamp:

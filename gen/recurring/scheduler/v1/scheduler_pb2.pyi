@@ -1244,14 +1244,19 @@ class OrderLine(_message.Message):
     PRICE_FIELD_NUMBER: _builtins.int
     LIST_UNIT_PRICE_FIELD_NUMBER: _builtins.int
     BASIS_FIELD_NUMBER: _builtins.int
+    LIST_PRICE_FIELD_NUMBER: _builtins.int
     product: _builtins.str
     """`merchants/{merchant}/products/{product}`."""
     title: _builtins.str
     quantity: _builtins.int
     price: _builtins.str
-    """The price version, `merchants/*/products/*/prices/*`."""
+    """The price version that gave the unit price, `merchants/*/products/*/prices/*`; for PRICE_LOCK and
+    PRICE_CAP the one in force at sign-up.
+    """
     basis: _builtins.str
     """What decided the unit price: LIST_PRICE, INCREASE_NOT_YET_NOTIFIED, PRICE_LOCK or PRICE_CAP."""
+    list_price: _builtins.str
+    """The price version that gave the list price; another one than `price` where that beat it."""
     @_builtins.property
     def unit_price(self) -> _money_pb2.Money: ...
     @_builtins.property
@@ -1271,10 +1276,11 @@ class OrderLine(_message.Message):
         price: _builtins.str = ...,
         list_unit_price: _money_pb2.Money | None = ...,
         basis: _builtins.str = ...,
+        list_price: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "list_unit_price", b"list_unit_price", "unit_price", b"unit_price"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "basis", b"basis", "list_unit_price", b"list_unit_price", "price", b"price", "product", b"product", "quantity", b"quantity", "title", b"title", "unit_price", b"unit_price"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "basis", b"basis", "list_price", b"list_price", "list_unit_price", b"list_unit_price", "price", b"price", "product", b"product", "quantity", b"quantity", "title", b"title", "unit_price", b"unit_price"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

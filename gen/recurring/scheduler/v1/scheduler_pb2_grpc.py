@@ -279,11 +279,14 @@ class SchedulerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RestoreCycle(self, request, context):
-        """Takes back what was changed for one cycle that has no order yet, SkipCycle included.
+        """Takes back what was changed for one cycle that has no order yet, SkipCycle included. A cycle that was
+        left out after its order was there can be taken back, too, until it is due: its order is priced and
+        announced again, and charged no earlier than a lead after that.
 
         Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
         FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED), CYCLE_CUT_OFF (the cycle
-        has its order already); OUT_OF_RANGE CYCLE_OUT_OF_RANGE.
+        has its order already, and was not left out by SkipCycle, or is due, or the standing order is paused);
+        OUT_OF_RANGE CYCLE_OUT_OF_RANGE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -396,7 +399,8 @@ class SchedulerServiceServicer:
 
     def ConfirmOrder(self, request, context):
         """The customer says yes to an order that is HELD to ask them: it goes on, and what held it is not asked
-        again for this cycle. (No is SkipCycle.)
+        again for this cycle. (No is SkipCycle.) The answer is the order as it went on; it is HELD still where
+        something else is in the way, or another service cannot be asked just now.
 
         Reasons: NOT_FOUND ORDER_NOT_FOUND; FAILED_PRECONDITION ORDER_STATE (it is not HELD to ask).
         """

@@ -118,11 +118,14 @@ class SchedulerServiceStub:
     has no such cycle, or it is more than 100 cycles ahead).
     """
     RestoreCycle: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.RestoreCycleRequest, _scheduler_pb2.StandingOrder]
-    """Takes back what was changed for one cycle that has no order yet, SkipCycle included.
+    """Takes back what was changed for one cycle that has no order yet, SkipCycle included. A cycle that was
+    left out after its order was there can be taken back, too, until it is due: its order is priced and
+    announced again, and charged no earlier than a lead after that.
 
     Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
     FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED), CYCLE_CUT_OFF (the cycle
-    has its order already); OUT_OF_RANGE CYCLE_OUT_OF_RANGE.
+    has its order already, and was not left out by SkipCycle, or is due, or the standing order is paused);
+    OUT_OF_RANGE CYCLE_OUT_OF_RANGE.
     """
     ChangeCycle: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.ChangeCycleRequest, _scheduler_pb2.StandingOrder]
     """Changes one coming cycle and no other: its date, its items, where it goes. What an earlier call
@@ -197,7 +200,8 @@ class SchedulerServiceStub:
     """
     ConfirmOrder: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.ConfirmOrderRequest, _scheduler_pb2.Order]
     """The customer says yes to an order that is HELD to ask them: it goes on, and what held it is not asked
-    again for this cycle. (No is SkipCycle.)
+    again for this cycle. (No is SkipCycle.) The answer is the order as it went on; it is HELD still where
+    something else is in the way, or another service cannot be asked just now.
 
     Reasons: NOT_FOUND ORDER_NOT_FOUND; FAILED_PRECONDITION ORDER_STATE (it is not HELD to ask).
     """
@@ -370,11 +374,14 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _scheduler_pb2.RestoreCycleRequest,
         context: _aio.ServicerContext[_scheduler_pb2.RestoreCycleRequest, _abc.Awaitable[_scheduler_pb2.StandingOrder]],
     ) -> _abc.Awaitable[_scheduler_pb2.StandingOrder]:
-        """Takes back what was changed for one cycle that has no order yet, SkipCycle included.
+        """Takes back what was changed for one cycle that has no order yet, SkipCycle included. A cycle that was
+        left out after its order was there can be taken back, too, until it is due: its order is priced and
+        announced again, and charged no earlier than a lead after that.
 
         Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
         FAILED_PRECONDITION STANDING_ORDER_STATE (it is CANCELLED or COMPLETED), CYCLE_CUT_OFF (the cycle
-        has its order already); OUT_OF_RANGE CYCLE_OUT_OF_RANGE.
+        has its order already, and was not left out by SkipCycle, or is due, or the standing order is paused);
+        OUT_OF_RANGE CYCLE_OUT_OF_RANGE.
         """
 
     @_abc_1.abstractmethod
@@ -503,7 +510,8 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_scheduler_pb2.ConfirmOrderRequest, _abc.Awaitable[_scheduler_pb2.Order]],
     ) -> _abc.Awaitable[_scheduler_pb2.Order]:
         """The customer says yes to an order that is HELD to ask them: it goes on, and what held it is not asked
-        again for this cycle. (No is SkipCycle.)
+        again for this cycle. (No is SkipCycle.) The answer is the order as it went on; it is HELD still where
+        something else is in the way, or another service cannot be asked just now.
 
         Reasons: NOT_FOUND ORDER_NOT_FOUND; FAILED_PRECONDITION ORDER_STATE (it is not HELD to ask).
         """

@@ -48,6 +48,7 @@ CREATE TABLE protections (
     standing_order        text        NOT NULL,
     product               text        NOT NULL,
     sign_up_amount_minor  bigint      NOT NULL CHECK (sign_up_amount_minor > 0),
+    sign_up_price         text        NOT NULL,
     currency              text        NOT NULL,
     sign_up_time          timestamptz NOT NULL,
     kind                  text        NOT NULL CHECK (kind IN ('NONE', 'LOCK', 'CAP')),
