@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TypeVar
 
 import grpc
@@ -55,7 +55,15 @@ class MandateQuestion:
     currency: str
     charge_time: datetime
 
+    @property
+    def month(self) -> tuple[str, int, int]:
+        """The mandate, and the calendar month (UTC) whose ceiling counts."""
+        utc = self.charge_time.astimezone(UTC)
+        return self.mandate, utc.year, utc.month
 
+
+# By mandate, year and month (UTC): what is to be charged and has not been yet, in minor units.
+PlannedCharges = dict[tuple[str, int, int], int]
 # A quote, or why there is none.
 QuoteAnswer = Quote | tuple[OrderReason, ...]
 
@@ -123,23 +131,36 @@ class Peers:
         )
         return [result.phone_bound for result in response.results]
 
-    async def mandate_problems(
-        self, questions: Sequence[MandateQuestion]
-    ) -> list[tuple[OrderReason, ...]]:
-        """Why mandates do not cover amounts, in their order; nothing where they do."""
-        return await _in_batches(questions, self._mandate_problems)
+    async def refusals(
+        self, questions: Sequence[MandateQuestion], planned: PlannedCharges | None = None
+    ) -> list[tuple[str, ...]]:
+        """Why mandates do not cover amounts, in their order; an empty answer: it does.
 
-    async def _mandate_problems(
-        self, questions: Sequence[MandateQuestion]
-    ) -> list[tuple[OrderReason, ...]]:
-        request = payments_pb2.BatchCheckMandatesRequest()
-        for one in questions:
-            check = request.checks.add(
-                mandate=one.mandate, amount=to_money(one.amount_minor, one.currency)
-            )
-            put_time(check.charge_time, one.charge_time)
-        response = await self.payments.BatchCheckMandates(request)
-        return [_mandate_reasons(result.reasons) for result in response.results]
+        With `planned`, what is planned already counts against the ceilings of months, and what is
+        covered is added to it.
+        """
+
+        async def ask(batch: Sequence[MandateQuestion]) -> list[tuple[str, ...]]:
+            request = payments_pb2.BatchCheckMandatesRequest(in_turn=planned is not None)
+            for one in batch:
+                check = request.checks.add(
+                    mandate=one.mandate, amount=to_money(one.amount_minor, one.currency)
+                )
+                put_time(check.charge_time, one.charge_time)
+                if planned and (planned_minor := planned.get(one.month, 0)):
+                    check.planned_amount.CopyFrom(to_money(planned_minor, one.currency))
+            response = await self.payments.BatchCheckMandates(request)
+            answers = [
+                tuple(payments_pb2.RefusalReason.Name(reason) for reason in result.reasons)
+                for result in response.results
+            ]
+            if planned is not None:
+                for one, reasons in zip(batch, answers, strict=True):
+                    if not reasons:
+                        planned[one.month] = planned.get(one.month, 0) + one.amount_minor
+            return answers
+
+        return await _in_batches(questions, ask)
 
     async def hold_stock(
         self, orders: Sequence[Order], expire_time: datetime
@@ -263,15 +284,6 @@ def _protect(standing_order: StandingOrder) -> catalog_pb2.ProtectPrices:
 
 def _reasons(problems: Sequence[catalog_pb2.ItemProblem]) -> tuple[OrderReason, ...]:
     return tuple(dict.fromkeys(_REASONS[problem.reason] for problem in problems))
-
-
-def _mandate_reasons(reasons: Sequence[int]) -> tuple[OrderReason, ...]:
-    """What is in an order's way, by payments' reasons: the card, if it is nothing else."""
-    if not reasons:
-        return ()
-    if set(reasons) == {payments_pb2.PAYMENT_METHOD_BLOCKED}:
-        return (OrderReason.PAYMENT_METHOD_BLOCKED,)
-    return (OrderReason.MANDATE_NOT_COVERING,)
 
 
 def _products(problems: Sequence[catalog_pb2.ItemProblem]) -> frozenset[str]:

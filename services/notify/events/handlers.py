@@ -6,6 +6,7 @@ from typing import Any
 
 from google.protobuf import timestamp_pb2
 from recurring.payments.v1 import events_pb2 as payments_events_pb2
+from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -78,6 +79,12 @@ def order_held(message: scheduler_events_pb2.OrderHeld) -> Draft | None:
     if scheduler_pb2.PAYMENT_METHOD_BLOCKED in message.reasons:
         return None
     ref, reasons = message.ref, _reasons(message.reasons)
+    if message.mandate_reasons:
+        # The first of them says why; "does not cover it" alone helps nobody.
+        known = payments_pb2.RefusalReason.DESCRIPTOR.values_by_number
+        first = known.get(message.mandate_reasons[0])
+        why = first.name if first else "MANDATE_NOT_COVERING"
+        reasons = tuple(why if one == "MANDATE_NOT_COVERING" else one for one in reasons)
     due_time = from_timestamp(ref.due_time)
     template = kinds.OrderHeld(
         ref.title, ref.time_zone, due_time, reasons, customer_asked=message.customer_asked

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from services.notify.domain import CODE_DIGITS, CODE_LIFE, NoticeKind
 from services.notify.templates.wording import (
+    MANDATE_REASONS,
     Line,
     Wording,
     money_text,
@@ -231,7 +232,7 @@ class OrderHeld:
 
 _FOR_THE_CUSTOMER = frozenset({
     "PHONE_NOT_BOUND", "MANDATE_NOT_COVERING", "NOTICE_UNDELIVERABLE", "PAYMENT_REFUSED",
-    "PAYMENT_DECLINED", "PAYMENT_METHOD_BLOCKED",
+    "PAYMENT_DECLINED", "PAYMENT_METHOD_BLOCKED", *MANDATE_REASONS,
 })  # fmt: skip
 # The customer's yes is all that it waits for.
 _ASKING = frozenset({"PURCHASED_ELSEWHERE"})

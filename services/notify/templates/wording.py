@@ -96,7 +96,8 @@ def time_text(moment: datetime, time_zone: str) -> str:
 
 def reasons_text(reasons: tuple[str, ...]) -> str:
     """Why, in words, for the reasons' names."""
-    words = list(dict.fromkeys(REASONS.get(reason, _REASON_UNKNOWN) for reason in reasons))
+    known = {**REASONS, **MANDATE_REASONS}
+    words = list(dict.fromkeys(known.get(reason, _REASON_UNKNOWN) for reason in reasons))
     told = " and ".join(words or [_REASON_UNKNOWN])
     if len(told) <= REASONS_MAX_CHARACTERS:
         return told
@@ -127,6 +128,18 @@ REASONS: Mapping[str, str] = MappingProxyType({
     "PREVIOUS_UNPAID": "the order before it is not paid",
     "PAYMENT_NOT_MADE": "the payment could not be made in time",
     "PAYMENT_METHOD_BLOCKED": "its card was declined for good",
+})  # fmt: skip
+
+
+# payments' RefusalReason of a mandate in words.
+MANDATE_REASONS: Mapping[str, str] = MappingProxyType({
+    "MANDATE_NOT_FOUND": "your consent to be charged is not known",
+    "MANDATE_REVOKED": "your consent to be charged is withdrawn",
+    "MANDATE_NOT_YET_VALID": "your consent to be charged is not valid yet",
+    "MANDATE_EXPIRED": "your consent to be charged has expired",
+    "ABOVE_CHARGE_CEILING": "it is above what you agreed to for one payment",
+    "ABOVE_MONTH_CEILING": "it is above what you agreed to for a month",
+    "CURRENCY_MISMATCH": "your consent to be charged is in another currency",
 })  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """RPCs about what customers agree to: payment methods and mandates."""
 
+from collections import Counter
 from datetime import datetime
 
 from recurring.payments.v1 import payments_pb2
@@ -45,6 +46,7 @@ from services.runtime.requests import Mutation, mutation
 from services.runtime.wire import (
     Money,
     etag,
+    from_money,
     read_money,
     read_page,
     read_timestamp,
@@ -120,7 +122,7 @@ class ConsentMethods:
         )
         if not await store.insert_mandate(tx, mandate):
             raise already_exists("MANDATE_ALREADY_EXISTS", mandate.key.name)
-        return mandate_message(mandate, self.database.keyring)
+        return mandate_message(mandate, self.database.keyring, self._clock.now())
 
     def _read_mandate(self, request: payments_pb2.CreateMandateRequest) -> Mandate:
         now, wanted = self._clock.now(), request.mandate
@@ -161,7 +163,9 @@ class ConsentMethods:
         """Get a mandate."""
         key = read_mandate(request.name)
         async with self.database.read() as connection:
-            return mandate_message(await _existing_mandate(connection, key), self.database.keyring)
+            return mandate_message(
+                await _existing_mandate(connection, key), self.database.keyring, self._clock.now()
+            )
 
     async def ListMandates(
         self, request: payments_pb2.ListMandatesRequest, _context: object
@@ -174,7 +178,7 @@ class ConsentMethods:
             found = await store.mandates_of(connection, owner, after, page.limit)
         shown, token = page.cut(
             found,
-            lambda mandate: mandate_message(mandate, self.database.keyring),
+            lambda mandate: mandate_message(mandate, self.database.keyring, self._clock.now()),
             lambda mandate: (mandate.key.mandate,),
         )
         return payments_pb2.ListMandatesResponse(mandates=shown, next_page_token=token)
@@ -188,10 +192,10 @@ class ConsentMethods:
         mandate = await _existing_mandate(tx, key, lock=True)
         if request.etag and request.etag != etag(mandate.version):
             raise etag_mismatch(request.name)
-        audit.before(mandate_message(mandate, self.database.keyring))
+        audit.before(mandate_message(mandate, self.database.keyring, self._clock.now()))
         if mandate.revoke_time is None:
             mandate = await store.revoke_mandate(tx, key, self._clock.now())
-        return mandate_message(mandate, self.database.keyring)
+        return mandate_message(mandate, self.database.keyring, self._clock.now())
 
     async def BatchCheckMandates(
         self, request: payments_pb2.BatchCheckMandatesRequest, _context: object
@@ -207,21 +211,22 @@ class ConsentMethods:
             found = await store.mandates_with_totals(
                 connection, [(key, month_of(at)) for key, _, at in checks]
             )
-        return payments_pb2.BatchCheckMandatesResponse(
-            results=[
-                payments_pb2.MandateCheckResult(
-                    reasons=reason_values(
-                        ordered(
-                            mandate_reasons(
-                                mandate, amount.amount_minor, amount.currency, spent, at
-                            )
-                            | ({RefusalReason.PAYMENT_METHOD_BLOCKED} if blocked else set())
-                        )
-                    )
-                )
-                for (_, amount, at), (mandate, spent, blocked) in zip(checks, found, strict=True)
-            ]
-        )
+        turn: Counter[tuple[MandateKey, datetime]] = Counter()
+        response = payments_pb2.BatchCheckMandatesResponse()
+        for check, (key, amount, at), (mandate, spent, blocked) in zip(
+            request.checks, checks, found, strict=True
+        ):
+            month = key, month_of(at)[0]
+            total_minor = spent + _planned_minor(check) + turn[month]
+            reasons = mandate_reasons(
+                mandate, amount.amount_minor, amount.currency, total_minor, at
+            )
+            if blocked:
+                reasons.add(RefusalReason.PAYMENT_METHOD_BLOCKED)
+            response.results.add(reasons=reason_values(ordered(reasons)))
+            if request.in_turn and not reasons:
+                turn[month] += amount.amount_minor
+        return response
 
 
 async def existing_payment_method(
@@ -279,6 +284,12 @@ def _read_validity(
         met=valid_until_time > max(valid_from_time, now),
     )
     return valid_from_time, valid_until_time
+
+
+def _planned_minor(check: payments_pb2.MandateCheck) -> int:
+    if not check.HasField("planned_amount"):
+        return 0
+    return from_money(check.planned_amount).amount_minor
 
 
 def _read_check(

@@ -1,6 +1,7 @@
 """From the domain to the wire."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 from recurring.payments.v1 import payments_pb2
@@ -30,15 +31,14 @@ def payment_method_message(method: PaymentMethod) -> payments_pb2.PaymentMethod:
     return message
 
 
-def mandate_message(mandate: Mandate, keyring: Keyring) -> payments_pb2.Mandate:
-    """A mandate, its evidence opened."""
-    revoked = mandate.revoke_time is not None
+def mandate_message(mandate: Mandate, keyring: Keyring, now: datetime) -> payments_pb2.Mandate:
+    """A mandate as it stands at an instant, its evidence opened."""
     message = payments_pb2.Mandate(
         name=mandate.key.name,
         payment_method=f"{mandate.key.owner.name}/paymentMethods/{mandate.payment_method}",
         charge_ceiling=to_money(mandate.charge_ceiling_minor, mandate.currency),
         valid_from_time=to_timestamp(mandate.valid_from_time),
-        state=payments_pb2.Mandate.REVOKED if revoked else payments_pb2.Mandate.ACTIVE,
+        state=payments_pb2.Mandate.State.Value(mandate.state(now)),
         create_time=to_timestamp(mandate.create_time),
         etag=etag(mandate.version),
     )

@@ -25,6 +25,14 @@ class BillingMode(StrEnum):
     PAY_ON_NOTICE = "PAY_ON_NOTICE"
 
 
+class MandateState(StrEnum):
+    """Where a mandate stands."""
+
+    ACTIVE = "ACTIVE"
+    REVOKED = "REVOKED"
+    EXPIRED = "EXPIRED"
+
+
 class RefusalReason(StrEnum):
     """Why the guard does not allow a charge."""
 
@@ -76,6 +84,14 @@ class Mandate:
     create_time: datetime
     revoke_time: datetime | None = None
     version: int = 1
+
+    def state(self, now: datetime) -> MandateState:
+        """Whether it still allows charges; one that begins later is ACTIVE."""
+        if self.revoke_time is not None:
+            return MandateState.REVOKED
+        if self.valid_until_time is not None and now >= self.valid_until_time:
+            return MandateState.EXPIRED
+        return MandateState.ACTIVE
 
 
 @dataclass(frozen=True, slots=True)

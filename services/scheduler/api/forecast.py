@@ -1,7 +1,7 @@
 """What a merchant's standing orders will want, day by day."""
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 
 import grpc
@@ -16,11 +16,12 @@ from services.runtime.wire import to_date, to_money
 from services.scheduler.api.reading import MERCHANT
 from services.scheduler.api.schedules import read_calendar_date
 from services.scheduler.domain.forecast import Demand, DemandKey, Forecast, coming_orders
-from services.scheduler.domain.order import Line, Order, Quote, asks
+from services.scheduler.domain.order import Line, Order, OrderState, Quote, asks
 from services.scheduler.domain.schedule import LAST_DATE
 from services.scheduler.domain.standing_order import StandingOrder
+from services.scheduler.loops.findings import plan_announced
 from services.scheduler.loops.outlook import look_ahead
-from services.scheduler.peers import BATCH_MAX_ENTRIES, Cart, Peers
+from services.scheduler.peers import BATCH_MAX_ENTRIES, Cart, Peers, PlannedCharges
 from services.scheduler.store import forecasts
 
 FORECAST_DEFAULT_DAYS = 30
@@ -129,6 +130,7 @@ class _Tally:
     _open: list[Order] = field(default_factory=list)
     _coming: list[Order] = field(default_factory=list)
     _templates: dict[tuple[str, str], StandingOrder] = field(default_factory=dict)
+    _planned: PlannedCharges = field(default_factory=dict)
     _cycles: int = 0
 
     async def add_open(self, order: Order) -> None:
@@ -136,7 +138,7 @@ class _Tally:
         self._count_cycle()
         if asks(order):
             return
-        if order.lines:
+        if order.state is OrderState.AWAITING_PAYMENT:
             self._sum_up(order, order.currency, order.lines)
             return
         self._open.append(order)
@@ -145,8 +147,7 @@ class _Tally:
 
     async def add_coming(self, template: StandingOrder) -> None:
         """Count the cycles of a standing order that have no order, all of them together."""
-        # What conditions say of a cycle depends on those before it.
-        first = date.min if template.conditions else self.span.first
+        first = self._first_date(template)
         for order in coming_orders(template, first, self.span.last, self.now):
             self._count_cycle()
             self._coming.append(order)
@@ -154,17 +155,55 @@ class _Tally:
         if len(self._coming) >= BATCH_MAX_ENTRIES:
             await self.finish()
 
+    def _first_date(self, template: StandingOrder) -> date:
+        """The first date whose cycle matters to those of the span."""
+        if template.conditions:
+            # What conditions say of a cycle depends on those before it.
+            return date.min
+        if template.mandate:
+            # So does what is left of a mandate's ceiling in its month (UTC).
+            return self.span.first.replace(day=1) - ZONE_MARGIN
+        return self.span.first
+
+    async def _finish_open(self) -> None:
+        opened, self._open = await self._priced_open(), []
+        planned, refusals = await plan_announced(self.peers, opened)
+        for month, amount_minor in planned.items():
+            self._planned[month] = self._planned.get(month, 0) + amount_minor
+        for order, reasons in zip(opened, refusals, strict=True):
+            if not reasons:
+                self._sum_up(order, order.currency, order.lines)
+
+    async def _priced_open(self) -> list[Order]:
+        """Open orders as announced, or else as they would be; one without a price is left out."""
+        priceless = [order for order in self._open if not order.lines]
+        carts = [Cart(order.key, order.items, order.due_time) for order in priceless]
+        answers = await self.peers.quote(carts)
+        priced = [
+            replace(
+                order,
+                lines=answer.lines,
+                currency=answer.currency,
+                notified_minor=answer.amount_minor,
+            )
+            for order, answer in zip(priceless, answers, strict=True)
+            if isinstance(answer, Quote)
+        ]
+        return [order for order in self._open if order.lines] + priced
+
     async def finish(self) -> None:
         """Price what waits, and sum it up."""
-        priceless, self._open = self._open, []
-        carts = [Cart(order.key, order.items, order.due_time) for order in priceless]
-        for order, answer in zip(priceless, await self.peers.quote(carts), strict=True):
-            if isinstance(answer, Quote):
-                self._sum_up(order, answer.currency, answer.lines)
+        await self._finish_open()
         coming, self._coming = self._coming, []
         templates, self._templates = self._templates, {}
         for one in await look_ahead(
-            self.database, self.peers, coming, templates, self.now, demand_only=True
+            self.database,
+            self.peers,
+            coming,
+            templates,
+            self._planned,
+            self.now,
+            demand_only=True,
         ):
             if (demand := one.demand) is not None:
                 self._sum_up(one.order, demand.currency, demand.lines)

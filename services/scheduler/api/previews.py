@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
 from services.runtime.errors import Violations
@@ -13,10 +14,12 @@ from services.scheduler.api.cycles import CycleMethods
 from services.scheduler.api.lookups import existing, read_name
 from services.scheduler.domain.calendar import CycleDate
 from services.scheduler.domain.conditions import has_expression
-from services.scheduler.domain.order import OrderKey, OrderState
+from services.scheduler.domain.order import OrderKey, OrderState, mandate_reasons
 from services.scheduler.domain.rulings import words
 from services.scheduler.domain.standing_order import StandingOrder, new_order, reason_against
+from services.scheduler.loops.findings import plan_announced
 from services.scheduler.loops.outlook import Outlook, look_ahead
+from services.scheduler.store import orders
 
 PREVIEW_DEFAULT_CYCLES = 12
 PREVIEW_MAX_CYCLES = 100
@@ -76,7 +79,10 @@ class PreviewMethods(CycleMethods):
             if reason_against(template, cycle, found, now) is None
         ]
         by_key = {(one.merchant, one.standing_order): one for one in templates}
-        looked_at = await look_ahead(self.database, self._peers, wanted, by_key, now)
+        async with self.database.read() as connection:
+            announced = await orders.announced(connection, list(by_key))
+        planned, _ = await plan_announced(self._peers, announced)
+        looked_at = await look_ahead(self.database, self._peers, wanted, by_key, planned, now)
         outlooks = {one.order.key: one for one in looked_at}
         return [
             [
@@ -115,6 +121,9 @@ def _preview(
             (reason,) = order.reasons
         else:
             message.problems.extend(map(scheduler_pb2.OrderReason.Value, order.reasons))
+            message.mandate_reasons.extend(
+                map(payments_pb2.RefusalReason.Value, mandate_reasons(order))
+            )
         if outlook.quote is not None:
             quote = outlook.quote
             message.amount.CopyFrom(to_money(quote.amount_minor, quote.currency))

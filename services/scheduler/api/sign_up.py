@@ -34,12 +34,12 @@ async def sign_up_violations(peers: Peers, templates: Sequence[StandingOrder]) -
         _note_currencies(found, template, quote.currency)
         if template.mandate:
             asked.append((found, _mandate_question(template, quote)))
-    problems = await peers.mandate_problems([question for _, question in asked])
-    for (found, _), in_the_way in zip(asked, problems, strict=True):
-        if in_the_way:
+    refusals = await peers.refusals([question for _, question in asked])
+    for (found, _), reasons in zip(asked, refusals, strict=True):
+        if reasons:
             found.add(
                 "standing_order.mandate",
-                "the mandate does not cover the next cycle",
+                f"the mandate does not cover the next cycle: {', '.join(reasons)}",
                 "MANDATE_NOT_COVERING",
             )
     await _note_substitutes(peers, templates, quotes, noted)
@@ -88,5 +88,6 @@ def _first_cart(template: StandingOrder) -> Cart:
 def _mandate_question(template: StandingOrder, quote: Quote) -> MandateQuestion:
     # A new customer pays the list price.
     amount_minor = sum(line.list_unit_price_minor * line.quantity for line in quote.lines)
-    due_time = template.next_due_time or template.update_time
-    return MandateQuestion(template.mandate, amount_minor, quote.currency, due_time)
+    promised = template.update_time + template.lead(template.next_cycle or 1)
+    charge_time = max(template.next_due_time or promised, promised)
+    return MandateQuestion(template.mandate, amount_minor, quote.currency, charge_time)

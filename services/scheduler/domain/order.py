@@ -171,15 +171,21 @@ class Findings:
 
     quote: Quote | None
     problems: tuple[OrderReason, ...] = ()
+    # Why the mandate does not cover it, as payments names it.
+    mandate_reasons: tuple[str, ...] = ()
+
+
+def promised_charge_time(order: Order, now: datetime) -> datetime:
+    """When an order that is announced now is charged: a late start defers it, and shortens no lead."""
+    return max(order.due_time, now + order.notice_lead)
 
 
 def opened(order: Order, findings: Findings, now: datetime) -> Order:
     """An order after its preparation: UPCOMING with its price, or HELD for what is in the way."""
     if findings.quote is None or findings.problems:
-        return held(order, findings.problems, Stage.PREPARE, now)
+        return held(order, findings.problems, Stage.PREPARE, now, _mandate_data(order, findings))
     quote = findings.quote
-    # A late start defers the charge; it never shortens the lead.
-    charge_not_before = max(order.due_time, now + order.notice_lead)
+    charge_not_before = promised_charge_time(order, now)
     return replace(
         order,
         state=OrderState.UPCOMING,
@@ -245,6 +251,20 @@ def held(
         # Looking again and finding the same is no news.
         decisions=() if again else (_reasoned(now, "HELD", _held_summary(reasons), reasons, data),),
     )
+
+
+def _mandate_data(order: Order, findings: Findings) -> Mapping[str, Any] | None:
+    if not findings.mandate_reasons:
+        return None
+    return {"mandate": order.terms.mandate, "mandate_reasons": list(findings.mandate_reasons)}
+
+
+def mandate_reasons(order: Order) -> Sequence[str]:
+    """Why the mandate does not cover an order that was just decided about, as payments names it."""
+    for decision in reversed(order.decisions):
+        if "mandate_reasons" in decision.data:
+            return decision.data["mandate_reasons"]  # type: ignore[no-any-return]
+    return ()
 
 
 def _recheck_time(order: Order, now: datetime) -> datetime:

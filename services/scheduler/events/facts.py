@@ -6,12 +6,20 @@ from functools import lru_cache
 from typing import Any
 
 from google.protobuf import duration_pb2
+from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import events_pb2, scheduler_pb2
 
 from services.runtime.events import Fact
 from services.runtime.wire import to_money, to_timestamp
 from services.scheduler.domain.next_due import next_due_time
-from services.scheduler.domain.order import Line, Order, OrderReason, OrderState, asks
+from services.scheduler.domain.order import (
+    Line,
+    Order,
+    OrderReason,
+    OrderState,
+    asks,
+    mandate_reasons,
+)
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.domain.terms import BillingMode
 from services.scheduler.peers import customer_name, order_name, standing_order_name
@@ -51,7 +59,12 @@ def order_facts(
             # A customer can take a skip back, and skip it again after it was announced again.
             suffix = f"#{order.announcement_count}"
         case OrderState.HELD:
-            message = events_pb2.OrderHeld(ref=ref, reasons=reasons, customer_asked=asks(order))
+            message = events_pb2.OrderHeld(
+                ref=ref,
+                reasons=reasons,
+                customer_asked=asks(order),
+                mandate_reasons=map(payments_pb2.RefusalReason.Value, mandate_reasons(order)),
+            )
             # It can be held again for something else; the same reason is told once.
             suffix = f"#{order.announcement_count}:{','.join(order.reasons)}"
             if OrderReason.CONDITION_NOT_MET in order.reasons:

@@ -23,7 +23,7 @@ from services.scheduler.domain.order import (
 )
 from services.scheduler.domain.rulings import as_charged, passed, stopped, substituted
 from services.scheduler.loops.circumstances import sort_out
-from services.scheduler.loops.findings import prepare_orders, with_present_mandates
+from services.scheduler.loops.findings import planned_charges, prepare_orders, with_present_mandates
 from services.scheduler.loops.pricing import Priced, Templates, judge, pasts, template_of
 from services.scheduler.peers import Cart, Peers, will_pass
 from services.scheduler.store import orders, standing_orders
@@ -105,8 +105,9 @@ class Collect:
         if not known.going_on:
             return known.decided
         past = await pasts(self._database, known.going_on, templates)
+        planned = await planned_charges(self._database, self._peers, known.going_on, templates, now)
         return known.decided + await prepare_orders(
-            self._peers, known.going_on, templates, past, now
+            self._peers, known.going_on, templates, past, planned, now
         )
 
     async def _collected(

@@ -5,11 +5,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.scheduler.domain.conditions import Ruling
-from services.scheduler.domain.order import Findings, Order, OrderReason, Quote, under_mandate
+from services.runtime.database import Database
+from services.scheduler.domain.conditions import Action, Ruling
+from services.scheduler.domain.order import (
+    Findings,
+    Order,
+    OrderReason,
+    Quote,
+    promised_charge_time,
+    under_mandate,
+)
 from services.scheduler.domain.rulings import prepared
+from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.loops.pricing import Pasts, Priced, Templates, price, template_of
-from services.scheduler.peers import MandateQuestion, Peers, QuoteAnswer, customer_name
+from services.scheduler.peers import (
+    MandateQuestion,
+    Peers,
+    PlannedCharges,
+    QuoteAnswer,
+    customer_name,
+)
+from services.scheduler.store import orders as order_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +38,15 @@ class Found:
 
 
 async def prepare_orders(
-    peers: Peers, orders: Sequence[Order], templates: Templates, pasts: Pasts, now: datetime
+    peers: Peers,
+    orders: Sequence[Order],
+    templates: Templates,
+    pasts: Pasts,
+    planned: PlannedCharges,
+    now: datetime,
 ) -> list[Order]:
     """Orders after their preparation: announced, held, deferred or left out; in their order."""
-    found = await find(peers, orders, templates, pasts, now)
+    found = await find(peers, orders, templates, pasts, planned, now)
     return [
         prepared(one.order, one.findings, one.ruling, template_of(one.order, templates), now)
         for one in found
@@ -33,18 +54,23 @@ async def prepare_orders(
 
 
 async def find(
-    peers: Peers, orders: Sequence[Order], templates: Templates, pasts: Pasts, now: datetime
+    peers: Peers,
+    orders: Sequence[Order],
+    templates: Templates,
+    pasts: Pasts,
+    planned: PlannedCharges,
+    now: datetime,
 ) -> list[Found]:
     """Price orders, and ask whether the customer can be told and charged; in their order."""
     priced, bound = await asyncio.gather(
         price(peers, orders, templates, pasts, now),
         peers.phones_bound([customer_name(o.key.merchant, o.customer) for o in orders]),
     )
-    unpayable = await _mandates(peers, priced, templates, now)
+    refused = await _refusals(peers, priced, templates, planned, now)
     return [
         Found(
             one.order,
-            _findings(one.answer, phone_bound=bound[place], mandate=unpayable.get(place, ())),
+            _findings(one.answer, refused.get(place, ()), phone_bound=bound[place]),
             one.ruling,
         )
         for place, one in enumerate(priced)
@@ -56,22 +82,23 @@ async def find_ahead(
     orders: Sequence[Order],
     templates: Templates,
     pasts: Pasts,
+    planned: PlannedCharges,
     now: datetime,
     *,
     demand_only: bool,
 ) -> list[Found]:
     """As `find`, of orders yet to come, as if those before were paid. A bound phone stays bound.
 
-    With `demand_only`, as if there were stock enough and every mandate large enough.
+    With `demand_only`, as if there were stock enough.
     """
     priced = await price(
         peers, orders, templates, pasts, now, in_turn=True, ample_stock=demand_only
     )
-    unpayable = {} if demand_only else await _mandates(peers, priced, templates, now)
+    refused = await _refusals(peers, priced, templates, planned, now)
     return [
         Found(
             one.order,
-            _findings(one.answer, phone_bound=True, mandate=unpayable.get(place, ())),
+            _findings(one.answer, refused.get(place, ()), phone_bound=True),
             one.ruling,
         )
         for place, one in enumerate(priced)
@@ -95,34 +122,96 @@ async def with_present_mandates(
         MandateQuestion(order.terms.mandate, order.notified_minor or 0, order.currency, now)
         for order in replaced.values()
     ]
-    problems = await peers.mandate_problems(questions)
+    refusals = await peers.refusals(questions)
     result = list(orders)
-    for (place, order), in_the_way in zip(replaced.items(), problems, strict=True):
-        if in_the_way:
+    for (place, order), reasons in zip(replaced.items(), refusals, strict=True):
+        if reasons:
             result[place] = under_mandate(order, template_of(order, templates).mandate, now)
     return result
 
 
-async def _mandates(
-    peers: Peers, priced: Sequence[Priced], templates: Templates, now: datetime
-) -> dict[int, tuple[OrderReason, ...]]:
-    """By place: why the mandate does not cover the quote, where there is one to ask about."""
+async def plan_announced(
+    peers: Peers, announced: Sequence[Order]
+) -> tuple[PlannedCharges, list[tuple[str, ...]]]:
+    """What announced orders are still to be charged, and why not, in their order."""
+    planned: PlannedCharges = {}
+    by_mandate = {place: order for place, order in enumerate(announced) if order.terms.mandate}
+    questions = [
+        MandateQuestion(
+            order.terms.mandate,
+            order.notified_minor or 0,
+            order.currency,
+            order.charge_not_before_time or order.due_time,
+        )
+        for order in by_mandate.values()
+    ]
+    answers = dict(zip(by_mandate, await peers.refusals(questions, planned), strict=True))
+    return planned, [answers.get(place, ()) for place in range(len(announced))]
+
+
+async def planned_charges(
+    database: Database, peers: Peers, orders: Sequence[Order], templates: Templates, now: datetime
+) -> PlannedCharges:
+    """What the orders before are still to be charged, where one is announced before another is paid."""
+    overlapping = {
+        (order.key.merchant, order.key.standing_order)
+        for order in orders
+        if _overlaps(order, template_of(order, templates), now)
+    }
+    if not overlapping:
+        return {}
+    async with database.read() as connection:
+        announced = await order_rows.announced(connection, list(overlapping))
+    planned, _ = await plan_announced(peers, announced)
+    return planned
+
+
+def _overlaps(order: Order, template: StandingOrder, now: datetime) -> bool:
+    before = template.date(order.key.cycle - 1) if template.mandate else None
+    return before is not None and before.due_at + order.notice_lead > now
+
+
+async def _refusals(
+    peers: Peers,
+    priced: Sequence[Priced],
+    templates: Templates,
+    planned: PlannedCharges,
+    now: datetime,
+) -> dict[int, tuple[str, ...]]:
+    """By place: why the mandate does not cover the quote, where there is one to ask about.
+
+    Asked for when each is charged, the earliest first, since those before count in their month.
+    """
     questions: dict[int, MandateQuestion] = {}
     for place, one in enumerate(priced):
         mandate, quote = template_of(one.order, templates).mandate, one.answer
-        if mandate and isinstance(quote, Quote):
+        if mandate and isinstance(quote, Quote) and _goes_on(one):
             questions[place] = MandateQuestion(
-                mandate, quote.amount_minor, quote.currency, max(one.order.due_time, now)
+                mandate, quote.amount_minor, quote.currency, promised_charge_time(one.order, now)
             )
-    answers = await peers.mandate_problems(list(questions.values()))
+    questions = dict(sorted(questions.items(), key=lambda found: found[1].charge_time))
+    answers = await peers.refusals(list(questions.values()), planned)
     return dict(zip(questions, answers, strict=True))
 
 
+def _goes_on(one: Priced) -> bool:
+    """Whether it may be charged: its conditions hold, or only the customer's yes is missing."""
+    return one.ruling.action in {None, Action.HOLD_AND_ASK, Action.DEFER}
+
+
+def _mandate_problem(reasons: Sequence[str]) -> OrderReason:
+    """What is in an order's way, by payments' reasons: the card, if it is nothing else."""
+    if set(reasons) == {OrderReason.PAYMENT_METHOD_BLOCKED}:
+        return OrderReason.PAYMENT_METHOD_BLOCKED
+    return OrderReason.MANDATE_NOT_COVERING
+
+
 def _findings(
-    answer: QuoteAnswer, *, phone_bound: bool, mandate: tuple[OrderReason, ...]
+    answer: QuoteAnswer, mandate_reasons: tuple[str, ...], *, phone_bound: bool
 ) -> Findings:
     problems = () if isinstance(answer, Quote) else answer
     if not phone_bound:
         problems = (*problems, OrderReason.PHONE_NOT_BOUND)
-    problems = (*problems, *mandate)
-    return Findings(answer if isinstance(answer, Quote) else None, problems)
+    if mandate_reasons:
+        problems = (*problems, _mandate_problem(mandate_reasons))
+    return Findings(answer if isinstance(answer, Quote) else None, problems, mandate_reasons)

@@ -15,7 +15,10 @@ from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.loops.circumstances import sort_out
 from services.scheduler.loops.findings import Found, find_ahead
 from services.scheduler.loops.pricing import EXPECTED, Templates, pasts, template_of
-from services.scheduler.peers import Peers
+from services.scheduler.peers import Peers, PlannedCharges
+
+
+_UNPAYABLE = frozenset({OrderReason.MANDATE_NOT_COVERING, OrderReason.PAYMENT_METHOD_BLOCKED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +32,9 @@ class Outlook:
 
     @property
     def demand(self) -> Quote | None:
-        """What it will come to if nobody says anything."""
-        return None if asks(self.order) else self.quote
+        """What it will come to if nobody says or changes anything."""
+        unpayable = _UNPAYABLE.intersection(self.order.reasons)
+        return None if asks(self.order) or unpayable else self.quote
 
 
 async def look_ahead(
@@ -38,13 +42,15 @@ async def look_ahead(
     peers: Peers,
     coming: Sequence[Order],
     templates: Templates,
+    planned: PlannedCharges,
     now: datetime,
     *,
     demand_only: bool = False,
 ) -> list[Outlook]:
     """What would become of orders that are yet to come, in their order.
 
-    With `demand_only`, as if there were stock enough and every mandate large enough.
+    `planned` is what announced orders are still to be charged, and gets what these will be. With
+    `demand_only`, as if there were stock enough.
     """
     known = await sort_out(database, coming, templates, Stage.PREPARE, now)
     # Those after the first wait for that one, which is looked at as if it were paid.
@@ -57,7 +63,9 @@ async def look_ahead(
     }
     to_price = [one for one in coming if not _is_left_out(decided.get(one.key))]
     past = await pasts(database, to_price, templates, EXPECTED)
-    found = await find_ahead(peers, to_price, templates, past, now, demand_only=demand_only)
+    found = await find_ahead(
+        peers, to_price, templates, past, planned, now, demand_only=demand_only
+    )
     outlooks = {key: Outlook(order) for key, order in decided.items()}
     for one in found:
         held = decided.get(one.order.key)

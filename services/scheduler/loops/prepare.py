@@ -13,7 +13,7 @@ from services.scheduler import events, watch
 from services.scheduler.domain.order import Order, OrderState, Stage
 from services.scheduler.domain.standing_order import Opening, StandingOrder, State, open_cycles
 from services.scheduler.loops.circumstances import sort_out
-from services.scheduler.loops.findings import prepare_orders
+from services.scheduler.loops.findings import planned_charges, prepare_orders
 from services.scheduler.loops.pricing import Templates, pasts, template_of
 from services.scheduler.peers import Peers, will_pass
 from services.scheduler.store import orders, standing_orders
@@ -71,7 +71,10 @@ class Prepare:
         done += known.decided
         if known.going_on:
             past = await pasts(self._database, known.going_on, templates)
-            done += await prepare_orders(self._peers, known.going_on, templates, past, now)
+            planned = await planned_charges(
+                self._database, self._peers, known.going_on, templates, now
+            )
+            done += await prepare_orders(self._peers, known.going_on, templates, past, planned, now)
         return done
 
     async def _store(

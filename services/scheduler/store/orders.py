@@ -93,6 +93,14 @@ _WITHDRAWABLE_LOCKED = text("""
     ORDER BY standing_order, cycle FOR UPDATE OF orders
 """)
 
+_ANNOUNCED = text("""
+    SELECT orders.* FROM orders
+    JOIN unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]))
+      AS asked (merchant, standing_order) USING (merchant, standing_order)
+    WHERE state = 'UPCOMING'
+    ORDER BY charge_not_before_time, standing_order, cycle
+""")
+
 _BY_KEY_LOCKED = text("""
     SELECT orders.* FROM orders
     JOIN unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:cycle AS int[]))
@@ -240,6 +248,18 @@ async def withdrawable(
     """The announced and held orders of many standing orders (merchant, id), locked."""
     rows = await tx.execute(
         _WITHDRAWABLE_LOCKED,
+        {
+            "merchant": [merchant for merchant, _ in standing_orders],
+            "standing_order": [standing_order for _, standing_order in standing_orders],
+        },
+    )
+    return [order_of(row) for row in rows]
+
+
+async def announced(tx: AsyncConnection, standing_orders: Sequence[tuple[str, str]]) -> list[Order]:
+    """The announced orders of many standing orders (merchant, id), the first to be charged first."""
+    rows = await tx.execute(
+        _ANNOUNCED,
         {
             "merchant": [merchant for merchant, _ in standing_orders],
             "standing_order": [standing_order for _, standing_order in standing_orders],

@@ -5,6 +5,7 @@ from datetime import date, timedelta
 
 from google.protobuf import duration_pb2
 from google.type import money_pb2
+from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
 from services.runtime.wire import from_money, to_date, to_money, to_timestamp
@@ -215,3 +216,33 @@ async def test_an_empty_shelf_does_not_hide_what_is_wanted(shop: Shop) -> None:
     [preview] = await shop.preview(made.name)
     assert preview.skip_reason == pb.CONDITION_NOT_MET
     assert units(await forecast(shop)) == [(start, "cake", 1)]
+
+
+async def test_what_a_revoked_mandate_was_to_pay_is_no_demand(shop: Shop) -> None:
+    mandate = await shop.sign_up("ada")
+    await shop.create(
+        await shop.due_in(2 * DAY, every_days=5, cycle_count=3),
+        billing_mode=pb.AUTOMATIC,
+        mandate=mandate,
+    )
+    await shop.suite.advance(1.5 * DAY)
+    assert len(await forecast(shop)) == 3
+    await shop.client.payments.RevokeMandate(
+        payments_pb2.RevokeMandateRequest(name=mandate, request_id=new_id())
+    )
+    assert await forecast(shop) == []
+
+
+async def test_cycles_after_the_end_of_a_mandate_are_no_demand(shop: Shop) -> None:
+    await shop.sign_up("ada")
+    when = await shop.due_in(3 * DAY, every_days=1, cycle_count=5)
+    mandate = await shop.consent(
+        shop.customer("ada"),
+        f"{shop.customer('ada')}/paymentMethods/card",
+        10_000,
+        "short",
+        valid_until_time=to_timestamp(await shop.now() + 4.5 * DAY),
+    )
+    await shop.create(when, billing_mode=pb.AUTOMATIC, mandate=mandate)
+    start = day_of(when.start_date)
+    assert [day for day, _, _ in units(await forecast(shop))] == [start, start + DAY]

@@ -5,9 +5,11 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from recurring.catalog.v1 import catalog_pb2
+from recurring.notify.v1 import notify_pb2
 from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
+from services.runtime.wire import to_timestamp
 from tests.contract.scheduler.shop import Shop
 from tests.suite import new_id, refused
 
@@ -79,6 +81,16 @@ async def test_a_mandate_that_is_revoked_before_the_notice_holds_the_order(shop:
     await shop.suite.advance(BEFORE_DUE)
     assert await shop.outcomes(made.name) == [(1, "HELD", ["MANDATE_NOT_COVERING"])]
     assert await shop.charge_states() == {}
+    explained = await shop.scheduler.ExplainOrder(
+        pb.ExplainOrderRequest(name=f"{made.name}/orders/1")
+    )
+    [held] = [one for one in explained.decisions if one.kind == "HELD"]
+    assert list(held.data["mandate_reasons"]) == ["MANDATE_REVOKED"]
+    notices = await shop.client.notify.ListNotices(
+        notify_pb2.ListNoticesRequest(parent=shop.customer("ada"), page_size=1000)
+    )
+    [told] = [one for one in notices.notices if one.kind == notify_pb2.ORDER_HELD]
+    assert "your consent to be charged is withdrawn" in told.deliveries[0].text
 
 
 async def test_a_mandate_that_is_revoked_after_the_notice_refuses_the_charge(shop: Shop) -> None:
@@ -176,3 +188,34 @@ async def test_a_blackout_leaves_a_row_that_says_so(shop: Shop) -> None:
     await shop.suite.advance(AFTER_DUE)
     first, *_ = await shop.outcomes(made.name)
     assert first == (1, "SKIPPED", ["DATE_EXCLUDED"])
+
+
+async def test_a_mandate_whose_time_is_over_shows_as_expired(shop: Shop) -> None:
+    await shop.sign_up("ada")
+    mandate = await shop.consent(
+        shop.customer("ada"),
+        f"{shop.customer('ada')}/paymentMethods/card",
+        10_000,
+        "short",
+        valid_until_time=to_timestamp(await shop.now() + DAY),
+    )
+
+    async def state() -> payments_pb2.Mandate.State.ValueType:
+        got = await shop.client.payments.GetMandate(payments_pb2.GetMandateRequest(name=mandate))
+        return got.state
+
+    assert await state() == payments_pb2.Mandate.ACTIVE
+    await shop.suite.advance(1.1 * DAY)
+    assert await state() == payments_pb2.Mandate.EXPIRED
+
+
+async def test_a_notice_that_reached_nobody_is_not_explained_as_sent(shop: Shop) -> None:
+    made = await once(shop, await shop.sign_up("ada"))
+    async with no_messages(shop):
+        await shop.suite.advance(BEFORE_DUE)
+        explained = await shop.scheduler.ExplainOrder(
+            pb.ExplainOrderRequest(name=f"{made.name}/orders/1")
+        )
+        words = [one.summary for one in explained.decisions if one.kind == "NOTICE"]
+        assert words
+        assert not [one for one in words if "was sent" in one]

@@ -3,11 +3,12 @@
 from datetime import timedelta
 
 from google.protobuf import duration_pb2
+from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
-from services.runtime.wire import Money, from_money, from_timestamp, to_date, to_money
-from tests.contract.scheduler.shop import COFFEE_MINOR, TEA_MINOR, Shop, day_of
-from tests.suite import new_id
+from services.runtime.wire import Money, from_money, from_timestamp, to_date, to_money, to_timestamp
+from tests.contract.scheduler.shop import COFFEE_MINOR, TEA_MINOR, Shop, day_of, schedule
+from tests.suite import new_id, refused
 
 DAY = timedelta(days=1)
 
@@ -146,3 +147,72 @@ async def test_a_price_that_is_taken_back_is_in_no_preview_and_binds_only_what_w
     await shop.suite.advance(7 * DAY)
     paid = [from_money((await shop.order(made.name, cycle)).amount) for cycle in (1, 2)]
     assert paid == [Money(TEA_MINOR // 3, "EUR"), Money(TEA_MINOR, "EUR")]
+
+
+async def within_next_month(shop: Shop) -> pb.Schedule:
+    """Four cycles on the 2nd, 6th, 10th and 14th of the month that follows."""
+    today = await shop.today()
+    start = (today.replace(day=1) + 32 * DAY).replace(day=2)
+    return schedule(start, daily=pb.Schedule.Daily(every_days=4), cycle_count=4)
+
+
+async def month_mandate(shop: Shop, ceiling_minor: int) -> str:
+    await shop.sign_up("ada")
+    card = f"{shop.customer('ada')}/paymentMethods/card"
+    ceiling = to_money(ceiling_minor, "EUR")
+    return await shop.consent(
+        shop.customer("ada"), card, ceiling_minor, "monthly", month_ceiling=ceiling
+    )
+
+
+async def test_cycles_beyond_a_month_ceiling_are_held_as_the_preview_said(shop: Shop) -> None:
+    mandate = await month_mandate(shop, 2 * TEA_MINOR)
+    made = await shop.create(
+        await within_next_month(shop), billing_mode=pb.AUTOMATIC, mandate=mandate
+    )
+    said = await shop.preview(made.name)
+    beyond = ["MANDATE_NOT_COVERING"]
+    assert seen(said) == [(1, "", []), (2, "", []), (3, "", beyond), (4, "", beyond)]
+    assert list(said[2].mandate_reasons) == [payments_pb2.ABOVE_MONTH_CEILING]
+    last = from_timestamp(said[3].due_time)
+    await shop.suite.advance(last - await shop.now() + 4 * DAY)
+    assert [(state, reasons) for _, state, reasons in await shop.outcomes(made.name)] == [
+        ("PAID", []),
+        ("PAID", []),
+        ("LAPSED", [*beyond, "HOLD_EXPIRED"]),
+        ("LAPSED", [*beyond, "HOLD_EXPIRED"]),
+    ]
+
+
+async def test_announced_orders_count_against_the_ceiling_of_their_month(shop: Shop) -> None:
+    mandate = await month_mandate(shop, 2 * TEA_MINOR)
+    made = await shop.create(
+        await within_next_month(shop),
+        billing_mode=pb.AUTOMATIC,
+        mandate=mandate,
+        notice_lead=duration_pb2.Duration(seconds=10 * 86_400),
+    )
+    second = from_timestamp((await shop.preview(made.name))[1].notice_time)
+    await shop.suite.advance(second - await shop.now() + timedelta(hours=1))
+    assert [state for _, state, _ in await shop.outcomes(made.name)] == ["UPCOMING", "UPCOMING"]
+    beyond = ["MANDATE_NOT_COVERING"]
+    assert seen(await shop.preview(made.name)) == [(3, "", beyond), (4, "", beyond)]
+    await shop.suite.advance(4 * DAY)
+    assert (await shop.outcomes(made.name))[2] == (3, "HELD", beyond)
+
+
+async def test_a_mandate_must_hold_until_the_charge_that_the_notice_promises(shop: Shop) -> None:
+    await shop.sign_up("ada")
+    due = await shop.now() + 0.5 * DAY
+    mandate = await shop.consent(
+        shop.customer("ada"),
+        f"{shop.customer('ada')}/paymentMethods/card",
+        10_000,
+        "short",
+        valid_until_time=to_timestamp(due + timedelta(hours=1)),
+    )
+    refusal = await refused(
+        shop.create(await shop.due_in(0.5 * DAY), billing_mode=pb.AUTOMATIC, mandate=mandate)
+    )
+    assert refusal.reason == "MANDATE_NOT_COVERING"
+    assert "MANDATE_EXPIRED" in refusal.message

@@ -202,12 +202,18 @@ class Mandate(_message.Message):
         DESCRIPTOR: _descriptor.EnumDescriptor
         STATE_UNSPECIFIED: Mandate._State.ValueType  # 0
         ACTIVE: Mandate._State.ValueType  # 1
+        """Not revoked, and not expired; it may begin later."""
         REVOKED: Mandate._State.ValueType  # 2
+        EXPIRED: Mandate._State.ValueType  # 3
+        """`valid_until_time` is over."""
 
     class State(_State, metaclass=_StateEnumTypeWrapper): ...
     STATE_UNSPECIFIED: Mandate.State.ValueType  # 0
     ACTIVE: Mandate.State.ValueType  # 1
+    """Not revoked, and not expired; it may begin later."""
     REVOKED: Mandate.State.ValueType  # 2
+    EXPIRED: Mandate.State.ValueType  # 3
+    """`valid_until_time` is over."""
 
     @_typing.final
     class Evidence(_message.Message):
@@ -1201,6 +1207,9 @@ class BatchCheckMandatesRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CHECKS_FIELD_NUMBER: _builtins.int
+    IN_TURN_FIELD_NUMBER: _builtins.int
+    in_turn: _builtins.bool
+    """As if what is covered were charged: it counts in its month for the checks after it."""
     @_builtins.property
     def checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___MandateCheck]:
         """At most 500."""
@@ -1209,10 +1218,11 @@ class BatchCheckMandatesRequest(_message.Message):
         self,
         *,
         checks: _abc.Iterable[Global___MandateCheck] | None = ...,
+        in_turn: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "in_turn", b"in_turn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1225,6 +1235,7 @@ class MandateCheck(_message.Message):
     MANDATE_FIELD_NUMBER: _builtins.int
     AMOUNT_FIELD_NUMBER: _builtins.int
     CHARGE_TIME_FIELD_NUMBER: _builtins.int
+    PLANNED_AMOUNT_FIELD_NUMBER: _builtins.int
     mandate: _builtins.str
     """`merchants/{merchant}/customers/{customer}/mandates/{mandate}`."""
     @_builtins.property
@@ -1233,16 +1244,21 @@ class MandateCheck(_message.Message):
     def charge_time(self) -> _timestamp_pb2.Timestamp:
         """When it is to be charged."""
 
+    @_builtins.property
+    def planned_amount(self) -> _money_pb2.Money:
+        """What else is to be charged under the mandate in that month (UTC) and has not been yet."""
+
     def __init__(
         self,
         *,
         mandate: _builtins.str = ...,
         amount: _money_pb2.Money | None = ...,
         charge_time: _timestamp_pb2.Timestamp | None = ...,
+        planned_amount: _money_pb2.Money | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_time", b"charge_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_time", b"charge_time", "planned_amount", b"planned_amount"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_time", b"charge_time", "mandate", b"mandate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "charge_time", b"charge_time", "mandate", b"mandate", "planned_amount", b"planned_amount"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -273,7 +273,8 @@ class PaymentsServiceServicer:
 
     def BatchCheckMandates(self, request, context):
         """Whether mandates cover amounts, many at once, with every reason why not. Answers come in the order
-        of the asking. Scope `suite`.
+        of the asking. What is planned beside what was charged already counts against a month's ceiling.
+        Scope `suite`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

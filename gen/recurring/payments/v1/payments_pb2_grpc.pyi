@@ -107,7 +107,8 @@ class PaymentsServiceStub:
     """The entries of a merchant's books, the oldest first. They are never changed or deleted."""
     BatchCheckMandates: _aio.UnaryUnaryMultiCallable[_payments_pb2.BatchCheckMandatesRequest, _payments_pb2.BatchCheckMandatesResponse]
     """Whether mandates cover amounts, many at once, with every reason why not. Answers come in the order
-    of the asking. Scope `suite`.
+    of the asking. What is planned beside what was charged already counts against a month's ceiling.
+    Scope `suite`.
     """
     ListAuditEntries: _aio.UnaryUnaryMultiCallable[_payments_pb2.ListAuditEntriesRequest, _payments_pb2.ListAuditEntriesResponse]
     """Lists what callers changed here, the newest first."""
@@ -285,7 +286,8 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_payments_pb2.BatchCheckMandatesRequest, _abc.Awaitable[_payments_pb2.BatchCheckMandatesResponse]],
     ) -> _abc.Awaitable[_payments_pb2.BatchCheckMandatesResponse]:
         """Whether mandates cover amounts, many at once, with every reason why not. Answers come in the order
-        of the asking. Scope `suite`.
+        of the asking. What is planned beside what was charged already counts against a month's ceiling.
+        Scope `suite`.
         """
 
     @_abc_1.abstractmethod

@@ -25,36 +25,37 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.type import money_pb2 as google_dot_type_dot_money__pb2
+from recurring.payments.v1 import payments_pb2 as recurring_dot_payments_dot_v1_dot_payments__pb2
 from recurring.scheduler.v1 import scheduler_pb2 as recurring_dot_scheduler_dot_v1_dot_scheduler__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#recurring/scheduler/v1/events.proto\x12\x16recurring.scheduler.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\x1a&recurring/scheduler/v1/scheduler.proto\"\xb6\x01\n\x08OrderRef\x12\r\n\x05order\x18\x01 \x01(\t\x12\x10\n\x08\x63ustomer\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\x39\n\x0c\x62illing_mode\x18\x04 \x01(\x0e\x32#.recurring.scheduler.v1.BillingMode\x12\x11\n\ttime_zone\x18\x05 \x01(\t\x12,\n\x08\x64ue_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xad\x02\n\rOrderUpcoming\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.scheduler.v1.OrderRef\x12\"\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x12.google.type.Money\x12\x30\n\x05lines\x18\x03 \x03(\x0b\x32!.recurring.scheduler.v1.OrderLine\x12+\n\x0fprevious_amount\x18\x04 \x01(\x0b\x32\x12.google.type.Money\x12:\n\x16\x63harge_not_before_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x0bnotice_lead\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xa1\x01\n\nPaymentDue\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.scheduler.v1.OrderRef\x12\"\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x12.google.type.Money\x12\x0f\n\x07mandate\x18\x03 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"A\n\x10PaymentWithdrawn\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.scheduler.v1.OrderRef\"\xc1\x02\n\x0eOrderConfirmed\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.scheduler.v1.OrderRef\x12\"\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x12.google.type.Money\x12\x30\n\x05lines\x18\x03 \x03(\x0b\x32!.recurring.scheduler.v1.OrderLine\x12,\n\x08pay_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rnext_due_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12I\n\x14standing_order_state\x18\x06 \x01(\x0e\x32+.recurring.scheduler.v1.StandingOrder.State\"r\n\x0cOrderSkipped\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.scheduler.v1.OrderRef\x12\x33\n\x06reason\x18\x02 \x01(\x0e\x32#.recurring.scheduler.v1.OrderReason\"\x88\x01\n\tOrderHeld\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.scheduler.v1.OrderRef\x12\x34\n\x07reasons\x18\x02 \x03(\x0e\x32#.recurring.scheduler.v1.OrderReason\x12\x16\n\x0e\x63ustomer_asked\x18\x03 \x01(\x08\"r\n\x0bOrderLapsed\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.scheduler.v1.OrderRef\x12\x34\n\x07reasons\x18\x02 \x03(\x0e\x32#.recurring.scheduler.v1.OrderReason\"t\n\x0eOrderCancelled\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.scheduler.v1.OrderRef\x12\x33\n\x06reason\x18\x02 \x01(\x0e\x32#.recurring.scheduler.v1.OrderReason\"\xba\x03\n\x14StandingOrderChanged\x12\x16\n\x0estanding_order\x18\x01 \x01(\t\x12\x10\n\x08\x63ustomer\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\x43\n\x06\x63hange\x18\x04 \x01(\x0e\x32\x33.recurring.scheduler.v1.StandingOrderChanged.Change\x12:\n\x05state\x18\x05 \x01(\x0e\x32+.recurring.scheduler.v1.StandingOrder.State\x12\x11\n\ttime_zone\x18\x06 \x01(\t\x12\x31\n\rnext_due_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bresume_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"q\n\x06\x43hange\x12\x16\n\x12\x43HANGE_UNSPECIFIED\x10\x00\x12\x0b\n\x07\x43REATED\x10\x01\x12\n\n\x06PAUSED\x10\x02\x12\x0b\n\x07RESUMED\x10\x03\x12\r\n\tCANCELLED\x10\x04\x12\r\n\tCOMPLETED\x10\x05\x12\x0b\n\x07UPDATED\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#recurring/scheduler/v1/events.proto\x12\x16recurring.scheduler.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\x1a$recurring/payments/v1/payments.proto\x1a&recurring/scheduler/v1/scheduler.proto\"\xb6\x01\n\x08OrderRef\x12\r\n\x05order\x18\x01 \x01(\t\x12\x10\n\x08\x63ustomer\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\x39\n\x0c\x62illing_mode\x18\x04 \x01(\x0e\x32#.recurring.scheduler.v1.BillingMode\x12\x11\n\ttime_zone\x18\x05 \x01(\t\x12,\n\x08\x64ue_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xad\x02\n\rOrderUpcoming\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.scheduler.v1.OrderRef\x12\"\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x12.google.type.Money\x12\x30\n\x05lines\x18\x03 \x03(\x0b\x32!.recurring.scheduler.v1.OrderLine\x12+\n\x0fprevious_amount\x18\x04 \x01(\x0b\x32\x12.google.type.Money\x12:\n\x16\x63harge_not_before_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x0bnotice_lead\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xa1\x01\n\nPaymentDue\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.scheduler.v1.OrderRef\x12\"\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x12.google.type.Money\x12\x0f\n\x07mandate\x18\x03 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"A\n\x10PaymentWithdrawn\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.scheduler.v1.OrderRef\"\xc1\x02\n\x0eOrderConfirmed\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.scheduler.v1.OrderRef\x12\"\n\x06\x61mount\x18\x02 \x01(\x0b\x32\x12.google.type.Money\x12\x30\n\x05lines\x18\x03 \x03(\x0b\x32!.recurring.scheduler.v1.OrderLine\x12,\n\x08pay_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rnext_due_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12I\n\x14standing_order_state\x18\x06 \x01(\x0e\x32+.recurring.scheduler.v1.StandingOrder.State\"r\n\x0cOrderSkipped\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.scheduler.v1.OrderRef\x12\x33\n\x06reason\x18\x02 \x01(\x0e\x32#.recurring.scheduler.v1.OrderReason\"\xc7\x01\n\tOrderHeld\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.scheduler.v1.OrderRef\x12\x34\n\x07reasons\x18\x02 \x03(\x0e\x32#.recurring.scheduler.v1.OrderReason\x12\x16\n\x0e\x63ustomer_asked\x18\x03 \x01(\x08\x12=\n\x0fmandate_reasons\x18\x04 \x03(\x0e\x32$.recurring.payments.v1.RefusalReason\"r\n\x0bOrderLapsed\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.scheduler.v1.OrderRef\x12\x34\n\x07reasons\x18\x02 \x03(\x0e\x32#.recurring.scheduler.v1.OrderReason\"t\n\x0eOrderCancelled\x12-\n\x03ref\x18\x01 \x01(\x0b\x32 .recurring.scheduler.v1.OrderRef\x12\x33\n\x06reason\x18\x02 \x01(\x0e\x32#.recurring.scheduler.v1.OrderReason\"\xba\x03\n\x14StandingOrderChanged\x12\x16\n\x0estanding_order\x18\x01 \x01(\t\x12\x10\n\x08\x63ustomer\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\x43\n\x06\x63hange\x18\x04 \x01(\x0e\x32\x33.recurring.scheduler.v1.StandingOrderChanged.Change\x12:\n\x05state\x18\x05 \x01(\x0e\x32+.recurring.scheduler.v1.StandingOrder.State\x12\x11\n\ttime_zone\x18\x06 \x01(\t\x12\x31\n\rnext_due_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bresume_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"q\n\x06\x43hange\x12\x16\n\x12\x43HANGE_UNSPECIFIED\x10\x00\x12\x0b\n\x07\x43REATED\x10\x01\x12\n\n\x06PAUSED\x10\x02\x12\x0b\n\x07RESUMED\x10\x03\x12\r\n\tCANCELLED\x10\x04\x12\r\n\tCOMPLETED\x10\x05\x12\x0b\n\x07UPDATED\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'recurring.scheduler.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ORDERREF']._serialized_start=194
-  _globals['_ORDERREF']._serialized_end=376
-  _globals['_ORDERUPCOMING']._serialized_start=379
-  _globals['_ORDERUPCOMING']._serialized_end=680
-  _globals['_PAYMENTDUE']._serialized_start=683
-  _globals['_PAYMENTDUE']._serialized_end=844
-  _globals['_PAYMENTWITHDRAWN']._serialized_start=846
-  _globals['_PAYMENTWITHDRAWN']._serialized_end=911
-  _globals['_ORDERCONFIRMED']._serialized_start=914
-  _globals['_ORDERCONFIRMED']._serialized_end=1235
-  _globals['_ORDERSKIPPED']._serialized_start=1237
-  _globals['_ORDERSKIPPED']._serialized_end=1351
-  _globals['_ORDERHELD']._serialized_start=1354
-  _globals['_ORDERHELD']._serialized_end=1490
-  _globals['_ORDERLAPSED']._serialized_start=1492
-  _globals['_ORDERLAPSED']._serialized_end=1606
-  _globals['_ORDERCANCELLED']._serialized_start=1608
-  _globals['_ORDERCANCELLED']._serialized_end=1724
-  _globals['_STANDINGORDERCHANGED']._serialized_start=1727
-  _globals['_STANDINGORDERCHANGED']._serialized_end=2169
-  _globals['_STANDINGORDERCHANGED_CHANGE']._serialized_start=2056
-  _globals['_STANDINGORDERCHANGED_CHANGE']._serialized_end=2169
+  _globals['_ORDERREF']._serialized_start=232
+  _globals['_ORDERREF']._serialized_end=414
+  _globals['_ORDERUPCOMING']._serialized_start=417
+  _globals['_ORDERUPCOMING']._serialized_end=718
+  _globals['_PAYMENTDUE']._serialized_start=721
+  _globals['_PAYMENTDUE']._serialized_end=882
+  _globals['_PAYMENTWITHDRAWN']._serialized_start=884
+  _globals['_PAYMENTWITHDRAWN']._serialized_end=949
+  _globals['_ORDERCONFIRMED']._serialized_start=952
+  _globals['_ORDERCONFIRMED']._serialized_end=1273
+  _globals['_ORDERSKIPPED']._serialized_start=1275
+  _globals['_ORDERSKIPPED']._serialized_end=1389
+  _globals['_ORDERHELD']._serialized_start=1392
+  _globals['_ORDERHELD']._serialized_end=1591
+  _globals['_ORDERLAPSED']._serialized_start=1593
+  _globals['_ORDERLAPSED']._serialized_end=1707
+  _globals['_ORDERCANCELLED']._serialized_start=1709
+  _globals['_ORDERCANCELLED']._serialized_end=1825
+  _globals['_STANDINGORDERCHANGED']._serialized_start=1828
+  _globals['_STANDINGORDERCHANGED']._serialized_end=2270
+  _globals['_STANDINGORDERCHANGED_CHANGE']._serialized_start=2157
+  _globals['_STANDINGORDERCHANGED_CHANGE']._serialized_end=2270
 # @@protoc_insertion_point(module_scope)

@@ -13,6 +13,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.type import money_pb2 as _money_pb2
+from recurring.payments.v1 import payments_pb2 as _payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as _scheduler_pb2
 import builtins as _builtins
 import sys
@@ -286,22 +287,28 @@ class OrderHeld(_message.Message):
     REF_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
     CUSTOMER_ASKED_FIELD_NUMBER: _builtins.int
+    MANDATE_REASONS_FIELD_NUMBER: _builtins.int
     customer_asked: _builtins.bool
     """The customer is asked whether it shall go on (ConfirmOrder)."""
     @_builtins.property
     def ref(self) -> Global___OrderRef: ...
     @_builtins.property
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[_scheduler_pb2.OrderReason.ValueType]: ...
+    @_builtins.property
+    def mandate_reasons(self) -> _containers.RepeatedScalarFieldContainer[_payments_pb2.RefusalReason.ValueType]:
+        """MANDATE_NOT_COVERING: why not."""
+
     def __init__(
         self,
         *,
         ref: Global___OrderRef | None = ...,
         reasons: _abc.Iterable[_scheduler_pb2.OrderReason.ValueType] | None = ...,
         customer_asked: _builtins.bool = ...,
+        mandate_reasons: _abc.Iterable[_payments_pb2.RefusalReason.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_asked", b"customer_asked", "reasons", b"reasons", "ref", b"ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_asked", b"customer_asked", "mandate_reasons", b"mandate_reasons", "reasons", b"reasons", "ref", b"ref"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -39,6 +39,7 @@ from google.type import dayofweek_pb2 as _dayofweek_pb2
 from google.type import money_pb2 as _money_pb2
 from google.type import postal_address_pb2 as _postal_address_pb2
 from google.type import timeofday_pb2 as _timeofday_pb2
+from recurring.payments.v1 import payments_pb2 as _payments_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -1777,6 +1778,7 @@ class CyclePreview(_message.Message):
     LINES_FIELD_NUMBER: _builtins.int
     PROBLEMS_FIELD_NUMBER: _builtins.int
     UNMET_CONDITIONS_FIELD_NUMBER: _builtins.int
+    MANDATE_REASONS_FIELD_NUMBER: _builtins.int
     cycle: _builtins.int
     skip_reason: Global___OrderReason.ValueType
     """Why it would be left out; unspecified when it would not. PAUSED: the pause, as it is now, swallows it."""
@@ -1807,6 +1809,12 @@ class CyclePreview(_message.Message):
         before were paid.
         """
 
+    @_builtins.property
+    def mandate_reasons(self) -> _containers.RepeatedScalarFieldContainer[_payments_pb2.RefusalReason.ValueType]:
+        """MANDATE_NOT_COVERING: why not, at the time of the charge. What is announced and what the cycles before
+        would cost counts against the ceiling of a month; what other standing orders will cost does not.
+        """
+
     def __init__(
         self,
         *,
@@ -1819,10 +1827,11 @@ class CyclePreview(_message.Message):
         lines: _abc.Iterable[Global___OrderLine] | None = ...,
         problems: _abc.Iterable[Global___OrderReason.ValueType] | None = ...,
         unmet_conditions: _abc.Iterable[_builtins.str] | None = ...,
+        mandate_reasons: _abc.Iterable[_payments_pb2.RefusalReason.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "due_time", b"due_time", "local_date", b"local_date", "notice_time", b"notice_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "cycle", b"cycle", "due_time", b"due_time", "lines", b"lines", "local_date", b"local_date", "notice_time", b"notice_time", "problems", b"problems", "skip_reason", b"skip_reason", "unmet_conditions", b"unmet_conditions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "cycle", b"cycle", "due_time", b"due_time", "lines", b"lines", "local_date", b"local_date", "mandate_reasons", b"mandate_reasons", "notice_time", b"notice_time", "problems", b"problems", "skip_reason", b"skip_reason", "unmet_conditions", b"unmet_conditions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -163,6 +163,7 @@ class SchedulerServiceStub:
     """Units and revenue by product and day ahead: of the cycles to come of all live standing orders, by the
     code that will bill them (conditions and reported purchases included), and of the orders that are open,
     as they were announced. What cannot be priced does not count, nor what waits for the customer's yes, nor
+    what the mandate will not cover (revoked, expired, above a ceiling), nor
     a pause that nobody has set an end to. It is as if every order were paid on its day, and there were stock
     enough: what is wanted, whether or not it is on the shelf. Nothing is stored.
 
@@ -455,6 +456,7 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         """Units and revenue by product and day ahead: of the cycles to come of all live standing orders, by the
         code that will bill them (conditions and reported purchases included), and of the orders that are open,
         as they were announced. What cannot be priced does not count, nor what waits for the customer's yes, nor
+        what the mandate will not cover (revoked, expired, above a ceiling), nor
         a pause that nobody has set an end to. It is as if every order were paid on its day, and there were stock
         enough: what is wanted, whether or not it is on the shelf. Nothing is stored.
 
