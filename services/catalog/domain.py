@@ -144,6 +144,8 @@ class Fault:
 
     key: ProductKey
     fault: ItemFault
+    # The product's, as far as it is known.
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +237,7 @@ def quote(
             faults.append(Fault(item.key, ItemFault.PRODUCT_NOT_FOUND))
             continue
         if product.state is ProductState.DISCONTINUED:
-            faults.append(Fault(item.key, ItemFault.PRODUCT_DISCONTINUED))
+            faults.append(Fault(item.key, ItemFault.PRODUCT_DISCONTINUED, product.title))
             continue
         unit = unit_price(
             prices.get(item.key, ()),
@@ -245,9 +247,9 @@ def quote(
             cart.price_time,
         )
         if unit is None:
-            faults.append(Fault(item.key, ItemFault.PRICE_NOT_FOUND))
+            faults.append(Fault(item.key, ItemFault.PRICE_NOT_FOUND, product.title))
         elif lines and unit.currency != lines[0].unit.currency:
-            faults.append(Fault(item.key, ItemFault.CURRENCY_MISMATCH))
+            faults.append(Fault(item.key, ItemFault.CURRENCY_MISMATCH, product.title))
         else:
             line = Line(item, product.title, unit)
             total_minor += line.amount_minor

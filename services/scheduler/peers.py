@@ -15,6 +15,7 @@ from services.runtime.database import is_outage
 from services.runtime.wire import from_money, put_time, to_money, to_timestamp
 from services.scheduler.domain.order import Item, Line, Order, OrderKey, OrderReason, Quote
 from services.scheduler.domain.standing_order import StandingOrder
+from services.scheduler.domain.substitution import Unpriced
 
 # The most that one call may carry, by the contracts.
 BATCH_MAX_ENTRIES = 500
@@ -65,7 +66,7 @@ class MandateQuestion:
 # By mandate, year and month (UTC): what is to be charged and has not been yet, in minor units.
 PlannedCharges = dict[tuple[str, int, int], int]
 # A quote, or why there is none.
-QuoteAnswer = Quote | tuple[OrderReason, ...]
+QuoteAnswer = Quote | Unpriced
 
 
 class Peers:
@@ -282,8 +283,16 @@ def _protect(standing_order: StandingOrder) -> catalog_pb2.ProtectPrices:
     )
 
 
-def _reasons(problems: Sequence[catalog_pb2.ItemProblem]) -> tuple[OrderReason, ...]:
-    return tuple(dict.fromkeys(_REASONS[problem.reason] for problem in problems))
+def _unpriced(problems: Sequence[catalog_pb2.ItemProblem]) -> Unpriced:
+    off_sale = {
+        catalog_pb2.ItemProblem.PRODUCT_NOT_FOUND,
+        catalog_pb2.ItemProblem.PRODUCT_DISCONTINUED,
+    }
+    return Unpriced(
+        tuple(dict.fromkeys(_REASONS[problem.reason] for problem in problems)),
+        {problem.product.rpartition("/")[2]: problem.title for problem in problems},
+        _products([problem for problem in problems if problem.reason in off_sale]),
+    )
 
 
 def _products(problems: Sequence[catalog_pb2.ItemProblem]) -> frozenset[str]:
@@ -297,7 +306,7 @@ def _quote_answers(response: catalog_pb2.BatchQuoteResponse) -> list[QuoteAnswer
     answers: list[QuoteAnswer] = []
     for result in response.results:
         if result.WhichOneof("result") == "problems":
-            answers.append(_reasons(result.problems.problems))
+            answers.append(_unpriced(result.problems.problems))
             continue
         found = []
         for line in result.quote.lines:

@@ -62,6 +62,7 @@ def problem_messages(result: Sequence[Line | Fault]) -> list[catalog_pb2.ItemPro
         catalog_pb2.ItemProblem(
             product=events.product_name(fault.key),
             reason=catalog_pb2.ItemProblem.Reason.Value(fault.fault),
+            title=fault.title,
         )
         for fault in result
         if isinstance(fault, Fault)

@@ -122,6 +122,7 @@ def standing_order_changed(message: scheduler_events_pb2.StandingOrderChanged) -
         _enum_name(message, "change", message.change),
         _optional_time(message, "next_due_time"),
         _optional_time(message, "resume_time"),
+        _reasons([message.reason]) if message.reason else (),
     )
     return Draft(message.customer, message.standing_order, template)
 
@@ -204,7 +205,15 @@ def _subscription(clock: Clock, message_type: Any, reader: Reader) -> Subscripti
 
 
 def _lines(lines: Sequence[scheduler_pb2.OrderLine]) -> tuple[Line, ...]:
-    return tuple(Line(line.title, line.quantity, from_money(line.amount)) for line in lines)
+    return tuple(
+        Line(
+            line.title,
+            line.quantity,
+            from_money(line.amount),
+            tuple(one.title or one.product for one in line.replaced),
+        )
+        for line in lines
+    )
 
 
 def _reasons(numbers: Sequence[int]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from services.notify.templates.wording import (
     Wording,
     money_text,
     reasons_text,
+    substitutes_text,
     time_text,
     title_text,
 )
@@ -60,16 +61,28 @@ class OrderUpcoming:
 
     def wording(self) -> Wording:
         """Names the ceiling and the earliest time, as the charge will keep them."""
-        title, when = title_text(self.title), time_text(self.charge_not_before, self.time_zone)
+        instead = substitutes_text(self.lines)
+        title = title_text(self.title, short=bool(instead))
+        when = time_text(self.charge_not_before, self.time_zone)
         what = f"Your order {title} comes to {money_text(self.amount)}"
-        if self.previous_amount is not None and self.previous_amount != self.amount:
+        changed = self.previous_amount is not None and self.previous_amount != self.amount
+        if self.previous_amount is not None and changed and not instead:
             what += f" (was {money_text(self.previous_amount)} last time)"
         how = f"We will charge you on {when} or later."
         if self.pay_on_notice:
             how = f"We will ask you to confirm it on {when} or later."
         return Wording(
             f"Coming up: {title}",
-            (f"{what}.", how, "Skip or change it in your account before then."),
+            tuple(
+                sentence
+                for sentence in (
+                    f"{what}.",
+                    instead,
+                    how,
+                    "Skip or change it in your account before then.",
+                )
+                if sentence
+            ),
             self.lines,
         )
 
@@ -161,7 +174,8 @@ class Receipt:
 
     def wording(self) -> Wording:
         """Says what was paid, and when the next order is due."""
-        title, amount = title_text(self.title), money_text(self.amount)
+        instead = substitutes_text(self.lines)
+        title, amount = title_text(self.title, short=bool(instead)), money_text(self.amount)
         paid = time_text(self.pay_time, self.time_zone)
         coming = "This was the last order."
         if self.paused:
@@ -171,9 +185,14 @@ class Receipt:
             coming = f"The next one is due on {when}; change or skip it in your account."
         return Wording(
             f"Receipt: {title}",
-            (
-                f"You paid {amount} for {title} on {paid}. Thank you.",
-                coming,
+            tuple(
+                sentence
+                for sentence in (
+                    f"You paid {amount} for {title} on {paid}. Thank you.",
+                    instead,
+                    coming,
+                )
+                if sentence
             ),
             self.lines,
         )
@@ -296,11 +315,15 @@ class StandingOrderChanged:
     next_due_time: datetime | None
     # When a pause ends by itself.
     resume_time: datetime | None = None
+    # Why it was paused by itself; empty where somebody asked for it.
+    reasons: tuple[str, ...] = ()
 
     def wording(self) -> Wording:
         """Says what it is now, and what comes next."""
         title = title_text(self.title)
         is_now, act, goes_on = _CHANGES.get(self.change, _CHANGE_UNKNOWN)
+        if self.reasons:
+            is_now = f"{is_now}: {reasons_text(self.reasons)}"
         if self.resume_time is not None:
             until = time_text(self.resume_time, self.time_zone)
             act = f"Nothing new is ordered until {until}, unless you resume it before."
@@ -308,9 +331,14 @@ class StandingOrderChanged:
         if goes_on and self.next_due_time is not None:
             coming = f" The next order is due on {time_text(self.next_due_time, self.time_zone)}."
         return Wording(
-            f"Your standing order {title} {is_now}",
+            _subject_of_change(title, self.change),
             (f"Your standing order {title} {is_now}.{coming}", act),
         )
+
+
+def _subject_of_change(title: str, change: str) -> str:
+    is_now, _, _ = _CHANGES.get(change, _CHANGE_UNKNOWN)
+    return f"Your standing order {title} {is_now}"
 
 
 # What it is now, what that means, and whether there is a next order to speak of.

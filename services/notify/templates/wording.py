@@ -4,7 +4,7 @@ An SMS says everything that matters in at most SMS_MAX_CHARACTERS of the GSM 7-b
 names and titles are in it (3GPP TS 23.038). An e-mail says the same and adds the lines of the order.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
@@ -19,6 +19,10 @@ from services.runtime.wire import Money
 SMS_MAX_CHARACTERS = 320
 TITLE_MAX_CHARACTERS = 60
 DISPLAY_NAME_MAX_CHARACTERS = 60
+# Of the title of a substitute, and of what it is taken for.
+REPLACED_MAX_CHARACTERS = 17
+# Of a standing order's title where substitutes are named, too.
+TITLE_SHORT_MAX_CHARACTERS = 36
 # More reasons than fit into this are summed up.
 REASONS_MAX_CHARACTERS = 75
 
@@ -30,6 +34,8 @@ class Line:
     title: str
     quantity: int
     amount: Money
+    # The titles of what it is taken instead of.
+    replaced: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +150,25 @@ MANDATE_REASONS: Mapping[str, str] = MappingProxyType({
 
 
 def _line(line: Line) -> str:
-    return f"{line.quantity} x {one_line(line.title)}: {money_text(line.amount)}"
+    instead = f" (instead of {one_line(', '.join(line.replaced))})" if line.replaced else ""
+    return f"{line.quantity} x {one_line(line.title)}{instead}: {money_text(line.amount)}"
+
+
+def substitutes_text(lines: Sequence[Line]) -> str:
+    """What comes instead of what, short enough for an SMS; empty if nothing does."""
+    replaced = [line for line in lines if line.replaced]
+    if not replaced:
+        return ""
+    taken = _clip(replaced[0].title, REPLACED_MAX_CHARACTERS)
+    missed = _clip(", ".join(replaced[0].replaced), REPLACED_MAX_CHARACTERS)
+    more = f" (and {len(replaced) - 1} more)" if len(replaced) > 1 else ""
+    return f"With {taken} for {missed}{more}."
 
 
 def _clip(text: str, most_characters: int) -> str:
     return cut(one_line(text), most_characters)
 
 
-def title_text(text: str) -> str:
+def title_text(text: str, *, short: bool = False) -> str:
     """What the customer calls a standing order, on one line and not too long."""
-    return _clip(text, TITLE_MAX_CHARACTERS)
+    return _clip(text, TITLE_SHORT_MAX_CHARACTERS if short else TITLE_MAX_CHARACTERS)

@@ -14,7 +14,7 @@ from services.runtime.sealing import Keyring
 from services.runtime.wire import etag, from_timestamp, to_date, to_money, to_timestamp
 from services.scheduler.api.conditions import condition_messages
 from services.scheduler.api.schedules import schedule_message
-from services.scheduler.domain.order import Decision, Item, Line, OrderKey
+from services.scheduler.domain.order import Decision, Item, OrderKey, line_of
 from services.scheduler.domain.standing_order import CycleChange, StandingOrder
 from services.scheduler.events import line_messages
 from services.scheduler.peers import (
@@ -117,7 +117,7 @@ def order_message(row: Any, keyring: Keyring) -> scheduler_pb2.Order:  # noqa: A
         billing_mode=scheduler_pb2.BillingMode.Value(row.billing_mode),
         mandate=row.mandate,
         reasons=[scheduler_pb2.OrderReason.Value(reason) for reason in row.reasons],
-        lines=line_messages([Line(**line) for line in row.lines], row.currency),
+        lines=line_messages([line_of(line) for line in row.lines], row.currency),
         create_time=to_timestamp(row.create_time),
         update_time=to_timestamp(row.update_time),
     )

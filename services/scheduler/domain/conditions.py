@@ -211,7 +211,8 @@ def _judge_unit_price(
     condition: Condition, kind: UnitPriceCeiling, order: Order, quote: Quote
 ) -> Unmet | None:
     # What was taken instead of the product must not be dearer either.
-    product = order.substitutes.get(kind.product, kind.product)
+    substitute = order.substitutes.get(kind.product)
+    product = substitute.product if substitute else kind.product
     for item, line in zip(order.items, quote.lines, strict=True):
         if item.product == product:
             words = f"A unit of {product} is above its ceiling."

@@ -82,6 +82,13 @@ class Item(NamedTuple):
     quantity: int
 
 
+class Substitute(NamedTuple):
+    """What is taken instead of a product: its id, and the title of what it is taken for."""
+
+    product: str
+    title: str
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """One priced product of an order; amounts in minor units of the order's currency."""
@@ -96,6 +103,8 @@ class Line:
     basis: str
     # The price version of the list price.
     list_price: str = ""
+    # What it is taken instead of: each product's id and title.
+    replaced: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +163,8 @@ class Order:
     held_stage: Stage | None = None
     # HELD: whether the customer is asked about a condition that does not hold.
     asks_condition: bool = False
-    # What was taken instead of a product, by ids; `items` has the substitutes.
-    substitutes: Mapping[str, str] = field(default_factory=dict)
+    # What was taken instead of a product, by its id; `items` has the substitutes.
+    substitutes: Mapping[str, Substitute] = field(default_factory=dict)
     # What the customer said yes to when they were asked: it holds the order no more.
     confirmed_reasons: tuple[OrderReason, ...] = ()
     # How often the customer was told what it would cost.
@@ -173,6 +182,8 @@ class Findings:
     problems: tuple[OrderReason, ...] = ()
     # Why the mandate does not cover it, as payments names it.
     mandate_reasons: tuple[str, ...] = ()
+    # Whether a product is off sale for good, with nothing that the customer agreed to instead.
+    gone: bool = False
 
 
 def promised_charge_time(order: Order, now: datetime) -> datetime:
@@ -339,6 +350,7 @@ def skipped(
         OrderReason.MISSED: "The cycle passed unbilled; only the latest one is caught up.",
         OrderReason.DATE_EXCLUDED: "The schedule leaves this date out.",
         OrderReason.PURCHASED_ELSEWHERE: "The customer bought a product of it elsewhere.",
+        OrderReason.PRODUCT_UNAVAILABLE: "A product is off sale, and nothing was agreed on instead.",
     }[reason]
     return replace(
         order,
@@ -428,6 +440,25 @@ def is_cheaper(order: Order, quote: Quote) -> bool:
     return told is not None and quote.amount_minor < told and quote.currency == order.currency
 
 
+def line_of(data: Mapping[str, Any]) -> Line:
+    """A line from its plain data."""
+    return Line(**{**data, "replaced": tuple((one, title) for one, title in data["replaced"])})
+
+
+def with_replaced(order: Order, quote: Quote) -> Quote:
+    """A quote whose lines name what they are taken instead of."""
+    if not order.substitutes:
+        return quote
+    replaced: dict[str, list[tuple[str, str]]] = {}
+    for product, (substitute, title) in order.substitutes.items():
+        replaced.setdefault(substitute, []).append((product, title))
+    lines = (
+        replace(line, replaced=tuple(replaced[item.product])) if item.product in replaced else line
+        for item, line in zip(order.items, quote.lines, strict=True)
+    )
+    return replace(quote, lines=tuple(lines))
+
+
 def line_data(line: Line) -> dict[str, Any]:
     """A line as plain data."""
     return {
@@ -440,6 +471,7 @@ def line_data(line: Line) -> dict[str, Any]:
         "list_unit_price_minor": line.list_unit_price_minor,
         "basis": line.basis,
         "list_price": line.list_price,
+        "replaced": [list(one) for one in line.replaced],
     }
 
 

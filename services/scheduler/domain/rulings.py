@@ -8,10 +8,8 @@ from services.scheduler.domain import calendar
 from services.scheduler.domain.conditions import Action, Ruling
 from services.scheduler.domain.order import (
     HOLD_WINDOW,
-    QUANTITY_MAX,
     Decision,
     Findings,
-    Item,
     Order,
     OrderReason,
     OrderState,
@@ -20,6 +18,7 @@ from services.scheduler.domain.order import (
     held,
     is_cheaper,
     opened,
+    skipped,
 )
 from services.scheduler.domain.standing_order import (
     NOTICE_HEADROOM,
@@ -35,7 +34,9 @@ def prepared(
 ) -> Order:
     """An order after its preparation, as conditions allow, with the standing order's present terms."""
     order = replace(order, terms=template.terms)
-    if ruling.action is not None:
+    if findings.gone:
+        done = skipped(order, OrderReason.PRODUCT_UNAVAILABLE, now)
+    elif ruling.action is not None:
         done = stopped(order, ruling, template, Stage.PREPARE, now)
     else:
         done = passed(opened(order, findings, now), ruling, now)
@@ -76,34 +77,6 @@ def stopped(
         case _:
             # A substitute that could have been taken was taken before.
             return _left_out(order, ruling, now)
-
-
-def substituted(order: Order, ruling: Ruling, now: datetime) -> Order | None:
-    """An order with the substitute instead of what is short or too dear; None: it cannot be either.
-
-    A substitute is not substituted again.
-    """
-    decisive = ruling.decisive
-    substitute = decisive.condition.otherwise.substitute
-    if {substitute, *order.substitutes.values()}.intersection(decisive.products):
-        return None
-    quantities: dict[str, int] = {}
-    for item in order.items:
-        product = substitute if item.product in decisive.products else item.product
-        quantities[product] = quantities.get(product, 0) + item.quantity
-    if max(quantities.values()) > QUANTITY_MAX:
-        return None
-    taken = dict.fromkeys(decisive.products, substitute)
-    data = {**_data(ruling), "substitutes": taken}
-    decision = Decision(
-        now, "SUBSTITUTED", f"{decisive.words} {substitute} is taken instead.", data
-    )
-    return replace(
-        order,
-        items=tuple(Item(product, quantity) for product, quantity in quantities.items()),
-        substitutes={**order.substitutes, **taken},
-        decisions=(*order.decisions, decision),
-    )
 
 
 def deferred_to(

@@ -8,13 +8,14 @@ from services.scheduler.events.facts import (
     payment_withdrawn,
     standing_order_changed,
 )
-from services.scheduler.events.handlers import ORDER, subscriptions
+from services.scheduler.events.handlers import ORDER, pause_gone, subscriptions
 
 __all__ = [
     "ORDER",
     "end_finished",
     "line_messages",
     "order_facts",
+    "pause_gone",
     "payment_mandate_changed",
     "payment_withdrawn",
     "standing_order_changed",

@@ -104,11 +104,17 @@ def payment_mandate_changed(order: Order, template: StandingOrder, now: datetime
 
 
 def standing_order_changed(
-    template: StandingOrder, change: str, now: datetime, next_open_time: datetime | None = None
+    template: StandingOrder,
+    change: str,
+    now: datetime,
+    next_open_time: datetime | None = None,
+    *,
+    reason: OrderReason | None = None,
 ) -> Fact:
     """A standing order was created, paused, resumed, cancelled or came to its end.
 
-    `next_open_time` is when the next cycle is due whose order is open already, if there is one.
+    `next_open_time` is when the next cycle is due whose order is open already, if there is one;
+    `reason` is why it was paused by itself.
     """
     name = standing_order_name(template.merchant, template.standing_order)
     message = events_pb2.StandingOrderChanged(
@@ -122,6 +128,8 @@ def standing_order_changed(
     next_due = next_open_time or next_due_time(template)
     if next_due is not None:
         message.next_due_time.CopyFrom(to_timestamp(next_due))
+    if reason is not None:
+        message.reason = scheduler_pb2.OrderReason.Value(reason)
     if template.resume_time is not None:
         message.resume_time.CopyFrom(to_timestamp(template.resume_time))
     return Fact(
@@ -156,6 +164,10 @@ def _line_message(line: Line, currency: str) -> scheduler_pb2.OrderLine:
         list_unit_price=to_money(line.list_unit_price_minor, currency),
         basis=line.basis,
         list_price=line.list_price,
+        replaced=[
+            scheduler_pb2.ReplacedProduct(product=product, title=title)
+            for product, title in line.replaced
+        ],
     )
 
 

@@ -26,6 +26,7 @@ from services.scheduler.domain.order import (
     cancelled,
     held,
 )
+from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.events.endings import end_finished
 from services.scheduler.events.facts import (
     PAYMENT_METHOD_BLOCKED,
@@ -120,16 +121,36 @@ async def settle(
 async def _pause_unpaid(tx: AsyncConnection, unpaid: Sequence[Order], now: datetime) -> list[Fact]:
     """Pause the standing orders of orders that ended unpaid, where the merchant wants that."""
     keys = [(order.key.merchant, order.key.standing_order) for order in unpaid]
-    resting = {
-        (one.merchant, one.standing_order): one
-        for one in await standing_order_rows.pause_unpaid(tx, keys, now)
-    }
-    facts = [standing_order_changed(one, str(one.state), now) for one in resting.values()]
-    found = await order_rows.withdrawable(tx, list(resting)) if resting else []
+    resting = await standing_order_rows.pause_unpaid(tx, keys, now)
+    return await _paused(tx, resting, None, now)
+
+
+async def pause_gone(tx: AsyncConnection, decided: Sequence[Order], now: datetime) -> None:
+    """Pause the standing orders of orders that were left out since a product is off sale for good."""
+    keys = [
+        (order.key.merchant, order.key.standing_order)
+        for order in decided
+        if order.state is OrderState.SKIPPED and order.reasons == (OrderReason.PRODUCT_UNAVAILABLE,)
+    ]
+    if keys:
+        resting = await standing_order_rows.pause(tx, keys, now)
+        await outbox.put(tx, await _paused(tx, resting, OrderReason.PRODUCT_UNAVAILABLE, now))
+
+
+async def _paused(
+    tx: AsyncConnection,
+    resting: Sequence[StandingOrder],
+    reason: OrderReason | None,
+    now: datetime,
+) -> list[Fact]:
+    """What there is to publish of standing orders that were just paused; their open orders end."""
+    by_key = {(one.merchant, one.standing_order): one for one in resting}
+    facts = [standing_order_changed(one, str(one.state), now, reason=reason) for one in resting]
+    found = await order_rows.withdrawable(tx, list(by_key)) if by_key else []
     for state in WITHDRAWABLE_STATES:
         ending = [cancelled(o, OrderReason.PAUSED, now) for o in found if o.state is state]
         for order in await order_rows.update(tx, ending, state, now):
-            template = resting[order.key.merchant, order.key.standing_order]
+            template = by_key[order.key.merchant, order.key.standing_order]
             facts += order_facts(order, template, now)
     return facts
 

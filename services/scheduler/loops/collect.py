@@ -20,12 +20,14 @@ from services.scheduler.domain.order import (
     Quote,
     Stage,
     collected,
+    skipped,
 )
-from services.scheduler.domain.rulings import as_charged, passed, stopped, substituted
+from services.scheduler.domain.rulings import as_charged, passed, stopped
+from services.scheduler.domain.substitution import gone, missing, substituted
 from services.scheduler.loops.circumstances import sort_out
 from services.scheduler.loops.findings import planned_charges, prepare_orders, with_present_mandates
-from services.scheduler.loops.pricing import Priced, Templates, judge, pasts, template_of
-from services.scheduler.peers import Cart, Peers, will_pass
+from services.scheduler.loops.pricing import Priced, Templates, judge, pasts, quoted, template_of
+from services.scheduler.peers import Peers, will_pass
 from services.scheduler.store import orders, standing_orders
 
 BATCH_ORDERS = 500
@@ -122,16 +124,21 @@ class Collect:
         for one, short in priced:
             template = template_of(one.order, templates)
             if not isinstance(one.answer, Quote):
-                decided.append(collected(one.order, None, one.answer, now))
+                lacking = missing(one.order, one.answer, one.ruling)
+                if lacking and substituted(one.order, lacking, template.conditions, (), now):
+                    # The customer agreed to something else, and is told of it.
+                    anew.append(one.order)
+                elif gone(one.order, one.answer, template.conditions):
+                    decided.append(skipped(one.order, OrderReason.PRODUCT_UNAVAILABLE, now))
+                else:
+                    decided.append(collected(one.order, None, one.answer.reasons, now))
             elif one.ruling.action is None:
                 problems = (OrderReason.OUT_OF_STOCK,) if short else ()
                 done = passed(collected(one.order, one.answer, problems, now), one.ruling, now)
                 decided.append(replace(done, decisions=(*one.order.decisions, *done.decisions)))
-            elif one.ruling.action is Action.SUBSTITUTE and (
-                order := substituted(one.order, one.ruling, now)
-            ):
-                # The customer was told of another product: it is announced anew.
-                anew.append(order)
+            elif one.ruling.action is Action.SUBSTITUTE:
+                # The customer was told of another product: it is announced again, if it can be had.
+                anew.append(one.order)
             else:
                 decided.append(stopped(one.order, one.ruling, template, Stage.COLLECT, now))
         return decided + (await self._prepared(anew, templates, now) if anew else [])
@@ -142,9 +149,7 @@ class Collect:
         """Orders with what they cost and their conditions say, and what they are short of."""
         answers = [
             as_charged(order, answer) if isinstance(answer, Quote) else answer
-            for order, answer in zip(
-                due, await self._peers.quote([Cart(o.key, o.items, now) for o in due]), strict=True
-            )
+            for order, answer in zip(due, await quoted(self._peers, due, now), strict=True)
         ]
         known = await pasts(self._database, due, templates)
         priced = await judge(due, answers, templates, known, {})
@@ -171,6 +176,7 @@ async def store(
     # An order that was skipped or cancelled meanwhile stays so; its hold runs out.
     stored = await orders.update(tx, decided, state, now)
     await _tell(tx, stored, templates, now)
+    await events.pause_gone(tx, stored, now)
     ended = [o for o in stored if o.state in (OrderState.LAPSED, OrderState.SKIPPED)]
     await events.end_finished(tx, [(o.key.merchant, o.key.standing_order) for o in ended], now)
 

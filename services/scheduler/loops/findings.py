@@ -17,12 +17,12 @@ from services.scheduler.domain.order import (
 )
 from services.scheduler.domain.rulings import prepared
 from services.scheduler.domain.standing_order import StandingOrder
+from services.scheduler.domain.substitution import gone
 from services.scheduler.loops.pricing import Pasts, Priced, Templates, price, template_of
 from services.scheduler.peers import (
     MandateQuestion,
     Peers,
     PlannedCharges,
-    QuoteAnswer,
     customer_name,
 )
 from services.scheduler.store import orders as order_rows
@@ -70,7 +70,7 @@ async def find(
     return [
         Found(
             one.order,
-            _findings(one.answer, refused.get(place, ()), phone_bound=bound[place]),
+            _findings(one, templates, refused.get(place, ()), phone_bound=bound[place]),
             one.ruling,
         )
         for place, one in enumerate(priced)
@@ -98,7 +98,7 @@ async def find_ahead(
     return [
         Found(
             one.order,
-            _findings(one.answer, refused.get(place, ()), phone_bound=True),
+            _findings(one, templates, refused.get(place, ()), phone_bound=True),
             one.ruling,
         )
         for place, one in enumerate(priced)
@@ -207,11 +207,15 @@ def _mandate_problem(reasons: Sequence[str]) -> OrderReason:
 
 
 def _findings(
-    answer: QuoteAnswer, mandate_reasons: tuple[str, ...], *, phone_bound: bool
+    one: Priced, templates: Templates, mandate_reasons: tuple[str, ...], *, phone_bound: bool
 ) -> Findings:
-    problems = () if isinstance(answer, Quote) else answer
+    answer = one.answer
+    problems = () if isinstance(answer, Quote) else answer.reasons
     if not phone_bound:
         problems = (*problems, OrderReason.PHONE_NOT_BOUND)
     if mandate_reasons:
         problems = (*problems, _mandate_problem(mandate_reasons))
-    return Findings(answer if isinstance(answer, Quote) else None, problems, mandate_reasons)
+    if isinstance(answer, Quote):
+        return Findings(answer, problems, mandate_reasons)
+    lost = gone(one.order, answer, template_of(one.order, templates).conditions)
+    return Findings(None, problems, mandate_reasons, gone=lost)

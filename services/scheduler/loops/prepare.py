@@ -96,6 +96,7 @@ class Prepare:
                     for fact in events.order_facts(order, template_of(order, templates), now)
                 ],
             )
+            await events.pause_gone(tx, stored, now)
             ended = [key for key in advanced if openings[key].place.next_cycle is None]
             await events.end_finished(tx, ended, now)
             changed_since = [key for key in templates if key not in advanced]

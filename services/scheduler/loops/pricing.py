@@ -19,14 +19,14 @@ from services.scheduler.domain.conditions import (
     asks_stock,
     rule,
 )
-from services.scheduler.domain.order import Order, OrderKey, OrderState, Quote
-from services.scheduler.domain.rulings import substituted
+from services.scheduler.domain.order import Order, OrderKey, OrderState, Quote, with_replaced
 from services.scheduler.domain.standing_order import StandingOrder
+from services.scheduler.domain.substitution import missing, substituted, takable
 from services.scheduler.peers import Cart, Peers, QuoteAnswer
 from services.scheduler.store import conditions as condition_rows
 
-# Each condition takes its substitute once, and then the order is looked at as it is.
-SUBSTITUTION_MAX_ROUNDS = CONDITIONS_MAX + 1
+# Each condition offers its substitute, which can be refused and can be short in turn.
+SUBSTITUTION_MAX_ROUNDS = 2 * CONDITIONS_MAX + 1
 # What the customer has paid, and what they have been told that they will.
 PAID = (OrderState.PAID,)
 EXPECTED = (OrderState.PAID, OrderState.UPCOMING, OrderState.AWAITING_PAYMENT)
@@ -82,29 +82,25 @@ async def price(
     With `in_turn`, orders of one standing order are looked at as if those before had been paid; with
     `ample_stock`, as if there were enough of everything.
     """
-    answers = await peers.quote([_cart(one, now) for one in orders])
+    answers = await quoted(peers, orders, now)
     short = {} if ample_stock else await _short(peers, orders, templates)
     priced = await judge(orders, answers, templates, known, short, in_turn=in_turn)
-    untakable: set[int] = set()
+    # By place, what was tried instead of something and could not be taken.
+    refused: dict[int, set[str]] = {}
     for _ in range(SUBSTITUTION_MAX_ROUNDS - 1):
-        taken = {
-            place: order
-            for place, one in enumerate(priced)
-            if one.ruling.action is Action.SUBSTITUTE
-            and place not in untakable
-            and (order := substituted(one.order, one.ruling, now))
-        }
-        if not taken:
+        tried = _tried(priced, templates, refused, now)
+        if not tried:
             break
-        asked = await peers.quote([_cart(one, now) for one in taken.values()])
-        for (place, order), answer in zip(taken.items(), asked, strict=True):
-            if isinstance(answer, Quote):
+        asked = await quoted(peers, list(tried.values()), now)
+        for (place, order), answer in zip(tried.items(), asked, strict=True):
+            before = priced[place]
+            if isinstance(answer, Quote) and takable(order, answer):
                 priced[place] = Priced(order, answer, NO_RULING)
             else:
-                # It is left out as it was.
-                untakable.add(place)
+                refused[place].update(_newly_taken(before.order, order))
+                priced[place] = replace(before, answer=_also_off_sale(before.answer, answer))
         # Only these, and with them what is looked at as if they were paid.
-        changed = {_standing_order(order) for order in taken.values()}
+        changed = {_standing_order(order) for order in tried.values()}
         places = [at for at, one in enumerate(priced) if _standing_order(one.order) in changed]
         wanted = [priced[at].order for at in places]
         short = {} if ample_stock else await _short(peers, wanted, templates)
@@ -114,6 +110,48 @@ async def price(
         for at, one in zip(places, judged, strict=True):
             priced[at] = one
     return priced
+
+
+def _tried(
+    priced: Sequence[Priced], templates: Templates, refused: dict[int, set[str]], now: datetime
+) -> dict[int, Order]:
+    """By place, orders with the next substitute that was agreed on, where something is missing."""
+    tried: dict[int, Order] = {}
+    for place, one in enumerate(priced):
+        lacking = missing(one.order, one.answer, one.ruling)
+        if lacking is None:
+            continue
+        # A substitute that turns out short is not tried again either.
+        refused.setdefault(place, set()).update(lacking.titles)
+        conditions = _conditions(one.order, templates)
+        order = substituted(one.order, lacking, conditions, refused[place], now)
+        if order is not None:
+            tried[place] = order
+    return tried
+
+
+def _newly_taken(before: Order, after: Order) -> set[str]:
+    return {
+        one.product
+        for product, one in after.substitutes.items()
+        if before.substitutes.get(product) != one
+    }
+
+
+def _also_off_sale(answer: QuoteAnswer, substitute: QuoteAnswer) -> QuoteAnswer:
+    """What is known of an order without a price, with what is known of a substitute for it."""
+    if isinstance(answer, Quote) or isinstance(substitute, Quote):
+        return answer
+    return replace(answer, discontinued=answer.discontinued | substitute.discontinued)
+
+
+async def quoted(peers: Peers, orders: Sequence[Order], now: datetime) -> list[QuoteAnswer]:
+    """What orders cost now, or at their due times; substitutes name what they are taken for."""
+    answers = await peers.quote([_cart(one, now) for one in orders])
+    return [
+        with_replaced(order, answer) if isinstance(answer, Quote) else answer
+        for order, answer in zip(orders, answers, strict=True)
+    ]
 
 
 def _standing_order(order: Order) -> tuple[str, str]:

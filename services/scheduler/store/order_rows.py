@@ -6,13 +6,14 @@ from typing import Any
 from services.runtime.database import to_json
 from services.scheduler.domain.order import (
     Decision,
-    Line,
     Order,
     OrderKey,
     OrderReason,
     OrderState,
     Stage,
+    Substitute,
     line_data,
+    line_of,
 )
 from services.scheduler.domain.terms import BillingMode, Terms
 from services.scheduler.store.items import dump_items, load_items
@@ -85,7 +86,7 @@ def values_of(order: Order) -> tuple[Any, ...]:
         order.terms.payment_window,
         order.terms.time_zone,
         dump_items(order.items),
-        to_json(dict(order.substitutes)),
+        to_json({product: list(one) for product, one in order.substitutes.items()}),
         order.hold_until_time,
         order.asks_condition,
         order.local_date,
@@ -144,7 +145,7 @@ def order_of(row: Any) -> Order:  # noqa: ANN401 - a row
         reasons=tuple(OrderReason(reason) for reason in row.reasons),
         items=load_items(row.items),
         ship_to=row.ship_to,
-        lines=tuple(Line(**line) for line in row.lines),
+        lines=tuple(line_of(line) for line in row.lines),
         currency=row.currency,
         notified_minor=row.notified_minor,
         amount_minor=row.amount_minor,
@@ -155,7 +156,7 @@ def order_of(row: Any) -> Order:  # noqa: ANN401 - a row
         recheck_time=row.recheck_time,
         held_stage=Stage(row.held_stage) if row.held_stage else None,
         asks_condition=row.asks_condition,
-        substitutes=row.substitutes,
+        substitutes={key: Substitute(*one) for key, one in row.substitutes.items()},
         confirmed_reasons=tuple(OrderReason(reason) for reason in row.confirmed_reasons),
         announcement_count=row.announcement_count,
         traceparent=row.traceparent,

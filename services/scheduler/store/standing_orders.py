@@ -173,7 +173,8 @@ _COMPLETE = text("""
 
 
 # A standing order without a further cycle has nothing to rest from.
-_PAUSE_UNPAID = text("""
+# Where asked, only those whose merchant wants it of unpaid orders.
+_PAUSE = text("""
     UPDATE standing_orders
     SET state = 'PAUSED', resume_time = NULL, version = version + 1, update_time = :now,
         claim_time = NULL
@@ -182,8 +183,8 @@ _PAUSE_UNPAID = text("""
     WHERE standing_orders.standing_order = asked.standing_order
       AND standing_orders.merchant = asked.merchant
       AND state = 'ACTIVE' AND next_cycle IS NOT NULL
-      AND asked.merchant IN (
-        SELECT merchant FROM scheduler_settings WHERE unpaid_policy = 'PAUSE')
+      AND (NOT CAST(:by_policy AS boolean) OR asked.merchant IN (
+        SELECT merchant FROM scheduler_settings WHERE unpaid_policy = 'PAUSE'))
     RETURNING standing_orders.*
 """)
 
@@ -332,8 +333,21 @@ async def pause_unpaid(
     tx: AsyncConnection, keys: Sequence[tuple[str, str]], now: datetime
 ) -> list[StandingOrder]:
     """Pause those whose merchant wants it where an order ended unpaid; returns them."""
-    rows = await tx.execute(_PAUSE_UNPAID, {**_keys(sorted(set(keys))), "now": now})
-    return [standing_order_of(row) for row in rows]
+    return await _pause(tx, keys, now, by_policy=True)
+
+
+async def pause(
+    tx: AsyncConnection, keys: Sequence[tuple[str, str]], now: datetime
+) -> list[StandingOrder]:
+    """Pause those that have a further cycle; returns them."""
+    return await _pause(tx, keys, now, by_policy=False)
+
+
+async def _pause(
+    tx: AsyncConnection, keys: Sequence[tuple[str, str]], now: datetime, *, by_policy: bool
+) -> list[StandingOrder]:
+    parameters = {**_keys(sorted(set(keys))), "now": now, "by_policy": by_policy}
+    return [standing_order_of(row) for row in await tx.execute(_PAUSE, parameters)]
 
 
 def columns_of(standing_order: StandingOrder) -> dict[str, Any]:

@@ -46,18 +46,15 @@ async def no_messages(shop: Shop) -> AsyncIterator[None]:
             await shop.suite.sandbox.switch_outage(part, on=False)
 
 
-async def test_a_product_that_is_gone_holds_the_order_until_it_lapses(shop: Shop) -> None:
+async def test_an_order_whose_product_is_gone_is_left_out_at_once(shop: Shop) -> None:
     made = await once(shop, await shop.sign_up("ada"))
     await shop.client.catalog.DiscontinueProduct(
         catalog_pb2.DiscontinueProductRequest(name=shop.product("tea"), request_id=new_id())
     )
     await shop.suite.advance(BEFORE_DUE)
-    assert await shop.outcomes(made.name) == [(1, "HELD", ["PRODUCT_UNAVAILABLE"])]
-    await shop.suite.advance(AFTER_HOLD)
-    assert await shop.outcomes(made.name) == [
-        (1, "LAPSED", ["PRODUCT_UNAVAILABLE", "HOLD_EXPIRED"])
-    ]
-    assert (await shop.told())[-3:] == ["ORDER_HELD", "ORDER_LAPSED", "STANDING_ORDER_CHANGED"]
+    assert await shop.outcomes(made.name) == [(1, "SKIPPED", ["PRODUCT_UNAVAILABLE"])]
+    assert (await shop.told())[-2:] == ["ORDER_SKIPPED", "STANDING_ORDER_CHANGED"]
+    assert (await shop.get(made.name)).state == pb.StandingOrder.COMPLETED
 
 
 async def test_an_empty_shelf_holds_the_order_until_it_is_filled(shop: Shop) -> None:

@@ -44,7 +44,10 @@ zones = st.sampled_from(["Europe/Berlin", "Asia/Kathmandu", "America/St_Johns", 
 amounts = st.builds(Money, st.integers(1, 10**14), st.sampled_from(["EUR", "JPY", "KWD", "USD"]))
 moments = st.datetimes(datetime(2000, 1, 1), datetime(2100, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001 - hypothesis adds the zone
 reasons = st.lists(st.sampled_from([*REASONS, "SOMETHING_NEW"]), max_size=6).map(tuple)
-lines = st.lists(st.builds(Line, titles, st.integers(1, 10_000), amounts), max_size=3).map(tuple)
+replaced = st.lists(titles, max_size=2).map(tuple)
+lines = st.lists(
+    st.builds(Line, titles, st.integers(1, 10_000), amounts, replaced), max_size=3
+).map(tuple)
 templates: st.SearchStrategy[Template] = st.one_of(
     st.builds(kinds.PhoneCode, st.from_regex("[0-9]{6}", fullmatch=True)),
     st.builds(
@@ -61,7 +64,7 @@ templates: st.SearchStrategy[Template] = st.one_of(
     st.builds(
         kinds.StandingOrderChanged, titles, zones,
         st.sampled_from([*events_pb2.StandingOrderChanged.Change.keys(), "9"]),
-        st.none() | moments, st.none() | moments,
+        st.none() | moments, st.none() | moments, reasons,
     ),
     st.builds(kinds.Refund, titles, amounts, amounts),
 )  # fmt: skip
@@ -254,6 +257,27 @@ def test_a_code_greets_nobody_by_name() -> None:
 
 def test_who_has_no_name_is_greeted_all_the_same() -> None:
     assert render(kinds.OrderCancelled("Coffee", BERLIN, DUE), "").sms.startswith("Hello! ")
+
+
+def test_a_substitute_is_named_with_what_it_is_taken_for() -> None:
+    line = Line("Chicory", 2, COFFEE, ("Espresso",))
+    receipt = render(kinds.Receipt("Coffee", BERLIN, COFFEE, DUE, None, (line,)), "Ann")
+    upcoming = render(
+        kinds.OrderUpcoming(
+            "Coffee", BERLIN, COFFEE, None, DUE, pay_on_notice=False, lines=(line,)
+        ),
+        "Ann",
+    )
+    for texts in (receipt, upcoming):
+        assert "With Chicory for Espresso." in texts.sms
+        assert "2 x Chicory (instead of Espresso): " in texts.email
+
+
+def test_a_pause_by_itself_says_why() -> None:
+    paused = kinds.StandingOrderChanged(
+        "Coffee", BERLIN, "PAUSED", None, None, ("PRODUCT_UNAVAILABLE",)
+    )
+    assert "is paused: a product is not sold any more." in render(paused, "Ann").sms
 
 
 def test_a_mail_lists_the_lines_of_the_order() -> None:

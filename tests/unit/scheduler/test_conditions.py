@@ -10,6 +10,7 @@ import pytest
 from services.scheduler.domain import cel, expressions
 from services.scheduler.domain.cel import Meter
 from services.scheduler.domain.conditions import (
+    NO_RULING,
     Action,
     Condition,
     DaysSinceLastOrder,
@@ -35,11 +36,13 @@ from services.scheduler.domain.order import (
     OrderState,
     Quote,
     Stage,
+    Substitute,
     confirmed,
 )
-from services.scheduler.domain.rulings import as_charged, prepared, stopped, substituted
+from services.scheduler.domain.rulings import as_charged, prepared, stopped
 from services.scheduler.domain.schedule import EndAfter, Monthly, Schedule
 from services.scheduler.domain.standing_order import NOTICE_HEADROOM, StandingOrder, at_cycle
+from services.scheduler.domain.substitution import Unpriced, gone, missing, substituted, takable
 from services.scheduler.domain.terms import BillingMode, Terms
 
 DUE = datetime(2027, 1, 31, 12, tzinfo=UTC)
@@ -220,29 +223,83 @@ def test_an_order_is_not_deferred_onto_the_next_cycle_even_after_the_last() -> N
     assert left_out.state is OrderState.SKIPPED
 
 
-def test_a_substitute_is_taken_in_the_same_quantity_and_never_substituted_again() -> None:
-    kind = UnitPriceCeiling("beans", 500, "EUR")
-    found = ruling(kind, TOO_DEAR, Action.SUBSTITUTE, substitute="chicory")
+def instead(
+    order: Order,
+    conditions: tuple[Condition, ...],
+    facts: Facts,
+    refused: tuple[str, ...] = (),
+) -> Order | None:
+    """The order with what is taken where conditions want something else."""
+    lacking = missing(order, facts.quote, rule(conditions, order, facts))
+    assert lacking is not None
+    return substituted(order, lacking, conditions, refused, PREPARED_AT)
 
-    order = substituted(ORDER, found, PREPARED_AT)
+
+def test_a_substitute_is_taken_in_the_same_quantity_and_under_the_same_ceiling() -> None:
+    kind = UnitPriceCeiling("beans", 500, "EUR")
+    conditions = (condition(kind, Action.SUBSTITUTE, substitute="chicory"),)
+
+    order = instead(ORDER, conditions, TOO_DEAR)
 
     assert order is not None
     assert order.items == (Item("chicory", 2),)
-    conditions = (condition(kind, Action.SUBSTITUTE, substitute="chicory"),)
+    assert order.substitutes == {"beans": Substitute("chicory", "Beans")}
     assert rule(conditions, order, Facts(quote(400, "chicory"))).action is None
-    too_dear_too = rule(conditions, order, Facts(quote(600, "chicory")))
-    assert substituted(order, too_dear_too, PREPARED_AT) is None
+    assert instead(order, conditions, Facts(quote(600, "chicory"))) is None
+
+
+def test_substitutes_are_tried_in_the_order_of_the_customer() -> None:
+    conditions = tuple(
+        condition(InStock(), Action.SUBSTITUTE, substitute=one) for one in ("tea", "mate")
+    )
+    short = Facts(quote(), short=frozenset({"beans"}))
+
+    first = instead(ORDER, conditions, short)
+    second = instead(ORDER, conditions, short, ("tea",))
+
+    assert first is not None
+    assert second is not None
+    assert (first.items, second.items) == ((Item("tea", 2),), (Item("mate", 2),))
+    # What is short of the first substitute gets the second, for the same product.
+    after = instead(first, conditions, Facts(quote(500, "tea"), short=frozenset({"tea"})))
+    assert after is not None
+    assert (after.items, after.substitutes) == (
+        (Item("mate", 2),),
+        {"beans": Substitute("mate", "Beans")},
+    )
+    assert instead(ORDER, conditions, short, ("tea", "mate")) is None
+
+
+def test_a_product_that_is_gone_is_replaced_by_what_was_agreed_on_or_not_at_all() -> None:
+    off_sale = Unpriced(
+        (OrderReason.PRODUCT_UNAVAILABLE,), {"beans": "Beans"}, frozenset({"beans"})
+    )
+    agreed = (condition(InStock(), Action.SUBSTITUTE, substitute="tea"),)
+    lacking = missing(ORDER, off_sale, NO_RULING)
+    assert lacking is not None
+
+    order = substituted(ORDER, lacking, agreed, (), PREPARED_AT)
+
+    assert order is not None
+    assert order.items == (Item("tea", 2),)
+    assert substituted(ORDER, lacking, (), (), PREPARED_AT) is None
+    assert (gone(ORDER, off_sale, agreed), gone(ORDER, off_sale, ())) == (False, True)
+
+
+def test_a_substitute_never_costs_more_than_the_customer_was_told() -> None:
+    announced = replace(ORDER, notified_minor=1000, currency="EUR")
+    assert takable(announced, quote(500))
+    assert not takable(announced, quote(501))
+    assert takable(ORDER, quote(10_000))
 
 
 def test_a_substitute_that_is_ordered_anyway_is_ordered_once_with_the_sum() -> None:
     both = replace(ORDER, items=(Item("beans", 2), Item("tea", 3)))
-    found = rule(
-        (condition(InStock(), Action.SUBSTITUTE, substitute="tea"),),
-        both,
-        Facts(Quote(0, "EUR", ()), short=frozenset({"beans"})),
-    )
+    (beans,) = quote().lines
+    (tea,) = quote(500, "tea").lines
+    facts = Facts(Quote(2000, "EUR", (beans, tea)), short=frozenset({"beans"}))
 
-    order = substituted(both, found, PREPARED_AT)
+    order = instead(both, (condition(InStock(), Action.SUBSTITUTE, substitute="tea"),), facts)
 
     assert order is not None
     assert order.items == (Item("tea", 5),)

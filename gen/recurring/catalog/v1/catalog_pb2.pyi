@@ -870,17 +870,21 @@ class ItemProblem(_message.Message):
 
     PRODUCT_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
     product: _builtins.str
     reason: Global___ItemProblem.Reason.ValueType
+    title: _builtins.str
+    """The product's title; empty where there is no such product."""
     def __init__(
         self,
         *,
         product: _builtins.str = ...,
         reason: Global___ItemProblem.Reason.ValueType = ...,
+        title: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["product", b"product", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["product", b"product", "reason", b"reason", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

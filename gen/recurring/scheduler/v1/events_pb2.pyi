@@ -411,6 +411,7 @@ class StandingOrderChanged(_message.Message):
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     NEXT_DUE_TIME_FIELD_NUMBER: _builtins.int
     RESUME_TIME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     standing_order: _builtins.str
     """`merchants/{merchant}/standingOrders/{standing_order}`."""
     customer: _builtins.str
@@ -420,6 +421,8 @@ class StandingOrderChanged(_message.Message):
     change: Global___StandingOrderChanged.Change.ValueType
     state: _scheduler_pb2.StandingOrder.State.ValueType
     time_zone: _builtins.str
+    reason: _scheduler_pb2.OrderReason.ValueType
+    """PAUSED by itself: why, for example PRODUCT_UNAVAILABLE."""
     @_builtins.property
     def next_due_time(self) -> _timestamp_pb2.Timestamp:
         """When the next order is due that is not left out; absent when there is none."""
@@ -439,10 +442,11 @@ class StandingOrderChanged(_message.Message):
         time_zone: _builtins.str = ...,
         next_due_time: _timestamp_pb2.Timestamp | None = ...,
         resume_time: _timestamp_pb2.Timestamp | None = ...,
+        reason: _scheduler_pb2.OrderReason.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["next_due_time", b"next_due_time", "resume_time", b"resume_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "customer", b"customer", "next_due_time", b"next_due_time", "resume_time", b"resume_time", "standing_order", b"standing_order", "state", b"state", "time_zone", b"time_zone", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "customer", b"customer", "next_due_time", b"next_due_time", "reason", b"reason", "resume_time", b"resume_time", "standing_order", b"standing_order", "state", b"state", "time_zone", b"time_zone", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -89,7 +89,9 @@ class _OrderReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrderReas
     DATE_EXCLUDED: _OrderReason.ValueType  # 4
     """A date that the schedule leaves out: a blackout, or a move that met the next cycle."""
     PRODUCT_UNAVAILABLE: _OrderReason.ValueType  # 5
-    """A product is gone."""
+    """A product is off sale for good, and the customer agreed to nothing instead that can be had: the cycle
+    is left out, and the standing order paused.
+    """
     PRICE_UNAVAILABLE: _OrderReason.ValueType  # 6
     """A product has no price."""
     OUT_OF_STOCK: _OrderReason.ValueType  # 7
@@ -133,7 +135,9 @@ MISSED: OrderReason.ValueType  # 3
 DATE_EXCLUDED: OrderReason.ValueType  # 4
 """A date that the schedule leaves out: a blackout, or a move that met the next cycle."""
 PRODUCT_UNAVAILABLE: OrderReason.ValueType  # 5
-"""A product is gone."""
+"""A product is off sale for good, and the customer agreed to nothing instead that can be had: the cycle
+is left out, and the standing order paused.
+"""
 PRICE_UNAVAILABLE: OrderReason.ValueType  # 6
 """A product has no price."""
 OUT_OF_STOCK: OrderReason.ValueType  # 7
@@ -1246,6 +1250,7 @@ class OrderLine(_message.Message):
     LIST_UNIT_PRICE_FIELD_NUMBER: _builtins.int
     BASIS_FIELD_NUMBER: _builtins.int
     LIST_PRICE_FIELD_NUMBER: _builtins.int
+    REPLACED_FIELD_NUMBER: _builtins.int
     product: _builtins.str
     """`merchants/{merchant}/products/{product}`."""
     title: _builtins.str
@@ -1266,6 +1271,10 @@ class OrderLine(_message.Message):
     def list_unit_price(self) -> _money_pb2.Money:
         """What a new customer would pay for one."""
 
+    @_builtins.property
+    def replaced(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReplacedProduct]:
+        """What this product is taken instead of, by a condition of the customer's."""
+
     def __init__(
         self,
         *,
@@ -1278,14 +1287,40 @@ class OrderLine(_message.Message):
         list_unit_price: _money_pb2.Money | None = ...,
         basis: _builtins.str = ...,
         list_price: _builtins.str = ...,
+        replaced: _abc.Iterable[Global___ReplacedProduct] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "list_unit_price", b"list_unit_price", "unit_price", b"unit_price"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "basis", b"basis", "list_price", b"list_price", "list_unit_price", b"list_unit_price", "price", b"price", "product", b"product", "quantity", b"quantity", "title", b"title", "unit_price", b"unit_price"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "basis", b"basis", "list_price", b"list_price", "list_unit_price", b"list_unit_price", "price", b"price", "product", b"product", "quantity", b"quantity", "replaced", b"replaced", "title", b"title", "unit_price", b"unit_price"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OrderLine: _TypeAlias = OrderLine  # noqa: Y015
+
+@_typing.final
+class ReplacedProduct(_message.Message):
+    """A product that could not be had."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRODUCT_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    product: _builtins.str
+    """Its id."""
+    title: _builtins.str
+    def __init__(
+        self,
+        *,
+        product: _builtins.str = ...,
+        title: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["product", b"product", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplacedProduct: _TypeAlias = ReplacedProduct  # noqa: Y015
 
 @_typing.final
 class CreateStandingOrderRequest(_message.Message):
