@@ -1,6 +1,7 @@
 """What others tell, and the notice that notify makes of each."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -35,6 +36,7 @@ def order_upcoming(message: scheduler_events_pb2.OrderUpcoming) -> Draft:
             amount=amount,
             previous_amount=previous,
             charge_not_before=charge_not_before,
+            due_time=from_timestamp(ref.due_time),
             pay_on_notice=pay_on_notice,
             lines=_lines(message.lines),
         ),
@@ -124,7 +126,8 @@ def standing_order_changed(message: scheduler_events_pb2.StandingOrderChanged) -
         _optional_time(message, "resume_time"),
         _reasons([message.reason]) if message.reason else (),
     )
-    return Draft(message.customer, message.standing_order, template)
+    merges = message.change == scheduler_events_pb2.StandingOrderChanged.UPDATED
+    return Draft(message.customer, message.standing_order, template, merges=merges)
 
 
 def payment_requested(message: payments_events_pb2.PaymentRequested) -> Draft:
@@ -199,9 +202,37 @@ def _subscription(clock: Clock, message_type: Any, reader: Reader) -> Subscripti
     async def handle(tx: AsyncConnection, events: Sequence[Event[Any]]) -> None:
         read = [(event, reader(event.message)) for event in events]
         drafts = [(event, draft) for event, draft in read if draft is not None]
-        await post(tx, drafts, clock.now())
+        await post(tx, _missed_together(drafts), clock.now())
 
     return Subscription(message_type, handle)
+
+
+def _missed_together(
+    drafts: Sequence[tuple[Event[Any], Draft]],
+) -> list[tuple[Event[Any], Draft]]:
+    """Drafts, with one for all orders of a standing order that were missed together."""
+    result: list[tuple[Event[Any], Draft]] = []
+    missed: dict[str, int] = {}
+    for event, draft in drafts:
+        template = draft.template
+        if not isinstance(template, kinds.OrderSkipped) or template.reasons != ("MISSED",):
+            result.append((event, draft))
+            continue
+        standing_order = draft.subject_resource.rpartition("/orders/")[0]
+        place = missed.setdefault(standing_order, len(result))
+        if place == len(result):
+            result.append((event, draft))
+            continue
+        first = result[place][1].template
+        assert isinstance(first, kinds.OrderSkipped)  # noqa: S101 - it was put there as one
+        together = replace(
+            first,
+            due_time=min(first.due_time, template.due_time),
+            last_due_time=max(first.last_due_time or first.due_time, template.due_time),
+            order_count=first.order_count + 1,
+        )
+        result[place] = result[place][0], replace(draft, template=together)
+    return result
 
 
 def _lines(lines: Sequence[scheduler_pb2.OrderLine]) -> tuple[Line, ...]:

@@ -1,5 +1,6 @@
 """Notices in the making: whom they reach, by which channels, and what they say."""
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -29,6 +30,9 @@ from services.notify.templates.wording import Template, Texts, render
 from services.runtime import outbox, telemetry
 from services.runtime.events import Event
 
+MERGE_SECONDS = 60
+_MERGED = uuid.UUID("5b0f0d0e-6c7d-4b8e-9c55-2d6b4a1f3e90")
+
 
 @dataclass(frozen=True, slots=True)
 class Draft:
@@ -38,6 +42,8 @@ class Draft:
     subject_resource: str
     template: Template
     promise: Promise | None = None
+    # Whether facts of one minute that read the same are told once.
+    merges: bool = False
 
 
 async def post(
@@ -45,7 +51,8 @@ async def post(
 ) -> None:
     """Make a notice of each event, once, with a delivery a channel; tell of whom it cannot reach.
 
-    The notice has the event's id, which is derived from the fact: one fact, one notice.
+    The notice has the event's id, which is derived from the fact: one fact, one notice. Several changes
+    at one instant that read the same are one notice.
     """
     keys = [CustomerKey(*CUSTOMER.parse(draft.customer)) for _, draft in drafts]
     found = await contacts.by_key(tx, keys)
@@ -53,9 +60,18 @@ async def post(
         _notice(event, draft, key, found.get(key), now)
         for (event, draft), key in zip(drafts, keys, strict=True)
     ]
-    new = await notices.insert(tx, made)
+    distinct = {(notice.key, notice.notice): notice for notice in made}
+    new = await notices.insert(tx, list(distinct.values()))
     failed = [n for n in new if any(d.state is DeliveryState.FAILED for d in n.deliveries)]
     await outbox.put(tx, [notice_failed(notice, FAILURE_NO_CHANNEL, now) for notice in failed])
+
+
+def _notice_id(event: Event[Any], draft: Draft) -> str:
+    """The event's id, or one that facts of the same minute share which read the same."""
+    if not draft.merges:
+        return str(event.id)
+    minute = int(event.occur_time.timestamp()) // MERGE_SECONDS
+    return str(uuid.uuid5(_MERGED, f"{draft.subject_resource}|{draft.template}|{minute}"))
 
 
 def _notice(
@@ -72,7 +88,7 @@ def _notice(
         deliveries = [_undeliverable(texts, now)]
     return Notice(
         key=key,
-        notice=str(event.id),
+        notice=_notice_id(event, draft),
         kind=kind,
         subject_resource=draft.subject_resource,
         promise=draft.promise,

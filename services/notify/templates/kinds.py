@@ -11,6 +11,7 @@ from services.notify.templates.wording import (
     MANDATE_REASONS,
     Line,
     Wording,
+    date_text,
     money_text,
     reasons_text,
     substitutes_text,
@@ -58,15 +59,22 @@ class OrderUpcoming:
     # Whether the customer confirms the payment, rather than being charged.
     pay_on_notice: bool
     lines: tuple[Line, ...]
+    # Its own date; None: the day of the charge.
+    due_time: datetime | None = None
 
     def wording(self) -> Wording:
         """Names the ceiling and the earliest time, as the charge will keep them."""
         instead = substitutes_text(self.lines)
         title = title_text(self.title, short=bool(instead))
         when = time_text(self.charge_not_before, self.time_zone)
-        what = f"Your order {title} comes to {money_text(self.amount)}"
+        # Orders that are caught up together are charged on one day, and told apart by their own.
+        day = date_text(self.due_time or self.charge_not_before, self.time_zone)
+        late = day != date_text(self.charge_not_before, self.time_zone)
+        what = (
+            f"Your order {title}{f' of {day}' if late else ''} comes to {money_text(self.amount)}"
+        )
         changed = self.previous_amount is not None and self.previous_amount != self.amount
-        if self.previous_amount is not None and changed and not instead:
+        if self.previous_amount is not None and changed and not (instead or late):
             what += f" (was {money_text(self.previous_amount)} last time)"
         how = f"We will charge you on {when} or later."
         if self.pay_on_notice:
@@ -207,14 +215,21 @@ class OrderSkipped:
     time_zone: str
     due_time: datetime
     reasons: tuple[str, ...]
+    # Of several that are left out together: the last one's, and how many they are.
+    last_due_time: datetime | None = None
+    order_count: int = 1
 
     def wording(self) -> Wording:
         """Says why."""
         title, when = title_text(self.title), time_text(self.due_time, self.time_zone)
+        which = f"Your order {title} of {when} is"
+        if self.last_due_time is not None:
+            last = time_text(self.last_due_time, self.time_zone)
+            which = f"Your {self.order_count} orders {title} of {when} to {last} are"
         return Wording(
             f"Skipped: {title}",
             (
-                f"Your order {title} of {when} is left out: {reasons_text(self.reasons)}.",
+                f"{which} left out: {reasons_text(self.reasons)}.",
                 "Nothing is charged for it.",
             ),
         )

@@ -100,6 +100,11 @@ def time_text(moment: datetime, time_zone: str) -> str:
     return f"{local:%a} {local.day} {local:%b %Y, %H:%M}"
 
 
+def date_text(moment: datetime, time_zone: str) -> str:
+    """The date of an instant where the customer is, for example Sat 31 Jan 2026."""
+    return time_text(moment, time_zone).partition(",")[0]
+
+
 def reasons_text(reasons: tuple[str, ...]) -> str:
     """Why, in words, for the reasons' names."""
     known = {**REASONS, **MANDATE_REASONS}

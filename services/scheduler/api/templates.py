@@ -208,6 +208,9 @@ class TemplateMethods:
                 await purchases.lock_customer(tx, wanted.merchant, wanted.customer)
                 await refuse_duplicate(tx, wanted, _products(wanted.items, present.items))
             now = self._clock.now()
+            unchanged = replace(wanted, update_time=present.update_time) == present
+            if unchanged and not opening.orders:
+                return self._message(present)
             changed = await self._store(tx, opening, "UPDATED", now)
             if wanted.state is State.ACTIVE:
                 facts = [

@@ -17,7 +17,6 @@ from services.scheduler.loops.findings import Found, find_ahead
 from services.scheduler.loops.pricing import EXPECTED, Templates, pasts, template_of
 from services.scheduler.peers import Peers, PlannedCharges
 
-
 _UNPAYABLE = frozenset({OrderReason.MANDATE_NOT_COVERING, OrderReason.PAYMENT_METHOD_BLOCKED})
 
 

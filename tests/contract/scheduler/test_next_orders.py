@@ -82,3 +82,31 @@ async def test_a_receipt_during_a_pause_says_that_it_is_paused(shop: Shop) -> No
     )
     assert await next_due_after_payment(shop, timedelta(minutes=1)) is None
     assert "is paused" in await receipt(shop)
+
+
+async def told(shop: Shop, kind: notify_pb2.NoticeKind.ValueType) -> list[str]:
+    response = await shop.client.notify.ListNotices(
+        notify_pb2.ListNoticesRequest(parent=shop.customer("ada"), page_size=1000)
+    )
+    return [one.deliveries[0].text for one in response.notices if one.kind == kind]
+
+
+async def test_several_changes_at_one_instant_that_read_the_same_are_told_once(
+    shop: Shop,
+) -> None:
+    made = await shop.create(await shop.due_in(20 * DAY, every_days=5, cycle_count=9))
+    for cycle in (2, 3, 4, 5):
+        await shop.scheduler.SkipCycle(
+            pb.SkipCycleRequest(name=made.name, cycle=cycle, request_id=new_id())
+        )
+    await shop.suite.sandbox.settle()
+    changes = await told(shop, notify_pb2.STANDING_ORDER_CHANGED)
+    assert len([one for one in changes if "has changed" in one]) == 1
+
+
+async def test_an_update_that_changes_nothing_is_not_told(shop: Shop) -> None:
+    made = await shop.create(await shop.due_in(20 * DAY, cycle_count=9))
+    await shop.update(made.name, ["title"], title="Tea")
+    await shop.suite.sandbox.settle()
+    changes = await told(shop, notify_pb2.STANDING_ORDER_CHANGED)
+    assert not [one for one in changes if "has changed" in one]

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+from google.protobuf.json_format import MessageToDict
 from recurring.catalog.v1 import catalog_pb2
 from recurring.notify.v1 import notify_pb2
 from recurring.payments.v1 import payments_pb2
@@ -82,7 +83,7 @@ async def test_a_mandate_that_is_revoked_before_the_notice_holds_the_order(shop:
         pb.ExplainOrderRequest(name=f"{made.name}/orders/1")
     )
     [held] = [one for one in explained.decisions if one.kind == "HELD"]
-    assert list(held.data["mandate_reasons"]) == ["MANDATE_REVOKED"]
+    assert MessageToDict(held.data)["mandate_reasons"] == ["MANDATE_REVOKED"]
     notices = await shop.client.notify.ListNotices(
         notify_pb2.ListNoticesRequest(parent=shop.customer("ada"), page_size=1000)
     )

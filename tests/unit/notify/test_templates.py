@@ -52,12 +52,15 @@ templates: st.SearchStrategy[Template] = st.one_of(
     st.builds(kinds.PhoneCode, st.from_regex("[0-9]{6}", fullmatch=True)),
     st.builds(
         kinds.OrderUpcoming, titles, zones, amounts, st.none() | amounts, moments, st.booleans(),
-        lines,
+        lines, st.none() | moments,
     ),
     st.builds(kinds.PaymentRequest, titles, zones, amounts, moments),
     st.builds(kinds.PaymentDeclined, titles, zones, amounts, st.none() | moments),
     st.builds(kinds.Receipt, titles, zones, amounts, moments, st.none() | moments, lines),
-    st.builds(kinds.OrderSkipped, titles, zones, moments, reasons),
+    st.builds(
+        kinds.OrderSkipped, titles, zones, moments, reasons, st.none() | moments,
+        st.integers(2, 100),
+    ),
     st.builds(kinds.OrderHeld, titles, zones, moments, reasons),
     st.builds(kinds.OrderLapsed, titles, zones, moments, reasons),
     st.builds(kinds.OrderCancelled, titles, zones, moments, st.booleans()),
