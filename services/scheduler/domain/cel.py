@@ -6,6 +6,7 @@ text.
 """
 
 import operator
+import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -20,6 +21,10 @@ PATTERN_MAX_BYTES = 64 * 1024
 MATCH_STEPS = 10
 # The largest takes some 100 KiB, and less than a millisecond to make again.
 _CACHED_PROGRAMS = 128
+# Python reads more as a number than CEL does: digits of other scripts, blanks, `1_000`. No number of 64
+# bits is longer.
+_INT_TEXT = re.compile(r"-?[0-9]{1,20}")
+_DOUBLE_TEXT = re.compile(r"[+-]?([0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})([eE][+-]?[0-9]{1,4})?")
 MACROS = frozenset({"all", "exists", "exists_one", "map", "filter"})
 
 _PATTERN_OPTIONS = re2.Options()
@@ -361,6 +366,8 @@ def _size(value: Any) -> int:  # noqa: ANN401
 def _to_int(value: Any) -> int:  # noqa: ANN401
     if isinstance(value, bool | list | dict | None):
         raise NoValueError("int")
+    if isinstance(value, str) and not _INT_TEXT.fullmatch(value):
+        raise NoValueError("int")
     try:
         return int(_in_range(int(value)))
     except (ValueError, OverflowError):
@@ -369,6 +376,8 @@ def _to_int(value: Any) -> int:  # noqa: ANN401
 
 def _to_double(value: Any) -> float:  # noqa: ANN401
     if isinstance(value, bool | list | dict | None):
+        raise NoValueError("double")
+    if isinstance(value, str) and not _DOUBLE_TEXT.fullmatch(value):
         raise NoValueError("double")
     try:
         return float(value)

@@ -519,6 +519,10 @@ def test_every_item_of_the_longest_order_can_be_compared() -> None:
         ("total > 50 ? currency == 'EUR' : 1 / 0 == 1", True),
         ("int('12') + int(3.9) == 15 && string(5) == '5' && string(true) == 'true'", True),
         ("int('x') == 1", None),
+        ("int('-12') == -12 && double('1e2') == 100.0 && double('.5') == 0.5", True),
+        # What Python would read beyond that is no number of CEL.
+        ("int('1_000') == 1000 || int(' 12') == 12 || int('\u0661\u0662') == 12", None),
+        ("double('1_0.5') == 10.5 || double('nan') != 0.0 || double('inf') > 0.0", None),
         ("1 + 2 * 3 - 4 == 3 && !(1 > 2) && 2 + 2 == 4 || false", True),
         ("0x10 == 16 && 1e2 == 100.0 && .5 == 0.5", True),
         ("currency.startsWith('E') && currency.endsWith('R') && currency.contains('U')", True),
