@@ -45,7 +45,7 @@ class ScheduleOptions:
     at: Annotated[
         timeofday_pb2.TimeOfDay | None, typer.Option(parser=parse_time_of_day, metavar="HH:MM")
     ] = None
-    count: Annotated[int | None, typer.Option(help="How many cycles.")] = None
+    count: Annotated[int | None, typer.Option(help="How many cycles in all.")] = None
     until: Annotated[
         date_pb2.Date | None, typer.Option(parser=parse_date, metavar="DATE", help="Last date.")
     ] = None

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from services.scheduler.domain import calendar
@@ -57,19 +57,20 @@ blackouts = st.lists(
             SIGN_UP.date() + timedelta(days=first), SIGN_UP.date() + timedelta(days=first + days)
         ),
         st.integers(0, 60),
-        st.integers(0, 20),
+        st.integers(0, 25),
     ),
-    max_size=2,
+    max_size=3,
 ).map(tuple)
+ends = st.integers(30, 200).map(lambda days: EndOn(SIGN_UP.date() + timedelta(days=days)))
 schedules = st.builds(
     Schedule,
     starts,
     st.sampled_from((time(0), time(2, 30), time(9), time(23, 30))),
     st.sampled_from(("UTC", BERLIN, "Pacific/Kiritimati", "America/Los_Angeles")),
     recurrences,
-    st.none() | st.builds(EndAfter, st.integers(1, 12)),
+    st.none() | st.builds(EndAfter, st.integers(1, 12)) | ends,
     blackouts,
-    st.sampled_from(BlackoutRule),
+    st.sampled_from((BlackoutRule.MOVE_TO_NEXT_ALLOWED, *BlackoutRule)),
     st.builds(BusinessDays, st.sampled_from(BusinessDayRule)),
 )
 
@@ -210,16 +211,41 @@ acts = st.lists(
 )
 
 
-@given(schedules, st.lists(st.tuples(acts, schedules), min_size=1, max_size=3))
+# What a change is about: mostly a little, since little changes are where gaps and overlaps hide.
+ASPECTS = (
+    "local_time",
+    "time_zone",
+    "recurrence",
+    "end",
+    "blackouts",
+    "business_days",
+    "start_date",
+)
+changes = st.lists(
+    st.tuples(acts, st.sets(st.sampled_from(ASPECTS), min_size=1, max_size=2), schedules),
+    min_size=1,
+    max_size=3,
+)
+
+
+@settings(max_examples=400)
+@given(schedules, changes)
 def test_another_schedule_goes_on_without_a_gap_or_an_overlap(
-    first: Schedule, changes: Sequence[tuple[Sequence[tuple[int, str, int]], Schedule]]
+    first: Schedule,
+    changes: Sequence[tuple[Sequence[tuple[int, str, int]], set[str], Schedule]],
 ) -> None:
     life = begin(first)
-    for lived, schedule in changes:
+    for lived, aspects, other in changes:
         live(life, lived)
         if not life.template.next_cycle and not life.opened:
             return
-        if calendar.same_dates(schedule, life.template.plan):
+        plan = life.template.plan
+        schedule = replace(
+            plan,
+            blackout_rule=other.blackout_rule if "blackouts" in aspects else plan.blackout_rule,
+            **{aspect: getattr(other, aspect) for aspect in aspects},
+        )
+        if calendar.same_dates(schedule, plan):
             continue
         wanted = expected(life, schedule)
         life.reschedule(schedule)
@@ -318,6 +344,24 @@ def test_a_cycle_moved_back_by_a_blackout_is_not_lost() -> None:
         first, second, *_ = life.coming()
         assert day_of(first) == date(2027, 2, 4)
         assert (day_of(second).month, day_of(second).day) == (2, again.recurrence.month_days[0])  # type: ignore[union-attr]
+
+
+def test_a_cycle_moved_back_follows_a_blackout_that_ends_on_another_day() -> None:
+    def closed_until(day: int) -> Schedule:
+        closed = DateRange(date(2027, 1, 22), date(2027, 2, day))
+        return monthly(
+            24,
+            date(2027, 1, 22),
+            blackouts=(closed,),
+            blackout_rule=BlackoutRule.MOVE_TO_NEXT_ALLOWED,
+        )
+
+    for day in (1, 2, 8):
+        life = begin(closed_until(3))
+        life.pass_by(timedelta(days=5))
+        life.reschedule(closed_until(day))
+        dates = [day_of(one) for one in life.coming()]
+        assert dates[:2] == [date(2027, 2, day + 1), date(2027, 2, 24)]
 
 
 def test_a_cycle_that_its_customer_moved_past_its_date_is_not_lost() -> None:
