@@ -210,7 +210,10 @@ def test_a_cycle_found_alone_is_the_one_found_in_a_run(schedule: Schedule, index
 def test_a_schedule_is_refused_if_and_only_if_it_never_fires(schedule: Schedule) -> None:
     found = (cycle(schedule, index) for index in range(cycle_count(schedule)))
     fires = any(each is not None and each.local_date for each in found)
-    never = any(each.reason == "NEVER_FIRES" for each in violations(schedule, None))
+    reasons = {each.reason for each in violations(schedule, None)}
+    # A count that the calendar has no room for is refused before that is asked.
+    assume("OUT_OF_RANGE" not in reasons)
+    never = "NEVER_FIRES" in reasons
     assert fires != never
 
 
