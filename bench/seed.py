@@ -13,7 +13,7 @@ import asyncpg
 
 from bench.measure import WrongResultError
 from bench.stack import Stack
-from services.notify.domain import CustomerKey
+from services.notify.domain.notices import CustomerKey
 from services.notify.store import contacts
 from services.payments.domain import keys as payments_keys
 from services.payments.store.sealed import token_place

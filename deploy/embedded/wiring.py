@@ -108,7 +108,12 @@ def service_environment(service: str, addresses: Addresses, keys: Keys) -> dict[
         settings["SMTP_HOST"] = smtp_host
         settings["SMTP_PORT"] = str(smtp_port)
         settings["SMTP_TLS"] = "none"
+        settings["PHONE_TEST_PREFIXES"] = TEST_PHONE_PREFIXES
     return {f"RECURRING_{name}": value for name, value in settings.items()}
+
+
+# Of films (Ofcom: 07700 900000 to 900999), and those whose messages the sandbox's gateway loses.
+TEST_PHONE_PREFIXES = "+447700900 +1500555000"
 
 
 def description(home: Path, addresses: Addresses, keys: Keys) -> dict[str, Any]:

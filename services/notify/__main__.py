@@ -6,12 +6,20 @@ from pydantic import Field, SecretStr
 from recurring.notify.v1 import notify_pb2_grpc
 
 from services.notify import api, gateways, loops, watch
-from services.notify.domain import Channel
+from services.notify.domain.notices import Channel
+from services.notify.domain.phone_codes import DEFAULT_BUDGET, CodeBudget
+from services.notify.domain.phone_numbers import NumberPolicies, NumberPolicy
 from services.notify.events.handlers import subscriptions
 from services.notify.store.sealed import SEALED
 from services.runtime.parts import Parts, Runtime
 from services.runtime.process import main
 from services.runtime.settings import RuntimeSettings, is_for_development
+from services.runtime.wire import ID_PATTERN
+
+_TEST_PREFIXES = r"^(\+[1-9][0-9]{2,13}( \+[1-9][0-9]{2,13})*)?$"
+_COUNTRIES = r"^([A-Z]{2}( [A-Z]{2})*)?$"
+_LISTED = rf"{ID_PATTERN.pattern}=[A-Z]{{2}}( [A-Z]{{2}})*"
+_MERCHANT_COUNTRIES = rf"^({_LISTED}(, ?{_LISTED})*)?$"
 
 
 class Settings(RuntimeSettings):
@@ -30,6 +38,16 @@ class Settings(RuntimeSettings):
     smtp_password: SecretStr = SecretStr("")
     email_sender: str = Field(default="Recurring <no-reply@recurring.example>", pattern=r"^.+@.+$")
 
+    # ISO 3166-1 codes of the countries whose numbers are sent codes, separated by spaces; empty: all.
+    phone_countries: str = Field(default="", pattern=_COUNTRIES)
+    # The same for merchants who have a list of their own: `merchant=DE AT` by commas.
+    merchant_phone_countries: str = Field(default="", pattern=_MERCHANT_COUNTRIES)
+    # Numbers that begin so, separated by spaces, are taken though nobody has them: for development.
+    phone_test_prefixes: str = Field(default="", pattern=_TEST_PREFIXES)
+    # Codes for one merchant's customers, by the hour and the day of UTC.
+    phone_codes_hour_max: int = Field(default=DEFAULT_BUDGET.hour_max, ge=1, le=1_000_000)
+    phone_codes_day_max: int = Field(default=DEFAULT_BUDGET.day_max, ge=1, le=1_000_000)
+
     def faults(self) -> Iterator[tuple[str, str]]:
         """A login that is half there among the rest."""
         yield from super().faults()
@@ -43,6 +61,23 @@ class Settings(RuntimeSettings):
             yield "SMS_URL", "a gateway of this machine or without TLS"
         if self.smtp_tls is gateways.MailTls.NONE:
             yield "SMTP_TLS", "a mail server without TLS"
+        if self.phone_test_prefixes:
+            yield "PHONE_TEST_PREFIXES", "a phone number that nobody has"
+
+    def numbers(self) -> NumberPolicies:
+        """Which numbers are sent codes, by merchant."""
+        prefixes = tuple(self.phone_test_prefixes.split())
+        listed = {
+            merchant: countries
+            for merchant, _, countries in (
+                each.strip().partition("=") for each in self.merchant_phone_countries.split(",")
+            )
+            if merchant
+        }
+        return NumberPolicies(
+            NumberPolicy(frozenset(self.phone_countries.split()), prefixes),
+            {m: NumberPolicy(frozenset(c.split()), prefixes) for m, c in listed.items()},
+        )
 
 
 async def assemble(runtime: Runtime[Settings]) -> Parts:
@@ -58,7 +93,12 @@ async def assemble(runtime: Runtime[Settings]) -> Parts:
         runtime.database, runtime.clock, {Channel.SMS: sms, Channel.EMAIL: email}
     )
     return Parts(
-        servicer=api.Servicer(runtime.database, runtime.clock),
+        servicer=api.Servicer(
+            runtime.database,
+            runtime.clock,
+            settings.numbers(),
+            CodeBudget(settings.phone_codes_hour_max, settings.phone_codes_day_max),
+        ),
         register=notify_pb2_grpc.add_NotifyServiceServicer_to_server,
         grpc_service="recurring.notify.v1.NotifyService",
         access=api.ACCESS,

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import aiohttp
 import aiosmtplib
 
-from services.notify.domain import Attempt, Verdict
+from services.notify.domain.notices import Attempt, Verdict
 
 TIMEOUT_SECONDS = 5.0
 SMS_CONNECTIONS_MAX = 50

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from services.notify import watch
-from services.notify.domain import (
+from services.notify.domain.notices import (
     FAILURE_CODE_VOID,
     FAILURE_NO_CHANNEL,
     Attempt,

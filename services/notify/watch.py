@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 from sqlalchemy import text
 
-from services.notify.domain import CodeCheck, DeliveryState, NoticeKind
+from services.notify.domain.notices import DeliveryState, NoticeKind
+from services.notify.domain.phone_codes import CodeCheck
 from services.runtime import metrics
 from services.runtime.watch import Gauge, Look, count_of, lateness_of
 
@@ -17,8 +18,8 @@ _notices = metrics.counter(
 _codes = metrics.counter(
     "recurring.phone_codes",
     "{code}",
-    "One-time codes: asked for, verified, or given wrongly",
-    [{"outcome": "SENT"}, {"outcome": "VERIFIED"}, {"outcome": CodeCheck.CODE_WRONG}],
+    "One-time codes: asked for, verified, given wrongly, or refused since there were too many",
+    [{"outcome": o} for o in ("SENT", "VERIFIED", CodeCheck.CODE_WRONG, "REFUSED")],
 )
 
 

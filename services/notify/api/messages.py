@@ -2,7 +2,8 @@
 
 from recurring.notify.v1 import notify_pb2
 
-from services.notify.domain import Contact, Delivery, Notice, mask_phone
+from services.notify.domain.notices import Contact, Delivery, Notice
+from services.notify.domain.phone_codes import mask_phone
 from services.notify.events.facts import CONTACT, notice_name
 from services.runtime.wire import etag, to_timestamp
 

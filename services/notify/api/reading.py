@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from recurring.notify.v1 import notify_pb2
 
-from services.notify.domain import CustomerKey, NoticeKind
+from services.notify.domain.notices import CustomerKey, NoticeKind
+from services.notify.domain.phone_numbers import NumberPolicy, check_number
 from services.notify.events.facts import CONTACT, CUSTOMER
 from services.runtime.access import caller
 from services.runtime.errors import Violations
@@ -70,6 +71,16 @@ def read_mask(violations: Violations, request: notify_pb2.UpdateContactRequest) 
 def require_name(violations: Violations, fields: Fields) -> None:
     """Note a name that is missing where one is needed."""
     violations.require("contact.display_name", "must be given", met=bool(fields["display_name"]))
+
+
+def read_phone(phone: str, policy: NumberPolicy) -> str:
+    """The number of a mobile phone in E.164, which policy allows codes to."""
+    violations = Violations()
+    refusal = check_number(phone, policy)
+    if refusal is not None:
+        violations.add("phone", refusal.message, refusal.problem)
+    violations.check()
+    return phone
 
 
 def read_kind(number: int) -> NoticeKind:

@@ -3,7 +3,7 @@
 import secrets
 import uuid
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from google.rpc.error_details_pb2 import ErrorInfo
 from recurring.notify.v1 import notify_pb2, notify_pb2_grpc
@@ -18,21 +18,23 @@ from services.notify.api.reading import (
     read_kind,
     read_mask,
     read_merchant,
+    read_phone,
     require_name,
 )
-from services.notify.domain import (
+from services.notify.domain.notices import Contact, CustomerKey, new_contact
+from services.notify.domain.phone_codes import (
     CODE_DIGITS,
     CODE_LIFE,
     CODES_MAX,
     CODES_MAX_PERIOD,
+    DEFAULT_BUDGET,
+    CodeBudget,
     CodeCheck,
-    Contact,
-    CustomerKey,
     PhoneCode,
     check_code,
     hash_code,
-    new_contact,
 )
+from services.notify.domain.phone_numbers import EVERY_COUNTRY, NumberPolicies
 from services.notify.events.facts import CONTACT, NOTICE, contact_bound
 from services.notify.events.posting import code_notice
 from services.notify.store import codes, contacts, notices
@@ -80,9 +82,17 @@ _CODE_PROBLEMS = {
 class Servicer(notify_pb2_grpc.NotifyServiceServicer):
     """Answers recurring.notify.v1.NotifyService; each method's contract is in its proto."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        numbers: NumberPolicies = EVERY_COUNTRY,
+        budget: CodeBudget = DEFAULT_BUDGET,
+    ) -> None:
         self.database = database
         self._clock = clock
+        self._numbers = numbers
+        self._budget = budget
 
     # --- contacts -------------------------------------------------------------------------------
 
@@ -158,11 +168,12 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
         self, request: notify_pb2.StartPhoneBindingRequest, tx: AsyncConnection
     ) -> notify_pb2.StartPhoneBindingResponse:
         """Send a one-time code to a number."""
-        key, phone = read_contact(request.name), request.phone
+        key = read_contact(request.name)
+        phone = read_phone(request.phone, self._numbers.of(key.merchant))
         now = self._clock.now()
         # The contact's lock lets one code at a time be made.
         await _existing(tx, key, lock=True)
-        await _count_code(tx, key, phone, now)
+        await _count_code(tx, key, phone, now, self._budget)
         notice_id = str(derived_id("phone-code", key.merchant, key.customer, request.request_id))
         code = f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}d}"
         salt = secrets.token_bytes(SALT_BYTES)
@@ -270,19 +281,32 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
         )
 
 
-async def _count_code(tx: AsyncConnection, key: CustomerKey, phone: str, now: datetime) -> None:
-    """Count a code. Raises RESOURCE_EXHAUSTED if it is one too many for the customer or the number.
+async def _count_code(
+    tx: AsyncConnection, key: CustomerKey, phone: str, now: datetime, budget: CodeBudget
+) -> None:
+    """Count a code. Raises RESOURCE_EXHAUSTED if it is one too many.
 
-    Which of the two it is nobody is told, since others may have sent codes to the number.
+    Whether the customer, the number or its neighbours had theirs nobody is told, since others may
+    have sent codes there.
     """
-    to_customer = await codes.made_before(tx, key, CODES_MAX - 1)
-    to_phone = await codes.count_sent(tx, phone, now, CODES_MAX)
-    oldest = max(filter(None, (to_customer, to_phone)), default=None)
+    oldest = max(await codes.count_sent(tx, key, phone, now), default=None)
     if oldest is not None and oldest + CODES_MAX_PERIOD > now:
+        watch.code("REFUSED")
         left_seconds = (oldest + CODES_MAX_PERIOD - now).total_seconds()
         message = f"{CODES_MAX} codes were sent within an hour"
         raise exhausted("CODES_TOO_MANY", message, left_seconds)
+    hour, day = await codes.count_spent(tx, key.merchant, now)
+    if day > budget.day_max or hour > budget.hour_max:
+        watch.code("REFUSED")
+        period = timedelta(days=1) if day > budget.day_max else timedelta(hours=1)
+        message = "the merchant's codes of this period have all been sent"
+        raise exhausted("CODE_BUDGET_SPENT", message, _seconds_left(now, period))
     await codes.forget_sent(tx, now - CODES_MAX_PERIOD)
+
+
+def _seconds_left(now: datetime, period: timedelta) -> float:
+    """How long the hour or the day (UTC) still lasts."""
+    return (period - (now - datetime(1970, 1, 1, tzinfo=UTC)) % period).total_seconds()
 
 
 async def _existing(

@@ -6,7 +6,7 @@ from typing import Any
 from recurring.notify.v1 import events_pb2, notify_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
-from services.notify.domain import Contact, CustomerKey, Notice
+from services.notify.domain.notices import Contact, CustomerKey, Notice
 from services.runtime import telemetry
 from services.runtime.events import Fact
 from services.runtime.wire import NamePattern, to_money, to_timestamp

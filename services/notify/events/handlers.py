@@ -12,7 +12,7 @@ from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.notify.domain import BillingMode, Promise
+from services.notify.domain.notices import BillingMode, Promise
 from services.notify.events.posting import Draft, post
 from services.notify.templates import kinds
 from services.notify.templates.wording import Line

@@ -8,8 +8,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.notify.domain import (
-    CODE_LIFE,
+from services.notify.domain.notices import (
     DELIVERY_LIFE,
     FAILURE_NO_CHANNEL,
     Channel,
@@ -23,6 +22,7 @@ from services.notify.domain import (
     can_be_reached,
     channels,
 )
+from services.notify.domain.phone_codes import CODE_LIFE
 from services.notify.events.facts import CUSTOMER, notice_failed
 from services.notify.store import contacts, notices
 from services.notify.templates.kinds import CODE_LEFT_OUT, PhoneCode

@@ -1,19 +1,21 @@
 """The one-time codes that prove phones."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.notify.domain import (
+from services.notify.domain.notices import FAILURE_CODE_VOID, CustomerKey
+from services.notify.domain.phone_codes import (
     CODE_WRONG_MAX,
-    FAILURE_CODE_VOID,
-    CustomerKey,
+    CODES_MAX,
+    CODES_TO_PREFIX_MAX,
     PhoneCode,
 )
+from services.notify.domain.phone_numbers import prefix_of
 from services.runtime.sealing import keyring, seal, unseal
 
-# So many phones are forgotten with each code that is sent: more than come new.
+# So many limits are forgotten with each code that is sent: more than come new.
 FORGET_BATCH_ROWS = 100
 
 _INSERT = text("""
@@ -29,25 +31,31 @@ _PENDING = text("""
     FOR UPDATE
 """)
 
-_MADE_BEFORE = text("""
-    SELECT create_time FROM phone_codes
-    WHERE customer = :customer AND merchant = :merchant
-    ORDER BY create_time DESC OFFSET :newer LIMIT 1
-""")
-
-# The row's lock lets one code at a time be counted, whosever customers they are for.
+# Locked in the order given, the same for everybody: one code at a time is counted for each of them.
 _COUNT_SENT = text("""
-    INSERT INTO code_recipients AS known (phone_blind_index, send_times)
-    VALUES (:phone_blind_index, ARRAY[CAST(:now AS timestamptz)])
-    ON CONFLICT (phone_blind_index) DO UPDATE
+    INSERT INTO code_limits AS known (subject_blind_index, send_times)
+    SELECT asked.subject, ARRAY[CAST(:now AS timestamptz)]
+    FROM unnest(CAST(:subjects AS bytea[])) AS asked (subject)
+    ON CONFLICT (subject_blind_index) DO UPDATE
         SET send_times = (EXCLUDED.send_times || known.send_times)[1:CAST(:kept AS integer)]
-    RETURNING send_times[CAST(:kept AS integer)]
+    RETURNING subject_blind_index, send_times
 """)
 
 _FORGET_SENT = text("""
-    DELETE FROM code_recipients WHERE phone_blind_index IN (
-        SELECT phone_blind_index FROM code_recipients
+    DELETE FROM code_limits WHERE subject_blind_index IN (
+        SELECT subject_blind_index FROM code_limits
         WHERE send_times[1] <= :until LIMIT :limit FOR UPDATE SKIP LOCKED)
+""")
+
+_COUNT_SPENT = text("""
+    INSERT INTO code_budgets AS known (merchant, period, start_time, sent_count)
+    SELECT :merchant, period, start_time, 1
+    FROM unnest(CAST(:periods AS text[]), CAST(:start_times AS timestamptz[]))
+      AS asked (period, start_time)
+    ON CONFLICT (merchant, period) DO UPDATE SET start_time = EXCLUDED.start_time,
+        sent_count = CASE WHEN known.start_time = EXCLUDED.start_time
+                          THEN known.sent_count ELSE 0 END + 1
+    RETURNING period, sent_count
 """)
 
 # A code that is void need not be sent any more, and its text must not outlive it.
@@ -110,28 +118,45 @@ async def pending(tx: AsyncConnection, key: CustomerKey) -> PhoneCode | None:
     )
 
 
-async def made_before(tx: AsyncConnection, key: CustomerKey, newer: int) -> datetime | None:
-    """When the code was made that so many of the customer's are newer than; None if there is none."""
-    found: datetime | None = await tx.scalar(_MADE_BEFORE, {**_key(key), "newer": newer})
-    return found
+async def count_sent(
+    tx: AsyncConnection, key: CustomerKey, phone: str, now: datetime
+) -> tuple[datetime, ...]:
+    """Count a code for a customer, to a phone and to its neighbours; undone if the transaction is.
 
-
-async def count_sent(tx: AsyncConnection, phone: str, now: datetime, newer: int) -> datetime | None:
-    """Count a code to a phone, of whichever merchant's customer; undone if the transaction is.
-
-    Returns when the code was sent to it that so many are newer than, this one among them; None if there
-    is none. A key that follows another counts anew.
+    Returns, of each that has had more than its limit, when the code was sent that so many are newer
+    than, this one among them. A key that follows another counts from zero.
     """
-    index = keyring(tx.engine).blind_index(phone, "code_recipients", "phone_blind_index")
-    values = {"phone_blind_index": index, "now": now, "kept": newer + 1}
-    found: datetime | None = await tx.scalar(_COUNT_SENT, values)
-    return found
+    limits = {
+        _blind_index(tx, "customer", key.merchant, key.customer): CODES_MAX,
+        _blind_index(tx, "phone", phone): CODES_MAX,
+        _blind_index(tx, "prefix", key.merchant, prefix_of(phone)): CODES_TO_PREFIX_MAX,
+    }
+    values = {"subjects": list(limits), "now": now, "kept": max(limits.values()) + 1}
+    times = {
+        bytes(row.subject_blind_index): row.send_times
+        for row in await tx.execute(_COUNT_SENT, values)
+    }
+    return tuple(
+        times[subject][limit] for subject, limit in limits.items() if len(times[subject]) > limit
+    )
+
+
+async def count_spent(tx: AsyncConnection, merchant: str, now: datetime) -> tuple[int, int]:
+    """Count a code against a merchant's budget; returns those of this hour and of this day (UTC)."""
+    hour = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    values = {
+        "merchant": merchant,
+        "periods": ["HOUR", "DAY"],
+        "start_times": [hour, hour.replace(hour=0)],
+    }
+    counts = {row.period: row.sent_count for row in await tx.execute(_COUNT_SPENT, values)}
+    return counts["HOUR"], counts["DAY"]
 
 
 async def forget_sent(tx: AsyncConnection, until: datetime) -> None:
-    """Forget phones to which no code was sent after a time.
+    """Forget phones, ranges and customers for which no code was sent after a time.
 
-    Comes after `count_sent`, so that nobody waits for a phone's lock who holds another's.
+    Comes after `count_sent`, so that nobody waits for one's lock who holds another's.
     """
     await tx.execute(_FORGET_SENT, {"until": until, "limit": FORGET_BATCH_ROWS})
 
@@ -160,6 +185,12 @@ async def delete(tx: AsyncConnection, key: CustomerKey) -> None:
 def place(key: CustomerKey, notice: str) -> tuple[str, ...]:
     """What the sealed phone of a code is bound to."""
     return "phone_codes", "phone", key.merchant, key.customer, notice
+
+
+def _blind_index(tx: AsyncConnection, *subject: str) -> bytes:
+    """What a limit is kept under: names nobody without the service's key."""
+    value = "\n".join(subject)
+    return keyring(tx.engine).blind_index(value, "code_limits", "subject_blind_index")
 
 
 def _key(key: CustomerKey) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.notify.domain import Contact, CustomerKey
+from services.notify.domain.notices import Contact, CustomerKey
 from services.runtime.sealing import seal, unseal
 
 _INSERT = text("""

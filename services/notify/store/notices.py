@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.notify.domain import (
+from services.notify.domain.notices import (
     BillingMode,
     Channel,
     CustomerKey,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from services.notify.domain import CustomerKey
+from services.notify.domain.notices import CustomerKey
 from services.notify.store import codes, contacts, notices
 from services.runtime.resealing import SealedColumn, SealedTable
 

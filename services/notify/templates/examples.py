@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
-from services.notify.domain import NoticeKind
+from services.notify.domain.notices import NoticeKind
 from services.notify.templates.kinds import (
     CODE_LEFT_OUT,
     OrderCancelled,

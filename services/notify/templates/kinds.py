@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import ClassVar
 
-from services.notify.domain import CODE_DIGITS, CODE_LIFE, NoticeKind
+from services.notify.domain.notices import NoticeKind
+from services.notify.domain.phone_codes import CODE_DIGITS, CODE_LIFE
 from services.notify.templates.wording import (
     MANDATE_REASONS,
     Line,

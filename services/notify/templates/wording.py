@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
-from services.notify.domain import NoticeKind
+from services.notify.domain.notices import NoticeKind
 from services.runtime.currencies import format_minor
 from services.runtime.text import cut, one_line
 from services.runtime.wire import Money

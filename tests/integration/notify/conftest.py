@@ -5,7 +5,7 @@ import aiohttp
 import pytest
 
 from services.notify import api, gateways, loops
-from services.notify.domain import Channel
+from services.notify.domain.notices import Channel
 from services.runtime.database import Database, connect
 from tests.conftest import KEYRING, ServiceDatabase
 from tests.integration.notify.suite import NOW, ManualClock, Notify
@@ -30,7 +30,13 @@ async def notify(service_database: ServiceDatabase, sandbox: Sandbox) -> AsyncIt
     server = gateways.MailServer("127.0.0.1", sandbox.smtp_port, gateways.MailTls.NONE)
     email = gateways.EmailGateway(server, "orders@acme.example")
     deliveries = loops.Deliveries(database, clock, {Channel.SMS: sms, Channel.EMAIL: email})
-    yield Notify(database, clock, sandbox, api.Servicer(database, clock), deliveries)
+    yield Notify(
+        database,
+        clock,
+        sandbox,
+        api.Servicer(database, clock),
+        deliveries,
+    )
     await sms.close()
     await email.close()
     await database.close()

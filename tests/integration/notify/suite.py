@@ -13,7 +13,7 @@ from recurring.scheduler.v1 import scheduler_pb2
 from sqlalchemy import text
 
 from services.notify import api, loops
-from services.notify.domain import CustomerKey
+from services.notify.domain.notices import CustomerKey
 from services.notify.events import handlers
 from services.notify.events.facts import CUSTOMER
 from services.notify.store import contacts, notices

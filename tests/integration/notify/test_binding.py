@@ -2,14 +2,18 @@
 
 import asyncio
 import uuid
-from collections.abc import Awaitable
-from datetime import timedelta
+from collections import Counter
+from collections.abc import Awaitable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from recurring.notify.v1 import events_pb2, notify_pb2
 from sqlalchemy import text
 
+from services.notify import api
+from services.notify.domain.phone_codes import CodeBudget
+from services.notify.domain.phone_numbers import NumberPolicies, NumberPolicy
 from services.runtime.errors import Problem
 from tests.integration.notify.suite import ANN, PHONE, Notify
 
@@ -170,7 +174,8 @@ async def test_numbers_are_forgotten_with_the_first_code_after_their_hour(notify
     notify.clock.move(timedelta(hours=1))
     await started(notify, ANN)
     async with notify.database.read() as connection:
-        assert await connection.scalar(text("SELECT count(*) FROM code_recipients")) == 1
+        found = await connection.scalar(text("SELECT count(*) FROM code_limits"))
+    assert found == 3  # Of the customer, the number and its neighbours.
 
 
 async def test_a_bound_phone_stays_bound_until_the_new_one_is_proved(notify: Notify) -> None:
@@ -282,3 +287,57 @@ async def test_a_code_that_is_not_six_digits_is_no_guess(notify: Notify, code: s
     await notify.contact()
 
     assert await reason(notify.confirm(code)) == "FIELD_INVALID"
+
+
+async def outcomes(notify: Notify, phones: Sequence[str]) -> Counter[str]:
+    """How the attempts to send each of many customers a code end."""
+    found = [
+        await started(notify, f"merchants/acme/customers/c{n}", phone)
+        for n, phone in enumerate(phones)
+    ]
+    return Counter(refused[0] if refused else "SENT" for refused in found)
+
+
+async def test_numbers_in_a_row_get_twenty_codes_an_hour(notify: Notify) -> None:
+    row = [f"+491701234{n:03}" for n in range(120)]
+
+    assert await outcomes(notify, row) == {"SENT": 20, "CODES_TOO_MANY": 100}
+    notify.clock.move(timedelta(hours=1))
+    assert await started(notify, ANN, row[0]) == ()
+
+
+async def test_a_merchant_has_a_budget_of_codes_an_hour_and_a_day(notify: Notify) -> None:
+    notify.api = api.Servicer(notify.database, notify.clock, budget=CodeBudget(3, 5))
+    apart = [f"+4917012{n:02}567" for n in range(12)]
+
+    assert await outcomes(notify, apart[:4]) == {"SENT": 3, "CODE_BUDGET_SPENT": 1}
+    assert await started(notify, "merchants/other/customers/bob", apart[5]) == ()
+    notify.clock.move(timedelta(hours=1))
+    assert await outcomes(notify, apart[6:9]) == {"SENT": 2, "CODE_BUDGET_SPENT": 1}
+    _, _, retry_seconds = await started(notify, ANN, apart[10])
+    end = notify.clock.now() + timedelta(seconds=retry_seconds)
+    assert end == datetime(2026, 1, 29, tzinfo=UTC)
+
+
+async def test_to_erase_customers_does_not_give_a_merchant_more_codes(notify: Notify) -> None:
+    notify.api = api.Servicer(notify.database, notify.clock, budget=CodeBudget(3, 5))
+    for n in range(3):
+        await started(notify, ANN, f"+4917012{n:02}567")
+        await notify.call("EraseCustomer", notify_pb2.EraseCustomerRequest(name=ANN))
+
+    assert "CODE_BUDGET_SPENT" in await started(notify, ANN, "+491701299567")
+
+
+async def test_a_number_of_a_country_that_is_not_served_gets_no_code(notify: Notify) -> None:
+    policies = NumberPolicies(
+        NumberPolicy(frozenset({"DE"})), {"other": NumberPolicy(frozenset({"GB", "US"}))}
+    )
+    notify.api = api.Servicer(notify.database, notify.clock, policies)
+
+    assert "PHONE_COUNTRY_NOT_ALLOWED" in await started(notify, ANN, "+12025550123")
+    assert await started(notify, "merchants/other/customers/bob", "+12025550123") == ()
+
+
+async def test_what_is_no_mobile_number_gets_no_code(notify: Notify) -> None:
+    assert "PHONE_NOT_VALID" in await started(notify, ANN, "+1234567")
+    assert "PHONE_NOT_MOBILE" in await started(notify, ANN, "+449091234567")

@@ -13,7 +13,7 @@ import pytest
 
 from deploy.embedded.keys import Keys
 from deploy.embedded.ports import free_ports
-from services.notify.domain import Attempt, Verdict
+from services.notify.domain.notices import Attempt, Verdict
 from services.notify.gateways import EmailGateway, MailServer, MailTls, Message
 from tests.integration.notify.mail_server import PASSWORD, USER
 from tests.integration.sandbox.process import (

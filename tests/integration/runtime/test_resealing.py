@@ -46,7 +46,7 @@ NONE_LEFT = {table.name: 0 for table in SEALED}
 # What is stored as bytes and not sealed: events, codes that are hashed with a salt, phones with a key.
 NOT_SEALED = {
     ("outbox", "data"), ("dead_letters", "data"), ("phone_codes", "salt"), ("phone_codes", "code_hash"),
-    ("code_recipients", "phone_blind_index"),
+    ("code_limits", "subject_blind_index"),
 }  # fmt: skip
 
 

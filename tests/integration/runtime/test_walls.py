@@ -28,7 +28,7 @@ COUNT = text("SELECT array_agg(merchant ORDER BY merchant) FROM purchases")
 # Of no merchant, and nothing that a caller could not know.
 COMMON = {"alembic_version", "served_revisions"}
 # Of no merchant, and nothing that can be read without a key.
-COMMON_OF_NOTIFY = {"code_recipients"}
+COMMON_OF_NOTIFY = {"code_limits"}
 # Of no merchant, and nothing for a caller: no policy shows a row of it.
 SHOWN_TO_NOBODY = {"inbox", "dead_letters"}
 

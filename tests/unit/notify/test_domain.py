@@ -7,27 +7,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.notify.domain import (
+from services.notify.domain.notices import (
     DELIVERY_LIFE,
     Attempt,
     BillingMode,
     Channel,
-    CodeCheck,
     Contact,
     CustomerKey,
     Delivery,
     DeliveryState,
     NoticeKind,
-    PhoneCode,
     Promise,
     Verdict,
     channels,
-    check_code,
-    hash_code,
-    mask_phone,
     new_contact,
     progress,
     worth_sending,
+)
+from services.notify.domain.phone_codes import (
+    CodeCheck,
+    PhoneCode,
+    check_code,
+    hash_code,
+    mask_phone,
 )
 
 NOW = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)

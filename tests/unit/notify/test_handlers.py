@@ -8,7 +8,7 @@ from recurring.payments.v1 import events_pb2 as payments
 from recurring.scheduler.v1 import events_pb2 as scheduler
 from recurring.scheduler.v1 import scheduler_pb2
 
-from services.notify.domain import BillingMode, Promise
+from services.notify.domain.notices import BillingMode, Promise
 from services.notify.events.handlers import READERS, order_skipped, order_upcoming
 from services.notify.events.posting import Draft
 from services.notify.templates.wording import render

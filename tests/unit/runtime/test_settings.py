@@ -315,3 +315,27 @@ def test_a_login_at_the_mail_server_is_there_or_not(gateways: pytest.MonkeyPatch
     assert complained_of(NotifySettings) == {"RECURRING_SMTP_PASSWORD"}
     gateways.setenv("RECURRING_SMTP_USER", "recurring")
     assert SECRET not in repr(load(NotifySettings).smtp_password)
+
+
+def test_production_refuses_phone_numbers_that_nobody_has(gateways: pytest.MonkeyPatch) -> None:
+    gateways.setenv("RECURRING_PHONE_TEST_PREFIXES", "+447700900")
+    assert complained_of(NotifySettings) == {"RECURRING_PHONE_TEST_PREFIXES"}
+
+
+def test_a_merchant_can_have_countries_of_its_own(gateways: pytest.MonkeyPatch) -> None:
+    gateways.setenv("RECURRING_PHONE_COUNTRIES", "DE AT")
+    gateways.setenv("RECURRING_MERCHANT_PHONE_COUNTRIES", "shop=GB, acme=US CA")
+    numbers = load(NotifySettings).numbers()
+    assert [sorted(numbers.of(m).countries) for m in ("acme", "shop", "other")] == [
+        ["CA", "US"],
+        ["GB"],
+        ["AT", "DE"],
+    ]
+
+
+@pytest.mark.parametrize("countries", ["de", "DEU", "acme=", "=DE", "acme=DE,", "acme"])
+def test_countries_that_cannot_be_read_are_refused(
+    gateways: pytest.MonkeyPatch, countries: str
+) -> None:
+    gateways.setenv("RECURRING_MERCHANT_PHONE_COUNTRIES", countries)
+    assert complained_of(NotifySettings) == {"RECURRING_MERCHANT_PHONE_COUNTRIES"}

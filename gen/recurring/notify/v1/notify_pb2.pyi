@@ -432,7 +432,9 @@ class StartPhoneBindingRequest(_message.Message):
     name: _builtins.str
     """The contact."""
     phone: _builtins.str
-    """E.164, for example "+491701234567"."""
+    """A mobile phone in E.164 without anything between the digits, for example "+491701234567". The numbering
+    plans of all countries (libphonenumber) are looked at.
+    """
     request_id: _builtins.str
     def __init__(
         self,

@@ -92,15 +92,24 @@ CREATE TABLE phone_codes (
 );
 CREATE UNIQUE INDEX phone_codes_pending ON phone_codes (customer, merchant)
     WHERE state = 'PENDING';
-CREATE INDEX phone_codes_recent ON phone_codes (customer, merchant, create_time);
 
--- When codes went to a phone lately, the newest first, of whichever merchant. Only who has the
--- service's key can tell which phone that is, so all may see it.
-CREATE TABLE code_recipients (
-    phone_blind_index     bytea         NOT NULL PRIMARY KEY,
+-- When codes were sent lately, the newest first: to a phone whosever it is, to a merchant's range of
+-- numbers, for a customer. Outlives the customer. Only who has the service's key can tell what a row is
+-- about, so all may see it.
+CREATE TABLE code_limits (
+    subject_blind_index   bytea         NOT NULL PRIMARY KEY,
     send_times            timestamptz[] NOT NULL
 );
-CREATE INDEX code_recipients_sent ON code_recipients ((send_times[1]));
+CREATE INDEX code_limits_sent ON code_limits ((send_times[1]));
 
-SELECT keep_apart('merchant', 'contacts', 'notices', 'deliveries', 'phone_codes');
+-- How many codes a merchant's customers were sent in the present hour and day.
+CREATE TABLE code_budgets (
+    merchant              text        NOT NULL,
+    period                text        NOT NULL CHECK (period IN ('HOUR', 'DAY')),
+    start_time            timestamptz NOT NULL,
+    sent_count            integer     NOT NULL,
+    PRIMARY KEY (merchant, period)
+);
+
+SELECT keep_apart('merchant', 'contacts', 'notices', 'deliveries', 'phone_codes', 'code_budgets');
 """

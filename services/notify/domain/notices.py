@@ -1,20 +1,9 @@
-"""Whom a notice reaches, by what channel, how often it is tried, and when a phone is proved. Pure."""
+"""Whom a notice reaches, by what channel, and how often it is tried. Pure."""
 
-import hashlib
-import hmac
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
-
-CODE_DIGITS = 6
-CODE_LIFE = timedelta(minutes=10)
-CODE_WRONG_MAX = 5
-# As many for one customer, whatever the numbers, and to one number, whosever customers they are for.
-CODES_MAX = 5
-CODES_MAX_PERIOD = timedelta(hours=1)
-# Trying all codes against a stolen hash takes one core longer than a code lives.
-_CODE_HASH_COST = 2**12
 
 # Pauses before the attempts after the first; the last one repeats.
 RETRY_PAUSES = (
@@ -28,10 +17,6 @@ DELIVERY_LIFE = timedelta(hours=24)
 
 FAILURE_NO_CHANNEL = "NO_CHANNEL"
 FAILURE_CODE_VOID = "CODE_VOID"
-_MASK = "•"
-# "+49" and the last two digits tell the owner which phone it is, and nobody else.
-_SHOWN_START_CHARACTERS = 3
-_SHOWN_END_CHARACTERS = 2
 
 
 class Channel(StrEnum):
@@ -239,51 +224,3 @@ def progress(delivery: Delivery, attempt: Attempt, now: datetime) -> Progress:
     over = attempt.verdict is Verdict.PERMANENT or again > delivery.give_up_time
     state = DeliveryState.FAILED if over else DeliveryState.PENDING
     return Progress(state, count, again, None, attempt.failure_code)
-
-
-# --- the proof that a phone is its owner's ------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class PhoneCode:
-    """A one-time code that was sent to a phone and has not been used or voided."""
-
-    notice: str
-    phone: str
-    salt: bytes
-    code_hash: bytes
-    wrong_count: int
-    expire_time: datetime
-
-
-class CodeCheck(StrEnum):
-    """What became of a code that somebody gave; the failures are the reasons that callers get."""
-
-    RIGHT = "RIGHT"
-    CODE_NOT_PENDING = "CODE_NOT_PENDING"
-    CODE_EXPIRED = "CODE_EXPIRED"
-    CODE_WRONG = "CODE_WRONG"
-
-
-def hash_code(code: str, salt: bytes) -> bytes:
-    """What is kept of a code."""
-    return hashlib.scrypt(code.encode(), salt=salt, n=_CODE_HASH_COST, r=8, p=1, dklen=32)
-
-
-def check_code(pending: PhoneCode | None, code: str, now: datetime) -> CodeCheck:
-    """Whether a code proves the phone that it was sent to."""
-    if pending is None:
-        return CodeCheck.CODE_NOT_PENDING
-    if now >= pending.expire_time:
-        return CodeCheck.CODE_EXPIRED
-    if not hmac.compare_digest(hash_code(code, pending.salt), pending.code_hash):
-        return CodeCheck.CODE_WRONG
-    return CodeCheck.RIGHT
-
-
-def mask_phone(phone: str) -> str:
-    """A phone number with all but its ends hidden; empty for none."""
-    hidden = len(phone) - _SHOWN_START_CHARACTERS - _SHOWN_END_CHARACTERS
-    if hidden <= 0:
-        return _MASK * len(phone)
-    return phone[:_SHOWN_START_CHARACTERS] + _MASK * hidden + phone[-_SHOWN_END_CHARACTERS:]

@@ -1,0 +1,1 @@
+"""What notify decides: values and rules, without I/O."""
