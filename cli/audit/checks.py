@@ -183,8 +183,18 @@ def check_ledger(facts: Facts) -> Check:
 def check_promises(facts: Facts) -> Check:
     """Before every payment its notice was delivered, and it cost no more than the notice said."""
     charges = {charge.name: charge for charge in facts.charges}
+    # A copy counts as the notice does: when the main channel did not arrive, but not of a void one.
+    valid = {
+        (each.merchant, each.customer, each.notice)
+        for each in facts.deliveries
+        if each.main and each.state != "VOIDED"
+    }
     told = _grouped(
-        [each for each in facts.deliveries if each.main and each.state == "DELIVERED"],
+        [
+            each
+            for each in facts.deliveries
+            if each.state == "DELIVERED" and (each.merchant, each.customer, each.notice) in valid
+        ],
         lambda delivery: delivery.subject,
     )
     findings = []

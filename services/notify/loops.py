@@ -4,25 +4,32 @@ import asyncio
 import logging
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from services.notify import watch
 from services.notify.domain.notices import (
     FAILURE_CODE_VOID,
     FAILURE_NO_CHANNEL,
+    FAILURE_UNREADABLE,
+    VOID_EXPIRED,
     Attempt,
     Channel,
     DeliveryState,
+    NoticeKind,
     Progress,
     Verdict,
+    is_expired,
     progress,
     worth_sending,
 )
 from services.notify.events.facts import notice_delivered, notice_failed
 from services.notify.gateways import Gateway, Message
-from services.notify.store import notices
-from services.notify.store.notices import Outgoing
+from services.notify.store import contacts, notices, superseding
+from services.notify.store.contacts import SmsEnded
+from services.notify.store.notices import Ended, Outgoing
 from services.runtime import outbox, telemetry
 from services.runtime.clock import Clock
 from services.runtime.database import Database
@@ -37,7 +44,6 @@ SENDS_CONCURRENT_MAX = 50
 SEND_BATCH_SECONDS = 15.0
 CLAIM_SECONDS = 25
 FAILURE_INTERNAL = "INTERNAL"
-FAILURE_UNREADABLE = "UNREADABLE"
 
 _KEY_NAMESPACE = uuid.UUID("0c4f0c1e-7f0e-5f9c-8a55-6a4f3b0e9d27")
 
@@ -57,11 +63,15 @@ class Deliveries:
         now = self._clock.now()
         async with self._database.engine.begin() as tx:
             claimed = await notices.claim(tx, now, CLAIM_BATCH_DELIVERIES, CLAIM_SECONDS)
+            asked = [(outgoing.notice.key, outgoing.notice.notice) for outgoing in claimed]
+            # A fact of another stream may have been stored beside the notice, neither seeing the other.
+            void = await superseding.void_superseded(tx, asked) if claimed else set()
+            sendable = [o for o in claimed if (o.notice.key, o.notice.notice) not in void]
             wake_at = None if claimed else await notices.next_attempt(tx)
         if claimed:
             parents = [outgoing.notice.traceparent for outgoing in claimed]
             with telemetry.working("deliveries", len(claimed), parents):
-                await self._deliver(claimed)
+                await self._deliver(sendable)
             return Step(worked=len(claimed))
         # Another process may send what is due, or have died over it.
         return Step(wake_at=wake_at, pending=wake_at is not None and wake_at <= now)
@@ -76,22 +86,37 @@ class Deliveries:
                 result = await self._attempt(outgoing) if in_time else Attempt(Verdict.NOT_TRIED)
             return outgoing, progress(outgoing.delivery, result, self._clock.now())
 
-        results = await asyncio.gather(*(attempt(outgoing) for outgoing in claimed))
+        async def attempt_in_order(queue: Sequence[Outgoing]) -> list[tuple[Outgoing, Progress]]:
+            """What is for one address: once one has to wait, those after it wait as long."""
+            done: list[tuple[Outgoing, Progress]] = []
+            for place, outgoing in enumerate(queue):
+                sent, result = await attempt(outgoing)
+                done.append((sent, result))
+                if (
+                    result.state is DeliveryState.PENDING
+                    and result.failure_code != FAILURE_UNREADABLE
+                ):
+                    done += [(later, _waiting(later, result)) for later in queue[place + 1 :]]
+                    break
+            return done
+
+        queues = await asyncio.gather(*(attempt_in_order(queue) for queue in _queues(claimed)))
+        results = [result for queue in queues for result in queue]
+        if not results:
+            return
         async with self._database.begin() as tx:
-            stored = await notices.finish(tx, results)
+            ended = await notices.finish(tx, results)
             now = self._clock.now()
-            facts = [fact for sent, result in stored for fact in _facts(sent, result, now)]
-            await outbox.put(tx, facts)
-        watch.ended(
-            (sent.notice.kind, result.state)
-            for sent, result in stored
-            if sent.delivery.main and result.state is not DeliveryState.PENDING
-        )
+            await contacts.count_sms(tx, _sms_ended(results), now)
+            await outbox.put(tx, [fact for one in ended for fact in _facts(one, now)])
+        watch.ended((one.notice.kind, one.outcome) for one in ended)
 
     async def _attempt(self, outgoing: Outgoing) -> Attempt:
         delivery = outgoing.delivery
         if not worth_sending(delivery, self._clock.now()):
             return Attempt(Verdict.PERMANENT, FAILURE_CODE_VOID)
+        if is_expired(delivery, self._clock.now()):
+            return Attempt(Verdict.VOID, VOID_EXPIRED)
         if not outgoing.readable:
             # A key that is missing may come back before the notice is of no use any more.
             log.error("a delivery does not open", extra={
@@ -121,10 +146,38 @@ def _message_key(outgoing: Outgoing) -> str:
     return str(uuid.uuid5(_KEY_NAMESPACE, "|".join(parts)))
 
 
-def _facts(outgoing: Outgoing, result: Progress, now: datetime) -> list[Fact]:
-    """What is told of an attempt: how the main channel ended."""
-    if not outgoing.delivery.main or result.state is DeliveryState.PENDING:
-        return []
-    if result.deliver_time is not None:
-        return [notice_delivered(outgoing.notice, result.deliver_time)]
-    return [notice_failed(outgoing.notice, result.failure_code, now)]
+def _queues(claimed: Sequence[Outgoing]) -> list[list[Outgoing]]:
+    """What was claimed by the address that it goes to, in its order."""
+    queues: dict[tuple[object, ...], list[Outgoing]] = defaultdict(list)
+    for outgoing in claimed:
+        is_code = outgoing.notice.kind is NoticeKind.PHONE_CODE
+        queues[outgoing.notice.key, outgoing.delivery.channel, is_code].append(outgoing)
+    return list(queues.values())
+
+
+def _waiting(outgoing: Outgoing, ahead: Progress) -> Progress:
+    """What becomes of a delivery that waits for the one ahead of it."""
+    kept = progress(outgoing.delivery, Attempt(Verdict.NOT_TRIED), ahead.next_attempt_time)
+    return replace(kept, next_attempt_time=ahead.next_attempt_time)
+
+
+def _sms_ended(results: Sequence[tuple[Outgoing, Progress]]) -> list[SmsEnded]:
+    """Which bound phones took a message, and which did not; the last of each customer counts."""
+    ends = {DeliveryState.DELIVERED: True, DeliveryState.FAILED: False}
+    return [
+        SmsEnded(outgoing.notice.key, outgoing.address_version, ends[result.state])
+        for outgoing, result in results
+        # Only the present phone has a version.
+        if outgoing.delivery.channel is Channel.SMS and outgoing.address_version > 0
+        # An outage that lasts is the gateway's fault, not the phone's.
+        if result.state in ends and (result.deliver_time or result.is_permanent)
+    ]
+
+
+def _facts(ended: Ended, now: datetime) -> list[Fact]:
+    """What is published of a notice that ended."""
+    if ended.outcome is DeliveryState.DELIVERED and ended.deliver_time is not None:
+        return [notice_delivered(ended.notice, ended.deliver_time)]
+    if ended.outcome is DeliveryState.FAILED:
+        return [notice_failed(ended.notice, ended.failure_code, now)]
+    return []

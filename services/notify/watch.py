@@ -12,8 +12,8 @@ from services.runtime.watch import Gauge, Look, count_of, lateness_of
 _notices = metrics.counter(
     "recurring.notices",
     "{notice}",
-    "Notices whose main channel delivered them, or failed",
-    [{"kind": k, "outcome": o} for k in NoticeKind for o in ("DELIVERED", "FAILED")],
+    "Notices that were delivered, failed, or were voided before they went out",
+    [{"kind": k, "outcome": o} for k in NoticeKind for o in ("DELIVERED", "FAILED", "VOIDED")],
 )
 _codes = metrics.counter(
     "recurring.phone_codes",

@@ -36,7 +36,7 @@ from services.notify.domain.phone_codes import (
 )
 from services.notify.domain.phone_numbers import EVERY_COUNTRY, NumberPolicies
 from services.notify.events.facts import CONTACT, NOTICE, contact_bound
-from services.notify.events.posting import code_notice
+from services.notify.events.posting import code_notice, phone_changed_notice
 from services.notify.store import codes, contacts, notices
 from services.notify.templates.examples import EXAMPLE_DISPLAY_NAME, EXAMPLES
 from services.notify.templates.wording import render
@@ -203,16 +203,24 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
             check = check_code(code, request.code, self._clock.now())
             watch.code("VERIFIED" if check is CodeCheck.RIGHT else check)
             if check is CodeCheck.RIGHT:
-                return await once.once(tx, notify_pb2.Contact, lambda tx: self._bind(tx, key))
+                return await once.once(
+                    tx, notify_pb2.Contact, lambda tx: self._bind(tx, key, request.request_id)
+                )
             if check is CodeCheck.CODE_WRONG:
                 await codes.count_wrong(tx, key)
                 await audit.put(tx, request, uuid.UUID(request.request_id), ErrorInfo(reason=check))
         raise wrong_state(check, _CODE_PROBLEMS[check])
 
-    async def _bind(self, tx: AsyncConnection, key: CustomerKey) -> notify_pb2.Contact:
+    async def _bind(
+        self, tx: AsyncConnection, key: CustomerKey, request_id: str
+    ) -> notify_pb2.Contact:
         now = self._clock.now()
-        audit.before(contact_message(await _existing(tx, key)))
+        before = await _existing(tx, key)
+        audit.before(contact_message(before))
         contact = await contacts.bind(tx, key, await codes.use(tx, key), now)
+        if before.phone and before.phone != contact.phone:
+            notice_id = str(derived_id("phone-changed", key.merchant, key.customer, request_id))
+            await notices.insert(tx, [phone_changed_notice(before, contact, notice_id, now)])
         await outbox.put(tx, [contact_bound(contact, now)])
         return contact_message(contact)
 

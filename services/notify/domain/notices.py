@@ -17,6 +17,15 @@ DELIVERY_LIFE = timedelta(hours=24)
 
 FAILURE_NO_CHANNEL = "NO_CHANNEL"
 FAILURE_CODE_VOID = "CODE_VOID"
+FAILURE_UNREADABLE = "UNREADABLE"
+# The phone did not take the last messages, and is left alone for now.
+FAILURE_PHONE_UNREACHABLE = "PHONE_UNREACHABLE"
+VOID_SUPERSEDED = "SUPERSEDED"
+VOID_EXPIRED = "EXPIRED"
+
+# How long a phone is left alone after the first message that it did not take; doubles with each more.
+SMS_RETRY_PAUSE = timedelta(hours=12)
+SMS_RETRY_PAUSE_MAX = timedelta(days=7)
 
 
 class Channel(StrEnum):
@@ -48,6 +57,7 @@ class NoticeKind(StrEnum):
     STANDING_ORDER_CHANGED = "STANDING_ORDER_CHANGED"
     REFUND = "REFUND"
     PAYMENT_METHOD_BLOCKED = "PAYMENT_METHOD_BLOCKED"
+    PHONE_CHANGED = "PHONE_CHANGED"
 
 
 class DeliveryState(StrEnum):
@@ -56,6 +66,8 @@ class DeliveryState(StrEnum):
     PENDING = "PENDING"
     DELIVERED = "DELIVERED"
     FAILED = "FAILED"
+    # Not sent, since what it says is not true any more.
+    VOIDED = "VOIDED"
 
 
 # These go by e-mail as well, where there is an address.
@@ -86,6 +98,8 @@ class Contact:
     email_muted: bool
     create_time: datetime
     version: int
+    # Until when nothing is sent to the phone, which did not take the last messages.
+    sms_retry_time: datetime | None = None
 
 
 def new_contact(key: CustomerKey, now: datetime) -> Contact:
@@ -136,6 +150,10 @@ class Delivery:
     attempt_count: int = 0
     deliver_time: datetime | None = None
     failure_code: str = ""
+    # When what it says stops being true; None: never by time alone.
+    expire_time: datetime | None = None
+    # Where it goes; empty: where the contact is reached at the moment of sending.
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +166,8 @@ class Notice:
     subject_resource: str
     promise: Promise | None
     traceparent: str
+    # When the fact happened that it tells of.
+    occur_time: datetime
     create_time: datetime
     deliveries: tuple[Delivery, ...]
 
@@ -157,7 +177,14 @@ def can_be_reached(contact: Contact | None) -> bool:
     return contact is not None and bool(contact.phone or contact.email)
 
 
-def channels(kind: NoticeKind, contact: Contact | None) -> tuple[Channel, ...]:
+def sms_rests(contact: Contact | None, now: datetime) -> bool:
+    """Whether the phone is left alone, since it did not take the last messages."""
+    return (
+        contact is not None and contact.sms_retry_time is not None and now < contact.sms_retry_time
+    )
+
+
+def channels(kind: NoticeKind, contact: Contact | None, now: datetime) -> tuple[Channel, ...]:
     """The channels that a notice goes through, the main one first.
 
     None when the customer cannot be reached, or has muted what this is.
@@ -165,7 +192,7 @@ def channels(kind: NoticeKind, contact: Contact | None) -> tuple[Channel, ...]:
     if contact is None:
         return ()
     sms_muted = kind is NoticeKind.RECEIPT and contact.sms_receipts_muted
-    sms = bool(contact.phone) and not sms_muted
+    sms = bool(contact.phone) and not sms_muted and not sms_rests(contact, now)
     email = bool(contact.email) and not contact.email_muted
     if sms:
         return (
@@ -184,6 +211,8 @@ class Verdict(StrEnum):
     TEMPORARY = "TEMPORARY"
     PERMANENT = "PERMANENT"
     NOT_TRIED = "NOT_TRIED"
+    # Not sent, since it is not true any more.
+    VOID = "VOID"
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,11 +232,18 @@ class Progress:
     next_attempt_time: datetime
     deliver_time: datetime | None
     failure_code: str
+    # Whether it failed since the address does not take messages.
+    is_permanent: bool = False
 
 
 def worth_sending(delivery: Delivery, now: datetime) -> bool:
-    """Whether a delivery still helps: a one-time code only while it lives, all else rather late."""
+    """Whether a one-time code still lives; all else helps even late, while it is true."""
     return delivery.secret_text is None or now < delivery.give_up_time
+
+
+def is_expired(delivery: Delivery, now: datetime) -> bool:
+    """Whether time alone has made a delivery untrue."""
+    return delivery.expire_time is not None and now >= delivery.expire_time
 
 
 def progress(delivery: Delivery, attempt: Attempt, now: datetime) -> Progress:
@@ -217,10 +253,16 @@ def progress(delivery: Delivery, attempt: Attempt, now: datetime) -> Progress:
             DeliveryState.PENDING, delivery.attempt_count, delivery.next_attempt_time, None,
             delivery.failure_code,
         )  # fmt: skip
+    if attempt.verdict is Verdict.VOID:
+        return Progress(
+            DeliveryState.VOIDED, delivery.attempt_count, delivery.next_attempt_time, None,
+            attempt.failure_code,
+        )  # fmt: skip
     count = delivery.attempt_count + 1
     if attempt.verdict is Verdict.DELIVERED:
         return Progress(DeliveryState.DELIVERED, count, delivery.next_attempt_time, now, "")
     again = now + RETRY_PAUSES[min(count, len(RETRY_PAUSES)) - 1]
     over = attempt.verdict is Verdict.PERMANENT or again > delivery.give_up_time
     state = DeliveryState.FAILED if over else DeliveryState.PENDING
-    return Progress(state, count, again, None, attempt.failure_code)
+    is_permanent = attempt.verdict is Verdict.PERMANENT
+    return Progress(state, count, again, None, attempt.failure_code, is_permanent)

@@ -16,7 +16,7 @@ CODES_TO_PREFIX_MAX = 20
 CODES_MAX_PERIOD = timedelta(hours=1)
 # Trying all codes against a stolen hash takes one core longer than a code lives.
 _CODE_HASH_COST = 2**12
-_MASK = "•"
+MASK = "•"
 # "+49" and the last two digits tell the owner which phone it is, and nobody else.
 _SHOWN_START_CHARACTERS = 3
 _SHOWN_END_CHARACTERS = 2
@@ -74,5 +74,5 @@ def mask_phone(phone: str) -> str:
     """A phone number with all but its ends hidden; empty for none."""
     hidden = len(phone) - _SHOWN_START_CHARACTERS - _SHOWN_END_CHARACTERS
     if hidden <= 0:
-        return _MASK * len(phone)
-    return phone[:_SHOWN_START_CHARACTERS] + _MASK * hidden + phone[-_SHOWN_END_CHARACTERS:]
+        return MASK * len(phone)
+    return phone[:_SHOWN_START_CHARACTERS] + MASK * hidden + phone[-_SHOWN_END_CHARACTERS:]

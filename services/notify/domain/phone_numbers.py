@@ -34,7 +34,7 @@ _TYPE_WORDS = {
 class NumberProblem(StrEnum):
     """Why a number is not taken, as callers get it."""
 
-    PHONE_MALFORMED = "PHONE_MALFORMED"
+    FIELD_INVALID = "FIELD_INVALID"
     PHONE_NOT_VALID = "PHONE_NOT_VALID"
     PHONE_NOT_MOBILE = "PHONE_NOT_MOBILE"
     PHONE_COUNTRY_NOT_ALLOWED = "PHONE_COUNTRY_NOT_ALLOWED"
@@ -78,7 +78,7 @@ EVERY_COUNTRY = NumberPolicies()
 def check_number(phone: str, policy: NumberPolicy) -> Refusal | None:
     """Why no code may be sent to a number; None if one may."""
     if not _E164.fullmatch(phone):
-        return Refusal(NumberProblem.PHONE_MALFORMED, _form_rule(phone))
+        return Refusal(NumberProblem.FIELD_INVALID, _form_rule(phone))
     if policy.test_prefixes and phone.startswith(policy.test_prefixes):
         return None
     try:
@@ -104,7 +104,7 @@ def _check_plan(number: phonenumbers.PhoneNumber, phone: str) -> Refusal | None:
     # The parser reads over a zero that is dialled only inside the country: two spellings of one number.
     if phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164) != phone:
         rule = "must not have the 0 that is dialled inside the country"
-        return Refusal(NumberProblem.PHONE_MALFORMED, rule)
+        return Refusal(NumberProblem.FIELD_INVALID, rule)
     if not phonenumbers.is_valid_number(number):
         rule = "must be in a range that its country has given out"
         return Refusal(NumberProblem.PHONE_NOT_VALID, rule)

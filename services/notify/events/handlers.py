@@ -21,6 +21,11 @@ from services.runtime.events import Event, Subscription, Subscriptions
 from services.runtime.wire import from_money, from_timestamp
 
 
+def about_order(message: Any) -> Draft:  # noqa: ANN401 - any event of an order
+    """Makes no notice, and earlier ones untrue."""
+    return Draft(message.ref.customer, message.ref.order, None)
+
+
 def order_upcoming(message: scheduler_events_pb2.OrderUpcoming) -> Draft:
     """A cycle was prepared: the customer hears what will be charged and when."""
     ref, amount = message.ref, from_money(message.amount)
@@ -136,7 +141,7 @@ def payment_requested(message: payments_events_pb2.PaymentRequested) -> Draft:
     template = kinds.PaymentRequest(
         ref.title, ref.time_zone, from_money(ref.amount), from_timestamp(message.expire_time)
     )
-    return Draft(ref.customer, ref.order, template)
+    return Draft(ref.customer, ref.order, template, expire_time=template.expire_time)
 
 
 def payment_declined(message: payments_events_pb2.PaymentDeclined) -> Draft | None:
@@ -150,7 +155,7 @@ def payment_declined(message: payments_events_pb2.PaymentDeclined) -> Draft | No
         from_money(ref.amount),
         _optional_time(message, "next_attempt_time"),
     )
-    return Draft(ref.customer, ref.order, template)
+    return Draft(ref.customer, ref.order, template, expire_time=template.next_attempt_time)
 
 
 def payment_method_blocked(message: payments_events_pb2.PaymentMethodBlocked) -> Draft:
@@ -178,12 +183,16 @@ READERS: Mapping[str, Sequence[tuple[Any, Reader]]] = {
         (scheduler_events_pb2.OrderLapsed, order_lapsed),
         (scheduler_events_pb2.OrderCancelled, order_cancelled),
         (scheduler_events_pb2.StandingOrderChanged, standing_order_changed),
+        (scheduler_events_pb2.PaymentWithdrawn, about_order),
     ),
     "PAYMENTS": (
         (payments_events_pb2.PaymentRequested, payment_requested),
         (payments_events_pb2.PaymentDeclined, payment_declined),
         (payments_events_pb2.PaymentMethodBlocked, payment_method_blocked),
         (payments_events_pb2.RefundSucceeded, refund_succeeded),
+        (payments_events_pb2.PaymentSucceeded, about_order),
+        (payments_events_pb2.PaymentRefused, about_order),
+        (payments_events_pb2.PaymentAbandoned, about_order),
     ),
 }
 

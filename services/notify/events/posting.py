@@ -1,7 +1,7 @@
 """Notices in the making: whom they reach, by which channels, and what they say."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.notify.domain.notices import (
     DELIVERY_LIFE,
     FAILURE_NO_CHANNEL,
+    FAILURE_PHONE_UNREACHABLE,
     Channel,
     Contact,
     CustomerKey,
@@ -21,11 +22,13 @@ from services.notify.domain.notices import (
     Promise,
     can_be_reached,
     channels,
+    sms_rests,
 )
-from services.notify.domain.phone_codes import CODE_LIFE
+from services.notify.domain.phone_codes import CODE_LIFE, MASK, mask_phone
 from services.notify.events.facts import CUSTOMER, notice_failed
-from services.notify.store import contacts, notices
-from services.notify.templates.kinds import CODE_LEFT_OUT, PhoneCode
+from services.notify.store import contacts, notices, superseding
+from services.notify.store.superseding import SubjectFact
+from services.notify.templates.kinds import CODE_LEFT_OUT, PhoneChanged, PhoneCode
 from services.notify.templates.wording import Template, Texts, render
 from services.runtime import outbox, telemetry
 from services.runtime.events import Event
@@ -40,30 +43,49 @@ class Draft:
 
     customer: str
     subject_resource: str
-    template: Template
+    # None: nobody is told, but what was to be told before may be untrue now.
+    template: Template | None
     promise: Promise | None = None
     # Whether facts of one minute that read the same are told once.
     merges: bool = False
+    # When what it says stops being true.
+    expire_time: datetime | None = None
 
 
 async def post(
     tx: AsyncConnection, drafts: Sequence[tuple[Event[Any], Draft]], now: datetime
 ) -> None:
-    """Make a notice of each event, once, with a delivery a channel; tell of whom it cannot reach.
+    """Make a notice of each event, once, with a delivery a channel; publish whom it cannot reach.
 
     The notice has the event's id, which is derived from the fact: one fact, one notice. Several changes
-    at one instant that read the same are one notice.
+    at one instant that read the same are one notice. Earlier notices that the events make untrue are
+    voided; what later facts have made untrue already is stored void.
     """
     keys = [CustomerKey(*CUSTOMER.parse(draft.customer)) for _, draft in drafts]
     found = await contacts.by_key(tx, keys)
+    waiting = await notices.last_attempts(tx, list(found))
     made = [
-        _notice(event, draft, key, found.get(key), now)
+        _notice(event, draft, draft.template, found.get(key), waiting, now)
         for (event, draft), key in zip(drafts, keys, strict=True)
+        if draft.template is not None
     ]
     distinct = {(notice.key, notice.notice): notice for notice in made}
     new = await notices.insert(tx, list(distinct.values()))
+    await superseding.supersede(
+        tx,
+        [
+            SubjectFact(
+                key,
+                draft.subject_resource,
+                event.message.DESCRIPTOR.name,
+                _notice_id(event, draft),
+                event.occur_time,
+            )
+            for (event, draft), key in zip(drafts, keys, strict=True)
+        ],
+    )
     failed = [n for n in new if any(d.state is DeliveryState.FAILED for d in n.deliveries)]
-    await outbox.put(tx, [notice_failed(notice, FAILURE_NO_CHANNEL, now) for notice in failed])
+    await outbox.put(tx, [notice_failed(n, n.deliveries[0].failure_code, now) for n in failed])
 
 
 def _notice_id(event: Event[Any], draft: Draft) -> str:
@@ -75,17 +97,29 @@ def _notice_id(event: Event[Any], draft: Draft) -> str:
 
 
 def _notice(
-    event: Event[Any], draft: Draft, key: CustomerKey, contact: Contact | None, now: datetime
+    event: Event[Any],
+    draft: Draft,
+    template: Template,
+    contact: Contact | None,
+    waiting: Mapping[tuple[CustomerKey, Channel], datetime],
+    now: datetime,
 ) -> Notice:
-    kind = draft.template.kind
-    texts = render(draft.template, contact.display_name if contact else "")
-    chosen = channels(kind, contact)
+    key, kind = CustomerKey(*CUSTOMER.parse(draft.customer)), template.kind
+    texts = render(template, contact.display_name if contact else "")
+    chosen = channels(kind, contact, now)
     deliveries = [
-        _pending(channel, texts, now, now + DELIVERY_LIFE, main=channel is chosen[0])
+        replace(
+            _pending(channel, texts, now, now + DELIVERY_LIFE, main=channel is chosen[0]),
+            # Messages on a channel go out in their order: not before what waits for its next attempt.
+            next_attempt_time=max(now, waiting.get((key, channel), now)),
+            expire_time=draft.expire_time,
+        )
         for channel in chosen
     ]
     if not can_be_reached(contact):
-        deliveries = [_undeliverable(texts, now)]
+        deliveries = [_undeliverable(texts, now, FAILURE_NO_CHANNEL)]
+    elif not chosen and sms_rests(contact, now):
+        deliveries = [_undeliverable(texts, now, FAILURE_PHONE_UNREACHABLE)]
     return Notice(
         key=key,
         notice=_notice_id(event, draft),
@@ -93,6 +127,7 @@ def _notice(
         subject_resource=draft.subject_resource,
         promise=draft.promise,
         traceparent=telemetry.continued(f"notice {kind}", event.traceparent),
+        occur_time=event.occur_time,
         create_time=now,
         deliveries=tuple(deliveries),
     )
@@ -115,7 +150,7 @@ def _pending(
     )
 
 
-def _undeliverable(texts: Texts, now: datetime) -> Delivery:
+def _undeliverable(texts: Texts, now: datetime, failure_code: str) -> Delivery:
     """What would have been sent, for whoever asks why it was not."""
     return Delivery(
         channel=Channel.SMS,
@@ -126,7 +161,29 @@ def _undeliverable(texts: Texts, now: datetime) -> Delivery:
         secret_text=None,
         next_attempt_time=now,
         give_up_time=now,
-        failure_code=FAILURE_NO_CHANNEL,
+        failure_code=failure_code,
+    )
+
+
+def phone_changed_notice(before: Contact, after: Contact, notice_id: str, now: datetime) -> Notice:
+    """What the phone hears that was bound before, and the e-mail address if there is one."""
+    shown = mask_phone(after.phone).replace(MASK, "*")
+    texts = render(PhoneChanged(shown), "")
+    until = now + DELIVERY_LIFE
+    old = replace(_pending(Channel.SMS, texts, now, until, main=True), address=before.phone)
+    deliveries = [old]
+    if after.email:
+        deliveries.append(_pending(Channel.EMAIL, texts, now, until, main=False))
+    return Notice(
+        key=after.key,
+        notice=notice_id,
+        kind=NoticeKind.PHONE_CHANGED,
+        subject_resource="",
+        promise=None,
+        traceparent=telemetry.current_traceparent(),
+        occur_time=now,
+        create_time=now,
+        deliveries=tuple(deliveries),
     )
 
 
@@ -142,6 +199,7 @@ def code_notice(key: CustomerKey, notice_id: str, code: str, now: datetime) -> N
         subject_resource="",
         promise=None,
         traceparent=telemetry.current_traceparent(),
+        occur_time=now,
         create_time=now,
         deliveries=(replace(shown, secret_text=render(PhoneCode(code), "").sms),),
     )

@@ -1,13 +1,20 @@
 """Contacts."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.notify.domain.notices import Contact, CustomerKey
+from services.notify.domain.notices import (
+    SMS_RETRY_PAUSE,
+    SMS_RETRY_PAUSE_MAX,
+    Contact,
+    CustomerKey,
+)
+from services.runtime.database import columns
 from services.runtime.sealing import seal, unseal
 
 _INSERT = text("""
@@ -28,9 +35,27 @@ _UPDATE = text("""
 
 _BIND = text("""
     UPDATE contacts SET phone = :phone, bind_time = :now, bind_count = bind_count + 1,
+        sms_failure_count = 0, sms_retry_time = NULL,
         version = version + 1
     WHERE customer = :customer AND merchant = :merchant
     RETURNING *
+""")
+
+# The pause doubles with each message in a row that the phone did not take.
+_COUNT_SMS = text("""
+    UPDATE contacts SET
+        sms_failure_count = CASE WHEN taken THEN 0 ELSE sms_failure_count + 1 END,
+        sms_retry_time = CASE WHEN NOT taken THEN
+            CAST(:now AS timestamptz)
+            + least(CAST(:pause AS interval) * 2 ^ least(sms_failure_count, 8),
+                    CAST(:pause_max AS interval)) END
+    FROM unnest(
+        CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:bind_count AS integer[]),
+        CAST(:taken AS boolean[]))
+      AS ended (merchant, customer, bind_count, taken)
+    WHERE contacts.customer = ended.customer AND contacts.merchant = ended.merchant
+      AND contacts.bind_count = ended.bind_count
+      AND (NOT taken OR contacts.sms_failure_count > 0)
 """)
 
 _DELETE = text("DELETE FROM contacts WHERE customer = :customer AND merchant = :merchant")
@@ -80,6 +105,30 @@ async def bind(tx: AsyncConnection, key: CustomerKey, phone: str, now: datetime)
     sealed = seal(tx, phone, *place(key, "phone"))
     found = await tx.execute(_BIND, {**_key(key), "phone": sealed, "now": now})
     return _contact(tx, found.one())
+
+
+@dataclass(frozen=True, slots=True)
+class SmsEnded:
+    """Whether a bound phone took a message."""
+
+    key: CustomerKey
+    # Which of the customer's phones it was.
+    bind_count: int
+    taken: bool
+
+
+async def count_sms(tx: AsyncConnection, ended: Collection[SmsEnded], now: datetime) -> None:
+    """Leave phones alone that did not take a message, longer each time; others begin from zero."""
+    if not ended:
+        return
+    by_key = {one.key: one for one in ended}
+    rows = [
+        {**_key(key), "bind_count": one.bind_count, "taken": one.taken}
+        for key, one in sorted(by_key.items())
+    ]
+    values = columns(rows, "merchant", "customer", "bind_count", "taken")
+    pauses = {"pause": SMS_RETRY_PAUSE, "pause_max": SMS_RETRY_PAUSE_MAX}
+    await tx.execute(_COUNT_SMS, {**values, **pauses, "now": now})
 
 
 async def delete(tx: AsyncConnection, key: CustomerKey) -> None:
@@ -151,4 +200,5 @@ def _contact(tx: AsyncConnection, row: Any) -> Contact:  # noqa: ANN401 - a row
         email_muted=row.email_muted,
         create_time=row.create_time,
         version=row.version,
+        sms_retry_time=row.sms_retry_time,
     )

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.notify.domain.notices import (
+    FAILURE_UNREADABLE,
     BillingMode,
     Channel,
     CustomerKey,
@@ -30,27 +31,32 @@ from services.runtime.sealing import UnreadableError, seal, unseal
 _INSERT_NOTICES = text("""
     INSERT INTO notices (merchant, customer, notice, kind, subject_resource, promised_amount_minor,
                          promised_currency, charge_not_before, notice_lead, billing_mode,
-                         traceparent, create_time)
+                         traceparent, occur_time, create_time, outcome)
     SELECT * FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]),
         CAST(:kind AS text[]), CAST(:subject_resource AS text[]),
         CAST(:promised_amount_minor AS bigint[]), CAST(:promised_currency AS text[]),
         CAST(:charge_not_before AS timestamptz[]), CAST(:notice_lead AS interval[]),
         CAST(:billing_mode AS text[]), CAST(:traceparent AS text[]),
-        CAST(:create_time AS timestamptz[]))
-    ON CONFLICT (customer, merchant, notice) DO NOTHING
-    RETURNING merchant, customer, notice
+        CAST(:occur_time AS timestamptz[]), CAST(:create_time AS timestamptz[]),
+        CAST(:outcome AS text[]))
+    -- Facts that read the same share a notice, which is as true as the last of them.
+    ON CONFLICT (customer, merchant, notice) DO UPDATE SET occur_time = EXCLUDED.occur_time
+        WHERE notices.occur_time < EXCLUDED.occur_time
+    RETURNING merchant, customer, notice, xmax = 0 AS is_new
 """)
 
 _INSERT_DELIVERIES = text("""
     INSERT INTO deliveries (merchant, customer, notice, channel, main, state, subject, text,
-                            secret_text, next_attempt_time, give_up_time, failure_code)
+                            secret_text, next_attempt_time, give_up_time, failure_code, expire_time,
+                            own_address)
     SELECT * FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]),
         CAST(:channel AS text[]), CAST(:main AS boolean[]), CAST(:state AS text[]),
         CAST(:subject AS bytea[]), CAST(:text AS bytea[]), CAST(:secret_text AS bytea[]),
         CAST(:next_attempt_time AS timestamptz[]), CAST(:give_up_time AS timestamptz[]),
-        CAST(:failure_code AS text[]))
+        CAST(:failure_code AS text[]), CAST(:expire_time AS timestamptz[]),
+        CAST(:own_address AS bytea[]))
     ON CONFLICT (customer, merchant, notice, channel) DO NOTHING
 """)
 
@@ -60,7 +66,7 @@ async def insert(tx: AsyncConnection, notices: Sequence[Notice]) -> list[Notice]
     if not notices:
         return []
     found = await tx.execute(_INSERT_NOTICES, _notice_columns(notices))
-    fresh = {(CustomerKey(row.merchant, row.customer), row.notice) for row in found}
+    fresh = {(CustomerKey(row.merchant, row.customer), row.notice) for row in found if row.is_new}
     new = [notice for notice in notices if (notice.key, notice.notice) in fresh]
     rows = [(notice, delivery) for notice in new for delivery in notice.deliveries]
     if rows:
@@ -70,9 +76,9 @@ async def insert(tx: AsyncConnection, notices: Sequence[Notice]) -> list[Notice]
 
 # Whether a customer was told stays known, and what they were told does not.
 _ERASE_TEXTS = text("""
-    UPDATE deliveries SET subject = '', text = '', secret_text = NULL
+    UPDATE deliveries SET subject = '', text = '', secret_text = NULL, own_address = NULL
     WHERE customer = :customer AND merchant = :merchant
-      AND (subject <> '' OR text <> '' OR secret_text IS NOT NULL)
+      AND (subject <> '' OR text <> '' OR secret_text IS NOT NULL OR own_address IS NOT NULL)
 """)
 
 
@@ -98,7 +104,7 @@ _OF_CUSTOMER = text("""
 # The secret text stays where it is: nobody but the delivery loop reads it.
 _DELIVERIES = text("""
     SELECT notice, channel, main, state, subject, text, NULL AS secret_text, next_attempt_time,
-           give_up_time, attempt_count, deliver_time, failure_code
+           give_up_time, attempt_count, deliver_time, failure_code, expire_time
     FROM deliveries
     WHERE customer = :customer AND merchant = :merchant
       AND notice = ANY(CAST(:notices AS text[]))
@@ -157,11 +163,13 @@ _CLAIM = text("""
         RETURNING deliveries.*)
     SELECT claimed.*, notices.kind, notices.subject_resource, notices.promised_amount_minor,
            notices.promised_currency, notices.charge_not_before, notices.notice_lead,
-           notices.billing_mode, notices.traceparent, notices.create_time,
-           CASE WHEN channel = 'EMAIL' THEN contacts.email
+           notices.billing_mode, notices.traceparent, notices.occur_time, notices.create_time,
+           CASE WHEN own_address IS NOT NULL THEN own_address
+                WHEN channel = 'EMAIL' THEN contacts.email
                 WHEN kind = 'PHONE_CODE' THEN phone_codes.phone
                 ELSE contacts.phone END AS address,
-           CASE WHEN channel = 'SMS' AND kind <> 'PHONE_CODE' THEN contacts.bind_count
+           CASE WHEN channel = 'SMS' AND kind <> 'PHONE_CODE' AND own_address IS NULL
+                THEN contacts.bind_count
                 ELSE 0 END AS address_version
     FROM claimed
     JOIN notices USING (customer, merchant, notice)
@@ -184,8 +192,51 @@ _FINISH = text("""
                deliver_time, failure_code)
     WHERE deliveries.customer = done.customer AND deliveries.merchant = done.merchant
       AND deliveries.notice = done.notice AND deliveries.channel = done.channel
-      AND deliveries.state = 'PENDING'
-    RETURNING deliveries.merchant, deliveries.customer, deliveries.notice, deliveries.channel
+      -- One that was voided while it was being sent did arrive.
+      AND (deliveries.state = 'PENDING' OR (deliveries.state = 'VOIDED' AND done.state = 'DELIVERED'))
+""")
+
+_LOCK = text("""
+    SELECT FROM notices
+    JOIN unnest(
+        CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]))
+      AS asked (merchant, customer, notice) USING (merchant, customer, notice)
+    ORDER BY customer, merchant, notice FOR UPDATE OF notices
+""")
+
+# A notice that arrived by the main channel is delivered. One that arrived by another is once the main
+# channel was tried in vain, and then it was when it arrived.
+_SETTLE = text("""
+    UPDATE notices SET outcome = ended.outcome
+    FROM (
+        SELECT customer, merchant, notice,
+               CASE WHEN count(*) FILTER (WHERE main AND state = 'DELIVERED') > 0 THEN 'DELIVERED'
+                    WHEN count(*) FILTER (WHERE state = 'DELIVERED') > 0
+                        AND count(*) FILTER (WHERE main AND attempt_count > 0) > 0 THEN 'DELIVERED'
+                    WHEN count(*) FILTER (WHERE state = 'PENDING') > 0 THEN NULL
+                    WHEN count(*) FILTER (WHERE state = 'VOIDED') > 0 THEN 'VOIDED'
+                    ELSE 'FAILED' END AS outcome,
+               min(deliver_time) AS deliver_time,
+               coalesce(max(failure_code) FILTER (WHERE main), '') AS failure_code
+        FROM deliveries
+        JOIN unnest(
+            CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]))
+          AS asked (merchant, customer, notice) USING (merchant, customer, notice)
+        GROUP BY customer, merchant, notice) AS ended
+    WHERE notices.customer = ended.customer AND notices.merchant = ended.merchant
+      AND notices.notice = ended.notice AND notices.outcome IS NULL AND ended.outcome IS NOT NULL
+    RETURNING notices.merchant, notices.customer, notices.notice, notices.outcome,
+              ended.deliver_time, ended.failure_code
+""")
+
+# Messages to one customer by one channel go out in their order.
+_LAST_ATTEMPTS = text("""
+    SELECT customer, merchant, channel, max(next_attempt_time) AS next_attempt_time
+    FROM deliveries
+    JOIN unnest(CAST(:merchant AS text[]), CAST(:customer AS text[])) AS asked (merchant, customer)
+      USING (merchant, customer)
+    WHERE state = 'PENDING' AND secret_text IS NULL AND failure_code <> :unreadable
+    GROUP BY customer, merchant, channel
 """)
 
 _NEXT_ATTEMPT = text("SELECT min(next_attempt_time) FROM deliveries WHERE state = 'PENDING'")
@@ -215,10 +266,52 @@ async def claim(
     return [_outgoing(tx, row) for row in rows]
 
 
-async def finish(
-    tx: AsyncConnection, results: Sequence[tuple[Outgoing, Progress]]
-) -> list[tuple[Outgoing, Progress]]:
-    """Store what attempts came to; returns those whose delivery was still pending."""
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a notice ended."""
+
+    notice: Notice
+    outcome: DeliveryState
+    # The first time that it arrived by any channel.
+    deliver_time: datetime | None
+    # Why the main channel failed.
+    failure_code: str
+
+
+async def finish(tx: AsyncConnection, results: Sequence[tuple[Outgoing, Progress]]) -> list[Ended]:
+    """Store what attempts came to; returns the notices that ended by it."""
+    of_notices = {(o.notice.key, o.notice.notice): o.notice for o, _ in results}
+    asked = columns(
+        [{**_key(key), "notice": notice} for key, notice in of_notices],
+        "merchant", "customer", "notice",
+    )  # fmt: skip
+    # Two processes that finish two channels of one notice each see what the other came to.
+    await tx.execute(_LOCK, asked)
+    await _store(tx, results)
+    return [
+        Ended(
+            of_notices[CustomerKey(row.merchant, row.customer), row.notice],
+            DeliveryState(row.outcome),
+            row.deliver_time,
+            row.failure_code,
+        )
+        for row in await tx.execute(_SETTLE, asked)
+    ]
+
+
+async def last_attempts(
+    tx: AsyncConnection, keys: Sequence[CustomerKey]
+) -> dict[tuple[CustomerKey, Channel], datetime]:
+    """When the last of what waits for customers is tried next, by channel."""
+    asked = columns([_key(key) for key in keys], "merchant", "customer")
+    rows = await tx.execute(_LAST_ATTEMPTS, {**asked, "unreadable": FAILURE_UNREADABLE})
+    return {
+        (CustomerKey(row.merchant, row.customer), Channel(row.channel)): row.next_attempt_time
+        for row in rows
+    }
+
+
+async def _store(tx: AsyncConnection, results: Sequence[tuple[Outgoing, Progress]]) -> None:
     rows = [
         {
             **_key(outgoing.notice.key),
@@ -232,19 +325,13 @@ async def finish(
         }
         for outgoing, progress in results
     ]
-    found = await tx.execute(
+    await tx.execute(
         _FINISH,
         columns(
             rows, "merchant", "customer", "notice", "channel", "state", "attempt_count",
             "next_attempt_time", "deliver_time", "failure_code",
         ),
     )  # fmt: skip
-    stored = {(CustomerKey(row.merchant, row.customer), row.notice, row.channel) for row in found}
-    return [
-        (outgoing, progress)
-        for outgoing, progress in results
-        if (outgoing.notice.key, outgoing.notice.notice, outgoing.delivery.channel) in stored
-    ]
 
 
 async def next_attempt(tx: AsyncConnection) -> datetime | None:
@@ -257,6 +344,10 @@ async def next_attempt(tx: AsyncConnection) -> datetime | None:
 
 def _key(key: CustomerKey) -> dict[str, str]:
     return {"merchant": key.merchant, "customer": key.customer}
+
+
+def _failed(notice: Notice) -> bool:
+    return any(delivery.state is DeliveryState.FAILED for delivery in notice.deliveries)
 
 
 def _notice_columns(notices: Iterable[Notice]) -> dict[str, list[Any]]:
@@ -272,14 +363,16 @@ def _notice_columns(notices: Iterable[Notice]) -> dict[str, list[Any]]:
             "notice_lead": notice.promise and notice.promise.notice_lead,
             "billing_mode": notice.promise and notice.promise.billing_mode,
             "traceparent": notice.traceparent,
+            "occur_time": notice.occur_time,
             "create_time": notice.create_time,
+            "outcome": DeliveryState.FAILED if _failed(notice) else None,
         }
         for notice in notices
     ]
     return columns(
         rows, "merchant", "customer", "notice", "kind", "subject_resource",
         "promised_amount_minor", "promised_currency", "charge_not_before", "notice_lead",
-        "billing_mode", "traceparent", "create_time",
+        "billing_mode", "traceparent", "occur_time", "create_time", "outcome",
     )  # fmt: skip
 
 
@@ -304,12 +397,17 @@ def _delivery_columns(
             "next_attempt_time": delivery.next_attempt_time,
             "give_up_time": delivery.give_up_time,
             "failure_code": delivery.failure_code,
+            "expire_time": delivery.expire_time,
+            "own_address": sealed(notice, delivery, "own_address", delivery.address)
+            if delivery.address
+            else None,
         }
         for notice, delivery in pairs
     ]
     return columns(
         rows, "merchant", "customer", "notice", "channel", "main", "state", "subject", "text",
-        "secret_text", "next_attempt_time", "give_up_time", "failure_code",
+        "secret_text", "next_attempt_time", "give_up_time", "failure_code", "expire_time",
+        "own_address",
     )  # fmt: skip
 
 
@@ -330,6 +428,7 @@ def _notice(row: Any, deliveries: Iterable[Delivery]) -> Notice:  # noqa: ANN401
         subject_resource=row.subject_resource,
         promise=promise,
         traceparent=row.traceparent,
+        occur_time=row.occur_time,
         create_time=row.create_time,
         deliveries=tuple(deliveries),
     )
@@ -367,6 +466,7 @@ def _delivery(row: Any, texts: Texts) -> Delivery:  # noqa: ANN401 - a row
         attempt_count=row.attempt_count,
         deliver_time=row.deliver_time,
         failure_code=row.failure_code,
+        expire_time=row.expire_time,
     )
 
 
@@ -385,13 +485,15 @@ def _outgoing(tx: AsyncConnection, row: Any) -> Outgoing:  # noqa: ANN401 - a ro
 
 
 def _address(tx: AsyncConnection, key: CustomerKey, row: Any) -> str:  # noqa: ANN401 - a row
-    if row.channel == Channel.EMAIL:
-        place = contacts.place(key, "email")
+    if row.own_address is not None:
+        bound_to = place(key, row.notice, row.channel, "own_address")
+    elif row.channel == Channel.EMAIL:
+        bound_to = contacts.place(key, "email")
     elif row.kind == NoticeKind.PHONE_CODE:
-        place = codes.place(key, row.notice)
+        bound_to = codes.place(key, row.notice)
     else:
-        place = contacts.place(key, "phone")
-    return unseal(tx, row.address or b"", *place)
+        bound_to = contacts.place(key, "phone")
+    return unseal(tx, row.address or b"", *bound_to)
 
 
 def place(key: CustomerKey, notice: str, channel: str, column: str) -> tuple[str, ...]:

@@ -39,6 +39,9 @@ SEALED = (
     SealedTable(
         "deliveries",
         {**_NOTICE, "channel": "text"},
-        [SealedColumn(name, _of_delivery(name)) for name in ("subject", "text", "secret_text")],
+        [
+            SealedColumn(name, _of_delivery(name))
+            for name in ("subject", "text", "secret_text", "own_address")
+        ],
     ),
 )

@@ -15,6 +15,7 @@ from services.notify.templates.kinds import (
     PaymentDeclined,
     PaymentMethodBlocked,
     PaymentRequest,
+    PhoneChanged,
     PhoneCode,
     Receipt,
     Refund,
@@ -35,6 +36,7 @@ EXAMPLES: Mapping[NoticeKind, Template] = MappingProxyType({
     template.kind: template
     for template in (
         PhoneCode(CODE_LEFT_OUT),
+        PhoneChanged("+49*******89"),
         OrderUpcoming(_TITLE, _ZONE, _AMOUNT, _PREVIOUS_AMOUNT, _DUE, pay_on_notice=False,
                       lines=_LINES),
         PaymentRequest(_TITLE, _ZONE, _AMOUNT, _DUE + timedelta(days=3)),

@@ -47,6 +47,26 @@ class PhoneCode:
 
 
 @dataclass(frozen=True, slots=True)
+class PhoneChanged:
+    """Another phone was bound; goes to the one before."""
+
+    kind: ClassVar[NoticeKind] = NoticeKind.PHONE_CHANGED
+    # The new phone, masked.
+    masked_phone: str
+
+    def wording(self) -> Wording:
+        """Names nobody: the phone may have a new owner."""
+        return Wording(
+            "Your phone was changed",
+            (
+                f"Messages about your orders now go to {self.masked_phone}, not to this phone.",
+                "If you did not change it, please tell the shop at once.",
+            ),
+            greets=False,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class OrderUpcoming:
     """Before a charge: what, how much, when."""
 

@@ -172,21 +172,26 @@ def charge_decisions(charge: payments_pb2.Charge) -> list[Decision]:
     ]
 
 
-def _arrival(notice: notify_pb2.Notice) -> str:
-    """Whether a notice has reached the customer, in words."""
+_HOW_DELIVERED = {
+    notify_pb2.Notice.Delivery.DELIVERED: "was delivered",
+    notify_pb2.Notice.Delivery.FAILED: "failed",
+    notify_pb2.Notice.Delivery.VOIDED: "was not sent",
+}
+
+
+def _notice_summary(notice: notify_pb2.Notice) -> str:
+    """What became of a notice on each of its channels."""
     kind = notify_pb2.NoticeKind.Name(notice.kind)
-    states = {one.state for one in notice.deliveries}
-    arrived = [
-        notify_pb2.Channel.Name(one.channel)
-        for one in notice.deliveries
-        if one.state == notify_pb2.Notice.Delivery.DELIVERED
-    ]
-    if arrived:
-        return f"The customer was sent {kind} ({', '.join(arrived)})."
-    if notify_pb2.Notice.Delivery.PENDING in states:
-        return f"{kind} is on its way to the customer."
-    codes = sorted({one.failure_code for one in notice.deliveries if one.failure_code})
-    return f"{kind} did not reach the customer{': ' if codes else ''}{', '.join(codes)}."
+    if not notice.deliveries:
+        return f"{kind} was not sent: the customer does not want it."
+    return f"{kind} {', '.join(_delivery_summary(each) for each in notice.deliveries)}."
+
+
+def _delivery_summary(delivery: notify_pb2.Notice.Delivery) -> str:
+    waiting = "was tried and is tried again" if delivery.attempt_count else "is to be sent"
+    how = _HOW_DELIVERED.get(delivery.state, waiting)
+    why = f" ({delivery.failure_code})" if delivery.failure_code else ""
+    return f"by {notify_pb2.Channel.Name(delivery.channel)} {how}{why}"
 
 
 def notice_decisions(notices: Sequence[notify_pb2.Notice]) -> list[Decision]:
@@ -195,7 +200,7 @@ def notice_decisions(notices: Sequence[notify_pb2.Notice]) -> list[Decision]:
         Decision(
             from_timestamp(notice.create_time),
             "NOTICE",
-            _arrival(notice),
+            _notice_summary(notice),
             MessageToDict(notice, preserving_proto_field_name=True),
         )
         for notice in notices

@@ -104,10 +104,12 @@ class Notify:
         async with self.database.begin() as tx:
             await contacts.bind(tx, key, phone, self.clock.now())
 
-    async def tell(self, *messages: Message, fact_key: str = "") -> None:
+    async def tell(
+        self, *messages: Message, fact_key: str = "", occur_time: datetime | None = None
+    ) -> None:
         """Let the handler take events of one type, as the inbox does with those that are new."""
         told = [
-            Fact(fact_key or str(index), message, "acme", "x", self.clock.now())
+            Fact(fact_key or str(index), message, "acme", "x", occur_time or self.clock.now())
             for index, message in enumerate(messages)
         ]
         await self.handle([_event(fact) for fact in told])

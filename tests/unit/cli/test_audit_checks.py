@@ -320,7 +320,19 @@ def test_a_notice_that_failed_is_no_notice() -> None:
     assert kinds(check_promises(sound_but(deliveries=(failed,)))) == [Kind.WRONG]
 
 
-def test_a_copy_that_arrived_is_no_notice() -> None:
+def test_a_copy_that_arrived_is_a_notice_if_the_main_channel_failed() -> None:
+    failed = replace(UPCOMING, state="FAILED", deliver_time=None)
+    copy = replace(UPCOMING, main=False, channel="EMAIL")
+    assert kinds(check_promises(sound_but(deliveries=(failed, copy)))) == []
+
+
+def test_a_copy_of_a_void_notice_is_no_notice() -> None:
+    void = replace(UPCOMING, state="VOIDED", deliver_time=None)
+    copy = replace(UPCOMING, main=False, channel="EMAIL")
+    assert kinds(check_promises(sound_but(deliveries=(void, copy)))) == [Kind.WRONG]
+
+
+def test_a_copy_without_its_notice_is_no_notice() -> None:
     assert kinds(check_promises(sound_but(deliveries=(replace(UPCOMING, main=False),)))) == [
         Kind.WRONG
     ]

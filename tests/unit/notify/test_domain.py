@@ -47,49 +47,49 @@ COPIED = {NoticeKind.ORDER_UPCOMING, NoticeKind.PAYMENT_REQUEST, NoticeKind.RECE
 
 @pytest.mark.parametrize("kind", NoticeKind)
 def test_the_phone_comes_first_and_mail_copies_what_matters(kind: NoticeKind) -> None:
-    assert channels(kind, BOTH) == ((SMS, EMAIL) if kind in COPIED else (SMS,))
+    assert channels(kind, BOTH, NOW) == ((SMS, EMAIL) if kind in COPIED else (SMS,))
 
 
 @pytest.mark.parametrize("kind", NoticeKind)
 def test_without_a_phone_everything_comes_by_mail(kind: NoticeKind) -> None:
-    assert channels(kind, EMAIL_ONLY) == (EMAIL,)
+    assert channels(kind, EMAIL_ONLY, NOW) == (EMAIL,)
 
 
 @pytest.mark.parametrize("kind", NoticeKind)
 def test_without_a_mail_address_everything_comes_by_phone(kind: NoticeKind) -> None:
-    assert channels(kind, PHONE_ONLY) == (SMS,)
+    assert channels(kind, PHONE_ONLY, NOW) == (SMS,)
 
 
 @pytest.mark.parametrize("contact", [None, replace(BOTH, phone="", email="")])
 def test_without_any_way_there_is_no_channel(contact: Contact | None) -> None:
-    assert channels(NoticeKind.ORDER_UPCOMING, contact) == ()
+    assert channels(NoticeKind.ORDER_UPCOMING, contact, NOW) == ()
 
 
 @pytest.mark.parametrize("kind", [kind for kind in NoticeKind if kind is not NoticeKind.RECEIPT])
 def test_muting_receipts_mutes_nothing_else(kind: NoticeKind) -> None:
-    assert channels(kind, replace(BOTH, sms_receipts_muted=True)) == channels(kind, BOTH)
+    assert channels(kind, replace(BOTH, sms_receipts_muted=True), NOW) == channels(kind, BOTH, NOW)
 
 
 def test_a_receipt_that_is_muted_on_the_phone_still_comes_by_mail() -> None:
-    assert channels(NoticeKind.RECEIPT, replace(BOTH, sms_receipts_muted=True)) == (EMAIL,)
+    assert channels(NoticeKind.RECEIPT, replace(BOTH, sms_receipts_muted=True), NOW) == (EMAIL,)
 
 
 @pytest.mark.parametrize("kind", NoticeKind)
 def test_muted_mail_leaves_the_phone(kind: NoticeKind) -> None:
-    assert channels(kind, replace(BOTH, email_muted=True)) == (SMS,)
+    assert channels(kind, replace(BOTH, email_muted=True), NOW) == (SMS,)
 
 
 @pytest.mark.parametrize("kind", [NoticeKind.ORDER_UPCOMING, NoticeKind.PAYMENT_REQUEST])
 def test_before_money_moves_the_customer_hears_of_it_whatever_is_muted(kind: NoticeKind) -> None:
     muted = replace(EMAIL_ONLY, email_muted=True, sms_receipts_muted=True)
 
-    assert channels(kind, muted) == (EMAIL,)
+    assert channels(kind, muted, NOW) == (EMAIL,)
 
 
 def test_what_is_muted_everywhere_has_no_channel() -> None:
     muted = replace(BOTH, email_muted=True, sms_receipts_muted=True)
 
-    assert channels(NoticeKind.RECEIPT, muted) == ()
+    assert channels(NoticeKind.RECEIPT, muted, NOW) == ()
 
 
 # --- attempts -----------------------------------------------------------------------------------

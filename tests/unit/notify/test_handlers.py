@@ -49,7 +49,12 @@ def draft(message: Message) -> Draft:
 
 
 def sms(message: Message) -> str:
-    return render(draft(message).template, "Ann").sms
+    return text_of(draft(message))
+
+
+def text_of(made: Draft) -> str:
+    assert made.template is not None
+    return render(made.template, "Ann").sms
 
 
 @pytest.mark.parametrize(
@@ -193,4 +198,4 @@ def test_a_reason_of_a_newer_scheduler_refers_to_the_account() -> None:
     skipped = scheduler.OrderSkipped(ref=REF)
     skipped.MergeFromString(b"\x10\xe7\x07")  # reason: 999
 
-    assert "your account says why" in render(order_skipped(skipped).template, "Ann").sms
+    assert "your account says why" in text_of(order_skipped(skipped))

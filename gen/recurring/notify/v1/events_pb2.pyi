@@ -24,7 +24,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class NoticeDelivered(_message.Message):
-    """A notice reached the customer by its main channel."""
+    """A notice reached the customer: by its main channel, or by another when the main one was tried in vain.
+    There is none of a notice that was voided, since it was not true any more, even if it still arrived.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -35,14 +37,18 @@ class NoticeDelivered(_message.Message):
     DELIVER_TIME_FIELD_NUMBER: _builtins.int
     CHARGE_PROMISE_FIELD_NUMBER: _builtins.int
     notice: _builtins.str
-    """`merchants/{merchant}/customers/{customer}/notices/{notice}`."""
+    """`merchants/{merchant}/customers/{customer}/notices/{notice}`. The notice's id is that of the event that it
+    tells of, for example an OrderUpcoming, so that one announcement is told from the next.
+    """
     customer: _builtins.str
     """`merchants/{merchant}/customers/{customer}`."""
     kind: _notify_pb2.NoticeKind.ValueType
     subject_resource: _builtins.str
     """What it is about, for example an order."""
     @_builtins.property
-    def deliver_time(self) -> _timestamp_pb2.Timestamp: ...
+    def deliver_time(self) -> _timestamp_pb2.Timestamp:
+        """When it first arrived."""
+
     @_builtins.property
     def charge_promise(self) -> Global___ChargePromise:
         """ORDER_UPCOMING only: what the customer was promised."""
@@ -101,7 +107,7 @@ Global___ChargePromise: _TypeAlias = ChargePromise  # noqa: Y015
 
 @_typing.final
 class NoticeFailed(_message.Message):
-    """A notice could not be delivered by its main channel and is not tried again."""
+    """A notice could be delivered by none of its channels and is not tried again."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

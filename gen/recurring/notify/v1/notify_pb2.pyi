@@ -86,6 +86,8 @@ class _NoticeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NoticeKind
     REFUND: _NoticeKind.ValueType  # 11
     PAYMENT_METHOD_BLOCKED: _NoticeKind.ValueType  # 12
     """A card was declined for good; once a card, whatever orders use it."""
+    PHONE_CHANGED: _NoticeKind.ValueType  # 13
+    """To the phone that was bound before: another one is now."""
 
 class NoticeKind(_NoticeKind, metaclass=_NoticeKindEnumTypeWrapper):
     """What a notice is for."""
@@ -110,6 +112,8 @@ STANDING_ORDER_CHANGED: NoticeKind.ValueType  # 10
 REFUND: NoticeKind.ValueType  # 11
 PAYMENT_METHOD_BLOCKED: NoticeKind.ValueType  # 12
 """A card was declined for good; once a card, whatever orders use it."""
+PHONE_CHANGED: NoticeKind.ValueType  # 13
+"""To the phone that was bound before: another one is now."""
 Global___NoticeKind: _TypeAlias = NoticeKind  # noqa: Y015
 
 @_typing.final
@@ -210,12 +214,16 @@ class Notice(_message.Message):
             PENDING: Notice.Delivery._State.ValueType  # 1
             DELIVERED: Notice.Delivery._State.ValueType  # 2
             FAILED: Notice.Delivery._State.ValueType  # 3
+            VOIDED: Notice.Delivery._State.ValueType  # 4
+            """Not sent: it was not true any more."""
 
         class State(_State, metaclass=_StateEnumTypeWrapper): ...
         STATE_UNSPECIFIED: Notice.Delivery.State.ValueType  # 0
         PENDING: Notice.Delivery.State.ValueType  # 1
         DELIVERED: Notice.Delivery.State.ValueType  # 2
         FAILED: Notice.Delivery.State.ValueType  # 3
+        VOIDED: Notice.Delivery.State.ValueType  # 4
+        """Not sent: it was not true any more."""
 
         CHANNEL_FIELD_NUMBER: _builtins.int
         STATE_FIELD_NUMBER: _builtins.int
@@ -229,7 +237,10 @@ class Notice(_message.Message):
         """What was sent; one-time codes are left out."""
         attempt_count: _builtins.int
         failure_code: _builtins.str
-        """Why it failed, as the gateway names it; UNREADABLE: what is to be sent cannot be decrypted now."""
+        """Why it failed, as the gateway names it; UNREADABLE: what is to be sent cannot be decrypted now;
+        NO_CHANNEL: there is no address; PHONE_UNREACHABLE: not tried, since the phone did not take the messages
+        before. Why it was voided: SUPERSEDED (a later fact, for example a cancellation) or EXPIRED.
+        """
         @_builtins.property
         def deliver_time(self) -> _timestamp_pb2.Timestamp: ...
         def __init__(

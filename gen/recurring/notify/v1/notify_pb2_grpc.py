@@ -135,8 +135,7 @@ class NotifyServiceServicer:
         """Sends a one-time code to a number. A phone that is bound stays bound until the new one is proved.
         A new code voids the one before.
 
-        Reasons: INVALID_ARGUMENT PHONE_MALFORMED (not E.164; the violation says how), PHONE_NOT_VALID (no
-        country has given out such a number), PHONE_NOT_MOBILE (a landline, premium-rate, shared-cost, toll-free,
+        Reasons: INVALID_ARGUMENT PHONE_NOT_VALID (no country has given out such a number), PHONE_NOT_MOBILE (a landline, premium-rate, shared-cost, toll-free,
         internet or satellite number …), PHONE_COUNTRY_NOT_ALLOWED; NOT_FOUND CONTACT_NOT_FOUND;
         RESOURCE_EXHAUSTED CODES_TOO_MANY (more than 5 in an hour for the customer, or to the number, whoever
         asked for them, or 20 for the merchant to numbers that differ in the last three digits only; erasing the
@@ -148,7 +147,8 @@ class NotifyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmPhoneBinding(self, request, context):
-        """Proves with the code that the number is the customer's.
+        """Proves with the code that the number is the customer's. The phone that was bound before is told that it
+        is replaced (PHONE_CHANGED), and so is the e-mail address.
 
         Reasons: NOT_FOUND CONTACT_NOT_FOUND; FAILED_PRECONDITION CODE_NOT_PENDING (none was sent, or it
         was used), CODE_EXPIRED (after 10 minutes), CODE_WRONG (5 wrong ones void it).

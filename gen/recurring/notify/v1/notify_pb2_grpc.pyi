@@ -58,8 +58,7 @@ class NotifyServiceStub:
     """Sends a one-time code to a number. A phone that is bound stays bound until the new one is proved.
     A new code voids the one before.
 
-    Reasons: INVALID_ARGUMENT PHONE_MALFORMED (not E.164; the violation says how), PHONE_NOT_VALID (no
-    country has given out such a number), PHONE_NOT_MOBILE (a landline, premium-rate, shared-cost, toll-free,
+    Reasons: INVALID_ARGUMENT PHONE_NOT_VALID (no country has given out such a number), PHONE_NOT_MOBILE (a landline, premium-rate, shared-cost, toll-free,
     internet or satellite number …), PHONE_COUNTRY_NOT_ALLOWED; NOT_FOUND CONTACT_NOT_FOUND;
     RESOURCE_EXHAUSTED CODES_TOO_MANY (more than 5 in an hour for the customer, or to the number, whoever
     asked for them, or 20 for the merchant to numbers that differ in the last three digits only; erasing the
@@ -67,7 +66,8 @@ class NotifyServiceStub:
     operators set both limits). Both with a RetryInfo.
     """
     ConfirmPhoneBinding: _aio.UnaryUnaryMultiCallable[_notify_pb2.ConfirmPhoneBindingRequest, _notify_pb2.Contact]
-    """Proves with the code that the number is the customer's.
+    """Proves with the code that the number is the customer's. The phone that was bound before is told that it
+    is replaced (PHONE_CHANGED), and so is the e-mail address.
 
     Reasons: NOT_FOUND CONTACT_NOT_FOUND; FAILED_PRECONDITION CODE_NOT_PENDING (none was sent, or it
     was used), CODE_EXPIRED (after 10 minutes), CODE_WRONG (5 wrong ones void it).
@@ -138,8 +138,7 @@ class NotifyServiceServicer(metaclass=_abc_1.ABCMeta):
         """Sends a one-time code to a number. A phone that is bound stays bound until the new one is proved.
         A new code voids the one before.
 
-        Reasons: INVALID_ARGUMENT PHONE_MALFORMED (not E.164; the violation says how), PHONE_NOT_VALID (no
-        country has given out such a number), PHONE_NOT_MOBILE (a landline, premium-rate, shared-cost, toll-free,
+        Reasons: INVALID_ARGUMENT PHONE_NOT_VALID (no country has given out such a number), PHONE_NOT_MOBILE (a landline, premium-rate, shared-cost, toll-free,
         internet or satellite number …), PHONE_COUNTRY_NOT_ALLOWED; NOT_FOUND CONTACT_NOT_FOUND;
         RESOURCE_EXHAUSTED CODES_TOO_MANY (more than 5 in an hour for the customer, or to the number, whoever
         asked for them, or 20 for the merchant to numbers that differ in the last three digits only; erasing the
@@ -153,7 +152,8 @@ class NotifyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _notify_pb2.ConfirmPhoneBindingRequest,
         context: _aio.ServicerContext[_notify_pb2.ConfirmPhoneBindingRequest, _abc.Awaitable[_notify_pb2.Contact]],
     ) -> _abc.Awaitable[_notify_pb2.Contact]:
-        """Proves with the code that the number is the customer's.
+        """Proves with the code that the number is the customer's. The phone that was bound before is told that it
+        is replaced (PHONE_CHANGED), and so is the e-mail address.
 
         Reasons: NOT_FOUND CONTACT_NOT_FOUND; FAILED_PRECONDITION CODE_NOT_PENDING (none was sent, or it
         was used), CODE_EXPIRED (after 10 minutes), CODE_WRONG (5 wrong ones void it).

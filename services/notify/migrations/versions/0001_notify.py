@@ -23,6 +23,9 @@ CREATE TABLE contacts (
     phone                 bytea       NOT NULL DEFAULT '',
     bind_time             timestamptz,
     bind_count            integer     NOT NULL DEFAULT 0,
+    -- Messages in a row that the bound phone did not take, and until when no more are tried.
+    sms_failure_count     integer     NOT NULL DEFAULT 0,
+    sms_retry_time        timestamptz,
     sms_receipts_muted    boolean     NOT NULL,
     email_muted           boolean     NOT NULL,
     version               integer     NOT NULL DEFAULT 1,
@@ -46,12 +49,27 @@ CREATE TABLE notices (
     notice_lead           interval,
     billing_mode          text CHECK (billing_mode IN ('AUTOMATIC', 'PAY_ON_NOTICE')),
     traceparent           text        NOT NULL,
+    -- When the fact happened that it tells of.
+    occur_time            timestamptz NOT NULL,
+    -- How it ended, once; later attempts on other channels do not change it.
+    outcome               text        CHECK (outcome IN ('DELIVERED', 'FAILED', 'VOIDED')),
     create_time           timestamptz NOT NULL,
     PRIMARY KEY (customer, merchant, notice),
     CHECK (num_nulls(promised_amount_minor, promised_currency, charge_not_before, notice_lead,
                      billing_mode) IN (0, 5))
 );
 CREATE UNIQUE INDEX notices_of_customer ON notices (customer, merchant, position);
+CREATE INDEX notices_of_subject ON notices (customer, merchant, subject_resource);
+
+-- Notices of a kind about a subject whose facts happened before this time are not true any more.
+CREATE TABLE superseded_kinds (
+    merchant              text        NOT NULL,
+    customer              text        NOT NULL,
+    subject_resource      text        NOT NULL,
+    kind                  text        NOT NULL,
+    before_time           timestamptz NOT NULL,
+    PRIMARY KEY (customer, merchant, subject_resource, kind)
+);
 
 CREATE TABLE deliveries (
     merchant              text        NOT NULL,
@@ -59,22 +77,28 @@ CREATE TABLE deliveries (
     notice                text        NOT NULL,
     channel               text        NOT NULL CHECK (channel IN ('SMS', 'EMAIL')),
     main                  boolean     NOT NULL,
-    state                 text        NOT NULL CHECK (state IN ('PENDING', 'DELIVERED', 'FAILED')),
+    state                 text        NOT NULL
+                            CHECK (state IN ('PENDING', 'DELIVERED', 'FAILED', 'VOIDED')),
     subject               bytea       NOT NULL,
     text                  bytea       NOT NULL,
     secret_text           bytea,
     next_attempt_time     timestamptz NOT NULL,
     give_up_time          timestamptz NOT NULL,
+    -- When what it says stops being true.
+    expire_time           timestamptz,
     attempt_count         integer     NOT NULL DEFAULT 0,
     claim_time            timestamptz,
     deliver_time          timestamptz,
     failure_code          text        NOT NULL,
+    -- Where it goes, if not where the contact is reached at the moment of sending.
+    own_address           bytea,
     PRIMARY KEY (customer, merchant, notice, channel),
     FOREIGN KEY (customer, merchant, notice) REFERENCES notices,
     CHECK ((state = 'DELIVERED') = (deliver_time IS NOT NULL)),
     CHECK (state = 'PENDING' OR secret_text IS NULL)
 );
 CREATE INDEX deliveries_due ON deliveries (next_attempt_time) WHERE state = 'PENDING';
+CREATE INDEX deliveries_pending ON deliveries (customer, merchant, channel) WHERE state = 'PENDING';
 
 CREATE TABLE phone_codes (
     merchant              text        NOT NULL,
@@ -111,5 +135,6 @@ CREATE TABLE code_budgets (
     PRIMARY KEY (merchant, period)
 );
 
-SELECT keep_apart('merchant', 'contacts', 'notices', 'deliveries', 'phone_codes', 'code_budgets');
+SELECT keep_apart('merchant', 'contacts', 'notices', 'deliveries', 'phone_codes', 'code_budgets',
+                  'superseded_kinds');
 """

@@ -1,0 +1,40 @@
+"""Which facts make earlier notices untrue. Pure.
+
+A notice is about a subject: an order or a standing order. A fact about the same subject voids what of
+its notices has not gone out, whichever of them arrives first: what counts is when they occurred. Facts
+that occurred at one instant are taken in the order in which they arrive.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from services.notify.domain.notices import NoticeKind
+
+_UNTIL_PAID = frozenset({
+    NoticeKind.ORDER_UPCOMING, NoticeKind.ORDER_HELD, NoticeKind.PAYMENT_REQUEST,
+    NoticeKind.PAYMENT_DECLINED,
+})  # fmt: skip
+_ATTEMPTS = frozenset({NoticeKind.PAYMENT_REQUEST, NoticeKind.PAYMENT_DECLINED})
+
+# The name of an event -> the kinds of notices about its subject that it voids. A hold does not void
+# the announcement: an order that is held before its payment goes on with it.
+SUPERSEDES: Mapping[str, frozenset[NoticeKind]] = MappingProxyType({
+    "OrderUpcoming": frozenset({
+        NoticeKind.ORDER_UPCOMING, NoticeKind.ORDER_HELD, NoticeKind.ORDER_SKIPPED,
+    }),
+    "OrderHeld": frozenset({NoticeKind.ORDER_HELD}) | _ATTEMPTS,
+    "OrderSkipped": _UNTIL_PAID,
+    "OrderConfirmed": _UNTIL_PAID,
+    "OrderLapsed": _UNTIL_PAID,
+    "OrderCancelled": _UNTIL_PAID,
+    "PaymentRequested": frozenset({NoticeKind.ORDER_HELD}) | _ATTEMPTS,
+    "PaymentDeclined": frozenset({NoticeKind.PAYMENT_DECLINED}),
+    "PaymentRefused": _ATTEMPTS,
+    "PaymentSucceeded": _UNTIL_PAID,
+    "PaymentAbandoned": _ATTEMPTS,
+    "PaymentWithdrawn": _ATTEMPTS | {NoticeKind.ORDER_UPCOMING},
+    "StandingOrderChanged": frozenset({NoticeKind.STANDING_ORDER_CHANGED}),
+})  # fmt: skip
+
+# After these nothing that they void is ever true again, whatever its time: clocks of services differ.
+FINAL = frozenset({"OrderConfirmed", "OrderLapsed", "OrderCancelled", "PaymentSucceeded"})
