@@ -1,7 +1,6 @@
 """Any method of any service, by its name and a request in JSON."""
 
 import difflib
-import json
 import sys
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
@@ -20,6 +19,7 @@ from recurring.scheduler.v1 import scheduler_pb2
 from cli.command import command
 from cli.connect import Session, new_request_id
 from cli.errors import CommandError
+from cli.json_text import load_json
 
 STREAM_DEADLINE_SECONDS = 600.0
 FROM_STANDARD_INPUT = "-"
@@ -80,7 +80,7 @@ def find_method(name: str) -> MethodDescriptor:
 def read_requests(method: MethodDescriptor, text: str) -> list[Message]:
     """The request, or requests, that a text in JSON gives; raises CommandError."""
     try:
-        given = json.loads(text)
+        given = load_json(text)
     except ValueError as error:
         raise CommandError(f"the request is no JSON: {error}") from None
     if method.client_streaming and not isinstance(given, list):

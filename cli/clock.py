@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -11,7 +12,16 @@ from rich.progress import BarColumn, Progress, TextColumn
 from cli.command import command, group
 from cli.connect import Session
 from cli.sandbox import Sandbox
-from cli.values import format_moment, parse_duration, parse_moment
+from cli.values import format_moment, parse_duration, parse_moment, parse_text
+
+
+class Part(StrEnum):
+    """What of the outside world can be away."""
+
+    PROVIDER = "provider"
+    SMS = "sms"
+    MAIL = "mail"
+
 
 clock = group("The simulated clock: it stands still until told to move.")
 sandbox = group("The outside world of development: phones, mailboxes, outages.")
@@ -82,7 +92,7 @@ async def advance_clock(
         steps = await advance_to(session.sandbox, target, tell)
     if session.output.as_json:
         session.output.data({"now": target.isoformat(), "steps": steps})
-    session.output.say(f"{format_moment(target)} UTC, after {steps} step{'s' * (steps != 1)}")
+    session.output.say(f"{format_moment(target)}, after {steps} step{'s' * (steps != 1)}")
 
 
 @command(clock, "settle")
@@ -94,7 +104,8 @@ async def settle_clock(session: Session) -> None:
 
 @command(sandbox, "inbox")
 async def show_inbox(
-    session: Session, phone: Annotated[str, typer.Argument(metavar="PHONE")]
+    session: Session,
+    phone: Annotated[str, typer.Argument(metavar="PHONE", parser=parse_text)],
 ) -> None:
     """Show the messages that a phone received."""
     messages = await session.sandbox.inbox(phone)
@@ -103,7 +114,8 @@ async def show_inbox(
 
 @command(sandbox, "mail")
 async def show_mailbox(
-    session: Session, address: Annotated[str, typer.Argument(metavar="ADDRESS")]
+    session: Session,
+    address: Annotated[str, typer.Argument(metavar="ADDRESS", parser=parse_text)],
 ) -> None:
     """Show the messages that a mail address received."""
     messages = await session.sandbox.mailbox(address)
@@ -113,7 +125,7 @@ async def show_mailbox(
 @command(sandbox, "outage")
 async def switch_outage(
     session: Session,
-    part: Annotated[str, typer.Argument(metavar="provider|sms|mail")],
+    part: Annotated[Part, typer.Argument(metavar="provider|sms|mail")],
     on: Annotated[bool, typer.Option("--on/--off")] = True,
 ) -> None:
     """Switch a part of the outside world off, or on again."""

@@ -1,19 +1,27 @@
 """How a coroutine becomes a command: a session, the options that all have, errors in words."""
 
 import asyncio
+import copy
 import functools
 import inspect
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import MISSING, fields, is_dataclass
-from typing import Annotated, Any
+from functools import partial
+from types import NoneType, UnionType
+from typing import Annotated, Any, get_args, get_origin
 
 import grpc.aio
 import typer
+import typer.core
+from typer.models import ParameterInfo
 
 from cli.connect import this_session
 from cli.errors import CommandError, describe_rpc_error
 from cli.shown import shown
+from cli.values import parse_number, parse_text
 
 FAILED = 1
 INTERRUPTED = 130
@@ -43,6 +51,20 @@ _CA_FILE = inspect.Parameter(
 )
 
 
+class StrictCommand(typer.core.TyperCommand):
+    """A command that takes each option once: the last of two would win without a word."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer's own
+        """Refuse an option that comes twice, unless it is one for lists."""
+        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        for parameter, count in Counter(order).items():
+            if count > 1 and parameter.param_type_name == "option" and not parameter.multiple:
+                raise typer.BadParameter(
+                    f"comes {count} times; give it once", param_hint=f"'{parameter.opts[0]}'"
+                )
+        return super().parse_args(ctx, args)
+
+
 def command(
     app: typer.Typer, name: str, *, patience_seconds: float = 0.0
 ) -> Callable[[Body], Body]:
@@ -57,19 +79,30 @@ def command(
         groups: dict[str, Any] = {
             each.name: each.annotation for each in parameters if is_dataclass(each.annotation)
         }
-        shown = [one for each in parameters for one in _options(each)]
+        declared = [one for each in parameters for one in _options(each)]
+        defaults = {each.name: each.default for each in declared}
+        shown = [_strict(each) for each in declared]
 
         @functools.wraps(body)
-        def run(*, merchant: str, as_json: bool, ca_file: str, **given: Any) -> None:  # noqa: ANN401
+        def run(
+            *,
+            merchant: str | None,
+            as_json: bool,
+            ca_file: str | None,
+            **given: Any,  # noqa: ANN401
+        ) -> None:
+            given = {
+                name: defaults[name] if value is None else value for name, value in given.items()
+            }
             for group_name, kind in groups.items():
                 chosen = {each.name: given.pop(each.name) for each in fields(kind)}
                 given[group_name] = kind(**chosen)
 
             async def play() -> None:
                 session = this_session(
-                    merchant=merchant,
+                    merchant=merchant or "",
                     as_json=as_json,
-                    ca_file=ca_file,
+                    ca_file=ca_file or "",
                     patience_seconds=patience_seconds,
                 )
                 async with session:
@@ -77,10 +110,11 @@ def command(
 
             run_to_exit(play())
 
-        signature = inspect.Signature([*shown, _MERCHANT, _AS_JSON, _CA_FILE])
+        common = (_MERCHANT, _AS_JSON, _CA_FILE)
+        signature = inspect.Signature([*shown, *map(_strict, common)])
         run.__signature__ = signature  # type: ignore[attr-defined]
         run.__annotations__ = {each.name: each.annotation for each in signature.parameters.values()}
-        app.command(name)(run)
+        app.command(name, cls=StrictCommand)(run)
         return body
 
     return register
@@ -98,6 +132,62 @@ def _options(parameter: inspect.Parameter) -> Iterator[inspect.Parameter]:
             default=inspect.Parameter.empty if each.default is MISSING else each.default,
             annotation=each.type,
         )
+
+
+def _strict(parameter: inspect.Parameter) -> inspect.Parameter:
+    """A parameter that reads whole numbers in plain digits, and does not take blank for left out.
+
+    A text that may be left out is None then, not blank, so that the two differ; where None is what
+    leaving out means already, a blank text says that something is to be emptied. What must be there
+    is for the service to judge, blank or not.
+    """
+    kind, *metadata = get_args(parameter.annotation)
+    base, optional = _base_of(kind)
+    info = next((each for each in metadata if isinstance(each, ParameterInfo)), None)
+    if info is None or info.parser is not None or base not in {int, str}:
+        return parameter
+    strict = copy.copy(info)
+    default = parameter.default
+    if base is int:
+        strict.parser = partial(_read_number, low=_bound(info.min), high=_bound(info.max))
+        strict.metavar = info.metavar or "NUMBER"
+    elif optional or (default is inspect.Parameter.empty and get_origin(kind) is not list):
+        return parameter
+    else:
+        strict.parser = parse_text
+        strict.metavar = info.metavar or "TEXT"
+        if default == "":
+            default, kind = None, kind | None
+    return parameter.replace(default=default, annotation=Annotated[kind, strict])
+
+
+def _base_of(kind: Any) -> tuple[Any, bool]:  # noqa: ANN401 - any annotation
+    """The type of one value of an annotation, and whether None may stand for it."""
+    options = get_args(kind) if get_origin(kind) is UnionType else (kind,)
+    base = next(each for each in options if each is not NoneType)
+    if get_origin(base) is list:
+        # A list that is left out is None; none of its values may be blank.
+        return get_args(base)[0], False
+    return base, NoneType in options
+
+
+def _bound(number: float | None) -> int | None:
+    return None if number is None else int(number)
+
+
+def _read_number(text: str | int, *, low: int | None, high: int | None) -> int:
+    # Typer passes the default, which is a number already, through the parser too.
+    return text if isinstance(text, int) else parse_number(text, low, high)
+
+
+@contextmanager
+def naming(option: str) -> Iterator[None]:
+    """Name the option at fault where its value is read only once the command runs."""
+    try:
+        yield
+    except typer.BadParameter as error:
+        error.param_hint = error.param_hint or f"'{option}'"
+        raise
 
 
 def run_to_exit(play: Any) -> None:  # noqa: ANN401 - a coroutine
@@ -123,15 +213,15 @@ def group(title: str) -> typer.Typer:
     return typer.Typer(help=title, no_args_is_help=True)
 
 
-def one_of(kind: Any) -> Any:  # noqa: ANN401 - protobuf's enums share no type, typer's options neither
-    """An option whose values are the names of a protobuf enum."""
-    names = [name for name, number in kind.items() if number]
+def one_of(kind: Any, *, but: Collection[str] = ()) -> Any:  # noqa: ANN401 - enums share no type
+    """An option whose values are the names of a protobuf enum, but for some."""
+    names = [name for name, number in kind.items() if number and name not in but]
 
     def parse(text: str | int) -> int:
         # Typer passes the default, which is a number already, through the parser too.
         if isinstance(text, int):
             return text
-        if (name := text.upper().replace("-", "_")) not in names:
+        if not text.isascii() or (name := text.upper().replace("-", "_")) not in names:
             raise typer.BadParameter(f"{text!r} is none of {', '.join(names)}")
         return int(kind.Value(name))
 

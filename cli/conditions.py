@@ -19,11 +19,11 @@ HELP = (
 METAVAR = "WHAT, else ACTION"
 
 _SEPARATOR = ", else "
-_MONEY = r"(?P<money>[\d.]+ ?[A-Z]{3})"
+_MONEY = r"(?P<money>[0-9.]+ ?[A-Z]{3})"
 _TOTAL = re.compile(rf"total <= {_MONEY}")
 _MONTH = re.compile(rf"month <= {_MONEY}")
 _PRICE = re.compile(rf"price of (?P<product>\S+) <= {_MONEY}")
-_SINCE = re.compile(r"(?P<days>\d{1,5}) days since last order")
+_SINCE = re.compile(r"(?P<days>[0-9]{1,5}) days since last order")
 _DEFER = re.compile(r"defer (?P<length>\S+)")
 _TAKE = re.compile(r"take (?P<product>\S+)")
 
@@ -38,6 +38,8 @@ def parse_condition(text: str, product_name: ProductName) -> pb.Condition:
         raise typer.BadParameter(
             f'{text!r} does not end in what happens else, such as ", else skip"'
         )
+    if not what.strip():
+        raise typer.BadParameter(f"{text!r} does not say what must hold")
     condition = _parse_what(what.strip(), product_name)
     condition.otherwise.CopyFrom(_parse_otherwise(otherwise.strip(), product_name))
     return condition

@@ -111,9 +111,18 @@ def find_stack(environment: Mapping[str, str]) -> Stack:
         keys_folder=str(Path(described["home"]) / "keys") if "home" in described else "",
         trust=Trust(
             value("RECURRING_CA_FILE", "ca_file"),
-            value("RECURRING_GRPC_PLAINTEXT", "grpc_plaintext").lower() == "true",
+            _is_true(
+                "RECURRING_GRPC_PLAINTEXT", value("RECURRING_GRPC_PLAINTEXT", "grpc_plaintext")
+            ),
         ),
     )
+
+
+def _is_true(variable: str, text: str) -> bool:
+    """A switch of the environment: true or false; anything else would be read as one by chance."""
+    if text.lower() not in {"", "true", "false"}:
+        raise CommandError(f"{variable}={text}: must be true or false")
+    return text.lower() == "true"
 
 
 def without_password(url: str) -> str:

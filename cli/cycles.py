@@ -10,12 +10,12 @@ from cli.command import command, group
 from cli.connect import Session, new_request_id
 from cli.names import STANDING_ORDER
 from cli.preview import StandingOrderArgument
-from cli.standing_orders import STANDING_ORDER_COLUMNS, items_of
+from cli.standing_orders import STANDING_ORDER_COLUMNS, item_options
 from cli.values import parse_address, parse_date
 
 cycles = group("Single cycles to come; the standing order itself stays as it is.")
 
-CycleArgument = Annotated[int, typer.Argument(metavar="CYCLE", help="Its number, from 1.")]
+CycleArgument = Annotated[int, typer.Argument(metavar="CYCLE", min=1, help="Its number, from 1.")]
 
 
 @command(cycles, "skip")
@@ -23,12 +23,15 @@ async def skip_cycle(
     session: Session,
     standing_order: StandingOrderArgument,
     cycle: Annotated[
-        int, typer.Argument(metavar="CYCLE", help="Default: the next that can be left out.")
-    ] = 0,
+        int | None,
+        typer.Argument(metavar="CYCLE", min=1, help="Default: the next that can be left out."),
+    ] = None,
 ) -> None:
     """Leave out one cycle."""
     request = pb.SkipCycleRequest(
-        name=session.name(STANDING_ORDER, standing_order), cycle=cycle, request_id=new_request_id()
+        name=session.name(STANDING_ORDER, standing_order),
+        cycle=cycle or 0,
+        request_id=new_request_id(),
     )
     session.output.one(await session.scheduler.SkipCycle(request), STANDING_ORDER_COLUMNS)
 
@@ -64,7 +67,7 @@ async def change_cycle(
 ) -> None:
     """Change the date, the items or the address of one cycle and of no other."""
     change = pb.CycleChange(
-        cycle=cycle, local_date=day, items=items_of(session, items or ()), ship_to=ship_to
+        cycle=cycle, local_date=day, items=item_options(session, items), ship_to=ship_to
     )
     request = pb.ChangeCycleRequest(
         name=session.name(STANDING_ORDER, standing_order),

@@ -210,6 +210,9 @@ async def watch_events(
 ) -> None:
     """Print the merchant's events as they pass, until interrupted."""
     tenant = session.merchant
+    names = {each.DESCRIPTOR.name: each.DESCRIPTOR.full_name for each in _DESCRIPTIONS}
+    if kind and kind not in {*names, *names.values()}:
+        raise typer.BadParameter(f"{kind!r} is none of {', '.join(names)}", param_hint="'--type'")
 
     async def see(event: SeenEvent) -> None:
         if event.tenant != tenant or kind not in {"", event.name, event.type}:

@@ -4,6 +4,16 @@ import re
 
 import typer
 
+COLLECTIONS = {
+    "merchants",
+    "products",
+    "customers",
+    "paymentMethods",
+    "mandates",
+    "charges",
+    "standingOrders",
+    "orders",
+}
 _VARIABLE = re.compile(r"\{(\w+)\}")
 
 PRODUCT = "products/{product}"
@@ -24,14 +34,16 @@ def full_name(merchant: str, pattern: str, text: str) -> str:
     `products/tea` or `merchants/demo/products/tea`; ids of nested resources are joined by a slash,
     as in `monthly-tea/3` for an order.
     """
-    if text.startswith("merchants/"):
-        return text
     expression = _VARIABLE.sub(r"[^/]+", pattern)
+    if re.fullmatch(f"merchants/[^/]+/{expression}", text):
+        return text
     if re.fullmatch(expression, text):
         return f"merchants/{merchant}/{text}"
     ids = text.split("/")
     variables = _VARIABLE.findall(pattern)
-    if len(ids) != len(variables) or not all(ids):
+    # Two segments that begin with a collection are the name of something else, not two ids.
+    named = len(ids) > 1 and ids[0] in COLLECTIONS
+    if len(ids) != len(variables) or not all(each.strip() for each in ids) or named:
         short = "/".join(variables).upper()
         raise typer.BadParameter(f"{text!r} is not {short}, merchants/{merchant}/{pattern} in full")
     filled = pattern.format(**dict(zip(variables, ids, strict=True)))

@@ -7,9 +7,9 @@ import typer
 from google.type import money_pb2
 from recurring.payments.v1 import payments_pb2 as pb
 
-from cli.command import command, group, one_of
+from cli.command import command, group, naming, one_of
 from cli.connect import Session, all_pages, new_request_id
-from cli.names import CHARGE, CUSTOMER, MANDATE, last_id, short_name
+from cli.names import CHARGE, CUSTOMER, MANDATE, PAYMENT_METHOD, last_id, short_name
 from cli.output import Columns
 from cli.values import format_money, format_timestamp, parse_moment, parse_money, to_timestamp
 
@@ -78,6 +78,14 @@ def describe_attempt(attempt: pb.Charge.Attempt) -> str:
     return f"{state} {attempt.decline_code}".strip()
 
 
+def payment_method_name(session: Session, customer: str, payment_method: str) -> str:
+    """The full name of a payment method; its id alone means one of the customer."""
+    if "/" not in payment_method:
+        return f"{customer}/paymentMethods/{payment_method}"
+    with naming("--payment-method"):
+        return session.name(PAYMENT_METHOD, payment_method)
+
+
 def any_money(charge: pb.Charge) -> bool:
     """Whether anything of a charge was given back."""
     return bool(charge.refunded_amount.units or charge.refunded_amount.nanos)
@@ -132,7 +140,7 @@ async def create_mandate(
         parent=parent,
         mandate_id=mandate,
         mandate=pb.Mandate(
-            payment_method=f"{parent}/paymentMethods/{last_id(payment_method)}",
+            payment_method=payment_method_name(session, parent, payment_method),
             charge_ceiling=ceiling,
             month_ceiling=month_ceiling,
             valid_until_time=to_timestamp(valid_until),
@@ -200,7 +208,7 @@ async def confirm_payment_request(
     customer = name.rpartition("/charges/")[0]
     request = pb.ConfirmPaymentRequestRequest(
         name=name,
-        payment_method=f"{customer}/paymentMethods/{last_id(payment_method)}",
+        payment_method=payment_method_name(session, customer, payment_method),
         request_id=new_request_id(),
     )
     session.output.one(await session.payments.ConfirmPaymentRequest(request), CHARGE_COLUMNS)

@@ -48,7 +48,7 @@ def register(app: typer.Typer) -> None:
 async def preview_cycles(
     session: Session,
     standing_order: StandingOrderArgument,
-    cycles: Annotated[int, typer.Option(help="How many.")] = 12,
+    cycles: Annotated[int, typer.Option(min=1, help="How many.")] = 12,
     calendar: Annotated[bool, typer.Option(help="Show the months, too.")] = True,
 ) -> None:
     """Show the coming cycles: dates, amounts and the reason for each. Nothing is stored."""

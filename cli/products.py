@@ -49,10 +49,11 @@ async def create_product(
     product: Annotated[str, typer.Argument(metavar="ID", help="The id that it gets.")],
     title: Annotated[str, typer.Option(help="What customers read in their messages.")],
     increase_notice_days: Annotated[
-        int | None, typer.Option(help="How long before an increase subscribers must know of it.")
+        int | None,
+        typer.Option(min=0, help="How long before an increase subscribers must know of it."),
     ] = None,
     stock_tracked: Annotated[bool, typer.Option(help="Count its units.")] = False,
-    low_stock_threshold: Annotated[int, typer.Option(help="Tell when so few are left.")] = 0,
+    low_stock_threshold: Annotated[int, typer.Option(min=0, help="Tell when so few are left.")] = 0,
 ) -> None:
     """Create a product; it can be ordered once a price is in force."""
     made = pb.Product(

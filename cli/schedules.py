@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
+from datetime import date
 from typing import Annotated, Literal
 
 import typer
@@ -10,12 +11,25 @@ from google.type import date_pb2, dayofweek_pb2, timeofday_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
 from cli.command import one_of
-from cli.values import format_date, parse_date, parse_time_of_day
+from cli.values import format_date, from_date, parse_date, parse_time_of_day
 
-_EVERY = re.compile(r"(\d{1,6})? ?(day|week|month|year)s?")
-_NTH = re.compile(r"(-?[1-5])([a-z]{3,})")
-_DAY_OF_YEAR = re.compile(r"(\d{1,2})-(\d{1,2})")
-_WEEKDAYS = {name[:3].lower(): number for name, number in dayofweek_pb2.DayOfWeek.items() if number}
+_EVERY = re.compile(r"(?:([0-9]{1,6}) )?(day|week|month|year)s?")
+_NTH = re.compile(r"(-?[1-5])([a-z]+)")
+_MONTH_DAY = re.compile(r"-?[0-9]{1,2}")
+_DAY_OF_YEAR = re.compile(r"([0-9]{1,2})-([0-9]{1,2})")
+_HOLIDAYS = re.compile(r"([A-Z]{2})(?:-([A-Z0-9]{1,3}))?")
+_RULE_START = re.compile(r"\s+(?=RRULE:)")
+# A weekday has these two names, and no other beginning of its full one.
+_WEEKDAYS = {
+    said: number
+    for name, number in dayofweek_pb2.DayOfWeek.items()
+    if number
+    for said in (name.lower(), name[:3].lower())
+}
+_WEEKDAYS_IN_ORDER = sorted(set(_WEEKDAYS.values()))
+_MONTH_DAY_LAST = 31
+_DAYS_PER_WEEK = 7
+_A_LEAP_YEAR = 2000
 _ORDINALS = {1: "1st", 2: "2nd", 3: "3rd", -1: "last"}
 _RULE_FIELDS: tuple[Literal["start_date", "local_time", "time_zone", "recurrence", "end"], ...] = (
     "start_date",
@@ -34,7 +48,8 @@ class ScheduleOptions:
     on: Annotated[
         str,
         typer.Option(
-            help='Weeks: "mon,thu". Months: "31", "1,15", "-1" or "2tue,-1fri". Years: "12-24".'
+            help='Weeks: "mon,thu" or "mon-fri". Months: "31", "1,15", "-1" or "2tue,-1fri".'
+            ' Years: "12-24".'
         ),
     ] = ""
     start: Annotated[
@@ -45,7 +60,7 @@ class ScheduleOptions:
     at: Annotated[
         timeofday_pb2.TimeOfDay | None, typer.Option(parser=parse_time_of_day, metavar="HH:MM")
     ] = None
-    count: Annotated[int | None, typer.Option(help="How many cycles in all.")] = None
+    count: Annotated[int | None, typer.Option(min=1, help="How many cycles in all.")] = None
     until: Annotated[
         date_pb2.Date | None, typer.Option(parser=parse_date, metavar="DATE", help="Last date.")
     ] = None
@@ -75,20 +90,42 @@ class ScheduleOptions:
         """Whether anything was said about the schedule."""
         return any(getattr(self, each.name) for each in fields(self))
 
+    def check_complete(self) -> None:
+        """Refuse what does not say when a new standing order falls due."""
+        if self.rrule:
+            return
+        for name in ("every", "start", "zone"):
+            if not getattr(self, name):
+                raise typer.BadParameter(
+                    "is needed: say --every, --start and --zone, or --rrule", param_hint=f"--{name}"
+                )
+
     def changed(self, present: pb.Schedule) -> pb.Schedule:
         """A schedule with what was said about it; the rest is as in the present one."""
         schedule = pb.Schedule()
         schedule.CopyFrom(present)
         schedule.ClearField("rrule")
         if self.rrule:
-            _take_rule(schedule, self.rrule)
+            self._refuse_beside_rule()
+            for name in _RULE_FIELDS:
+                schedule.ClearField(name)
+            schedule.rrule = parse_rule(self.rrule)
         elif self.every:
             schedule.MergeFrom(_without_recurrence(schedule, parse_recurrence(self.every, self.on)))
         elif self.on:
-            raise typer.BadParameter("--on goes with --every")
+            raise typer.BadParameter("goes with --every", param_hint="--on")
+        if self.count is not None and self.until is not None:
+            raise typer.BadParameter("goes without --until: there is one end", param_hint="--count")
         self._take_fields(schedule)
         self._take_exceptions(schedule)
         return schedule
+
+    def _refuse_beside_rule(self) -> None:
+        for name in ("every", "on", "start", "zone", "at", "count", "until"):
+            if getattr(self, name):
+                raise typer.BadParameter(
+                    "goes without --rrule, which says it", param_hint=f"--{name}"
+                )
 
     def _take_fields(self, schedule: pb.Schedule) -> None:
         schedule.MergeFrom(pb.Schedule(local_time=self.at, time_zone=self.zone))
@@ -108,22 +145,24 @@ class ScheduleOptions:
         if self.business_days:
             schedule.business_days.rule = self.business_days
         if self.holidays:
-            country, _, subdivision = self.holidays.upper().partition("-")
-            schedule.business_days.country = country
-            schedule.business_days.subdivision = subdivision
+            schedule.business_days.country, schedule.business_days.subdivision = parse_holidays(
+                self.holidays
+            )
 
 
 def parse_recurrence(every: str, on: str) -> pb.Schedule:
     """A schedule that has only its recurrence: `every` such as "2 weeks", `on` such as "mon,thu".
 
-    `on` is weekdays for weeks; days ("31", "1,15", "-1") or n-th weekdays ("2tue,-1fri") for months;
-    a month and day ("12-24") for years; and empty for days.
+    `on` is weekdays for weeks, one by one or from one to another ("mon-fri"); days ("31", "1,15", "-1")
+    or n-th weekdays ("2tue,-1fri") for months; a month and day ("12-24") for years; and empty for days.
     """
-    match = _EVERY.fullmatch(every.strip())
+    match = _EVERY.fullmatch(every)
     if match is None:
-        raise typer.BadParameter(f'{every!r} is not "month", "2 weeks", "10 days" or "year"')
+        raise _wrong_every(f'{every!r} is not "month", "2 weeks", "10 days" or "year"')
     number, unit = int(match[1] or "1"), match[2]
-    days = [day.strip().lower() for day in on.split(",") if day.strip()]
+    if not number:
+        raise _wrong_every(f"{every!r}: the number must be at least 1")
+    days = _split(on)
     if unit == "week":
         return pb.Schedule(weekly=pb.Schedule.Weekly(every_weeks=number, weekdays=_weekdays(days)))
     if unit == "month":
@@ -131,14 +170,33 @@ def parse_recurrence(every: str, on: str) -> pb.Schedule:
     if unit == "year":
         return pb.Schedule(yearly=_yearly(number, days))
     if days:
-        raise typer.BadParameter(f"--on goes with weeks, months and years, not with {unit}s")
+        raise _wrong_on(f"goes with weeks, months and years, not with {unit}s")
     return pb.Schedule(daily=pb.Schedule.Daily(every_days=number))
+
+
+def parse_rule(text: str) -> str:
+    """A rule of iCalendar; its two lines may be one, with a blank before "RRULE:"."""
+    return _RULE_START.sub("\n", text.strip(), count=1)
 
 
 def parse_blackout(text: str) -> pb.Schedule.Blackout:
     """Dates on which nothing falls due: one ("2026-12-24"), or from one to another, included."""
-    first, _, last = text.partition("..")
-    return pb.Schedule.Blackout(start_date=parse_date(first), end_date=parse_date(last or first))
+    first, separator, last = text.partition("..")
+    start = parse_date(first)
+    end = parse_date(last) if separator else start
+    if from_date(end) < from_date(start):
+        raise typer.BadParameter(f"{text!r} ends before it begins")
+    return pb.Schedule.Blackout(start_date=start, end_date=end)
+
+
+def parse_holidays(text: str) -> tuple[str, str]:
+    """A country and its subdivision, such as "DE" or "DE-BY"; the service knows which there are."""
+    match = _HOLIDAYS.fullmatch(text)
+    if match is None:
+        raise typer.BadParameter(
+            f'{text!r} is not a country\'s code such as "DE" or "DE-BY"', param_hint="--holidays"
+        )
+    return match[1], match[2] or ""
 
 
 def describe_schedule(schedule: pb.Schedule) -> str:
@@ -181,13 +239,6 @@ def _limits(schedule: pb.Schedule) -> Iterator[str]:
         yield f"{rule} business day{' of ' if where else ''}{where}"
 
 
-def _take_rule(schedule: pb.Schedule, rule: str) -> None:
-    """Put a rule in the place of the fields that it says itself; its two lines may be one."""
-    for name in _RULE_FIELDS:
-        schedule.ClearField(name)
-    schedule.rrule = re.sub(r"\s+(?=RRULE:)", "\n", rule.strip())
-
-
 def _without_recurrence(schedule: pb.Schedule, recurrence: pb.Schedule) -> pb.Schedule:
     """The new recurrence, once the present one of the same kind has made room for it."""
     if kind := schedule.WhichOneof("recurrence"):
@@ -195,14 +246,43 @@ def _without_recurrence(schedule: pb.Schedule, recurrence: pb.Schedule) -> pb.Sc
     return recurrence
 
 
+def _wrong_every(message: str) -> typer.BadParameter:
+    return typer.BadParameter(message, param_hint="--every")
+
+
+def _wrong_on(message: str) -> typer.BadParameter:
+    return typer.BadParameter(message, param_hint="--on")
+
+
+def _split(on: str) -> list[str]:
+    """The days of a list, each once; whether there are such days, the unit decides."""
+    if not on:
+        return []
+    days = [day.strip().lower() for day in on.split(",")]
+    if not all(days):
+        raise _wrong_on(f"{on!r}: there is nothing between or beside two commas")
+    return _each_once(days)
+
+
+def _each_once(days: list[str]) -> list[str]:
+    if repeated := sorted({day for day in days if days.count(day) > 1}):
+        raise _wrong_on(f"{', '.join(repeated)}: say each day once")
+    return days
+
+
 def _monthly(number: int, days: list[str]) -> pb.Schedule.Monthly:
     monthly = pb.Schedule.Monthly(every_months=number)
     for day in days:
         if match := _NTH.fullmatch(day):
-            [weekday] = _weekdays([match[2]])
-            monthly.nth_weekdays.append(pb.Schedule.NthWeekday(nth=int(match[1]), weekday=weekday))
+            place = pb.Schedule.NthWeekday(nth=int(match[1]), weekday=_weekday(match[2]))
+            if place in monthly.nth_weekdays:
+                raise _wrong_on(f"{day}: say each day once")
+            monthly.nth_weekdays.append(place)
         else:
-            monthly.month_days.append(_month_day(day))
+            month_day = _month_day(day)
+            if month_day in monthly.month_days:
+                raise _wrong_on(f"{day}: say each day once")
+            monthly.month_days.append(month_day)
     return monthly
 
 
@@ -210,23 +290,46 @@ def _yearly(number: int, days: list[str]) -> pb.Schedule.Yearly:
     if not days:
         return pb.Schedule.Yearly(every_years=number)
     match = _DAY_OF_YEAR.fullmatch(days[0])
-    if match is None or len(days) > 1:
-        raise typer.BadParameter(f'{", ".join(days)}: give one day of the year such as "12-24"')
+    if match is None or len(days) > 1 or not _is_a_day(int(match[1]), int(match[2])):
+        raise _wrong_on(f'{", ".join(days)}: give one day of the year such as "12-24" (MM-DD)')
     return pb.Schedule.Yearly(every_years=number, month=int(match[1]), month_day=int(match[2]))
 
 
+def _is_a_day(month: int, day: int) -> bool:
+    try:
+        date(_A_LEAP_YEAR, month, day)
+    except ValueError:
+        return False
+    return True
+
+
 def _weekdays(days: list[str]) -> list[dayofweek_pb2.DayOfWeek]:
-    unknown = [day for day in days if day[:3] not in _WEEKDAYS]
-    if unknown:
-        raise typer.BadParameter(f"{', '.join(unknown)}: give weekdays such as mon,thu")
-    return [_WEEKDAYS[day[:3]] for day in days]
+    """Weekdays, and all from one to another, over the weekend too ("fri-mon")."""
+    found: list[dayofweek_pb2.DayOfWeek] = []
+    for day in days:
+        first, separator, last = day.partition("-")
+        if not separator:
+            found.append(_weekday(day))
+            continue
+        start, end = _weekday(first), _weekday(last)
+        if start == end:
+            raise _wrong_on(f"{day}: from a weekday to another one")
+        length = (end - start) % _DAYS_PER_WEEK + 1
+        found += [_WEEKDAYS_IN_ORDER[(start - 1 + turn) % _DAYS_PER_WEEK] for turn in range(length)]
+    _each_once([_weekday_name(day) for day in found])
+    return found
+
+
+def _weekday(said: str) -> dayofweek_pb2.DayOfWeek:
+    if said not in _WEEKDAYS:
+        raise _wrong_on(f"{said!r} is not a weekday such as mon or monday; give mon,thu or mon-fri")
+    return _WEEKDAYS[said]
 
 
 def _month_day(day: str) -> int:
-    try:
+    if _MONTH_DAY.fullmatch(day) and 1 <= abs(int(day)) <= _MONTH_DAY_LAST:
         return int(day)
-    except ValueError:
-        raise typer.BadParameter(f"{day}: give days such as 31 or 1,15, or 2tue,-1fri") from None
+    raise _wrong_on(f"{day!r} is not a day such as 31, 1,15 or -1 (the last), nor 2tue,-1fri")
 
 
 def _weekday_name(day: dayofweek_pb2.DayOfWeek) -> str:

@@ -1,9 +1,10 @@
 """Standing orders: what to order, when and how to pay for it, again and again."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -11,7 +12,7 @@ from google.protobuf import field_mask_pb2
 from google.type import date_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
-from cli.command import command, group, one_of
+from cli.command import command, group, naming, one_of
 from cli.conditions import describe_condition
 from cli.connect import Session, all_pages, new_request_id
 from cli.names import CUSTOMER, PRODUCT, STANDING_ORDER, last_id
@@ -19,7 +20,14 @@ from cli.output import Columns
 from cli.preview import SIDE_BY_SIDE, StandingOrderArgument, side_by_side
 from cli.schedules import ScheduleOptions, describe_schedule
 from cli.terms import TermOptions, parse_protection
-from cli.values import format_duration, format_timestamp, parse_date, parse_moment, to_timestamp
+from cli.values import (
+    format_duration,
+    format_timestamp,
+    parse_date,
+    parse_moment,
+    parse_number,
+    to_timestamp,
+)
 
 TITLE_HELP = "A label, which customers read in every message; no personal data."
 
@@ -66,11 +74,15 @@ AllowDuplicateOption = Annotated[
 
 
 def parse_item(text: str) -> tuple[str, int]:
-    """A product and how many of it: `tea` or `tea=2`."""
-    product, _, quantity = text.partition("=")
-    if not product or not (quantity or "1").isdecimal():
+    """A product and how many of it: `tea` is one, `tea=2` two."""
+    product, separator, quantity = text.partition("=")
+    if product.split() != [product] or (separator and not quantity.strip()):
         raise typer.BadParameter(f"{text!r} is not PRODUCT or PRODUCT=QUANTITY")
-    return product, int(quantity or "1")
+    try:
+        # Whether there may be none, the service judges, with all else that is wrong.
+        return product, parse_number(quantity, low=0) if separator else 1
+    except typer.BadParameter as error:
+        raise typer.BadParameter(f"{text!r}: {error.message}") from None
 
 
 class Clearable(StrEnum):
@@ -98,12 +110,22 @@ class ChangeOptions:
     ] = None
 
 
-def items_of(session: Session, texts: Iterable[str]) -> list[pb.Item]:
-    """Items such as `tea` or `tea=2`."""
-    return [
-        pb.Item(product=session.name(PRODUCT, product), quantity=quantity)
-        for product, quantity in map(parse_item, texts)
-    ]
+def items_of(product_name: Callable[[str], str], texts: Iterable[str]) -> list[pb.Item]:
+    """Items such as `tea` or `tea=2`, each product once."""
+    items: list[pb.Item] = []
+    for text in texts:
+        product, quantity = parse_item(text)
+        item = pb.Item(product=product_name(product), quantity=quantity)
+        if any(item.product == other.product for other in items):
+            raise typer.BadParameter(f"{text!r}: {product} comes twice; give each product once")
+        items.append(item)
+    return items
+
+
+def item_options(session: Session, texts: Iterable[str] | None) -> list[pb.Item]:
+    """The items that were given as options."""
+    with naming("--item"):
+        return items_of(partial(session.name, PRODUCT), texts or ())
 
 
 @command(standing_orders, "create")
@@ -117,21 +139,24 @@ async def create_standing_order(
     schedule: ScheduleOptions,
     terms: TermOptions,
     standing_order: Annotated[str, typer.Option("--id", help="Default: one that is free.")] = "",
-    lock_cycles: Annotated[int | None, typer.Option(help="Today's price for so many.")] = None,
+    lock_cycles: Annotated[
+        int | None, typer.Option(min=1, help="Today's price for so many.")
+    ] = None,
     lock_until: Annotated[
         datetime | None, typer.Option(parser=parse_moment, metavar="TIME")
     ] = None,
-    cap_percent: Annotated[int | None, typer.Option(help="Never more above today's price.")] = None,
+    cap_percent: Annotated[
+        int | None, typer.Option(min=0, help="Never more above today's price.")
+    ] = None,
     allow_duplicate: AllowDuplicateOption = False,
 ) -> None:
     """Create a standing order; without a mandate the customer confirms each payment."""
-    if not (schedule.every or schedule.rrule):
-        raise typer.BadParameter("say when: --every, --start and --zone, or --rrule")
+    schedule.check_complete()
     customer_name = session.name(CUSTOMER, customer)
     made = pb.StandingOrder(
         customer=customer_name,
         title=title,
-        items=items_of(session, items),
+        items=item_options(session, items),
         schedule=schedule.changed(pb.Schedule()),
         billing_mode=pb.PAY_ON_NOTICE,
         price_protection=parse_protection(lock_cycles, lock_until, cap_percent),
@@ -174,7 +199,7 @@ async def preview_standing_order_update(
     change: ChangeOptions,
     schedule: ScheduleOptions,
     terms: TermOptions,
-    cycles: Annotated[int, typer.Option(help="How many.")] = 12,
+    cycles: Annotated[int, typer.Option(min=1, help="How many.")] = 12,
 ) -> None:
     """Show what an update would do: the coming cycles before and after it. Nothing is stored."""
     wanted, mask = await _change(session, standing_order, change, schedule, terms)
@@ -202,9 +227,9 @@ async def _change(
     present = await session.scheduler.GetStandingOrder(
         pb.GetStandingOrderRequest(name=session.name(STANDING_ORDER, standing_order))
     )
-    wanted = terms.message(session, present.customer)
+    wanted = terms.message(session, present.customer, present)
     wanted.MergeFrom(
-        pb.StandingOrder(title=change.title, items=items_of(session, change.items or ()))
+        pb.StandingOrder(title=change.title, items=item_options(session, change.items))
     )
     if schedule.given():
         wanted.schedule.CopyFrom(schedule.changed(present.schedule))
@@ -216,7 +241,9 @@ async def _change(
         paths += ["billing_mode", "mandate"]
     for each in change.clear or ():
         if each in paths:
-            raise typer.BadParameter(f"--clear {each} goes without a new one")
+            raise typer.BadParameter(
+                f"{each}: say it once, and without a new one", param_hint="--clear"
+            )
         paths.append(each)
     if not paths:
         raise typer.BadParameter("say what to change")
@@ -257,7 +284,9 @@ async def pause_standing_order(
         datetime | None,
         typer.Option(parser=parse_moment, metavar="TIME", help="Goes on by itself then."),
     ] = None,
-    cycles: Annotated[int | None, typer.Option(help="Goes on by itself after so many.")] = None,
+    cycles: Annotated[
+        int | None, typer.Option(min=1, help="Goes on by itself after so many.")
+    ] = None,
 ) -> None:
     """Open no cycle until a time, for a number of cycles, or until it is resumed."""
     if until is not None and cycles is not None:

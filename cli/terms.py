@@ -1,5 +1,6 @@
 """Terms of a standing order as options: payment, notice, conditions, price protection."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -9,13 +10,15 @@ import typer
 from google.type import postal_address_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
-from cli.command import one_of
+from cli.command import naming, one_of
 from cli.conditions import HELP, METAVAR, parse_condition
 from cli.connect import Session
 from cli.names import MANDATE, PRODUCT
 from cli.values import parse_address, parse_duration, to_duration, to_timestamp
 
 BASIS_POINTS_PER_PERCENT = 100
+# What a condition can do and a purchase elsewhere cannot.
+NO_REPURCHASE_ACTIONS = ("DEFER", "SUBSTITUTE")
 
 
 @dataclass(frozen=True)
@@ -51,38 +54,53 @@ class TermOptions:
         timedelta | None,
         typer.Option(parser=parse_duration, metavar="7d", help="Bought elsewhere so long before."),
     ] = None
-    repurchase_action: Annotated[pb.Otherwise.Action.ValueType, one_of(pb.Otherwise.Action)] = (
-        pb.Otherwise.ACTION_UNSPECIFIED
-    )
+    repurchase_action: Annotated[
+        pb.Otherwise.Action.ValueType, one_of(pb.Otherwise.Action, but=NO_REPURCHASE_ACTIONS)
+    ] = pb.Otherwise.ACTION_UNSPECIFIED
 
-    def message(self, session: Session, customer: str) -> pb.StandingOrder:
-        """A standing order with what was said about its terms, and no more."""
+    def message(
+        self, session: Session, customer: str, present: pb.StandingOrder | None = None
+    ) -> pb.StandingOrder:
+        """A standing order with what was said about its terms, and no more.
+
+        What has parts, of which some were not said, takes those from the present one.
+        """
         told = pb.StandingOrder(
             notice_lead=to_duration(self.lead),
             payment_window=to_duration(self.window),
             ship_to=self.ship_to,
-            conditions=[
-                parse_condition(text, partial(session.name, PRODUCT))
-                for text in self.conditions or ()
-            ],
+            conditions=self._conditions(session),
             repurchase_window=to_duration(self.repurchase_window),
             repurchase_action=self.repurchase_action,
         )
         if self.mandate:
             told.billing_mode = pb.AUTOMATIC
-            told.mandate = _mandate(session, customer, self.mandate)
+            told.mandate = mandate_name(session.name, customer, self.mandate)
         if self.catch_up or self.catch_up_window:
-            told.catch_up.mode = self.catch_up or pb.CatchUp.ALL_IN_ORDER
-            if window := to_duration(self.catch_up_window):
-                told.catch_up.window.CopyFrom(window)
+            told.catch_up.CopyFrom(self._catch_up(present))
         return told
 
+    def _conditions(self, session: Session) -> list[pb.Condition]:
+        with naming("--condition"):
+            product_name = partial(session.name, PRODUCT)
+            return [parse_condition(text, product_name) for text in self.conditions or ()]
 
-def _mandate(session: Session, customer: str, mandate: str) -> str:
-    """The full name of a mandate; its id alone means one of the customer."""
-    if not mandate or "/" in mandate:
-        return session.name(MANDATE, mandate) if mandate else ""
-    return f"{customer}/mandates/{mandate}"
+    def _catch_up(self, present: pb.StandingOrder | None) -> pb.CatchUp:
+        catch_up = pb.CatchUp()
+        if present is not None:
+            catch_up.CopyFrom(present.catch_up)
+        elif not self.catch_up:
+            raise typer.BadParameter("goes with --catch-up", param_hint="--catch-up-window")
+        if self.catch_up:
+            catch_up.mode = self.catch_up
+        if window := to_duration(self.catch_up_window):
+            catch_up.window.CopyFrom(window)
+        return catch_up
+
+
+def mandate_name(name: Callable[[str, str], str], customer: str, mandate: str) -> str:
+    """The full name of a mandate, made by `name`; its id alone means one of the customer."""
+    return name(MANDATE, mandate) if "/" in mandate else f"{customer}/mandates/{mandate}"
 
 
 def parse_protection(
@@ -91,7 +109,9 @@ def parse_protection(
     """A lock or a cap; None where neither is wanted."""
     if cap_percent is not None:
         if lock_cycles is not None or lock_until is not None:
-            raise typer.BadParameter("a price is either locked or capped")
+            raise typer.BadParameter(
+                "a price is either locked or capped", param_hint="--cap-percent"
+            )
         cap = pb.PriceProtection.Cap(increase_limit_bps=cap_percent * BASIS_POINTS_PER_PERCENT)
         return pb.PriceProtection(cap=cap)
     if lock_cycles is None and lock_until is None:

@@ -1,6 +1,8 @@
-"""Values as people type and read them: money, durations, dates, times.
+"""Values as people type and read them: numbers, money, durations, dates, times.
 
-The parsers raise typer.BadParameter, which names the argument at fault and ends with status 2.
+Commands and imports share these parsers. Each reads the whole text in ASCII digits, or refuses it: no
+prefix is read, no separator guessed, and nothing that was not written is added. They raise
+typer.BadParameter, which names the argument at fault and ends with status 2.
 """
 
 import re
@@ -13,7 +15,11 @@ from google.protobuf import duration_pb2, timestamp_pb2
 from google.type import date_pb2, money_pb2, postal_address_pb2, timeofday_pb2
 
 NANOS_PER_UNIT = 1_000_000_000
+# What does not fit into the contract's 32 bits is out of every range anyway.
+NUMBER_DIGITS_MAX = 9
 DURATION_DIGITS_MAX = 6
+# google.protobuf.Duration has no more; it is 10,000 years.
+DURATION_SECONDS_MAX = 315_576_000_000
 
 # What the list of ISO 4217 does not have any more was stored before it left.
 _MINOR_DIGITS_DEFAULT = 2
@@ -23,19 +29,60 @@ _MINOR_DIGITS = {
     if code and str(entry["CcyMnrUnts"]).isdigit()
 }
 _MONEY = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([A-Z]{3})")
-_DURATION_PART = re.compile(rf"([0-9]{{1,{DURATION_DIGITS_MAX}}})([smhdw])")
-_DURATION = re.compile(rf"(?:{_DURATION_PART.pattern})+")
+_NUMBER = re.compile(rf"-?[0-9]{{1,{NUMBER_DIGITS_MAX}}}")
+_DURATION = re.compile(
+    "".join(rf"(?:(?P<{unit}>[0-9]{{1,{DURATION_DIGITS_MAX}}}){unit})?" for unit in "wdhms")
+)
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_TIME_OF_DAY = re.compile(r"[0-9]{2}:[0-9]{2}")
+_MOMENT = re.compile(
+    rf"{_DATE.pattern}(?:[T ]{_TIME_OF_DAY.pattern}(?::[0-9]{{2}}(?:\.[0-9]{{1,6}})?)?"
+    rf"(?:Z|[+-]{_TIME_OF_DAY.pattern})?)?"
+)
 _REGION = re.compile(r"[A-Z]{2}")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 
 
+def parse_text(text: str) -> str:
+    """A text that says something: left out is one thing, blank another."""
+    if not text.strip():
+        raise typer.BadParameter("must not be empty")
+    return text
+
+
+def parse_number(text: str, low: int | None = None, high: int | None = None) -> int:
+    """A whole number in plain digits, within its bounds (inclusive)."""
+    if not _NUMBER.fullmatch(text):
+        raise typer.BadParameter(
+            f"{text!r} is not a whole number in at most {NUMBER_DIGITS_MAX} digits from 0 to 9"
+        )
+    number = int(text)
+    if low is not None and number < low:
+        raise typer.BadParameter(f"{text!r} is too small: it must be at least {low}")
+    if high is not None and number > high:
+        raise typer.BadParameter(f"{text!r} is too large: it must be at most {high}")
+    return number
+
+
+def parse_count(text: str) -> int:
+    """How many of something: a whole number from 1."""
+    return parse_number(text, low=1)
+
+
+def parse_percent(text: str) -> int:
+    """A whole number of per cent, from 0 and without its sign."""
+    return parse_number(text, low=0)
+
+
 def parse_money(text: str) -> money_pb2.Money:
     """An amount such as "12.50 EUR"; the service judges how many digits the currency has."""
-    match = _MONEY.fullmatch(text.strip())
+    match = _MONEY.fullmatch(text)
     if match is None:
-        raise typer.BadParameter(f'{text!r} is not an amount such as "12.50 EUR"')
+        raise typer.BadParameter(
+            f'{text!r} is not an amount such as "12.50 EUR": digits, a point, a currency\'s code'
+        )
     if match[2] not in _MINOR_DIGITS:
-        raise typer.BadParameter(f"{match[2]} is not a currency of ISO 4217")
+        raise typer.BadParameter(f"{text!r}: {match[2]} is not a currency of ISO 4217")
     amount = Decimal(match[1])
     units = int(amount)
     nanos = int((amount - units) * NANOS_PER_UNIT)
@@ -77,12 +124,17 @@ def format_money(money: money_pb2.Money) -> str:
 
 def parse_duration(text: str) -> timedelta:
     """A length of time such as "30d", "72h" or "1d12h"; more than nothing."""
-    if not _DURATION.fullmatch(text):
-        raise typer.BadParameter(f'{text!r} is not a length of time such as "30d" or "72h"')
-    parts = _DURATION_PART.findall(text)
-    seconds = sum(int(number) * _SECONDS[unit] for number, unit in parts)
+    match = _DURATION.fullmatch(text)
+    if match is None or not text:
+        raise typer.BadParameter(
+            f'{text!r} is not a length of time such as "30d", "72h" or "1d12h": numbers with their'
+            " units (w, d, h, m for minutes, s), the largest first, each once"
+        )
+    seconds = sum(int(number) * _SECONDS[unit] for unit, number in match.groupdict("0").items())
     if not seconds:
         raise typer.BadParameter(f"{text!r} is no time at all")
+    if seconds > DURATION_SECONDS_MAX:
+        raise typer.BadParameter(f"{text!r} is too long: it must be at most 10,000 years")
     return timedelta(seconds=seconds)
 
 
@@ -107,9 +159,11 @@ def format_duration(duration: duration_pb2.Duration) -> str:
 def parse_date(text: str) -> date_pb2.Date:
     """A civil date, for example "2026-12-31"."""
     try:
-        return to_date(date.fromisoformat(text))
+        if _DATE.fullmatch(text):
+            return to_date(date.fromisoformat(text))
     except ValueError:
-        raise typer.BadParameter(f'{text!r} is not a date such as "2026-12-31"') from None
+        pass
+    raise typer.BadParameter(f'{text!r} is not a date such as "2026-12-31"')
 
 
 def to_date(day: date) -> date_pb2.Date:
@@ -130,11 +184,15 @@ def format_date(day: date_pb2.Date) -> str:
 def parse_moment(text: str) -> datetime:
     """An instant such as "2026-12-31T09:00+01:00"; without an offset, and for a bare date, in UTC."""
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        message = f'{text!r} is not a time such as "2026-12-31" or "2026-12-31T09:00Z"'
-        raise typer.BadParameter(message) from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+        if _MOMENT.fullmatch(text):
+            moment = datetime.fromisoformat(text)
+            return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise typer.BadParameter(
+        f'{text!r} is not a time such as "2026-12-31", "2026-12-31T09:00Z" or'
+        ' "2026-12-31T09:00+01:00"'
+    )
 
 
 def to_timestamp(moment: datetime | None) -> timestamp_pb2.Timestamp | None:
@@ -152,8 +210,8 @@ def from_timestamp(stamp: timestamp_pb2.Timestamp) -> datetime:
 
 
 def format_moment(moment: datetime) -> str:
-    """An instant as people read it, to the minute, in UTC."""
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}"
+    """An instant as people read it, to the minute, in UTC and saying so."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}Z"
 
 
 def format_timestamp(stamp: timestamp_pb2.Timestamp) -> str:
@@ -164,17 +222,20 @@ def format_timestamp(stamp: timestamp_pb2.Timestamp) -> str:
 def parse_address(text: str) -> postal_address_pb2.PostalAddress:
     """A postal address such as "High Street 1, Bath, GB": its lines, and the country's code last."""
     *lines, region = (part.strip() for part in text.split(","))
-    if not lines or not _REGION.fullmatch(region):
-        raise typer.BadParameter(f'{text!r} is not an address such as "High Street 1, Bath, GB"')
+    if not lines or not all(lines) or not _REGION.fullmatch(region):
+        raise typer.BadParameter(
+            f'{text!r} is not an address such as "High Street 1, Bath, GB": lines with commas'
+            " between them, a country's code last"
+        )
     return postal_address_pb2.PostalAddress(region_code=region, address_lines=lines)
 
 
 def parse_time_of_day(text: str) -> timeofday_pb2.TimeOfDay:
     """A local time to the minute, for example "09:00"."""
     try:
-        parsed = time.fromisoformat(text)
+        if _TIME_OF_DAY.fullmatch(text):
+            parsed = time.fromisoformat(text)
+            return timeofday_pb2.TimeOfDay(hours=parsed.hour, minutes=parsed.minute)
     except ValueError:
-        raise typer.BadParameter(f'{text!r} is not a time of day such as "09:00"') from None
-    return timeofday_pb2.TimeOfDay(
-        hours=parsed.hour, minutes=parsed.minute, seconds=parsed.second, nanos=0
-    )
+        pass
+    raise typer.BadParameter(f'{text!r} is not a time of day such as "09:00" (HH:MM, to 23:59)')

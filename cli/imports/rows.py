@@ -1,6 +1,7 @@
 """Rows of a file, and what is wrong with them before anybody is asked."""
 
-import json
+import codecs
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,16 @@ from google.protobuf.json_format import ParseDict, ParseError
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
 from cli.errors import CommandError
+from cli.json_text import REPEATED_KEY, RepeatedKeyError, load_json
+
+# UTF-32's begins with UTF-16's, so it comes first.
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_LOOKED_AT_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,37 +51,69 @@ class Book:
 
 
 def read_text(file: Path) -> str:
-    """A file as text; raises CommandError if it is not UTF-8, or empty."""
+    """A file as text; raises CommandError if it is not UTF-8, has a NUL, or is empty."""
     try:
         content = file.read_bytes()
     except OSError as error:
         raise CommandError(f"{file} cannot be read: {error.strerror}") from error
+    if encoding := other_encoding(content):
+        raise CommandError(
+            f"{file} is {encoding}, not UTF-8; save it as UTF-8, or convert it with"
+            f" `{_conversion(file, encoding)}`"
+        )
     try:
         # Some programs put a byte order mark in front.
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
+        guess = "windows-1252"
+        hint = (
+            f", or, if it is {guess}, convert it with `{_conversion(file, guess)}`"
+            if _is_windows_1252(content)
+            else ""
+        )
+        raise CommandError(f"{file}, line {line}: is not UTF-8; save it as UTF-8{hint}") from error
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
         raise CommandError(
-            f"{file}, line {line}: is not UTF-8; save it as UTF-8, or convert it, for example"
-            f" with `iconv -f windows-1252 -t utf-8 {file.name} > converted-{file.name}`"
-        ) from error
+            f"{file}, line {line}: has a NUL; it is damaged, or no text: save it anew"
+        )
     if not text.strip():
         raise CommandError(f"{file} is empty")
     return text
 
 
-class _RepeatedKeyError(Exception):
-    """A key that an object has twice."""
+def other_encoding(content: bytes) -> str:
+    """The encoding that a file shows to have, by iconv's name for it; empty where it shows none.
+
+    Text in UTF-16 without a byte order mark has a zero in each second byte where it is Latin.
+    """
+    for mark, name in _MARKS:
+        if content.startswith(mark):
+            return name
+    start = content[:_LOOKED_AT_BYTES]
+    for name, zeros, others in (
+        ("utf-16le", start[1::2], start[0::2]),
+        ("utf-16be", start[0::2], start[1::2]),
+    ):
+        if 0 in zeros and 0 not in others and zeros.count(0) * 2 > len(zeros):
+            return name
+    return ""
 
 
-def _once_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """An object of JSON; where the parser would keep the last of two, neither is meant for sure."""
-    found: dict[str, object] = {}
-    for key, value in pairs:
-        if key in found:
-            raise _RepeatedKeyError(key)
-        found[key] = value
-    return found
+def _conversion(file: Path, encoding: str) -> str:
+    source, target = (
+        shlex.quote(str(each)) for each in (file, file.with_name(f"utf-8-{file.name}"))
+    )
+    return f"iconv -f {encoding} -t utf-8 {source} > {target}"
+
+
+def _is_windows_1252(content: bytes) -> bool:
+    try:
+        content.decode("windows-1252")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def read_json_lines(text: str) -> Iterator[FileRow | Fault]:
@@ -79,9 +122,9 @@ def read_json_lines(text: str) -> Iterator[FileRow | Fault]:
         if not content.strip():
             continue
         try:
-            data = json.loads(content, object_pairs_hook=_once_each)
-        except _RepeatedKeyError as error:
-            yield Fault(line, "", str(error), "comes twice in one object; keep one of them")
+            data = load_json(content)
+        except RepeatedKeyError as error:
+            yield Fault(line, "", error.key, REPEATED_KEY)
             continue
         except ValueError as error:
             yield Fault(line, "", "", f"is not JSON: {error}")

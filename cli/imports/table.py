@@ -4,6 +4,7 @@ import csv
 import difflib
 import io
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import typer
@@ -13,13 +14,15 @@ from recurring.scheduler.v1 import scheduler_pb2 as pb
 from cli.errors import CommandError
 from cli.imports.rows import Fault, FileRow
 from cli.names import CUSTOMER, PRODUCT, full_name
-from cli.schedules import parse_recurrence
-from cli.standing_orders import parse_item
-from cli.terms import parse_protection
+from cli.schedules import parse_recurrence, parse_rule
+from cli.standing_orders import items_of
+from cli.terms import mandate_name, parse_protection
 from cli.values import (
+    parse_count,
     parse_date,
     parse_duration,
     parse_moment,
+    parse_percent,
     parse_time_of_day,
     to_duration,
 )
@@ -32,6 +35,8 @@ OPTIONAL = (
 )  # fmt: skip
 COLUMNS = (*REQUIRED, *OPTIONAL)
 ITEM_SEPARATOR = ";"
+# What some programs put between columns, and what people call it.
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 Cells = Mapping[str, str]
 
@@ -43,28 +48,44 @@ def read_table(file: str, text: str, merchant: str) -> Iterator[FileRow | Fault]
     """
     # A cell may hold line breaks; a row is where it begins.
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header: list[str] | None = None
     line = 1
     try:
-        header = next(lines, [])
-        _check_header(file, header)
-        line = lines.line_num + 1
         for values in lines:
-            if values:
-                yield from _row(line, header, values, merchant)
+            # Spreadsheets end a table with rows of commas; they say no more than an empty line.
+            if any(value.strip() for value in values):
+                if header is None:
+                    header = _read_header(file, values)
+                else:
+                    yield from _row(line, header, values, merchant)
             line = lines.line_num + 1
     except csv.Error as error:
+        raise CommandError(f"{file}, line {line}: {error}{_hint(error)}") from error
+
+
+def _hint(error: csv.Error) -> str:
+    if "field larger" in str(error):
+        return "; a quotation mark may be missing at a cell's end"
+    return "; write a quotation mark inside a quoted cell twice"
+
+
+def _read_header(file: str, values: list[str]) -> list[str]:
+    """The columns' names; empty for a column without a name, which must stay empty."""
+    marks = [mark for mark in SEPARATORS if mark in "".join(values)]
+    if marks and len(values) <= 1:
         raise CommandError(
-            f"{file}, line {line}: {error}; write a quotation mark inside a quoted cell twice"
-        ) from error
-
-
-def _check_header(file: str, header: list[str]) -> None:
-    if len(header) <= 1 and any(mark in "".join(header) for mark in ";\t|"):
-        raise CommandError(f"{file}: columns must be separated by commas; save it as plain CSV")
-    repeated = sorted({name for name in header if header.count(name) > 1})
+            f"{file}: columns must be separated by commas, not by {SEPARATORS[marks[0]]};"
+            " save it as plain CSV"
+        )
+    header = [_column(value) for value in values]
+    repeated = sorted({name for name in header if name and header.count(name) > 1})
     if repeated:
         raise CommandError(f"{file}: {', '.join(repeated)}: each column once; drop the others")
-    unknown = [_describe_unknown(name) for name in header if name not in COLUMNS]
+    unknown = [
+        _describe_unknown(value.strip())
+        for value, name in zip(values, header, strict=True)
+        if name and name not in COLUMNS
+    ]
     if unknown:
         raise CommandError(
             f"{file}: unknown columns {', '.join(unknown)}; the first line must name columns out"
@@ -75,25 +96,40 @@ def _check_header(file: str, header: list[str]) -> None:
         missing += [name for name in ("every", "start", "zone") if name not in header]
     if missing:
         raise CommandError(f"{file}: add the missing columns {', '.join(missing)}")
+    return header
+
+
+def _column(value: str) -> str:
+    """A column's name: capitals and blanks around it do not make it another."""
+    name = value.strip()
+    return name.lower() if name.isascii() else name
 
 
 def _describe_unknown(name: str) -> str:
-    near = difflib.get_close_matches(name.strip().lower(), COLUMNS, 1)
+    near = difflib.get_close_matches(name.lower().replace(" ", "_"), COLUMNS, 1)
     return f"{name!r} (meant {near[0]!r}?)" if near else repr(name)
 
 
 def _row(
     line: int, header: list[str], values: list[str], merchant: str
 ) -> Iterator[FileRow | Fault]:
-    if len(values) != len(header):
-        yield Fault(
-            line,
-            values[0],
-            "",
-            f"has {len(values)} columns, the header {len(header)}; quote cells that contain commas",
-        )
+    stripped = [value.strip() for value in values]
+    standing_order = stripped[header.index("id")] if header.index("id") < len(stripped) else ""
+    names = [*header, *([""] * (len(stripped) - len(header)))]
+    unnamed = [
+        f"column {place} has {value!r}, but no name in the header"
+        for place, (name, value) in enumerate(zip(names, stripped, strict=False), start=1)
+        if value and not name
+    ]
+    if unnamed:
+        more = "; quote cells that contain commas" if len(stripped) > len(header) else ""
+        yield Fault(line, standing_order, "", "; ".join(unnamed) + more)
         return
-    cells = {name: value.strip() for name, value in zip(header, values, strict=True)}
+    if len(stripped) < len(header):
+        said = f"has {len(stripped)} columns, the header {len(header)}; write empty cells, too"
+        yield Fault(line, standing_order, "", said)
+        return
+    cells = {name: value for name, value in zip(names, stripped, strict=True) if name}
     found = _Reader(line, cells, merchant)
     row = found.row()
     if found.faults:
@@ -114,12 +150,10 @@ class _Reader:
     def row(self) -> pb.ImportRow:
         """The row; meaningless if there are faults."""
         customer = self._read("customer", lambda text: full_name(self._merchant, CUSTOMER, text))
-        mandate = self._cells.get("mandate", "")
-        if mandate and "/" not in mandate:
-            mandate = f"{customer}/mandates/{mandate}"
+        mandate = self._optional("mandate", partial(self._mandate, customer or "")) or ""
         return pb.ImportRow(
             standing_order_id=self._read("id", str),
-            next_cycle=self._read("next_cycle", _parse_number),
+            next_cycle=self._read("next_cycle", parse_count),
             next_date=self._read("next_date", parse_date),
             standing_order=pb.StandingOrder(
                 customer=customer,
@@ -134,14 +168,17 @@ class _Reader:
             ),
         )
 
+    def _mandate(self, customer: str, text: str) -> str:
+        """A mandate's full name; its id alone means one of the row's customer."""
+        return mandate_name(partial(full_name, self._merchant), customer, text)
+
     def _schedule(self) -> pb.Schedule | None:
         rule = self._cells.get("rrule", "")
         if rule:
             for name in SCHEDULE:
                 if self._cells.get(name):
                     self._note(name, "must be empty: rrule says it already")
-            # A cell on one line is easier to write than two lines in a cell.
-            return pb.Schedule(rrule=rule.replace(" RRULE:", "\nRRULE:"))
+            return pb.Schedule(rrule=parse_rule(rule))
         on = self._cells.get("on", "")
         schedule = self._read("every", lambda every: parse_recurrence(every, on)) or pb.Schedule()
         parts: dict[str, Message | None] = {
@@ -153,7 +190,7 @@ class _Reader:
             if part is not None:
                 getattr(schedule, name).CopyFrom(part)
         schedule.time_zone = self._read("zone", str) or ""
-        count = self._optional("count", _parse_number)
+        count = self._optional("count", parse_count)
         if count is not None and schedule.HasField("end_date"):
             self._note("count", "must be empty where until is given: there is one end")
         elif count is not None:
@@ -161,15 +198,15 @@ class _Reader:
         return schedule
 
     def _items(self, text: str) -> list[pb.Item]:
-        return [
-            pb.Item(product=full_name(self._merchant, PRODUCT, product), quantity=quantity)
-            for product, quantity in map(parse_item, text.replace(" ", "").split(ITEM_SEPARATOR))
-        ]
+        texts = [part.strip() for part in text.split(ITEM_SEPARATOR)]
+        if not all(texts):
+            raise typer.BadParameter(f"{text!r}: there is nothing between or beside two semicolons")
+        return items_of(partial(full_name, self._merchant, PRODUCT), texts)
 
     def _protection(self) -> pb.PriceProtection | None:
-        lock_cycles = self._optional("lock_cycles", _parse_number)
+        lock_cycles = self._optional("lock_cycles", parse_count)
         lock_until = self._optional("lock_until", parse_moment)
-        cap_percent = self._optional("cap_percent", _parse_number)
+        cap_percent = self._optional("cap_percent", parse_percent)
         try:
             return parse_protection(lock_cycles, lock_until, cap_percent)
         except typer.BadParameter as error:
@@ -190,16 +227,11 @@ class _Reader:
         try:
             return parse(text)
         except typer.BadParameter as error:
-            self._note(column, error.message)
+            # What reads two columns at once says which of them it means.
+            option = str(error.param_hint or "").strip("'").removeprefix("--")
+            self._note(option if option in SCHEDULE else column, error.message)
             return None
 
     def _note(self, column: str, description: str) -> None:
         standing_order = self._cells.get("id", "")
         self.faults.append(Fault(self._line, standing_order, column, description))
-
-
-def _parse_number(text: str) -> int:
-    # What does not fit into the contract's 32 bits is out of every range anyway.
-    if not (text.isascii() and text.isdecimal() and len(text) <= len("999999999")):
-        raise typer.BadParameter(f"{text!r} is not a whole number")
-    return int(text)

@@ -50,7 +50,7 @@ def test_a_decline_says_when_it_is_tried_again() -> None:
     declined.ref.amount.CopyFrom(from_minor(29_90, "EUR"))
     declined.ref.order = "merchants/demo/standingOrders/lenses/orders/1"
     assert describe_event(seen(declined)) == (
-        "Lenses, lenses/1, 29.90 EUR, attempt 1: insufficient_funds, again 2026-03-31 07:00"
+        "Lenses, lenses/1, 29.90 EUR, attempt 1: insufficient_funds, again 2026-03-31 07:00Z"
     )
 
 

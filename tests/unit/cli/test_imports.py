@@ -1,4 +1,6 @@
 import json
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -123,7 +125,9 @@ def test_an_empty_cell_is_refused(tmp_path: Path, column: str) -> None:
 
 def test_a_row_of_another_width_is_refused(tmp_path: Path) -> None:
     said = refusal(written(tmp_path, HEADER, ROW + ",more"))
-    assert "line 2: has 11 columns, the header 10" in said
+    assert "line 2: column 11 has 'more', but no name in the header; quote cells" in said
+    said = refusal(written(tmp_path, HEADER, ROW.rpartition(",")[0]))
+    assert "line 2: has 9 columns, the header 10" in said
 
 
 def test_an_id_that_comes_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
@@ -169,3 +173,122 @@ def test_the_end_says_that_it_was_all_or_nothing() -> None:
     response = pb.ImportStandingOrdersResponse(unchanged_count=1, refused_count=2)
     said = summary(response, 7, dry_run=False)
     assert said.startswith("0 imported; 1 imported before; 2 refused; 7 good, but")
+
+
+@pytest.mark.parametrize("last", [",,,,,,,,,", " , ,,,,,,,,", "", "   ", ",", ",,,,,,,,,,,,"])
+def test_empty_lines_say_nothing_however_a_spreadsheet_writes_them(
+    tmp_path: Path, last: str
+) -> None:
+    other = ROW.replace("a,", "b,", 1)
+    book = read_book(written(tmp_path, last, HEADER, ROW, last, other, last, last), "acme")
+    assert book.faults == []
+    assert [row.line for row in book.rows] == [3, 5]
+
+
+def test_empty_columns_at_the_right_are_ignored(tmp_path: Path) -> None:
+    book = read_book(written(tmp_path, HEADER + ",, ,", ROW + ",,,"), "acme")
+    assert (len(book.rows), book.faults) == (1, [])
+    book = read_book(written(tmp_path, HEADER, ROW + ",,"), "acme")
+    assert (len(book.rows), book.faults) == (1, [])
+
+
+def test_a_column_without_a_name_must_be_empty(tmp_path: Path) -> None:
+    said = refusal(written(tmp_path, HEADER + ",", ROW + ",x"))
+    assert "line 2: column 11 has 'x', but no name in the header" in said
+
+
+def test_capitals_and_blanks_make_no_other_column(tmp_path: Path) -> None:
+    header = HEADER.replace("id,", " ID ,", 1).replace("zone", "Zone")
+    assert len(read_book(written(tmp_path, header, ROW), "acme").rows) == 1
+    assert "id: each column once" in refusal(written(tmp_path, HEADER + ",ID", ROW + ",b"))
+    assert "'Next Cycle' (meant 'next_cycle'?)" in refusal(
+        written(tmp_path, HEADER.replace("next_cycle", "Next Cycle"), ROW)
+    )
+
+
+@pytest.mark.parametrize(
+    ("mark", "words"), [(";", "not by semicolons"), ("\t", "not by tabs"), ("|", "not by bars")]
+)
+def test_another_separator_is_named(tmp_path: Path, mark: str, words: str) -> None:
+    assert words in refusal(written(tmp_path, HEADER.replace(",", mark), ROW.replace(",", mark)))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "mark", "name"),
+    [
+        ("utf-16-le", b"\xff\xfe", "utf-16"),
+        ("utf-16-be", b"\xfe\xff", "utf-16"),
+        ("utf-16-le", b"", "utf-16le"),
+        ("utf-16-be", b"", "utf-16be"),
+        ("utf-32-le", b"\xff\xfe\x00\x00", "utf-32"),
+        ("windows-1252", b"", "windows-1252"),
+    ],
+)
+def test_the_hint_converts_from_the_encoding_that_the_file_has(
+    tmp_path: Path, encoding: str, mark: bytes, name: str
+) -> None:
+    file = tmp_path / "our book.csv"
+    content = f"{HEADER}\n{ROW}\n".replace("Tea", "Tee für ž")
+    file.write_bytes(mark + content.encode(encoding))
+    command = re.search(r"`(iconv .*)`", refusal(file))
+    assert command is not None
+    assert f"-f {name} " in command[1]
+    subprocess.run(["/bin/sh", "-c", command[1]], check=True)
+    [row] = read_book(tmp_path / "utf-8-our book.csv", "acme").rows
+    assert row.message.standing_order.title == "Tee für ž"
+
+
+def test_bytes_of_no_encoding_that_is_known_have_no_hint(tmp_path: Path) -> None:
+    file = tmp_path / "book.csv"
+    file.write_bytes(f"{HEADER}\n{ROW}\n".encode().replace(b"Tea", b"T\x81"))
+    said = refusal(file)
+    assert "line 2: is not UTF-8" in said
+    assert "iconv" not in said
+
+
+def test_a_nul_is_refused_by_its_line(tmp_path: Path) -> None:
+    assert "line 2: has a NUL" in refusal(written(tmp_path, HEADER, ROW.replace("Tea", "T\0")))
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\r", "\n"])
+def test_lines_are_counted_whatever_ends_them(tmp_path: Path, end: str) -> None:
+    bad = ROW.replace("2026-01-31", "2026").replace("a,", "b,", 1)
+    first = ROW.replace("Tea", f'"Tea{end}for two"')
+    file = tmp_path / "book.csv"
+    file.write_bytes(end.join([HEADER, "", first, bad, ""]).encode())
+    assert "line 5: next_date: '2026'" in refusal(file)
+
+
+@pytest.mark.parametrize(
+    ("cell", "value", "said"),
+    [
+        ("on", "0", "line 2: on: '0'"),
+        ("every", "2weeksx", "line 2: every: '2weeksx'"),
+        ("items", "tea=", "line 2: items: 'tea='"),
+        ("items", "tea;", "line 2: items: 'tea;'"),
+        ("items", "te a", "line 2: items"),
+        ("items", "tea=2;tea=3", "line 2: items: 'tea=3': tea comes twice"),
+        ("items", "tea=\u0661", "line 2: items: 'tea=\u0661'"),
+        ("next_cycle", "0", "line 2: next_cycle: '0' is too small"),
+        ("next_cycle", "7.0", "line 2: next_cycle: '7.0'"),
+        ("next_date", "2026-01", "line 2: next_date: '2026-01'"),
+    ],
+)
+def test_a_cell_is_read_as_strictly_as_an_option(
+    tmp_path: Path, cell: str, value: str, said: str
+) -> None:
+    cells = ROW.split(",")
+    cells[HEADER.split(",").index(cell)] = value
+    assert said in refusal(written(tmp_path, HEADER, ",".join(cells)))
+
+
+def test_a_range_of_weekdays_is_read_in_a_cell_too(tmp_path: Path) -> None:
+    [row] = read_book(
+        written(tmp_path, HEADER, ROW.replace("month,31", "week,mon-fri")), "acme"
+    ).rows
+    assert list(row.message.standing_order.schedule.weekly.weekdays) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("line", ["[" * 100_000, '{"nextCycle": NaN}', '{"nextCycle": 1} x'])
+def test_a_line_that_is_no_json_is_refused_whatever_it_is(tmp_path: Path, line: str) -> None:
+    assert "line 1: is not JSON" in refusal(written(tmp_path, line, name="book.jsonl"))

@@ -87,7 +87,7 @@ def test_a_missing_order_is_a_deviation() -> None:
 
 def test_a_date_that_drifted_is_a_deviation() -> None:
     drifted = first_order_but(due_time=to_timestamp(datetime(2026, 2, 1, 8, tzinfo=UTC)))
-    assert verdict(drifted) == ["Ada's order 1 was due 2026-02-01 08:00, not 2026-01-31 08:00"]
+    assert verdict(drifted) == ["Ada's order 1 was due 2026-02-01 08:00Z, not 2026-01-31 08:00Z"]
 
 
 def test_an_order_that_lapsed_is_a_deviation() -> None:
