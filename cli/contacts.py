@@ -18,6 +18,18 @@ notices = group("Every message to a customer.")
 
 CustomerArgument = Annotated[str, typer.Argument(metavar="CUSTOMER", help="Their id or name.")]
 
+
+def describe_delivery(delivery: pb.Notice.Delivery) -> str:
+    """How a notice went through one channel, for example "SMS DELIVERED 2026-01-28 07:45Z"."""
+    parts = (
+        pb.Channel.Name(delivery.channel),
+        pb.Notice.Delivery.State.Name(delivery.state),
+        format_timestamp(delivery.deliver_time),
+        f"({delivery.failure_code})" if delivery.failure_code else "",
+    )
+    return " ".join(filter(None, parts))
+
+
 CONTACT_COLUMNS: Columns[pb.Contact] = {
     "customer": lambda it: id_of(it.name, "customers"),
     "name": lambda it: it.display_name,
@@ -26,16 +38,17 @@ CONTACT_COLUMNS: Columns[pb.Contact] = {
     "e-mail": lambda it: it.email,
     "muted": lambda it: _muted(it.preferences),
 }
+CONTACT_DETAIL_COLUMNS: Columns[pb.Contact] = {
+    **CONTACT_COLUMNS,
+    "created": lambda it: format_timestamp(it.create_time),
+}
 NOTICE_COLUMNS: Columns[pb.Notice] = {
     "time": lambda it: format_timestamp(it.create_time),
     "kind": lambda it: pb.NoticeKind.Name(it.kind),
     "about": lambda it: short_name(it.subject_resource),
-    "delivered by": lambda it: ", ".join(
-        f"{pb.Channel.Name(each.channel)} {pb.Notice.Delivery.State.Name(each.state)}"
-        f"{f' ({each.failure_code})' if each.failure_code else ''}"
-        for each in it.deliveries
-    ),
-    "text": lambda it: it.deliveries[0].text if it.deliveries else "",
+    "delivered by": lambda it: ", ".join(describe_delivery(each) for each in it.deliveries),
+    # A mail says more than the SMS of the same notice.
+    "text": lambda it: "\n".join(dict.fromkeys(each.text for each in it.deliveries)),
     "notice": lambda it: last_id(it.name),
 }
 
@@ -73,14 +86,14 @@ async def set_contact(
         allow_missing=True,
         request_id=new_request_id(),
     )
-    session.output.one(await session.notify.UpdateContact(request), CONTACT_COLUMNS)
+    session.output.one(await session.notify.UpdateContact(request), CONTACT_DETAIL_COLUMNS)
 
 
 @command(contacts, "get")
 async def get_contact(session: Session, customer: CustomerArgument) -> None:
     """Show a contact."""
     request = pb.GetContactRequest(name=session.name(CONTACT, _contact(customer)))
-    session.output.one(await session.notify.GetContact(request), CONTACT_COLUMNS)
+    session.output.one(await session.notify.GetContact(request), CONTACT_DETAIL_COLUMNS)
 
 
 @command(contacts, "list")
@@ -118,7 +131,7 @@ async def confirm_phone(
     request = pb.ConfirmPhoneBindingRequest(
         name=session.name(CONTACT, _contact(customer)), code=code, request_id=new_request_id()
     )
-    session.output.one(await session.notify.ConfirmPhoneBinding(request), CONTACT_COLUMNS)
+    session.output.one(await session.notify.ConfirmPhoneBinding(request), CONTACT_DETAIL_COLUMNS)
 
 
 @command(notices, "list")

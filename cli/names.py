@@ -7,6 +7,7 @@ import typer
 COLLECTIONS = {
     "merchants",
     "products",
+    "prices",
     "customers",
     "paymentMethods",
     "mandates",

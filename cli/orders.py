@@ -1,8 +1,8 @@
 """Orders: what the cycles of standing orders produced, and why."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from google.protobuf.json_format import MessageToDict
@@ -13,6 +13,7 @@ from cli.connect import Session, all_pages, new_request_id
 from cli.names import CUSTOMER, ORDER, STANDING_ORDER, last_id, short_name
 from cli.output import Columns
 from cli.values import (
+    format_address,
     format_date,
     format_money,
     format_timestamp,
@@ -38,8 +39,20 @@ ORDER_COLUMNS: Columns[pb.Order] = {
     "told": lambda it: format_timestamp(it.notice_time),
     "paid": lambda it: format_timestamp(it.pay_time),
 }
+ORDER_DETAIL_COLUMNS: Columns[pb.Order] = {
+    **ORDER_COLUMNS,
+    "cycle": lambda it: str(it.cycle),
+    "title": lambda it: it.title,
+    "pays": lambda it: pb.BillingMode.Name(it.billing_mode).lower().replace("_", " "),
+    "under mandate": lambda it: last_id(it.mandate),
+    "charged not before": lambda it: format_timestamp(it.charge_not_before_time),
+    "sent to": lambda it: format_address(it.ship_to),
+    "created": lambda it: format_timestamp(it.create_time),
+    "updated": lambda it: format_timestamp(it.update_time),
+}
 LINE_COLUMNS: Columns[pb.OrderLine] = {
-    "product": lambda it: it.title,
+    "product": lambda it: last_id(it.product),
+    "title": lambda it: it.title,
     "quantity": lambda it: str(it.quantity),
     "a unit": lambda it: format_money(it.unit_price),
     "amount": lambda it: format_money(it.amount),
@@ -52,15 +65,23 @@ DECISION_COLUMNS: Columns[pb.Decision] = {
     "time": lambda it: format_timestamp(it.time),
     "decision": lambda it: it.kind,
     "in words": lambda it: it.summary,
-    "facts": lambda it: ", ".join(_facts(it)),
+    "facts": lambda it: "\n".join(_facts(MessageToDict(it.data))),
 }
 
 
-def _facts(decision: pb.Decision) -> Iterator[str]:
-    """The plain facts of a decision; lists and records are for programs."""
-    for key, value in sorted(MessageToDict(decision.data).items()):
-        if not isinstance(value, list | dict):
-            yield f"{key}={value}"
+def _facts(data: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """The facts of a decision, one a line; those inside lists and records by their paths."""
+    for key, value in sorted(data.items()):
+        name = f"{path}{key}"
+        if isinstance(value, Mapping):
+            yield from _facts(value, f"{name}.")
+        elif isinstance(value, list) and any(isinstance(each, Mapping) for each in value):
+            for place, each in enumerate(value):
+                yield from _facts({f"{name}[{place}]": each})
+        elif isinstance(value, list):
+            yield f"{name}={', '.join(map(str, value))}"
+        else:
+            yield f"{name}={value}"
 
 
 def register(app: typer.Typer) -> None:
@@ -99,7 +120,7 @@ async def get_order(session: Session, order: OrderArgument) -> None:
     """Show an order and its lines."""
     request = pb.GetOrderRequest(name=session.name(ORDER, order))
     found = await session.scheduler.GetOrder(request)
-    session.output.one(found, ORDER_COLUMNS)
+    session.output.one(found, ORDER_DETAIL_COLUMNS)
     if not session.output.as_json:
         session.output.many(found.lines, LINE_COLUMNS, "no lines")
 
@@ -108,7 +129,7 @@ async def get_order(session: Session, order: OrderArgument) -> None:
 async def confirm_order(session: Session, order: OrderArgument) -> None:
     """Say yes to an order that is held to ask the customer, as they do."""
     request = pb.ConfirmOrderRequest(name=session.name(ORDER, order), request_id=new_request_id())
-    session.output.one(await session.scheduler.ConfirmOrder(request), ORDER_COLUMNS)
+    session.output.one(await session.scheduler.ConfirmOrder(request), ORDER_DETAIL_COLUMNS)
 
 
 @command(orders, "explain")
@@ -119,5 +140,6 @@ async def explain_order(session: Session, order: OrderArgument) -> None:
     if session.output.as_json:
         session.output.one(response, {})
         return
-    session.output.one(response.order, ORDER_COLUMNS)
+    session.output.one(response.order, ORDER_DETAIL_COLUMNS)
+    session.output.many(response.order.lines, LINE_COLUMNS, "no lines")
     session.output.many(response.decisions, DECISION_COLUMNS, "no decisions")

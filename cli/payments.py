@@ -23,6 +23,7 @@ ANY_CUSTOMER = "-"
 
 CustomerArgument = Annotated[str, typer.Argument(metavar="CUSTOMER", help="Their id or name.")]
 ChargeArgument = Annotated[str, typer.Argument(metavar="CHARGE", help="CUSTOMER/CHARGE")]
+MandateArgument = Annotated[str, typer.Argument(metavar="MANDATE", help="CUSTOMER/MANDATE")]
 Amount = typer.Option(parser=parse_money, metavar="AMOUNT", help='For example "50 EUR".')
 
 PAYMENT_METHOD_COLUMNS: Columns[pb.PaymentMethod] = {
@@ -30,6 +31,7 @@ PAYMENT_METHOD_COLUMNS: Columns[pb.PaymentMethod] = {
     "brand": lambda it: it.brand,
     "ends with": lambda it: it.last4,
     "state": lambda it: f"{pb.PaymentMethod.State.Name(it.state)} {it.decline_code}".strip(),
+    "blocked": lambda it: format_timestamp(it.block_time),
     "created": lambda it: format_timestamp(it.create_time),
 }
 MANDATE_COLUMNS: Columns[pb.Mandate] = {
@@ -42,6 +44,13 @@ MANDATE_COLUMNS: Columns[pb.Mandate] = {
     "payment method": lambda it: last_id(it.payment_method),
     "revoked": lambda it: format_timestamp(it.revoke_time),
 }
+MANDATE_DETAIL_COLUMNS: Columns[pb.Mandate] = {
+    **MANDATE_COLUMNS,
+    "agreed to": lambda it: it.evidence.text,
+    "accepted": lambda it: format_timestamp(it.evidence.accept_time),
+    "where": lambda it: it.evidence.source,
+    "created": lambda it: format_timestamp(it.create_time),
+}
 CHARGE_COLUMNS: Columns[pb.Charge] = {
     "charge": lambda it: short_name(it.name),
     "amount": lambda it: format_money(it.amount),
@@ -52,12 +61,29 @@ CHARGE_COLUMNS: Columns[pb.Charge] = {
     "expires": lambda it: format_timestamp(it.expire_time),
     "refunded": lambda it: format_money(it.refunded_amount) if any_money(it) else "",
 }
+CHARGE_DETAIL_COLUMNS: Columns[pb.Charge] = {
+    **CHARGE_COLUMNS,
+    "order": lambda it: short_name(it.order),
+    "mandate": lambda it: last_id(it.mandate),
+    "notice": lambda it: last_id(it.notice),
+    "created": lambda it: format_timestamp(it.create_time),
+    "updated": lambda it: format_timestamp(it.update_time),
+}
+ATTEMPT_COLUMNS: Columns[pb.Charge.Attempt] = {
+    "attempt": lambda it: str(it.number),
+    "state": lambda it: pb.Charge.Attempt.State.Name(it.state),
+    "declined for": lambda it: it.decline_code,
+    "began": lambda it: format_timestamp(it.start_time),
+    "ended": lambda it: format_timestamp(it.end_time),
+    "at the provider": lambda it: it.provider_payment,
+}
 REFUND_COLUMNS: Columns[pb.Refund] = {
     "refund": lambda it: last_id(it.name),
     "amount": lambda it: format_money(it.amount),
     "state": lambda it: pb.Refund.State.Name(it.state),
     "note": lambda it: it.note,
     "created": lambda it: format_timestamp(it.create_time),
+    "updated": lambda it: format_timestamp(it.update_time),
 }
 ACCOUNT_COLUMNS: Columns[pb.LedgerAccount] = {
     "account": lambda it: last_id(it.name),
@@ -116,6 +142,18 @@ async def list_payment_methods(session: Session, customer: CustomerArgument) -> 
     session.output.many(found, PAYMENT_METHOD_COLUMNS, "no payment methods")
 
 
+@command(payment_methods, "get")
+async def get_payment_method(
+    session: Session,
+    payment_method: Annotated[
+        str, typer.Argument(metavar="PAYMENT_METHOD", help="CUSTOMER/PAYMENT_METHOD")
+    ],
+) -> None:
+    """Show a payment method."""
+    request = pb.GetPaymentMethodRequest(name=session.name(PAYMENT_METHOD, payment_method))
+    session.output.one(await session.payments.GetPaymentMethod(request), PAYMENT_METHOD_COLUMNS)
+
+
 @command(mandates, "create")
 async def create_mandate(
     session: Session,
@@ -150,7 +188,7 @@ async def create_mandate(
         ),
         request_id=new_request_id(),
     )
-    session.output.one(await session.payments.CreateMandate(request), MANDATE_COLUMNS)
+    session.output.one(await session.payments.CreateMandate(request), MANDATE_DETAIL_COLUMNS)
 
 
 @command(mandates, "list")
@@ -161,16 +199,20 @@ async def list_mandates(session: Session, customer: CustomerArgument) -> None:
     session.output.many(found, MANDATE_COLUMNS, "no mandates")
 
 
+@command(mandates, "get")
+async def get_mandate(session: Session, mandate: MandateArgument) -> None:
+    """Show a mandate, and what the customer agreed to."""
+    request = pb.GetMandateRequest(name=session.name(MANDATE, mandate))
+    session.output.one(await session.payments.GetMandate(request), MANDATE_DETAIL_COLUMNS)
+
+
 @command(mandates, "revoke")
-async def revoke_mandate(
-    session: Session,
-    mandate: Annotated[str, typer.Argument(metavar="MANDATE", help="CUSTOMER/MANDATE")],
-) -> None:
+async def revoke_mandate(session: Session, mandate: MandateArgument) -> None:
     """End a consent at once."""
     request = pb.RevokeMandateRequest(
         name=session.name(MANDATE, mandate), request_id=new_request_id()
     )
-    session.output.one(await session.payments.RevokeMandate(request), MANDATE_COLUMNS)
+    session.output.one(await session.payments.RevokeMandate(request), MANDATE_DETAIL_COLUMNS)
 
 
 @command(charges, "list")
@@ -194,7 +236,10 @@ async def list_charges(
 async def get_charge(session: Session, charge: ChargeArgument) -> None:
     """Show a charge."""
     request = pb.GetChargeRequest(name=session.name(CHARGE, charge))
-    session.output.one(await session.payments.GetCharge(request), CHARGE_COLUMNS)
+    found = await session.payments.GetCharge(request)
+    session.output.one(found, CHARGE_DETAIL_COLUMNS)
+    if not session.output.as_json:
+        session.output.many(found.attempts, ATTEMPT_COLUMNS, "no attempts")
 
 
 @command(charges, "confirm")

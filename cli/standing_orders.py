@@ -19,8 +19,10 @@ from cli.names import CUSTOMER, PRODUCT, STANDING_ORDER, last_id
 from cli.output import Columns
 from cli.preview import SIDE_BY_SIDE, StandingOrderArgument, side_by_side
 from cli.schedules import ScheduleOptions, describe_schedule
-from cli.terms import TermOptions, parse_protection
+from cli.terms import TermOptions, describe_catch_up, describe_protection, parse_protection
 from cli.values import (
+    format_address,
+    format_date,
     format_duration,
     format_timestamp,
     parse_date,
@@ -43,11 +45,26 @@ def describe_repurchase(standing_order: pb.StandingOrder) -> str:
     return f"{action.lower().replace('_', ' ')} within {window}"
 
 
+def describe_items(items: Iterable[pb.Item]) -> str:
+    """Items in words, for example "2 tea, 1 milk"."""
+    return ", ".join(f"{each.quantity} {last_id(each.product)}" for each in items)
+
+
+def describe_cycle_change(change: pb.CycleChange) -> str:
+    """What was changed for one cycle, for example "cycle 4: on 2026-03-01; 2 tea"."""
+    parts = [
+        f"on {format_date(change.local_date)}" if change.HasField("local_date") else "",
+        describe_items(change.items),
+        f"to {format_address(change.ship_to)}" if change.HasField("ship_to") else "",
+    ]
+    return f"cycle {change.cycle}: {'; '.join(filter(None, parts))}"
+
+
 STANDING_ORDER_COLUMNS: Columns[pb.StandingOrder] = {
     "standing order": lambda it: last_id(it.name),
     "customer": lambda it: last_id(it.customer),
     "title": lambda it: it.title,
-    "items": lambda it: ", ".join(f"{each.quantity} {last_id(each.product)}" for each in it.items),
+    "items": lambda it: describe_items(it.items),
     "when": lambda it: describe_schedule(it.schedule),
     "pays": lambda it: pb.BillingMode.Name(it.billing_mode).lower().replace("_", " "),
     "told before": lambda it: format_duration(it.notice_lead),
@@ -65,7 +82,15 @@ STANDING_ORDER_COLUMNS: Columns[pb.StandingOrder] = {
 # What only one of them has room for.
 DETAIL_COLUMNS: Columns[pb.StandingOrder] = {
     **STANDING_ORDER_COLUMNS,
+    "under mandate": lambda it: last_id(it.mandate),
+    "asked to pay within": lambda it: format_duration(it.payment_window),
+    "price": lambda it: describe_protection(it.price_protection),
+    "sent to": lambda it: format_address(it.ship_to),
+    "missed cycles": lambda it: describe_catch_up(it.catch_up),
     "conditions": lambda it: "\n".join(map(describe_condition, it.conditions)),
+    "changes": lambda it: "\n".join(map(describe_cycle_change, it.cycle_changes)),
+    "created": lambda it: format_timestamp(it.create_time),
+    "updated": lambda it: format_timestamp(it.update_time),
 }
 
 AllowDuplicateOption = Annotated[
@@ -298,7 +323,7 @@ async def pause_standing_order(
     )
     if cycles is not None:
         request.cycle_count = cycles
-    session.output.one(await session.scheduler.PauseStandingOrder(request), STANDING_ORDER_COLUMNS)
+    session.output.one(await session.scheduler.PauseStandingOrder(request), DETAIL_COLUMNS)
 
 
 @command(standing_orders, "resume")
@@ -316,7 +341,7 @@ async def resume_standing_order(
         anchor_date=anchor,
         request_id=new_request_id(),
     )
-    session.output.one(await session.scheduler.ResumeStandingOrder(request), STANDING_ORDER_COLUMNS)
+    session.output.one(await session.scheduler.ResumeStandingOrder(request), DETAIL_COLUMNS)
 
 
 @command(standing_orders, "cancel")
@@ -333,4 +358,4 @@ async def cancel_standing_order(
         after_current_cycle=after_current,
         request_id=new_request_id(),
     )
-    session.output.one(await session.scheduler.CancelStandingOrder(request), STANDING_ORDER_COLUMNS)
+    session.output.one(await session.scheduler.CancelStandingOrder(request), DETAIL_COLUMNS)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from functools import partial
 from typing import Annotated
 
@@ -14,7 +15,14 @@ from cli.command import naming, one_of
 from cli.conditions import HELP, METAVAR, parse_condition
 from cli.connect import Session
 from cli.names import MANDATE, PRODUCT
-from cli.values import parse_address, parse_duration, to_duration, to_timestamp
+from cli.values import (
+    format_duration,
+    format_timestamp,
+    parse_address,
+    parse_duration,
+    to_duration,
+    to_timestamp,
+)
 
 BASIS_POINTS_PER_PERCENT = 100
 # What a condition can do and a purchase elsewhere cannot.
@@ -96,6 +104,28 @@ class TermOptions:
         if window := to_duration(self.catch_up_window):
             catch_up.window.CopyFrom(window)
         return catch_up
+
+
+def describe_protection(protection: pb.PriceProtection) -> str:
+    """How a price is protected, in words; empty where it is not."""
+    match protection.WhichOneof("kind"):
+        case "cap":
+            percent = Decimal(protection.cap.increase_limit_bps) / BASIS_POINTS_PER_PERCENT
+            return f"never more than {percent.normalize():f} % above the price at sign-up"
+        case "lock":
+            lock = protection.lock
+            limits = [
+                f"for the cycles 1 to {lock.cycle_count}" if lock.cycle_count else "",
+                f"until {format_timestamp(lock.until_time)}" if lock.HasField("until_time") else "",
+            ]
+            return f"the price at sign-up {' and '.join(filter(None, limits))}"
+    return ""
+
+
+def describe_catch_up(catch_up: pb.CatchUp) -> str:
+    """What becomes of missed cycles, in words."""
+    mode = pb.CatchUp.Mode.Name(catch_up.mode).lower().replace("_", " ")
+    return f"{mode}, within {format_duration(catch_up.window)}"
 
 
 def mandate_name(name: Callable[[str, str], str], customer: str, mandate: str) -> str:

@@ -230,6 +230,20 @@ def parse_address(text: str) -> postal_address_pb2.PostalAddress:
     return postal_address_pb2.PostalAddress(region_code=region, address_lines=lines)
 
 
+def format_address(address: postal_address_pb2.PostalAddress) -> str:
+    """An address as people read it, as it can be typed where it has no more than lines."""
+    parts = [
+        address.organization,
+        *address.recipients,
+        *address.address_lines,
+        address.sublocality,
+        " ".join(filter(None, (address.postal_code, address.locality))),
+        address.administrative_area,
+        address.region_code,
+    ]
+    return ", ".join(filter(None, parts))
+
+
 def parse_time_of_day(text: str) -> timeofday_pb2.TimeOfDay:
     """A local time to the minute, for example "09:00"."""
     try:

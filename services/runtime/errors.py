@@ -93,9 +93,11 @@ def not_found(reason: str, name: str) -> Problem:
     return Problem(grpc.StatusCode.NOT_FOUND, reason, f"{name} does not exist")
 
 
-def already_exists(reason: str, name: str) -> Problem:
-    """The id is taken."""
-    return Problem(grpc.StatusCode.ALREADY_EXISTS, reason, f"{name} exists already")
+def already_exists(reason: str, name: str, **metadata: str) -> Problem:
+    """The id is taken; the metadata say by what."""
+    return Problem(
+        grpc.StatusCode.ALREADY_EXISTS, reason, f"{name} exists already", metadata=metadata
+    )
 
 
 def wrong_state(reason: str, message: str, **metadata: str) -> Problem:

@@ -164,6 +164,9 @@ def to_date(day: date) -> date_pb2.Date:
 
 def read_date(violations: Violations, field: str, day: date_pb2.Date) -> date:
     """A full civil date that exists."""
+    if not (day.year or day.month or day.day):
+        violations.add(field, "must be given")
+        return date.min
     try:
         return date(day.year, day.month, day.day)
     except ValueError:

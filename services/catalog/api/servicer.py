@@ -50,6 +50,7 @@ from services.runtime.access import Access
 from services.runtime.clock import Clock
 from services.runtime.database import Database
 from services.runtime.errors import (
+    Problem,
     Violations,
     already_exists,
     etag_mismatch,
@@ -195,7 +196,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         if known and known[0].currency != price.currency:
             raise wrong_state("CURRENCY_MISMATCH", f"the product's currency is {known[0].currency}")
         if not await price_store.insert_price(tx, product.key, price):
-            raise already_exists("PRICE_ALREADY_EXISTS", price.price)
+            raise _price_taken(product.key, ever, price)
         before = in_force(known, price.effective_time)
         previous = before[-1] if before else None
         await outbox.put(tx, [events.price_change_scheduled(product, price, previous)])
@@ -390,6 +391,24 @@ def _protected(
         for line in result
         if isinstance(line, Line) and (cart.standing_order, line.item.key) in new
     ]
+
+
+def _price_taken(key: ProductKey, ever: Sequence[Price], price: Price) -> Problem:
+    """Which price has the id, or the instant, of a new one."""
+    other = next(
+        each
+        for each in ever
+        if each.price == price.price
+        or (each.effective_time == price.effective_time and each.withdraw_time is None)
+    )
+    name = events.PRICE.format(key.merchant, key.product, other.price)
+    since = other.effective_time.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return already_exists(
+        "PRICE_ALREADY_EXISTS",
+        f"{name}, in force from {since},",
+        price=name,
+        effective_time=since,
+    )
 
 
 async def _existing(connection: AsyncConnection, key: ProductKey, *, lock: bool = False) -> Product:

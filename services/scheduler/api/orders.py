@@ -19,6 +19,8 @@ from services.scheduler.api.messages import (
     order_message,
 )
 from services.scheduler.api.reading import CUSTOMER
+from services.scheduler.domain.explanation import in_causal_order
+from services.scheduler.domain.order import Decision
 from services.scheduler.peers import Peers, customer_name, order_name
 from services.scheduler.store import orders
 
@@ -100,11 +102,12 @@ class OrderMethods:
             row = await orders.get(connection, key)
             if row is None:
                 raise not_found("ORDER_NOT_FOUND", request.name)
-            decisions = await orders.history(connection, key)
+            history = await orders.history(connection, key)
         customer = customer_name(row.merchant, row.customer)
         charge = f"{customer}/charges/{key.standing_order}-{key.cycle}"
+        attempts: list[Decision] = []
         try:
-            decisions += charge_decisions(
+            attempts = charge_decisions(
                 await self._peers.payments.GetCharge(payments_pb2.GetChargeRequest(name=charge))
             )
         except grpc.aio.AioRpcError as error:
@@ -118,8 +121,7 @@ class OrderMethods:
                 page_size=EXPLAIN_MAX_NOTICES,
             )
         )
-        decisions += notice_decisions(notices.notices)
-        decisions.sort(key=lambda decision: decision.time)
+        decisions = in_causal_order(history, attempts, notice_decisions(notices.notices))
         return scheduler_pb2.ExplainOrderResponse(
             order=order_message(row, self.database.keyring),
             decisions=[decision_message(one) for one in decisions],

@@ -68,10 +68,13 @@ def read_schedule(
         business_days=_read_business_days(violations, field, message),
     )
     today = calendar.utc_to_local_date(now, schedule.time_zone) if now else None
+    # What could not be read is a placeholder here: what is said of it already is enough.
+    unread = {violation.field for violation in violations.found}
     starts = (known.start_date, calendar.rule_start(known)) if known else ()
     found = validation.violations(schedule, None if schedule.start_date in starts else today)
     for violation in found:
-        violations.add(f"{field}.{violation.field}", violation.message, violation.reason)
+        if f"{field}.{violation.field}" not in unread:
+            violations.add(f"{field}.{violation.field}", violation.message, violation.reason)
     return None if found else schedule
 
 

@@ -55,6 +55,30 @@ class OrderReason(StrEnum):
     PAYMENT_METHOD_BLOCKED = "PAYMENT_METHOD_BLOCKED"
 
 
+# What each reason is for people; the reference says more.
+REASON_WORDS: Mapping[OrderReason, str] = {
+    OrderReason.SKIPPED_BY_CUSTOMER: "the customer left this cycle out",
+    OrderReason.PAUSED: "the standing order was paused",
+    OrderReason.MISSED: "the cycle passed unbilled",
+    OrderReason.DATE_EXCLUDED: "the schedule leaves this date out",
+    OrderReason.PRODUCT_UNAVAILABLE: "a product is gone",
+    OrderReason.PRICE_UNAVAILABLE: "a product has no price",
+    OrderReason.OUT_OF_STOCK: "a product is out of stock",
+    OrderReason.PHONE_NOT_BOUND: "the customer's phone is not bound",
+    OrderReason.MANDATE_NOT_COVERING: "the mandate does not cover the amount, or is not valid",
+    OrderReason.NOTICE_UNDELIVERABLE: "the notice could not be delivered",
+    OrderReason.PAYMENT_REFUSED: "the guard refused the charge",
+    OrderReason.PAYMENT_DECLINED: "every attempt was declined",
+    OrderReason.PAYMENT_REQUEST_EXPIRED: "the customer did not confirm in time",
+    OrderReason.STANDING_ORDER_CANCELLED: "the standing order was cancelled",
+    OrderReason.HOLD_EXPIRED: "the time to put it right is over",
+    OrderReason.CONDITION_NOT_MET: "a condition of the standing order does not hold",
+    OrderReason.PURCHASED_ELSEWHERE: "the customer bought a product of it elsewhere",
+    OrderReason.PREVIOUS_UNPAID: "the order before is not paid",
+    OrderReason.PAYMENT_NOT_MADE: "the payment could not be made before its request ended",
+    OrderReason.PAYMENT_METHOD_BLOCKED: "the payment method was declined for good",
+}
+
 # An order that is HELD for one of these waits for the customer's yes.
 ASKING_REASONS = frozenset({OrderReason.PURCHASED_ELSEWHERE})
 
@@ -246,7 +270,9 @@ def held(
             reasons=(*dict.fromkeys(reasons), OrderReason.HOLD_EXPIRED),
             recheck_time=None,
             decisions=(
-                _reasoned(now, "LAPSED", "What was in the way was not put right.", reasons),
+                _reasoned(
+                    now, "LAPSED", f"This was not put right: {in_words(reasons)}.", reasons, data
+                ),
             ),
         )
     found = (tuple(dict.fromkeys(reasons)), asks_condition)
@@ -285,10 +311,15 @@ def _recheck_time(order: Order, now: datetime) -> datetime:
 
 def _held_summary(reasons: Sequence[OrderReason]) -> str:
     if ASKING_REASONS.intersection(reasons):
-        return "The customer is asked whether they want it all the same."
+        return f"The customer is asked whether they want it all the same: {in_words(reasons)}."
     if set(reasons) == {OrderReason.PREVIOUS_UNPAID}:
         return "It waits for the payment of the order before."
-    return "Something is in the way."
+    return f"This is in the way: {in_words(reasons)}."
+
+
+def in_words(reasons: Sequence[OrderReason]) -> str:
+    """All reasons for people, each once."""
+    return "; ".join(REASON_WORDS[reason] for reason in dict.fromkeys(reasons))
 
 
 def asks(order: Order) -> bool:
@@ -370,7 +401,11 @@ def cancelled(order: Order, reason: OrderReason, now: datetime) -> Order:
         reasons=(reason,),
         collect_time=None,
         recheck_time=None,
-        decisions=(_reasoned(now, "CANCELLED", "The order was cancelled.", (reason,)),),
+        decisions=(
+            _reasoned(
+                now, "CANCELLED", f"The order was cancelled: {in_words((reason,))}.", (reason,)
+            ),
+        ),
     )
 
 

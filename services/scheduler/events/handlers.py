@@ -25,6 +25,7 @@ from services.scheduler.domain.order import (
     Stage,
     cancelled,
     held,
+    in_words,
 )
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.events.endings import end_finished
@@ -276,8 +277,15 @@ def _payment_abandoned(order: Order, message: Any, event: Event[Any]) -> Order |
 
 
 def _lapsed(order: Order, reason: OrderReason, now: datetime, data: Mapping[str, Any]) -> Order:
-    decision = Decision(now, "LAPSED", "The order ended without payment.", data)
+    summary = f"The order ended without payment: {in_words((reason,))}{_details(data)}."
+    decision = Decision(now, "LAPSED", summary, {"reasons": [str(reason)], **data})
     return replace(order, state=OrderState.LAPSED, reasons=(reason,), decisions=(decision,))
+
+
+def _details(data: Mapping[str, Any]) -> str:
+    """What the guard or the provider had against it, in words; empty where they said nothing."""
+    codes = [*data.get("guard", ()), *filter(None, (data.get("decline_code"),))]
+    return f" ({', '.join(code.lower().replace('_', ' ') for code in codes)})" if codes else ""
 
 
 def subscriptions(_clock: Clock) -> Subscriptions:

@@ -152,7 +152,8 @@ class CatalogServiceServicer:
         Reasons: NOT_FOUND PRODUCT_NOT_FOUND; FAILED_PRECONDITION PRODUCT_DISCONTINUED,
         CURRENCY_MISMATCH (a product keeps the currency of its first price), PRICES_TOO_MANY (it has 1000,
         with those that were withdrawn); ALREADY_EXISTS PRICE_ALREADY_EXISTS (the same product already has a
-        price from that instant, or that price id).
+        price from that instant, or that price id; the message and the metadata `price` and
+        `effective_time` name it).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

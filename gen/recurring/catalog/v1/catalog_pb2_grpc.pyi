@@ -60,7 +60,8 @@ class CatalogServiceStub:
     Reasons: NOT_FOUND PRODUCT_NOT_FOUND; FAILED_PRECONDITION PRODUCT_DISCONTINUED,
     CURRENCY_MISMATCH (a product keeps the currency of its first price), PRICES_TOO_MANY (it has 1000,
     with those that were withdrawn); ALREADY_EXISTS PRICE_ALREADY_EXISTS (the same product already has a
-    price from that instant, or that price id).
+    price from that instant, or that price id; the message and the metadata `price` and
+    `effective_time` name it).
     """
     WithdrawPrice: _aio.UnaryUnaryMultiCallable[_catalog_pb2.WithdrawPriceRequest, _catalog_pb2.Price]
     """Takes back a price that has not taken effect yet, such as one that was mistyped (event
@@ -157,7 +158,8 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         Reasons: NOT_FOUND PRODUCT_NOT_FOUND; FAILED_PRECONDITION PRODUCT_DISCONTINUED,
         CURRENCY_MISMATCH (a product keeps the currency of its first price), PRICES_TOO_MANY (it has 1000,
         with those that were withdrawn); ALREADY_EXISTS PRICE_ALREADY_EXISTS (the same product already has a
-        price from that instant, or that price id).
+        price from that instant, or that price id; the message and the metadata `price` and
+        `effective_time` name it).
         """
 
     @_abc_1.abstractmethod

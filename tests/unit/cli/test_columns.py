@@ -1,0 +1,102 @@
+"""What a resource has, people see: each field of a message changes what its columns show."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+from recurring.catalog.v1 import catalog_pb2
+from recurring.notify.v1 import notify_pb2
+from recurring.payments.v1 import payments_pb2
+from recurring.scheduler.v1 import scheduler_pb2
+
+from cli import contacts, orders, payments, policies, preview, products, standing_orders
+from cli.output import Columns
+
+# What is for programs: an etag, a secret that is never answered, and what a rule says in other words.
+UNSHOWN = {"etag", "provider_token", "rrule"}
+# What people read elsewhere in the same answer.
+ELSEWHERE = {"Order.lines", "Charge.refunded_amount", "CyclePreview.lines", "LedgerEntry.name"}
+OBVIOUS = {"SchedulerSettings.name"}
+
+SHOWN: list[tuple[type[Message], Columns[Any]]] = [
+    (scheduler_pb2.StandingOrder, standing_orders.DETAIL_COLUMNS),
+    (scheduler_pb2.Order, orders.ORDER_DETAIL_COLUMNS),
+    (scheduler_pb2.OrderLine, orders.LINE_COLUMNS),
+    (scheduler_pb2.Decision, orders.DECISION_COLUMNS),
+    (scheduler_pb2.CyclePreview, preview.PREVIEW_COLUMNS),
+    (scheduler_pb2.SchedulerSettings, policies.SETTINGS_COLUMNS),
+    (payments_pb2.PaymentMethod, payments.PAYMENT_METHOD_COLUMNS),
+    (payments_pb2.Mandate, payments.MANDATE_DETAIL_COLUMNS),
+    (payments_pb2.Charge, payments.CHARGE_DETAIL_COLUMNS),
+    (payments_pb2.Charge.Attempt, payments.ATTEMPT_COLUMNS),
+    (payments_pb2.Refund, payments.REFUND_COLUMNS),
+    (payments_pb2.LedgerAccount, payments.ACCOUNT_COLUMNS),
+    (payments_pb2.LedgerEntry, payments.ENTRY_COLUMNS),
+    (notify_pb2.Contact, contacts.CONTACT_DETAIL_COLUMNS),
+    (notify_pb2.Notice, contacts.NOTICE_COLUMNS),
+    (catalog_pb2.Product, products.PRODUCT_COLUMNS),
+    (catalog_pb2.Price, products.PRICE_COLUMNS),
+    (catalog_pb2.Stock, products.STOCK_COLUMNS),
+]
+
+
+def fill(message: Message) -> Message:
+    """A message with something in every field, of each oneof in its first."""
+    for field in message.DESCRIPTOR.fields:
+        if field.containing_oneof and message.WhichOneof(field.containing_oneof.name):
+            continue
+        if field.message_type is not None and field.message_type.full_name.endswith("Struct"):
+            message.data.update({"reasons": ["A", "B"]})  # type: ignore[attr-defined]
+        elif field.message_type is not None:
+            part = getattr(message, field.name)
+            fill(part.add() if field.is_repeated else part)
+        elif field.is_repeated:
+            getattr(message, field.name).append(value(field))
+        else:
+            setattr(message, field.name, value(field))
+    return message
+
+
+def value(field: Any) -> Any:  # noqa: ANN401 - a field, and what it may hold
+    if field.enum_type is not None:
+        return field.enum_type.values[1].number
+    if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
+        known = {
+            "name": "merchants/demo/customers/ada/x",
+            "currency_code": "EUR",
+            "time_zone": "UTC",
+            "region_code": "GB",
+        }
+        return known.get(field.name, f"merchants/demo/things/{field.name}")
+    return field.cpp_type == FieldDescriptor.CPPTYPE_BOOL or 2
+
+
+def fields() -> Iterator[tuple[type[Message], Columns[Any], str]]:
+    for kind, columns in SHOWN:
+        for field in kind.DESCRIPTOR.fields:
+            path = f"{kind.DESCRIPTOR.name}.{field.name}"
+            if field.name not in UNSHOWN and path not in ELSEWHERE | OBVIOUS:
+                yield kind, columns, field.name
+
+
+@pytest.mark.parametrize(
+    ("kind", "columns", "field"), list(fields()), ids=lambda each: getattr(each, "__name__", None)
+)
+def test_each_field_can_be_seen(kind: type[Message], columns: Columns[Any], field: str) -> None:
+    whole = fill(kind())
+    part = kind()
+    part.CopyFrom(whole)
+    part.ClearField(field)
+    assert [show(part) for show in columns.values()] != [show(whole) for show in columns.values()]
+
+
+def test_a_decision_shows_lists_and_records() -> None:
+    decision = scheduler_pb2.Decision()
+    decision.data.update(
+        {"reasons": ["OUT_OF_STOCK", "PHONE_NOT_BOUND"], "lines": [{"price": "p"}]}
+    )
+    assert orders.DECISION_COLUMNS["facts"](decision) == (
+        "lines[0].price=p\nreasons=OUT_OF_STOCK, PHONE_NOT_BOUND"
+    )
