@@ -81,7 +81,7 @@ def command(
         }
         declared = [one for each in parameters for one in _options(each)]
         defaults = {each.name: each.default for each in declared}
-        shown = [_strict(each) for each in declared]
+        options = [_strict(each) for each in declared]
 
         @functools.wraps(body)
         def run(
@@ -111,7 +111,7 @@ def command(
             run_to_exit(play())
 
         common = (_MERCHANT, _AS_JSON, _CA_FILE)
-        signature = inspect.Signature([*shown, *map(_strict, common)])
+        signature = inspect.Signature([*options, *map(_strict, common)])
         run.__signature__ = signature  # type: ignore[attr-defined]
         run.__annotations__ = {each.name: each.annotation for each in signature.parameters.values()}
         app.command(name, cls=StrictCommand)(run)

@@ -60,7 +60,7 @@ def _dates(start: date, recurrence: Mapping[str, Any]) -> Iterator[date]:
 
 def _weekly(start: date, every_weeks: int, weekdays: list[int]) -> Iterator[date]:
     """Weekdays are 1 (Monday) to 7; none means that of the start."""
-    chosen = sorted(weekdays) or [start.isoweekday()]
+    chosen = sorted(set(weekdays)) or [start.isoweekday()]
     monday = start - timedelta(days=start.weekday())
     for turn in count():
         week = monday + timedelta(days=turn * every_weeks * DAYS_PER_WEEK)

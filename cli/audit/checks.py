@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
@@ -13,7 +13,12 @@ from cli.values import format_minor, format_moment
 
 PROVIDER_CLEARING = "provider-clearing"
 SUCCEEDED = "SUCCEEDED"
-LIVE_STATES = {"ACTIVE", "COMPLETED"}
+# An order of which money was taken, or is to be.
+ENDED_STATES = {"CANCELLED", "COMPLETED"}
+CYCLE_MAX = 2**31 - 1
+BILLED_STATES = {"UPCOMING", "AWAITING_PAYMENT", "PAID"}
+# How long the outcome of an attempt may be unknown.
+UNKNOWN_MAX = timedelta(days=1)
 
 
 class Kind(StrEnum):
@@ -74,13 +79,13 @@ def check_cycles(facts: Facts) -> Check:
     due_count = 0
     known = set()
     for standing_order in facts.standing_orders:
-        until = facts.now if standing_order.state in LIVE_STATES else standing_order.change_time
         of_it = by_standing_order.get((standing_order.merchant, standing_order.standing_order), [])
+        last, until = _last_expected(standing_order, of_it, facts.now)
         for cycle, due_time in _cycles(standing_order, of_it, facts.now):
             key = (standing_order.merchant, standing_order.standing_order, cycle)
             known.add(key)
             found = orders.get(key, [])
-            if due_time is None or due_time <= until:
+            if cycle <= last and (due_time is None or due_time <= until):
                 due_count += 1
                 findings += _exactly_one(found, f"order of cycle {_cycle(key)}")
             findings += [
@@ -95,6 +100,32 @@ def check_cycles(facts: Facts) -> Check:
         if key not in known
     ]
     return _check("cycles due / orders", due_count, len(facts.orders), findings)
+
+
+def check_dates(facts: Facts) -> Check:
+    """No date is billed again after its cycle was brought forward from it.
+
+    What was brought forward is read from the log of what callers changed, and not from what the
+    scheduler made of it. A cycle that its customer put on such a date is there on purpose.
+    """
+    billed = [order for order in facts.orders if order.state in BILLED_STATES]
+    keys = {order.key for order in billed}
+    used_up = {each.key: each.nominal_date for each in facts.brought_forward if each.key in keys}
+    by_date = _grouped(
+        [each for each in billed if each.key not in {*used_up, *facts.date_chosen}],
+        lambda order: (order.key[:2], order.local_date),
+    )
+    findings = [
+        Finding(
+            Kind.DUPLICATE,
+            f"{day} was brought forward as cycle {_cycle(key)},"
+            f" and is billed again as cycle {order.key[2]}",
+        )
+        for key, day in used_up.items()
+        for order in by_date.get((key[:2], day), [])
+    ]
+    kept = len(used_up) - len(findings)
+    return _check("cycles brought forward / once", len(used_up), kept, findings)
 
 
 def check_payments(facts: Facts) -> Check:
@@ -127,7 +158,7 @@ def check_payments(facts: Facts) -> Check:
             for payment in at_provider:
                 findings += _same_amount(attempt, payment, f"{what} and {payment.id}")
     findings += _strangers(captured, {attempt.key for attempt in succeeded})
-    findings += _unfinished(facts.attempts)
+    findings += _unfinished(facts.attempts, facts.now)
     return _check("paid orders / charges at the provider", len(paid), len(captured), findings)
 
 
@@ -246,17 +277,6 @@ def check_backlogs(facts: Facts) -> Check:
     return _check("events untold or dead", 0, left, findings)
 
 
-CHECKS: Sequence[Callable[[Facts], Check]] = (
-    check_cycles,
-    check_payments,
-    check_refunds,
-    check_ledger,
-    check_promises,
-    check_messages,
-    check_backlogs,
-)
-
-
 def _cycles(
     standing_order: StandingOrder, orders: Sequence[Order], now: datetime
 ) -> Iterable[tuple[int, datetime | None]]:
@@ -266,10 +286,32 @@ def _cycles(
     """
     if standing_order.dates_changed or not is_plain(standing_order.schedule):
         last = max((order.key[2] for order in orders), default=0)
+        if standing_order.state == "ACTIVE" and standing_order.next_cycle is not None:
+            last = max(last, standing_order.next_cycle - 1)
         return ((cycle, None) for cycle in range(standing_order.billed_from_cycle, last + 1))
     until = max([now, *(order.due_time for order in orders)])
     cycles = enumerate(due_times(standing_order.schedule, until), standing_order.first_cycle)
     return (each for each in cycles if each[0] >= standing_order.billed_from_cycle)
+
+
+def _last_expected(
+    standing_order: StandingOrder, orders: Sequence[Order], now: datetime
+) -> tuple[int, datetime]:
+    """Up to which cycle, and up to when, each cycle must have its order.
+
+    One that is paused gets the rows of what passes meanwhile when the pause ends. One that has ended
+    has a row for each cycle up to then; of an erased one nothing tells when that was.
+    """
+    opened = max((order.key[2] for order in orders), default=0)
+    if standing_order.state == "PAUSED":
+        following = standing_order.next_cycle
+        return (opened if following is None else following - 1), now
+    if standing_order.state in ENDED_STATES:
+        if standing_order.erased:
+            return opened, now
+        until = now if standing_order.state == "COMPLETED" else standing_order.change_time
+        return standing_order.last_cycle or CYCLE_MAX, until
+    return standing_order.last_cycle or CYCLE_MAX, now
 
 
 def _broken_promise(attempt: Attempt, charge: Charge, told: Sequence[Delivery]) -> Finding | None:
@@ -281,6 +323,10 @@ def _broken_promise(attempt: Attempt, charge: Charge, told: Sequence[Delivery]) 
         return _wrong(f"{charge.name} was paid without a notice delivered before")
     if promises and not any(_covers(promise, attempt) for promise in promises):
         return _wrong(f"{charge.name} cost more than its notice said")
+    if promises and not any(
+        _covers(promise, attempt) and _is_due(promise, attempt) for promise in promises
+    ):
+        return _wrong(f"{charge.name} was paid before its notice allowed it")
     return None
 
 
@@ -290,6 +336,14 @@ def _covers(promise: Delivery, attempt: Attempt) -> bool:
         and promise.promised_currency == attempt.currency
         and promise.promised_minor >= attempt.amount_minor
     )
+
+
+def _is_due(promise: Delivery, attempt: Attempt) -> bool:
+    """Whether a payment kept the time that a notice promised, and its lead from the delivery on."""
+    if promise.not_before_time and attempt.start_time < promise.not_before_time:
+        return False
+    lead = promise.lead or timedelta()
+    return promise.deliver_time is not None and attempt.start_time >= promise.deliver_time + lead
 
 
 def _exactly_one(found: Sequence[object], what: str) -> list[Finding]:
@@ -345,11 +399,11 @@ def _strangers(captured: Sequence[Payment], keys: set[str]) -> list[Finding]:
     ]
 
 
-def _unfinished(attempts: Iterable[Attempt]) -> list[Finding]:
+def _unfinished(attempts: Iterable[Attempt], now: datetime) -> list[Finding]:
     return [
         _wrong(f"nobody knows what became of attempt {attempt.number} of {attempt.charge}")
         for attempt in attempts
-        if attempt.state == "UNKNOWN"
+        if attempt.state == "UNKNOWN" and now - attempt.start_time >= UNKNOWN_MAX
     ]
 
 

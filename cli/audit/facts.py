@@ -6,7 +6,7 @@ Amounts are in minor units, currencies in capitals, times aware.
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 # (merchant, standing order, cycle)
@@ -33,6 +33,12 @@ class StandingOrder:
     billed_from_cycle: int = 1
     # Somebody moved dates since sign-up: the schedule alone does not give them all.
     dates_changed: bool = False
+    # The first cycle without an order; None: there is none to come.
+    next_cycle: int | None = None
+    # The last one, where the customer ended it there.
+    last_cycle: int | None = None
+    # Its customer was erased: when it ended is no longer known.
+    erased: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,7 @@ class Order:
     currency: str
     # It was brought forward or deferred after it was announced.
     moved: bool = False
+    local_date: date | None = None
 
     @property
     def name(self) -> str:
@@ -78,6 +85,58 @@ class Attempt:
     currency: str
     payment: str
     start_time: datetime
+    # Full name; empty: the customer confirmed.
+    mandate: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mandate:
+    """A customer's consent to be charged, for amounts in one currency."""
+
+    name: str
+    charge_ceiling_minor: int
+    month_ceiling_minor: int | None
+    currency: str
+    valid_from_time: datetime
+    valid_until_time: datetime | None
+    revoke_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class BroughtForward:
+    """A cycle that its customer ordered before its date, which is used up by it."""
+
+    key: OrderKey
+    nominal_date: date
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Units of a product that are set aside for an order, or were."""
+
+    key: OrderKey
+    product: str
+    quantity: int
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """How many units of a product catalog counts as held."""
+
+    merchant: str
+    product: str
+    held_units: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Something that is to be done at a time, or is to be over by it."""
+
+    service: str
+    what: str
+    name: str
+    due_time: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +192,9 @@ class Delivery:
     promised_currency: str
     # How many phones the customer has bound so far; each has a key of its own.
     phone_count: int
+    # What the notice promised: no charge before this time, nor sooner after its delivery than the lead.
+    not_before_time: datetime | None = None
+    lead: timedelta | None = None
 
     @property
     def keys(self) -> frozenset[str]:
@@ -177,3 +239,10 @@ class Facts:
     payments: tuple[Payment, ...]
     provider_refunds: tuple[Payment, ...]
     messages: tuple[Message, ...]
+    mandates: tuple[Mandate, ...] = ()
+    brought_forward: tuple[BroughtForward, ...] = ()
+    # Cycles whose date their customer chose.
+    date_chosen: frozenset[OrderKey] = frozenset()
+    holds: tuple[Hold, ...] = ()
+    stocks: tuple[Stock, ...] = ()
+    waiting: tuple[Waiting, ...] = ()

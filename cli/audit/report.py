@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import typer
 from rich.text import Text
 
-from cli.audit.checks import CHECKS, Check, Kind
+from cli.audit.checks import Check, Kind
 from cli.audit.read import read_facts
+from cli.audit.rules import CHECKS
 from cli.command import FAILED, command
 from cli.connect import Session
 from cli.output import new_table
@@ -33,7 +34,13 @@ def register(app: typer.Typer) -> None:
 
     @command(app, "audit")
     async def audit(session: Session) -> None:
-        """Compare the databases with the outside world's records; status 1 if they disagree."""
+        """Compare the databases with the outside world's records; status 1 if they disagree.
+
+        Checked are: an order for each due cycle, on the calendar's date, none billed again after it was
+        brought forward; payments, refunds and the ledger against the provider's books; of each payment
+        its notice, amount, time and lead, its mandate and ceilings; messages against the gateways;
+        stock; that nothing is overdue, unpublished or dead. Erased customers are checked, too.
+        """
         if await run_audit(session):
             raise typer.Exit(FAILED)
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from cli.audit.checks import (
-    CHECKS,
     Check,
     Kind,
     check_backlogs,
@@ -26,12 +25,14 @@ from cli.audit.facts import (
     Delivery,
     Facts,
     LedgerEntry,
+    Mandate,
     Message,
     Order,
     Payment,
     Refund,
     StandingOrder,
 )
+from cli.audit.rules import CHECKS
 
 DUE = datetime(2026, 1, 31, 9, tzinfo=UTC)
 NEXT_DUE = datetime(2026, 2, 28, 9, tzinfo=UTC)
@@ -66,6 +67,16 @@ def entry(transaction: str, source: str, account: str, amount_minor: int) -> Led
     return LedgerEntry("demo", transaction, source, account, amount_minor, "EUR")
 
 
+MANDATE = Mandate(
+    name="merchants/demo/customers/ada/mandates/consent",
+    charge_ceiling_minor=12_00,
+    month_ceiling_minor=12_00,
+    currency="EUR",
+    valid_from_time=DUE - timedelta(days=30),
+    valid_until_time=DUE + timedelta(days=30),
+    revoke_time=DUE + timedelta(hours=1),
+)
+
 SOUND = Facts(
     now=DUE + timedelta(days=1),
     standing_orders=(
@@ -86,7 +97,8 @@ SOUND = Facts(
     ),
     orders=(Order(("demo", "tea", 1), DUE, "PAID", 12_00, "EUR"),),
     charges=(Charge(CHARGE, ORDER, "SUCCEEDED", "AUTOMATIC", 12_00, "EUR"),),
-    attempts=(Attempt(CHARGE, 1, "key-1", "SUCCEEDED", 12_00, "EUR", "pi_1", DUE),),
+    attempts=(Attempt(CHARGE, 1, "key-1", "SUCCEEDED", 12_00, "EUR", "pi_1", DUE, MANDATE.name),),
+    mandates=(MANDATE,),
     refunds=(Refund(REFUND, "SUCCEEDED", 5_00, "EUR", "re_1"),),
     ledger_entries=(
         entry("t-1", CHARGE, "provider-clearing", 12_00),

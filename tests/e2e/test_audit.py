@@ -1,0 +1,56 @@
+"""The audit on a stack: silent on ordinary histories."""
+
+import json
+from datetime import date, timedelta
+
+import pytest
+
+from tests.e2e.conftest import Recurring
+from tests.e2e.test_commands import ok, sign_up
+
+pytestmark = [pytest.mark.e2e]
+
+
+def audited(recurring: Recurring) -> dict[str, list[str]]:
+    """What does not agree, by check."""
+    done = recurring.run("audit", "--json")
+    assert done.stdout, done.stderr
+    found = {
+        each["what"]: [one["text"] for one in each["findings"]] for each in json.loads(done.stdout)
+    }
+    found = {what: texts for what, texts in found.items() if texts}
+    assert done.returncode == bool(found)
+    return found
+
+
+def test_the_audit_is_silent_on_ordinary_lives(
+    recurring: Recurring,
+) -> None:
+    ok(recurring, "products", "create", "oats", "--title", "Oats", "--stock-tracked")
+    ok(recurring, "prices", "add", "oats", "4.20 EUR")
+    ok(recurring, "stock", "adjust", "oats", "--by", "100")
+    sign_up(recurring, "gil")
+    start = date.fromisoformat(ok(recurring, "clock", "show")["now"][:10]) + timedelta(days=2)
+    create = ("standing-orders", "create", "--customer", "gil", "--title", "Oats", "--item", "oats",
+              "--zone", "UTC", "--start", str(start), "--mandate", "consent", "--lead", "1h",
+              "--at", "12:00", "--allow-duplicate")  # fmt: skip
+    ok(recurring, *create, "--id", "gil-swallowed", "--every", "2 days")
+    ok(recurring, *create, "--id", "gil-titled", "--every", "week", "--on", "mon-fri")
+    ok(recurring, *create, "--id", "gil-now", "--every", "week")
+    ok(recurring, "cycles", "order-now", "gil-now")
+    recurring.run("clock", "advance", "3d")
+    ok(recurring, "standing-orders", "pause", "gil-swallowed")
+    ok(recurring, "standing-orders", "pause", "gil-titled")
+    recurring.run("clock", "advance", "7d")
+    assert audited(recurring) == {}
+    ok(recurring, "standing-orders", "update", "gil-titled", "--title", "Rolled oats")
+    ok(recurring, "standing-orders", "cancel", "gil-swallowed")
+    assert audited(recurring) == {}
+
+    ok(recurring, "standing-orders", "cancel", "gil-titled")
+    ok(recurring, "standing-orders", "cancel", "gil-now")
+    recurring.run("clock", "advance", "2d")
+    erased = recurring.run("customers", "erase", "gil")
+    assert erased.returncode == 0, erased.stderr
+    recurring.run("clock", "advance", "2d")
+    assert audited(recurring) == {}
