@@ -53,6 +53,7 @@ ORDER_DETAIL_COLUMNS: Columns[pb.Order] = {
 LINE_COLUMNS: Columns[pb.OrderLine] = {
     "product": lambda it: last_id(it.product),
     "title": lambda it: it.title,
+    "in place of": lambda it: ", ".join(each.title or each.product for each in it.replaced),
     "quantity": lambda it: str(it.quantity),
     "a unit": lambda it: format_money(it.unit_price),
     "amount": lambda it: format_money(it.amount),

@@ -6,6 +6,7 @@ from datetime import date
 from typing import Annotated
 
 import typer
+from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 from rich.columns import Columns as SideBySide
 from rich.text import Text
@@ -36,6 +37,7 @@ PREVIEW_COLUMNS: Columns[pb.CyclePreview] = {
     "why": lambda it: ", ".join(sorted({line.basis for line in it.lines})),
     "left out": lambda it: pb.OrderReason.Name(it.skip_reason) if it.skip_reason else "",
     "in the way": lambda it: ", ".join(map(pb.OrderReason.Name, it.problems)),
+    "mandate": lambda it: ", ".join(map(payments_pb2.RefusalReason.Name, it.mandate_reasons)),
     "conditions": lambda it: " ".join(it.unmet_conditions),
 }
 
