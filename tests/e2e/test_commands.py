@@ -75,13 +75,13 @@ def test_people_get_tables(recurring: Recurring) -> None:
 
 
 def test_a_preview_reads_the_locked_zone_data(recurring: Recurring) -> None:
-    ok(recurring, "products", "create", "cocoa", "--title", "Cocoa")
-    ok(recurring, "prices", "add", "cocoa", "4.20 EUR")
+    ok(recurring, "products", "create", "chicory", "--title", "Cocoa")
+    ok(recurring, "prices", "add", "chicory", "4.20 EUR")
     sign_up(recurring, "vic")
-    ok(recurring, "standing-orders", "create", "--id", "vic-cocoa", "--customer", "vic",
-       "--title", "Cocoa", "--item", "cocoa=1", "--every", "week", "--start", "2031-01-15",
+    ok(recurring, "standing-orders", "create", "--id", "vic-chicory", "--customer", "vic",
+       "--title", "Cocoa", "--item", "chicory=1", "--every", "week", "--start", "2031-01-15",
        "--at", "10:00", "--zone", "America/Vancouver", "--mandate", "consent")  # fmt: skip
-    [first] = ok(recurring, "preview", "vic-cocoa", "--cycles", "1")
+    [first] = ok(recurring, "preview", "vic-chicory", "--cycles", "1")
     # British Columbia keeps daylight time from 2026 on; data before 2026b say 18:00Z.
     assert first["dueTime"] == "2031-01-15T17:00:00Z"
 
