@@ -225,11 +225,11 @@ class NamePattern:
 
 
 def require_within(violations: Violations, field: str, name: str, merchant: str) -> None:
-    """A filter by any resource's name: one of the merchant's, or empty for all."""
+    """A filter by any resource's name: the merchant's own, one below it, or empty for all."""
     violations.require(
         field,
         "must be the name of a resource of the parent merchant",
-        met=not name or name.startswith(f"merchants/{merchant}/"),
+        met=not name or f"{name}/".startswith(f"merchants/{merchant}/"),
     )
 
 

@@ -48,6 +48,13 @@ def test_it_is_seen_in_digits_of_other_scripts(zero: str) -> None:
     assert has_card_number(number)
 
 
+@pytest.mark.parametrize("number", ["+4917012345675", "+49 170 12345675"])
+def test_a_telephone_with_its_plus_sign_is_let_be(number: str) -> None:
+    assert has_card_number(number.removeprefix("+"))
+    assert not has_card_number(f"Ring {number} at noon")
+    assert has_card_number(f"+{CARDS[0]}")
+
+
 @pytest.mark.parametrize("number", NUMBERS)
 def test_another_number_is_let_be(number: str) -> None:
     assert not has_card_number(number)
