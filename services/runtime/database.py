@@ -164,7 +164,8 @@ def is_outage(error: BaseException) -> bool:
     if isinstance(cause, asyncpg.InterfaceError):
         # A connection that was lost, unless a value does not fit its column.
         return not isinstance(cause, ValueError)
-    return isinstance(cause, PoolTimeoutError | OSError)
+    # The driver's word for a connection that was cut off in the middle of a statement.
+    return isinstance(cause, PoolTimeoutError | OSError | asyncpg.InternalClientError)
 
 
 def to_json(data: Any) -> str:  # noqa: ANN401 - any JSON

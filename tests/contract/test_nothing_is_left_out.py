@@ -33,6 +33,8 @@ OUT_OF_REACH = {
     "TOO_MANY_CALLS_AT_ONCE": "takes a flood: tests/unit/runtime/test_limits.py",
     "DEPENDENCY_UNAVAILABLE": "needs a part that is down: tests/integration/runtime",
     "scheduler.ImportStandingOrders IMPORT_TOO_LARGE": "takes minutes: tests/unit/scheduler",
+    "PHONE_COUNTRY_NOT_ALLOWED": "needs a setting: tests/integration/notify/test_binding.py",
+    "CODE_BUDGET_SPENT": "takes a hundred codes: tests/integration/notify/test_binding.py",
     "scheduler.UpdateStandingOrder PHONE_NOT_BOUND": "no call takes a phone back from a customer",
 }
 # Reasons with which any method answers, and which of them: to whom it applies.

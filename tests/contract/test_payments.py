@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import pytest
 from recurring.notify.v1 import notify_pb2
 from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
@@ -188,6 +189,18 @@ async def test_a_contact_is_got_and_a_notice_previewed(suite: Suite) -> None:
     assert code.kind == notify_pb2.PHONE_CODE
     got = await ann.shop.notify.GetNotice(notify_pb2.GetNoticeRequest(name=code.name))
     assert got == code
+
+
+@pytest.mark.parametrize(
+    ("phone", "reason"),
+    [("+1234567", "PHONE_NOT_VALID"), ("+493012345678", "PHONE_NOT_MOBILE")],
+)
+async def test_no_code_goes_where_no_mobile_phone_is(suite: Suite, phone: str, reason: str) -> None:
+    ann = await new_customer(suite)
+    name = f"{ann.name}/contact"
+    start = notify_pb2.StartPhoneBindingRequest(name=name, phone=phone, request_id=new_id())
+    refusal = await refused(ann.shop.notify.StartPhoneBinding(start))
+    assert refusal.fields == {"phone": reason}
 
 
 async def test_a_code_is_wrong_expires_and_is_not_sent_for_ever(suite: Suite) -> None:

@@ -29,9 +29,9 @@ def test_the_audit_is_silent_on_ordinary_lives(
     ok(recurring, "products", "create", "oats", "--title", "Oats", "--stock-tracked")
     ok(recurring, "prices", "add", "oats", "4.20 EUR")
     ok(recurring, "stock", "adjust", "oats", "--by", "100")
-    sign_up(recurring, "gil")
+    sign_up(recurring, "odo")
     start = date.fromisoformat(ok(recurring, "clock", "show")["now"][:10]) + timedelta(days=2)
-    create = ("standing-orders", "create", "--customer", "gil", "--title", "Oats", "--item", "oats",
+    create = ("standing-orders", "create", "--customer", "odo", "--title", "Oats", "--item", "oats",
               "--zone", "UTC", "--start", str(start), "--mandate", "consent", "--lead", "1h",
               "--at", "12:00", "--allow-duplicate")  # fmt: skip
     ok(recurring, *create, "--id", "gil-swallowed", "--every", "2 days")
@@ -50,7 +50,7 @@ def test_the_audit_is_silent_on_ordinary_lives(
     ok(recurring, "standing-orders", "cancel", "gil-titled")
     ok(recurring, "standing-orders", "cancel", "gil-now")
     recurring.run("clock", "advance", "2d")
-    erased = recurring.run("customers", "erase", "gil")
+    erased = recurring.run("customers", "erase", "odo")
     assert erased.returncode == 0, erased.stderr
     recurring.run("clock", "advance", "2d")
     assert audited(recurring) == {}

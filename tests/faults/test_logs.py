@@ -74,6 +74,9 @@ async def test_an_outage_is_one_line_in_each_service_and_its_end_another(
         return all(f"{what}: back" in [line["message"] for line in each] for each in found)
 
     await until(all_are_back)
+    assert [
+        line["exception"] for each in during.values() for line in each if "exception" in line
+    ] == []
     said = loud(during)
     assert all(len(lines) == 1 for lines in said.values()), said
     assert all(lines[0].startswith(f"waiting for {what}: ") for lines in said.values()), said

@@ -1,9 +1,12 @@
 """Resume: a pause that had an end is over, or has swallowed the last cycle."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from services.runtime import outbox
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.runtime import outbox, telemetry
 from services.runtime.clock import Clock
 from services.runtime.database import Database
 from services.runtime.loops import Step
@@ -33,22 +36,28 @@ class Resume:
             claimed = await standing_orders.claim_rested(tx, now, BATCH_STANDING_ORDERS)
             if not claimed:
                 return Step(pending=True)
-            openings = [_after_pause(one, now) for one in claimed]
-            await standing_orders.advance(tx, openings, State.PAUSED, now)
-            await orders.insert(tx, [o for opening in openings for o in opening.orders], now)
-            going_on = [
-                events.standing_order_changed(_stored(opening), "RESUMED", now)
-                for opening in openings
-                if opening.before.state is State.ACTIVE
-            ]
-            await outbox.put(tx, going_on)
-            over = [
-                (one.before.merchant, one.before.standing_order)
-                for one in openings
-                if one.place.next_cycle is None
-            ]
-            await events.end_finished(tx, over, now)
+            with telemetry.working("resume", len(claimed)):
+                await _go_on(tx, claimed, now)
         return Step(worked=len(claimed))
+
+
+async def _go_on(tx: AsyncConnection, claimed: Sequence[StandingOrder], now: datetime) -> None:
+    """Resume a batch, record what their pauses swallowed, and end those with no cycle left."""
+    openings = [_after_pause(one, now) for one in claimed]
+    await standing_orders.advance(tx, openings, State.PAUSED, now)
+    await orders.insert(tx, [o for opening in openings for o in opening.orders], now)
+    going_on = [
+        events.standing_order_changed(_stored(opening), "RESUMED", now)
+        for opening in openings
+        if opening.before.state is State.ACTIVE
+    ]
+    await outbox.put(tx, going_on)
+    over = [
+        (one.before.merchant, one.before.standing_order)
+        for one in openings
+        if one.place.next_cycle is None
+    ]
+    await events.end_finished(tx, over, now)
 
 
 def _after_pause(resting: StandingOrder, now: datetime) -> Opening:

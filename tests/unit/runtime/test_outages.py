@@ -8,6 +8,7 @@ import nats.errors
 import pytest
 
 from services.runtime import outages
+from services.runtime.database import is_outage
 from services.runtime.outages import DATABASE, REPEAT_SECONDS, Reporter, is_news, note, out_of_reach
 
 REFUSED = ConnectionRefusedError("refused")
@@ -99,3 +100,8 @@ def test_a_library_that_logs_an_outage_for_each_connection_is_passed_over(
     own = logging.LogRecord("services.x", logging.ERROR, "", 1, "failed", (), caught)
     assert is_news(pool) is news
     assert is_news(own)
+
+
+def test_a_connection_that_was_cut_off_in_the_middle_of_a_statement_is_an_outage() -> None:
+    cut_off = "cannot switch to state 15; another operation (2) is in progress"
+    assert is_outage(asyncpg.InternalClientError(cut_off))

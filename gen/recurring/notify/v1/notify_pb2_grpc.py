@@ -135,8 +135,9 @@ class NotifyServiceServicer:
         """Sends a one-time code to a number. A phone that is bound stays bound until the new one is proved.
         A new code voids the one before.
 
-        Reasons: INVALID_ARGUMENT PHONE_NOT_VALID (no country has given out such a number), PHONE_NOT_MOBILE (a landline, premium-rate, shared-cost, toll-free,
-        internet or satellite number …), PHONE_COUNTRY_NOT_ALLOWED; NOT_FOUND CONTACT_NOT_FOUND;
+        Reasons: INVALID_ARGUMENT PHONE_NOT_VALID (no country has given out such a number), PHONE_NOT_MOBILE (a
+        landline, premium-rate, shared-cost, toll-free, internet or satellite number …),
+        PHONE_COUNTRY_NOT_ALLOWED; NOT_FOUND CONTACT_NOT_FOUND;
         RESOURCE_EXHAUSTED CODES_TOO_MANY (more than 5 in an hour for the customer, or to the number, whoever
         asked for them, or 20 for the merchant to numbers that differ in the last three digits only; erasing the
         customer does not lower them), CODE_BUDGET_SPENT (the merchant's codes of the hour or the day of UTC;

@@ -245,7 +245,7 @@ class SchedulerServiceServicer:
         it is anchored anew.
 
         Field violations of anchor_date beside the syntactic ones: OUT_OF_RANGE, and those of a schedule that
-        begins on it, for example END_BEFORE_START.
+        begins on it, for example END_BEFORE_START or NEVER_FIRES.
 
         Reasons: NOT_FOUND STANDING_ORDER_NOT_FOUND; ABORTED ETAG_MISMATCH;
         FAILED_PRECONDITION STANDING_ORDER_STATE (it is not PAUSED).
@@ -354,7 +354,8 @@ class SchedulerServiceServicer:
         a pause that nobody has set an end to. It is as if every order were paid on its day, and there were stock
         enough: what is wanted, whether or not it is on the shelf. Nothing is stored.
 
-        Field violations: start_date (past), end_date (before start_date, or over 366 days after it).
+        Field violations: start_date (past), end_date (before start_date, or over 366 days after it); of both
+        OUT_OF_RANGE.
 
         Reasons: INVALID_ARGUMENT FORECAST_TOO_LARGE (it would be of more than 50 000 standing orders or
         50 000 cycles, or give more than 20 000 forecasts; ask for fewer days at once).
