@@ -49,6 +49,9 @@ def _is_database_away(error: BaseException) -> bool:
     if isinstance(cause, asyncpg.InterfaceError):
         # A connection that was lost, unless a value does not fit its column.
         return not isinstance(cause, ValueError)
+    if isinstance(cause, asyncpg.InternalClientError):
+        # One that was cut off in the middle of a statement.
+        return True
     # The driver raises what it meets when it connects; an error of a file names it.
     return isinstance(cause, PoolTimeoutError | OSError) and not getattr(cause, "filename", None)
 

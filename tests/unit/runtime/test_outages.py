@@ -105,3 +105,4 @@ def test_a_library_that_logs_an_outage_for_each_connection_is_passed_over(
 def test_a_connection_that_was_cut_off_in_the_middle_of_a_statement_is_an_outage() -> None:
     cut_off = "cannot switch to state 15; another operation (2) is in progress"
     assert is_outage(asyncpg.InternalClientError(cut_off))
+    assert out_of_reach(asyncpg.InternalClientError(cut_off)) == DATABASE
