@@ -8,11 +8,11 @@ import asyncpg
 import orjson
 from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from services.runtime import access, telemetry
+from services.runtime.outages import is_lost_connection
 from services.runtime.sealing import KEYRING_OPTION, Keyring, keyring
 
 # A statement that takes longer than this is stuck: the loops and calls that made it try again.
@@ -161,11 +161,7 @@ def is_outage(error: BaseException) -> bool:
     cause = error.driver_exception if isinstance(error, DBAPIError) else error
     if isinstance(cause, asyncpg.PostgresError):
         return (cause.sqlstate or "").startswith(_OUTAGE_CLASSES)
-    if isinstance(cause, asyncpg.InterfaceError):
-        # A connection that was lost, unless a value does not fit its column.
-        return not isinstance(cause, ValueError)
-    # The driver's word for a connection that was cut off in the middle of a statement.
-    return isinstance(cause, PoolTimeoutError | OSError | asyncpg.InternalClientError)
+    return isinstance(cause, OSError) or is_lost_connection(cause)
 
 
 def to_json(data: Any) -> str:  # noqa: ANN401 - any JSON

@@ -46,14 +46,17 @@ def _is_database_away(error: BaseException) -> bool:
     cause = error.driver_exception if isinstance(error, DBAPIError) else error
     if isinstance(cause, asyncpg.PostgresError):
         return (cause.sqlstate or "").startswith(_AWAY_STATES)
-    if isinstance(cause, asyncpg.InterfaceError):
-        # A connection that was lost, unless a value does not fit its column.
-        return not isinstance(cause, ValueError)
-    if isinstance(cause, asyncpg.InternalClientError):
-        # One that was cut off in the middle of a statement.
-        return True
     # The driver raises what it meets when it connects; an error of a file names it.
-    return isinstance(cause, PoolTimeoutError | OSError) and not getattr(cause, "filename", None)
+    refused = isinstance(cause, OSError) and not cause.filename
+    return refused or is_lost_connection(cause)
+
+
+def is_lost_connection(cause: BaseException) -> bool:
+    """Whether a connection to the database was lost, cut off in mid-statement, or not to be had."""
+    if isinstance(cause, asyncpg.InterfaceError):
+        # Unless a value does not fit its column.
+        return not isinstance(cause, ValueError)
+    return isinstance(cause, PoolTimeoutError | asyncpg.InternalClientError)
 
 
 class Reporter:
