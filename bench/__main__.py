@@ -34,7 +34,7 @@ from bench.seed import Book
 from bench.stack import Stack
 from deploy.embedded.__main__ import DEFAULT_HOME, HOME_VARIABLE
 from deploy.embedded.process import PartError
-from services.runtime.process import run_loop
+from services.runtime.app.bootstrap import run_loop
 from services.scheduler.domain.calendar import local_to_utc
 
 ROUNDS = 3

@@ -25,14 +25,14 @@ from deploy.embedded.keys import AUDIENCE, ISSUER, Keys
 from deploy.embedded.ports import HOST, free_ports
 from deploy.embedded.program import ROOT
 from deploy.embedded.wiring import SCOPE_PLATFORM
-from services.runtime import metrics, telemetry
-from services.runtime.access import Access, Gate
-from services.runtime.health import Health
-from services.runtime.identity import Identity
-from services.runtime.keysets import KeyFile
-from services.runtime.limits import Allowance
-from services.runtime.process import run_loop
-from services.runtime.server import Addresses, Server
+from services.runtime.app.bootstrap import run_loop
+from services.runtime.auth.authenticator import Access, Gate
+from services.runtime.auth.key_sets import KeyFile
+from services.runtime.auth.tls import Identity
+from services.runtime.observability import metrics, tracing
+from services.runtime.rpc.health import Health
+from services.runtime.rpc.limits import Allowance
+from services.runtime.rpc.server import Addresses, Server
 
 SERVICE = "recurring.catalog.v1.CatalogService"
 QUESTION = catalog_pb2.GetProductRequest(name="merchants/bench/products/tea")
@@ -201,7 +201,7 @@ async def _serve(kind: str, folder: Path, *ports: str) -> None:
         server.add_insecure_port(own)
         await server.start()
         await server.wait_for_termination()
-    telemetry.start_tracing("bench")
+    tracing.start_tracing("bench")
     metrics.start("bench", f"{HOST}:0", "0001")
     keys = Keys(folder)
     access = {f"/{SERVICE}/GetProduct": Access("products:read")}

@@ -12,8 +12,8 @@ from bench import prepare, seed
 from bench.measure import Aim, Finding, percentile
 from bench.seed import Book
 from bench.stack import Stack
-from services.runtime.clock import SystemClock
-from services.runtime.loops import Loop
+from services.runtime.workers.clock import SystemClock
+from services.runtime.workers.loop import Loop
 from services.scheduler.domain.standing_order import NOTICE_HEADROOM
 from services.scheduler.loops.prepare import PREPARE_LANES, Prepare
 

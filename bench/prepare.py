@@ -15,12 +15,12 @@ import asyncpg
 from bench.measure import Run, check
 from bench.seed import Book
 from bench.stack import Stack
-from services.runtime import telemetry
-from services.runtime.access import act_for_all
-from services.runtime.channel import open_channel
-from services.runtime.clock import Clock, SandboxClock
-from services.runtime.database import Database, connect
-from services.runtime.identity import Identity
+from services.runtime.auth.call_context import act_for_all
+from services.runtime.auth.tls import Identity
+from services.runtime.db.pool import Database, connect
+from services.runtime.observability import tracing
+from services.runtime.rpc.channel import open_channel
+from services.runtime.workers.clock import Clock, SandboxClock
 from services.scheduler.loops.prepare import PREPARE_LANES, Prepare
 from services.scheduler.peers import Peers
 
@@ -101,4 +101,4 @@ async def wired(stack: Stack, clock: Clock) -> AsyncIterator[tuple[Prepare, Data
 
 def start_tracing() -> None:
     """Trace as the scheduler's process does. Once a process."""
-    telemetry.start_tracing("bench")
+    tracing.start_tracing("bench")

@@ -17,9 +17,9 @@ from services.notify.domain.notices import CustomerKey
 from services.notify.store import contacts
 from services.payments.domain import keys as payments_keys
 from services.payments.store.sealed import token_place
-from services.runtime.access import act_for_all
-from services.runtime.database import Database, connect
-from services.runtime.sealing import Keyring
+from services.runtime.auth.call_context import act_for_all
+from services.runtime.crypto.encryption import Keyring
+from services.runtime.db.pool import Database, connect
 from services.scheduler.domain.schedule import Monthly, Recurrence, Schedule, Weekly
 from services.scheduler.domain.standing_order import (
     NOTICE_HEADROOM,

@@ -13,8 +13,8 @@ from deploy.embedded.databases import Databases, Passwords
 from deploy.embedded.keys import Keys
 from deploy.embedded.postgres import EmbeddedPostgres
 from deploy.embedded.stack import EmbeddedStack
-from services.runtime import migrations
-from services.runtime.sealing import Keyring
+from services.runtime.crypto.encryption import Keyring
+from services.runtime.db import migrations
 
 BYTES_PER_MEGABYTE = 1_000_000
 YARDSTICK_DATABASE = "recurring_yardstick"

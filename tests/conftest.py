@@ -19,7 +19,7 @@ from deploy.embedded.ports import free_ports
 from deploy.embedded.postgres import EmbeddedPostgres
 from deploy.embedded.process import PartError
 from deploy.embedded.stack import EmbeddedStack
-from services.runtime.sealing import Keyring
+from services.runtime.crypto.encryption import Keyring
 from tests.suite import Suite
 
 # How long an example takes says more about the machine than about the code.
@@ -167,6 +167,6 @@ _numbers = count(1)
 
 def _upgrade(service: str, address: str) -> None:
     # Imported here so that tests of the pure domain do not load what a database needs.
-    from services.runtime.migrations import upgrade  # noqa: PLC0415
+    from services.runtime.db.migrations import upgrade  # noqa: PLC0415
 
     upgrade(service, address)

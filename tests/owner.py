@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from services.runtime.database import Database
+from services.runtime.db.pool import Database
 
 
 @asynccontextmanager

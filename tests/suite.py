@@ -26,8 +26,8 @@ from deploy.embedded.addresses import SERVICES
 from deploy.embedded.keys import Keys
 from deploy.embedded.stack import EmbeddedStack
 from deploy.embedded.wiring import nats_url
-from services.runtime.broker import DOMAIN
-from services.runtime.identity import Identity
+from services.runtime.auth.tls import Identity
+from services.runtime.messaging.broker import DOMAIN
 from tests.answers import Recorder
 
 CALL_TIMEOUT_SECONDS = 20.0

@@ -3,9 +3,9 @@
 from recurring.catalog.v1 import catalog_pb2_grpc
 
 from services.catalog import api, events, loops, watch
-from services.runtime.parts import Parts, Runtime
-from services.runtime.process import main
-from services.runtime.settings import RuntimeSettings
+from services.runtime.app.bootstrap import main
+from services.runtime.app.components import Parts, Runtime
+from services.runtime.app.settings import RuntimeSettings
 
 
 async def assemble(runtime: Runtime[RuntimeSettings]) -> Parts:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from services.runtime.currencies import AMOUNT_MINOR_MAX
+from services.runtime.money import AMOUNT_MINOR_MAX
 
 INCREASE_NOTICE_DAYS_DEFAULT = 30
 BASIS_POINTS = 10_000

@@ -10,9 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.catalog.domain import Price, Product, ProductKey, subscriber_effective_time
 from services.catalog.store import stock as stock_store
-from services.runtime.clock import Clock
-from services.runtime.events import Event, Fact, Subscription, Subscriptions
-from services.runtime.wire import NamePattern, to_money, to_timestamp
+from services.runtime.messaging.events import Event, Fact, Subscription, Subscriptions
+from services.runtime.resource_names import NamePattern
+from services.runtime.rpc.conversions import to_money, to_timestamp
+from services.runtime.workers.clock import Clock
 
 PRODUCT = NamePattern("merchants/{merchant}/products/{product}")
 PRICE = NamePattern("merchants/{merchant}/products/{product}/prices/{price}")

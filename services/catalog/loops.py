@@ -1,9 +1,9 @@
 """The catalog's due work: holds that nobody settled in time."""
 
 from services.catalog.store import stock as stock_store
-from services.runtime.clock import Clock
-from services.runtime.database import Database
-from services.runtime.loops import Step
+from services.runtime.db.pool import Database
+from services.runtime.workers.clock import Clock
+from services.runtime.workers.loop import Step
 
 EXPIRE_BATCH_HOLDS = 500
 

@@ -2,7 +2,7 @@
 
 from sqlalchemy import text
 
-from services.runtime.watch import Gauge, Look, lateness_of
+from services.runtime.observability.gauges import Gauge, Look, lateness_of
 
 LOOKS = (
     Look(

@@ -11,10 +11,10 @@ from services.notify.domain.phone_codes import DEFAULT_BUDGET, CodeBudget
 from services.notify.domain.phone_numbers import NumberPolicies, NumberPolicy
 from services.notify.events.handlers import subscriptions
 from services.notify.store.sealed import SEALED
-from services.runtime.parts import Parts, Runtime
-from services.runtime.process import main
-from services.runtime.settings import RuntimeSettings, is_for_development
-from services.runtime.wire import ID_PATTERN
+from services.runtime.app.bootstrap import main
+from services.runtime.app.components import Parts, Runtime
+from services.runtime.app.settings import RuntimeSettings, is_for_development
+from services.runtime.resource_names import ID_PATTERN
 
 _TEST_PREFIXES = r"^(\+[1-9][0-9]{2,13}( \+[1-9][0-9]{2,13})*)?$"
 _COUNTRIES = r"^([A-Z]{2}( [A-Z]{2})*)?$"

@@ -30,11 +30,12 @@ from services.notify.gateways import Gateway, Message
 from services.notify.store import contacts, notices, superseding
 from services.notify.store.contacts import SmsEnded
 from services.notify.store.notices import Ended, Outgoing
-from services.runtime import outbox, telemetry
-from services.runtime.clock import Clock
-from services.runtime.database import Database
-from services.runtime.events import Fact
-from services.runtime.loops import Step
+from services.runtime.db.pool import Database
+from services.runtime.messaging import outbox
+from services.runtime.messaging.events import Fact
+from services.runtime.observability import tracing
+from services.runtime.workers.clock import Clock
+from services.runtime.workers.loop import Step
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ class Deliveries:
             wake_at = None if claimed else await notices.next_attempt(tx)
         if claimed:
             parents = [outgoing.notice.traceparent for outgoing in claimed]
-            with telemetry.working("deliveries", len(claimed), parents):
+            with tracing.working("deliveries", len(claimed), parents):
                 await self._deliver(sendable)
             return Step(worked=len(claimed))
         # Another process may send what is due, or have died over it.

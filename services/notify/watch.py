@@ -6,8 +6,8 @@ from sqlalchemy import text
 
 from services.notify.domain.notices import DeliveryState, NoticeKind
 from services.notify.domain.phone_codes import CodeCheck
-from services.runtime import metrics
-from services.runtime.watch import Gauge, Look, count_of, lateness_of
+from services.runtime.observability import metrics
+from services.runtime.observability.gauges import Gauge, Look, count_of, lateness_of
 
 _notices = metrics.counter(
     "recurring.notices",

@@ -10,9 +10,9 @@ from services.payments import api, events, loops, watch
 from services.payments.commands import COMMANDS
 from services.payments.provider import CONNECTIONS_MAX, StripeProvider
 from services.payments.store.sealed import SEALED
-from services.runtime.parts import Parts, Runtime
-from services.runtime.process import main
-from services.runtime.settings import RuntimeSettings, is_for_development
+from services.runtime.app.bootstrap import main
+from services.runtime.app.components import Parts, Runtime
+from services.runtime.app.settings import RuntimeSettings, is_for_development
 
 
 class Settings(RuntimeSettings):

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from services.payments.api.names import CHARGE
 from services.payments.store import attempts
-from services.runtime.commands import Command, Desk, Line
+from services.runtime.app.commands import Command, Desk, Line
 
 SHOWN_MAX_ATTEMPTS = 1000
 

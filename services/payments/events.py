@@ -24,16 +24,12 @@ from services.payments.domain.keys import ChargeKey, CustomerKey
 from services.payments.domain.outcomes import Declined, NotMade
 from services.payments.store import charges as charge_store
 from services.payments.store import consent as consent_store
-from services.runtime import outbox, telemetry
-from services.runtime.clock import Clock
-from services.runtime.events import Event, Fact, Subscription, Subscriptions
-from services.runtime.wire import (
-    NamePattern,
-    from_money,
-    from_timestamp,
-    to_money,
-    to_timestamp,
-)
+from services.runtime.messaging import outbox
+from services.runtime.messaging.events import Event, Fact, Subscription, Subscriptions
+from services.runtime.observability import tracing
+from services.runtime.resource_names import NamePattern
+from services.runtime.rpc.conversions import from_money, from_timestamp, to_money, to_timestamp
+from services.runtime.workers.clock import Clock
 
 ORDER = NamePattern("merchants/{merchant}/standingOrders/{standing_order}/orders/{cycle}")
 CUSTOMER = NamePattern("merchants/{merchant}/customers/{customer}")
@@ -155,7 +151,7 @@ def _fact(charge: Charge, key: str, message: Any, now: datetime, parent: str = "
         tenant=charge.key.owner.merchant,
         partition_key=charge.key.owner.name,
         occur_time=now,
-        traceparent=telemetry.continued(
+        traceparent=tracing.continued(
             f"tell {message.DESCRIPTOR.name}", parent or charge.traceparent
         ),
     )
@@ -276,7 +272,7 @@ def _charge(event: Event[scheduler_events_pb2.PaymentDue], now: datetime) -> Cha
         mandate=message.mandate,
         title=message.ref.title,
         time_zone=message.ref.time_zone,
-        traceparent=telemetry.continued("charge", event.traceparent),
+        traceparent=tracing.continued("charge", event.traceparent),
         state=ChargeState.SCHEDULED,
         create_time=now,
         update_time=now,

@@ -46,11 +46,12 @@ from services.payments.store import consent as consent_store
 from services.payments.store import ledger as ledger_store
 from services.payments.store import refunds as refund_store
 from services.payments.store.sealed import token_place
-from services.runtime import outbox, telemetry
-from services.runtime.clock import Clock
-from services.runtime.database import Database
-from services.runtime.loops import Step
-from services.runtime.sealing import UnreadableError
+from services.runtime.crypto.encryption import UnreadableError
+from services.runtime.db.pool import Database
+from services.runtime.messaging import outbox
+from services.runtime.observability import tracing
+from services.runtime.workers.clock import Clock
+from services.runtime.workers.loop import Step
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ class Charging:
         if not taken:
             return Step(pending=True)
         if begun:
-            with telemetry.working("charging", len(begun)):
+            with tracing.working("charging", len(begun)):
                 outcomes = await _ask_all(begun, partial(_charge, self._database, self._provider))
                 async with self._database.begin() as tx:
                     await _settle_attempts(tx, outcomes, self._clock.now())

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from sqlalchemy import text
 
 from services.payments.domain.outcomes import Declined, NotMade, Outcome, Succeeded, Unknown
-from services.runtime import metrics
-from services.runtime.watch import Gauge, Look, count_of, lateness_of
+from services.runtime.observability import metrics
+from services.runtime.observability.gauges import Gauge, Look, count_of, lateness_of
 
 _attempts = metrics.counter(
     "recurring.charge.attempts",

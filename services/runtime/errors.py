@@ -162,3 +162,7 @@ class Violations:
             "; ".join(f"{v.field}: {v.description}" for v in self._found),
             tuple(self._found),
         )
+
+
+class SettingsError(Exception):
+    """The environment does not describe a process that can run; the message names every cause."""

@@ -2,9 +2,9 @@
 
 from recurring.scheduler.v1 import scheduler_pb2_grpc
 
-from services.runtime.parts import Parts, Runtime
-from services.runtime.process import main
-from services.runtime.settings import RuntimeSettings
+from services.runtime.app.bootstrap import main
+from services.runtime.app.components import Parts, Runtime
+from services.runtime.app.settings import RuntimeSettings
 from services.scheduler import api, events, watch
 from services.scheduler.loops.collect import Collect
 from services.scheduler.loops.prepare import PREPARE_LANES, Prepare

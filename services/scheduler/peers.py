@@ -11,8 +11,8 @@ from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from recurring.notify.v1 import notify_pb2, notify_pb2_grpc
 from recurring.payments.v1 import payments_pb2, payments_pb2_grpc
 
-from services.runtime.database import is_outage
-from services.runtime.wire import from_money, put_time, to_money, to_timestamp
+from services.runtime.observability.outages import is_outage
+from services.runtime.rpc.conversions import from_money, put_time, to_money, to_timestamp
 from services.scheduler.domain.order import Item, Line, Order, OrderKey, OrderReason, Quote
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.domain.substitution import Unpriced

@@ -5,8 +5,8 @@ from datetime import datetime
 
 from sqlalchemy import text
 
-from services.runtime import metrics
-from services.runtime.watch import Gauge, Look, count_of, lateness_of
+from services.runtime.observability import metrics
+from services.runtime.observability.gauges import Gauge, Look, count_of, lateness_of
 
 PREPARE = {"stage": "prepare"}
 COLLECT = {"stage": "collect"}

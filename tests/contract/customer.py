@@ -11,7 +11,7 @@ from recurring.notify.v1 import notify_pb2
 from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
-from services.runtime.wire import to_date, to_money, to_timestamp
+from services.runtime.rpc.conversions import to_date, to_money, to_timestamp
 from tests.suite import Client, Suite, new_id
 
 SMS_TIMEOUT_SECONDS = 20.0

@@ -13,7 +13,7 @@ from recurring.notify.v1 import notify_pb2
 from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
-from services.runtime.wire import to_date, to_money, to_timestamp
+from services.runtime.rpc.conversions import to_date, to_money, to_timestamp
 from tests.suite import CALL_TIMEOUT_SECONDS, Client, new_id
 
 FAR = datetime(2090, 1, 1, tzinfo=UTC)

@@ -10,8 +10,8 @@ from recurring.notify.v1 import notify_pb2
 from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
-from services.runtime.currencies import AMOUNT_MINOR_MAX
-from services.runtime.wire import to_date, to_money
+from services.runtime.money import AMOUNT_MINOR_MAX
+from services.runtime.rpc.conversions import to_date, to_money
 from tests.contract.customer import (
     NOTICE_LEAD,
     TEA_CENTS,

@@ -17,7 +17,7 @@ from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
 from deploy.embedded import wiring
-from services.runtime.wire import to_money
+from services.runtime.rpc.conversions import to_money
 from tests.contract.customer import CARD, TEA_CENTS, Customer, add_card, add_product
 from tests.suite import Client, Suite, new_id, refused
 

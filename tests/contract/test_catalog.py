@@ -9,7 +9,7 @@ import pytest
 from google.protobuf import timestamp_pb2
 from recurring.catalog.v1 import catalog_pb2, events_pb2
 
-from services.runtime.wire import from_timestamp, to_money, to_timestamp
+from services.runtime.rpc.conversions import from_timestamp, to_money, to_timestamp
 from tests.suite import Client, Refusal, Suite, new_id, refused
 
 Product = catalog_pb2.Product

@@ -13,7 +13,7 @@ from google.protobuf import field_mask_pb2
 from recurring.catalog.v1 import catalog_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
-from services.runtime.wire import to_date, to_money
+from services.runtime.rpc.conversions import to_date, to_money
 from tests.contract.customer import Customer, add_contact, bind_phone
 from tests.suite import Client, Suite, new_id, refused
 

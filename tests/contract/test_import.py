@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from recurring.scheduler.v1 import events_pb2, scheduler_pb2
 
-from services.runtime.wire import to_date, to_money
+from services.runtime.rpc.conversions import to_date, to_money
 from tests.contract.customer import TEA_CENTS, Customer, new_customer
 from tests.suite import Client, Suite, new_id, refused
 

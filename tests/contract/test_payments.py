@@ -7,7 +7,7 @@ from recurring.notify.v1 import notify_pb2
 from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
-from services.runtime.wire import NANOS_PER_UNIT, to_money, to_timestamp
+from services.runtime.rpc.conversions import NANOS_PER_UNIT, to_money, to_timestamp
 from tests.contract.customer import (
     NOTICE_LEAD,
     TEA_CENTS,

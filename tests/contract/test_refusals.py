@@ -11,8 +11,8 @@ from recurring.catalog.v1 import catalog_pb2
 from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
-from services.runtime.currencies import AMOUNT_MINOR_MAX
-from services.runtime.wire import to_date, to_timestamp
+from services.runtime.money import AMOUNT_MINOR_MAX
+from services.runtime.rpc.conversions import to_date, to_timestamp
 from tests.contract.customer import Customer, add_product, new_customer
 from tests.contract.every_call import FAR, Call, platform_calls
 from tests.suite import Refusal, Suite, new_id, refused

@@ -13,7 +13,7 @@ from recurring.notify.v1 import notify_pb2
 from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
-from services.runtime.wire import to_timestamp
+from services.runtime.rpc.conversions import to_timestamp
 from tests.contract.customer import Customer, add_product, new_customer
 from tests.suite import Suite, new_id, refused
 

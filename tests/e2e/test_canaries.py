@@ -9,7 +9,7 @@ from typing import Any
 from recurring.scheduler.v1 import scheduler_pb2
 
 from deploy.embedded.addresses import SERVICES
-from services.runtime.streams import STREAMS
+from services.runtime.messaging.streams import STREAMS
 from tests.e2e.watched import Played, within_a_while
 from tests.suite import Suite
 

@@ -12,7 +12,7 @@ from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
 from deploy.embedded.stack import EmbeddedStack
-from services.runtime.broker import DOMAIN
+from services.runtime.messaging.broker import DOMAIN
 from tests.contract.customer import Customer
 from tests.faults.conftest import Operator
 from tests.suite import new_id

@@ -13,7 +13,7 @@ from recurring.scheduler.v1 import scheduler_pb2
 
 from deploy.embedded import wiring
 from deploy.embedded.keys import Keys
-from services.runtime.wire import to_date
+from services.runtime.rpc.conversions import to_date
 from tests.contract.customer import Customer, new_customer
 from tests.faults.conftest import Operator
 from tests.suite import new_id

@@ -14,7 +14,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from deploy.embedded.stack import EmbeddedStack
-from services.runtime.wire import to_date, to_timestamp
+from services.runtime.rpc.conversions import to_date, to_timestamp
 from tests.contract.customer import new_customer
 from tests.contract.every_call import Call, platform_calls, suite_calls
 from tests.fuzz.test_every_method import OUR_FAULT

@@ -2,12 +2,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from services.runtime import access
+from services.runtime.auth import call_context
 
 
 @pytest.fixture(autouse=True)
 def _every_merchant() -> Iterator[None]:
     """A test acts for every merchant, as loops and handlers do, until it names a caller."""
-    token = access._caller.set(access.Caller("test", access.ANY_TENANT))
+    token = call_context._caller.set(call_context.Caller("test", call_context.ANY_TENANT))
     yield
-    access._caller.reset(token)
+    call_context._caller.reset(token)

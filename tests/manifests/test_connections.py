@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.runtime.database import CHECK_CONNECTIONS
+from services.runtime.db.pool import CHECK_CONNECTIONS
 from tests.manifests.cluster import SERVICES, Cluster
 
 # PostgreSQL keeps three for superusers; the rest is for operators, exporters and migrations.

@@ -5,11 +5,8 @@ from typing import Any
 import pytest
 import yaml
 
-from services.runtime.server import (
-    DEADLINE_MAX_SECONDS,
-    METADATA_MAX_BYTES,
-    STREAM_DEADLINE_MAX_SECONDS,
-)
+from services.runtime.rpc.admission import DEADLINE_MAX_SECONDS, STREAM_DEADLINE_MAX_SECONDS
+from services.runtime.rpc.server import METADATA_MAX_BYTES
 from tests.contract.every_call import CONTRACTS
 from tests.manifests.cluster import Cluster
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import yaml
 
 from deploy.manifests import FOLDER, render
-from services.runtime.broker import CLOSE_TIMEOUT_SECONDS
-from services.runtime.life import STOP_AGAIN_SECONDS
+from services.runtime.app.service_process import STOP_AGAIN_SECONDS
+from services.runtime.messaging.broker import CLOSE_TIMEOUT_SECONDS
 from tests.manifests.cluster import SERVICES, Cluster, Pod
 
 DEVELOPMENT_IMAGE = "localhost/recurring-sandbox:dev"

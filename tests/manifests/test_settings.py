@@ -9,7 +9,7 @@ from deploy.pods.keys import Secrets
 from sandbox.__main__ import read_settings
 from services.notify.__main__ import Settings as NotifySettings
 from services.payments.__main__ import Settings as PaymentsSettings
-from services.runtime.settings import MigrationSettings, RuntimeSettings, load
+from services.runtime.app.settings import MigrationSettings, RuntimeSettings, load
 from services.scheduler.__main__ import SchedulerSettings
 from tests.conftest import DATA_KEYS
 from tests.manifests.cluster import SERVICES, Cluster, Manifest, Pod

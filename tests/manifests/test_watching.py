@@ -9,8 +9,8 @@ from deploy.alerts.__main__ import RULE_FILE, prometheus_rule
 from services.catalog.events import subscriptions as catalog_hears
 from services.notify.events.handlers import subscriptions as notify_hears
 from services.payments.events import subscriptions as payments_hears
-from services.runtime.broker import DOMAIN
-from services.runtime.clock import SystemClock
+from services.runtime.messaging.broker import DOMAIN
+from services.runtime.workers.clock import SystemClock
 from services.scheduler.events import subscriptions as scheduler_hears
 from tests.manifests.cluster import SERVICES, Cluster, Manifest, selects
 from tests.manifests.test_network import ingress

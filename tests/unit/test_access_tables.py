@@ -7,7 +7,7 @@ from protos.contracts import Contract
 from services.catalog import api as catalog
 from services.notify import api as notify
 from services.payments import api as payments
-from services.runtime.access import Access
+from services.runtime.auth.authenticator import Access
 from services.scheduler import api as scheduler
 
 TABLES = {

@@ -15,8 +15,8 @@ from services.catalog.domain import (
     ProductKey,
     UnitPrice,
 )
-from services.runtime import audit
-from services.runtime.wire import etag, to_money, to_timestamp
+from services.runtime.db import audit
+from services.runtime.rpc.conversions import etag, to_money, to_timestamp
 
 
 def product_message(product: Product) -> catalog_pb2.Product:

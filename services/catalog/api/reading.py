@@ -11,9 +11,10 @@ from recurring.catalog.v1 import catalog_pb2
 from services.catalog import events
 from services.catalog.domain import Cart, HoldRequest, Item, Line, ProductKey
 from services.catalog.store import stock as stock_store
-from services.runtime.access import caller
+from services.runtime.auth.call_context import caller
 from services.runtime.errors import Violations
-from services.runtime.wire import NamePattern, from_timestamp, read_timestamp
+from services.runtime.resource_names import NamePattern
+from services.runtime.rpc.conversions import from_timestamp, read_timestamp
 
 MERCHANT = NamePattern("merchants/{merchant}")
 STANDING_ORDER = NamePattern("merchants/{merchant}/standingOrders/{standing_order}")

@@ -45,10 +45,10 @@ from services.catalog.domain import (
 from services.catalog.store import prices as price_store
 from services.catalog.store import products as product_store
 from services.catalog.store import stock as stock_store
-from services.runtime import audit, outbox
-from services.runtime.access import Access
-from services.runtime.clock import Clock
-from services.runtime.database import Database
+from services.runtime.auth.authenticator import Access
+from services.runtime.db import audit
+from services.runtime.db.idempotency import mutation
+from services.runtime.db.pool import Database
 from services.runtime.errors import (
     Problem,
     Violations,
@@ -57,13 +57,10 @@ from services.runtime.errors import (
     not_found,
     wrong_state,
 )
-from services.runtime.requests import mutation
-from services.runtime.wire import (
-    etag,
-    read_money,
-    read_page,
-    read_timestamp,
-)
+from services.runtime.messaging import outbox
+from services.runtime.rpc.conversions import etag, read_money, read_timestamp
+from services.runtime.rpc.paging import read_page
+from services.runtime.workers.clock import Clock
 
 PRICES_MAX = 1000
 # After every price there is, by effective time and id.

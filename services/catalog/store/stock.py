@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.catalog.domain import HoldRequest, Item, ProductKey
 from services.catalog.store.keys import key_of, keys_of
-from services.runtime.wire import NamePattern
+from services.runtime.resource_names import NamePattern
 
 ORDER = NamePattern("merchants/{merchant}/standingOrders/{standing_order}/orders/{cycle}")
 

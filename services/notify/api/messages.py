@@ -5,7 +5,7 @@ from recurring.notify.v1 import notify_pb2
 from services.notify.domain.notices import Contact, Delivery, Notice
 from services.notify.domain.phone_codes import mask_phone
 from services.notify.events.facts import CONTACT, notice_name
-from services.runtime.wire import etag, to_timestamp
+from services.runtime.rpc.conversions import etag, to_timestamp
 
 
 def contact_message(contact: Contact) -> notify_pb2.Contact:

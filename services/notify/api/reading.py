@@ -7,9 +7,9 @@ from recurring.notify.v1 import notify_pb2
 from services.notify.domain.notices import CustomerKey, NoticeKind
 from services.notify.domain.phone_numbers import NumberPolicy, check_number
 from services.notify.events.facts import CONTACT, CUSTOMER
-from services.runtime.access import caller
+from services.runtime.auth.call_context import caller
 from services.runtime.errors import Violations
-from services.runtime.wire import NamePattern
+from services.runtime.resource_names import NamePattern
 
 MERCHANT = NamePattern("merchants/{merchant}")
 

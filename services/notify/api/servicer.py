@@ -40,19 +40,18 @@ from services.notify.events.posting import code_notice, phone_changed_notice
 from services.notify.store import codes, contacts, notices
 from services.notify.templates.examples import EXAMPLE_DISPLAY_NAME, EXAMPLES
 from services.notify.templates.wording import render
-from services.runtime import audit, outbox
-from services.runtime.access import Access, caller
-from services.runtime.clock import Clock
-from services.runtime.database import Database
-from services.runtime.errors import (
-    Violations,
-    etag_mismatch,
-    not_found,
-    wrong_state,
-)
-from services.runtime.limits import exhausted
-from services.runtime.requests import Mutation, derived_id, forget_answers, mutation
-from services.runtime.wire import etag, read_page, require_within, to_timestamp
+from services.runtime.auth.authenticator import Access
+from services.runtime.auth.call_context import caller
+from services.runtime.db import audit
+from services.runtime.db.idempotency import Mutation, derived_id, forget_answers, mutation
+from services.runtime.db.pool import Database
+from services.runtime.errors import Violations, etag_mismatch, not_found, wrong_state
+from services.runtime.messaging import outbox
+from services.runtime.resource_names import require_within
+from services.runtime.rpc.conversions import etag, to_timestamp
+from services.runtime.rpc.limits import exhausted
+from services.runtime.rpc.paging import read_page
+from services.runtime.workers.clock import Clock
 
 SALT_BYTES = 16
 

@@ -7,9 +7,10 @@ from recurring.notify.v1 import events_pb2, notify_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
 from services.notify.domain.notices import Contact, CustomerKey, Notice
-from services.runtime import telemetry
-from services.runtime.events import Fact
-from services.runtime.wire import NamePattern, to_money, to_timestamp
+from services.runtime.messaging.events import Fact
+from services.runtime.observability import tracing
+from services.runtime.resource_names import NamePattern
+from services.runtime.rpc.conversions import to_money, to_timestamp
 
 CUSTOMER = NamePattern("merchants/{merchant}/customers/{customer}")
 CONTACT = NamePattern("merchants/{merchant}/customers/{customer}/contact")
@@ -81,5 +82,5 @@ def _fact_of_notice(notice: Notice, message: Any, now: datetime) -> Fact:  # noq
         tenant=notice.key.merchant,
         partition_key=message.customer,
         occur_time=now,
-        traceparent=telemetry.continued(f"deliver {notice.kind}", notice.traceparent),
+        traceparent=tracing.continued(f"deliver {notice.kind}", notice.traceparent),
     )

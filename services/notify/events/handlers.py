@@ -16,9 +16,9 @@ from services.notify.domain.notices import BillingMode, Promise
 from services.notify.events.posting import Draft, post
 from services.notify.templates import kinds
 from services.notify.templates.wording import Line
-from services.runtime.clock import Clock
-from services.runtime.events import Event, Subscription, Subscriptions
-from services.runtime.wire import from_money, from_timestamp
+from services.runtime.messaging.events import Event, Subscription, Subscriptions
+from services.runtime.rpc.conversions import from_money, from_timestamp
+from services.runtime.workers.clock import Clock
 
 
 def about_order(message: Any) -> Draft:  # noqa: ANN401 - any event of an order

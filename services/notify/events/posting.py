@@ -30,8 +30,9 @@ from services.notify.store import contacts, notices, superseding
 from services.notify.store.superseding import SubjectFact
 from services.notify.templates.kinds import CODE_LEFT_OUT, PhoneChanged, PhoneCode
 from services.notify.templates.wording import Template, Texts, render
-from services.runtime import outbox, telemetry
-from services.runtime.events import Event
+from services.runtime.messaging import outbox
+from services.runtime.messaging.events import Event
+from services.runtime.observability import tracing
 
 MERGE_SECONDS = 60
 _MERGED = uuid.UUID("5b0f0d0e-6c7d-4b8e-9c55-2d6b4a1f3e90")
@@ -126,7 +127,7 @@ def _notice(
         kind=kind,
         subject_resource=draft.subject_resource,
         promise=draft.promise,
-        traceparent=telemetry.continued(f"notice {kind}", event.traceparent),
+        traceparent=tracing.continued(f"notice {kind}", event.traceparent),
         occur_time=event.occur_time,
         create_time=now,
         deliveries=tuple(deliveries),
@@ -180,7 +181,7 @@ def phone_changed_notice(before: Contact, after: Contact, notice_id: str, now: d
         kind=NoticeKind.PHONE_CHANGED,
         subject_resource="",
         promise=None,
-        traceparent=telemetry.current_traceparent(),
+        traceparent=tracing.current_traceparent(),
         occur_time=now,
         create_time=now,
         deliveries=tuple(deliveries),
@@ -198,7 +199,7 @@ def code_notice(key: CustomerKey, notice_id: str, code: str, now: datetime) -> N
         kind=NoticeKind.PHONE_CODE,
         subject_resource="",
         promise=None,
-        traceparent=telemetry.current_traceparent(),
+        traceparent=tracing.current_traceparent(),
         occur_time=now,
         create_time=now,
         deliveries=(replace(shown, secret_text=render(PhoneCode(code), "").sms),),

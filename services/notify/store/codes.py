@@ -13,7 +13,7 @@ from services.notify.domain.phone_codes import (
     PhoneCode,
 )
 from services.notify.domain.phone_numbers import prefix_of
-from services.runtime.sealing import keyring, seal, unseal
+from services.runtime.crypto.encryption import keyring, seal, unseal
 
 # So many limits are forgotten with each code that is sent: more than come new.
 FORGET_BATCH_ROWS = 100

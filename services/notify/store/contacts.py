@@ -14,8 +14,8 @@ from services.notify.domain.notices import (
     Contact,
     CustomerKey,
 )
-from services.runtime.database import columns
-from services.runtime.sealing import seal, unseal
+from services.runtime.crypto.encryption import seal, unseal
+from services.runtime.db.pool import columns
 
 _INSERT = text("""
     INSERT INTO contacts (merchant, customer, display_name, email, sms_receipts_muted, email_muted,

@@ -23,8 +23,8 @@ from services.notify.domain.notices import (
     Promise,
 )
 from services.notify.store import codes, contacts
-from services.runtime.database import columns
-from services.runtime.sealing import UnreadableError, seal, unseal
+from services.runtime.crypto.encryption import UnreadableError, seal, unseal
+from services.runtime.db.pool import columns
 
 # --- posting -----------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from services.notify.domain.notices import CustomerKey
 from services.notify.store import codes, contacts, notices
-from services.runtime.resealing import SealedColumn, SealedTable
+from services.runtime.db.key_rotation import SealedColumn, SealedTable
 
 _CUSTOMER = {"customer": "text", "merchant": "text"}
 _NOTICE = {**_CUSTOMER, "notice": "text"}

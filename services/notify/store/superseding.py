@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.notify.domain.notices import VOID_SUPERSEDED, CustomerKey
 from services.notify.domain.superseding import FINAL, SUPERSEDES
-from services.runtime.database import columns
+from services.runtime.db.pool import columns
 
 
 @dataclass(frozen=True, slots=True)

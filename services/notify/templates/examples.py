@@ -22,7 +22,7 @@ from services.notify.templates.kinds import (
     StandingOrderChanged,
 )
 from services.notify.templates.wording import Line, Template
-from services.runtime.wire import Money
+from services.runtime.money import Money
 
 _DUE = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
 _MONTH_LATER = datetime(2026, 2, 28, 8, 0, tzinfo=UTC)

@@ -19,7 +19,7 @@ from services.notify.templates.wording import (
     time_text,
     title_text,
 )
-from services.runtime.wire import Money
+from services.runtime.money import Money
 
 CODE_LEFT_OUT = "*" * CODE_DIGITS
 _MINUTE = timedelta(minutes=1)

@@ -12,9 +12,8 @@ from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from services.notify.domain.notices import NoticeKind
-from services.runtime.currencies import format_minor
+from services.runtime.money import Money, format_minor
 from services.runtime.text import cut, one_line
-from services.runtime.wire import Money
 
 SMS_MAX_CHARACTERS = 320
 TITLE_MAX_CHARACTERS = 60

@@ -7,10 +7,10 @@ from services.payments.api.consent import ConsentMethods
 from services.payments.api.erasure import ErasureMethods
 from services.payments.api.ledger import LedgerMethods
 from services.payments.provider import Provider
-from services.runtime import audit
-from services.runtime.access import Access
-from services.runtime.clock import Clock
-from services.runtime.database import Database
+from services.runtime.auth.authenticator import Access
+from services.runtime.db import audit
+from services.runtime.db.pool import Database
+from services.runtime.workers.clock import Clock
 
 READ, WRITE = "payments:read", "payments:write"
 # Method -> who may call it. What is not named here is closed to all.

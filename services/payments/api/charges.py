@@ -22,14 +22,16 @@ from services.payments.store import attempts as attempt_store
 from services.payments.store import charges as charge_store
 from services.payments.store import refunds as refund_store
 from services.payments.store.sealed import note_place
-from services.runtime import audit, telemetry
-from services.runtime.clock import Clock
-from services.runtime.currencies import format_minor
-from services.runtime.database import Database
+from services.runtime.crypto.encryption import seal
+from services.runtime.db import audit
+from services.runtime.db.idempotency import mutation
+from services.runtime.db.pool import Database
 from services.runtime.errors import Violations, already_exists, not_found, wrong_state
-from services.runtime.requests import mutation
-from services.runtime.sealing import seal
-from services.runtime.wire import Money, read_money, read_page
+from services.runtime.money import Money, format_minor
+from services.runtime.observability import tracing
+from services.runtime.rpc.conversions import read_money
+from services.runtime.rpc.paging import read_page
+from services.runtime.workers.clock import Clock
 
 _CUSTOMER_OF_CHARGE = "/charges/"
 
@@ -129,7 +131,7 @@ class ChargeMethods:
             idempotency_key=derived_key(key.name),
             create_time=now,
             update_time=now,
-            traceparent=telemetry.current_traceparent(),
+            traceparent=tracing.current_traceparent(),
         )
         if not await refund_store.insert(tx, refund):
             raise already_exists("REFUND_ALREADY_EXISTS", key.name)

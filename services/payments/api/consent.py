@@ -31,10 +31,9 @@ from services.payments.domain.provider_amounts import PROVIDER_CURRENCIES
 from services.payments.provider import Provider
 from services.payments.store import consent as store
 from services.payments.store.sealed import evidence_place, token_place
-from services.runtime import audit
-from services.runtime.clock import Clock
-from services.runtime.currencies import DIGITS
-from services.runtime.database import Database
+from services.runtime.db import audit
+from services.runtime.db.idempotency import Mutation, mutation
+from services.runtime.db.pool import Database
 from services.runtime.errors import (
     Violations,
     already_exists,
@@ -42,15 +41,10 @@ from services.runtime.errors import (
     not_found,
     wrong_state,
 )
-from services.runtime.requests import Mutation, mutation
-from services.runtime.wire import (
-    Money,
-    etag,
-    from_money,
-    read_money,
-    read_page,
-    read_timestamp,
-)
+from services.runtime.money import DIGITS, Money
+from services.runtime.rpc.conversions import etag, from_money, read_money, read_timestamp
+from services.runtime.rpc.paging import read_page
+from services.runtime.workers.clock import Clock
 
 
 class ConsentMethods:

@@ -6,11 +6,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.payments.api.names import read_customer
 from services.payments.domain.consent import DISPUTE_PERIOD
 from services.payments.store import erasure
-from services.runtime.clock import Clock
-from services.runtime.database import Database
+from services.runtime.db.idempotency import forget_answers, mutation
+from services.runtime.db.pool import Database
 from services.runtime.errors import wrong_state
-from services.runtime.requests import forget_answers, mutation
-from services.runtime.wire import to_timestamp
+from services.runtime.rpc.conversions import to_timestamp
+from services.runtime.workers.clock import Clock
 
 NAMED_MAX_CHARGES = 3
 

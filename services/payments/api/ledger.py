@@ -5,8 +5,8 @@ from recurring.payments.v1 import payments_pb2
 from services.payments.api.messages import ledger_account_message, ledger_entry_message
 from services.payments.api.names import read_merchant
 from services.payments.store import ledger as store
-from services.runtime.database import Database
-from services.runtime.wire import read_page
+from services.runtime.db.pool import Database
+from services.runtime.rpc.paging import read_page
 
 
 class LedgerMethods:

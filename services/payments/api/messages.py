@@ -11,8 +11,8 @@ from services.payments.domain.books import Refund
 from services.payments.domain.charges import Attempt, Charge
 from services.payments.domain.consent import Mandate, PaymentMethod, RefusalReason
 from services.payments.store.sealed import evidence_place, note_place
-from services.runtime.sealing import Keyring
-from services.runtime.wire import etag, to_money, to_timestamp
+from services.runtime.crypto.encryption import Keyring
+from services.runtime.rpc.conversions import etag, to_money, to_timestamp
 
 
 def payment_method_message(method: PaymentMethod) -> payments_pb2.PaymentMethod:

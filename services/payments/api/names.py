@@ -7,9 +7,9 @@ from services.payments.domain.keys import (
     PaymentMethodKey,
     RefundKey,
 )
-from services.runtime.access import caller
+from services.runtime.auth.call_context import caller
 from services.runtime.errors import Violations
-from services.runtime.wire import NamePattern
+from services.runtime.resource_names import NamePattern
 
 ANY_CUSTOMER = "-"
 

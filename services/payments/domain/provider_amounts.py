@@ -10,7 +10,7 @@ HUF and TWD have a rule for payouts only, which we do not make: they are charged
 
 from dataclasses import dataclass
 
-from services.runtime.currencies import DIGITS, minor_factor
+from services.runtime.money import DIGITS, minor_factor
 
 # What a card payment's amount has room for, in the provider's units.
 _DIGITS_MAX = 12

@@ -17,7 +17,7 @@ from services.payments.domain.outcomes import (
     ask_again_delay,
 )
 from services.payments.store import keys
-from services.runtime.database import columns
+from services.runtime.db.pool import columns
 
 # A process that claimed an attempt and died loses it after this long. Claims run on the database's
 # own clock: they concern machines, not customers.

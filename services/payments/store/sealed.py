@@ -9,7 +9,7 @@ from services.payments.domain.keys import (
     PaymentMethodKey,
     RefundKey,
 )
-from services.runtime.resealing import SealedColumn, SealedTable
+from services.runtime.db.key_rotation import SealedColumn, SealedTable
 
 
 def token_place(key: PaymentMethodKey) -> tuple[str, ...]:

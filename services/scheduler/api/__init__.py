@@ -2,11 +2,11 @@
 
 from recurring.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 
-from services.runtime import audit
-from services.runtime.access import Access
-from services.runtime.clock import Clock
-from services.runtime.database import Database
-from services.runtime.limits import Room
+from services.runtime.auth.authenticator import Access
+from services.runtime.db import audit
+from services.runtime.db.pool import Database
+from services.runtime.rpc.limits import Room
+from services.runtime.workers.clock import Clock
 from services.scheduler.api.erasure import ErasureMethods
 from services.scheduler.api.forecast import (
     FORECASTS_AT_ONCE_MAX,

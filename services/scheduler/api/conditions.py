@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from recurring.scheduler.v1 import scheduler_pb2
 
 from services.runtime.errors import Violations
-from services.runtime.wire import NamePattern, read_money, to_money
+from services.runtime.resource_names import NamePattern
+from services.runtime.rpc.conversions import read_money, to_money
 from services.scheduler.domain import expressions
 from services.scheduler.domain.conditions import (
     CONDITIONS_MAX,

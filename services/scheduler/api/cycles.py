@@ -8,12 +8,12 @@ import grpc
 from recurring.scheduler.v1 import scheduler_pb2
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.runtime import outbox
-from services.runtime.clock import Clock
-from services.runtime.database import Database
+from services.runtime.crypto.encryption import Keyring
+from services.runtime.db.idempotency import mutation
+from services.runtime.db.pool import Database
 from services.runtime.errors import FieldViolation, Problem, Violations, wrong_state
-from services.runtime.requests import mutation
-from services.runtime.sealing import Keyring
+from services.runtime.messaging import outbox
+from services.runtime.workers.clock import Clock
 from services.scheduler import events
 from services.scheduler.api.lookups import (
     LIVE_STATES,

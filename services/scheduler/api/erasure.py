@@ -3,11 +3,11 @@
 from recurring.scheduler.v1 import scheduler_pb2
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.runtime.access import caller
-from services.runtime.clock import Clock
-from services.runtime.database import Database
+from services.runtime.auth.call_context import caller
+from services.runtime.db.idempotency import forget_answers, mutation
+from services.runtime.db.pool import Database
 from services.runtime.errors import wrong_state
-from services.runtime.requests import forget_answers, mutation
+from services.runtime.workers.clock import Clock
 from services.scheduler.api.reading import CUSTOMER
 from services.scheduler.domain.order import OrderKey
 from services.scheduler.peers import order_name, standing_order_name

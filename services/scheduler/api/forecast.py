@@ -7,12 +7,12 @@ from datetime import UTC, date, datetime, time, timedelta
 import grpc
 from recurring.scheduler.v1 import scheduler_pb2
 
-from services.runtime.access import caller
-from services.runtime.clock import Clock
-from services.runtime.database import Database
+from services.runtime.auth.call_context import caller
+from services.runtime.db.pool import Database
 from services.runtime.errors import FieldViolation, Problem, Violations
-from services.runtime.limits import Room
-from services.runtime.wire import to_date, to_money
+from services.runtime.rpc.conversions import to_date, to_money
+from services.runtime.rpc.limits import Room
+from services.runtime.workers.clock import Clock
 from services.scheduler.api.reading import MERCHANT
 from services.scheduler.api.schedules import read_calendar_date
 from services.scheduler.domain.forecast import Demand, DemandKey, Forecast, coming_orders

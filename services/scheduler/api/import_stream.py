@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import grpc
 from recurring.scheduler.v1 import scheduler_pb2
 
-from services.runtime import rules
-from services.runtime.access import caller
+from services.runtime.auth.call_context import caller
 from services.runtime.errors import FieldViolation, Problem, Violations
+from services.runtime.rpc import validation
 from services.scheduler.api.reading import MERCHANT
 from services.scheduler.peers import BATCH_MAX_ENTRIES
 
@@ -113,7 +113,7 @@ async def read_config(requests: Requests) -> scheduler_pb2.ImportConfig:
             "the first message must have the config",
             (FieldViolation("config", "CONFIG_MISSING", "must be in the first message"),),
         )
-    rules.check(first)
+    validation.check(first)
     (merchant,) = MERCHANT.parse(first.config.parent)
     caller().check(merchant)
     return first.config

@@ -11,11 +11,13 @@ from datetime import datetime
 from recurring.scheduler.v1 import scheduler_pb2
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.runtime import audit, outbox, rules
+from services.runtime.crypto.encryption import Keyring
+from services.runtime.db import audit
 from services.runtime.errors import FieldViolation, Violations, already_exists
-from services.runtime.limits import Room, exhausted
-from services.runtime.sealing import Keyring
-from services.runtime.wire import ID_PATTERN
+from services.runtime.messaging import outbox
+from services.runtime.resource_names import ID_PATTERN
+from services.runtime.rpc import validation
+from services.runtime.rpc.limits import Room, exhausted
 from services.scheduler import events
 from services.scheduler.api.import_stream import (
     BATCH_MAX_ITEMS,
@@ -312,7 +314,7 @@ def _read_row(
     violations: Violations, book: Book, message: scheduler_pb2.ImportRow
 ) -> StandingOrder | None:
     """The standing order of a row; None, with violations, if there is something wrong with it."""
-    rules.note(violations, message)
+    validation.note(violations, message)
     if violations.found:
         return None
     next_date = read_calendar_date(violations, "next_date", message.next_date)

@@ -7,8 +7,9 @@ import grpc
 from recurring.catalog.v1 import catalog_pb2
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.runtime import audit
-from services.runtime.access import caller
+from services.runtime.auth.call_context import caller
+from services.runtime.crypto.encryption import keyring
+from services.runtime.db import audit
 from services.runtime.errors import (
     FieldViolation,
     Problem,
@@ -17,8 +18,7 @@ from services.runtime.errors import (
     not_found,
     wrong_state,
 )
-from services.runtime.sealing import keyring
-from services.runtime.wire import etag
+from services.runtime.rpc.conversions import etag
 from services.scheduler import events
 from services.scheduler.api.messages import standing_order_message
 from services.scheduler.api.reading import STANDING_ORDER

@@ -10,8 +10,8 @@ from recurring.notify.v1 import notify_pb2
 from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
-from services.runtime.sealing import Keyring
-from services.runtime.wire import etag, from_timestamp, to_date, to_money, to_timestamp
+from services.runtime.crypto.encryption import Keyring
+from services.runtime.rpc.conversions import etag, from_timestamp, to_date, to_money, to_timestamp
 from services.scheduler.api.conditions import condition_messages
 from services.scheduler.api.schedules import schedule_message
 from services.scheduler.domain.order import Decision, Item, OrderKey, line_of

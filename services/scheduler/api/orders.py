@@ -7,10 +7,12 @@ from recurring.notify.v1 import notify_pb2
 from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
-from services.runtime.access import caller
-from services.runtime.database import Database
+from services.runtime.auth.call_context import caller
+from services.runtime.db.pool import Database
 from services.runtime.errors import Violations, not_found
-from services.runtime.wire import NamePattern, read_bound, read_page
+from services.runtime.resource_names import NamePattern
+from services.runtime.rpc.conversions import read_bound
+from services.runtime.rpc.paging import read_page
 from services.scheduler.api.lookups import read_order_name
 from services.scheduler.api.messages import (
     charge_decisions,

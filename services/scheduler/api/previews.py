@@ -7,8 +7,8 @@ from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
 from services.runtime.errors import Violations
-from services.runtime.limits import Room
-from services.runtime.wire import to_date, to_money, to_timestamp
+from services.runtime.rpc.conversions import to_date, to_money, to_timestamp
+from services.runtime.rpc.limits import Room
 from services.scheduler import events
 from services.scheduler.api.cycles import CycleMethods
 from services.scheduler.api.lookups import existing, read_name

@@ -7,13 +7,13 @@ import grpc
 from recurring.scheduler.v1 import scheduler_pb2
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.runtime import audit
-from services.runtime.access import caller
-from services.runtime.clock import Clock
-from services.runtime.database import Database
+from services.runtime.auth.call_context import caller
+from services.runtime.db import audit
+from services.runtime.db.idempotency import Mutation, mutation
+from services.runtime.db.pool import Database
 from services.runtime.errors import Violations, not_found, wrong_state
-from services.runtime.requests import Mutation, mutation
-from services.runtime.wire import read_timestamp
+from services.runtime.rpc.conversions import read_timestamp
+from services.runtime.workers.clock import Clock
 from services.scheduler.api.conditions import PRODUCT
 from services.scheduler.api.lookups import read_order_name
 from services.scheduler.api.messages import order_message

@@ -10,11 +10,12 @@ from google.protobuf.json_format import MessageToDict
 from google.type.postal_address_pb2 import PostalAddress
 from recurring.scheduler.v1 import scheduler_pb2
 
-from services.runtime import access
+from services.runtime.auth import call_context
+from services.runtime.crypto.encryption import Keyring
 from services.runtime.errors import Violations
-from services.runtime.limits import Room
-from services.runtime.sealing import Keyring
-from services.runtime.wire import NamePattern, put_time, read_timestamp
+from services.runtime.resource_names import NamePattern
+from services.runtime.rpc.conversions import put_time, read_timestamp
+from services.runtime.rpc.limits import Room
 from services.scheduler.api.conditions import PRODUCT, read_conditions
 from services.scheduler.api.schedules import read_schedule
 from services.scheduler.domain.order import Item
@@ -57,7 +58,7 @@ async def read_aside(
     """Read what a caller sent. Expressions take some milliseconds: others are served meanwhile."""
     if not any(condition.expression for condition in message.conditions):
         return read()
-    async with checking.of(access.tenant()):
+    async with checking.of(call_context.tenant()):
         return await asyncio.to_thread(read)
 
 

@@ -7,7 +7,7 @@ from google.type import date_pb2, dayofweek_pb2, timeofday_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
 from services.runtime.errors import Violations
-from services.runtime.wire import read_date, to_date
+from services.runtime.rpc.conversions import read_date, to_date
 from services.scheduler.domain import calendar, validation
 from services.scheduler.domain.rrule import from_rrule, to_rrule
 from services.scheduler.domain.schedule import (

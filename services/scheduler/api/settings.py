@@ -5,12 +5,13 @@ from dataclasses import replace
 from recurring.scheduler.v1 import scheduler_pb2
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.runtime import audit
-from services.runtime.access import caller
-from services.runtime.database import Database
+from services.runtime.auth.call_context import caller
+from services.runtime.db import audit
+from services.runtime.db.idempotency import mutation
+from services.runtime.db.pool import Database
 from services.runtime.errors import Violations, etag_mismatch
-from services.runtime.requests import mutation
-from services.runtime.wire import NamePattern, etag
+from services.runtime.resource_names import NamePattern
+from services.runtime.rpc.conversions import etag
 from services.scheduler.domain.settings import SchedulerSettings, UnpaidPolicy
 from services.scheduler.store import settings
 

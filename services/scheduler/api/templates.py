@@ -9,14 +9,17 @@ from google.protobuf import field_mask_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.runtime import outbox, telemetry
-from services.runtime.access import caller
-from services.runtime.clock import Clock
-from services.runtime.database import Database
+from services.runtime.auth.call_context import caller
+from services.runtime.db.idempotency import Mutation, derived_id, mutation
+from services.runtime.db.pool import Database
 from services.runtime.errors import Violations, already_exists, wrong_state
-from services.runtime.limits import Room
-from services.runtime.requests import Mutation, derived_id, mutation
-from services.runtime.wire import read_id, read_page, read_timestamp
+from services.runtime.messaging import outbox
+from services.runtime.observability import tracing
+from services.runtime.resource_names import read_id
+from services.runtime.rpc.conversions import read_timestamp
+from services.runtime.rpc.limits import Room
+from services.runtime.rpc.paging import read_page
+from services.runtime.workers.clock import Clock
 from services.scheduler import events
 from services.scheduler.api.lookups import (
     LIVE_STATES,
@@ -258,7 +261,7 @@ class TemplateMethods:
             wanted.schedule, template.plan
         )
         if template.state is State.PAUSED or changes_dates:
-            new_trace = partial(telemetry.new_traceparent, "prepare cycle", alone=True)
+            new_trace = partial(tracing.new_traceparent, "prepare cycle", alone=True)
             opening = overdue_opened(template, now, new_trace)
         changed = replace(
             opening.standing_order,

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.runtime import outbox
+from services.runtime.messaging import outbox
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.events.facts import standing_order_ended
 from services.scheduler.store import standing_orders

@@ -9,8 +9,8 @@ from google.protobuf import duration_pb2
 from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import events_pb2, scheduler_pb2
 
-from services.runtime.events import Fact
-from services.runtime.wire import to_money, to_timestamp
+from services.runtime.messaging.events import Fact
+from services.runtime.rpc.conversions import to_money, to_timestamp
 from services.scheduler.domain.next_due import next_due_time
 from services.scheduler.domain.order import (
     Line,

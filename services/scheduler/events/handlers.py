@@ -11,10 +11,12 @@ from recurring.payments.v1 import events_pb2 as payments_events_pb2
 from recurring.payments.v1 import payments_pb2
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.runtime import outbox, telemetry
-from services.runtime.clock import Clock
-from services.runtime.events import Event, Fact, Subscription, Subscriptions
-from services.runtime.wire import NamePattern, from_timestamp
+from services.runtime.messaging import outbox
+from services.runtime.messaging.events import Event, Fact, Subscription, Subscriptions
+from services.runtime.observability import tracing
+from services.runtime.resource_names import NamePattern
+from services.runtime.rpc.conversions import from_timestamp
+from services.runtime.workers.clock import Clock
 from services.scheduler.domain.order import (
     WITHDRAWABLE_STATES,
     Decision,
@@ -79,7 +81,7 @@ def _changed(order: Order, change: Change, event: Event[Any]) -> Order:
     changed = change(order, event.message, event)
     if changed is None:
         return order
-    parent = telemetry.continued(f"scheduler {changed.state}", event.traceparent)
+    parent = tracing.continued(f"scheduler {changed.state}", event.traceparent)
     return replace(
         changed,
         traceparent=parent or order.traceparent,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.runtime.database import Database
+from services.runtime.db.pool import Database
 from services.scheduler.domain.order import Order, OrderKey, OrderReason, Stage, held, skipped
 from services.scheduler.domain.purchases import (
     PurchaseKey,

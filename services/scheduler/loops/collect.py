@@ -6,11 +6,12 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.runtime import outbox, telemetry
-from services.runtime.batches import work_in_halves
-from services.runtime.clock import Clock
-from services.runtime.database import Database
-from services.runtime.loops import Step
+from services.runtime.db.pool import Database
+from services.runtime.messaging import outbox
+from services.runtime.observability import tracing
+from services.runtime.workers.bisection import work_in_halves
+from services.runtime.workers.clock import Clock
+from services.runtime.workers.loop import Step
 from services.scheduler import events, watch
 from services.scheduler.domain.conditions import Action
 from services.scheduler.domain.order import (
@@ -51,7 +52,7 @@ class Collect:
             if not claimed:
                 return _idle(await orders.first_to_collect(tx), now)
             templates = await _templates(tx, claimed)
-        with telemetry.working("collect", len(claimed), [order.traceparent for order in claimed]):
+        with tracing.working("collect", len(claimed), [order.traceparent for order in claimed]):
             await self._work_surely(claimed, OrderState.UPCOMING, templates, now)
         watch.worked(watch.COLLECT, [order.collect_time for order in claimed], now)
         return Step(worked=len(claimed))
@@ -64,7 +65,7 @@ class Collect:
             if not claimed:
                 return _idle(await orders.first_held(tx), now)
             templates = await _templates(tx, claimed)
-        with telemetry.working("held", len(claimed), [order.traceparent for order in claimed]):
+        with tracing.working("held", len(claimed), [order.traceparent for order in claimed]):
             await self._work_surely(claimed, OrderState.HELD, templates, now)
         return Step(worked=len(claimed))
 

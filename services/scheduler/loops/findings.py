@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.runtime.database import Database
+from services.runtime.db.pool import Database
 from services.scheduler.domain.conditions import Action, Ruling
 from services.scheduler.domain.order import (
     Findings,

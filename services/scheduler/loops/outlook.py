@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.runtime.database import Database
+from services.runtime.db.pool import Database
 from services.scheduler.domain.conditions import NO_RULING, Ruling
 from services.scheduler.domain.order import Order, OrderReason, OrderState, Quote, Stage, asks
 from services.scheduler.domain.rulings import prepared

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
-from services.runtime import outbox, telemetry
-from services.runtime.batches import work_in_halves
-from services.runtime.clock import Clock
-from services.runtime.database import Database
-from services.runtime.loops import Step
+from services.runtime.db.pool import Database
+from services.runtime.messaging import outbox
+from services.runtime.observability import tracing
+from services.runtime.workers.bisection import work_in_halves
+from services.runtime.workers.clock import Clock
+from services.runtime.workers.loop import Step
 from services.scheduler import events, watch
 from services.scheduler.domain.order import Order, OrderState, Stage
 from services.scheduler.domain.standing_order import Opening, StandingOrder, State, open_cycles
@@ -43,14 +44,14 @@ class Prepare:
         async def prepare(batch: Sequence[StandingOrder]) -> None:
             await self._prepare(batch, now)
 
-        with telemetry.working("prepare", len(claimed)):
+        with tracing.working("prepare", len(claimed)):
             await work_in_halves(claimed, prepare, will_pass)
         watch.worked(watch.PREPARE, [one.prepare_time for one in claimed], now)
         return Step(worked=len(claimed))
 
     async def _prepare(self, claimed: Sequence[StandingOrder], now: datetime) -> None:
         templates = {(one.merchant, one.standing_order): one for one in claimed}
-        new_trace = partial(telemetry.new_traceparent, "prepare cycle", alone=len(claimed) == 1)
+        new_trace = partial(tracing.new_traceparent, "prepare cycle", alone=len(claimed) == 1)
         openings = {key: open_cycles(one, now, new_trace) for key, one in templates.items()}
         try:
             decided = await self._decide(list(openings.values()), templates, now)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from services.runtime.database import Database
+from services.runtime.db.pool import Database
 from services.scheduler.domain.conditions import (
     CONDITIONS_MAX,
     NO_RULING,

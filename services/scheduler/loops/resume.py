@@ -6,10 +6,11 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.runtime import outbox, telemetry
-from services.runtime.clock import Clock
-from services.runtime.database import Database
-from services.runtime.loops import Step
+from services.runtime.db.pool import Database
+from services.runtime.messaging import outbox
+from services.runtime.observability import tracing
+from services.runtime.workers.clock import Clock
+from services.runtime.workers.loop import Step
 from services.scheduler import events
 from services.scheduler.domain.pauses import pause_recorded, resumed
 from services.scheduler.domain.standing_order import Opening, StandingOrder, State
@@ -36,7 +37,7 @@ class Resume:
             claimed = await standing_orders.claim_rested(tx, now, BATCH_STANDING_ORDERS)
             if not claimed:
                 return Step(pending=True)
-            with telemetry.working("resume", len(claimed)):
+            with tracing.working("resume", len(claimed)):
                 await _go_on(tx, claimed, now)
         return Step(worked=len(claimed))
 

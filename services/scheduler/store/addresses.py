@@ -5,7 +5,7 @@ Whoever has nothing to show leaves them closed: an order gets that of its standi
 
 from google.type.postal_address_pb2 import PostalAddress
 
-from services.runtime.sealing import Keyring
+from services.runtime.crypto.encryption import Keyring
 
 
 def seal(keyring: Keyring, merchant: str, customer: str, address: PostalAddress) -> bytes:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from services.runtime.database import to_json
+from services.runtime.db.pool import to_json
 from services.scheduler.domain.order import Item
 from services.scheduler.domain.standing_order import CycleChange, KeptDate
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from services.runtime.database import to_json
+from services.runtime.db.pool import to_json
 from services.scheduler.domain.order import (
     Decision,
     Order,

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.runtime.database import copy
+from services.runtime.db.pool import copy
 from services.scheduler.domain.order import Decision, Order, OrderKey, OrderState
 from services.scheduler.domain.rescheduling import LastOrder
 from services.scheduler.store.order_rows import (

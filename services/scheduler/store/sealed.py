@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.runtime.resealing import SealedColumn, SealedTable
+from services.runtime.db.key_rotation import SealedColumn, SealedTable
 from services.scheduler.store import addresses, sign_ups
 from services.scheduler.store.items import with_ship_tos
 

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.runtime.sealing import keyring
+from services.runtime.crypto.encryption import keyring
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.store.standing_orders import columns_of, dump_data
 

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.runtime.database import to_json
+from services.runtime.db.pool import to_json
 from services.scheduler.domain.order import Order
 from services.scheduler.domain.purchases import RepurchaseAction, RepurchaseRule
 from services.scheduler.domain.standing_order import (

@@ -17,7 +17,7 @@ from recurring.scheduler.v1 import events_pb2, scheduler_pb2_grpc
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
 from deploy.embedded import wiring
-from services.runtime.wire import to_date, to_money, to_timestamp
+from services.runtime.rpc.conversions import to_date, to_money, to_timestamp
 from tests.suite import Client, Suite, new_id
 
 TEA_MINOR, COFFEE_MINOR = 420, 1290

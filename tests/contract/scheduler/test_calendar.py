@@ -7,7 +7,7 @@ import pytest
 from google.type import dayofweek_pb2, timeofday_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
-from services.runtime.wire import to_date
+from services.runtime.rpc.conversions import to_date
 from tests.contract.scheduler.shop import Shop, schedule
 from tests.suite import refused
 

@@ -14,7 +14,7 @@ from google.protobuf import duration_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
 from deploy.embedded import wiring
-from services.runtime.wire import from_timestamp
+from services.runtime.rpc.conversions import from_timestamp
 from tests.contract.scheduler.shop import LEAD, Shop
 from tests.suite import Suite
 

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import pytest
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
-from services.runtime.wire import to_date, to_timestamp
+from services.runtime.rpc.conversions import to_date, to_timestamp
 from tests.contract.scheduler.shop import Shop, daily, day_of, schedule
 from tests.suite import refused
 

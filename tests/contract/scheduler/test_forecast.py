@@ -8,7 +8,7 @@ from google.type import money_pb2
 from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
-from services.runtime.wire import from_money, to_date, to_money, to_timestamp
+from services.runtime.rpc.conversions import from_money, to_date, to_money, to_timestamp
 from tests.contract.scheduler.shop import COFFEE_MINOR, TEA_MINOR, Shop, daily, day_of, schedule
 from tests.suite import new_id, refused
 

@@ -7,7 +7,7 @@ from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import events_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
-from services.runtime.wire import from_timestamp, to_date
+from services.runtime.rpc.conversions import from_timestamp, to_date
 from tests.contract.scheduler.shop import Shop, day_of
 from tests.suite import new_id
 

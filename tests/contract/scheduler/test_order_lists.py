@@ -5,7 +5,7 @@ from typing import Any
 
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
-from services.runtime.wire import to_timestamp
+from services.runtime.rpc.conversions import to_timestamp
 from tests.contract.scheduler.shop import Shop
 from tests.suite import refused
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
-from services.runtime.wire import from_timestamp, to_date, to_timestamp
+from services.runtime.rpc.conversions import from_timestamp, to_date, to_timestamp
 from tests.contract.scheduler.shop import Shop, daily, day_of, schedule
 from tests.suite import refused
 

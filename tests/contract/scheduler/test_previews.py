@@ -6,7 +6,14 @@ from google.protobuf import duration_pb2
 from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
-from services.runtime.wire import Money, from_money, from_timestamp, to_date, to_money, to_timestamp
+from services.runtime.money import Money
+from services.runtime.rpc.conversions import (
+    from_money,
+    from_timestamp,
+    to_date,
+    to_money,
+    to_timestamp,
+)
 from tests.contract.scheduler.shop import COFFEE_MINOR, TEA_MINOR, Shop, day_of, schedule
 from tests.suite import new_id, refused
 

@@ -6,7 +6,7 @@ import pytest
 from google.type import postal_address_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
-from services.runtime.wire import from_timestamp, to_date
+from services.runtime.rpc.conversions import from_timestamp, to_date
 from tests.contract.scheduler.shop import Shop, daily, day_of, schedule
 from tests.suite import Refusal, new_id, refused
 

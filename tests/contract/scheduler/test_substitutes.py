@@ -6,7 +6,7 @@ from recurring.catalog.v1 import catalog_pb2
 from recurring.notify.v1 import notify_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
-from services.runtime.wire import from_money
+from services.runtime.rpc.conversions import from_money
 from tests.contract.scheduler.shop import Shop
 from tests.suite import new_id
 

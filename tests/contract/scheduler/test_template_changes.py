@@ -6,7 +6,7 @@ from google.protobuf import duration_pb2, field_mask_pb2
 from google.type import postal_address_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
-from services.runtime.wire import from_money, to_date
+from services.runtime.rpc.conversions import from_money, to_date
 from tests.contract.scheduler.shop import COFFEE_MINOR, TEA_MINOR, Shop, daily, day_of, schedule
 from tests.suite import new_id, refused
 

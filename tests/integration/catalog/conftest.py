@@ -3,7 +3,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from services.catalog import api
-from services.runtime.database import Database, connect
+from services.runtime.db.pool import Database, connect
 from tests.conftest import KEYRING, ServiceDatabase
 from tests.integration.catalog.shop import ManualClock, Shop
 

@@ -14,12 +14,12 @@ from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
 from sqlalchemy import text
 
 from services.catalog import api, events, loops
-from services.runtime import rules
-from services.runtime.access import Caller, set_caller
-from services.runtime.database import Database
-from services.runtime.events import Event, Fact
-from services.runtime.loops import Step
-from services.runtime.wire import to_money, to_timestamp
+from services.runtime.auth.call_context import Caller, set_caller
+from services.runtime.db.pool import Database
+from services.runtime.messaging.events import Event, Fact
+from services.runtime.rpc import validation
+from services.runtime.rpc.conversions import to_money, to_timestamp
+from services.runtime.workers.loop import Step
 
 MERCHANT = "merchants/acme"
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -72,7 +72,7 @@ class Shop:
         set_caller(who)
         if "request_id" in request.DESCRIPTOR.fields_by_name and not request.request_id:  # type: ignore[attr-defined]
             request.request_id = str(uuid.uuid4())  # type: ignore[attr-defined]
-        rules.check(request)
+        validation.check(request)
         return await getattr(self.api, method)(request, None)
 
     async def sell(

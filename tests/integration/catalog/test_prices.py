@@ -4,7 +4,7 @@ import pytest
 from recurring.catalog.v1 import catalog_pb2, events_pb2
 
 from services.runtime.errors import Problem
-from services.runtime.wire import from_timestamp, to_timestamp
+from services.runtime.rpc.conversions import from_timestamp, to_timestamp
 from tests.integration.catalog.shop import MERCHANT, NOW, Shop, cents, day, item, name
 
 LOCKED = catalog_pb2.PriceProtection(lock=catalog_pb2.PriceLock(cycle_count=3))

@@ -15,7 +15,7 @@ from cryptography import x509
 from deploy.embedded.keys import Keys
 from deploy.embedded.nats import USERS_FILE, EmbeddedNats, passwords
 from deploy.embedded.ports import HOST, free_ports
-from services.runtime.broker import Broker
+from services.runtime.messaging.broker import Broker
 from tests.integration.runtime.postbox import until
 
 CONFIGURATION = USERS_FILE.parents[1] / "nats-ha" / "nats.conf"

@@ -15,9 +15,10 @@ from deploy.embedded.certificates import Authority
 from deploy.embedded.keys import Keys
 from deploy.embedded.nats import EmbeddedNats
 from deploy.embedded.ports import HOST, free_ports
-from services.runtime import identity, streams
-from services.runtime.broker import Broker
-from services.runtime.events import headers
+from services.runtime.auth import tls
+from services.runtime.messaging import streams
+from services.runtime.messaging.broker import Broker
+from services.runtime.messaging.events import headers
 from tests.integration.runtime.postbox import until
 
 USERS = ("catalog", "scheduler", "payments", "notify", "streams", "merchant-demo", "developer")
@@ -55,7 +56,7 @@ async def server(tmp_path: Path, keys: Keys) -> AsyncIterator[TlsNats]:
     [port] = free_ports(1)
     server = TlsNats(tmp_path / "nats", port, keys.certificate_folder("nats"))
     server.start()
-    trust = identity.Identity(keys.certificate_folder("catalog"), production=False).trust
+    trust = tls.Identity(keys.certificate_folder("catalog"), production=False).trust
     durables = streams.wanted("catalog", {}, ["demo"])
     await streams.make_at(server.url_of("streams"), "catalog", trust, 1, durables)
     broker = await Broker.connect(server.url_of("catalog"), "catalog", trust)
@@ -105,9 +106,9 @@ async def test_a_platform_hears_nothing_of_a_broker_that_nobody_vouches_for(
 async def test_a_service_comes_back_to_a_broker_whose_authority_was_replaced(
     server: TlsNats, keys: Keys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(identity, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(tls, "LOOK_SECONDS", 0.0)
     folder = keys.certificate_folder("catalog")
-    trust = identity.Identity(folder, production=False).trust
+    trust = tls.Identity(folder, production=False).trust
     broker = await Broker.connect(server.url_of("catalog"), "catalog", trust)
     another = Authority(tmp_path / "another", "Another authority")
     with (folder / "ca.crt").open("ab") as authorities:

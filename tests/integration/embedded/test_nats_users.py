@@ -19,9 +19,9 @@ from deploy.embedded.ports import HOST, free_ports
 from services.catalog.events import subscriptions as catalog_hears
 from services.notify.events.handlers import subscriptions as notify_hears
 from services.payments.events import subscriptions as payments_hears
-from services.runtime import streams
-from services.runtime.broker import DOMAIN
-from services.runtime.clock import SystemClock
+from services.runtime.messaging import streams
+from services.runtime.messaging.broker import DOMAIN
+from services.runtime.workers.clock import SystemClock
 from services.scheduler.events import subscriptions as scheduler_hears
 
 SERVICES = ("catalog", "scheduler", "payments", "notify")

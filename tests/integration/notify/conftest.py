@@ -6,7 +6,7 @@ import pytest
 
 from services.notify import api, gateways, loops
 from services.notify.domain.notices import Channel
-from services.runtime.database import Database, connect
+from services.runtime.db.pool import Database, connect
 from tests.conftest import KEYRING, ServiceDatabase
 from tests.integration.notify.suite import NOW, ManualClock, Notify
 from tests.integration.sandbox.process import SMS_API_KEY, Sandbox

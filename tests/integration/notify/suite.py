@@ -17,11 +17,11 @@ from services.notify.domain.notices import CustomerKey
 from services.notify.events import handlers
 from services.notify.events.facts import CUSTOMER
 from services.notify.store import contacts, notices
-from services.runtime import rules
-from services.runtime.access import Caller, set_caller
-from services.runtime.database import Database
-from services.runtime.events import Event, Fact
-from services.runtime.wire import to_money, to_timestamp
+from services.runtime.auth.call_context import Caller, set_caller
+from services.runtime.db.pool import Database
+from services.runtime.messaging.events import Event, Fact
+from services.runtime.rpc import validation
+from services.runtime.rpc.conversions import to_money, to_timestamp
 from tests.integration.sandbox.process import Sandbox
 
 MERCHANT = "merchants/acme"
@@ -72,7 +72,7 @@ class Notify:
         set_caller(Caller("test", merchant, frozenset({"platform"})))
         if "request_id" in request.DESCRIPTOR.fields_by_name and not request.request_id:  # type: ignore[attr-defined]
             request.request_id = str(uuid.uuid4())  # type: ignore[attr-defined]
-        rules.check(request)
+        validation.check(request)
         return await getattr(self.api, method)(request, None)
 
     async def contact(self, customer: str = ANN, **fields: Any) -> notify_pb2.Contact:  # noqa: ANN401

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from recurring.notify.v1 import events_pb2, notify_pb2
 
-from services.runtime.wire import from_timestamp
+from services.runtime.rpc.conversions import from_timestamp
 from tests.integration.notify.suite import (
     ANN,
     DUE,

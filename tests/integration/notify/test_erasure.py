@@ -15,11 +15,11 @@ from sqlalchemy import text
 from services.notify import api
 from services.notify.loops import Deliveries
 from services.notify.store.sealed import SEALED
-from services.runtime.access import act_for_all
-from services.runtime.database import Database, connect
+from services.runtime.auth.call_context import act_for_all
+from services.runtime.crypto.encryption import Keyring, UnreadableError
+from services.runtime.db.key_rotation import reseal
+from services.runtime.db.pool import Database, connect
 from services.runtime.errors import Problem
-from services.runtime.resealing import reseal
-from services.runtime.sealing import Keyring, UnreadableError
 from tests.conftest import DATA_KEYS
 from tests.integration.notify.suite import ANN, PHONE, Notify, order_confirmed, order_upcoming
 

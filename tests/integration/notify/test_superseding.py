@@ -10,7 +10,7 @@ from recurring.payments.v1 import events_pb2 as payments
 from recurring.scheduler.v1 import events_pb2 as scheduler
 from recurring.scheduler.v1 import scheduler_pb2
 
-from services.runtime.wire import to_money, to_timestamp
+from services.runtime.rpc.conversions import to_money, to_timestamp
 from tests.integration.notify.suite import (
     ANN,
     DUE,

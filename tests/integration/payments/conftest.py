@@ -5,7 +5,7 @@ import aiohttp
 import pytest
 
 from services.payments.provider import StripeProvider
-from services.runtime.database import Database, connect
+from services.runtime.db.pool import Database, connect
 from tests.conftest import KEYRING, ServiceDatabase
 from tests.integration.payments.suite import NOW, ManualClock, Payments
 from tests.integration.sandbox.process import PROVIDER_API_KEY, Sandbox

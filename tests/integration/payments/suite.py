@@ -18,12 +18,12 @@ from services.payments import api
 from services.payments.events import Handlers
 from services.payments.loops import Charging, Expiry, Lookup, Refunding
 from services.payments.provider import Provider
-from services.runtime import rules
-from services.runtime.access import Caller, set_caller
-from services.runtime.database import Database
-from services.runtime.events import Event
-from services.runtime.loops import Step
-from services.runtime.wire import to_money, to_timestamp
+from services.runtime.auth.call_context import Caller, set_caller
+from services.runtime.db.pool import Database
+from services.runtime.messaging.events import Event
+from services.runtime.rpc import validation
+from services.runtime.rpc.conversions import to_money, to_timestamp
+from services.runtime.workers.loop import Step
 from tests.integration.sandbox.process import Sandbox
 
 NOW = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
@@ -91,7 +91,7 @@ class Payments:
         if "request_id" in request.DESCRIPTOR.fields_by_name and not request.request_id:  # type: ignore[attr-defined]
             request.request_id = str(uuid.uuid4())  # type: ignore[attr-defined]
         method = request.DESCRIPTOR.name.removesuffix("Request")
-        rules.check(request)
+        validation.check(request)
         return await getattr(self.api, method)(request, None)
 
     async def payment_method(

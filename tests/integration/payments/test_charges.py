@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from recurring.payments.v1 import payments_pb2
 
-from services.runtime.wire import to_timestamp
+from services.runtime.rpc.conversions import to_timestamp
 from tests.integration.payments.suite import (
     AMOUNT_MINOR,
     CHARGE,

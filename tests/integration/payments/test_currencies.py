@@ -4,7 +4,7 @@ import pytest
 from recurring.payments.v1 import payments_pb2
 
 from services.runtime.errors import Problem
-from services.runtime.wire import to_money, to_timestamp
+from services.runtime.rpc.conversions import to_money, to_timestamp
 from tests.integration.payments.suite import MANDATE, NOW, Payments
 
 Charge = payments_pb2.Charge

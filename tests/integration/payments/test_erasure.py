@@ -7,7 +7,7 @@ from recurring.payments.v1 import payments_pb2
 
 from services.payments.domain.consent import DISPUTE_PERIOD
 from services.runtime.errors import Problem
-from services.runtime.wire import to_timestamp
+from services.runtime.rpc.conversions import to_timestamp
 from tests.integration.payments.suite import ANN, CHARGE, DAY, MANDATE, VISA, Payments
 
 

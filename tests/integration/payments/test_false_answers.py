@@ -8,8 +8,8 @@ import pytest
 
 from services.payments.commands import COMMANDS
 from services.payments.watch import LOOKS
-from services.runtime.commands import Desk
-from services.runtime.watch import Watch
+from services.runtime.app.commands import Desk
+from services.runtime.app.gauge_collector import Watch
 from tests.integration.payments.suite import CHARGE, Payments, State
 
 CARDS = [

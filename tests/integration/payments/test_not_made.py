@@ -12,7 +12,7 @@ from services.payments.domain.resends import KEY_RELIED_ON
 from services.payments.loops import Refunding
 from services.payments.provider import StripeProvider
 from services.payments.store import attempts as attempt_store
-from services.runtime.wire import to_money
+from services.runtime.rpc.conversions import to_money
 from tests.integration.payments.suite import (
     AMOUNT_MINOR,
     DAY,

@@ -6,7 +6,7 @@ import pytest
 from recurring.payments.v1 import payments_pb2
 
 from services.runtime.errors import Problem
-from services.runtime.wire import to_timestamp
+from services.runtime.rpc.conversions import to_timestamp
 from tests.integration.payments.suite import (
     AMOUNT_MINOR,
     ANN,

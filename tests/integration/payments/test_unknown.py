@@ -12,7 +12,7 @@ from services.payments.domain.charges import Attempt
 from services.payments.domain.outcomes import Outcome
 from services.payments.loops import Charging
 from services.payments.provider import StripeProvider
-from services.runtime.wire import to_money
+from services.runtime.rpc.conversions import to_money
 from tests.integration.payments.suite import (
     AMOUNT_MINOR,
     BOB,

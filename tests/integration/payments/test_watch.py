@@ -5,7 +5,7 @@ from datetime import timedelta
 from sqlalchemy import text
 
 from services.payments.watch import LOOKS
-from services.runtime.watch import Watch
+from services.runtime.app.gauge_collector import Watch
 from tests.integration.payments.suite import Payments
 from tests.owner import as_owner
 

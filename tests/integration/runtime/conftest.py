@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from services.runtime.broker import Broker
-from services.runtime.database import Database, connect
+from services.runtime.db.pool import Database, connect
+from services.runtime.messaging.broker import Broker
 from tests.conftest import KEYRING, ServiceDatabase
 from tests.integration.runtime.door import Door
 from tests.integration.runtime.postbox import SERVICE, Listener, Teller

@@ -13,13 +13,14 @@ from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 
 from deploy.embedded.keys import AUDIENCE, ISSUER, Keys
 from deploy.embedded.ports import HOST, free_ports
-from services.runtime import telemetry
-from services.runtime.access import Access, Gate, caller, origin
-from services.runtime.health import Health
-from services.runtime.identity import Identity
-from services.runtime.keysets import KeyFile
-from services.runtime.limits import Allowance
-from services.runtime.server import Addresses, Server
+from services.runtime.auth.authenticator import Access, Gate
+from services.runtime.auth.call_context import caller, origin
+from services.runtime.auth.key_sets import KeyFile
+from services.runtime.auth.tls import Identity
+from services.runtime.observability import tracing
+from services.runtime.rpc.health import Health
+from services.runtime.rpc.limits import Allowance
+from services.runtime.rpc.server import Addresses, Server
 
 GRACE_SECONDS = 10.0
 AMPLE = Allowance(calls_per_second=10_000, burst_calls=10_000, calls_at_once=1000)
@@ -44,7 +45,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         self, request: catalog_pb2.GetProductRequest, context: object
     ) -> catalog_pb2.Product:
         del context
-        self.traceparent = telemetry.current_traceparent()
+        self.traceparent = tracing.current_traceparent()
         self.origin = origin()
         caller().check("acme")
         if self.failure is not None:

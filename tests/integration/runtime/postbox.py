@@ -12,14 +12,14 @@ from recurring.catalog.v1 import events_pb2
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.runtime import outbox, streams
-from services.runtime.broker import Broker, Durable
-from services.runtime.clock import SystemClock
-from services.runtime.database import Database
-from services.runtime.events import Event, Fact, Subscription
-from services.runtime.inbox import Consumer
-from services.runtime.loops import Loop, Worker, Workers
-from services.runtime.outbox import Relay
+from services.runtime.db.pool import Database
+from services.runtime.messaging import outbox, streams
+from services.runtime.messaging.broker import Broker, Durable
+from services.runtime.messaging.events import Event, Fact, Subscription
+from services.runtime.messaging.inbox import Consumer
+from services.runtime.messaging.outbox import Relay
+from services.runtime.workers.clock import SystemClock
+from services.runtime.workers.loop import Loop, Worker, Workers
 from tests.owner import as_owner
 
 SERVICE, STREAM, DURABLE = "catalog", "CATALOG", "listener"

@@ -12,8 +12,8 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from sqlalchemy import text
 
-from services.runtime import causes, telemetry
-from services.runtime.database import Database
+from services.runtime.db.pool import Database
+from services.runtime.observability import error_format, structured_logging, tracing
 from tests.owner import as_owner
 
 CANARY = "Canary Lane 7"
@@ -42,14 +42,14 @@ async def people(database: Database) -> Database:
 def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(telemetry, "_tracer", provider.get_tracer("test"))
+    monkeypatch.setattr(tracing, "_tracer", provider.get_tracer("test"))
     yield exporter
     provider.shutdown()
 
 
 async def failure(database: Database, statement: str) -> Exception:
     try:
-        with telemetry.working("test", 1):
+        with tracing.working("test", 1):
             async with database.begin() as tx:
                 await tx.execute(text(statement), {"it": CANARY})
     except Exception as error:  # noqa: BLE001 - whatever a database says
@@ -63,14 +63,14 @@ async def test_an_error_of_the_database_is_told_without_the_row(
 ) -> None:
     error = await failure(people, statement)
     assert CANARY in "".join(traceback.format_exception(error))
-    line = causes.one_line(error)
+    line = error_format.one_line(error)
     assert FAILING[statement] in line
     assert CANARY not in line
 
 
 async def test_an_error_that_quotes_nothing_is_told_in_its_own_words(people: Database) -> None:
     error = await failure(people, "SELECT :it FROM nowhere")
-    assert '42P01 relation "nowhere" does not exist' in causes.one_line(error)
+    assert '42P01 relation "nowhere" does not exist' in error_format.one_line(error)
 
 
 @pytest.mark.parametrize("statement", FAILING)
@@ -79,7 +79,7 @@ async def test_the_log_has_each_stack_and_nothing_of_the_row(
 ) -> None:
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(telemetry.JsonFormatter("catalog"))
+    handler.setFormatter(structured_logging.JsonFormatter("catalog"))
     record = logging.makeLogRecord({"msg": "step failed"})
     error = await failure(people, statement)
     record.exc_info = (type(error), error, error.__traceback__)

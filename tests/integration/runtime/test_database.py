@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import text
 
 from deploy.embedded.postgres import EmbeddedPostgres
-from services.runtime.access import ANY_TENANT, Caller, set_caller
-from services.runtime.database import Database, connect
+from services.runtime.auth.call_context import ANY_TENANT, Caller, set_caller
+from services.runtime.db.pool import Database, connect
 from tests.conftest import KEYRING, ServiceDatabase
 
 HEARD_SECONDS = 10.0

@@ -11,12 +11,12 @@ from sqlalchemy import text
 
 from deploy.embedded.nats import EmbeddedNats
 from deploy.embedded.postgres import EmbeddedPostgres
-from services.runtime import outbox, streams
-from services.runtime.broker import CLOSE_TIMEOUT_SECONDS, Broker
-from services.runtime.events import Fact, headers
-from services.runtime.inbox import FAILURES_MAX, letters, replay_letter
-from services.runtime.outbox import Relay
-from services.runtime.streams import StreamMissingError
+from services.runtime.messaging import outbox, streams
+from services.runtime.messaging.broker import CLOSE_TIMEOUT_SECONDS, Broker
+from services.runtime.messaging.events import Fact, headers
+from services.runtime.messaging.inbox import FAILURES_MAX, letters, replay_letter
+from services.runtime.messaging.outbox import Relay
+from services.runtime.messaging.streams import StreamMissingError
 from tests.integration.runtime.postbox import (
     DURABLE,
     GRACE_SECONDS,

@@ -12,10 +12,11 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 
-from services.runtime.health import CONNECTIONS_MAX
-from services.runtime.identity import Identity
-from services.runtime.limits import CALLER_UNREAD_MAX_BYTES
-from services.runtime.server import CONCURRENT_CALLS_MAX, MESSAGE_MAX_BYTES, METADATA_MAX_BYTES
+from services.runtime.auth.tls import Identity
+from services.runtime.rpc.admission import CONCURRENT_CALLS_MAX
+from services.runtime.rpc.health import CONNECTIONS_MAX
+from services.runtime.rpc.limits import CALLER_UNREAD_MAX_BYTES, MESSAGE_MAX_BYTES
+from services.runtime.rpc.server import METADATA_MAX_BYTES
 from tests.integration.runtime.door import (
     GRACE_SECONDS,
     NAME,

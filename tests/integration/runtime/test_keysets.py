@@ -15,10 +15,10 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from services.runtime import keysets
-from services.runtime.access import Access, Gate
+from services.runtime.auth import key_sets
+from services.runtime.auth.authenticator import Access, Gate
+from services.runtime.auth.key_sets import KeyFile, KeySet, KeyUrl
 from services.runtime.errors import Problem
-from services.runtime.keysets import KeyFile, KeySet, KeyUrl
 
 METHOD = "/recurring.catalog.v1.CatalogService/GetProduct"
 ISSUER, AUDIENCE = "https://issuer.example", "recurring"
@@ -77,7 +77,7 @@ class Issuer:
 
 @pytest.fixture
 async def issuer(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Issuer, KeyUrl]]:
-    monkeypatch.setattr(keysets, "FETCH_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(key_sets, "FETCH_AGAIN_SECONDS", 0.0)
     issuer = Issuer()
     app = web.Application()
     app.router.add_get("/keys", issuer.answer)
@@ -116,7 +116,7 @@ async def test_unknown_keys_do_not_flood_the_issuer(
     issuer: tuple[Issuer, KeyUrl], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outside, keys = issuer
-    monkeypatch.setattr(keysets, "FETCH_AGAIN_SECONDS", 60.0)
+    monkeypatch.setattr(key_sets, "FETCH_AGAIN_SECONDS", 60.0)
     before = outside.asked
     own = gate(keys)
     found = await asyncio.gather(
@@ -145,10 +145,10 @@ async def test_an_issuer_at_fault_leaves_the_old_keys_in_use(
     own = gate(keys)
     outside.keys = [jwk(ED25519[1], "two")] if fault != "no keys" else []
     outside.status = 503 if fault == "away" else 200
-    outside.padding = "x" * keysets.SET_MAX_BYTES if fault == "too long" else ""
+    outside.padding = "x" * key_sets.SET_MAX_BYTES if fault == "too long" else ""
     if fault == "slow":
         outside.delay_seconds = 5
-        monkeypatch.setattr(keysets, "FETCH_TIMEOUT_SECONDS", 0.1)
+        monkeypatch.setattr(key_sets, "FETCH_TIMEOUT_SECONDS", 0.1)
     assert not await admitted(own, token(ED25519[1], "two"))
     assert await admitted(own, token())
 
@@ -157,7 +157,7 @@ async def test_an_old_set_is_fetched_anew_beside_the_calls(
     issuer: tuple[Issuer, KeyUrl], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outside, keys = issuer
-    monkeypatch.setattr(keysets, "FETCH_SECONDS", 0.0)
+    monkeypatch.setattr(key_sets, "FETCH_SECONDS", 0.0)
     before = outside.asked
     outside.answered.clear()
     assert await admitted(gate(keys), token())
@@ -168,7 +168,7 @@ async def test_an_old_set_is_fetched_anew_beside_the_calls(
 async def test_a_file_is_read_again_when_it_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keysets, "FILE_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(key_sets, "FILE_LOOK_SECONDS", 0.0)
     file = tmp_path / "jwks.json"
     file.write_text(json.dumps({"keys": [jwk(ED25519[0], "one")]}))
     own = gate(KeyFile(file, production=False))
@@ -183,7 +183,7 @@ async def test_a_file_is_read_again_when_it_changes(
 async def test_in_production_no_key_for_development_is_ever_taken_from_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keysets, "FILE_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(key_sets, "FILE_LOOK_SECONDS", 0.0)
     file = tmp_path / "jwks.json"
     file.write_text(json.dumps({"keys": [jwk(ED25519[0], "one")]}))
     production, sandbox = (gate(KeyFile(file, production=each)) for each in (True, False))

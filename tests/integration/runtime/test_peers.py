@@ -13,14 +13,15 @@ from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from deploy.embedded.certificates import Authority
 from deploy.embedded.keys import AUDIENCE, ISSUER, Keys
 from deploy.embedded.ports import HOST, free_ports
-from services.runtime import identity as runtime_identity
-from services.runtime.access import ANY_TENANT, Access, Caller, Gate, caller, set_caller
-from services.runtime.channel import open_channel
-from services.runtime.health import Health
-from services.runtime.identity import Identity
-from services.runtime.keysets import KeyFile
-from services.runtime.limits import Allowance
-from services.runtime.server import Addresses, Server
+from services.runtime.auth import tls as runtime_identity
+from services.runtime.auth.authenticator import Access, Gate
+from services.runtime.auth.call_context import ANY_TENANT, Caller, caller, set_caller
+from services.runtime.auth.key_sets import KeyFile
+from services.runtime.auth.tls import Identity
+from services.runtime.rpc.channel import open_channel
+from services.runtime.rpc.health import Health
+from services.runtime.rpc.limits import Allowance
+from services.runtime.rpc.server import Addresses, Server
 from tests.suite import refused
 
 SERVICE = "recurring.catalog.v1.CatalogService"

@@ -10,8 +10,8 @@ import pytest
 from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 
 from deploy.embedded.ports import HOST
-from services.runtime.channel import open_channel
-from services.runtime.identity import Identity
+from services.runtime.auth.tls import Identity
+from services.runtime.rpc.channel import open_channel
 from tests.conftest import ServiceDatabase
 from tests.integration.runtime.postbox import until
 from tests.integration.runtime.replicas import NAME, Names, Replicas, Traffic

@@ -9,10 +9,10 @@ from recurring.catalog.v1 import catalog_pb2
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.runtime.access import Caller, set_caller
-from services.runtime.database import Database
+from services.runtime.auth.call_context import Caller, set_caller
+from services.runtime.db.idempotency import mutation
+from services.runtime.db.pool import Database
 from services.runtime.errors import Problem
-from services.runtime.requests import mutation
 from tests.integration.runtime.postbox import count
 from tests.owner import as_owner
 

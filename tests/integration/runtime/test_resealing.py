@@ -16,12 +16,12 @@ from recurring.catalog.v1 import catalog_pb2
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.runtime import requests, resealing
-from services.runtime.access import Caller, act_for_all, set_caller
-from services.runtime.database import Database, connect
+from services.runtime.auth.call_context import Caller, act_for_all, set_caller
+from services.runtime.crypto.encryption import Keyring, UnreadableError
+from services.runtime.db import idempotency, key_rotation
+from services.runtime.db.key_rotation import SealedTable, Tally
+from services.runtime.db.pool import Database, connect
 from services.runtime.errors import Problem
-from services.runtime.resealing import SealedTable, Tally
-from services.runtime.sealing import Keyring, UnreadableError
 from services.scheduler.api.messages import standing_order_message
 from services.scheduler.domain.order import Item
 from services.scheduler.domain.schedule import Daily, Schedule
@@ -63,7 +63,7 @@ async def opened(url: str, keyring: Keyring) -> AsyncIterator[Database]:
 
 async def reseal(database: Database, *, only_count: bool = False) -> dict[str, Tally]:
     return {
-        table.name: await resealing.reseal(database, table, only_count=only_count)
+        table.name: await key_rotation.reseal(database, table, only_count=only_count)
         for table in SEALED
     }
 
@@ -140,7 +140,7 @@ async def test_to_count_changes_nothing(url: str) -> None:
 async def test_pages_are_gone_through_to_the_last(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resealing, "PAGE_ROWS", 2)
+    monkeypatch.setattr(key_rotation, "PAGE_ROWS", 2)
     async with opened(url, BOTH) as database:
         assert [tally.resealed for tally in (await reseal(database)).values()] == [3, 6]
 
@@ -197,7 +197,7 @@ class Namer:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    @requests.mutation(catalog_pb2.Product)
+    @idempotency.mutation(catalog_pb2.Product)
     async def Name(  # noqa: N802
         self, request: catalog_pb2.DiscontinueProductRequest, _tx: AsyncConnection
     ) -> catalog_pb2.Product:
@@ -210,7 +210,7 @@ async def test_a_request_is_known_again_under_the_new_key(url: str) -> None:
         set_caller(Caller("shop", "acme", frozenset()))
         first = await Namer(database).Name(asked, None)
     async with opened(url, BOTH) as database:
-        assert await resealing.reseal(database, requests.SEALED) == Tally(rows=1, resealed=1)
+        assert await key_rotation.reseal(database, idempotency.SEALED) == Tally(rows=1, resealed=1)
 
     async with opened(url, NEWER) as database:
         set_caller(Caller("shop", "acme", frozenset()))
@@ -233,7 +233,7 @@ async def test_no_sealed_column_is_forgotten(
             """)
         )
         as_bytes = {(row.table_name, row.column_name) for row in stored}
-    sealed = (requests.SEALED, *sealed_of(service))
+    sealed = (idempotency.SEALED, *sealed_of(service))
 
     assert as_bytes - NOT_SEALED == {
         (table.name, column.name)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from deploy.embedded.ports import HOST, free_ports
-from services.runtime import scrapes
+from services.runtime.observability import metrics_server
 from tests.integration.runtime.door import GRACE_SECONDS
 from tests.integration.runtime.postbox import until
 
@@ -17,7 +17,7 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 @pytest.fixture
 def port() -> Iterator[int]:
     [port] = free_ports(1)
-    server = scrapes.serve(f"{HOST}:{port}")
+    server = metrics_server.serve(f"{HOST}:{port}")
     yield port
     server.shutdown()
     server.server_close()
@@ -44,13 +44,13 @@ async def test_readers_that_do_not_go_on_are_few_and_end(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert await is_served(port)
-    slow = [await connect(port, HALF_A_REQUEST) for _ in range(scrapes.READERS_MAX)]
+    slow = [await connect(port, HALF_A_REQUEST) for _ in range(metrics_server.READERS_MAX)]
 
     async def full() -> bool:
         return not await is_served(port)
 
     await until(full)
-    monkeypatch.setattr(scrapes, "READ_SECONDS", 0.1)
+    monkeypatch.setattr(metrics_server, "READ_SECONDS", 0.1)
     for reader, writer in slow:
         assert await asyncio.wait_for(reader.read(), GRACE_SECONDS) == b""
         writer.close()

@@ -10,12 +10,12 @@ import pytest
 from recurring.catalog.v1 import catalog_pb2
 from sqlalchemy.exc import DBAPIError
 
-from services.runtime import server as runtime_server
-from services.runtime import telemetry
 from services.runtime.errors import not_found
-from services.runtime.health import LIVENESS
-from services.runtime.limits import Allowance
-from services.runtime.server import PLATFORM_MESSAGE_MAX_BYTES
+from services.runtime.observability import tracing
+from services.runtime.rpc import server as runtime_server
+from services.runtime.rpc.health import LIVENESS
+from services.runtime.rpc.limits import Allowance
+from services.runtime.rpc.server import PLATFORM_MESSAGE_MAX_BYTES
 from tests.integration.gateway.http2 import (
     HEADERS,
     METHOD_AND_SCHEME,
@@ -39,7 +39,7 @@ async def test_a_call_with_a_token_is_answered(door: Door) -> None:
 
 
 async def test_a_call_is_in_its_callers_trace(door: Door) -> None:
-    telemetry.start_tracing("catalog")
+    tracing.start_tracing("catalog")
     trace_id, span_id = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
     await door.get((*door.token(), ("traceparent", f"00-{trace_id}-{span_id}-01")))
     _, trace, span, _ = door.servicer.traceparent.split("-")
@@ -48,7 +48,7 @@ async def test_a_call_is_in_its_callers_trace(door: Door) -> None:
 
 
 async def test_a_call_without_a_readable_trace_begins_one(door: Door) -> None:
-    telemetry.start_tracing("catalog")
+    tracing.start_tracing("catalog")
     await door.get((*door.token(), ("traceparent", f"00-{0:032x}-{0:016x}-01")))
     _, trace, _, _ = door.servicer.traceparent.split("-")
     assert int(trace, 16)

@@ -23,9 +23,9 @@ from deploy.embedded.keys import AUDIENCE, ISSUER, Keys
 from deploy.embedded.ports import HOST, free_ports
 from deploy.embedded.postgres import EmbeddedPostgres
 from deploy.embedded.program import ROOT
-from services.runtime.broker import Broker
-from services.runtime.health import LIVENESS
-from services.runtime.readiness import LOOK_SECONDS, STREAMS_MISSING_SECONDS
+from services.runtime.app.readiness import STREAMS_MISSING_SECONDS
+from services.runtime.messaging.broker import Broker
+from services.runtime.rpc.health import LIVENESS, LOOK_SECONDS
 from tests.conftest import DATA_KEYS, PASSWORD, ServiceDatabase
 from tests.integration.runtime.postbox import until
 

@@ -11,14 +11,15 @@ from recurring.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 
 from deploy.embedded.keys import AUDIENCE, ISSUER, Keys
 from deploy.embedded.ports import HOST, free_ports
-from services.runtime import server as runtime_server
-from services.runtime.access import Access, Gate, caller
+from services.runtime.auth.authenticator import Access, Gate
+from services.runtime.auth.call_context import caller
+from services.runtime.auth.key_sets import KeyFile
+from services.runtime.auth.tls import Identity
 from services.runtime.errors import not_found
-from services.runtime.health import Health
-from services.runtime.identity import Identity
-from services.runtime.keysets import KeyFile
-from services.runtime.limits import Allowance
-from services.runtime.server import Addresses, Server
+from services.runtime.rpc import server as runtime_server
+from services.runtime.rpc.health import Health
+from services.runtime.rpc.limits import Allowance
+from services.runtime.rpc.server import Addresses, Server
 from tests.suite import refused
 
 GRACE_SECONDS = 10.0

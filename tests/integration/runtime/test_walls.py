@@ -10,8 +10,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from deploy.embedded.postgres import EmbeddedPostgres
-from services.runtime.access import ANY_TENANT, Caller, set_caller
-from services.runtime.database import (
+from services.runtime.auth.call_context import ANY_TENANT, Caller, set_caller
+from services.runtime.db.pool import (
     IDLE_IN_TRANSACTION_TIMEOUT_SECONDS,
     LOCK_TIMEOUT_SECONDS,
     STATEMENT_TIMEOUT_SECONDS,

@@ -8,7 +8,7 @@ import pytest
 from recurring_client import channel_policy
 
 from cli import connect
-from services.runtime import channel
+from services.runtime.rpc import channel
 
 PUBLIC = dict(channel_policy.CHANNEL_OPTIONS)
 COMMAND = dict(connect._CHANNEL_OPTIONS)

@@ -12,7 +12,7 @@ from services.notify.domain.notices import BillingMode, Promise
 from services.notify.events.handlers import READERS, order_skipped, order_upcoming
 from services.notify.events.posting import Draft
 from services.notify.templates.wording import render
-from services.runtime.wire import to_money, to_timestamp
+from services.runtime.rpc.conversions import to_money, to_timestamp
 
 DUE = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
 NEXT = datetime(2026, 2, 28, 8, 0, tzinfo=UTC)

@@ -24,7 +24,7 @@ from services.notify.templates.wording import (
     render,
     time_text,
 )
-from services.runtime.wire import Money
+from services.runtime.money import Money
 
 DUE = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
 BERLIN = "Europe/Berlin"

@@ -16,7 +16,7 @@ from services.payments.domain.provider_amounts import (
     step_minor,
     to_provider,
 )
-from services.runtime.currencies import AMOUNT_MINOR_MAX, DIGITS, minor_digits, minor_factor
+from services.runtime.money import AMOUNT_MINOR_MAX, DIGITS, minor_digits, minor_factor
 
 charged = st.sampled_from(sorted(PROVIDER_CURRENCIES))
 amounts_minor = st.integers(1, AMOUNT_MINOR_MAX)

@@ -12,10 +12,11 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from services.runtime import access
-from services.runtime.access import ANY_TENANT, Access, Caller, Gate
+from services.runtime.auth import authenticator, call_context
+from services.runtime.auth.authenticator import Access, Gate
+from services.runtime.auth.call_context import ANY_TENANT, Caller
+from services.runtime.auth.key_sets import KeyFile
 from services.runtime.errors import Problem
-from services.runtime.keysets import KeyFile
 
 ISSUER, AUDIENCE = "https://issuer.example", "recurring"
 METHOD = "/recurring.catalog.v1.CatalogService/GetProduct"
@@ -120,7 +121,7 @@ BAD_TOKENS = {
     "tampered": tampered(),
     "no token at all": "x",
     "empty": "",
-    "too long": signed(padding="x" * access.TOKEN_MAX_BYTES),
+    "too long": signed(padding="x" * authenticator.TOKEN_MAX_BYTES),
     **{
         f"without {name}": signed(KEY, "one", **{name: None})
         for name in ("iss", "aud", "sub", "exp", "merchant", "scope")
@@ -131,7 +132,7 @@ BAD_TOKENS = {
     "merchant no id": signed(merchant="acme\0"),
     "subject empty": signed(sub=""),
     "subject that cannot be stored": signed(sub="shop\0"),
-    "subject too long": signed(sub="x" * (access.SUBJECT_MAX_CHARACTERS + 1)),
+    "subject too long": signed(sub="x" * (call_context.SUBJECT_MAX_CHARACTERS + 1)),
     "valid beyond all time": signed(exp=10**400),
     "scope no text": signed(scope=["platform"]),
 }
@@ -149,7 +150,7 @@ async def test_a_bad_token_stays_bad(gate: Gate) -> None:
 
 async def test_a_token_that_was_good_is_refused_once_it_has_expired(gate: Gate) -> None:
     # Within the skew that clocks are allowed, and over it in a second or two.
-    token = signed(exp=int(time.time()) - access.CLOCK_SKEW_SECONDS + 2)
+    token = signed(exp=int(time.time()) - authenticator.CLOCK_SKEW_SECONDS + 2)
     await gate.admit_platform(METHOD, f"Bearer {token}")
 
     async def until_refused() -> None:
@@ -165,7 +166,7 @@ async def test_a_token_that_was_good_is_refused_once_it_has_expired(gate: Gate) 
 async def test_tokens_are_told_apart_however_many_there_are(
     gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(access, "VERIFIED_TOKENS_MAX", 3)
+    monkeypatch.setattr(authenticator, "VERIFIED_TOKENS_MAX", 3)
     tokens = {f"m{number}": signed(merchant=f"m{number}") for number in range(6)}
     for _ in range(2):
         admitted = {

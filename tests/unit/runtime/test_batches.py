@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.runtime.batches import work_in_halves
+from services.runtime.workers.bisection import work_in_halves
 
 
 class Outage(Exception):

@@ -6,9 +6,9 @@ from google.type import money_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.runtime.currencies import AMOUNT_MINOR_MAX, DIGITS, format_minor, minor_digits
 from services.runtime.errors import Problem, Violations
-from services.runtime.wire import Money, from_money, read_money, to_money
+from services.runtime.money import AMOUNT_MINOR_MAX, DIGITS, Money, format_minor, minor_digits
+from services.runtime.rpc.conversions import from_money, read_money, to_money
 
 NO_MONEY = [
     *("ERU", "EURO", "eur", "Eur", "EÜR", "ЕUR", "", " EUR"),  # noqa: RUF001 - a Cyrillic letter

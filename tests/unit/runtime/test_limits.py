@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 
-from services.runtime import limits
 from services.runtime.errors import Problem
-from services.runtime.limits import Allowance, Limits, Room
+from services.runtime.rpc import limits
+from services.runtime.rpc.limits import Allowance, Limits, Room
 
 ACME, OTHER = ("acme", "shop"), ("other", "shop")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from services.runtime import telemetry
+from services.runtime.observability import structured_logging
 
 GRPC = "grpc._cython.cygrpc"
 # What gRPC raises has no public name.
@@ -23,7 +23,7 @@ cygrpc: Any = importlib.import_module(GRPC)
 def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     monkeypatch.setattr(logging.root, "handlers", [])
     stream = io.StringIO()
-    telemetry.start_logging("catalog", stream)
+    structured_logging.start_logging("catalog", stream)
     yield stream
     for name in (GRPC, "asyncio"):
         logging.getLogger(name).filters.clear()

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from services.runtime import outages
-from services.runtime.loops import Loop, Step, Worker, Workers
+from services.runtime.observability import outages
+from services.runtime.workers.loop import Loop, Step, Worker, Workers
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(days=1)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.runtime import migrations
-from services.runtime.migrations import RUNTIME_TABLES_V1, served, statements
+from services.runtime.db import migrations
+from services.runtime.db.migrations import RUNTIME_TABLES_V1, served, statements
 
 TABLE = "CREATE TABLE a (id text)"
 FUNCTION = """CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$

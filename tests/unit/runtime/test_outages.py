@@ -7,9 +7,16 @@ import asyncpg
 import nats.errors
 import pytest
 
-from services.runtime import outages
-from services.runtime.database import is_outage
-from services.runtime.outages import DATABASE, REPEAT_SECONDS, Reporter, is_news, note, out_of_reach
+from services.runtime.observability import outages
+from services.runtime.observability.outages import (
+    DATABASE,
+    REPEAT_SECONDS,
+    Reporter,
+    is_news,
+    is_outage,
+    note,
+    out_of_reach,
+)
 
 REFUSED = ConnectionRefusedError("refused")
 DEADLOCK = asyncpg.DeadlockDetectedError("deadlock detected")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.runtime.readiness import Steady
+from services.runtime.app.readiness import Steady
 
 
 def states(steady: Steady, seen: str) -> str:

@@ -9,8 +9,8 @@ from recurring.notify.v1 import notify_pb2
 from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
-from services.runtime import rules
 from services.runtime.errors import Problem, Violations
+from services.runtime.rpc import validation
 
 CONTRACTS = (catalog_pb2, scheduler_pb2, payments_pb2, notify_pb2)
 REQUEST_ID = "0190b0c2-5e1c-7c3a-8d5e-1f2a3b4c5d6e"
@@ -18,7 +18,7 @@ REQUEST_ID = "0190b0c2-5e1c-7c3a-8d5e-1f2a3b4c5d6e"
 
 def broken(message: Message) -> dict[str, str]:
     violations = Violations()
-    rules.note(violations, message)
+    validation.note(violations, message)
     return {each.field: each.reason for each in violations.found}
 
 
@@ -37,7 +37,7 @@ def test_every_request_id_must_be_a_uuid() -> None:
 
 @pytest.mark.parametrize(("depth", "is_read"), [(100, True), (101, False), (100_000, False)])
 def test_a_message_is_nested_so_deep_and_no_deeper(depth: int, *, is_read: bool) -> None:
-    read = rules.reader(catalog_pb2.GetProductRequest.FromString)
+    read = validation.reader(catalog_pb2.GetProductRequest.FromString)
     assert read is not None
     # Groups in groups, of a field that nobody knows.
     begin, end = b"\xa3\x06", b"\xa4\x06"
@@ -45,7 +45,7 @@ def test_a_message_is_nested_so_deep_and_no_deeper(depth: int, *, is_read: bool)
 
 
 def test_what_keeps_the_rules_passes() -> None:
-    rules.check(
+    validation.check(
         catalog_pb2.CreateProductRequest(
             parent="merchants/acme",
             product_id="tea",
@@ -97,7 +97,7 @@ def test_a_field_within_others_is_named_by_its_path() -> None:
 def test_a_rule_can_have_a_reason_of_its_own() -> None:
     request = catalog_pb2.ListProductsRequest(parent="merchants/acme", page_size=1001)
     with pytest.raises(Problem) as refusal:
-        rules.check(request)
+        validation.check(request)
     assert refusal.value.reason == "PAGE_SIZE_TOO_LARGE"
 
 

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from services.runtime.sealing import Keyring, UnreadableError
+from services.runtime.crypto.encryption import Keyring, UnreadableError
 
 PLACE = ("contacts", "phone", "acme", "ann")
 PHONE = b"+491701234567"

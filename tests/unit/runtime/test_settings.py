@@ -9,14 +9,14 @@ from deploy.embedded.keys import Keys
 from services.notify.__main__ import Settings as NotifySettings
 from services.notify.gateways import MailTls
 from services.payments.__main__ import Settings as PaymentsSettings
-from services.runtime.settings import (
+from services.runtime.app.settings import (
     PLATFORM_MERCHANTS_MAX,
     Environment,
     MigrationSettings,
     RuntimeSettings,
-    SettingsError,
     load,
 )
+from services.runtime.errors import SettingsError
 from tests.conftest import DATA_KEYS
 
 SECRET = "kept-to-ourselves"

@@ -12,9 +12,9 @@ from recurring.notify.v1 import notify_pb2
 from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
-from services.runtime import rules
 from services.runtime.errors import Violations
-from services.runtime.texts import Kind, kind_of
+from services.runtime.rpc import validation
+from services.runtime.rpc.text_fields import Kind, kind_of
 
 CONTRACTS = (catalog_pb2, scheduler_pb2, payments_pb2, notify_pb2)
 ID = "0190b0c2-5e1c-4c3a-8d5e-1f2a3b4c5d6e"
@@ -86,7 +86,7 @@ def test_every_string_of_a_request_is_an_identifier_or_under_the_rule_of_text() 
 
 def fields_refused(request: Message) -> list[str]:
     violations = Violations()
-    rules.note(violations, request)
+    validation.note(violations, request)
     assert not any("4242" in each.description for each in violations.found)
     return [each.field for each in violations.found]
 

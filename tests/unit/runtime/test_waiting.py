@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.runtime.waiting import run_together
+from services.runtime.workers.tasks import run_together
 
 GRACE_SECONDS = 5.0
 

@@ -12,27 +12,27 @@ from hypothesis import strategies as st
 from recurring.catalog.v1 import catalog_pb2
 from recurring.notify.v1 import notify_pb2
 
-from services.runtime.currencies import AMOUNT_MINOR_MAX
 from services.runtime.errors import Problem, Violations
-from services.runtime.wire import (
+from services.runtime.money import AMOUNT_MINOR_MAX, Money
+from services.runtime.resource_names import NamePattern, read_id
+from services.runtime.rpc.conversions import (
+    from_money,
+    from_timestamp,
+    read_bound,
+    read_date,
+    read_money,
+    read_timestamp,
+    read_uuid,
+    to_money,
+    to_timestamp,
+)
+from services.runtime.rpc.paging import (
     BEFORE_ALL,
     PAGE_MAX_BYTES,
     PAGE_SIZE_DEFAULT,
     PAGE_SIZE_MAX,
     PORTION_ROWS,
-    Money,
-    NamePattern,
-    from_money,
-    from_timestamp,
-    read_bound,
-    read_date,
-    read_id,
-    read_money,
     read_page,
-    read_timestamp,
-    read_uuid,
-    to_money,
-    to_timestamp,
 )
 
 CURRENCIES = ("EUR", "USD", "JPY", "KWD")

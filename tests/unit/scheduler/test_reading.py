@@ -6,7 +6,7 @@ import time
 import pytest
 from recurring.scheduler.v1 import scheduler_pb2
 
-from services.runtime.limits import Room
+from services.runtime.rpc.limits import Room
 from services.scheduler.api.reading import read_aside
 
 READ_SECONDS = 0.2

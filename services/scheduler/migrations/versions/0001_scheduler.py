@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from services.runtime.migrations import RUNTIME_TABLES_V1, statements
+from services.runtime.db.migrations import RUNTIME_TABLES_V1, statements
 
 revision = "0001"
 down_revision = None

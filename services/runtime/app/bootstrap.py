@@ -1,0 +1,152 @@
+"""A service's process: it serves, or does what an operator asks for and ends."""
+
+import gc
+import logging
+import os
+import ssl
+import sys
+from argparse import Namespace
+from collections.abc import Coroutine, Mapping
+from contextlib import AsyncExitStack
+from functools import partial
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+import uvloop
+
+from services.runtime.app import commands
+from services.runtime.app.commands import EXIT_FAILED, Command, Desk
+from services.runtime.app.components import Assemble, S, Subscribe, open_runtime
+from services.runtime.app.service_process import Life
+from services.runtime.app.settings import (
+    HealthSettings,
+    MigrationSettings,
+    load,
+    settings_may_change,
+)
+from services.runtime.app.shutdown import keep_pending
+from services.runtime.auth.call_context import act_for_all
+from services.runtime.auth.tls import AUTHORITY_FILE
+from services.runtime.db import migrations
+from services.runtime.errors import SettingsError
+from services.runtime.messaging import streams
+from services.runtime.observability import structured_logging, tracing
+from services.runtime.observability.outages import is_outage
+from services.runtime.workers.clock import SystemClock
+from services.runtime.workers.retry import in_one_line, until_it_works
+
+log = logging.getLogger(__name__)
+
+EXIT_BAD_SETTINGS = 78  # EX_CONFIG of sysexits(3).
+# A batch makes some hundred thousand objects and drops them all; none of them needs the collector.
+COLLECTION_THRESHOLD_OBJECTS = 100_000
+
+R = TypeVar("R")
+
+
+def main(
+    service: str,
+    settings_type: type[S],
+    assemble: Assemble[S],
+    subscribe: Subscribe,
+    own_commands: Mapping[str, Command] = MappingProxyType({}),
+) -> None:
+    """Run the process: `python -m services.<service>` serves, with a command it does that and ends."""
+    arguments = sys.argv[1:]
+    options = commands.parse(service, own_commands, arguments) if arguments else None
+    # What a command prints is for programs to read.
+    structured_logging.start_logging(service, sys.stderr if options else sys.stdout)
+    try:
+        if options and options.command == commands.MIGRATE:
+            run_loop(_migrate(service, load(MigrationSettings), subscribe))
+        elif options:
+            settings = load(settings_type)
+            run_loop(_operate(service, settings, assemble, subscribe, own_commands, options))
+        else:
+            _serve(service, settings_type, assemble, subscribe)
+    except SettingsError as error:
+        sys.stderr.write(f"recurring {service}: cannot start\n{error}\n")
+        sys.exit(EXIT_BAD_SETTINGS)
+
+
+def _serve(
+    service: str, settings_type: type[S], assemble: Assemble[S], subscribe: Subscribe
+) -> None:
+    """Serve until stopped; when settings in files change, stop and begin anew with them."""
+    if settings_may_change():
+        address = load(HealthSettings).health_address
+    else:
+        address = load(settings_type).health_address
+    keep_pending()
+    tracing.start_tracing(service)
+    life = Life(service, settings_type, assemble, subscribe)
+    run_loop(life.run(address))
+    if life.begins_anew:
+        tracing.flush()
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
+
+
+async def _migrate(service: str, settings: MigrationSettings, subscribe: Subscribe) -> None:
+    """Bring schema, streams and durables up to date, once their servers are there.
+
+    Ends with status 1 if that fails for the schema.
+    """
+    url = settings.migration_database_url
+    try:
+        await until_it_works(
+            "database", lambda: migrations.upgrade_async(service, url), passing=is_outage
+        )
+    except Exception as error:  # noqa: BLE001 - whatever PostgreSQL or alembic say
+        log.error("the schema was left as it was: %s", in_one_line(error))  # noqa: TRY400 - one line
+        sys.exit(EXIT_FAILED)
+    if settings.migration_nats_url:
+        file = settings.tls_folder / AUTHORITY_FILE if settings.tls_folder else None
+        trust = partial(ssl.create_default_context, cafile=file)
+        durables = streams.wanted(
+            service, subscribe(SystemClock()), settings.platform_merchants.split()
+        )
+        await until_it_works(
+            "nats",
+            lambda: streams.make_at(
+                settings.migration_nats_url,
+                service,
+                trust,
+                settings.nats_stream_replicas,
+                durables,
+            ),
+        )
+
+
+def run_loop(work: Coroutine[Any, Any, R]) -> R:
+    """Run a process's work in an event loop, with everything set for work in batches."""
+    # What has been imported stays; the collector need not look through it again and again.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECTION_THRESHOLD_OBJECTS)
+    return uvloop.run(work)
+
+
+async def _operate(
+    service: str,
+    settings: S,
+    assemble: Assemble[S],
+    subscribe: Subscribe,
+    own_commands: Mapping[str, Command],
+    options: Namespace,
+) -> None:
+    """Do what an operator asks for, beside the processes that serve."""
+    act_for_all(service)
+    async with AsyncExitStack() as resources:
+        runtime = await open_runtime(service, settings, resources)
+        parts = await assemble(runtime)
+        desk = Desk(
+            service,
+            runtime.database,
+            runtime.clock,
+            settings.nats_url,
+            runtime.identity.trust,
+            subscribe(runtime.clock),
+            parts.looks,
+            parts.sealed,
+        )
+        await commands.run(desk, own_commands, options)

@@ -1,0 +1,221 @@
+"""What an operator can have done by hand: `python -m services.<service> <command>`.
+
+Each command prints one JSON object a line, and may be given again: what is done already stays as it is.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import tzdata
+from nats.errors import Error as NatsError
+
+from services.runtime.app.gauge_collector import Watch
+from services.runtime.db import idempotency, key_rotation, migrations
+from services.runtime.db.key_rotation import SealedTable
+from services.runtime.db.pool import Database
+from services.runtime.messaging import inbox, outbox
+from services.runtime.messaging.broker import Broker, Trust
+from services.runtime.messaging.events import Subscriptions
+from services.runtime.observability.gauges import Look
+from services.runtime.workers.clock import Clock
+
+BROKER_TIMEOUT_SECONDS = 5.0
+EXIT_FAILED = 1
+MIGRATE = "migrate"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Line = Mapping[str, Any]
+
+
+class CommandFailed(Exception):
+    """Not everything was done; what was not, has been printed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What commands work on."""
+
+    service: str
+    database: Database
+    clock: Clock
+    nats_url: str
+    trust: Trust
+    subscriptions: Subscriptions
+    looks: Sequence[Look]
+    sealed: Sequence[SealedTable]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command: its work gives the lines to print."""
+
+    summary: str
+    work: Callable[[Desk, argparse.Namespace], AsyncIterator[Line]]
+    arguments: Callable[[argparse.ArgumentParser], None] = lambda _parser: None
+
+
+def parse(
+    service: str, commands: Mapping[str, Command], arguments: Sequence[str]
+) -> argparse.Namespace:
+    """Read what was typed; ends the process with status 2 and the usage if it makes no sense."""
+    parser = argparse.ArgumentParser(prog=f"python -m services.{service}")
+    names = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    names.add_parser(MIGRATE, help="bring schema, streams and durables up to date and end")
+    for name, command in {**RUNTIME, **commands}.items():
+        command.arguments(names.add_parser(name, help=command.summary))
+    return parser.parse_args(arguments)
+
+
+async def run(desk: Desk, commands: Mapping[str, Command], options: argparse.Namespace) -> None:
+    """Do what was asked for, printing as it goes. Ends the process with status 1 if it failed."""
+    command = {**RUNTIME, **commands}[options.command]
+    try:
+        async for line in command.work(desk, options):
+            sys.stdout.write(json.dumps(line, default=_plain, ensure_ascii=False) + "\n")
+            sys.stdout.flush()
+    except CommandFailed:
+        sys.exit(EXIT_FAILED)
+
+
+# --- status ------------------------------------------------------------------------------------
+
+
+async def _status(desk: Desk, _options: argparse.Namespace) -> AsyncIterator[Line]:
+    """The schema, and the same numbers that the process shows as metrics."""
+    wanted = migrations.head(desk.service)
+    try:
+        async with desk.database.read() as connection:
+            await migrations.check(connection, desk.service)
+    except migrations.SchemaMisfitError as error:
+        yield {"problem": str(error)}
+        raise CommandFailed from None
+    yield {
+        "service": desk.service,
+        "schema": wanted,
+        "zone_data": tzdata.IANA_VERSION,
+        # The time by which to replay, if somebody makes a backup now.
+        "time": datetime.now(UTC),
+    }
+    watch = Watch(desk.database, desk.clock, desk.looks)
+    broker = None
+    try:
+        async with asyncio.timeout(BROKER_TIMEOUT_SECONDS):
+            broker = await Broker.connect(desk.nats_url, f"{desk.service}-status", desk.trust)
+        watch.consumers(broker, desk.service, desk.subscriptions)
+    except (NatsError, OSError) as error:
+        yield {"problem": f"nats: {error!r}"}
+    try:
+        for gauge, labels, value in await watch.read():
+            yield {"metric": gauge.name, **labels, "value": value, "unit": gauge.unit}
+    finally:
+        if broker is not None:
+            await broker.close()
+    if broker is None:
+        raise CommandFailed
+
+
+# --- replay ------------------------------------------------------------------------------------
+
+
+def _replay_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--since", type=_moment, metavar="TIME",
+        help="all published since then, for example 2026-11-24T08:00:00Z",
+    )  # fmt: skip
+    parser.add_argument(
+        "--position", type=int, metavar="N", help="all from this position of the outbox on"
+    )
+
+
+async def _replay(desk: Desk, options: argparse.Namespace) -> AsyncIterator[Line]:
+    """Have told once more what was told; readers that know an event pass it over."""
+    if options.since is None and options.position is None:
+        yield {"problem": "say from where: --since TIME, --position N, or both"}
+        raise CommandFailed
+    replayed = await outbox.replay(desk.database, options.since or _EPOCH, options.position or 0)
+    yield {"replayed": replayed, "since": options.since, "position": options.position}
+
+
+# --- dead letters ------------------------------------------------------------------------------
+
+
+def _letters_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--event", type=uuid.UUID, metavar="ID", help="only this one")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--replay", action="store_true", help="handle them now")
+    what.add_argument("--discard", action="store_true", help="forget the one named by --event")
+
+
+async def _letters(desk: Desk, options: argparse.Namespace) -> AsyncIterator[Line]:
+    """Show the events that were given up; handle them, or forget one."""
+    if options.discard and options.event is None:
+        yield {"problem": "only a single event is discarded: name it with --event"}
+        raise CommandFailed
+    subscriptions = {each.type: each for many in desk.subscriptions.values() for each in many}
+    failed = False
+    for letter in await inbox.letters(desk.database, options.event):
+        line = {
+            "event": letter["event_id"],
+            "type": letter["type"],
+            "about": letter["partition_key"],
+            "given_up": letter["bury_time"],
+        }
+        if options.discard:
+            await inbox.discard_letter(desk.database, letter)
+            yield {**line, "outcome": "discarded"}
+        elif options.replay:
+            why = await inbox.replay_letter(desk.database, subscriptions, letter)
+            failed |= bool(why)
+            yield {**line, "outcome": why or "handled"}
+        else:
+            yield {**line, "error": letter["error"]}
+    if failed:
+        raise CommandFailed
+
+
+# --- reseal ------------------------------------------------------------------------------------
+
+
+def _reseal_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--count", action="store_true", help="change nothing, and say what is left to be done"
+    )
+
+
+async def _reseal(desk: Desk, options: argparse.Namespace) -> AsyncIterator[Line]:
+    """Seal anew what older data keys sealed, so that they can be dropped; table by table."""
+    failed = False
+    for table in (idempotency.SEALED, *desk.sealed):
+        tally = await key_rotation.reseal(desk.database, table, only_count=options.count)
+        failed |= bool(tally.unreadable) or (bool(tally.left) and not options.count)
+        yield {"table": table.name, **tally._asdict()}
+    if failed:
+        raise CommandFailed
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _moment(written: str) -> datetime:
+    moment = datetime.fromisoformat(written)
+    if moment.tzinfo is None:
+        raise argparse.ArgumentTypeError("say the time zone, too: …Z or …+02:00")
+    return moment
+
+
+RUNTIME: Mapping[str, Command] = {
+    "status": Command("show the schema and what operators watch", _status),
+    "replay": Command("publish again what the outbox has told", _replay, _replay_arguments),
+    "dead-letters": Command(
+        "show, replay or discard events that were given up", _letters, _letters_arguments
+    ),
+    "reseal": Command("seal anew what older data keys sealed", _reseal, _reseal_arguments),
+}

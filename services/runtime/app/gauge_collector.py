@@ -1,0 +1,129 @@
+"""Reads what operators watch, at an interval, on every replica."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from nats.errors import Error as NatsError
+from opentelemetry.metrics import Observation
+from sqlalchemy import text
+
+from services.runtime.db.pool import Database
+from services.runtime.messaging.broker import Broker
+from services.runtime.observability import metrics
+from services.runtime.observability.gauges import Gauge, Look, count_of, lateness_of
+from services.runtime.workers.clock import Clock
+from services.runtime.workers.loop import Step
+
+WATCH_SECONDS = 5.0
+# Nobody needs to know whether 10 000 or 10 million rows wait; counting stops here.
+COUNT_MAX_ROWS = 10_000
+# What was written while the last statement ran is looked at once more.
+OVERLAP = timedelta(minutes=1)
+FIRST_LOOK = timedelta(days=1)
+RUNTIME = Look(
+    text(f"""
+        SELECT {count_of("FROM outbox WHERE publish_time IS NULL")} AS unpublished,
+               {
+        lateness_of('''(SELECT occur_time FROM outbox WHERE publish_time IS NULL
+                                ORDER BY position LIMIT 1)''')
+    } AS outbox_age,
+               pg_total_relation_size('outbox') AS outbox_bytes,
+               {count_of("FROM dead_letters")} AS dead_letters
+    """),  # noqa: S608 - put together from constants
+    {
+        "unpublished": Gauge(
+            "recurring.outbox.unpublished", "{message}", "Events that wait to be published"
+        ),
+        "outbox_age": Gauge(
+            "recurring.outbox.oldest.age", "s", "Age of the oldest event that waits to be published"
+        ),
+        "outbox_bytes": Gauge("recurring.outbox.size", "By", "Size of the outbox with its indexes"),
+        "dead_letters": Gauge(
+            "recurring.dead_letters.kept", "{message}", "Events given up that nobody has replayed"
+        ),
+    },
+)
+PENDING = Gauge(
+    "recurring.consumer.pending", "{message}", "Events of a stream that were not delivered yet"
+)
+UNACKNOWLEDGED = Gauge(
+    "recurring.consumer.unacknowledged", "{message}", "Events delivered and not handled yet"
+)
+
+
+Reading = list[tuple[Gauge, Mapping[str, str], float]]
+
+
+class Watch:
+    """Reads the numbers now and then, and shows the last ones to whoever asks."""
+
+    def __init__(self, database: Database, clock: Clock, looks: Sequence[Look]) -> None:
+        self._database = database
+        self._clock = clock
+        self._looks = (RUNTIME, *looks)
+        self._since: datetime | None = None
+        self._broker: Broker | None = None
+        self._durable = ""
+        self._streams: Sequence[str] = ()
+        self._values: dict[str, list[Observation]] = {}
+
+    def consumers(self, broker: Broker, durable: str, streams: Iterable[str]) -> None:
+        """Watch what the broker keeps for this service, too."""
+        self._broker, self._durable, self._streams = broker, durable, tuple(streams)
+
+    def show(self) -> None:
+        """Have the last numbers read by metrics. Numbers that could not be read are not shown."""
+        gauges = [gauge for look in self._looks for gauge in look.gauges.values()]
+        for gauge in {each.name: each for each in (*gauges, PENDING, UNACKNOWLEDGED)}.values():
+            metrics.gauge(gauge.name, gauge.unit, gauge.description, self._shown(gauge.name))
+
+    async def step(self) -> Step:
+        """Read the numbers anew."""
+        try:
+            reading = await self.read()
+        except BaseException:
+            self._values = {}
+            raise
+        values: dict[str, list[Observation]] = {}
+        for gauge, labels, value in reading:
+            values.setdefault(gauge.name, []).append(Observation(value, dict(labels)))
+        self._values = values
+        return Step()
+
+    async def read(self) -> Reading:
+        """The numbers as they are now."""
+        now = self._clock.now()
+        since = (self._since or now - FIRST_LOOK) - OVERLAP
+        asked = {"now": now, "since": since, "limit": COUNT_MAX_ROWS}
+        reading: Reading = []
+        async with self._database.check() as connection:
+            for look in self._looks:
+                names = look.statement.compile().params
+                found = await connection.execute(
+                    look.statement, {name: asked[name] for name in names}
+                )
+                row = found.mappings().one()
+                reading += [
+                    (gauge, gauge.labels, float(row[column]))
+                    for column, gauge in look.gauges.items()
+                ]
+        self._since = now
+        return reading + await self._read_consumers()
+
+    async def _read_consumers(self) -> Reading:
+        reading: Reading = []
+        if self._broker is None:
+            return reading
+        for stream in self._streams:
+            try:
+                info = await self._broker.consumer_info(stream, self._durable)
+            except (NatsError, TimeoutError):
+                # The broker is away, or the stream's owner has not started yet: nothing is known.
+                continue
+            labels = {"stream": stream}
+            reading.append((PENDING, labels, float(info.num_pending or 0)))
+            reading.append((UNACKNOWLEDGED, labels, float(info.num_ack_pending or 0)))
+        return reading
+
+    def _shown(self, name: str) -> Callable[[], Iterable[Observation]]:
+        return lambda: self._values.get(name, ())

@@ -1,0 +1,121 @@
+"""Personal data as they are stored: encrypted, and bound to the place that they are stored in.
+
+Sources: AES-256-GCM with random nonces (NIST SP 800-38D, which allows 2^32 values a key); for what is
+only told apart, HMAC-SHA-256 under a key derived by HKDF (RFC 5869).
+"""
+
+import base64
+import binascii
+import hmac
+import re
+import secrets
+from collections.abc import Mapping
+from typing import Any, Self
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from services.runtime.observability import metrics
+
+KEY_BYTES = 32
+NONCE_BYTES = 12
+# The option of an engine that holds its keys.
+KEYRING_OPTION = "recurring_keyring"
+_KEY_ID = re.compile(r"[a-z0-9-]{1,32}")
+_AFTER_KEY_ID = b":"
+
+
+class UnreadableError(Exception):
+    """What was sealed does not open: its key is not here, or it was altered or moved."""
+
+
+class Keyring:
+    """The keys of one database: the first one seals, all of them open.
+
+    What is sealed begins with its key's id, so a key can be followed by another at any time.
+    """
+
+    def __init__(self, keys: Mapping[str, bytes]) -> None:
+        self._current = next(iter(keys)).encode()
+        self._ciphers = {key_id.encode(): AESGCM(key) for key_id, key in keys.items()}
+        derived = HKDF(SHA256(), KEY_BYTES, salt=None, info=b"blind index")
+        self._index_key = derived.derive(keys[next(iter(keys))])
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `id:base64`, separated by commas. Raises ValueError, which does not quote a key."""
+        keys: dict[str, bytes] = {}
+        for entry in text.split(","):
+            key_id, _, encoded = entry.strip().partition(":")
+            try:
+                key = base64.b64decode(encoded, validate=True)
+            except binascii.Error:
+                key = b""
+            if not _KEY_ID.fullmatch(key_id) or len(key) != KEY_BYTES or key_id in keys:
+                raise ValueError(
+                    f"must be id:key, separated by commas, each id once and each key "
+                    f"{KEY_BYTES} bytes in base64"
+                )
+            keys[key_id] = key
+        return cls(keys)
+
+    def seal(self, plain: bytes, *place: str) -> bytes:
+        """Encrypt for a place (table, column, key), where alone it opens; nothing stays nothing."""
+        if not plain:
+            return b""
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        sealed = self._ciphers[self._current].encrypt(nonce, plain, _bound(place))
+        return self._current + _AFTER_KEY_ID + nonce + sealed
+
+    def open(self, sealed: bytes, *place: str) -> bytes:
+        """Decrypt what was sealed for this place. Raises UnreadableError."""
+        if not sealed:
+            return b""
+        key_id, _, rest = sealed.partition(_AFTER_KEY_ID)
+        if key_id not in self._ciphers:
+            metrics.unreadable()
+            raise UnreadableError("sealed with a key that RECURRING_DATA_KEYS does not have")
+        nonce, encrypted = rest[:NONCE_BYTES], rest[NONCE_BYTES:]
+        try:
+            return self._ciphers[key_id].decrypt(nonce, encrypted, _bound(place))
+        # A nonce that was cut short is a ValueError.
+        except (InvalidTag, ValueError) as error:
+            metrics.unreadable()
+            raise UnreadableError("altered, or moved from another place") from error
+
+    def renew(self, sealed: bytes, *place: str) -> bytes:
+        """What was sealed for this place, sealed by the newest key. Raises UnreadableError."""
+        if sealed.startswith(self._current + _AFTER_KEY_ID):
+            return sealed
+        return self.seal(self.open(sealed, *place), *place)
+
+    def blind_index(self, plain: str, *place: str) -> bytes:
+        """A hash that finds a value again in its place (table, column); nothing without the key.
+
+        Under the next key a value has another one, so this is for what is soon forgotten.
+        """
+        return hmac.digest(self._index_key, _bound((*place, plain)), "sha256")
+
+
+def seal(tx: AsyncConnection, plain: str, *place: str) -> bytes:
+    """Seal a text with the keys of a connection's database."""
+    return keyring(tx.engine).seal(plain.encode(), *place)
+
+
+def unseal(tx: AsyncConnection, sealed: bytes, *place: str) -> str:
+    """Open a text that was sealed for this place."""
+    return keyring(tx.engine).open(sealed, *place).decode()
+
+
+def keyring(engine: AsyncEngine) -> Keyring:
+    """The keys of a database."""
+    options: Mapping[str, Any] = engine.sync_engine.get_execution_options()
+    found: Keyring = options[KEYRING_OPTION]
+    return found
+
+
+def _bound(place: tuple[str, ...]) -> bytes:
+    return "\0".join(place).encode()

@@ -1,0 +1,1 @@
+"""PostgreSQL: pool, migrations, idempotency, audit, key rotation."""

@@ -1,0 +1,184 @@
+"""What callers changed, kept where nobody alters it: who, what, when, from where, before, after."""
+
+import contextvars
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.runtime.auth.call_context import caller, origin
+from services.runtime.db.pool import Database, to_json
+from services.runtime.errors import Violations
+from services.runtime.resource_names import require_within
+from services.runtime.rpc.conversions import to_timestamp
+from services.runtime.rpc.paging import AFTER_ALL, read_page
+
+# Of a text that is about a person, so much of its end is kept: enough to tell two apart.
+SHOWN_CHARACTERS = 2
+MASK = "•••"
+
+_PUT = text("""
+    INSERT INTO audit_entries
+        (tenant, subject, origin, method, request_id, resource, state_before, state_after)
+    SELECT tenant, CAST(:subject AS text), CAST(:origin AS text), CAST(:method AS text),
+           CAST(:request_id AS uuid), resource, CAST(state_before AS jsonb), CAST(state_after AS jsonb)
+    FROM unnest(CAST(:tenant AS text[]), CAST(:resource AS text[]), CAST(:before AS text[]),
+                CAST(:after AS text[]))
+      AS change (tenant, resource, state_before, state_after)
+""")
+
+_LIST = text("""
+    SELECT * FROM audit_entries
+    WHERE tenant = :tenant AND position < :before
+      AND (:resource = '' OR resource = :resource) AND (:subject = '' OR subject = :subject)
+    ORDER BY position DESC LIMIT :limit
+""")
+
+R = TypeVar("R", bound=Message)
+
+
+class Change(NamedTuple):
+    """What a call made of one of the resources that it is about."""
+
+    tenant: str
+    resource: str
+    # As plain data, with nothing personal in it.
+    after: Mapping[str, Any]
+    # None: there was none, or nobody looked.
+    before: Mapping[str, Any] | None = None
+
+
+_before: contextvars.ContextVar[Message | None] = contextvars.ContextVar("before", default=None)
+
+
+def before(state: Message | None) -> None:
+    """Remember what a resource was before the mutation under way changes it; None: there was none."""
+    _before.set(state)
+
+
+async def put(
+    tx: AsyncConnection,
+    request: Message,
+    request_id: uuid.UUID | None,
+    after: Message,
+    *,
+    resource: str = "",
+) -> None:
+    """Store who made the mutation under way, and what it changed, in its transaction.
+
+    Of which resource, the messages say, unless the caller does.
+    """
+    earlier = _before.get()
+    change = Change(
+        caller().tenant,
+        resource or _resource(after) or _resource(request),
+        masked(after),
+        masked(earlier) if earlier else None,
+    )
+    await put_all(tx, request, [change], request_id)
+
+
+async def put_all(
+    tx: AsyncConnection,
+    request: Message,
+    changes: Sequence[Change],
+    request_id: uuid.UUID | None = None,
+) -> None:
+    """Store who made the call under way, and what it made of each resource, in one statement."""
+    if not changes:
+        return
+    await tx.execute(
+        _PUT,
+        {
+            "subject": caller().subject,
+            "origin": origin(),
+            "method": request.DESCRIPTOR.name.removesuffix("Request"),
+            "request_id": request_id,
+            "tenant": [change.tenant for change in changes],
+            "resource": [change.resource for change in changes],
+            "before": [
+                None if change.before is None else to_json(change.before) for change in changes
+            ],
+            "after": [to_json(change.after) for change in changes],
+        },
+    )
+
+
+def _resource(message: Any) -> str:  # noqa: ANN401 - any message
+    """The name of the resource that a message is, or is about: its first field that is one."""
+    for field, value in message.ListFields():
+        if isinstance(value, str) and field.name != "parent" and value.startswith("merchants/"):
+            return value
+    return ""
+
+
+def masked(message: Message) -> dict[str, Any]:
+    """A message as plain data; of fields that its contract calls personal, the last characters."""
+    plain: dict[str, Any] = MessageToDict(message, preserving_proto_field_name=True)
+    for field, value in message.ListFields():
+        if field.GetOptions().debug_redact:
+            plain[field.name] = _mask(value)
+        elif field.type == field.TYPE_MESSAGE and _is_ours(field.message_type):
+            many = isinstance(plain[field.name], list)
+            plain[field.name] = [masked(each) for each in value] if many else masked(value)
+    return plain
+
+
+def _is_ours(message_type: Any) -> bool:  # noqa: ANN401 - a descriptor
+    """Whether it may hold personal fields; maps and the well-known types do not."""
+    return not (message_type.GetOptions().map_entry or message_type.full_name.startswith("google."))
+
+
+def _mask(value: object) -> str:
+    if isinstance(value, str) and len(value) > 2 * SHOWN_CHARACTERS:
+        return MASK + value[-SHOWN_CHARACTERS:]
+    return MASK
+
+
+async def answer(database: Database, request: Any, response_type: type[R]) -> R:  # noqa: ANN401
+    """Answer ListAuditEntries, the newest first; every service's is the same."""
+    tenant = request.parent.removeprefix("merchants/")
+    caller().check(tenant)
+    violations = Violations()
+    require_within(violations, "resource", request.resource, tenant)
+    violations.check()
+    page = read_page(request, keys=1)
+    first = page.after_position(AFTER_ALL)
+
+    async def find(last: Any, limit: int) -> Sequence[Any]:  # noqa: ANN401 - rows
+        sought = {
+            "tenant": tenant,
+            "before": first if last is None else last.position,
+            "resource": request.resource,
+            "subject": request.subject,
+            "limit": limit,
+        }
+        async with database.read() as connection:
+            return (await connection.execute(_LIST, sought)).all()
+
+    # Each service has a type of its own for them.
+    fields: Any = response_type.DESCRIPTOR.fields_by_name
+    entry_type = GetMessageClass(fields["audit_entries"].message_type)
+
+    def message(row: Any) -> Any:  # noqa: ANN401 - a row, and the service's AuditEntry
+        entry: Any = entry_type(
+            name=f"{request.parent}/auditEntries/{row.position}",
+            create_time=to_timestamp(row.create_time),
+            subject=row.subject,
+            origin=row.origin,
+            method=row.method,
+            request_id=str(row.request_id or ""),
+            resource=row.resource,
+        )
+        ParseDict(row.state_after, entry.after)
+        if row.state_before is not None:
+            ParseDict(row.state_before, entry.before)
+        return entry
+
+    entries, token = await page.fill(find, message, lambda row: (str(row.position),))
+    return response_type(audit_entries=entries, next_page_token=token)

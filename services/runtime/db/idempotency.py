@@ -1,0 +1,176 @@
+"""A mutation happens once a request id: the same id answers the same again (AIP-155)."""
+
+import functools
+import hashlib
+import uuid
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Protocol, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.runtime.auth.call_context import caller
+from services.runtime.crypto import encryption
+from services.runtime.db import audit
+from services.runtime.db.key_rotation import SealedColumn, SealedTable
+from services.runtime.db.pool import Database
+from services.runtime.errors import FieldViolation, Problem, Violations
+from services.runtime.rpc.conversions import read_uuid
+
+Req = TypeVar("Req", bound=Message)
+Res = TypeVar("Res", bound=Message)
+
+_FIND = text("""
+    SELECT method, content_hash, response FROM requests
+    WHERE tenant = :tenant AND request_id = :request_id
+""")
+
+_TAKE = text("""
+    INSERT INTO requests (tenant, request_id, method, content_hash, response)
+    VALUES (:tenant, :request_id, :method, :content_hash, '')
+    ON CONFLICT (tenant, request_id) DO NOTHING
+    RETURNING request_id
+""")
+
+_ANSWER = text("""
+    UPDATE requests SET response = :response WHERE tenant = :tenant AND request_id = :request_id
+""")
+
+
+# Answers to requests about resources, forgotten: who repeats one of them is answered with nothing.
+_FORGET = text("""
+    UPDATE requests SET response = ''
+    WHERE tenant = :tenant AND response <> '' AND request_id IN (
+        SELECT request_id FROM audit_entries
+        WHERE tenant = :tenant AND resource = ANY(CAST(:resources AS text[])))
+""")
+
+
+class HasDatabase(Protocol):
+    """A servicer whose mutations are remembered in its service's database."""
+
+    database: Database
+
+
+class Mutation:
+    """One request that changes something, identified by its tenant and request id."""
+
+    def __init__(self, request: Message, request_id: str) -> None:
+        violations = Violations()
+        identity = read_uuid(violations, "request_id", request_id)
+        violations.check()
+        self.method = request.DESCRIPTOR.full_name
+        self._request = request
+        self._key: dict[str, Any] = {"tenant": caller().tenant, "request_id": identity}
+        self._hash = hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
+
+    async def answered(self, database: Database, response_type: type[Res]) -> Res | None:
+        """As `replay`, for a method that asks other services before its transaction begins."""
+        async with database.read() as connection:
+            return await self.replay(connection, response_type)
+
+    async def replay(self, connection: AsyncConnection, response_type: type[Res]) -> Res | None:
+        """What this request was answered before; None if it is new.
+
+        Raises INVALID_ARGUMENT REQUEST_ID_REUSED if the id came with other content.
+        """
+        row = (await connection.execute(_FIND, self._key)).one_or_none()
+        if row is None:
+            return None
+        known_hash = self._open(connection, "content_hash", row.content_hash)
+        if row.method != self.method or known_hash != self._hash:
+            raise Problem(
+                grpc.StatusCode.INVALID_ARGUMENT,
+                "REQUEST_ID_REUSED",
+                "request_id was used for another request",
+                (
+                    FieldViolation(
+                        "request_id", "REQUEST_ID_REUSED", "must be new for a new request"
+                    ),
+                ),
+            )
+        return response_type.FromString(self._open(connection, "response", row.response))
+
+    async def once(
+        self,
+        tx: AsyncConnection,
+        response_type: type[Res],
+        act: Callable[[AsyncConnection], Awaitable[Res]],
+    ) -> Res:
+        """Act and remember the answer in the same transaction, or answer as before."""
+        content_hash = self._seal(tx, "content_hash", self._hash)
+        taken = await tx.execute(
+            _TAKE, {**self._key, "method": self.method, "content_hash": content_hash}
+        )
+        if taken.one_or_none() is None:
+            # Whoever took the id has committed by now: the insert waited for it.
+            answer = await self.replay(tx, response_type)
+            if answer is None:
+                msg = "a request that was taken has gone"
+                raise RuntimeError(msg)
+            return answer
+        audit.before(None)
+        response = await act(tx)
+        await audit.put(tx, self._request, self._key["request_id"], response)
+        plain = response.SerializeToString(deterministic=True)
+        await tx.execute(_ANSWER, {**self._key, "response": self._seal(tx, "response", plain)})
+        return response
+
+    # Answers repeat what is stored elsewhere, personal data among it, and a short request could be
+    # found from its hash by trying all that it may be: both are sealed.
+
+    def _seal(self, tx: AsyncConnection, column: str, plain: bytes) -> bytes:
+        return encryption.keyring(tx.engine).seal(plain, *place(column, **self._key))
+
+    def _open(self, tx: AsyncConnection, column: str, sealed: bytes) -> bytes:
+        return encryption.keyring(tx.engine).open(sealed, *place(column, **self._key))
+
+
+def place(column: str, tenant: str, request_id: uuid.UUID) -> tuple[str, ...]:
+    """What a sealed column of a request is bound to."""
+    return "requests", column, tenant, str(request_id)
+
+
+Method = Callable[[Any, Any, Any], Awaitable[Res]]
+
+
+def mutation(response_type: type[Res]) -> Callable[[Callable[..., Awaitable[Res]]], Method[Res]]:
+    """Make `async def Method(self, request, tx)` an RPC whose effect happens once a request id.
+
+    For mutations that need nothing from other services: validation, effect and the remembered answer
+    share one transaction.
+    """
+
+    def decorate(method: Callable[..., Awaitable[Res]]) -> Method[Res]:
+        @functools.wraps(method)
+        async def call(self: HasDatabase, request: Any, context: Any) -> Res:  # noqa: ANN401, ARG001
+            once = Mutation(request, request.request_id)
+            async with self.database.begin() as tx:
+                return await once.once(tx, response_type, lambda tx: method(self, request, tx))
+
+        return call
+
+    return decorate
+
+
+async def forget_answers(tx: AsyncConnection, tenant: str, resources: Iterable[str]) -> None:
+    """Forget what was answered to the mutations of resources, whose requests stay known."""
+    await tx.execute(_FORGET, {"tenant": tenant, "resources": list(resources)})
+
+
+def _place_of(column: str) -> Callable[[Any], tuple[str, ...]]:
+    return lambda row: place(column, row.tenant, row.request_id)
+
+
+SEALED = SealedTable(
+    "requests",
+    {"tenant": "text", "request_id": "uuid"},
+    [SealedColumn(name, _place_of(name)) for name in ("content_hash", "response")],
+)
+
+
+def derived_id(*parts: str) -> uuid.UUID:
+    """An id for what a request makes when the caller named none: the same for the same request."""
+    return uuid.uuid5(uuid.NAMESPACE_OID, "|".join(parts))

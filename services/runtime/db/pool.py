@@ -1,0 +1,182 @@
+"""PostgreSQL: one engine a process, short transactions, statements over sets."""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+from sqlalchemy import event, text
+from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from services.runtime.auth import call_context
+from services.runtime.crypto.encryption import KEYRING_OPTION, Keyring, keyring
+from services.runtime.observability import tracing
+
+# A statement that takes longer than this is stuck: the loops and calls that made it try again.
+STATEMENT_TIMEOUT_SECONDS = 15
+LOCK_TIMEOUT_SECONDS = 5
+IDLE_IN_TRANSACTION_TIMEOUT_SECONDS = 15
+CONNECT_TIMEOUT_SECONDS = 5
+POOL_TIMEOUT_SECONDS = 5
+# For readiness and for gauges, which may take longer.
+CHECK_CONNECTIONS = 2
+
+
+def connect(
+    database_url: str, *, application: str, pool_size: int, keyring: Keyring
+) -> AsyncEngine:
+    """An engine whose connections carry the limits of this module, and the keys of what is sealed."""
+    engine = create_async_engine(
+        database_url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=POOL_TIMEOUT_SECONDS,
+        # Errors go to logs, and parameters can be phone numbers.
+        hide_parameters=True,
+        json_deserializer=orjson.loads,
+        execution_options={KEYRING_OPTION: keyring},
+        connect_args={
+            "timeout": CONNECT_TIMEOUT_SECONDS,
+            "server_settings": {
+                "application_name": application,
+                "timezone": "UTC",
+                "statement_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s",
+                "lock_timeout": f"{LOCK_TIMEOUT_SECONDS}s",
+                "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_TIMEOUT_SECONDS}s",
+            },
+        },
+    )
+    event.listen(engine.sync_engine, "checkout", _leave_out_closed)
+    event.listen(engine.sync_engine, "checkout", _act_for_caller)
+    return engine
+
+
+def _leave_out_closed(connection: Any, _record: object, _proxy: object) -> None:  # noqa: ANN401
+    """Have a connection that its server has ended replaced, and those that are as old with it.
+
+    The driver hears of the end by itself, so nobody is asked: SQLAlchemy's `pool_pre_ping` would go to
+    the server three times (BEGIN, an empty statement, ROLLBACK) before each piece of work.
+    """
+    if connection.driver_connection.is_closed():
+        raise InvalidatePoolError
+
+
+# Whoever uses a connection sees the rows of its caller's merchant, and nobody's if there is no caller:
+# row-level security holds against a query that forgets to ask. Work about every merchant is done as
+# another role, which the database's administrator made for it.
+_FOR_TENANT = "SELECT set_config('role', 'none', false), set_config('recurring.tenant', $1, false)"
+_FOR_ALL = "SELECT set_config('role', session_user || '_loops', false)"
+
+
+def _act_for_caller(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:  # noqa: ANN401
+    tenant = call_context.tenant()
+    if record.info.get("tenant") == tenant:
+        return
+    # Outside any transaction, whose end would undo it.
+    if tenant == call_context.ANY_TENANT:
+        connection.run_async(lambda driver: driver.execute(_FOR_ALL))
+    else:
+        connection.run_async(lambda driver: driver.execute(_FOR_TENANT, tenant))
+    record.info["tenant"] = tenant
+
+
+class Database:
+    """A service's own database.
+
+    What is due and what callers ask for have connections of their own, so that neither waits for the
+    other's; and the process looks after itself with one that nobody else uses.
+    """
+
+    def __init__(
+        self,
+        calls: AsyncEngine,
+        workers: AsyncEngine | None = None,
+        checks: AsyncEngine | None = None,
+    ) -> None:
+        """Without pools for workers and checks, they share that of calls."""
+        self._calls = calls
+        self._workers = workers or calls
+        self._checks = checks or calls
+        self._committed: Callable[[], None] = lambda: None
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """The connections of whoever asks: of workers, or of calls."""
+        return self._workers if call_context.is_due_work() else self._calls
+
+    def on_commit(self, committed: Callable[[], None]) -> None:
+        """Have a function called after each commit, so that loops look for new work at once."""
+        self._committed = committed
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction: committed at the end of the block, rolled back if it raises.
+
+        No network call may be made inside the block. All loops look for work after it, so a loop that
+        only looks uses `read`, or the engine's own transaction.
+        """
+        async with self.engine.begin() as tx:
+            yield tx
+        self._committed()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for reading, each statement a transaction of its own."""
+        async with self.engine.connect() as connection:
+            yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    @asynccontextmanager
+    async def check(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for readiness and gauges, which is there however busy the process is."""
+        async with self._checks.connect() as connection:
+            yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    async def ping(self) -> None:
+        """Raise if the database does not answer."""
+        async with self.read() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    @property
+    def keyring(self) -> Keyring:
+        """The keys of what is sealed here."""
+        return keyring(self._calls)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for engine in {self._calls, self._workers, self._checks}:
+            await engine.dispose()
+
+
+def to_json(data: Any) -> str:  # noqa: ANN401 - any JSON
+    """Plain data as a `jsonb` column takes it."""
+    return orjson.dumps(data).decode()
+
+
+async def copy(
+    tx: AsyncConnection, table: str, names: Sequence[str], rows: Iterable[Sequence[Any]]
+) -> None:
+    """Store new rows by COPY, the cheapest way in; a row that is there already is an error.
+
+    For a caller of one merchant they are inserted: PostgreSQL has no COPY under row-level security.
+    Something must have been executed in the transaction before, which begins with it.
+    """
+    raw = await tx.get_raw_connection()
+    connection: Any = raw.driver_connection
+    if not connection.is_in_transaction():
+        raise RuntimeError("COPY outside a transaction")
+    if call_context.tenant() != call_context.ANY_TENANT:
+        values = ", ".join(f"${number}" for number in range(1, len(names) + 1))
+        insert = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({values})"  # noqa: S608
+        with tracing.statement(f"INSERT {table}"):
+            await connection.executemany(insert, rows)
+        return
+    with tracing.statement(f"COPY {table}"):
+        await connection.copy_records_to_table(table, records=rows, columns=list(names))
+
+
+def columns(rows: Iterable[Mapping[str, Any]], *names: str) -> dict[str, list[Any]]:
+    """Rows as one array a column, the parameters of a statement over `unnest`."""
+    listed = list(rows)
+    return {name: [row[name] for row in listed] for name in names}

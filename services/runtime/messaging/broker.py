@@ -1,0 +1,330 @@
+"""NATS JetStream: transport between services, and no more than that."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeAlias, cast
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import AuthorizationError, NoServersError, StaleConnectionError, UnexpectedEOF
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    ConsumerInfo,
+    DeliverPolicy,
+    DiscardPolicy,
+    RetentionPolicy,
+    StorageType,
+    StreamConfig,
+)
+from nats.js.errors import NotFoundError
+from nats.protocol.parser import AUTHORIZATION_VIOLATION
+
+from services.runtime.observability import outages
+
+log = logging.getLogger(__name__)
+
+# Whose JetStream it is: each user's own account has none.
+DOMAIN = "events"
+CONNECT_TIMEOUT_SECONDS = 5
+RECONNECT_WAIT_SECONDS = 1
+PING_SECONDS = 10
+API_TIMEOUT_SECONDS = 5.0
+# A stop waits no longer for a server that does not answer.
+CLOSE_TIMEOUT_SECONDS = 2.0
+STREAM_MAX_AGE_SECONDS = 7 * 24 * 3600
+STREAM_MAX_BYTES = 1024**3
+DUPLICATE_WINDOW_SECONDS = 120
+MESSAGE_MAX_BYTES = 1024**2
+ACK_WAIT_SECONDS = 10
+ACK_PENDING_MAX_MESSAGES = 5000
+PULL_EXPIRES_SECONDS = 10.0
+# The library tells of these while it still calls itself connected.
+_CONNECTION_ENDS = (
+    OSError, AuthorizationError, NoServersError, StaleConnectionError, UnexpectedEOF,
+)  # fmt: skip
+
+
+# Gives the authorities that may vouch for the server.
+Trust: TypeAlias = Callable[[], ssl.SSLContext]
+
+
+@dataclass(frozen=True, slots=True)
+class Durable:
+    """A reader's place in a stream, kept by the server: what it is given, and how far it has come."""
+
+    stream: str
+    name: str
+    # Subjects that it is given; never none, since a stream may hold what is not on its own.
+    subjects: frozenset[str]
+    # What is not acknowledged in this time is given again, for as long as the stream has it.
+    ack_wait_seconds: int = ACK_WAIT_SECONDS
+    # So many are given at most before the first of them is acknowledged.
+    ack_pending_max_messages: int = ACK_PENDING_MAX_MESSAGES
+
+
+class LastingClient(Client):
+    """Tries again as well when the server has refused it, which the library's own takes as the end.
+
+    A server that reads its passwords again turns away whoever has another one; in a moment they agree.
+    Whom to trust it asks anew for each connection, since authorities are replaced, too.
+    """
+
+    def __init__(self, trust: Trust) -> None:
+        super().__init__()
+        self._trust = trust
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """Whom to trust at the connection that is being made."""
+        return self._trust()
+
+    async def _process_err(self, err_msg: str) -> None:
+        if self.is_connected and AUTHORIZATION_VIOLATION in err_msg:
+            await self._process_op_err(AuthorizationError())
+        else:
+            await super()._process_err(err_msg)
+
+
+class Broker:
+    """A connection that comes back by itself for as long as the process lives."""
+
+    def __init__(self, client: Client, stream_replicas: int) -> None:
+        self._client = client
+        self._stream_replicas = stream_replicas
+        self._jetstream: JetStreamContext = client.jetstream(
+            domain=DOMAIN, timeout=API_TIMEOUT_SECONDS
+        )
+        self._pulls: set[Pull] = set()
+
+    @classmethod
+    async def connect(
+        cls,
+        url: str,
+        name: str,
+        trust: Trust = ssl.create_default_context,
+        stream_replicas: int = 1,
+    ) -> "Broker":
+        """Connect, trying for as long as it takes; a `tls` URL leads to whom an authority knows."""
+
+        outage = outages.Reporter()
+        said = ""
+
+        async def report(error: Exception) -> None:
+            """Say what is wrong once, however often it is tried."""
+            nonlocal said
+            if isinstance(error, _CONNECTION_ENDS) or not client.is_connected:
+                outage.failed(outages.BROKER, error)
+            elif repr(error) != said:
+                said = repr(error)
+                log.warning("nats: %s", said)
+
+        async def reconnected() -> None:
+            nonlocal said
+            said = ""
+            outage.works()
+            for pull in tuple(broker._pulls):
+                await pull.renew()
+
+        client = LastingClient(trust)
+        await client.connect(
+            url,
+            name=name,
+            connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            reconnect_time_wait=RECONNECT_WAIT_SECONDS,
+            max_reconnect_attempts=-1,
+            ping_interval=PING_SECONDS,
+            max_outstanding_pings=2,
+            error_cb=report,
+            reconnected_cb=reconnected,
+        )
+        outage.works()
+        broker = cls(client, stream_replicas)
+        return broker
+
+    @property
+    def connected(self) -> bool:
+        """Whether the server is reachable at this moment."""
+        return self._client.is_connected
+
+    @property
+    def connections(self) -> int:
+        """Grows each time that the connection comes back: the server may be another then."""
+        return int(self._client.stats["reconnects"])
+
+    async def close(self) -> None:
+        """Send what is buffered and disconnect, if there is anybody to say goodbye to."""
+        steps = [self._client.flush] if self._client.is_connected else []
+        for step in (*steps, self._client.close):
+            with contextlib.suppress(NatsError, OSError):
+                async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS / 2):
+                    await step()
+
+    async def has_stream(self, name: str) -> bool:
+        """Whether the server has the stream."""
+        try:
+            await self._jetstream.stream_info(name)
+        except NotFoundError:
+            return False
+        return True
+
+    async def make_time(self, stream: str) -> datetime:
+        """When a stream was made. Raises NotFoundError if it is not there."""
+        # The server says it in every answer.
+        return cast("datetime", (await self._jetstream.stream_info(stream)).created)
+
+    async def ensure_stream(self, name: str, subjects: Sequence[str]) -> None:
+        """Create the stream, or bring it to this configuration."""
+        config = StreamConfig(
+            name=name,
+            subjects=list(subjects),
+            retention=RetentionPolicy.LIMITS,
+            storage=StorageType.FILE,
+            num_replicas=self._stream_replicas,
+            discard=DiscardPolicy.OLD,
+            max_age=STREAM_MAX_AGE_SECONDS,
+            max_bytes=STREAM_MAX_BYTES,
+            max_msg_size=MESSAGE_MAX_BYTES,
+            duplicate_window=DUPLICATE_WINDOW_SECONDS,
+        )
+        try:
+            await self._jetstream.update_stream(config)
+        except NotFoundError:
+            await self._jetstream.add_stream(config)
+
+    async def ensure_durable(self, durable: Durable) -> None:
+        """Create the durable, from whom its reader pulls, or bring it to this configuration.
+
+        It goes on hearing what it has heard: what a version that hears less would take from it while
+        one that hears more is rolled out, or after that is rolled back, would be lost to the latter.
+        Raises NotFoundError if there is no such stream.
+        """
+        heard = await self.heard_by(durable.stream, durable.name)
+        await self._jetstream.add_consumer(
+            durable.stream,
+            ConsumerConfig(
+                name=durable.name,
+                durable_name=durable.name,
+                deliver_policy=DeliverPolicy.ALL,
+                ack_policy=AckPolicy.EXPLICIT,
+                ack_wait=durable.ack_wait_seconds,
+                max_ack_pending=durable.ack_pending_max_messages,
+                filter_subjects=sorted(durable.subjects | heard),
+            ),
+        )
+
+    async def heard_by(self, stream: str, durable: str) -> set[str]:
+        """The subjects that a durable is given; none if it, or its stream, is not there."""
+        try:
+            config = (await self.consumer_info(stream, durable)).config
+        except NotFoundError:
+            return set()
+        # The server has one subject in a place of its own.
+        return {*(config.filter_subjects or ()), config.filter_subject} - {None, ""}
+
+    async def consumer_info(self, stream: str, durable: str) -> ConsumerInfo:
+        """What the server knows of a consumer."""
+        info: ConsumerInfo = await self._jetstream.consumer_info(
+            stream, durable, timeout=API_TIMEOUT_SECONDS
+        )
+        return info
+
+    async def publish(
+        self, subject: str, data: bytes, headers: Mapping[str, str], timeout_seconds: float
+    ) -> None:
+        """Publish and wait until the stream has stored it. Raises if it did not say so in time."""
+        await self._jetstream.publish(subject, data, timeout=timeout_seconds, headers=dict(headers))
+
+    async def pull(self, stream: str, durable: str) -> "Pull":
+        """Begin to pull from a durable consumer."""
+        pull = Pull(self._client, f"$JS.{DOMAIN}.API.CONSUMER.MSG.NEXT.{stream}.{durable}")
+        await pull.open()
+        self._pulls.add(pull)
+        return pull
+
+    async def end(self, pull: "Pull") -> None:
+        """Stop pulling; what was not handled is delivered again at once, to whoever pulls."""
+        self._pulls.discard(pull)
+        if self.connected:
+            await pull.close()
+
+
+class Pull:
+    """Pulls messages in batches: one request stands at a time, and what has come is taken at once.
+
+    The client library's own fetch waits for a full batch or its time-out; events should neither wait
+    for company nor come one by one.
+    """
+
+    def __init__(self, client: Client, subject: str) -> None:
+        self._client = client
+        self._subject = subject
+        self._inbox = client.new_inbox()
+        self._subscription: Subscription | None = None
+        self._arrived: asyncio.Queue[Msg] = asyncio.Queue()
+        # Messages that the standing request can still bring.
+        self._outstanding = 0
+        # The batch that was handed over last, or is being collected.
+        self._batch: list[Msg] = []
+
+    async def open(self) -> None:
+        """Have what comes put in line."""
+        self._subscription = await self._client.subscribe(
+            self._inbox, cb=self._arrived.put, pending_msgs_limit=-1
+        )
+
+    async def next_batch(self, limit: int) -> list[Msg]:
+        """At least one message and at most `limit`; none if none came within the pull's life."""
+        if self._outstanding <= 0:
+            await self._request(limit)
+        self._batch = []
+        try:
+            async with asyncio.timeout(PULL_EXPIRES_SECONDS + 1):
+                self._take(await self._arrived.get())
+        except TimeoutError:
+            # The request was lost.
+            self._outstanding = 0
+            return []
+        # Messages of one burst arrive together: let the reader hand over what it has.
+        await asyncio.sleep(0.001)
+        while not self._arrived.empty() and len(self._batch) < limit:
+            self._take(self._arrived.get_nowait())
+        return self._batch
+
+    async def renew(self) -> None:
+        """Ask again for what was asked for: a request does not outlive its connection."""
+        if self._outstanding > 0:
+            await self._request(self._outstanding)
+
+    async def close(self) -> None:
+        """Stop pulling, and give back what was not handled."""
+        if self._subscription is not None:
+            await self._subscription.unsubscribe()
+        while not self._arrived.empty():
+            self._take(self._arrived.get_nowait())
+        for message in self._batch:
+            if not message.is_acked:
+                await message.nak()
+
+    async def _request(self, limit: int) -> None:
+        request = {"batch": limit, "expires": int(PULL_EXPIRES_SECONDS * 1e9)}
+        await self._client.publish(self._subject, json.dumps(request).encode(), self._inbox)
+        self._outstanding = limit
+
+    def _take(self, message: Msg) -> None:
+        status = (message.headers or {}).get("Status")
+        if status is None:
+            self._outstanding -= 1
+            self._batch.append(message)
+        elif status != "100":
+            # 404, 408, 409: the request has ended. 100 is a heartbeat.
+            self._outstanding = 0

@@ -1,0 +1,328 @@
+"""Facts arrive by the inbox: each is handled once, its effect and its row in one transaction."""
+
+import asyncio
+import json
+import logging
+import time
+import uuid
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from google.protobuf.message import DecodeError
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.runtime.db.pool import Database
+from services.runtime.messaging import streams
+from services.runtime.messaging.broker import Broker, Pull
+from services.runtime.messaging.events import EVENT_NAMESPACE, Event, Subscription, read
+from services.runtime.messaging.streams import Make
+from services.runtime.observability import error_format, metrics, outages, tracing
+from services.runtime.observability.outages import is_outage
+from services.runtime.workers.retry import until_it_works
+
+log = logging.getLogger(__name__)
+
+CONSUME_BATCH_EVENTS = 500
+# An event that has failed so often, and not for an outage, is given up.
+FAILURES_MAX = 8
+ERROR_MAX_CHARACTERS = 2000
+# So many dead letters are shown or replayed at once, the oldest first.
+LETTERS_MAX = 1000
+REDELIVERY_SECONDS = 2.0
+# An event that this version does not know is left for so long to replicas of another, each time.
+LEFT_SECONDS = 15.0
+OUTAGE_PAUSE_SECONDS = 0.5
+SETTLE_POLL_SECONDS = 0.01
+
+_NEW = text("""
+    INSERT INTO inbox (partition_key, event_id)
+    SELECT * FROM unnest(CAST(:partition_key AS text[]), CAST(:event_id AS uuid[]))
+    ON CONFLICT (partition_key, event_id) DO NOTHING
+    RETURNING event_id
+""")
+
+_BURY = text("""
+    INSERT INTO dead_letters (partition_key, event_id, type, headers, data, error)
+    VALUES (:partition_key, :event_id, :type, CAST(:headers AS jsonb), :data, :error)
+    ON CONFLICT (partition_key, event_id) DO NOTHING
+""")
+
+
+_LETTERS = text("""
+    SELECT partition_key, event_id, type, headers, data, error, bury_time FROM dead_letters
+    WHERE CAST(:event_id AS uuid) IS NULL OR event_id = :event_id
+    ORDER BY bury_time, event_id LIMIT :limit
+""")
+
+_DIG_UP = text("""
+    DELETE FROM dead_letters WHERE partition_key = :partition_key AND event_id = :event_id
+""")
+
+_STILL = text("""
+    UPDATE dead_letters SET error = :error
+    WHERE partition_key = :partition_key AND event_id = :event_id
+""")
+
+EventsRead = Sequence[tuple[str, Event[Any]]]
+
+
+def read_as(
+    subscription: Subscription, head: Mapping[str, str], data: bytes
+) -> tuple[str, Event[Any]]:
+    """An event of the type that is subscribed to. Raises ValueError if it is not well-formed."""
+    try:
+        return subscription.type, read(subscription.message_type, head, data)
+    except (KeyError, DecodeError) as error:
+        msg = f"not a well-formed {subscription.type}: {error!r}"
+        raise ValueError(msg) from error
+
+
+async def handle_new(
+    tx: AsyncConnection, subscriptions: Mapping[str, Subscription], events: EventsRead
+) -> dict[str, int]:
+    """Handle those of the events that were not handled before; returns how many of each type."""
+    found = await tx.execute(
+        _NEW,
+        {
+            "partition_key": [event.partition_key for _, event in events],
+            "event_id": [event.id for _, event in events],
+        },
+    )
+    new = set(found.scalars())
+    by_type: dict[str, dict[Any, Event[Any]]] = {}
+    for event_type, event in events:
+        if event.id in new:
+            # Within one batch, too, an event counts once.
+            by_type.setdefault(event_type, {})[event.id] = event
+    for event_type, fresh in by_type.items():
+        with tracing.consuming(event_type, [event.traceparent for event in fresh.values()]):
+            await subscriptions[event_type].handler(tx, list(fresh.values()))
+    return {event_type: len(fresh) for event_type, fresh in by_type.items()}
+
+
+async def letters(database: Database, event_id: uuid.UUID | None) -> Sequence[Any]:
+    """The events that were given up, the oldest first; or the one that is named."""
+    async with database.read() as connection:
+        found = await connection.execute(_LETTERS, {"event_id": event_id, "limit": LETTERS_MAX})
+        return found.mappings().all()
+
+
+async def replay_letter(
+    database: Database,
+    subscriptions: Mapping[str, Subscription],
+    letter: Any,  # noqa: ANN401 - a mapping row
+) -> str:
+    """Handle an event that was given up, as if it came now; returns why it failed, or nothing.
+
+    One that was handled since (another replica may have had no trouble with it) is only forgotten.
+    """
+    key = {"partition_key": letter["partition_key"], "event_id": letter["event_id"]}
+    try:
+        subscription = subscriptions[letter["type"]]
+        event = read_as(subscription, letter["headers"], letter["data"])
+        async with database.begin() as tx:
+            await handle_new(tx, subscriptions, [event])
+            await tx.execute(_DIG_UP, key)
+    except Exception as error:
+        if is_outage(error):
+            raise
+        why = error_format.one_line(error)[:ERROR_MAX_CHARACTERS]
+        async with database.begin() as tx:
+            await tx.execute(_STILL, {**key, "error": why})
+        return why
+    return ""
+
+
+async def discard_letter(database: Database, letter: Any) -> None:  # noqa: ANN401 - a mapping row
+    """Forget an event that was given up without handling it."""
+    key = {"partition_key": letter["partition_key"], "event_id": letter["event_id"]}
+    async with database.begin() as tx:
+        await tx.execute(_DIG_UP, key)
+
+
+class Consumer:
+    """Reads one stream by one durable consumer, shared by all replicas of a service."""
+
+    def __init__(
+        self,
+        database: Database,
+        broker: Broker,
+        stream: str,
+        durable: str,
+        subscriptions: Sequence[Subscription],
+        redelivery_seconds: float = REDELIVERY_SECONDS,
+        left_seconds: float = LEFT_SECONDS,
+        make: Make | None = None,
+    ) -> None:
+        """Without `make`, which makes durables, one that is missing is waited for."""
+        self.activity = 0
+        self._database = database
+        self._broker = broker
+        self._stream = stream
+        self._durable = durable
+        self._subscriptions = {subscription.type: subscription for subscription in subscriptions}
+        self._redelivery_seconds = redelivery_seconds
+        self._left_seconds = left_seconds
+        self._make = make
+        # Place in the stream -> how often the event has failed here. The server counts deliveries,
+        # but those that an outage cut short are not the event's fault.
+        self._failures: Counter[int] = Counter()
+        self._broker_outage, self._database_outage = outages.Reporter(), outages.Reporter()
+
+    def nudge(self) -> None:
+        """Messages come by themselves."""
+
+    async def settle(self) -> datetime | None:
+        """Wait until the server has nothing for this consumer and waits for no acknowledgement."""
+        while True:
+            try:
+                info = await self._broker.consumer_info(self._stream, self._durable)
+            except (NatsError, TimeoutError):
+                await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
+                continue
+            if not info.num_pending and not info.num_ack_pending:
+                return None
+            await asyncio.sleep(SETTLE_POLL_SECONDS)
+
+    async def run(self) -> None:
+        """Consume until cancelled, through outages of the broker and the database."""
+        while True:
+            try:
+                pull = await until_it_works(
+                    "events", self._pull, passing=lambda error: not _is_of_broker(error)
+                )
+                self._broker_outage.works()
+                await self._consume(pull)
+            except Exception as error:
+                if _is_of_broker(error):
+                    self._broker_outage.failed(outages.BROKER, error)
+                else:
+                    log.exception("consumer failed", extra={"stream": self._stream})
+                await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
+
+    async def check_durable(self) -> None:
+        """See that the durable is there. Raises DurableMissingError if it may not be made here."""
+        await streams.ensure(
+            lambda: streams.check_durable(
+                self._broker, self._stream, self._durable, self._subscriptions
+            ),
+            self._make,
+        )
+
+    async def _pull(self) -> Pull:
+        """Begin to pull. Raises DurableMissingError while nobody has made what to pull from."""
+        await self.check_durable()
+        return await self._broker.pull(self._stream, self._durable)
+
+    async def _consume(self, pull: Pull) -> None:
+        """Handle batches until one comes back empty, when the durable is looked at again."""
+        try:
+            while batch := await pull.next_batch(CONSUME_BATCH_EVENTS):
+                if known := await self._known(batch):
+                    await self._handle(known)
+                self.activity += len(batch)
+        finally:
+            await self._broker.end(pull)
+
+    async def _known(self, batch: list[Msg]) -> list[Msg]:
+        """What of a batch this version knows; the rest is left to those whose durable it is, too."""
+        for message in batch:
+            if message.subject not in self._subscriptions:
+                error = LookupError(f"this version does not know {message.subject}")
+                await self._fail(message, error, self._left_seconds)
+        return [message for message in batch if message.subject in self._subscriptions]
+
+    async def _handle(self, batch: list[Msg]) -> None:
+        started = time.perf_counter()
+        outcome = "ok"
+        try:
+            await self._transact(batch)
+        except Exception as error:
+            outcome = "outage" if is_outage(error) else "error"
+            if outcome == "outage":
+                await self._wait_out(batch, error)
+            else:
+                log.exception("batch failed; trying its events one by one")
+                await self._handle_one_by_one(batch)
+        else:
+            self._database_outage.works()
+            await asyncio.gather(*(message.ack() for message in batch))
+        metrics.events_processed(self._stream, outcome, time.perf_counter() - started)
+
+    async def _handle_one_by_one(self, batch: list[Msg]) -> None:
+        """One event that cannot be handled must not hold up the others of its batch."""
+        for place, message in enumerate(batch):
+            try:
+                await self._transact([message])
+            except Exception as error:
+                if is_outage(error):
+                    await self._wait_out(batch[place:], error)
+                    return
+                log.exception("event failed", extra={"event_type": message.subject})
+                await self._fail(message, error, self._redelivery_seconds)
+            else:
+                await message.ack()
+                self._failures.pop(message.metadata.sequence.stream, None)
+
+    async def _fail(self, message: Msg, error: Exception, again_seconds: float) -> None:
+        """Have the event delivered again later, or give it up."""
+        place = message.metadata.sequence.stream
+        self._failures[place] += 1
+        if self._failures[place] < FAILURES_MAX:
+            await message.nak(again_seconds)
+            return
+        await self._bury(message, error_format.one_line(error))
+        await message.term()
+        del self._failures[place]
+
+    async def _wait_out(self, batch: list[Msg], error: Exception) -> None:
+        """The database is at fault: another replica may still reach it, or this one in a moment."""
+        if what := outages.out_of_reach(error):
+            self._database_outage.failed(what, error)
+        else:
+            log.warning("events are tried again: %r", error, extra={"stream": self._stream})
+        await asyncio.gather(*(message.nak(OUTAGE_PAUSE_SECONDS) for message in batch))
+        await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
+
+    async def _transact(self, batch: Sequence[Msg]) -> None:
+        """Handle what is new of a batch, a set a type, in one transaction."""
+        events = [
+            read_as(self._subscriptions[message.subject], message.headers or {}, message.data)
+            for message in batch
+        ]
+        async with self._database.begin() as tx:
+            handled = await handle_new(tx, self._subscriptions, events)
+        for event_type, count in handled.items():
+            metrics.events_handled(event_type, count)
+
+    async def _bury(self, message: Msg, error: str) -> None:
+        """Keep an event that could not be handled where an operator finds it and can replay it."""
+        head = message.headers or {}
+        try:
+            event_id = uuid.UUID(head["ce-id"])
+        except (KeyError, ValueError):
+            # Not one of ours: the stream's sequence tells it apart.
+            event_id = uuid.uuid5(EVENT_NAMESPACE, f"{self._stream}|{message.metadata.sequence}")
+        async with self._database.begin() as tx:
+            await tx.execute(
+                _BURY,
+                {
+                    "partition_key": head.get("ce-partitionkey", ""),
+                    "event_id": event_id,
+                    "type": message.subject,
+                    "headers": json.dumps(dict(head)),
+                    "data": message.data,
+                    "error": error[:ERROR_MAX_CHARACTERS],
+                },
+            )
+        metrics.event_buried(message.subject)
+
+
+def _is_of_broker(error: Exception) -> bool:
+    """Whether the broker is out of reach; the database's own errors do not come so far."""
+    return isinstance(error, NatsError | TimeoutError | OSError)

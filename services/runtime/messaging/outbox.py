@@ -1,0 +1,256 @@
+"""Facts leave by the outbox: stored with their effect, published afterwards, kept for replay."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.runtime.db.pool import Database
+from services.runtime.messaging import streams
+from services.runtime.messaging.broker import STREAM_MAX_AGE_SECONDS, Broker
+from services.runtime.messaging.events import Fact, headers
+from services.runtime.messaging.streams import MERCHANTS_PREFIX, MERCHANTS_STREAM, Make
+from services.runtime.observability import metrics, tracing
+from services.runtime.workers.loop import Step
+
+RELAY_BATCH_EVENTS = 500
+# A relay that claimed rows and died loses its claim after this long. Claims run on the database's own
+# clock: they concern machines, not customers.
+RELAY_CLAIM_SECONDS = 15
+PUBLISH_TIMEOUT_SECONDS = 10.0
+# As far may the clocks of the database and the broker be from one another.
+CLOCKS_APART_SECONDS = 60
+PURGE_BATCH_ROWS = 5000
+REPLAY_BATCH_ROWS = 5000
+
+_PUT = text("""
+    INSERT INTO outbox (partition_key, event_id, type, tenant, data, traceparent, occur_time)
+    SELECT * FROM unnest(
+        CAST(:partition_key AS text[]), CAST(:event_id AS uuid[]), CAST(:type AS text[]),
+        CAST(:tenant AS text[]), CAST(:data AS bytea[]), CAST(:traceparent AS text[]),
+        CAST(:occur_time AS timestamptz[]))
+    ON CONFLICT (partition_key, event_id) DO NOTHING
+""")
+
+_CLAIM = text("""
+    UPDATE outbox SET claim_time = now()
+    FROM (
+        SELECT partition_key, event_id FROM outbox
+        WHERE publish_time IS NULL
+          AND (claim_time IS NULL OR claim_time < now() - make_interval(secs => :claim_seconds))
+        ORDER BY position LIMIT :limit FOR UPDATE SKIP LOCKED
+    ) AS due
+    WHERE outbox.partition_key = due.partition_key AND outbox.event_id = due.event_id
+    RETURNING outbox.*
+""")
+
+_PUBLISHED = text("""
+    UPDATE outbox SET publish_time = now()
+    FROM unnest(CAST(:partition_key AS text[]), CAST(:event_id AS uuid[])) AS done (key, id)
+    WHERE outbox.partition_key = done.key AND outbox.event_id = done.id
+""")
+
+_RELEASE = text("""
+    UPDATE outbox SET claim_time = NULL
+    FROM unnest(CAST(:partition_key AS text[]), CAST(:event_id AS uuid[])) AS failed (key, id)
+    WHERE outbox.partition_key = failed.key AND outbox.event_id = failed.id
+      AND outbox.publish_time IS NULL
+""")
+
+_PENDING = text("SELECT EXISTS (SELECT FROM outbox WHERE publish_time IS NULL)")
+
+# Only what was published before the replay began: what it publishes is not published once more.
+_REPLAY = text("""
+    UPDATE outbox SET publish_time = NULL, claim_time = NULL
+    WHERE (partition_key, event_id) IN (
+        SELECT partition_key, event_id FROM outbox
+        WHERE publish_time >= :since AND publish_time < :until AND position >= :position
+        LIMIT :limit)
+""")
+
+_NOW = text("SELECT now()")
+
+_PURGES = (
+    text("""
+        DELETE FROM outbox WHERE (partition_key, event_id) IN (
+            SELECT partition_key, event_id FROM outbox
+            WHERE publish_time < now() - make_interval(days => :days) LIMIT :limit)
+    """),
+    text("""
+        DELETE FROM inbox WHERE (partition_key, event_id) IN (
+            SELECT partition_key, event_id FROM inbox
+            WHERE handle_time < now() - make_interval(days => :days) LIMIT :limit)
+    """),
+    text("""
+        DELETE FROM requests WHERE (tenant, request_id) IN (
+            SELECT tenant, request_id FROM requests
+            WHERE create_time < now() - make_interval(days => :days) LIMIT :limit)
+    """),
+)
+
+
+async def put(tx: AsyncConnection, facts: Sequence[Fact]) -> None:
+    """Store facts in the transaction that makes them true; telling one again changes nothing."""
+    if not facts:
+        return
+    current = tracing.current_traceparent()
+    await tx.execute(
+        _PUT,
+        {
+            "partition_key": [fact.partition_key for fact in facts],
+            "event_id": [fact.event_id for fact in facts],
+            "type": [fact.type for fact in facts],
+            "tenant": [fact.tenant for fact in facts],
+            "data": [fact.message.SerializeToString(deterministic=True) for fact in facts],
+            "traceparent": [fact.traceparent or current for fact in facts],
+            "occur_time": [fact.occur_time for fact in facts],
+        },
+    )
+
+
+class Relay:
+    """Publishes what the outbox of a service holds, in batches, in the order of storing."""
+
+    def __init__(
+        self,
+        database: Database,
+        broker: Broker,
+        service: str,
+        *,
+        by_merchant: bool = False,
+        make: Make | None = None,
+    ) -> None:
+        """Without `make`, which makes streams, they are waited for."""
+        self._database = database
+        self._broker = broker
+        self._make = make
+        self._source = f"//recurring/{service}"
+        self._streams = (service.upper(), *([MERCHANTS_STREAM] if by_merchant else ()))
+        self._by_merchant = by_merchant
+        self._connections = broker.connections
+        # When the newest of the streams was made, as far as this process has seen.
+        self._made: datetime | None = None
+
+    async def ensure_streams(self) -> None:
+        """Bring the streams up to date where the service may, and see that they are there.
+
+        Raises StreamMissingError.
+        """
+        if self._make:
+            await self._make()
+        await self.check_streams()
+
+    async def check_streams(self) -> None:
+        """See that the streams are there; one that was made anew is given again what it had.
+
+        Who has handled an event already finds it in the inbox. Raises StreamMissingError where one is
+        missing and the service may not make it.
+        """
+        await streams.ensure(lambda: streams.check(self._broker, *self._streams), self._make)
+        made = max([await self._broker.make_time(stream) for stream in self._streams])
+        if made == self._made:
+            return
+        # As far back as the stream before it would still have it.
+        since = made - timedelta(seconds=STREAM_MAX_AGE_SECONDS)
+        await replay(self._database, since, until=made + timedelta(seconds=CLOCKS_APART_SECONDS))
+        self._made = made
+
+    async def step(self) -> Step:
+        """Publish a batch and mark what the stream acknowledged.
+
+        Rows that were not acknowledged are published again, which the stream's duplicate window and
+        the readers' inboxes make harmless.
+        """
+        if self._connections != self._broker.connections:
+            connections = self._broker.connections
+            await self.ensure_streams()
+            self._connections = connections
+        rows = await self._claim()
+        if not rows:
+            return Step(pending=await self._claimed_elsewhere())
+        try:
+            results = await asyncio.gather(
+                *(self._publish(row) for row in rows), return_exceptions=True
+            )
+        except asyncio.CancelledError:
+            # Whoever stops gives back what it claimed, so that nobody waits for the claim to end.
+            await self._release(rows)
+            raise
+        done = [row for row, result in zip(rows, results, strict=True) if result is None]
+        failed = [row for row, result in zip(rows, results, strict=True) if result is not None]
+        async with self._database.engine.begin() as tx:
+            await tx.execute(_PUBLISHED, _keys(done))
+        for event_type, count in Counter(row["type"] for row in done).items():
+            metrics.events_sent(event_type, count)
+        errors = [result for result in results if isinstance(result, BaseException)]
+        if errors:
+            await self._release(failed)
+            # The stream may be gone.
+            await self.ensure_streams()
+            raise errors[0]
+        return Step(worked=len(done))
+
+    async def _release(self, rows: Sequence[Any]) -> None:
+        async with self._database.engine.begin() as tx:
+            await tx.execute(_RELEASE, _keys(rows))
+
+    async def _claim(self) -> list[Any]:
+        async with self._database.engine.begin() as tx:
+            found = await tx.execute(
+                _CLAIM, {"limit": RELAY_BATCH_EVENTS, "claim_seconds": RELAY_CLAIM_SECONDS}
+            )
+            return sorted(found.mappings(), key=lambda row: int(row["position"]))
+
+    async def _claimed_elsewhere(self) -> bool:
+        """Whether another relay is publishing rows, or died over them."""
+        async with self._database.read() as connection:
+            return bool((await connection.execute(_PENDING)).scalar_one())
+
+    async def _publish(self, row: Any) -> None:  # noqa: ANN401 - a mapping row
+        head = headers(row, self._source)
+        await self._broker.publish(row["type"], row["data"], head, PUBLISH_TIMEOUT_SECONDS)
+        if self._by_merchant:
+            subject = f"{MERCHANTS_PREFIX}.{row['tenant']}.{row['type']}"
+            await self._broker.publish(subject, row["data"], head, PUBLISH_TIMEOUT_SECONDS)
+
+
+async def replay(
+    database: Database, since: datetime, position: int = 0, until: datetime | None = None
+) -> int:
+    """Have all that was published since a time, from a position on, published again.
+
+    What was published after `until`, or is from now on, is not. Returns how many events that are.
+    Who has handled one already finds it in the inbox.
+    """
+    async with database.read() as connection:
+        now = (await connection.execute(_NOW)).scalar_one()
+    until = min(until or now, now)
+    limits = {
+        "since": since, "until": until, "position": position, "limit": REPLAY_BATCH_ROWS,
+    }  # fmt: skip
+    replayed = 0
+    while True:
+        async with database.begin() as tx:
+            count = (await tx.execute(_REPLAY, limits)).rowcount
+        replayed += count
+        if count < REPLAY_BATCH_ROWS:
+            return replayed
+
+
+async def purge(database: Database, retention_days: int) -> Step:
+    """Delete a batch of what was published (or handled, or answered) longer ago than is kept."""
+    limits = {"days": retention_days, "limit": PURGE_BATCH_ROWS}
+    async with database.engine.begin() as tx:
+        deleted = [await tx.execute(statement, limits) for statement in _PURGES]
+        return Step(worked=sum(result.rowcount for result in deleted))
+
+
+def _keys(rows: Sequence[Any]) -> dict[str, list[Any]]:
+    return {
+        "partition_key": [row["partition_key"] for row in rows],
+        "event_id": [row["event_id"] for row in rows],
+    }

@@ -1,0 +1,1 @@
+"""Logs, traces, metrics, and how errors and outages are told."""

@@ -1,0 +1,1 @@
+"""gRPC: server, admission, validation, limits, channels, pages."""

@@ -1,0 +1,185 @@
+"""Pages of a list (AIP-158)."""
+
+import base64
+import binascii
+import hashlib
+import re
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Generic, NoReturn, TypeVar
+
+import grpc
+
+from services.runtime.errors import FieldViolation, Problem, Violations
+from services.runtime.rpc.conversions import M
+
+PAGE_SIZE_DEFAULT = 50
+PAGE_SIZE_MAX = 1000
+# Well below what a message may have: the rest of a page of large rows comes with the next one.
+PAGE_MAX_BYTES = 3 * 1024**2
+# A page of more rows than this may take several looks, and keeps what it has found meanwhile.
+LARGE_PAGE_ROWS = 100
+# Of rows that are large, so many are looked for at once: more may not fit into the page.
+PORTION_ROWS = LARGE_PAGE_ROWS + 1
+# What a database keeps as an integer.
+_NUMBER = re.compile(r"[0-9]{1,9}")
+_PAGE_RULE = "must come from the page before, with the same request"
+
+
+# Ends of a list by position.
+BEFORE_ALL, AFTER_ALL = uuid.UUID(int=0), uuid.UUID(int=2**128 - 1)
+
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What part of a list a caller wants: at most `size` rows after the row `after`."""
+
+    size: int
+    after: tuple[str, ...]
+    # The token belongs to one list with one set of filters.
+    fingerprint: str
+
+    @property
+    def limit(self) -> int:
+        """How many rows to look for: one more than are shown tells whether there are more."""
+        return self.size + 1
+
+    def cut(
+        self,
+        found: Sequence[Row],
+        message: Callable[[Row], M],
+        key: Callable[[Row], tuple[str, ...]],
+    ) -> tuple[list[M], str]:
+        """The messages of the page, and the token of the next one if it is not the last.
+
+        Of at most `limit` rows that were found. Rows that are large make a page that is short.
+        """
+        filling = _Filling(self, message)
+        if all(map(filling.takes, found)):
+            return filling.shown, ""
+        return filling.shown, self.token(key(filling.last))
+
+    async def fill(
+        self,
+        find: Callable[[Row | None, int], Awaitable[Sequence[Row]]],
+        message: Callable[[Row], M],
+        key: Callable[[Row], tuple[str, ...]],
+    ) -> tuple[list[M], str]:
+        """As `cut`, of rows that may be large, and are found in portions.
+
+        `find` finds so many after a row, or after the page before.
+        """
+        filling = _Filling(self, message)
+        while True:
+            wanted = min(PORTION_ROWS, self.limit - len(filling.shown))
+            portion = await find(filling.last, wanted)
+            if not all(map(filling.takes, portion)):
+                return filling.shown, self.token(key(filling.last))
+            if len(portion) < wanted:
+                return filling.shown, ""
+
+    def token(self, last: tuple[str, ...]) -> str:
+        """The token of the page that follows the row `last`."""
+        text = "\x1f".join((self.fingerprint, *last))
+        return base64.urlsafe_b64encode(text.encode()).decode()
+
+    def after_position(self, first: uuid.UUID = BEFORE_ALL) -> uuid.UUID:
+        """The row before the page in a list by position; `first` on the first page.
+
+        Raises INVALID_ARGUMENT PAGE_TOKEN_INVALID.
+        """
+        if not self.after:
+            return first
+        try:
+            return uuid.UUID(self.after[0])
+        except ValueError:
+            _refuse_page_token()
+
+    def after_time(self) -> datetime | None:
+        """The row before the page in a list by one time; None on the first page.
+
+        Raises INVALID_ARGUMENT PAGE_TOKEN_INVALID.
+        """
+        if not self.after:
+            return None
+        try:
+            return datetime.fromisoformat(self.after[0]).astimezone(UTC)
+        except (ValueError, OverflowError):
+            _refuse_page_token()
+
+    def after_numbered(self) -> tuple[str, int]:
+        """The row before the page in a list by an id and a number; on the first page, none.
+
+        Raises INVALID_ARGUMENT PAGE_TOKEN_INVALID.
+        """
+        if not self.after:
+            return "", 0
+        found, number = self.after
+        if not _NUMBER.fullmatch(number):
+            _refuse_page_token()
+        return found, int(number)
+
+
+class _Filling(Generic[Row, M]):
+    """A page while rows are put into it: as many as it may have, and as fit into an answer."""
+
+    def __init__(self, page: Page, message: Callable[[Row], M]) -> None:
+        self._size, self._message = page.size, message
+        self._left_bytes = PAGE_MAX_BYTES
+        self.shown: list[M] = []
+        # The row that was put into it last.
+        self.last: Any = None
+
+    def takes(self, row: Row) -> bool:
+        """Put a row into the page, and say whether there was room: one always fits."""
+        if len(self.shown) == self._size:
+            return False
+        made = self._message(row)
+        self._left_bytes -= made.ByteSize()
+        if self.shown and self._left_bytes < 0:
+            return False
+        self.shown.append(made)
+        self.last = row
+        return True
+
+
+def _refuse_page_token() -> NoReturn:
+    violation = FieldViolation("page_token", "PAGE_TOKEN_INVALID", _PAGE_RULE)
+    raise Problem(grpc.StatusCode.INVALID_ARGUMENT, violation.reason, _PAGE_RULE, (violation,))
+
+
+def read_page(request: Any, *, keys: int) -> Page:  # noqa: ANN401 - any List request
+    """The page that a List request asks for; `keys` is the number of sort keys of the list.
+
+    Raises INVALID_ARGUMENT PAGE_SIZE_TOO_LARGE or PAGE_TOKEN_INVALID (AIP-158, but an oversized page
+    is refused rather than cut, so that nobody believes to have seen everything).
+    """
+    violations = Violations()
+    if not 0 <= request.page_size <= PAGE_SIZE_MAX:
+        violations.add("page_size", f"must be 0 to {PAGE_SIZE_MAX}", "PAGE_SIZE_TOO_LARGE")
+    asked = type(request)()
+    asked.CopyFrom(request)
+    asked.ClearField("page_size")
+    asked.ClearField("page_token")
+    # Lists of different things can be asked for in the same bytes: the kind of request counts too.
+    content = f"{asked.DESCRIPTOR.full_name}\n".encode() + asked.SerializeToString(
+        deterministic=True
+    )
+    fingerprint = hashlib.sha256(content).hexdigest()[:16]
+    after: tuple[str, ...] = ()
+    if request.page_token:
+        try:
+            text = base64.urlsafe_b64decode(request.page_token.encode()).decode()
+        except (binascii.Error, UnicodeError):
+            text = ""
+        found, *after_list = text.split("\x1f")
+        after = tuple(after_list)
+        if found != fingerprint or len(after) != keys or "\x00" in text:
+            violations.add("page_token", _PAGE_RULE, "PAGE_TOKEN_INVALID")
+    violations.check()
+    return Page(request.page_size or PAGE_SIZE_DEFAULT, after, fingerprint)

@@ -1,0 +1,1 @@
+"""Background work: loops, retries, bisection, the clock."""
