@@ -20,7 +20,7 @@ from sqlalchemy import Connection, pool, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-SERVICES_FOLDER = Path(__file__).resolve().parent.parent
+SERVICES_FOLDER = Path(__file__).resolve().parents[2]
 # One advisory lock a database: whoever comes second waits, and finds nothing left to do.
 MIGRATION_LOCK_KEY = 0x7265637572
 LOCK_TIMEOUT_SECONDS = 60
