@@ -26,12 +26,12 @@ from deploy.embedded.ports import HOST, free_ports
 from deploy.embedded.program import ROOT
 from deploy.embedded.wiring import SCOPE_PLATFORM
 from services.runtime.app.bootstrap import run_loop
-from services.runtime.auth.authenticator import Access, Gate
+from services.runtime.auth.authenticator import Access, Authenticator
 from services.runtime.auth.key_sets import KeyFile
 from services.runtime.auth.tls import Identity
 from services.runtime.observability import metrics, tracing
 from services.runtime.rpc.health import Health
-from services.runtime.rpc.limits import Allowance
+from services.runtime.rpc.limits import RateLimit
 from services.runtime.rpc.server import Addresses, Server
 
 SERVICE = "recurring.catalog.v1.CatalogService"
@@ -44,7 +44,7 @@ TIMEOUT_SECONDS = 30.0
 STEADY_SECONDS = 5.0
 OVERHEAD_MAX_PERCENT = 30
 GET_P99_MAX_MILLISECONDS = 15
-AMPLE = Allowance(calls_per_second=1e6, burst_calls=1_000_000, calls_at_once=1000)
+AMPLE = RateLimit(calls_per_second=1e6, burst_calls=1_000_000, calls_at_once=1000)
 
 Get = Callable[[], Awaitable[Any]]
 
@@ -207,7 +207,7 @@ async def _serve(kind: str, folder: Path, *ports: str) -> None:
     access = {f"/{SERVICE}/GetProduct": Access("products:read")}
     guarded = Server(
         "catalog",
-        Gate(KeyFile(keys.jwks_file, production=False), ISSUER, AUDIENCE, access),
+        Authenticator(KeyFile(keys.jwks_file, production=False), ISSUER, AUDIENCE, access),
         Addresses(platforms=own, peers=peers, plaintext=True),
         Identity(keys.certificate_folder("catalog"), production=False),
         Health(health),

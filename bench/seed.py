@@ -16,7 +16,7 @@ from bench.stack import Stack
 from services.notify.domain.notices import CustomerKey
 from services.notify.store import contacts
 from services.payments.domain import keys as payments_keys
-from services.payments.store.sealed import token_place
+from services.payments.store.encrypted import token_aad
 from services.runtime.auth.call_context import act_for_all
 from services.runtime.crypto.encryption import Keyring
 from services.runtime.db.pool import Database, connect
@@ -120,14 +120,14 @@ _CARDS = """
     INSERT INTO payment_methods (merchant, customer, payment_method, provider_token, brand, last4,
                                  create_time)
     SELECT $1, 'customer-' || n, 'card', token, 'visa', '4242', $3
-    FROM unnest($2::bytea[]) WITH ORDINALITY AS sealed (token, n)
+    FROM unnest($2::bytea[]) WITH ORDINALITY AS encrypted (token, n)
 """
 
 _CONTACTS = """
     INSERT INTO contacts (merchant, customer, display_name, email, phone, bind_time, bind_count,
                           sms_receipts_muted, email_muted, create_time)
     SELECT $1, 'customer-' || n, display_name, '', phone, $4, 1, false, true, $4
-    FROM unnest($2::bytea[], $3::bytea[]) WITH ORDINALITY AS sealed (display_name, phone, n)
+    FROM unnest($2::bytea[], $3::bytea[]) WITH ORDINALITY AS encrypted (display_name, phone, n)
 """
 
 _PROTECT = """
@@ -166,29 +166,29 @@ async def fill_world(stack: Stack, book: Book) -> None:
     )
     await _execute(
         stack.url("payments"),
-        (_CARDS, book.merchant, _sealed_tokens(stack.keyring("payments"), book), signed_up),
+        (_CARDS, book.merchant, _encrypted_tokens(stack.keyring("payments"), book), signed_up),
         *((each, book.merchant, book.count, signed_up) for each in _STATEMENTS["payments"]),
     )
-    names, phones = _sealed_contacts(stack.keyring("notify"), book)
+    names, phones = _encrypted_contacts(stack.keyring("notify"), book)
     await _execute(stack.url("notify"), (_CONTACTS, book.merchant, names, phones, signed_up))
 
 
-def _sealed_tokens(keyring: Keyring, book: Book) -> list[bytes]:
+def _encrypted_tokens(keyring: Keyring, book: Book) -> list[bytes]:
     """The tokens of the customers' cards, as payments stores them."""
     owners = (payments_keys.CustomerKey(f"customer-{n}", book.merchant) for n in _numbers(book))
     methods = (payments_keys.PaymentMethodKey(owner, "card") for owner in owners)
-    return [keyring.seal(b"pm_card_visa", *token_place(method)) for method in methods]
+    return [keyring.encrypt(b"pm_card_visa", *token_aad(method)) for method in methods]
 
 
-def _sealed_contacts(keyring: Keyring, book: Book) -> tuple[list[bytes], list[bytes]]:
+def _encrypted_contacts(keyring: Keyring, book: Book) -> tuple[list[bytes], list[bytes]]:
     """The names and phones of a book's customers, as notify stores them."""
 
-    def sealed(plain: str, column: str, number: int) -> bytes:
+    def encrypted(plain: str, column: str, number: int) -> bytes:
         key = CustomerKey(book.merchant, f"customer-{number}")
-        return keyring.seal(plain.encode(), *contacts.place(key, column))
+        return keyring.encrypt(plain.encode(), *contacts.aad(key, column))
 
-    names = [sealed(f"Customer {n}", "display_name", n) for n in _numbers(book)]
-    return names, [sealed(f"+1555{n:07d}", "phone", n) for n in _numbers(book)]
+    names = [encrypted(f"Customer {n}", "display_name", n) for n in _numbers(book)]
+    return names, [encrypted(f"+1555{n:07d}", "phone", n) for n in _numbers(book)]
 
 
 def _numbers(book: Book) -> range:

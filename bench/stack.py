@@ -35,7 +35,7 @@ class Stack:
         return wiring.service_environment(service, addresses or self.addresses, self.keys)
 
     def keyring(self, service: str) -> Keyring:
-        """What a service seals personal data with."""
+        """What a service encrypts personal data with."""
         return Keyring.parse(self.keys.data_keys(service))
 
     def sqlalchemy_url(self, service: str) -> str:

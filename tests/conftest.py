@@ -32,7 +32,7 @@ NEEDS = Needs("the tests", open_files=4096, disk_bytes=2048 * MEBIBYTE)
 PURE = ("tests/unit/", "tests/manifests/")
 
 PASSWORD = "only-for-tests-on-this-machine"
-# What the services of these tests seal with.
+# What the services of these tests encrypt with.
 DATA_KEYS = f"test-1:{base64.b64encode(bytes(range(32))).decode()}"
 KEYRING = Keyring.parse(DATA_KEYS)
 

@@ -83,7 +83,7 @@ class Keys:
         return file.read_text()
 
     def data_keys(self, service: str) -> str:
-        """Return the keys that seal a service's personal data, made when they are first asked for."""
+        """Return the keys that encrypt a service's personal data, made on first use."""
         file = self.folder / f"recurring_{service}.data-keys"
         if not file.exists():
             key = base64.b64encode(secrets.token_bytes(DATA_KEY_BYTES)).decode()

@@ -49,7 +49,7 @@ HARMLESS = {
     "status": (),
     "replay": ("--since", "9999-12-31T00:00:00Z"),
     "dead-letters": (),
-    "reseal": ("--count",),
+    "reencrypt": ("--count",),
     "unknown": (),
 }
 # How argparse lists a command.

@@ -2,21 +2,22 @@
 
 from recurring.catalog.v1 import catalog_pb2_grpc
 
-from services.catalog import api, events, loops, watch
+from services.catalog import api, events, loops
+from services.catalog.store import gauges
 from services.runtime.app.bootstrap import main
-from services.runtime.app.components import Parts, Runtime
+from services.runtime.app.components import Components, Runtime
 from services.runtime.app.settings import RuntimeSettings
 
 
-async def assemble(runtime: Runtime[RuntimeSettings]) -> Parts:
+async def assemble(runtime: Runtime[RuntimeSettings]) -> Components:
     """Put the catalog together."""
-    return Parts(
+    return Components(
         servicer=api.Servicer(runtime.database, runtime.clock),
         register=catalog_pb2_grpc.add_CatalogServiceServicer_to_server,
         grpc_service="recurring.catalog.v1.CatalogService",
         access=api.ACCESS,
         loops={"hold-expiry": loops.HoldExpiry(runtime.database, runtime.clock).step},
-        looks=watch.LOOKS,
+        gauge_queries=gauges.GAUGE_QUERIES,
     )
 
 

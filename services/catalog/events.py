@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.catalog.domain import Price, Product, ProductKey, subscriber_effective_time
 from services.catalog.store import stock as stock_store
-from services.runtime.messaging.events import Event, Fact, Subscription, Subscriptions
+from services.runtime.messaging.events import Event, OutboxEvent, Subscription, Subscriptions
 from services.runtime.resource_names import NamePattern
 from services.runtime.rpc.conversions import to_money, to_timestamp
 from services.runtime.workers.clock import Clock
@@ -21,7 +21,7 @@ PRICE = NamePattern("merchants/{merchant}/products/{product}/prices/{price}")
 # --- out ----------------------------------------------------------------------------------------
 
 
-def price_change_scheduled(product: Product, price: Price, previous: Price | None) -> Fact:
+def price_change_scheduled(product: Product, price: Price, previous: Price | None) -> OutboxEvent:
     """A new price was announced."""
     message = events_pb2.PriceChangeScheduled(
         product=product_name(product.key),
@@ -38,7 +38,7 @@ def price_change_scheduled(product: Product, price: Price, previous: Price | Non
     return _fact(product.key, message.price, message, price.announce_time)
 
 
-def price_change_withdrawn(product: Product, price: Price, now: datetime) -> Fact:
+def price_change_withdrawn(product: Product, price: Price, now: datetime) -> OutboxEvent:
     """A price that was announced will not take effect."""
     message = events_pb2.PriceChangeWithdrawn(
         product=product_name(product.key),
@@ -51,7 +51,7 @@ def price_change_withdrawn(product: Product, price: Price, now: datetime) -> Fac
     return _fact(product.key, message.price, message, now)
 
 
-def product_discontinued(product: Product, now: datetime) -> Fact:
+def product_discontinued(product: Product, now: datetime) -> OutboxEvent:
     """A product went off sale."""
     name = product_name(product.key)
     message = events_pb2.ProductDiscontinued(
@@ -60,7 +60,7 @@ def product_discontinued(product: Product, now: datetime) -> Fact:
     return _fact(product.key, name, message, now)
 
 
-def stock_low(product: Product, available_units: int, version: int, now: datetime) -> Fact:
+def stock_low(product: Product, available_units: int, version: int, now: datetime) -> OutboxEvent:
     """The available units fell to the threshold or below it, by this version of the stock."""
     name = product_name(product.key)
     message = events_pb2.StockLow(
@@ -77,8 +77,8 @@ def product_name(key: ProductKey) -> str:
     return PRODUCT.format(key.merchant, key.product)
 
 
-def _fact(key: ProductKey, fact_key: str, message: Any, now: datetime) -> Fact:  # noqa: ANN401
-    return Fact(
+def _fact(key: ProductKey, fact_key: str, message: Any, now: datetime) -> OutboxEvent:  # noqa: ANN401
+    return OutboxEvent(
         key=fact_key,
         message=message,
         tenant=key.merchant,

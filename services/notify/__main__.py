@@ -5,14 +5,15 @@ from collections.abc import Iterator
 from pydantic import Field, SecretStr
 from recurring.notify.v1 import notify_pb2_grpc
 
-from services.notify import api, gateways, loops, watch
+from services.notify import api, gateways, loops
 from services.notify.domain.notices import Channel
 from services.notify.domain.phone_codes import DEFAULT_BUDGET, CodeBudget
 from services.notify.domain.phone_numbers import NumberPolicies, NumberPolicy
 from services.notify.events.handlers import subscriptions
-from services.notify.store.sealed import SEALED
+from services.notify.store import gauges
+from services.notify.store.encrypted import ENCRYPTED_TABLES
 from services.runtime.app.bootstrap import main
-from services.runtime.app.components import Parts, Runtime
+from services.runtime.app.components import Components, Runtime
 from services.runtime.app.settings import RuntimeSettings, is_for_development
 from services.runtime.resource_names import ID_PATTERN
 
@@ -80,7 +81,7 @@ class Settings(RuntimeSettings):
         )
 
 
-async def assemble(runtime: Runtime[Settings]) -> Parts:
+async def assemble(runtime: Runtime[Settings]) -> Components:
     """Put notify together."""
     settings = runtime.settings
     sms = gateways.SmsGateway(
@@ -92,7 +93,7 @@ async def assemble(runtime: Runtime[Settings]) -> Parts:
     delivering = loops.Deliveries(
         runtime.database, runtime.clock, {Channel.SMS: sms, Channel.EMAIL: email}
     )
-    return Parts(
+    return Components(
         servicer=api.Servicer(
             runtime.database,
             runtime.clock,
@@ -103,8 +104,8 @@ async def assemble(runtime: Runtime[Settings]) -> Parts:
         grpc_service="recurring.notify.v1.NotifyService",
         access=api.ACCESS,
         loops={"delivery": delivering.step},
-        looks=watch.LOOKS,
-        sealed=SEALED,
+        gauge_queries=gauges.GAUGE_QUERIES,
+        encrypted=ENCRYPTED_TABLES,
     )
 
 

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from services.notify import watch
 from services.notify.domain.notices import (
     FAILURE_CODE_VOID,
     FAILURE_NO_CHANNEL,
@@ -27,12 +26,12 @@ from services.notify.domain.notices import (
 )
 from services.notify.events.facts import notice_delivered, notice_failed
 from services.notify.gateways import Gateway, Message
-from services.notify.store import contacts, notices, superseding
+from services.notify.store import contacts, gauges, notices, superseding
 from services.notify.store.contacts import SmsEnded
 from services.notify.store.notices import Ended, Outgoing
 from services.runtime.db.pool import Database
 from services.runtime.messaging import outbox
-from services.runtime.messaging.events import Fact
+from services.runtime.messaging.events import OutboxEvent
 from services.runtime.observability import tracing
 from services.runtime.workers.clock import Clock
 from services.runtime.workers.loop import Step
@@ -110,7 +109,7 @@ class Deliveries:
             now = self._clock.now()
             await contacts.count_sms(tx, _sms_ended(results), now)
             await outbox.put(tx, [fact for one in ended for fact in _facts(one, now)])
-        watch.ended((one.notice.kind, one.outcome) for one in ended)
+        gauges.ended((one.notice.kind, one.outcome) for one in ended)
 
     async def _attempt(self, outgoing: Outgoing) -> Attempt:
         delivery = outgoing.delivery
@@ -175,7 +174,7 @@ def _sms_ended(results: Sequence[tuple[Outgoing, Progress]]) -> list[SmsEnded]:
     ]
 
 
-def _facts(ended: Ended, now: datetime) -> list[Fact]:
+def _facts(ended: Ended, now: datetime) -> list[OutboxEvent]:
     """What is published of a notice that ended."""
     if ended.outcome is DeliveryState.DELIVERED and ended.deliver_time is not None:
         return [notice_delivered(ended.notice, ended.deliver_time)]

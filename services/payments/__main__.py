@@ -6,12 +6,13 @@ import aiohttp
 from pydantic import Field, SecretStr
 from recurring.payments.v1 import payments_pb2_grpc
 
-from services.payments import api, events, loops, watch
+from services.payments import api, events, loops
 from services.payments.commands import COMMANDS
 from services.payments.provider import CONNECTIONS_MAX, StripeProvider
-from services.payments.store.sealed import SEALED
+from services.payments.store import gauges
+from services.payments.store.encrypted import ENCRYPTED_TABLES
 from services.runtime.app.bootstrap import main
-from services.runtime.app.components import Parts, Runtime
+from services.runtime.app.components import Components, Runtime
 from services.runtime.app.settings import RuntimeSettings, is_for_development
 
 
@@ -31,7 +32,7 @@ class Settings(RuntimeSettings):
             yield "PROVIDER_API_KEY", "a test key"
 
 
-async def assemble(runtime: Runtime[Settings]) -> Parts:
+async def assemble(runtime: Runtime[Settings]) -> Components:
     """Put payments together."""
     settings, database, clock = runtime.settings, runtime.database, runtime.clock
     http = await runtime.resources.enter_async_context(
@@ -40,7 +41,7 @@ async def assemble(runtime: Runtime[Settings]) -> Parts:
     provider = StripeProvider(
         http, settings.provider_url, settings.provider_api_key.get_secret_value()
     )
-    return Parts(
+    return Components(
         servicer=api.Servicer(database, clock, provider),
         register=payments_pb2_grpc.add_PaymentsServiceServicer_to_server,
         grpc_service="recurring.payments.v1.PaymentsService",
@@ -51,8 +52,8 @@ async def assemble(runtime: Runtime[Settings]) -> Parts:
             "request-expiry": loops.Expiry(database, clock).step,
             "refund": loops.Refunding(database, clock, provider).step,
         },
-        looks=watch.LOOKS,
-        sealed=SEALED,
+        gauge_queries=gauges.GAUGE_QUERIES,
+        encrypted=ENCRYPTED_TABLES,
     )
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from services.payments.api.names import CHARGE
 from services.payments.store import attempts
-from services.runtime.app.commands import Command, Desk, Line
+from services.runtime.app.commands import Command, CommandContext, Line
 
 SHOWN_MAX_ATTEMPTS = 1000
 
@@ -22,15 +22,15 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--look-up", action="store_true", help="have the provider asked now")
 
 
-async def _unknown(desk: Desk, options: argparse.Namespace) -> AsyncIterator[Line]:
+async def _unknown(context: CommandContext, options: argparse.Namespace) -> AsyncIterator[Line]:
     """Show charges whose outcome nobody knows, with the key by which the provider knows them."""
-    now = desk.clock.now()
-    async with desk.database.read() as connection:
+    now = context.clock.now()
+    async with context.database.read() as connection:
         found = await attempts.unknown(
             connection, now - timedelta(seconds=options.older_than), SHOWN_MAX_ATTEMPTS
         )
     if options.look_up and found:
-        async with desk.database.begin() as tx:
+        async with context.database.begin() as tx:
             await attempts.look_up(tx, found, now)
     for row in found:
         yield {

@@ -25,7 +25,7 @@ from services.payments.domain.outcomes import Declined, NotMade
 from services.payments.store import charges as charge_store
 from services.payments.store import consent as consent_store
 from services.runtime.messaging import outbox
-from services.runtime.messaging.events import Event, Fact, Subscription, Subscriptions
+from services.runtime.messaging.events import Event, OutboxEvent, Subscription, Subscriptions
 from services.runtime.observability import tracing
 from services.runtime.resource_names import NamePattern
 from services.runtime.rpc.conversions import from_money, from_timestamp, to_money, to_timestamp
@@ -37,7 +37,7 @@ CUSTOMER = NamePattern("merchants/{merchant}/customers/{customer}")
 # --- out ----------------------------------------------------------------------------------------
 
 
-def payment_requested(charge: Charge, now: datetime) -> Fact:
+def payment_requested(charge: Charge, now: datetime) -> OutboxEvent:
     """The customer is asked to confirm."""
     message = events_pb2.PaymentRequested(ref=_ref(charge))
     if charge.expire_time is not None:
@@ -45,7 +45,7 @@ def payment_requested(charge: Charge, now: datetime) -> Fact:
     return _fact(charge, charge.key.name, message, now)
 
 
-def payment_succeeded(charge: Charge, method: PaymentMethod, now: datetime) -> Fact:
+def payment_succeeded(charge: Charge, method: PaymentMethod, now: datetime) -> OutboxEvent:
     """The money moved."""
     message = events_pb2.PaymentSucceeded(
         ref=_ref(charge),
@@ -57,7 +57,7 @@ def payment_succeeded(charge: Charge, method: PaymentMethod, now: datetime) -> F
     return _fact(charge, charge.key.name, message, now)
 
 
-def payment_declined(charge: Charge, now: datetime, *, method_blocked: bool) -> Fact:
+def payment_declined(charge: Charge, now: datetime, *, method_blocked: bool) -> OutboxEvent:
     """The last attempt was declined, and the charge goes on."""
     message = events_pb2.PaymentDeclined(
         ref=_ref(charge),
@@ -70,7 +70,7 @@ def payment_declined(charge: Charge, now: datetime, *, method_blocked: bool) -> 
     return _fact(charge, f"{charge.key.name}@{charge.attempt_count}", message, now)
 
 
-def payment_refused(charge: Charge, now: datetime) -> Fact:
+def payment_refused(charge: Charge, now: datetime) -> OutboxEvent:
     """The guard did not allow it."""
     message = events_pb2.PaymentRefused(
         ref=_ref(charge),
@@ -79,7 +79,9 @@ def payment_refused(charge: Charge, now: datetime) -> Fact:
     return _fact(charge, charge.key.name, message, now)
 
 
-def payment_abandoned(charge: Charge, now: datetime, *, method_blocked: bool = False) -> Fact:
+def payment_abandoned(
+    charge: Charge, now: datetime, *, method_blocked: bool = False
+) -> OutboxEvent:
     """The charge is over without money."""
     message = events_pb2.PaymentAbandoned(
         ref=_ref(charge),
@@ -90,7 +92,7 @@ def payment_abandoned(charge: Charge, now: datetime, *, method_blocked: bool = F
     return _fact(charge, charge.key.name, message, now)
 
 
-def refund_succeeded(refund: Refund, charge: Charge, now: datetime) -> Fact:
+def refund_succeeded(refund: Refund, charge: Charge, now: datetime) -> OutboxEvent:
     """Money was given back."""
     message = events_pb2.RefundSucceeded(
         ref=_ref(charge),
@@ -100,13 +102,13 @@ def refund_succeeded(refund: Refund, charge: Charge, now: datetime) -> Fact:
     return _fact(charge, refund.key.name, message, now, refund.traceparent)
 
 
-def decided(charges: Sequence[Charge], now: datetime) -> list[Fact]:
+def decided(charges: Sequence[Charge], now: datetime) -> list[OutboxEvent]:
     """What the guard's decisions are to others: an attempt or a wait is not yet news."""
     tell = {ChargeState.REFUSED: payment_refused, ChargeState.ABANDONED: payment_abandoned}
     return [tell[charge.state](charge, now) for charge in charges if charge.state in tell]
 
 
-def payment_method_blocked(method: PaymentMethod, charge: Charge, now: datetime) -> Fact:
+def payment_method_blocked(method: PaymentMethod, charge: Charge, now: datetime) -> OutboxEvent:
     """A payment method was declined for good: no order is paid by it any more."""
     message = events_pb2.PaymentMethodBlocked(
         ref=_ref(charge),
@@ -121,7 +123,7 @@ def payment_method_blocked(method: PaymentMethod, charge: Charge, now: datetime)
 
 def not_paid(
     charge: Charge, outcome: Declined | NotMade, now: datetime, *, method_blocked: bool
-) -> list[Fact]:
+) -> list[OutboxEvent]:
     """What a decline is to others; the last one is published once, as what it led to.
 
     An attempt that was not made is no news while the charge goes on.
@@ -144,8 +146,8 @@ def _ref(charge: Charge) -> events_pb2.ChargeRef:
     )
 
 
-def _fact(charge: Charge, key: str, message: Any, now: datetime, parent: str = "") -> Fact:  # noqa: ANN401
-    return Fact(
+def _fact(charge: Charge, key: str, message: Any, now: datetime, parent: str = "") -> OutboxEvent:  # noqa: ANN401
+    return OutboxEvent(
         key=key,
         message=message,
         tenant=charge.key.owner.merchant,

@@ -15,7 +15,7 @@ from typing import TypeGuard, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.payments import events, watch
+from services.payments import events
 from services.payments.domain.books import Refund, RefundState, book_charge, book_refund
 from services.payments.domain.charges import (
     Attempt,
@@ -43,9 +43,10 @@ from services.payments.provider import Provider
 from services.payments.store import attempts as attempt_store
 from services.payments.store import charges as charge_store
 from services.payments.store import consent as consent_store
+from services.payments.store import gauges
 from services.payments.store import ledger as ledger_store
 from services.payments.store import refunds as refund_store
-from services.payments.store.sealed import token_place
+from services.payments.store.encrypted import token_aad
 from services.runtime.crypto.encryption import UnreadableError
 from services.runtime.db.pool import Database
 from services.runtime.messaging import outbox
@@ -278,8 +279,8 @@ async def _charge(database: Database, provider: Provider, attempt: Attempt) -> O
     Its key may come back: so the attempt is looked up again, and its outcome is not known till then.
     """
     try:
-        token = database.keyring.open(
-            attempt.provider_token, *token_place(_method_of(attempt))
+        token = database.keyring.decrypt(
+            attempt.provider_token, *token_aad(_method_of(attempt))
         ).decode()
     except UnreadableError:
         return Unknown("the token does not open")
@@ -290,7 +291,7 @@ async def _settle_attempts(
     tx: AsyncConnection, outcomes: Sequence[tuple[Attempt, Outcome]], now: datetime
 ) -> None:
     """Write what the provider said. An outcome that is known already is not written again."""
-    watch.answered(outcome for _, outcome in outcomes)
+    gauges.answered(outcome for _, outcome in outcomes)
     known = {a.charge: (a, o) for a, o in outcomes if not isinstance(o, Unknown)}
     if known:
         await _settle_known(tx, known, now)

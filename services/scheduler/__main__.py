@@ -3,14 +3,15 @@
 from recurring.scheduler.v1 import scheduler_pb2_grpc
 
 from services.runtime.app.bootstrap import main
-from services.runtime.app.components import Parts, Runtime
+from services.runtime.app.components import Components, Runtime
 from services.runtime.app.settings import RuntimeSettings
-from services.scheduler import api, events, watch
+from services.scheduler import api, events
 from services.scheduler.loops.collect import Collect
 from services.scheduler.loops.prepare import PREPARE_LANES, Prepare
 from services.scheduler.loops.resume import Resume
 from services.scheduler.peers import Peers
-from services.scheduler.store.sealed import SEALED
+from services.scheduler.store import gauges
+from services.scheduler.store.encrypted import ENCRYPTED_TABLES
 
 
 class SchedulerSettings(RuntimeSettings):
@@ -21,7 +22,7 @@ class SchedulerSettings(RuntimeSettings):
     notify_target: str
 
 
-async def assemble(runtime: Runtime[SchedulerSettings]) -> Parts:
+async def assemble(runtime: Runtime[SchedulerSettings]) -> Components:
     """Put the scheduler together."""
     settings = runtime.settings
     peers = Peers(
@@ -31,7 +32,7 @@ async def assemble(runtime: Runtime[SchedulerSettings]) -> Parts:
     )
     prepare = Prepare(runtime.database, runtime.clock, peers)
     collect = Collect(runtime.database, runtime.clock, peers)
-    return Parts(
+    return Components(
         servicer=api.Servicer(runtime.database, runtime.clock, peers),
         register=scheduler_pb2_grpc.add_SchedulerServiceServicer_to_server,
         grpc_service="recurring.scheduler.v1.SchedulerService",
@@ -42,8 +43,8 @@ async def assemble(runtime: Runtime[SchedulerSettings]) -> Parts:
             "held": collect.held_step,
             "resume": Resume(runtime.database, runtime.clock).step,
         },
-        looks=watch.LOOKS,
-        sealed=SEALED,
+        gauge_queries=gauges.GAUGE_QUERIES,
+        encrypted=ENCRYPTED_TABLES,
     )
 
 

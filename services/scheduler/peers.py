@@ -205,7 +205,7 @@ class Peers:
         return await _in_batches(orders, ask, lambda order: len(order.items))
 
 
-def will_pass(error: Exception) -> bool:
+def is_transient(error: Exception) -> bool:
     """Whether a failure lies in an outage, of a service or the database, not in what was asked."""
     if isinstance(error, grpc.aio.AioRpcError):
         return error.code() not in _FAULTS_OF_THE_QUESTION

@@ -231,7 +231,7 @@ async def test_no_table_holds_a_secret(suite: Suite, canary: Canary, service: st
         await connection.close()
 
 
-async def test_who_asks_for_it_reads_what_is_sealed(canary: Canary) -> None:
+async def test_who_asks_for_it_reads_what_is_encrypted(canary: Canary) -> None:
     order = await canary.shop.scheduler.GetOrder(scheduler_pb2.GetOrderRequest(name=canary.order))
     refund = await canary.shop.payments.GetRefund(payments_pb2.GetRefundRequest(name=canary.refund))
     assert (order.ship_to, refund.note) == (canary.address, f"{canary.phone} called")

@@ -9,7 +9,6 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from recurring.notify.v1 import notify_pb2, notify_pb2_grpc
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.notify import watch
 from services.notify.api.messages import contact_message, notice_message
 from services.notify.api.reading import (
     read_contact,
@@ -37,7 +36,7 @@ from services.notify.domain.phone_codes import (
 from services.notify.domain.phone_numbers import EVERY_COUNTRY, NumberPolicies
 from services.notify.events.facts import CONTACT, NOTICE, contact_bound
 from services.notify.events.posting import code_notice, phone_changed_notice
-from services.notify.store import codes, contacts, notices
+from services.notify.store import codes, contacts, gauges, notices
 from services.notify.templates.examples import EXAMPLE_DISPLAY_NAME, EXAMPLES
 from services.notify.templates.wording import render
 from services.runtime.auth.authenticator import Access
@@ -180,7 +179,7 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
         await codes.void(tx, key)
         await notices.insert(tx, [code_notice(key, notice_id, code, now)])
         await codes.insert(tx, key, sent, now)
-        watch.code("SENT")
+        gauges.code("SENT")
         return notify_pb2.StartPhoneBindingResponse(expire_time=to_timestamp(sent.expire_time))
 
     async def ConfirmPhoneBinding(
@@ -200,7 +199,7 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
                 return before
             code = await codes.pending(tx, key)
             check = check_code(code, request.code, self._clock.now())
-            watch.code("VERIFIED" if check is CodeCheck.RIGHT else check)
+            gauges.code("VERIFIED" if check is CodeCheck.RIGHT else check)
             if check is CodeCheck.RIGHT:
                 return await once.once(
                     tx, notify_pb2.Contact, lambda tx: self._bind(tx, key, request.request_id)
@@ -298,13 +297,13 @@ async def _count_code(
     """
     oldest = max(await codes.count_sent(tx, key, phone, now), default=None)
     if oldest is not None and oldest + CODES_MAX_PERIOD > now:
-        watch.code("REFUSED")
+        gauges.code("REFUSED")
         left_seconds = (oldest + CODES_MAX_PERIOD - now).total_seconds()
         message = f"{CODES_MAX} codes were sent within an hour"
         raise exhausted("CODES_TOO_MANY", message, left_seconds)
     hour, day = await codes.count_spent(tx, key.merchant, now)
     if day > budget.day_max or hour > budget.hour_max:
-        watch.code("REFUSED")
+        gauges.code("REFUSED")
         period = timedelta(days=1) if day > budget.day_max else timedelta(hours=1)
         message = "the merchant's codes of this period have all been sent"
         raise exhausted("CODE_BUDGET_SPENT", message, _seconds_left(now, period))

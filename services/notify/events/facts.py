@@ -7,7 +7,7 @@ from recurring.notify.v1 import events_pb2, notify_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
 from services.notify.domain.notices import Contact, CustomerKey, Notice
-from services.runtime.messaging.events import Fact
+from services.runtime.messaging.events import OutboxEvent
 from services.runtime.observability import tracing
 from services.runtime.resource_names import NamePattern
 from services.runtime.rpc.conversions import to_money, to_timestamp
@@ -17,7 +17,7 @@ CONTACT = NamePattern("merchants/{merchant}/customers/{customer}/contact")
 NOTICE = NamePattern("merchants/{merchant}/customers/{customer}/notices/{notice}")
 
 
-def notice_delivered(notice: Notice, deliver_time: datetime) -> Fact:
+def notice_delivered(notice: Notice, deliver_time: datetime) -> OutboxEvent:
     """A notice reached the customer by its main channel."""
     message = events_pb2.NoticeDelivered(
         notice=notice_name(notice),
@@ -40,7 +40,7 @@ def notice_delivered(notice: Notice, deliver_time: datetime) -> Fact:
     return _fact_of_notice(notice, message, deliver_time)
 
 
-def notice_failed(notice: Notice, failure_code: str, now: datetime) -> Fact:
+def notice_failed(notice: Notice, failure_code: str, now: datetime) -> OutboxEvent:
     """A notice could not be delivered by its main channel."""
     message = events_pb2.NoticeFailed(
         notice=notice_name(notice),
@@ -52,11 +52,11 @@ def notice_failed(notice: Notice, failure_code: str, now: datetime) -> Fact:
     return _fact_of_notice(notice, message, now)
 
 
-def contact_bound(contact: Contact, now: datetime) -> Fact:
+def contact_bound(contact: Contact, now: datetime) -> OutboxEvent:
     """A customer proved that a phone is theirs."""
     customer = customer_name(contact.key)
     message = events_pb2.ContactBound(customer=customer, bind_time=to_timestamp(now))
-    return Fact(
+    return OutboxEvent(
         key=f"{customer}#{contact.bind_count}",
         message=message,
         tenant=contact.key.merchant,
@@ -75,8 +75,8 @@ def notice_name(notice: Notice) -> str:
     return NOTICE.format(notice.key.merchant, notice.key.customer, notice.notice)
 
 
-def _fact_of_notice(notice: Notice, message: Any, now: datetime) -> Fact:  # noqa: ANN401
-    return Fact(
+def _fact_of_notice(notice: Notice, message: Any, now: datetime) -> OutboxEvent:  # noqa: ANN401
+    return OutboxEvent(
         key=message.notice,
         message=message,
         tenant=notice.key.merchant,

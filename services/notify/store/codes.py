@@ -13,7 +13,7 @@ from services.notify.domain.phone_codes import (
     PhoneCode,
 )
 from services.notify.domain.phone_numbers import prefix_of
-from services.runtime.crypto.encryption import keyring, seal, unseal
+from services.runtime.crypto.encryption import decrypt, encrypt, keyring
 
 # So many limits are forgotten with each code that is sent: more than come new.
 FORGET_BATCH_ROWS = 100
@@ -94,7 +94,7 @@ async def insert(
         {
             **_key(key),
             "notice": code.notice,
-            "phone": seal(tx, code.phone, *place(key, code.notice)),
+            "phone": encrypt(tx, code.phone, *aad(key, code.notice)),
             "salt": code.salt,
             "code_hash": code.code_hash,
             "create_time": create_time,
@@ -110,7 +110,7 @@ async def pending(tx: AsyncConnection, key: CustomerKey) -> PhoneCode | None:
         return None
     return PhoneCode(
         notice=row.notice,
-        phone=unseal(tx, row.phone, *place(key, row.notice)),
+        phone=decrypt(tx, row.phone, *aad(key, row.notice)),
         salt=bytes(row.salt),
         code_hash=bytes(row.code_hash),
         wrong_count=row.wrong_count,
@@ -174,7 +174,7 @@ async def count_wrong(tx: AsyncConnection, key: CustomerKey) -> None:
 async def use(tx: AsyncConnection, key: CustomerKey) -> str:
     """Mark the customer's pending code as used; returns the phone that it proves."""
     row = (await tx.execute(_USE, _key(key))).one()
-    return unseal(tx, row.phone, *place(key, row.notice))
+    return decrypt(tx, row.phone, *aad(key, row.notice))
 
 
 async def delete(tx: AsyncConnection, key: CustomerKey) -> None:
@@ -182,8 +182,8 @@ async def delete(tx: AsyncConnection, key: CustomerKey) -> None:
     await tx.execute(_DELETE, _key(key))
 
 
-def place(key: CustomerKey, notice: str) -> tuple[str, ...]:
-    """What the sealed phone of a code is bound to."""
+def aad(key: CustomerKey, notice: str) -> tuple[str, ...]:
+    """What the encrypted phone of a code is bound to."""
     return "phone_codes", "phone", key.merchant, key.customer, notice
 
 

@@ -14,7 +14,7 @@ from services.notify.domain.notices import (
     Contact,
     CustomerKey,
 )
-from services.runtime.crypto.encryption import seal, unseal
+from services.runtime.crypto.encryption import decrypt, encrypt
 from services.runtime.db.pool import columns
 
 _INSERT = text("""
@@ -102,8 +102,8 @@ async def update(tx: AsyncConnection, contact: Contact) -> Contact:
 
 async def bind(tx: AsyncConnection, key: CustomerKey, phone: str, now: datetime) -> Contact:
     """Make a phone an existing contact's bound phone."""
-    sealed = seal(tx, phone, *place(key, "phone"))
-    found = await tx.execute(_BIND, {**_key(key), "phone": sealed, "now": now})
+    encrypted = encrypt(tx, phone, *aad(key, "phone"))
+    found = await tx.execute(_BIND, {**_key(key), "phone": encrypted, "now": now})
     return _contact(tx, found.one())
 
 
@@ -171,16 +171,16 @@ def _keys(keys: Collection[CustomerKey]) -> dict[str, Any]:
     }
 
 
-def place(key: CustomerKey, column: str) -> tuple[str, ...]:
-    """What a sealed column of a contact is bound to."""
+def aad(key: CustomerKey, column: str) -> tuple[str, ...]:
+    """What an encrypted column of a contact is bound to."""
     return "contacts", column, key.merchant, key.customer
 
 
 def _columns(tx: AsyncConnection, contact: Contact) -> dict[str, Any]:
     return {
         **_key(contact.key),
-        "display_name": seal(tx, contact.display_name, *place(contact.key, "display_name")),
-        "email": seal(tx, contact.email, *place(contact.key, "email")),
+        "display_name": encrypt(tx, contact.display_name, *aad(contact.key, "display_name")),
+        "email": encrypt(tx, contact.email, *aad(contact.key, "email")),
         "sms_receipts_muted": contact.sms_receipts_muted,
         "email_muted": contact.email_muted,
         "create_time": contact.create_time,
@@ -191,9 +191,9 @@ def _contact(tx: AsyncConnection, row: Any) -> Contact:  # noqa: ANN401 - a row
     key = CustomerKey(row.merchant, row.customer)
     return Contact(
         key=key,
-        display_name=unseal(tx, row.display_name, *place(key, "display_name")),
-        email=unseal(tx, row.email, *place(key, "email")),
-        phone=unseal(tx, row.phone, *place(key, "phone")),
+        display_name=decrypt(tx, row.display_name, *aad(key, "display_name")),
+        email=decrypt(tx, row.email, *aad(key, "email")),
+        phone=decrypt(tx, row.phone, *aad(key, "phone")),
         bind_time=row.bind_time,
         bind_count=row.bind_count,
         sms_receipts_muted=row.sms_receipts_muted,

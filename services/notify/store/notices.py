@@ -23,7 +23,7 @@ from services.notify.domain.notices import (
     Promise,
 )
 from services.notify.store import codes, contacts
-from services.runtime.crypto.encryption import UnreadableError, seal, unseal
+from services.runtime.crypto.encryption import UnreadableError, decrypt, encrypt
 from services.runtime.db.pool import columns
 
 # --- posting -----------------------------------------------------------------------------------
@@ -379,8 +379,8 @@ def _notice_columns(notices: Iterable[Notice]) -> dict[str, list[Any]]:
 def _delivery_columns(
     tx: AsyncConnection, pairs: Iterable[tuple[Notice, Delivery]]
 ) -> dict[str, list[Any]]:
-    def sealed(notice: Notice, delivery: Delivery, column: str, value: str) -> bytes:
-        return seal(tx, value, *place(notice.key, notice.notice, delivery.channel, column))
+    def encrypted(notice: Notice, delivery: Delivery, column: str, value: str) -> bytes:
+        return encrypt(tx, value, *aad(notice.key, notice.notice, delivery.channel, column))
 
     rows = [
         {
@@ -389,16 +389,16 @@ def _delivery_columns(
             "channel": delivery.channel,
             "main": delivery.main,
             "state": delivery.state,
-            "subject": sealed(notice, delivery, "subject", delivery.subject),
-            "text": sealed(notice, delivery, "text", delivery.text),
+            "subject": encrypted(notice, delivery, "subject", delivery.subject),
+            "text": encrypted(notice, delivery, "text", delivery.text),
             "secret_text": None
             if delivery.secret_text is None
-            else sealed(notice, delivery, "secret_text", delivery.secret_text),
+            else encrypted(notice, delivery, "secret_text", delivery.secret_text),
             "next_attempt_time": delivery.next_attempt_time,
             "give_up_time": delivery.give_up_time,
             "failure_code": delivery.failure_code,
             "expire_time": delivery.expire_time,
-            "own_address": sealed(notice, delivery, "own_address", delivery.address)
+            "own_address": encrypted(notice, delivery, "own_address", delivery.address)
             if delivery.address
             else None,
         }
@@ -443,8 +443,8 @@ class Texts(NamedTuple):
 
 
 def _texts(tx: AsyncConnection, key: CustomerKey, row: Any) -> Texts:  # noqa: ANN401 - a row
-    def opened(column: str, sealed: bytes) -> str:
-        return unseal(tx, sealed, *place(key, row.notice, row.channel, column))
+    def opened(column: str, encrypted: bytes) -> str:
+        return decrypt(tx, encrypted, *aad(key, row.notice, row.channel, column))
 
     return Texts(
         opened("subject", row.subject),
@@ -486,16 +486,16 @@ def _outgoing(tx: AsyncConnection, row: Any) -> Outgoing:  # noqa: ANN401 - a ro
 
 def _address(tx: AsyncConnection, key: CustomerKey, row: Any) -> str:  # noqa: ANN401 - a row
     if row.own_address is not None:
-        bound_to = place(key, row.notice, row.channel, "own_address")
+        bound_to = aad(key, row.notice, row.channel, "own_address")
     elif row.channel == Channel.EMAIL:
-        bound_to = contacts.place(key, "email")
+        bound_to = contacts.aad(key, "email")
     elif row.kind == NoticeKind.PHONE_CODE:
-        bound_to = codes.place(key, row.notice)
+        bound_to = codes.aad(key, row.notice)
     else:
-        bound_to = contacts.place(key, "phone")
-    return unseal(tx, row.address or b"", *bound_to)
+        bound_to = contacts.aad(key, "phone")
+    return decrypt(tx, row.address or b"", *bound_to)
 
 
-def place(key: CustomerKey, notice: str, channel: str, column: str) -> tuple[str, ...]:
-    """What a sealed column of a delivery is bound to."""
+def aad(key: CustomerKey, notice: str, channel: str, column: str) -> tuple[str, ...]:
+    """What an encrypted column of a delivery is bound to."""
     return "deliveries", column, key.merchant, key.customer, notice, channel

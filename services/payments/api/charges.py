@@ -21,8 +21,8 @@ from services.payments.domain.provider_amounts import step_minor
 from services.payments.store import attempts as attempt_store
 from services.payments.store import charges as charge_store
 from services.payments.store import refunds as refund_store
-from services.payments.store.sealed import note_place
-from services.runtime.crypto.encryption import seal
+from services.payments.store.encrypted import note_aad
+from services.runtime.crypto.encryption import encrypt
 from services.runtime.db import audit
 from services.runtime.db.idempotency import mutation
 from services.runtime.db.pool import Database
@@ -126,7 +126,7 @@ class ChargeMethods:
             key=key,
             amount_minor=await _refundable_minor(tx, charge, wanted),
             currency=charge.currency,
-            note=seal(tx, request.refund.note, *note_place(key)),
+            note=encrypt(tx, request.refund.note, *note_aad(key)),
             state=RefundState.PENDING,
             idempotency_key=derived_key(key.name),
             create_time=now,

@@ -30,7 +30,7 @@ from services.payments.domain.keys import CustomerKey, MandateKey, PaymentMethod
 from services.payments.domain.provider_amounts import PROVIDER_CURRENCIES
 from services.payments.provider import Provider
 from services.payments.store import consent as store
-from services.payments.store.sealed import evidence_place, token_place
+from services.payments.store.encrypted import evidence_aad, token_aad
 from services.runtime.db import audit
 from services.runtime.db.idempotency import Mutation, mutation
 from services.runtime.db.pool import Database
@@ -70,8 +70,8 @@ class ConsentMethods:
         if card is None:
             raise wrong_state("PROVIDER_TOKEN_UNKNOWN", "the provider does not know the token")
         key = PaymentMethodKey(owner, request.payment_method_id)
-        sealed = self.database.keyring.seal(token.encode(), *token_place(key))
-        method = PaymentMethod(key, sealed, card.brand, card.last4, self._clock.now())
+        encrypted = self.database.keyring.encrypt(token.encode(), *token_aad(key))
+        method = PaymentMethod(key, encrypted, card.brand, card.last4, self._clock.now())
 
         async def create(tx: AsyncConnection) -> payments_pb2.PaymentMethod:
             if not await store.insert_payment_method(tx, method):
@@ -145,8 +145,8 @@ class ConsentMethods:
             currency=ceiling.currency,
             valid_from_time=valid_from_time,
             valid_until_time=valid_until_time,
-            evidence=self.database.keyring.seal(
-                evidence.SerializeToString(deterministic=True), *evidence_place(key)
+            evidence=self.database.keyring.encrypt(
+                evidence.SerializeToString(deterministic=True), *evidence_aad(key)
             ),
             create_time=now,
         )

@@ -10,7 +10,7 @@ from services.payments.api.names import LEDGER_ACCOUNT, LEDGER_ENTRY
 from services.payments.domain.books import Refund
 from services.payments.domain.charges import Attempt, Charge
 from services.payments.domain.consent import Mandate, PaymentMethod, RefusalReason
-from services.payments.store.sealed import evidence_place, note_place
+from services.payments.store.encrypted import evidence_aad, note_aad
 from services.runtime.crypto.encryption import Keyring
 from services.runtime.rpc.conversions import etag, to_money, to_timestamp
 
@@ -43,7 +43,7 @@ def mandate_message(mandate: Mandate, keyring: Keyring, now: datetime) -> paymen
         etag=etag(mandate.version),
     )
     if mandate.evidence:
-        opened = keyring.open(mandate.evidence, *evidence_place(mandate.key))
+        opened = keyring.decrypt(mandate.evidence, *evidence_aad(mandate.key))
         message.evidence.CopyFrom(payments_pb2.Mandate.Evidence.FromString(opened))
     if mandate.month_ceiling_minor is not None:
         message.month_ceiling.CopyFrom(to_money(mandate.month_ceiling_minor, mandate.currency))
@@ -103,7 +103,7 @@ def refund_message(refund: Refund, keyring: Keyring) -> payments_pb2.Refund:
     return payments_pb2.Refund(
         name=refund.key.name,
         amount=to_money(refund.amount_minor, refund.currency),
-        note=keyring.open(refund.note, *note_place(refund.key)).decode(),
+        note=keyring.decrypt(refund.note, *note_aad(refund.key)).decode(),
         state=payments_pb2.Refund.State.Value(refund.state),
         create_time=to_timestamp(refund.create_time),
         update_time=to_timestamp(refund.update_time),

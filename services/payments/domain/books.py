@@ -26,7 +26,7 @@ class Refund:
     key: RefundKey
     amount_minor: int
     currency: str
-    # Sealed: only who shows it opens it. Empty once it was erased.
+    # Encrypted: only who shows it opens it. Empty once it was erased.
     note: bytes
     state: RefundState
     idempotency_key: str

@@ -151,7 +151,7 @@ class Attempt:
     lookup_count: int = 0
     # What the provider answered in place of what was asked of it; such an attempt is never sent again.
     mismatch: str = ""
-    # What the provider knows the payment method by; read only where it is sent, and sealed till then.
+    # What the provider knows the payment method by; decrypted only where it is sent.
     provider_token: bytes = b""
 
 

@@ -58,7 +58,7 @@ class PaymentMethod:
     """A provider's token of a card or account."""
 
     key: PaymentMethodKey
-    # Sealed: only who sends it to the provider opens it. Empty once it was erased.
+    # Encrypted: only who sends it to the provider opens it. Empty once it was erased.
     provider_token: bytes
     brand: str
     last4: str
@@ -79,7 +79,7 @@ class Mandate:
     currency: str
     valid_from_time: datetime
     valid_until_time: datetime | None
-    # Sealed: only who shows it opens it. Empty once it was erased.
+    # Encrypted: only who shows it opens it. Empty once it was erased.
     evidence: bytes
     create_time: datetime
     revoke_time: datetime | None = None

@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 import uvloop
 
 from services.runtime.app import commands
-from services.runtime.app.commands import EXIT_FAILED, Command, Desk
+from services.runtime.app.commands import EXIT_FAILED, Command, CommandContext
 from services.runtime.app.components import Assemble, S, Subscribe, open_runtime
-from services.runtime.app.service_process import Life
+from services.runtime.app.service_process import ServiceProcess
 from services.runtime.app.settings import (
     HealthSettings,
     MigrationSettings,
@@ -33,7 +33,7 @@ from services.runtime.messaging import streams
 from services.runtime.observability import structured_logging, tracing
 from services.runtime.observability.outages import is_outage
 from services.runtime.workers.clock import SystemClock
-from services.runtime.workers.retry import in_one_line, until_it_works
+from services.runtime.workers.retry import in_one_line, retry_until_success
 
 log = logging.getLogger(__name__)
 
@@ -72,16 +72,16 @@ def main(
 def _serve(
     service: str, settings_type: type[S], assemble: Assemble[S], subscribe: Subscribe
 ) -> None:
-    """Serve until stopped; when settings in files change, stop and begin anew with them."""
+    """Serve until stopped; when settings in files change, stop and Restart with them."""
     if settings_may_change():
         address = load(HealthSettings).health_address
     else:
         address = load(settings_type).health_address
     keep_pending()
     tracing.start_tracing(service)
-    life = Life(service, settings_type, assemble, subscribe)
+    life = ServiceProcess(service, settings_type, assemble, subscribe)
     run_loop(life.run(address))
-    if life.begins_anew:
+    if life.restarts:
         tracing.flush()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
 
@@ -93,7 +93,7 @@ async def _migrate(service: str, settings: MigrationSettings, subscribe: Subscri
     """
     url = settings.migration_database_url
     try:
-        await until_it_works(
+        await retry_until_success(
             "database", lambda: migrations.upgrade_async(service, url), passing=is_outage
         )
     except Exception as error:  # noqa: BLE001 - whatever PostgreSQL or alembic say
@@ -105,7 +105,7 @@ async def _migrate(service: str, settings: MigrationSettings, subscribe: Subscri
         durables = streams.wanted(
             service, subscribe(SystemClock()), settings.platform_merchants.split()
         )
-        await until_it_works(
+        await retry_until_success(
             "nats",
             lambda: streams.make_at(
                 settings.migration_nats_url,
@@ -138,15 +138,15 @@ async def _operate(
     act_for_all(service)
     async with AsyncExitStack() as resources:
         runtime = await open_runtime(service, settings, resources)
-        parts = await assemble(runtime)
-        desk = Desk(
+        components = await assemble(runtime)
+        context = CommandContext(
             service,
             runtime.database,
             runtime.clock,
             settings.nats_url,
             runtime.identity.trust,
             subscribe(runtime.clock),
-            parts.looks,
-            parts.sealed,
+            components.gauge_queries,
+            components.encrypted,
         )
-        await commands.run(desk, own_commands, options)
+        await commands.run(context, own_commands, options)

@@ -16,14 +16,14 @@ from typing import Any
 import tzdata
 from nats.errors import Error as NatsError
 
-from services.runtime.app.gauge_collector import Watch
+from services.runtime.app.gauge_collector import GaugeCollector
 from services.runtime.db import idempotency, key_rotation, migrations
-from services.runtime.db.key_rotation import SealedTable
+from services.runtime.db.key_rotation import EncryptedTable
 from services.runtime.db.pool import Database
 from services.runtime.messaging import inbox, outbox
 from services.runtime.messaging.broker import Broker, Trust
 from services.runtime.messaging.events import Subscriptions
-from services.runtime.observability.gauges import Look
+from services.runtime.observability.gauges import GaugeQuery
 from services.runtime.workers.clock import Clock
 
 BROKER_TIMEOUT_SECONDS = 5.0
@@ -39,7 +39,7 @@ class CommandFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class CommandContext:
     """What commands work on."""
 
     service: str
@@ -48,8 +48,8 @@ class Desk:
     nats_url: str
     trust: Trust
     subscriptions: Subscriptions
-    looks: Sequence[Look]
-    sealed: Sequence[SealedTable]
+    gauge_queries: Sequence[GaugeQuery]
+    encrypted: Sequence[EncryptedTable]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Command:
     """One command: its work gives the lines to print."""
 
     summary: str
-    work: Callable[[Desk, argparse.Namespace], AsyncIterator[Line]]
+    work: Callable[[CommandContext, argparse.Namespace], AsyncIterator[Line]]
     arguments: Callable[[argparse.ArgumentParser], None] = lambda _parser: None
 
 
@@ -73,11 +73,13 @@ def parse(
     return parser.parse_args(arguments)
 
 
-async def run(desk: Desk, commands: Mapping[str, Command], options: argparse.Namespace) -> None:
+async def run(
+    context: CommandContext, commands: Mapping[str, Command], options: argparse.Namespace
+) -> None:
     """Do what was asked for, printing as it goes. Ends the process with status 1 if it failed."""
     command = {**RUNTIME, **commands}[options.command]
     try:
-        async for line in command.work(desk, options):
+        async for line in command.work(context, options):
             sys.stdout.write(json.dumps(line, default=_plain, ensure_ascii=False) + "\n")
             sys.stdout.flush()
     except CommandFailed:
@@ -87,28 +89,30 @@ async def run(desk: Desk, commands: Mapping[str, Command], options: argparse.Nam
 # --- status ------------------------------------------------------------------------------------
 
 
-async def _status(desk: Desk, _options: argparse.Namespace) -> AsyncIterator[Line]:
+async def _status(context: CommandContext, _options: argparse.Namespace) -> AsyncIterator[Line]:
     """The schema, and the same numbers that the process shows as metrics."""
-    wanted = migrations.head(desk.service)
+    wanted = migrations.head(context.service)
     try:
-        async with desk.database.read() as connection:
-            await migrations.check(connection, desk.service)
+        async with context.database.read() as connection:
+            await migrations.check(connection, context.service)
     except migrations.SchemaMisfitError as error:
         yield {"problem": str(error)}
         raise CommandFailed from None
     yield {
-        "service": desk.service,
+        "service": context.service,
         "schema": wanted,
         "zone_data": tzdata.IANA_VERSION,
         # The time by which to replay, if somebody makes a backup now.
         "time": datetime.now(UTC),
     }
-    watch = Watch(desk.database, desk.clock, desk.looks)
+    watch = GaugeCollector(context.database, context.clock, context.gauge_queries)
     broker = None
     try:
         async with asyncio.timeout(BROKER_TIMEOUT_SECONDS):
-            broker = await Broker.connect(desk.nats_url, f"{desk.service}-status", desk.trust)
-        watch.consumers(broker, desk.service, desk.subscriptions)
+            broker = await Broker.connect(
+                context.nats_url, f"{context.service}-status", context.trust
+            )
+        watch.consumers(broker, context.service, context.subscriptions)
     except (NatsError, OSError) as error:
         yield {"problem": f"nats: {error!r}"}
     try:
@@ -134,12 +138,12 @@ def _replay_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-async def _replay(desk: Desk, options: argparse.Namespace) -> AsyncIterator[Line]:
+async def _replay(context: CommandContext, options: argparse.Namespace) -> AsyncIterator[Line]:
     """Have told once more what was told; readers that know an event pass it over."""
     if options.since is None and options.position is None:
         yield {"problem": "say from where: --since TIME, --position N, or both"}
         raise CommandFailed
-    replayed = await outbox.replay(desk.database, options.since or _EPOCH, options.position or 0)
+    replayed = await outbox.replay(context.database, options.since or _EPOCH, options.position or 0)
     yield {"replayed": replayed, "since": options.since, "position": options.position}
 
 
@@ -153,25 +157,25 @@ def _letters_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--discard", action="store_true", help="forget the one named by --event")
 
 
-async def _letters(desk: Desk, options: argparse.Namespace) -> AsyncIterator[Line]:
+async def _letters(context: CommandContext, options: argparse.Namespace) -> AsyncIterator[Line]:
     """Show the events that were given up; handle them, or forget one."""
     if options.discard and options.event is None:
         yield {"problem": "only a single event is discarded: name it with --event"}
         raise CommandFailed
-    subscriptions = {each.type: each for many in desk.subscriptions.values() for each in many}
+    subscriptions = {each.type: each for many in context.subscriptions.values() for each in many}
     failed = False
-    for letter in await inbox.letters(desk.database, options.event):
+    for letter in await inbox.dead_letters(context.database, options.event):
         line = {
             "event": letter["event_id"],
             "type": letter["type"],
             "about": letter["partition_key"],
-            "given_up": letter["bury_time"],
+            "given_up": letter["dead_letter_time"],
         }
         if options.discard:
-            await inbox.discard_letter(desk.database, letter)
+            await inbox.discard_dead_letter(context.database, letter)
             yield {**line, "outcome": "discarded"}
         elif options.replay:
-            why = await inbox.replay_letter(desk.database, subscriptions, letter)
+            why = await inbox.redrive(context.database, subscriptions, letter)
             failed |= bool(why)
             yield {**line, "outcome": why or "handled"}
         else:
@@ -180,20 +184,20 @@ async def _letters(desk: Desk, options: argparse.Namespace) -> AsyncIterator[Lin
         raise CommandFailed
 
 
-# --- reseal ------------------------------------------------------------------------------------
+# --- reencrypt ------------------------------------------------------------------------------------
 
 
-def _reseal_arguments(parser: argparse.ArgumentParser) -> None:
+def _reencrypt_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--count", action="store_true", help="change nothing, and say what is left to be done"
     )
 
 
-async def _reseal(desk: Desk, options: argparse.Namespace) -> AsyncIterator[Line]:
-    """Seal anew what older data keys sealed, so that they can be dropped; table by table."""
+async def _reencrypt(context: CommandContext, options: argparse.Namespace) -> AsyncIterator[Line]:
+    """Re-encrypt what older data keys encrypted, so that they can be dropped; table by table."""
     failed = False
-    for table in (idempotency.SEALED, *desk.sealed):
-        tally = await key_rotation.reseal(desk.database, table, only_count=options.count)
+    for table in (idempotency.ENCRYPTED_TABLES, *context.encrypted):
+        tally = await key_rotation.reencrypt(context.database, table, only_count=options.count)
         failed |= bool(tally.unreadable) or (bool(tally.left) and not options.count)
         yield {"table": table.name, **tally._asdict()}
     if failed:
@@ -217,5 +221,7 @@ RUNTIME: Mapping[str, Command] = {
     "dead-letters": Command(
         "show, replay or discard events that were given up", _letters, _letters_arguments
     ),
-    "reseal": Command("seal anew what older data keys sealed", _reseal, _reseal_arguments),
+    "reencrypt": Command(
+        "re-encrypt what older data keys encrypted", _reencrypt, _reencrypt_arguments
+    ),
 }

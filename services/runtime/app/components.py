@@ -11,21 +11,21 @@ from services.runtime.app.settings import Environment, RuntimeSettings
 from services.runtime.auth.authenticator import Access
 from services.runtime.auth.tls import Identity
 from services.runtime.crypto.encryption import Keyring
-from services.runtime.db.key_rotation import SealedTable
+from services.runtime.db.key_rotation import EncryptedTable
 from services.runtime.db.pool import CHECK_CONNECTIONS, Database, connect
 from services.runtime.messaging.events import Subscriptions
 from services.runtime.observability import tracing
-from services.runtime.observability.gauges import Look
+from services.runtime.observability.gauges import GaugeQuery
 from services.runtime.rpc.channel import open_channel
 from services.runtime.workers.clock import Clock, SandboxClock, SystemClock
 from services.runtime.workers.loop import Step
-from services.runtime.workers.retry import until_it_works
+from services.runtime.workers.retry import retry_until_success
 
 S = TypeVar("S", bound=RuntimeSettings)
 
 
 @dataclass(frozen=True)
-class Parts:
+class Components:
     """What a service is made of, beyond what every process has."""
 
     servicer: object
@@ -37,9 +37,9 @@ class Parts:
     # Name of a loop -> its step.
     loops: Mapping[str, Callable[[], Awaitable[Step]]] = field(default_factory=dict)
     # What operators watch of its database.
-    looks: Sequence[Look] = ()
+    gauge_queries: Sequence[GaugeQuery] = ()
     # Where its personal data are.
-    sealed: Sequence[SealedTable] = ()
+    encrypted: Sequence[EncryptedTable] = ()
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Runtime(Generic[S]):
         return channel
 
 
-Assemble = Callable[[Runtime[S]], Awaitable[Parts]]
+Assemble = Callable[[Runtime[S]], Awaitable[Components]]
 # What a service does with others' events; migrations ask, too, for which those are.
 Subscribe = Callable[[Clock], Subscriptions]
 
@@ -88,12 +88,12 @@ async def open_runtime(service: str, settings: S, resources: AsyncExitStack) -> 
     clock: Clock = SystemClock()
     if settings.clock_url:
         clock = SandboxClock(settings.clock_url, service)
-        await until_it_works("sandbox clock", clock.read)
+        await retry_until_success("sandbox clock", clock.read)
 
     async def identity() -> Identity:
         production = settings.environment is Environment.PRODUCTION
         return Identity(settings.tls_folder, production=production)
 
     return Runtime(
-        settings, database, clock, await until_it_works("certificate", identity), resources
+        settings, database, clock, await retry_until_success("certificate", identity), resources
     )

@@ -10,17 +10,17 @@ from sqlalchemy import text
 from services.runtime.db.pool import Database
 from services.runtime.messaging.broker import Broker
 from services.runtime.observability import metrics
-from services.runtime.observability.gauges import Gauge, Look, count_of, lateness_of
+from services.runtime.observability.gauges import Gauge, GaugeQuery, count_of, lateness_of
 from services.runtime.workers.clock import Clock
 from services.runtime.workers.loop import Step
 
-WATCH_SECONDS = 5.0
+GAUGE_INTERVAL_SECONDS = 5.0
 # Nobody needs to know whether 10 000 or 10 million rows wait; counting stops here.
 COUNT_MAX_ROWS = 10_000
 # What was written while the last statement ran is looked at once more.
 OVERLAP = timedelta(minutes=1)
 FIRST_LOOK = timedelta(days=1)
-RUNTIME = Look(
+RUNTIME = GaugeQuery(
     text(f"""
         SELECT {count_of("FROM outbox WHERE publish_time IS NULL")} AS unpublished,
                {
@@ -54,13 +54,15 @@ UNACKNOWLEDGED = Gauge(
 Reading = list[tuple[Gauge, Mapping[str, str], float]]
 
 
-class Watch:
+class GaugeCollector:
     """Reads the numbers now and then, and shows the last ones to whoever asks."""
 
-    def __init__(self, database: Database, clock: Clock, looks: Sequence[Look]) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, gauge_queries: Sequence[GaugeQuery]
+    ) -> None:
         self._database = database
         self._clock = clock
-        self._looks = (RUNTIME, *looks)
+        self._gauge_queries = (RUNTIME, *gauge_queries)
         self._since: datetime | None = None
         self._broker: Broker | None = None
         self._durable = ""
@@ -68,12 +70,12 @@ class Watch:
         self._values: dict[str, list[Observation]] = {}
 
     def consumers(self, broker: Broker, durable: str, streams: Iterable[str]) -> None:
-        """Watch what the broker keeps for this service, too."""
+        """Collect what the broker keeps for this service, too."""
         self._broker, self._durable, self._streams = broker, durable, tuple(streams)
 
     def show(self) -> None:
         """Have the last numbers read by metrics. Numbers that could not be read are not shown."""
-        gauges = [gauge for look in self._looks for gauge in look.gauges.values()]
+        gauges = [gauge for look in self._gauge_queries for gauge in look.gauges.values()]
         for gauge in {each.name: each for each in (*gauges, PENDING, UNACKNOWLEDGED)}.values():
             metrics.gauge(gauge.name, gauge.unit, gauge.description, self._shown(gauge.name))
 
@@ -97,7 +99,7 @@ class Watch:
         asked = {"now": now, "since": since, "limit": COUNT_MAX_ROWS}
         reading: Reading = []
         async with self._database.check() as connection:
-            for look in self._looks:
+            for look in self._gauge_queries:
                 names = look.statement.compile().params
                 found = await connection.execute(
                     look.statement, {name: asked[name] for name in names}

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from services.runtime.db.migrations import SchemaMisfitError
 from services.runtime.messaging.broker import Broker
 from services.runtime.messaging.streams import DurableMissingError, StreamMissingError
-from services.runtime.rpc.health import LOOK_SECONDS, Health
+from services.runtime.rpc.health import PROBE_INTERVAL_SECONDS, Health
 from services.runtime.workers.retry import in_one_line
 
 log = logging.getLogger(__name__)
@@ -57,16 +57,16 @@ class Steady:
 
 
 # Raises if what it looks at is away.
-Look = Callable[[], Awaitable[None]]
+Probe = Callable[[], Awaitable[None]]
 
 
-class BrokerLooks:
+class BrokerProbe:
     """Looks at the broker, and whether it has what the service publishes to and reads from.
 
     What is missing there is another thing than a broker that is away, which keeps what it has.
     """
 
-    def __init__(self, broker: Broker, checks: Sequence[Look]) -> None:
+    def __init__(self, broker: Broker, checks: Sequence[Probe]) -> None:
         self._broker = broker
         self._checks = checks
         self._missing: Exception | None = None
@@ -92,9 +92,9 @@ class BrokerLooks:
 class Readiness:
     """Looks at what the process needs, again and again, and reports whether it is ready."""
 
-    def __init__(self, health: Health, looks: Mapping[str, tuple[Look, Steady]]) -> None:
+    def __init__(self, health: Health, probes: Mapping[str, tuple[Probe, Steady]]) -> None:
         self._health = health
-        self._looks = looks
+        self._probes = probes
         # What the last look that failed said, by name.
         self._why: dict[str, str] = {}
 
@@ -104,8 +104,8 @@ class Readiness:
         Raises SchemaMisfitError when the database gets a schema that the code must not serve on.
         """
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            away = [name for name in self._looks if not await self._is_there(name)]
+            await asyncio.sleep(PROBE_INTERVAL_SECONDS)
+            away = [name for name in self._probes if not await self._is_there(name)]
             if away and self._health.ready:
                 log.info("not ready: %s", "; ".join(f"{name}: {self._why[name]}" for name in away))
             elif not away and not self._health.ready:
@@ -113,7 +113,7 @@ class Readiness:
             await self._health.report(ready=not away)
 
     async def _is_there(self, name: str) -> bool:
-        look, steady = self._looks[name]
+        look, steady = self._probes[name]
         try:
             async with asyncio.timeout(LOOK_TIMEOUT_SECONDS):
                 await look()

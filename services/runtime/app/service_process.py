@@ -9,19 +9,26 @@ from typing import Generic
 import aiohttp
 import tzdata
 
-from services.runtime.app.components import Assemble, Parts, Runtime, S, Subscribe, open_runtime
-from services.runtime.app.gauge_collector import WATCH_SECONDS, Watch
+from services.runtime.app.components import (
+    Assemble,
+    Components,
+    Runtime,
+    S,
+    Subscribe,
+    open_runtime,
+)
+from services.runtime.app.gauge_collector import GAUGE_INTERVAL_SECONDS, GaugeCollector
 from services.runtime.app.readiness import (
     BROKER_AWAY_SECONDS,
     DATABASE_AWAY_SECONDS,
     STREAMS_MISSING_SECONDS,
-    BrokerLooks,
+    BrokerProbe,
     Readiness,
     Steady,
 )
 from services.runtime.app.settings import Environment, RuntimeSettings, load, settings_may_change
-from services.runtime.app.shutdown import told_to_stop, until_told_to_stop
-from services.runtime.auth.authenticator import Gate
+from services.runtime.app.shutdown import shutdown_requested, wait_for_shutdown
+from services.runtime.auth.authenticator import Authenticator
 from services.runtime.auth.call_context import act_for_all
 from services.runtime.auth.key_sets import KeyFile, KeySet, KeyUrl
 from services.runtime.db import migrations
@@ -34,12 +41,12 @@ from services.runtime.messaging.events import Subscriptions
 from services.runtime.messaging.inbox import Consumer
 from services.runtime.messaging.streams import Make
 from services.runtime.observability import metrics, structured_logging
-from services.runtime.rpc.health import LOOK_SECONDS, Health
-from services.runtime.rpc.limits import Allowance
+from services.runtime.rpc.health import PROBE_INTERVAL_SECONDS, Health
+from services.runtime.rpc.limits import RateLimit
 from services.runtime.rpc.server import Addresses, Server
 from services.runtime.workers.clock import Clock, SandboxClock
-from services.runtime.workers.loop import Chore, Loop, Step, Worker, Workers
-from services.runtime.workers.retry import in_one_line, until_it_works
+from services.runtime.workers.loop import Loop, PeriodicWorker, Step, Worker, Workers
+from services.runtime.workers.retry import in_one_line, retry_until_success
 from services.runtime.workers.tasks import end, run_together
 
 log = logging.getLogger(__name__)
@@ -50,7 +57,7 @@ PURGE_POLL_SECONDS = 60.0
 STOP_AGAIN_SECONDS = 10.0
 
 
-class Life(Generic[S]):
+class ServiceProcess(Generic[S]):
     """A process from its first moment to its last."""
 
     def __init__(
@@ -64,9 +71,9 @@ class Life(Generic[S]):
         self._stop_delay_seconds = 0.0
 
     @property
-    def begins_anew(self) -> bool:
+    def restarts(self) -> bool:
         """Whether the process is to be run again, with other settings; not if it was told to stop."""
-        return self._settings_changed.is_set() and not told_to_stop()
+        return self._settings_changed.is_set() and not shutdown_requested()
 
     async def run(self, health_address: str) -> None:
         """Start, serve, and stop when asked to, in an order that loses no call."""
@@ -75,7 +82,7 @@ class Life(Generic[S]):
             await self._health.start()
             resources.push_async_callback(self._health.stop)
             serving = asyncio.create_task(self._start_and_serve(resources))
-            stop = asyncio.create_task(until_told_to_stop())
+            stop = asyncio.create_task(wait_for_shutdown())
             anew = asyncio.create_task(self._settings_changed.wait())
             await asyncio.wait({serving, stop, anew}, return_when=asyncio.FIRST_COMPLETED)
             stop.cancel()
@@ -94,7 +101,7 @@ class Life(Generic[S]):
 
     async def _start_and_serve(self, resources: AsyncExitStack) -> None:
         """Start in an order in which nothing is asked of a part that is not there, and serve."""
-        settings = await until_it_works("settings", self._load)
+        settings = await retry_until_success("settings", self._load)
         structured_logging.set_level(settings.log_level)
         self._stop_delay_seconds = settings.stop_delay_seconds
         metrics.start(self._service, settings.metrics_address, migrations.head(self._service))
@@ -108,7 +115,7 @@ class Life(Generic[S]):
         return load(self._settings_type)
 
     async def _follow(self, settings: S) -> None:
-        """Begin anew when the files say something else than what this process was started with."""
+        """Restart when the files say something else than what this process was started with."""
         said = ""
         while True:
             await asyncio.sleep(SETTINGS_POLL_SECONDS)
@@ -120,8 +127,8 @@ class Life(Generic[S]):
                 if why != said:
                     log.warning("settings have become bad: %s", why)
                     said = why
-        await self._wait_its_turn(settings.anew_spread_seconds)
-        log.info("settings have changed: beginning anew")
+        await self._wait_its_turn(settings.restart_jitter_seconds)
+        log.info("settings have changed: restarting")
         self._settings_changed.set()
 
     async def _wait_its_turn(self, seconds: float) -> None:
@@ -132,7 +139,7 @@ class Life(Generic[S]):
         with suppress(TimeoutError):
             async with asyncio.timeout(random.uniform(0, seconds)):  # noqa: S311 - no secret
                 while self._health.ready:  # noqa: ASYNC110 - it is looked at once a second, too
-                    await asyncio.sleep(LOOK_SECONDS)
+                    await asyncio.sleep(PROBE_INTERVAL_SECONDS)
 
     async def _serve(
         self, settings: S, resources: AsyncExitStack, group: asyncio.TaskGroup
@@ -140,8 +147,8 @@ class Life(Generic[S]):
         service = self._service
         runtime = await open_runtime(service, settings, resources)
         database, clock = runtime.database, runtime.clock
-        parts = await self._assemble(runtime)
-        server = await until_it_works("keys", lambda: self._door(runtime, parts))
+        components = await self._assemble(runtime)
+        server = await retry_until_success("keys", lambda: self._door(runtime, components))
         await server.start()
         group.create_task(server.watch())
         # From here on; calls, which come by the server, each act for their own caller.
@@ -158,25 +165,27 @@ class Life(Generic[S]):
                 await migrations.upgrade_async(service, settings.migration_database_url)
             await schema_fits()
 
-        await until_it_works("database", have_schema)
+        await retry_until_success("database", have_schema)
         broker = await self._broker(runtime, settings.nats_url)
         subscriptions = self._subscribe(clock)
         make = await self._maker(runtime, subscriptions)
         relay = outbox.Relay(
             database, broker, service, by_merchant=settings.merchant_events, make=make
         )
-        await until_it_works("nats", relay.ensure_streams)
+        await retry_until_success("nats", relay.ensure_streams)
         consumers = [
             Consumer(database, broker, stream, service, handled, make=make)
             for stream, handled in subscriptions.items()
         ]
         for consumer in consumers:
-            await until_it_works("nats", consumer.check_durable)
-        watch = Watch(database, clock, parts.looks)
+            await retry_until_success("nats", consumer.check_durable)
+        watch = GaugeCollector(database, clock, components.gauge_queries)
         watch.consumers(broker, service, subscriptions)
         watch.show()
-        workers = Workers([*_workers(settings, database, clock, parts, relay, watch), *consumers])
-        nats = BrokerLooks(
+        workers = Workers(
+            [*_workers(settings, database, clock, components, relay, watch), *consumers]
+        )
+        nats = BrokerProbe(
             broker, [relay.check_streams, *(consumer.check_durable for consumer in consumers)]
         )
         database.on_commit(workers.nudge)
@@ -188,17 +197,17 @@ class Life(Generic[S]):
                 "serving",
                 extra={"address": settings.grpc_address, "zone_data": tzdata.IANA_VERSION},
             )
-            looks = {
+            probes = {
                 "database": (schema_fits, Steady(DATABASE_AWAY_SECONDS)),
                 "nats": (nats.answers, Steady(BROKER_AWAY_SECONDS)),
                 "streams": (nats.is_complete, Steady(STREAMS_MISSING_SECONDS)),
             }
             try:
-                await run_together(workers.run(), Readiness(self._health, looks).run())
+                await run_together(workers.run(), Readiness(self._health, probes).run())
             except SchemaMisfitError as misfit:
                 await server.ready(serving=False)
                 log.warning("no longer serving: %s", misfit)
-            await until_it_works("database", have_schema)
+            await retry_until_success("database", have_schema)
 
     async def _maker(self, runtime: Runtime[S], subscriptions: Subscriptions) -> Make | None:
         """What makes streams and durables, where a service may."""
@@ -212,22 +221,25 @@ class Life(Generic[S]):
 
     async def _broker(self, runtime: Runtime[S], url: str) -> Broker:
         trust, replicas = runtime.identity.trust, runtime.settings.nats_stream_replicas
-        broker = await until_it_works(
+        broker = await retry_until_success(
             "nats", lambda: Broker.connect(url, self._service, trust, replicas)
         )
         runtime.resources.push_async_callback(broker.close)
         return broker
 
-    async def _door(self, runtime: Runtime[S], parts: Parts) -> Server:
+    async def _door(self, runtime: Runtime[S], components: Components) -> Server:
         settings = runtime.settings
-        gate = Gate(
+        gate = Authenticator(
             await _keys(settings, runtime.resources),
             settings.auth_issuer,
             settings.auth_audience,
-            {f"/{parts.grpc_service}/{name}": access for name, access in parts.access.items()},
+            {
+                f"/{components.grpc_service}/{name}": access
+                for name, access in components.access.items()
+            },
             settings.auth_algorithms.split(),
         )
-        allowance = Allowance(
+        rate_limit = RateLimit(
             settings.caller_calls_per_second,
             settings.caller_burst_calls,
             settings.caller_calls_at_once,
@@ -238,10 +250,10 @@ class Life(Generic[S]):
             plaintext=settings.grpc_plaintext,
             behind_proxy=settings.behind_proxy,
         )
-        server = Server(self._service, gate, addresses, runtime.identity, self._health, allowance)
-        server.add(parts.register, parts.servicer)
+        server = Server(self._service, gate, addresses, runtime.identity, self._health, rate_limit)
+        server.add(components.register, components.servicer)
         if settings.reflection_enabled:
-            server.reflect([parts.grpc_service])
+            server.reflect([components.grpc_service])
         return server
 
 
@@ -262,16 +274,16 @@ def _workers(
     settings: RuntimeSettings,
     database: Database,
     clock: Clock,
-    parts: Parts,
+    components: Components,
     relay: outbox.Relay,
-    watch: Watch,
+    watch: GaugeCollector,
 ) -> list[Worker]:
     async def purge() -> Step:
         return await outbox.purge(database, settings.outbox_retention_days)
 
-    steps = {"relay": relay.step, **parts.loops}
+    steps = {"relay": relay.step, **components.loops}
     return [
         *(Loop(name, clock, step) for name, step in steps.items()),
-        Chore("purge", clock, purge, PURGE_POLL_SECONDS),
-        Chore("watch", clock, watch.step, WATCH_SECONDS),
+        PeriodicWorker("purge", clock, purge, PURGE_POLL_SECONDS),
+        PeriodicWorker("watch", clock, watch.step, GAUGE_INTERVAL_SECONDS),
     ]

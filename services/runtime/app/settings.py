@@ -68,7 +68,7 @@ class RuntimeSettings(BaseSettings):
     database_url: str = Field(pattern=r"^postgresql\+asyncpg://")
     # Of a role that may change the schema; the service itself gets on without it.
     migration_database_url: str = Field(default="", pattern=r"^(postgresql\+asyncpg://.+)?$")
-    # What seals personal data in the database: `id:key` by commas, the first for what is new.
+    # What encrypts personal data in the database: `id:key` by commas, the first for what is new.
     data_keys: SecretStr
     # Of which calls take none from what is due, nor the other way round.
     database_call_connections: int = Field(default=6, ge=1, le=100)
@@ -114,8 +114,8 @@ class RuntimeSettings(BaseSettings):
     # How long calls are still taken after SIGTERM, while readiness says already to call others.
     stop_delay_seconds: float = Field(default=0, ge=0, le=60)
     drain_seconds: float = Field(default=10, ge=0, le=300)
-    # Replicas that begin anew for the same changed files do so within this time.
-    anew_spread_seconds: float = Field(default=0, ge=0, le=600)
+    # Replicas that Restart for the same changed files do so within this time.
+    restart_jitter_seconds: float = Field(default=0, ge=0, le=600)
     outbox_retention_days: int = Field(default=30, ge=1, le=3650)
 
     @field_validator("data_keys")

@@ -1,6 +1,6 @@
 """What tells a process to stop: SIGTERM and SIGINT, which are left pending.
 
-A pending signal cannot be missed: a handler is away while the process begins anew (and of the first
+A pending signal cannot be missed: a handler is away while the process restarts (and of the first
 process of a container the kernel then drops the signal), but what is pending stays so through that.
 """
 
@@ -16,12 +16,12 @@ def keep_pending() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
 
 
-def told_to_stop() -> bool:
+def shutdown_requested() -> bool:
     """Whether the process was told to stop; nothing undoes it."""
     return not STOP_SIGNALS.isdisjoint(signal.sigpending())
 
 
-async def until_told_to_stop() -> None:
+async def wait_for_shutdown() -> None:
     """Return once the process was told to stop."""
-    while not told_to_stop():  # noqa: ASYNC110 - nobody announces what is pending
+    while not shutdown_requested():  # noqa: ASYNC110 - nobody announces what is pending
         await asyncio.sleep(HEAR_SECONDS)

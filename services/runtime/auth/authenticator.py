@@ -40,7 +40,7 @@ class Access:
 _CLOSED = Access()
 
 
-class Gate:
+class Authenticator:
     """Knows callers by their token or certificate, and holds the table: method -> who may call it."""
 
     def __init__(

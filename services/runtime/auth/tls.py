@@ -25,7 +25,7 @@ SPIFFE_PREFIX = "spiffe://recurring/"
 # What the authority of a development stack is called.
 DEVELOPMENT_AUTHORITY = "Recurring development authority"
 # How long a new certificate may go unnoticed.
-LOOK_SECONDS = 1.0
+PROBE_INTERVAL_SECONDS = 1.0
 
 Material = tuple[bytes, bytes, bytes]
 
@@ -50,7 +50,7 @@ class Identity:
 
     def look(self) -> Material:
         """The key, the certificate and the authority in use now."""
-        if time.monotonic() - self._looked_at > LOOK_SECONDS:
+        if time.monotonic() - self._looked_at > PROBE_INTERVAL_SECONDS:
             self._looked_at = time.monotonic()
             self._renew()
         return self._material

@@ -29,13 +29,13 @@ _AFTER_KEY_ID = b":"
 
 
 class UnreadableError(Exception):
-    """What was sealed does not open: its key is not here, or it was altered or moved."""
+    """What was encrypted cannot be decrypted: its key is not here, or it was altered or moved."""
 
 
 class Keyring:
-    """The keys of one database: the first one seals, all of them open.
+    """The keys of one database: the first one encrypts, all of them decrypt.
 
-    What is sealed begins with its key's id, so a key can be followed by another at any time.
+    What is encrypted begins with its key's id, so a key can be followed by another at any time.
     """
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
@@ -62,52 +62,52 @@ class Keyring:
             keys[key_id] = key
         return cls(keys)
 
-    def seal(self, plain: bytes, *place: str) -> bytes:
-        """Encrypt for a place (table, column, key), where alone it opens; nothing stays nothing."""
+    def encrypt(self, plain: bytes, *aad: str) -> bytes:
+        """Encrypt, bound to a place (table, column, key) by the AAD; nothing stays nothing."""
         if not plain:
             return b""
         nonce = secrets.token_bytes(NONCE_BYTES)
-        sealed = self._ciphers[self._current].encrypt(nonce, plain, _bound(place))
-        return self._current + _AFTER_KEY_ID + nonce + sealed
+        encrypted = self._ciphers[self._current].encrypt(nonce, plain, _bound(aad))
+        return self._current + _AFTER_KEY_ID + nonce + encrypted
 
-    def open(self, sealed: bytes, *place: str) -> bytes:
-        """Decrypt what was sealed for this place. Raises UnreadableError."""
-        if not sealed:
+    def decrypt(self, encrypted: bytes, *aad: str) -> bytes:
+        """Decrypt what was encrypted for this place. Raises UnreadableError."""
+        if not encrypted:
             return b""
-        key_id, _, rest = sealed.partition(_AFTER_KEY_ID)
+        key_id, _, rest = encrypted.partition(_AFTER_KEY_ID)
         if key_id not in self._ciphers:
             metrics.unreadable()
-            raise UnreadableError("sealed with a key that RECURRING_DATA_KEYS does not have")
+            raise UnreadableError("encrypted with a key that RECURRING_DATA_KEYS does not have")
         nonce, encrypted = rest[:NONCE_BYTES], rest[NONCE_BYTES:]
         try:
-            return self._ciphers[key_id].decrypt(nonce, encrypted, _bound(place))
+            return self._ciphers[key_id].decrypt(nonce, encrypted, _bound(aad))
         # A nonce that was cut short is a ValueError.
         except (InvalidTag, ValueError) as error:
             metrics.unreadable()
             raise UnreadableError("altered, or moved from another place") from error
 
-    def renew(self, sealed: bytes, *place: str) -> bytes:
-        """What was sealed for this place, sealed by the newest key. Raises UnreadableError."""
-        if sealed.startswith(self._current + _AFTER_KEY_ID):
-            return sealed
-        return self.seal(self.open(sealed, *place), *place)
+    def renew(self, encrypted: bytes, *aad: str) -> bytes:
+        """What was encrypted for this place, encrypted by the newest key. Raises UnreadableError."""
+        if encrypted.startswith(self._current + _AFTER_KEY_ID):
+            return encrypted
+        return self.encrypt(self.decrypt(encrypted, *aad), *aad)
 
-    def blind_index(self, plain: str, *place: str) -> bytes:
+    def blind_index(self, plain: str, *aad: str) -> bytes:
         """A hash that finds a value again in its place (table, column); nothing without the key.
 
         Under the next key a value has another one, so this is for what is soon forgotten.
         """
-        return hmac.digest(self._index_key, _bound((*place, plain)), "sha256")
+        return hmac.digest(self._index_key, _bound((*aad, plain)), "sha256")
 
 
-def seal(tx: AsyncConnection, plain: str, *place: str) -> bytes:
-    """Seal a text with the keys of a connection's database."""
-    return keyring(tx.engine).seal(plain.encode(), *place)
+def encrypt(tx: AsyncConnection, plain: str, *aad: str) -> bytes:
+    """Encrypt a text with the keys of a connection's database."""
+    return keyring(tx.engine).encrypt(plain.encode(), *aad)
 
 
-def unseal(tx: AsyncConnection, sealed: bytes, *place: str) -> str:
-    """Open a text that was sealed for this place."""
-    return keyring(tx.engine).open(sealed, *place).decode()
+def decrypt(tx: AsyncConnection, encrypted: bytes, *aad: str) -> str:
+    """Open a text that was encrypted for this place."""
+    return keyring(tx.engine).decrypt(encrypted, *aad).decode()
 
 
 def keyring(engine: AsyncEngine) -> Keyring:
@@ -117,5 +117,5 @@ def keyring(engine: AsyncEngine) -> Keyring:
     return found
 
 
-def _bound(place: tuple[str, ...]) -> bytes:
-    return "\0".join(place).encode()
+def _bound(aad: tuple[str, ...]) -> bytes:
+    return "\0".join(aad).encode()

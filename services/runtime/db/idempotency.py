@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.runtime.auth.call_context import caller
 from services.runtime.crypto import encryption
 from services.runtime.db import audit
-from services.runtime.db.key_rotation import SealedColumn, SealedTable
+from services.runtime.db.key_rotation import EncryptedColumn, EncryptedTable
 from services.runtime.db.pool import Database
 from services.runtime.errors import FieldViolation, Problem, Violations
 from services.runtime.rpc.conversions import read_uuid
@@ -100,7 +100,7 @@ class Mutation:
         act: Callable[[AsyncConnection], Awaitable[Res]],
     ) -> Res:
         """Act and remember the answer in the same transaction, or answer as before."""
-        content_hash = self._seal(tx, "content_hash", self._hash)
+        content_hash = self._encrypt(tx, "content_hash", self._hash)
         taken = await tx.execute(
             _TAKE, {**self._key, "method": self.method, "content_hash": content_hash}
         )
@@ -115,21 +115,21 @@ class Mutation:
         response = await act(tx)
         await audit.put(tx, self._request, self._key["request_id"], response)
         plain = response.SerializeToString(deterministic=True)
-        await tx.execute(_ANSWER, {**self._key, "response": self._seal(tx, "response", plain)})
+        await tx.execute(_ANSWER, {**self._key, "response": self._encrypt(tx, "response", plain)})
         return response
 
     # Answers repeat what is stored elsewhere, personal data among it, and a short request could be
-    # found from its hash by trying all that it may be: both are sealed.
+    # found from its hash by trying all that it may be: both are encrypted.
 
-    def _seal(self, tx: AsyncConnection, column: str, plain: bytes) -> bytes:
-        return encryption.keyring(tx.engine).seal(plain, *place(column, **self._key))
+    def _encrypt(self, tx: AsyncConnection, column: str, plain: bytes) -> bytes:
+        return encryption.keyring(tx.engine).encrypt(plain, *aad(column, **self._key))
 
-    def _open(self, tx: AsyncConnection, column: str, sealed: bytes) -> bytes:
-        return encryption.keyring(tx.engine).open(sealed, *place(column, **self._key))
+    def _open(self, tx: AsyncConnection, column: str, encrypted: bytes) -> bytes:
+        return encryption.keyring(tx.engine).decrypt(encrypted, *aad(column, **self._key))
 
 
-def place(column: str, tenant: str, request_id: uuid.UUID) -> tuple[str, ...]:
-    """What a sealed column of a request is bound to."""
+def aad(column: str, tenant: str, request_id: uuid.UUID) -> tuple[str, ...]:
+    """What an encrypted column of a request is bound to."""
     return "requests", column, tenant, str(request_id)
 
 
@@ -160,14 +160,14 @@ async def forget_answers(tx: AsyncConnection, tenant: str, resources: Iterable[s
     await tx.execute(_FORGET, {"tenant": tenant, "resources": list(resources)})
 
 
-def _place_of(column: str) -> Callable[[Any], tuple[str, ...]]:
-    return lambda row: place(column, row.tenant, row.request_id)
+def _aad_of(column: str) -> Callable[[Any], tuple[str, ...]]:
+    return lambda row: aad(column, row.tenant, row.request_id)
 
 
-SEALED = SealedTable(
+ENCRYPTED_TABLES = EncryptedTable(
     "requests",
     {"tenant": "text", "request_id": "uuid"},
-    [SealedColumn(name, _place_of(name)) for name in ("content_hash", "response")],
+    [EncryptedColumn(name, _aad_of(name)) for name in ("content_hash", "response")],
 )
 
 

@@ -1,4 +1,4 @@
-"""Seals anew, under the newest key, what older keys sealed: page by page, while the service runs."""
+"""Re-encrypts under the newest key what older keys encrypted: page by page, while the service runs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.runtime.crypto.encryption import Keyring, UnreadableError
 from services.runtime.db.pool import Database, to_json
 from services.runtime.observability.outages import is_outage
-from services.runtime.workers.retry import until_it_works
+from services.runtime.workers.retry import retry_until_success
 
 PAGE_ROWS = 500
 # A page whose rows others change meanwhile is looked at again, at most so often.
@@ -26,26 +26,26 @@ def _itself(value: Any, renew: Renew) -> Any:  # noqa: ANN401 - a column's value
 
 
 @dataclass(frozen=True, slots=True)
-class SealedColumn:
-    """A column with sealed values."""
+class EncryptedColumn:
+    """A column with encrypted values."""
 
     name: str
     # Row -> what its value is bound to.
-    place: Callable[[Any], tuple[str, ...]]
-    # Its type, and its value with what is sealed in it renewed; mostly that is the value itself.
+    aad: Callable[[Any], tuple[str, ...]]
+    # Its type, and its value with what is encrypted in it renewed; mostly that is the value itself.
     kind: str = "bytea"
     renewed: Callable[[Any, Renew], Any] = _itself
 
 
 @dataclass(frozen=True, slots=True)
-class SealedTable:
-    """A table with sealed columns."""
+class EncryptedTable:
+    """A table with encrypted columns."""
 
     name: str
     # Its primary key in its order, with types.
     key: Mapping[str, str]
-    columns: Sequence[SealedColumn]
-    # What a place needs of a row beyond the key.
+    columns: Sequence[EncryptedColumn]
+    # What an aad needs of a row beyond the key.
     beside: Sequence[str] = ()
 
     def key_of(self, row: Any) -> Values:  # noqa: ANN401 - a row
@@ -57,8 +57,8 @@ class Tally(NamedTuple):
     """Rows that were looked at, and what became of them."""
 
     rows: int = 0
-    resealed: int = 0
-    # With something that an older key has sealed, still.
+    reencrypted: int = 0
+    # With something that an older key has encrypted, still.
     left: int = 0
     # With something that no key opens.
     unreadable: int = 0
@@ -68,25 +68,27 @@ class Tally(NamedTuple):
         return Tally(*map(sum, zip(self, other, strict=True)))
 
 
-async def reseal(database: Database, table: SealedTable, *, only_count: bool = False) -> Tally:
-    """Go through a table by its key, and seal anew what the newest key has not sealed.
+async def reencrypt(
+    database: Database, table: EncryptedTable, *, only_count: bool = False
+) -> Tally:
+    """Go through a table by its key, and re-encrypt what the newest key has not encrypted.
 
     Broken off, it can be begun again at any time: what is done is passed over.
     """
     tally, after = Tally(), None
     while True:
-        work = partial(_reseal_page, database, table, after, only_count=only_count)
-        last, found = await until_it_works("database", work, passing=is_outage)
+        work = partial(_reencrypt_page, database, table, after, only_count=only_count)
+        last, found = await retry_until_success("database", work, passing=is_outage)
         if last is None:
             return tally
         tally, after = tally.plus(found), last
 
 
-async def _reseal_page(
-    database: Database, table: SealedTable, after: Values | None, *, only_count: bool
+async def _reencrypt_page(
+    database: Database, table: EncryptedTable, after: Values | None, *, only_count: bool
 ) -> tuple[Values | None, Tally]:
-    """Seal a page of rows anew; returns the last one's key, or None if there is no further page."""
-    resealed = looks = 0
+    """Re-encrypt a page of rows; returns the last one's key, or None if there is no further page."""
+    reencrypted = looks = 0
     while True:
         async with database.engine.begin() as tx:
             rows = list(
@@ -94,17 +96,19 @@ async def _reseal_page(
             )
             stale, unreadable = _renewed(database.keyring, table, rows)
             done = 0 if only_count else await _store(tx, table, stale)
-        resealed += done
+        reencrypted += done
         looks += 1
         if only_count or done == len(stale) or looks == LOOKS_MAX:
             break
     if not rows:
         return None, Tally()
-    return table.key_of(rows[-1]), Tally(len(rows), resealed, len(stale) - done, unreadable)
+    return table.key_of(rows[-1]), Tally(len(rows), reencrypted, len(stale) - done, unreadable)
 
 
-def _renewed(keyring: Keyring, table: SealedTable, rows: Sequence[Any]) -> tuple[list[Values], int]:
-    """Those rows that change when they are sealed anew, as they become; and how many do not open."""
+def _renewed(
+    keyring: Keyring, table: EncryptedTable, rows: Sequence[Any]
+) -> tuple[list[Values], int]:
+    """Those rows that change when they are re-encrypted, as they become; and how many do not open."""
     stale: list[Values] = []
     unreadable = 0
     for row in rows:
@@ -112,7 +116,7 @@ def _renewed(keyring: Keyring, table: SealedTable, rows: Sequence[Any]) -> tuple
         try:
             renewed = {
                 column.name: column.renewed(
-                    present[column.name], _renewing(keyring, column.place(row))
+                    present[column.name], _renewing(keyring, column.aad(row))
                 )
                 for column in table.columns
             }
@@ -124,11 +128,11 @@ def _renewed(keyring: Keyring, table: SealedTable, rows: Sequence[Any]) -> tuple
     return stale, unreadable
 
 
-def _renewing(keyring: Keyring, place: tuple[str, ...]) -> Renew:
-    return lambda sealed: keyring.renew(sealed, *place)
+def _renewing(keyring: Keyring, aad: tuple[str, ...]) -> Renew:
+    return lambda encrypted: keyring.renew(encrypted, *aad)
 
 
-async def _store(tx: AsyncConnection, table: SealedTable, renewed: Sequence[Values]) -> int:
+async def _store(tx: AsyncConnection, table: EncryptedTable, renewed: Sequence[Values]) -> int:
     """Store rows, but for those that have changed since they were read; returns how many it stored."""
     if not renewed:
         return 0
@@ -141,7 +145,7 @@ async def _store(tx: AsyncConnection, table: SealedTable, renewed: Sequence[Valu
     return (await tx.execute(_update(table), arrays)).rowcount
 
 
-def _page(table: SealedTable, after: Values | None) -> TextClause:
+def _page(table: EncryptedTable, after: Values | None) -> TextClause:
     key = ", ".join(table.key)
     read = ", ".join((*table.key, *table.beside, *(column.name for column in table.columns)))
     place = ", ".join(f":{name}" for name in table.key)
@@ -152,7 +156,7 @@ def _page(table: SealedTable, after: Values | None) -> TextClause:
     """)  # noqa: S608 - names of tables and columns
 
 
-def _update(table: SealedTable) -> TextClause:
+def _update(table: EncryptedTable) -> TextClause:
     # JSON travels as text, and so does the row's version.
     kinds = {**table.key, **{column.name: column.kind for column in table.columns}, "seen": "text"}
     arrays = ", ".join(

@@ -59,7 +59,7 @@ CREATE TABLE dead_letters (
     headers        jsonb       NOT NULL,
     data           bytea       NOT NULL,
     error          text        NOT NULL,
-    bury_time      timestamptz NOT NULL DEFAULT now(),
+    dead_letter_time      timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (partition_key, event_id)
 );
 
@@ -93,7 +93,7 @@ CREATE TABLE audit_entries (
 CREATE INDEX audit_entries_of_resource ON audit_entries (tenant, resource, position);
 
 -- Takes privileges on tables from everybody but their owner.
-CREATE FUNCTION take_away(privileges text, VARIADIC relations regclass[]) RETURNS void
+CREATE FUNCTION revoke_privileges(privileges text, VARIADIC relations regclass[]) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
     held record;
@@ -108,7 +108,7 @@ BEGIN
 END $$;
 
 -- Shows rows of a table only to whoever acts for the merchant in the column.
-CREATE FUNCTION keep_apart(tenant_column name, VARIADIC relations regclass[]) RETURNS void
+CREATE FUNCTION enable_tenant_rls(tenant_column name, VARIADIC relations regclass[]) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
     relation regclass;
@@ -120,8 +120,8 @@ BEGIN
             relation, tenant_column);
     END LOOP;
 END $$;
-SELECT keep_apart('tenant', 'outbox', 'requests', 'audit_entries');
-SELECT take_away('UPDATE, DELETE', 'audit_entries');
+SELECT enable_tenant_rls('tenant', 'outbox', 'requests', 'audit_entries');
+SELECT revoke_privileges('UPDATE, DELETE', 'audit_entries');
 -- Of no merchant: what other services told is not for callers.
 ALTER TABLE inbox ENABLE ROW LEVEL SECURITY;
 ALTER TABLE dead_letters ENABLE ROW LEVEL SECURITY;
@@ -130,7 +130,7 @@ ALTER TABLE dead_letters ENABLE ROW LEVEL SECURITY;
 CREATE TABLE served_revisions (
     revision       text        NOT NULL PRIMARY KEY
 );
-SELECT take_away('INSERT, UPDATE, DELETE', 'served_revisions', 'alembic_version');
+SELECT revoke_privileges('INSERT, UPDATE, DELETE', 'served_revisions', 'alembic_version');
 """
 
 _SERVED = text("""

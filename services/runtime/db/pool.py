@@ -27,7 +27,7 @@ CHECK_CONNECTIONS = 2
 def connect(
     database_url: str, *, application: str, pool_size: int, keyring: Keyring
 ) -> AsyncEngine:
-    """An engine whose connections carry the limits of this module, and the keys of what is sealed."""
+    """An engine whose connections carry the limits of this module, and the keys of encrypted data."""
     engine = create_async_engine(
         database_url,
         pool_size=pool_size,
@@ -140,7 +140,7 @@ class Database:
 
     @property
     def keyring(self) -> Keyring:
-        """The keys of what is sealed here."""
+        """The keys of what is encrypted here."""
         return keyring(self._calls)
 
     async def close(self) -> None:

@@ -22,7 +22,7 @@ M = TypeVar("M", bound=Message)
 
 
 @dataclass(frozen=True, slots=True)
-class Fact:
+class OutboxEvent:
     """Something that happened, to be told in the transaction that made it happen."""
 
     # What makes the fact unique among those of its type, for example the order's name.

@@ -23,7 +23,7 @@ from services.runtime.messaging.events import EVENT_NAMESPACE, Event, Subscripti
 from services.runtime.messaging.streams import Make
 from services.runtime.observability import error_format, metrics, outages, tracing
 from services.runtime.observability.outages import is_outage
-from services.runtime.workers.retry import until_it_works
+from services.runtime.workers.retry import retry_until_success
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ CONSUME_BATCH_EVENTS = 500
 FAILURES_MAX = 8
 ERROR_MAX_CHARACTERS = 2000
 # So many dead letters are shown or replayed at once, the oldest first.
-LETTERS_MAX = 1000
+DEAD_LETTERS_MAX = 1000
 REDELIVERY_SECONDS = 2.0
 # An event that this version does not know is left for so long to replicas of another, each time.
 LEFT_SECONDS = 15.0
@@ -46,24 +46,24 @@ _NEW = text("""
     RETURNING event_id
 """)
 
-_BURY = text("""
+_DEAD_LETTER = text("""
     INSERT INTO dead_letters (partition_key, event_id, type, headers, data, error)
     VALUES (:partition_key, :event_id, :type, CAST(:headers AS jsonb), :data, :error)
     ON CONFLICT (partition_key, event_id) DO NOTHING
 """)
 
 
-_LETTERS = text("""
-    SELECT partition_key, event_id, type, headers, data, error, bury_time FROM dead_letters
+_LIST = text("""
+    SELECT partition_key, event_id, type, headers, data, error, dead_letter_time FROM dead_letters
     WHERE CAST(:event_id AS uuid) IS NULL OR event_id = :event_id
-    ORDER BY bury_time, event_id LIMIT :limit
+    ORDER BY dead_letter_time, event_id LIMIT :limit
 """)
 
-_DIG_UP = text("""
+_DELETE = text("""
     DELETE FROM dead_letters WHERE partition_key = :partition_key AND event_id = :event_id
 """)
 
-_STILL = text("""
+_KEEP_FAILING = text("""
     UPDATE dead_letters SET error = :error
     WHERE partition_key = :partition_key AND event_id = :event_id
 """)
@@ -105,14 +105,14 @@ async def handle_new(
     return {event_type: len(fresh) for event_type, fresh in by_type.items()}
 
 
-async def letters(database: Database, event_id: uuid.UUID | None) -> Sequence[Any]:
+async def dead_letters(database: Database, event_id: uuid.UUID | None) -> Sequence[Any]:
     """The events that were given up, the oldest first; or the one that is named."""
     async with database.read() as connection:
-        found = await connection.execute(_LETTERS, {"event_id": event_id, "limit": LETTERS_MAX})
+        found = await connection.execute(_LIST, {"event_id": event_id, "limit": DEAD_LETTERS_MAX})
         return found.mappings().all()
 
 
-async def replay_letter(
+async def redrive(
     database: Database,
     subscriptions: Mapping[str, Subscription],
     letter: Any,  # noqa: ANN401 - a mapping row
@@ -127,22 +127,22 @@ async def replay_letter(
         event = read_as(subscription, letter["headers"], letter["data"])
         async with database.begin() as tx:
             await handle_new(tx, subscriptions, [event])
-            await tx.execute(_DIG_UP, key)
+            await tx.execute(_DELETE, key)
     except Exception as error:
         if is_outage(error):
             raise
         why = error_format.one_line(error)[:ERROR_MAX_CHARACTERS]
         async with database.begin() as tx:
-            await tx.execute(_STILL, {**key, "error": why})
+            await tx.execute(_KEEP_FAILING, {**key, "error": why})
         return why
     return ""
 
 
-async def discard_letter(database: Database, letter: Any) -> None:  # noqa: ANN401 - a mapping row
+async def discard_dead_letter(database: Database, letter: Any) -> None:  # noqa: ANN401 - a mapping row
     """Forget an event that was given up without handling it."""
     key = {"partition_key": letter["partition_key"], "event_id": letter["event_id"]}
     async with database.begin() as tx:
-        await tx.execute(_DIG_UP, key)
+        await tx.execute(_DELETE, key)
 
 
 class Consumer:
@@ -193,7 +193,7 @@ class Consumer:
         """Consume until cancelled, through outages of the broker and the database."""
         while True:
             try:
-                pull = await until_it_works(
+                pull = await retry_until_success(
                     "events", self._pull, passing=lambda error: not _is_of_broker(error)
                 )
                 self._broker_outage.works()
@@ -276,7 +276,7 @@ class Consumer:
         if self._failures[place] < FAILURES_MAX:
             await message.nak(again_seconds)
             return
-        await self._bury(message, error_format.one_line(error))
+        await self._dead_letter(message, error_format.one_line(error))
         await message.term()
         del self._failures[place]
 
@@ -300,7 +300,7 @@ class Consumer:
         for event_type, count in handled.items():
             metrics.events_handled(event_type, count)
 
-    async def _bury(self, message: Msg, error: str) -> None:
+    async def _dead_letter(self, message: Msg, error: str) -> None:
         """Keep an event that could not be handled where an operator finds it and can replay it."""
         head = message.headers or {}
         try:
@@ -310,7 +310,7 @@ class Consumer:
             event_id = uuid.uuid5(EVENT_NAMESPACE, f"{self._stream}|{message.metadata.sequence}")
         async with self._database.begin() as tx:
             await tx.execute(
-                _BURY,
+                _DEAD_LETTER,
                 {
                     "partition_key": head.get("ce-partitionkey", ""),
                     "event_id": event_id,
@@ -320,7 +320,7 @@ class Consumer:
                     "error": error[:ERROR_MAX_CHARACTERS],
                 },
             )
-        metrics.event_buried(message.subject)
+        metrics.event_dead_lettered(message.subject)
 
 
 def _is_of_broker(error: Exception) -> bool:

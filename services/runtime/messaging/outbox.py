@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.runtime.db.pool import Database
 from services.runtime.messaging import streams
 from services.runtime.messaging.broker import STREAM_MAX_AGE_SECONDS, Broker
-from services.runtime.messaging.events import Fact, headers
+from services.runtime.messaging.events import OutboxEvent, headers
 from services.runtime.messaging.streams import MERCHANTS_PREFIX, MERCHANTS_STREAM, Make
 from services.runtime.observability import metrics, tracing
 from services.runtime.workers.loop import Step
@@ -93,7 +93,7 @@ _PURGES = (
 )
 
 
-async def put(tx: AsyncConnection, facts: Sequence[Fact]) -> None:
+async def put(tx: AsyncConnection, facts: Sequence[OutboxEvent]) -> None:
     """Store facts in the transaction that makes them true; telling one again changes nothing."""
     if not facts:
         return

@@ -20,7 +20,7 @@ class Gauge:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class GaugeQuery:
     """A statement whose one row has a number for each gauge.
 
     It is given `now`, `since` (somewhat before the last look) and `limit` (where counting stops), and

@@ -77,12 +77,12 @@ _not_sent = counter(
     "recurring.answers.not_sent", "{answer}", "Answers whose callers had gone already", [{}]
 )
 _unreadable = counter(
-    "recurring.sealed.unreadable",
+    "recurring.encrypted.unreadable",
     "{value}",
-    "Sealed values that did not open when somebody looked",
+    "Encrypted values that did not open when somebody looked",
     [{}],
 )
-_buried = counter("recurring.dead_letters", "{message}", "Events given up")
+_dead_lettered = counter("recurring.dead_letters", "{message}", "Events given up")
 _step_seconds = seconds(
     "recurring.loop.step.duration", CALL_BOUNDS_SECONDS, "Time of one step of a loop"
 )
@@ -139,9 +139,9 @@ def events_sent(event_type: str, count: int) -> None:
     _sent.add(count, {"messaging.destination.name": event_type})
 
 
-def event_buried(event_type: str) -> None:
+def event_dead_lettered(event_type: str) -> None:
     """Count an event that was given up."""
-    _buried.add(1, {"messaging.destination.name": event_type})
+    _dead_lettered.add(1, {"messaging.destination.name": event_type})
 
 
 def answer_not_sent() -> None:
@@ -150,7 +150,7 @@ def answer_not_sent() -> None:
 
 
 def unreadable() -> None:
-    """Count a sealed value that did not open."""
+    """Count an encrypted value that did not open."""
     _unreadable.add(1)
 
 

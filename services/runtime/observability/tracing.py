@@ -49,7 +49,7 @@ def start_tracing(service: str, *processors: SpanProcessor) -> TracerProvider:
 
 
 def flush() -> None:
-    """Export what has not been yet, before the process begins anew."""
+    """Export what has not been yet, before the process restarts."""
     provider = trace.get_tracer_provider()
     if isinstance(provider, TracerProvider):
         provider.shutdown()

@@ -16,7 +16,13 @@ from services.runtime.errors import Problem
 from services.runtime.observability import metrics, outages, tracing
 from services.runtime.observability.outages import is_outage
 from services.runtime.rpc import validation
-from services.runtime.rpc.limits import BUSY_RETRY_SECONDS, Call, Limits, Room, exhausted
+from services.runtime.rpc.limits import (
+    BUSY_RETRY_SECONDS,
+    Call,
+    ConcurrencyLimiter,
+    Limits,
+    exhausted,
+)
 from services.runtime.rpc.paging import LARGE_PAGE_ROWS
 
 log = logging.getLogger(__name__)
@@ -67,7 +73,7 @@ class Door:
         self._domain = f"{service}.recurring"
         self._admit = admit
         self._limits = limits
-        self._large_pages = Room(LARGE_PAGES_AT_ONCE_MAX, LARGE_PAGES_OF_TENANT_MAX)
+        self._large_pages = ConcurrencyLimiter(LARGE_PAGES_AT_ONCE_MAX, LARGE_PAGES_OF_TENANT_MAX)
         self._behind_proxy = behind_proxy
         self._under_way = 0
 

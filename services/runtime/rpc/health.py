@@ -134,4 +134,4 @@ async def _asked(context: Any) -> Any:  # noqa: ANN401
     return question
 
 
-LOOK_SECONDS = 1.0
+PROBE_INTERVAL_SECONDS = 1.0

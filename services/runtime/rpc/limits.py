@@ -20,13 +20,13 @@ UNREAD_MAX_BYTES = 64 * 1024**2
 # Smaller ones are never refused: what a call has changed must not look as if it had not.
 SMALL_ANSWER_BYTES = 64 * 1024
 # Of a tenant, that wait for room: each has a place among all calls meanwhile.
-LINE_MAX_CALLS = 20
+QUEUE_MAX_CALLS = 20
 # Whoever has too many calls under way does not know when one ends.
 BUSY_RETRY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Allowance:
+class RateLimit:
     """What one caller may ask of one process."""
 
     calls_per_second: float
@@ -48,8 +48,8 @@ class _Account:
 class Limits:
     """Counts each caller's calls. Whoever has not called for longest is forgotten first."""
 
-    def __init__(self, allowance: Allowance) -> None:
-        self._allowance = allowance
+    def __init__(self, rate_limit: RateLimit) -> None:
+        self._allowance = rate_limit
         self._accounts: OrderedDict[tuple[str, str], _Account] = OrderedDict()
         self.unread_bytes = 0
 
@@ -127,8 +127,8 @@ class _Line(asyncio.Semaphore):
     calls = 0
 
 
-class Room:
-    """Room for so many calls that take much memory, of which fewer are one tenant's. Others wait."""
+class ConcurrencyLimiter:
+    """Bounds how many calls that take much memory run at once, in all and for each tenant."""
 
     def __init__(self, at_once: int, of_tenant: int) -> None:
         self._all = asyncio.Semaphore(at_once)
@@ -140,10 +140,10 @@ class Room:
     async def of(self, tenant: str) -> AsyncIterator[None]:
         """A place, as soon as there is one. Raises RESOURCE_EXHAUSTED if too many wait already."""
         line = self._lines.setdefault(tenant, _Line(self._of_tenant))
-        if line.calls >= self._of_tenant + LINE_MAX_CALLS:
+        if line.calls >= self._of_tenant + QUEUE_MAX_CALLS:
             raise exhausted(
                 "TOO_MANY_CALLS_AT_ONCE",
-                f"{LINE_MAX_CALLS} calls of the merchant that take as much are in line",
+                f"{QUEUE_MAX_CALLS} calls of the merchant that take as much are in line",
                 BUSY_RETRY_SECONDS,
             )
         line.calls += 1

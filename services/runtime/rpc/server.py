@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 from grpc_reflection.v1alpha import reflection
 
-from services.runtime.auth.authenticator import Gate
+from services.runtime.auth.authenticator import Authenticator
 from services.runtime.auth.call_context import FOR_CALL_HEADER, Caller
 from services.runtime.auth.tls import Identity
 from services.runtime.rpc.admission import (
@@ -19,11 +19,11 @@ from services.runtime.rpc.admission import (
     Door,
     Headers,
 )
-from services.runtime.rpc.health import LOOK_SECONDS, SERVICE_NAME, Health
+from services.runtime.rpc.health import PROBE_INTERVAL_SECONDS, SERVICE_NAME, Health
 from services.runtime.rpc.limits import (
     MESSAGE_MAX_BYTES,
-    Allowance,
     Limits,
+    RateLimit,
 )
 from services.runtime.rpc.server_patches import listener
 
@@ -82,11 +82,11 @@ class Server:
     def __init__(
         self,
         service: str,
-        gate: Gate,
+        gate: Authenticator,
         addresses: Addresses,
         identity: Identity,
         health: Health,
-        allowance: Allowance,
+        rate_limit: RateLimit,
     ) -> None:
         def by_token(method: str, _context: object, headers: Headers) -> Awaitable[Caller]:
             return gate.admit_platform(method, headers.get("authorization", ""))
@@ -105,7 +105,7 @@ class Server:
                 self._platforms,
                 service,
                 by_token,
-                Limits(allowance),
+                Limits(rate_limit),
                 behind_proxy=addresses.behind_proxy,
             ),
             # The suite's own services keep to batches, and have a door to themselves.
@@ -151,7 +151,7 @@ class Server:
         """Return once the doors are shut; raises what one has failed of, since it stays shut."""
         for server, _, _ in self._ports:
             # Asked again and again: who stops waiting for good would end more than the waiting.
-            while await server.wait_for_termination(LOOK_SECONDS):
+            while await server.wait_for_termination(PROBE_INTERVAL_SECONDS):
                 pass
 
     async def stop(self, drain_seconds: float) -> None:

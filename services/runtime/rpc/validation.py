@@ -1,5 +1,5 @@
 """What a request must be before its method sees it: readable, and within the rules that the contract
-puts on its fields (protovalidate), and that all human text keeps (`services/runtime/rpc/text_fields.py`).
+puts on its fields (protovalidate), and that all human text keeps (`text_fields.py`).
 
 The rules say what a field that is given must look like; what depends on stored facts, on other fields
 or on the time is for the services.

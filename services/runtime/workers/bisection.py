@@ -9,7 +9,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-async def work_in_halves(
+async def bisect_failures(
     items: Sequence[T],
     work: Callable[[Sequence[T]], Awaitable[None]],
     passes: Callable[[Exception], bool],
@@ -28,5 +28,5 @@ async def work_in_halves(
             log.exception("left out what cannot be worked on")
             return
         middle = len(items) // 2
-        await work_in_halves(items[:middle], work, passes)
-        await work_in_halves(items[middle:], work, passes)
+        await bisect_failures(items[:middle], work, passes)
+        await bisect_failures(items[middle:], work, passes)

@@ -130,7 +130,7 @@ class Loop:
                 await self._nudged.wait()
 
 
-class Chore(Loop):
+class PeriodicWorker(Loop):
     """House-keeping, done now and then: nothing announces it and nobody waits for it."""
 
     def nudge(self) -> None:

@@ -17,7 +17,7 @@ RETRY_SECONDS = 1.0
 R = TypeVar("R")
 
 
-async def until_it_works(
+async def retry_until_success(
     what: str,
     start: Callable[[], Awaitable[R]],
     passing: Callable[[Exception], bool] = lambda _error: True,

@@ -5,7 +5,7 @@ from recurring.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from services.runtime.auth.authenticator import Access
 from services.runtime.db import audit
 from services.runtime.db.pool import Database
-from services.runtime.rpc.limits import Room
+from services.runtime.rpc.limits import ConcurrencyLimiter
 from services.runtime.workers.clock import Clock
 from services.scheduler.api.erasure import ErasureMethods
 from services.scheduler.api.forecast import (
@@ -73,10 +73,12 @@ class Servicer(
         self.database = database
         self._clock = clock
         self._peers = peers
-        self._importing = Room(IMPORTS_AT_ONCE_MAX, IMPORTS_OF_MERCHANT_MAX)
-        self._forecasting = Room(FORECASTS_AT_ONCE_MAX, FORECASTS_OF_MERCHANT_MAX)
-        self._previewing = Room(LONG_PREVIEWS_AT_ONCE_MAX, LONG_PREVIEWS_OF_MERCHANT_MAX)
-        self._checking = Room(CHECKS_AT_ONCE_MAX, CHECKS_OF_MERCHANT_MAX)
+        self._importing = ConcurrencyLimiter(IMPORTS_AT_ONCE_MAX, IMPORTS_OF_MERCHANT_MAX)
+        self._forecasting = ConcurrencyLimiter(FORECASTS_AT_ONCE_MAX, FORECASTS_OF_MERCHANT_MAX)
+        self._previewing = ConcurrencyLimiter(
+            LONG_PREVIEWS_AT_ONCE_MAX, LONG_PREVIEWS_OF_MERCHANT_MAX
+        )
+        self._checking = ConcurrencyLimiter(CHECKS_AT_ONCE_MAX, CHECKS_OF_MERCHANT_MAX)
 
     async def ListAuditEntries(
         self, request: scheduler_pb2.ListAuditEntriesRequest, _context: object

@@ -277,9 +277,9 @@ def _read_change(
     address = read_ship_to(violations, "change.ship_to", message)
     customer = template.merchant, template.customer
     given = address.ByteSize() > 0
-    # The same address sealed anew would look like another one.
-    if given and address != addresses.unseal(keyring, *customer, change.ship_to):
-        change = replace(change, ship_to=addresses.seal(keyring, *customer, address))
+    # The same address re-encrypted would look like another one.
+    if given and address != addresses.decrypt(keyring, *customer, change.ship_to):
+        change = replace(change, ship_to=addresses.encrypt(keyring, *customer, address))
     named = message.HasField("local_date") or message.items or given
     violations.require("change", "must change something", met=bool(named))
     violations.check()

@@ -11,7 +11,7 @@ from services.runtime.auth.call_context import caller
 from services.runtime.db.pool import Database
 from services.runtime.errors import FieldViolation, Problem, Violations
 from services.runtime.rpc.conversions import to_date, to_money
-from services.runtime.rpc.limits import Room
+from services.runtime.rpc.limits import ConcurrencyLimiter
 from services.runtime.workers.clock import Clock
 from services.scheduler.api.reading import MERCHANT
 from services.scheduler.api.schedules import read_calendar_date
@@ -64,7 +64,7 @@ class ForecastMethods:
     database: Database
     _clock: Clock
     _peers: Peers
-    _forecasting: Room
+    _forecasting: ConcurrencyLimiter
 
     async def ForecastDemand(
         self, request: scheduler_pb2.ForecastDemandRequest, _context: object

@@ -17,7 +17,7 @@ from services.runtime.errors import FieldViolation, Violations, already_exists
 from services.runtime.messaging import outbox
 from services.runtime.resource_names import ID_PATTERN
 from services.runtime.rpc import validation
-from services.runtime.rpc.limits import Room, exhausted
+from services.runtime.rpc.limits import ConcurrencyLimiter, exhausted
 from services.scheduler import events
 from services.scheduler.api.import_stream import (
     BATCH_MAX_ITEMS,
@@ -142,7 +142,7 @@ class Book:
 class ImportMethods(PreviewMethods):
     """The method of recurring.scheduler.v1.SchedulerService that takes over standing orders."""
 
-    _importing: Room
+    _importing: ConcurrencyLimiter
 
     async def ImportStandingOrders(self, requests: Requests, _context: object) -> Response:
         """Take over standing orders from another system."""

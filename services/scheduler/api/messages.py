@@ -33,7 +33,7 @@ def standing_order_message(
     merchant, customer = template.merchant, template.customer
 
     def opened(ship_to: bytes) -> PostalAddress:
-        return addresses.unseal(keyring, merchant, customer, ship_to)
+        return addresses.decrypt(keyring, merchant, customer, ship_to)
 
     message = scheduler_pb2.StandingOrder(
         name=standing_order_name(merchant, template.standing_order),
@@ -122,7 +122,7 @@ def order_message(row: Any, keyring: Keyring) -> scheduler_pb2.Order:  # noqa: A
         update_time=to_timestamp(row.update_time),
     )
     if row.ship_to:
-        address = addresses.unseal(keyring, row.merchant, row.customer, row.ship_to)
+        address = addresses.decrypt(keyring, row.merchant, row.customer, row.ship_to)
         message.ship_to.CopyFrom(address)
     if row.notified_minor is not None:
         message.notified_amount.CopyFrom(to_money(row.notified_minor, row.currency))

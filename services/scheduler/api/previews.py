@@ -8,7 +8,7 @@ from recurring.scheduler.v1 import scheduler_pb2
 
 from services.runtime.errors import Violations
 from services.runtime.rpc.conversions import to_date, to_money, to_timestamp
-from services.runtime.rpc.limits import Room
+from services.runtime.rpc.limits import ConcurrencyLimiter
 from services.scheduler import events
 from services.scheduler.api.cycles import CycleMethods
 from services.scheduler.api.lookups import existing, read_name
@@ -31,7 +31,7 @@ LONG_PREVIEWS_OF_MERCHANT_MAX = 1
 class PreviewMethods(CycleMethods):
     """The methods of recurring.scheduler.v1.SchedulerService that show cycles to come."""
 
-    _previewing: Room
+    _previewing: ConcurrencyLimiter
 
     async def PreviewCycles(
         self, request: scheduler_pb2.PreviewCyclesRequest, _context: object

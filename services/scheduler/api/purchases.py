@@ -21,7 +21,7 @@ from services.scheduler.api.reading import CUSTOMER
 from services.scheduler.domain.order import Order, OrderState, asks, confirmed
 from services.scheduler.loops import collect
 from services.scheduler.loops.pricing import Templates
-from services.scheduler.peers import Peers, standing_order_name, will_pass
+from services.scheduler.peers import Peers, is_transient, standing_order_name
 from services.scheduler.store import orders, purchases, standing_orders
 from services.scheduler.store.order_rows import order_of
 
@@ -90,7 +90,7 @@ class PurchaseMethods:
         try:
             return await loop.decide([replace(agreed, decisions=())], templates, now)
         except grpc.aio.AioRpcError as error:
-            if not will_pass(error):
+            if not is_transient(error):
                 raise
             return []
 

@@ -15,7 +15,7 @@ from services.runtime.crypto.encryption import Keyring
 from services.runtime.errors import Violations
 from services.runtime.resource_names import NamePattern
 from services.runtime.rpc.conversions import put_time, read_timestamp
-from services.runtime.rpc.limits import Room
+from services.runtime.rpc.limits import ConcurrencyLimiter
 from services.scheduler.api.conditions import PRODUCT, read_conditions
 from services.scheduler.api.schedules import read_schedule
 from services.scheduler.domain.order import Item
@@ -53,7 +53,7 @@ _REPURCHASE_ACTIONS = {
 
 
 async def read_aside(
-    message: scheduler_pb2.StandingOrder, checking: Room, read: Callable[[], R]
+    message: scheduler_pb2.StandingOrder, checking: ConcurrencyLimiter, read: Callable[[], R]
 ) -> R:
     """Read what a caller sent. Expressions take some milliseconds: others are served meanwhile."""
     if not any(condition.expression for condition in message.conditions):
@@ -73,7 +73,7 @@ def read_standing_order(
     *,
     began_elsewhere: bool = False,
 ) -> StandingOrder | None:
-    """A standing order, its address sealed; None, with violations, if the message describes none.
+    """A standing order, its address encrypted; None, with violations, if the message describes none.
 
     Its schedule starts today or later, or as `known` does, which runs already; at any time if it began
     in another system.
@@ -105,7 +105,7 @@ def read_standing_order(
         schedule=schedule,
         billing_mode=mode,
         mandate=message.mandate,
-        ship_to=addresses.seal(keyring, merchant, customer, address),
+        ship_to=addresses.encrypt(keyring, merchant, customer, address),
         price_protection=protection,
         notice_lead=lead,
         payment_window=window,

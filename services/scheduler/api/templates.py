@@ -17,7 +17,7 @@ from services.runtime.messaging import outbox
 from services.runtime.observability import tracing
 from services.runtime.resource_names import read_id
 from services.runtime.rpc.conversions import read_timestamp
-from services.runtime.rpc.limits import Room
+from services.runtime.rpc.limits import ConcurrencyLimiter
 from services.runtime.rpc.paging import read_page
 from services.runtime.workers.clock import Clock
 from services.scheduler import events
@@ -75,7 +75,7 @@ class TemplateMethods:
     database: Database
     _clock: Clock
     _peers: Peers
-    _checking: Room
+    _checking: ConcurrencyLimiter
 
     def _message(self, template: StandingOrder) -> StandingOrderMessage:
         return standing_order_message(template, self.database.keyring)

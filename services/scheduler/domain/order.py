@@ -169,7 +169,7 @@ class Order:
     terms: Terms
     reasons: tuple[OrderReason, ...] = ()
     items: tuple[Item, ...] = ()
-    # Sealed: only who shows it opens it. Empty: none.
+    # Encrypted: only who shows it opens it. Empty: none.
     ship_to: bytes = b""
     lines: tuple[Line, ...] = ()
     currency: str = ""

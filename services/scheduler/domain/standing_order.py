@@ -74,7 +74,7 @@ class CycleChange:
     skip: bool = False
     local_date: date | None = None
     items: tuple[Item, ...] | None = None
-    # Sealed, like that of the template.
+    # Encrypted, like that of the template.
     ship_to: bytes = b""
     # When the customer asked for the cycle to take place at once.
     order_now_time: datetime | None = None
@@ -97,7 +97,7 @@ class StandingOrder:
     schedule: Schedule
     billing_mode: BillingMode
     mandate: str
-    # Sealed: only who shows it opens it. Empty: none.
+    # Encrypted: only who shows it opens it. Empty: none.
     ship_to: bytes
     # As plain data, for showing; the catalog applies it.
     price_protection: Mapping[str, Any] | None

@@ -9,7 +9,7 @@ from google.protobuf import duration_pb2
 from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import events_pb2, scheduler_pb2
 
-from services.runtime.messaging.events import Fact
+from services.runtime.messaging.events import OutboxEvent
 from services.runtime.rpc.conversions import to_money, to_timestamp
 from services.scheduler.domain.next_due import next_due_time
 from services.scheduler.domain.order import (
@@ -37,7 +37,7 @@ def order_facts(
     *,
     payment_begins: bool = False,
     next_open_time: datetime | None = None,
-) -> list[Fact]:
+) -> list[OutboxEvent]:
     """What there is to tell about an order that has just come into its state.
 
     `next_open_time` is when the next cycle is due whose order is open already, if there is one.
@@ -92,12 +92,12 @@ def announcement_id(order: Order) -> str:
     return str(fact.event_id)
 
 
-def payment_withdrawn(order: Order, now: datetime) -> Fact:
+def payment_withdrawn(order: Order, now: datetime) -> OutboxEvent:
     """The payment of an order is not wanted any more."""
     return _order_fact(order, events_pb2.PaymentWithdrawn(ref=_ref(order)), "", now)
 
 
-def payment_mandate_changed(order: Order, template: StandingOrder, now: datetime) -> Fact:
+def payment_mandate_changed(order: Order, template: StandingOrder, now: datetime) -> OutboxEvent:
     """An order that awaits payment is to be paid under its standing order's new mandate."""
     message = events_pb2.PaymentMandateChanged(ref=_ref(order), mandate=order.terms.mandate)
     return _order_fact(order, message, f"@{template.version}", now)
@@ -110,7 +110,7 @@ def standing_order_changed(
     next_open_time: datetime | None = None,
     *,
     reason: OrderReason | None = None,
-) -> Fact:
+) -> OutboxEvent:
     """A standing order was created, paused, resumed, cancelled or came to its end.
 
     `next_open_time` is when the next cycle is due whose order is open already, if there is one;
@@ -132,7 +132,7 @@ def standing_order_changed(
         message.reason = scheduler_pb2.OrderReason.Value(reason)
     if template.resume_time is not None:
         message.resume_time.CopyFrom(to_timestamp(template.resume_time))
-    return Fact(
+    return OutboxEvent(
         key=f"{name}@{template.version}",
         message=message,
         tenant=template.merchant,
@@ -141,7 +141,7 @@ def standing_order_changed(
     )
 
 
-def standing_order_ended(template: StandingOrder, now: datetime) -> Fact:
+def standing_order_ended(template: StandingOrder, now: datetime) -> OutboxEvent:
     """A standing order had its last cycle: its schedule's, or the customer's."""
     return standing_order_changed(template, str(template.state), now)
 
@@ -229,9 +229,9 @@ def _confirmed(
     return message
 
 
-def _order_fact(order: Order, message: Any, suffix: str, now: datetime) -> Fact:  # noqa: ANN401
+def _order_fact(order: Order, message: Any, suffix: str, now: datetime) -> OutboxEvent:  # noqa: ANN401
     key = order.key
-    return Fact(
+    return OutboxEvent(
         key=order_name(key) + suffix,
         message=message,
         tenant=key.merchant,

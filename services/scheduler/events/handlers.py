@@ -12,7 +12,7 @@ from recurring.payments.v1 import payments_pb2
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.runtime.messaging import outbox
-from services.runtime.messaging.events import Event, Fact, Subscription, Subscriptions
+from services.runtime.messaging.events import Event, OutboxEvent, Subscription, Subscriptions
 from services.runtime.observability import tracing
 from services.runtime.resource_names import NamePattern
 from services.runtime.rpc.conversions import from_timestamp
@@ -121,7 +121,9 @@ async def settle(
     await end_finished(tx, keys, now)
 
 
-async def _pause_unpaid(tx: AsyncConnection, unpaid: Sequence[Order], now: datetime) -> list[Fact]:
+async def _pause_unpaid(
+    tx: AsyncConnection, unpaid: Sequence[Order], now: datetime
+) -> list[OutboxEvent]:
     """Pause the standing orders of orders that ended unpaid, where the merchant wants that."""
     keys = [(order.key.merchant, order.key.standing_order) for order in unpaid]
     resting = await standing_order_rows.pause_unpaid(tx, keys, now)
@@ -145,7 +147,7 @@ async def _paused(
     resting: Sequence[StandingOrder],
     reason: OrderReason | None,
     now: datetime,
-) -> list[Fact]:
+) -> list[OutboxEvent]:
     """What there is to publish of standing orders that were just paused; their open orders end."""
     by_key = {(one.merchant, one.standing_order): one for one in resting}
     facts = [standing_order_changed(one, str(one.state), now, reason=reason) for one in resting]

@@ -9,10 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.runtime.db.pool import Database
 from services.runtime.messaging import outbox
 from services.runtime.observability import tracing
-from services.runtime.workers.bisection import work_in_halves
+from services.runtime.workers.bisection import bisect_failures
 from services.runtime.workers.clock import Clock
 from services.runtime.workers.loop import Step
-from services.scheduler import events, watch
+from services.scheduler import events
 from services.scheduler.domain.conditions import Action
 from services.scheduler.domain.order import (
     Order,
@@ -28,8 +28,8 @@ from services.scheduler.domain.substitution import gone, missing, substituted
 from services.scheduler.loops.circumstances import sort_out
 from services.scheduler.loops.findings import planned_charges, prepare_orders, with_present_mandates
 from services.scheduler.loops.pricing import Priced, Templates, judge, pasts, quoted, template_of
-from services.scheduler.peers import Peers, will_pass
-from services.scheduler.store import orders, standing_orders
+from services.scheduler.peers import Peers, is_transient
+from services.scheduler.store import gauges, orders, standing_orders
 
 BATCH_ORDERS = 500
 # Far longer than any payment takes; what is settled earlier gives its hold back earlier.
@@ -54,7 +54,7 @@ class Collect:
             templates = await _templates(tx, claimed)
         with tracing.working("collect", len(claimed), [order.traceparent for order in claimed]):
             await self._work_surely(claimed, OrderState.UPCOMING, templates, now)
-        watch.worked(watch.COLLECT, [order.collect_time for order in claimed], now)
+        gauges.worked(gauges.COLLECT, [order.collect_time for order in claimed], now)
         return Step(worked=len(claimed))
 
     async def held_step(self) -> Step:
@@ -77,7 +77,7 @@ class Collect:
         async def work(batch: Sequence[Order]) -> None:
             await self._work(batch, state, templates, now)
 
-        await work_in_halves(claimed, work, will_pass)
+        await bisect_failures(claimed, work, is_transient)
 
     async def _work(
         self, claimed: Sequence[Order], state: OrderState, templates: Templates, now: datetime
@@ -85,7 +85,7 @@ class Collect:
         try:
             decided = await self.decide(claimed, templates, now)
         except Exception as error:
-            if will_pass(error):
+            if is_transient(error):
                 async with self._database.engine.begin() as tx:
                     await orders.release(tx, [order.key for order in claimed])
             raise

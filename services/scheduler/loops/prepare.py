@@ -7,17 +7,17 @@ from functools import partial
 from services.runtime.db.pool import Database
 from services.runtime.messaging import outbox
 from services.runtime.observability import tracing
-from services.runtime.workers.bisection import work_in_halves
+from services.runtime.workers.bisection import bisect_failures
 from services.runtime.workers.clock import Clock
 from services.runtime.workers.loop import Step
-from services.scheduler import events, watch
+from services.scheduler import events
 from services.scheduler.domain.order import Order, OrderState, Stage
 from services.scheduler.domain.standing_order import Opening, StandingOrder, State, open_cycles
 from services.scheduler.loops.circumstances import sort_out
 from services.scheduler.loops.findings import planned_charges, prepare_orders
 from services.scheduler.loops.pricing import Templates, pasts, template_of
-from services.scheduler.peers import Peers, will_pass
-from services.scheduler.store import orders, standing_orders
+from services.scheduler.peers import Peers, is_transient
+from services.scheduler.store import gauges, orders, standing_orders
 
 BATCH_STANDING_ORDERS = 500
 # While one batch waits for what others answer, another is worked on.
@@ -45,8 +45,8 @@ class Prepare:
             await self._prepare(batch, now)
 
         with tracing.working("prepare", len(claimed)):
-            await work_in_halves(claimed, prepare, will_pass)
-        watch.worked(watch.PREPARE, [one.prepare_time for one in claimed], now)
+            await bisect_failures(claimed, prepare, is_transient)
+        gauges.worked(gauges.PREPARE, [one.prepare_time for one in claimed], now)
         return Step(worked=len(claimed))
 
     async def _prepare(self, claimed: Sequence[StandingOrder], now: datetime) -> None:
@@ -56,7 +56,7 @@ class Prepare:
         try:
             decided = await self._decide(list(openings.values()), templates, now)
         except Exception as error:
-            if will_pass(error):
+            if is_transient(error):
                 await self._release(claimed)
             raise
         await self._store(openings, decided, templates, now)

@@ -1,4 +1,4 @@
-"""Addresses as they are stored and handed on: sealed for their customer.
+"""Addresses as they are stored and handed on: encrypted for their customer.
 
 Whoever has nothing to show leaves them closed: an order gets that of its standing order as it is.
 """
@@ -8,17 +8,17 @@ from google.type.postal_address_pb2 import PostalAddress
 from services.runtime.crypto.encryption import Keyring
 
 
-def seal(keyring: Keyring, merchant: str, customer: str, address: PostalAddress) -> bytes:
-    """Seal an address; an empty one is none."""
+def encrypt(keyring: Keyring, merchant: str, customer: str, address: PostalAddress) -> bytes:
+    """Encrypt an address; an empty one is none."""
     plain = address.SerializeToString(deterministic=True)
-    return keyring.seal(plain, *place(merchant, customer))
+    return keyring.encrypt(plain, *aad(merchant, customer))
 
 
-def unseal(keyring: Keyring, merchant: str, customer: str, sealed: bytes) -> PostalAddress:
+def decrypt(keyring: Keyring, merchant: str, customer: str, encrypted: bytes) -> PostalAddress:
     """Open an address of a customer; none is an empty one."""
-    return PostalAddress.FromString(keyring.open(sealed, *place(merchant, customer)))
+    return PostalAddress.FromString(keyring.decrypt(encrypted, *aad(merchant, customer)))
 
 
-def place(merchant: str, customer: str) -> tuple[str, ...]:
+def aad(merchant: str, customer: str) -> tuple[str, ...]:
     """What an address is bound to, wherever it is stored."""
     return "addresses", merchant, customer

@@ -47,7 +47,7 @@ def dump_changes(changes: Mapping[int, CycleChange]) -> str:
 
 
 def with_ship_tos(changes: Mapping[str, Any], made: Callable[[bytes], bytes]) -> dict[str, Any]:
-    """The column of one-cycle changes, with something else made of each sealed address."""
+    """The column of one-cycle changes, with something else made of each encrypted address."""
     return {
         cycle: {**data, "ship_to": b64encode(made(b64decode(data["ship_to"]))).decode()}
         for cycle, data in changes.items()

@@ -89,13 +89,13 @@ async def import_hashes(
     )
     ring = keyring(tx.engine)
     return {
-        row.standing_order: ring.open(row.import_hash, *hash_place(merchant, row.standing_order))
+        row.standing_order: ring.decrypt(row.import_hash, *hash_aad(merchant, row.standing_order))
         for row in rows
     }
 
 
-def hash_place(merchant: str, standing_order: str) -> tuple[str, ...]:
-    """What the sealed hash of an imported row is bound to."""
+def hash_aad(merchant: str, standing_order: str) -> tuple[str, ...]:
+    """What the encrypted hash of an imported row is bound to."""
     return "standing_orders", "import_hash", merchant, standing_order
 
 
@@ -103,13 +103,13 @@ def _row(
     tx: AsyncConnection, standing_order: StandingOrder, import_hash: bytes
 ) -> Mapping[str, Any]:
     # A row could be found from its hash by trying all addresses.
-    place = hash_place(standing_order.merchant, standing_order.standing_order)
+    place = hash_aad(standing_order.merchant, standing_order.standing_order)
     return {
         **columns_of(standing_order),
         "customer": standing_order.customer,
         "price_protection": dump_data(standing_order.price_protection),
         "first_cycle": standing_order.next_cycle or 1,
-        "import_hash": keyring(tx.engine).seal(import_hash, *place),
+        "import_hash": keyring(tx.engine).encrypt(import_hash, *place),
         "create_time": standing_order.create_time,
         "update_time": standing_order.update_time,
     }

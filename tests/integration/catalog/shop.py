@@ -16,7 +16,7 @@ from sqlalchemy import text
 from services.catalog import api, events, loops
 from services.runtime.auth.call_context import Caller, set_caller
 from services.runtime.db.pool import Database
-from services.runtime.messaging.events import Event, Fact
+from services.runtime.messaging.events import Event, OutboxEvent
 from services.runtime.rpc import validation
 from services.runtime.rpc.conversions import to_money, to_timestamp
 from services.runtime.workers.loop import Step
@@ -187,7 +187,10 @@ class Shop:
         """Let the handler take events about orders, as the inbox does with those that are new."""
         ref = scheduler_events_pb2.OrderRef
         messages = [message_type(ref=ref(order=each)) for each in orders]
-        facts = [Fact(each, m, "acme", each, NOW) for each, m in zip(orders, messages, strict=True)]
+        facts = [
+            OutboxEvent(each, m, "acme", each, NOW)
+            for each, m in zip(orders, messages, strict=True)
+        ]
         [handler] = [
             subscription.handler
             for subscription in events.subscriptions(self.clock)["SCHEDULER"]

@@ -106,7 +106,7 @@ async def test_a_platform_hears_nothing_of_a_broker_that_nobody_vouches_for(
 async def test_a_service_comes_back_to_a_broker_whose_authority_was_replaced(
     server: TlsNats, keys: Keys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tls, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(tls, "PROBE_INTERVAL_SECONDS", 0.0)
     folder = keys.certificate_folder("catalog")
     trust = tls.Identity(folder, production=False).trust
     broker = await Broker.connect(server.url_of("catalog"), "catalog", trust)

@@ -19,7 +19,7 @@ from services.notify.events.facts import CUSTOMER
 from services.notify.store import contacts, notices
 from services.runtime.auth.call_context import Caller, set_caller
 from services.runtime.db.pool import Database
-from services.runtime.messaging.events import Event, Fact
+from services.runtime.messaging.events import Event, OutboxEvent
 from services.runtime.rpc import validation
 from services.runtime.rpc.conversions import to_money, to_timestamp
 from tests.integration.sandbox.process import Sandbox
@@ -109,7 +109,9 @@ class Notify:
     ) -> None:
         """Let the handler take events of one type, as the inbox does with those that are new."""
         told = [
-            Fact(fact_key or str(index), message, "acme", "x", occur_time or self.clock.now())
+            OutboxEvent(
+                fact_key or str(index), message, "acme", "x", occur_time or self.clock.now()
+            )
             for index, message in enumerate(messages)
         ]
         await self.handle([_event(fact) for fact in told])
@@ -175,7 +177,7 @@ class Notify:
             return [message_type.FromString(bytes(row.data)) for row in rows]
 
 
-def _event(fact: Fact) -> Event[Any]:
+def _event(fact: OutboxEvent) -> Event[Any]:
     return Event(fact.event_id, fact.tenant, fact.partition_key, fact.occur_time, "", fact.message)
 
 

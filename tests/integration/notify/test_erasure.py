@@ -1,4 +1,4 @@
-"""What is about a person is sealed in the database, and gone from it when it is asked for."""
+"""What is about a person is encrypted in the database, and gone from it when it is asked for."""
 
 import base64
 import secrets
@@ -14,10 +14,10 @@ from sqlalchemy import text
 
 from services.notify import api
 from services.notify.loops import Deliveries
-from services.notify.store.sealed import SEALED
+from services.notify.store.encrypted import ENCRYPTED_TABLES
 from services.runtime.auth.call_context import act_for_all
 from services.runtime.crypto.encryption import Keyring, UnreadableError
-from services.runtime.db.key_rotation import reseal
+from services.runtime.db.key_rotation import reencrypt
 from services.runtime.db.pool import Database, connect
 from services.runtime.errors import Problem
 from tests.conftest import DATA_KEYS
@@ -88,14 +88,16 @@ async def test_no_table_holds_a_name_a_phone_an_address_or_a_text(known: Notify)
     assert told(rows) == set()
 
 
-async def test_what_is_sealed_is_read_back(known: Notify) -> None:
+async def test_what_is_encrypted_is_read_back(known: Notify) -> None:
     contact = await known.call("GetContact", GET)
 
     assert (contact.display_name, contact.email) == (NAME, EMAIL)
     assert any(NAME in each.deliveries[0].text for each in await known.notices())
 
 
-async def test_a_key_that_follows_another_seals_and_the_old_one_still_opens(known: Notify) -> None:
+async def test_a_key_that_follows_another_encrypts_and_the_old_one_still_opens(
+    known: Notify,
+) -> None:
     url = known.database.engine.url.render_as_string(hide_password=False)
     before = known.api
     async with opened(url, f"{NEW_KEY},{DATA_KEYS}") as database:
@@ -109,14 +111,14 @@ async def test_a_key_that_follows_another_seals_and_the_old_one_still_opens(know
         await known.call("GetContact", GET)
 
 
-async def test_after_sealing_anew_the_old_key_can_be_dropped(known: Notify) -> None:
+async def test_after_reencryption_the_old_key_can_be_dropped(known: Notify) -> None:
     url = known.database.engine.url.render_as_string(hide_password=False)
     before = await known.call("GetContact", GET), await known.notices()
     async with opened(url, f"{NEW_KEY},{DATA_KEYS}") as database:
         act_for_all("test")
-        for table in SEALED:
-            tally = await reseal(database, table)
-            assert tally.rows == tally.resealed > 0
+        for table in ENCRYPTED_TABLES:
+            tally = await reencrypt(database, table)
+            assert tally.rows == tally.reencrypted > 0
 
     async with opened(url, NEW_KEY) as database:
         known.api = api.Servicer(database, known.clock)
@@ -173,7 +175,7 @@ async def test_a_delivery_that_does_not_open_waits_and_does_not_hold_up_the_othe
 
 
 async def rename_key(notify: Notify, before: str, after: str) -> None:
-    """Have Ann's phone sealed with a key of another name."""
+    """Have Ann's phone encrypted with a key of another name."""
     async with notify.database.begin() as tx:
         await tx.execute(
             text("""

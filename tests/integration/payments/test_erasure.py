@@ -100,7 +100,7 @@ async def test_answers_from_before_are_forgotten(payments: Payments) -> None:
     assert await payments.call(request) == payments_pb2.Mandate()
 
 
-async def test_evidence_is_sealed(payments: Payments) -> None:
+async def test_evidence_is_encrypted(payments: Payments) -> None:
     await payments.consent()
 
     [(evidence,)] = await payments.rows("SELECT evidence FROM mandates")

@@ -7,9 +7,9 @@ from typing import cast
 import pytest
 
 from services.payments.commands import COMMANDS
-from services.payments.watch import LOOKS
-from services.runtime.app.commands import Desk
-from services.runtime.app.gauge_collector import Watch
+from services.payments.store.gauges import GAUGE_QUERIES
+from services.runtime.app.commands import CommandContext
+from services.runtime.app.gauge_collector import GaugeCollector
 from tests.integration.payments.suite import CHARGE, Payments, State
 
 CARDS = [
@@ -20,8 +20,8 @@ CARDS = [
 
 
 async def mismatched(payments: Payments) -> float:
-    watch = Watch(payments.database, payments.clock, LOOKS)
-    shown = {gauge.name: value for gauge, _, value in await watch.read()}
+    collector = GaugeCollector(payments.database, payments.clock, GAUGE_QUERIES)
+    shown = {gauge.name: value for gauge, _, value in await collector.read()}
     return shown["recurring.charges.mismatched"]
 
 
@@ -46,9 +46,11 @@ async def test_an_operator_sees_what_was_answered(payments: Payments) -> None:
     await payments.announce()
     await payments.fall_due()
     await payments.work()
-    desk = cast("Desk", argparse.Namespace(database=payments.database, clock=payments.clock))
+    context = cast(
+        "CommandContext", argparse.Namespace(database=payments.database, clock=payments.clock)
+    )
     options = argparse.Namespace(older_than=0, look_up=False)
-    [line] = [line async for line in COMMANDS["unknown"].work(desk, options)]
+    [line] = [line async for line in COMMANDS["unknown"].work(context, options)]
 
     assert line["charge"] == CHARGE
     assert "is over 1251 eur" in str(line["mismatch"])

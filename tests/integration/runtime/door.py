@@ -13,17 +13,17 @@ from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 
 from deploy.embedded.keys import AUDIENCE, ISSUER, Keys
 from deploy.embedded.ports import HOST, free_ports
-from services.runtime.auth.authenticator import Access, Gate
+from services.runtime.auth.authenticator import Access, Authenticator
 from services.runtime.auth.call_context import caller, origin
 from services.runtime.auth.key_sets import KeyFile
 from services.runtime.auth.tls import Identity
 from services.runtime.observability import tracing
 from services.runtime.rpc.health import Health
-from services.runtime.rpc.limits import Allowance
+from services.runtime.rpc.limits import RateLimit
 from services.runtime.rpc.server import Addresses, Server
 
 GRACE_SECONDS = 10.0
-AMPLE = Allowance(calls_per_second=10_000, burst_calls=10_000, calls_at_once=1000)
+AMPLE = RateLimit(calls_per_second=10_000, burst_calls=10_000, calls_at_once=1000)
 SERVICE = "recurring.catalog.v1.CatalogService"
 NAME = "merchants/acme/products/tea"
 Metadata = tuple[tuple[str, str], ...]
@@ -75,7 +75,7 @@ class Door:
     def __init__(
         self,
         folder: Path,
-        allowance: Allowance = AMPLE,
+        rate_limit: RateLimit = AMPLE,
         *,
         plaintext: bool = True,
         behind_proxy: bool = False,
@@ -91,10 +91,12 @@ class Door:
             f"/{SERVICE}/GetProduct": Access("products:read", services=("scheduler",)),
             f"/{SERVICE}/ListProducts": Access("products:read", services=("scheduler",)),
         }
-        gate = Gate(KeyFile(self.keys.jwks_file, production=False), ISSUER, AUDIENCE, access)
+        gate = Authenticator(
+            KeyFile(self.keys.jwks_file, production=False), ISSUER, AUDIENCE, access
+        )
         identity = Identity(self.keys.certificate_folder("catalog"), production=False)
         self.server = Server(
-            "catalog", gate, self.addresses, identity, Health(self.health_address), allowance
+            "catalog", gate, self.addresses, identity, Health(self.health_address), rate_limit
         )
         self.server.add(catalog_pb2_grpc.add_CatalogServiceServicer_to_server, self.servicer)
         self.server.reflect([SERVICE])

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.runtime.db.pool import Database
 from services.runtime.messaging import outbox, streams
 from services.runtime.messaging.broker import Broker, Durable
-from services.runtime.messaging.events import Event, Fact, Subscription
+from services.runtime.messaging.events import Event, OutboxEvent, Subscription
 from services.runtime.messaging.inbox import Consumer
 from services.runtime.messaging.outbox import Relay
 from services.runtime.workers.clock import SystemClock
@@ -31,8 +31,8 @@ REDELIVERY_SECONDS = 0.02
 GRACE_SECONDS = 12.0
 
 
-def fact(key: str) -> Fact:
-    return Fact(key, events_pb2.ProductDiscontinued(product=key), "acme", key, NOW)
+def fact(key: str) -> OutboxEvent:
+    return OutboxEvent(key, events_pb2.ProductDiscontinued(product=key), "acme", key, NOW)
 
 
 async def until(condition: Callable[[], Awaitable[object]], seconds: float = GRACE_SECONDS) -> None:
@@ -141,7 +141,7 @@ class Listener:
 
         await until(enough)
 
-    async def buried(self) -> int:
+    async def dead_letters(self) -> int:
         return await count(self.database, "dead_letters")
 
 

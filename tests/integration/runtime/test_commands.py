@@ -154,10 +154,12 @@ async def test_a_dead_letter_is_discarded_by_name_only(operator: Operator, lette
 
 
 @pytest.mark.parametrize("service", ["catalog", "scheduler", "payments", "notify"])
-async def test_what_the_newest_key_has_sealed_leaves_nothing_to_be_done(
+async def test_what_the_newest_key_has_encrypted_leaves_nothing_to_be_done(
     operator: Operator, service: str
 ) -> None:
-    lines = await operator.types(service, "reseal")
+    lines = await operator.types(service, "reencrypt")
     assert lines[0]["table"] == "requests"
-    assert {(line["resealed"], line["left"], line["unreadable"]) for line in lines} == {(0, 0, 0)}
-    assert await operator.types(service, "reseal", "--count") == lines
+    assert {(line["reencrypted"], line["left"], line["unreadable"]) for line in lines} == {
+        (0, 0, 0)
+    }
+    assert await operator.types(service, "reencrypt", "--count") == lines

@@ -13,8 +13,8 @@ from deploy.embedded.nats import EmbeddedNats
 from deploy.embedded.postgres import EmbeddedPostgres
 from services.runtime.messaging import outbox, streams
 from services.runtime.messaging.broker import CLOSE_TIMEOUT_SECONDS, Broker
-from services.runtime.messaging.events import Fact, headers
-from services.runtime.messaging.inbox import FAILURES_MAX, letters, replay_letter
+from services.runtime.messaging.events import OutboxEvent, headers
+from services.runtime.messaging.inbox import FAILURES_MAX, dead_letters, redrive
 from services.runtime.messaging.outbox import Relay
 from services.runtime.messaging.streams import StreamMissingError
 from tests.integration.runtime.postbox import (
@@ -190,7 +190,7 @@ async def test_what_only_a_newer_version_knows_is_left_to_it(
         await until(lambda: _was_redelivered(broker))
         async with at_work(listener.consumer(events_pb2.StockLow)):
             await listener.until_heard(1)
-    assert await listener.buried() == 0
+    assert await listener.dead_letters() == 0
 
 
 async def test_what_only_a_newer_version_knows_is_kept_for_it_where_none_runs(
@@ -201,9 +201,9 @@ async def test_what_only_a_newer_version_knows_is_kept_for_it_where_none_runs(
     async with at_work(listener.consumer(), teller.relay_loop()):
         # It holds nothing up.
         await teller.tell("coffee")
-        await until(listener.buried)
+        await until(listener.dead_letters)
     assert await listener.heard() == ["coffee"]
-    [letter] = await letters(listener.database, None)
+    [letter] = await dead_letters(listener.database, None)
     assert (
         letter["error"] == "LookupError: this version does not know recurring.catalog.v1.StockLow"
     )
@@ -265,7 +265,7 @@ async def test_a_restart_of_the_database_is_survived(
         await listener.until_heard(3)
         assert (await workers.settle(GRACE_SECONDS)).quiet
     assert await listener.heard() == ["coffee", "milk", "tea"]
-    assert await listener.buried() == 0
+    assert await listener.dead_letters() == 0
 
 
 async def test_one_bad_event_holds_nobody_up_and_is_given_up(
@@ -275,7 +275,7 @@ async def test_one_bad_event_holds_nobody_up_and_is_given_up(
     await teller.tell("coffee", "poison", "tea")
     async with at_work(teller.relay_loop(), listener.consumer()) as workers:
         await listener.until_heard(2)
-        await until(listener.buried)
+        await until(listener.dead_letters)
         assert (await workers.settle(GRACE_SECONDS)).quiet
     assert await listener.heard() == ["coffee", "tea"]
     async with listener.database.read() as connection:
@@ -292,7 +292,7 @@ async def test_a_bad_event_that_gets_better_is_handled(teller: Teller, listener:
         await asyncio.wait_for(listener.handling.wait(), GRACE_SECONDS)
         listener.poison = set()
         await listener.until_heard(1)
-    assert await listener.buried() == 0
+    assert await listener.dead_letters() == 0
 
 
 async def test_what_is_no_event_is_given_up(
@@ -302,7 +302,7 @@ async def test_what_is_no_event_is_given_up(
     await teller.tell("tea")
     async with at_work(teller.relay_loop(), listener.consumer()):
         await listener.until_heard(1)
-        await until(listener.buried)
+        await until(listener.dead_letters)
     assert await listener.heard() == ["tea"]
 
 
@@ -397,7 +397,7 @@ async def test_an_outage_is_not_held_against_an_event(
         await asyncio.wait_for(listener.handling.wait(), GRACE_SECONDS)
         listener.poison = set()
         await listener.until_heard(1)
-    assert await listener.buried() == 0
+    assert await listener.dead_letters() == 0
 
 
 async def test_what_was_settled_long_ago_is_deleted(teller: Teller, listener: Listener) -> None:
@@ -442,14 +442,16 @@ def _wipe(server: EmbeddedNats) -> None:
 
 
 async def _publish_newer(broker: Broker, key: str) -> None:
-    await _publish_fact(broker, Fact(key, events_pb2.StockLow(product=key), "acme", key, NOW))
+    await _publish_fact(
+        broker, OutboxEvent(key, events_pb2.StockLow(product=key), "acme", key, NOW)
+    )
 
 
 async def _publish(broker: Broker, key: str, traceparent: str = "") -> None:
     await _publish_fact(broker, fact(key), traceparent)
 
 
-async def _publish_fact(broker: Broker, told: Fact, traceparent: str = "") -> None:
+async def _publish_fact(broker: Broker, told: OutboxEvent, traceparent: str = "") -> None:
     row = {
         "event_id": told.event_id,
         "type": told.type,
@@ -474,19 +476,17 @@ async def test_an_event_that_was_given_up_is_handled_once_when_it_is_replayed(
         await teller.tell("bad")
 
         async def given_up() -> bool:
-            return await listener.buried() == 1
+            return await listener.dead_letters() == 1
 
         await until(given_up)
-    [letter] = await letters(listener.database, None)
+    [letter] = await dead_letters(listener.database, None)
 
-    still = await replay_letter(listener.database, listener.subscriptions, letter)
+    still = await redrive(listener.database, listener.subscriptions, letter)
     assert "cannot be handled" in still
-    assert await listener.buried() == 1
+    assert await listener.dead_letters() == 1
 
     listener.poison = set()
-    outcomes = [
-        await replay_letter(listener.database, listener.subscriptions, letter) for _ in "ab"
-    ]
+    outcomes = [await redrive(listener.database, listener.subscriptions, letter) for _ in "ab"]
     assert outcomes == ["", ""]
     assert await listener.heard() == ["bad"]
-    assert await listener.buried() == 0
+    assert await listener.dead_letters() == 0

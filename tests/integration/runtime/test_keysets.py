@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from services.runtime.auth import key_sets
-from services.runtime.auth.authenticator import Access, Gate
+from services.runtime.auth.authenticator import Access, Authenticator
 from services.runtime.auth.key_sets import KeyFile, KeySet, KeyUrl
 from services.runtime.errors import Problem
 
@@ -43,12 +43,12 @@ def token(key: Any = ED25519[0], key_id: str = "one", algorithm: str = "EdDSA") 
     return "Bearer " + jwt.encode(claims, key, algorithm=algorithm, headers={"kid": key_id})
 
 
-def gate(keys: KeySet, *algorithms: str) -> Gate:
+def gate(keys: KeySet, *algorithms: str) -> Authenticator:
     access = {METHOD: Access("products:read")}
-    return Gate(keys, ISSUER, AUDIENCE, access, algorithms or ("EdDSA",))
+    return Authenticator(keys, ISSUER, AUDIENCE, access, algorithms or ("EdDSA",))
 
 
-async def admitted(own: Gate, authorization: str) -> bool:
+async def admitted(own: Authenticator, authorization: str) -> bool:
     try:
         await own.admit_platform(METHOD, authorization)
     except Problem:

@@ -14,20 +14,20 @@ from deploy.embedded.certificates import Authority
 from deploy.embedded.keys import AUDIENCE, ISSUER, Keys
 from deploy.embedded.ports import HOST, free_ports
 from services.runtime.auth import tls as runtime_identity
-from services.runtime.auth.authenticator import Access, Gate
+from services.runtime.auth.authenticator import Access, Authenticator
 from services.runtime.auth.call_context import ANY_TENANT, Caller, caller, set_caller
 from services.runtime.auth.key_sets import KeyFile
 from services.runtime.auth.tls import Identity
 from services.runtime.rpc.channel import open_channel
 from services.runtime.rpc.health import Health
-from services.runtime.rpc.limits import Allowance
+from services.runtime.rpc.limits import RateLimit
 from services.runtime.rpc.server import Addresses, Server
 from tests.suite import refused
 
 SERVICE = "recurring.catalog.v1.CatalogService"
 QUESTION = catalog_pb2.GetProductRequest(name="merchants/acme/products/tea")
 TIMEOUT_SECONDS = 10.0
-AMPLE = Allowance(calls_per_second=10_000, burst_calls=10_000, calls_at_once=1000)
+AMPLE = RateLimit(calls_per_second=10_000, burst_calls=10_000, calls_at_once=1000)
 HOSTS = (HOST,)
 
 
@@ -69,7 +69,7 @@ class House:
         self.servicer = Servicer()  # type: ignore[abstract]
         self.server = Server(
             "catalog",
-            Gate(KeyFile(self.keys.jwks_file, production=False), ISSUER, AUDIENCE, access),
+            Authenticator(KeyFile(self.keys.jwks_file, production=False), ISSUER, AUDIENCE, access),
             Addresses(platforms=own, peers=self.peers),
             Identity(self.keys.certificate_folder("catalog"), production=False),
             Health(health),
@@ -85,7 +85,7 @@ class House:
 
 @pytest.fixture
 async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
-    monkeypatch.setattr(runtime_identity, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(runtime_identity, "PROBE_INTERVAL_SECONDS", 0.0)
     house = House(tmp_path)
     await house.server.start()
     await house.server.ready(serving=True)

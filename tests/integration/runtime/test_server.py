@@ -14,7 +14,7 @@ from services.runtime.errors import not_found
 from services.runtime.observability import tracing
 from services.runtime.rpc import server as runtime_server
 from services.runtime.rpc.health import LIVENESS
-from services.runtime.rpc.limits import Allowance
+from services.runtime.rpc.limits import RateLimit
 from services.runtime.rpc.server import PLATFORM_MESSAGE_MAX_BYTES
 from tests.integration.gateway.http2 import (
     HEADERS,
@@ -130,8 +130,8 @@ async def test_calls_at_once_have_callers_of_their_own(door: Door) -> None:
 
 
 async def test_a_caller_that_asks_too_much_is_told_when_to_come_back(tmp_path: Path) -> None:
-    allowance = Allowance(calls_per_second=0.1, burst_calls=3, calls_at_once=10)
-    async with Door(tmp_path, allowance).running() as door:
+    rate_limit = RateLimit(calls_per_second=0.1, burst_calls=3, calls_at_once=10)
+    async with Door(tmp_path, rate_limit).running() as door:
         for _ in range(3):
             await door.get()
         refusal = await refused(door.get())

@@ -25,7 +25,7 @@ from deploy.embedded.postgres import EmbeddedPostgres
 from deploy.embedded.program import ROOT
 from services.runtime.app.readiness import STREAMS_MISSING_SECONDS
 from services.runtime.messaging.broker import Broker
-from services.runtime.rpc.health import LIVENESS, LOOK_SECONDS
+from services.runtime.rpc.health import LIVENESS, PROBE_INTERVAL_SECONDS
 from tests.conftest import DATA_KEYS, PASSWORD, ServiceDatabase
 from tests.integration.runtime.postbox import until
 
@@ -211,7 +211,7 @@ async def test_a_secret_that_is_wrong_is_waited_for_until_it_is_another(
     await process.until_health(SERVING)
 
 
-async def test_a_process_that_serves_begins_anew_with_a_setting_that_has_changed(
+async def test_a_process_that_serves_restarts_with_a_setting_that_has_changed(
     process: Process, database: str
 ) -> None:
     del database
@@ -221,23 +221,23 @@ async def test_a_process_that_serves_begins_anew_with_a_setting_that_has_changed
     await process.until_said("settings have become bad: RECURRING_LOG_LEVEL")
     assert await process.health() == SERVING
     process.write_secret("log_level", "DEBUG")
-    await process.until_said("settings have changed: beginning anew")
+    await process.until_said("settings have changed: restarting")
     await process.until_said('"level": "DEBUG"')
     await process.until_health(SERVING)
     # Kubernetes sees one process all the time.
     assert started.poll() is None
 
 
-async def test_a_process_that_its_settings_keep_from_being_ready_begins_anew_without_waiting_its_turn(
+async def test_a_process_that_its_settings_keep_from_being_ready_restarts_without_waiting_its_turn(
     process: Process, database: str, postgres: EmbeddedPostgres
 ) -> None:
-    process.settings["ANEW_SPREAD_SECONDS"] = "600"
+    process.settings["RESTART_JITTER_SECONDS"] = "600"
     process.start()
     await process.until_health(SERVING)
     process.write_secret("log_level", "DEBUG")
     shut(postgres, database)
     await process.until_said("not ready: database: ")
-    await process.until_said("settings have changed: beginning anew", seconds=10)
+    await process.until_said("settings have changed: restarting", seconds=10)
 
 
 @pytest.mark.parametrize("file", ["tls.crt", "jwks.json"])
@@ -452,14 +452,14 @@ async def test_calls_are_answered_while_callers_are_sent_away(
     started.send_signal(signal.SIGTERM)
     await process.until_health(NOT_SERVING, seconds=2)
     # That all it needs is there brings no caller back.
-    await asyncio.sleep(2 * LOOK_SECONDS)
+    await asyncio.sleep(2 * PROBE_INTERVAL_SECONDS)
     assert await process.health() == NOT_SERVING
     assert await process.call() == "OK"
     assert await asyncio.to_thread(started.wait, 20) == 0
     assert process.said("Traceback") == 0
 
 
-async def test_a_process_that_is_told_to_stop_while_it_begins_anew_stops(
+async def test_a_process_that_is_told_to_stop_while_it_restarts_stops(
     process: Process, database: str
 ) -> None:
     del database
@@ -467,23 +467,23 @@ async def test_a_process_that_is_told_to_stop_while_it_begins_anew_stops(
     started = process.start()
     await process.until_health(SERVING)
     process.write_secret("log_level", "DEBUG")
-    await process.until_said("settings have changed: beginning anew")
+    await process.until_said("settings have changed: restarting")
     started.send_signal(signal.SIGTERM)
     assert await asyncio.to_thread(started.wait, 20) == 0
 
 
-async def test_a_process_that_stops_does_not_begin_anew(process: Process, database: str) -> None:
+async def test_a_process_that_stops_does_not_restart(process: Process, database: str) -> None:
     del database
     process.settings["STOP_DELAY_SECONDS"] = "8"
     started = process.start()
     await process.until_health(SERVING)
     started.send_signal(signal.SIGTERM)
     process.write_secret("log_level", "DEBUG")
-    await process.until_said("settings have changed: beginning anew")
+    await process.until_said("settings have changed: restarting")
     assert await asyncio.to_thread(started.wait, 20) == 0
 
 
-async def test_a_signal_that_comes_before_the_process_has_begun_anew_is_heard(
+async def test_a_signal_that_comes_before_the_process_has_restarted_is_heard(
     process: Process, database: str
 ) -> None:
     del database

@@ -11,19 +11,19 @@ from recurring.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 
 from deploy.embedded.keys import AUDIENCE, ISSUER, Keys
 from deploy.embedded.ports import HOST, free_ports
-from services.runtime.auth.authenticator import Access, Gate
+from services.runtime.auth.authenticator import Access, Authenticator
 from services.runtime.auth.call_context import caller
 from services.runtime.auth.key_sets import KeyFile
 from services.runtime.auth.tls import Identity
 from services.runtime.errors import not_found
 from services.runtime.rpc import server as runtime_server
 from services.runtime.rpc.health import Health
-from services.runtime.rpc.limits import Allowance
+from services.runtime.rpc.limits import RateLimit
 from services.runtime.rpc.server import Addresses, Server
 from tests.suite import refused
 
 GRACE_SECONDS = 10.0
-AMPLE = Allowance(calls_per_second=10_000, burst_calls=10_000, calls_at_once=1000)
+AMPLE = RateLimit(calls_per_second=10_000, burst_calls=10_000, calls_at_once=1000)
 SERVICE = "recurring.scheduler.v1.SchedulerService"
 Request = scheduler_pb2.ImportStandingOrdersRequest
 Response = scheduler_pb2.ImportStandingOrdersResponse
@@ -57,7 +57,9 @@ class Door:
         self._keys = Keys(folder)
         self.servicer = Servicer()  # type: ignore[abstract]
         access = {f"/{SERVICE}/ImportStandingOrders": Access("standing-orders:write")}
-        gate = Gate(KeyFile(self._keys.jwks_file, production=False), ISSUER, AUDIENCE, access)
+        gate = Authenticator(
+            KeyFile(self._keys.jwks_file, production=False), ISSUER, AUDIENCE, access
+        )
         identity = Identity(self._keys.certificate_folder("scheduler"), production=False)
         self.server = Server("scheduler", gate, addresses, identity, Health(health), AMPLE)
         self.server.add(scheduler_pb2_grpc.add_SchedulerServiceServicer_to_server, self.servicer)

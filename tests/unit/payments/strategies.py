@@ -45,7 +45,7 @@ MANDATE = Mandate(
     currency="EUR",
     valid_from_time=NOW,
     valid_until_time=None,
-    evidence=b"Sealed.",
+    evidence=b"Encrypted.",
     create_time=NOW,
 )
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from services.runtime.auth import authenticator, call_context
-from services.runtime.auth.authenticator import Access, Gate
+from services.runtime.auth.authenticator import Access, Authenticator
 from services.runtime.auth.call_context import ANY_TENANT, Caller
 from services.runtime.auth.key_sets import KeyFile
 from services.runtime.errors import Problem
@@ -31,7 +31,7 @@ Claims = dict[str, Any]
 
 
 @pytest.fixture
-def gate(tmp_path: Path) -> Gate:
+def gate(tmp_path: Path) -> Authenticator:
     file = tmp_path / "jwks.json"
     public = base64.urlsafe_b64encode(KEY.public_key().public_bytes_raw()).rstrip(b"=").decode()
     key = {"kty": "OKP", "crv": "Ed25519", "x": public, "kid": "one", "alg": "EdDSA"}
@@ -41,7 +41,7 @@ def gate(tmp_path: Path) -> Gate:
         SUITE_METHOD: Access(services=("scheduler",)),
         SHARED_METHOD: Access("products:read", services=("scheduler", "notify")),
     }
-    return Gate(KeyFile(file, production=False), ISSUER, AUDIENCE, methods)
+    return Authenticator(KeyFile(file, production=False), ISSUER, AUDIENCE, methods)
 
 
 def claims(**changes: Any) -> Claims:  # noqa: ANN401 - claims can be anything
@@ -62,19 +62,21 @@ def signed(key: Ed25519PrivateKey = KEY, kid: str | None = "one", **changes: Any
     return jwt.encode(claims(**changes), key, algorithm="EdDSA", headers=headers)
 
 
-async def refusal(gate: Gate, authorization: str, method: str = METHOD) -> str:
+async def refusal(gate: Authenticator, authorization: str, method: str = METHOD) -> str:
     with pytest.raises(Problem) as refused:
         await gate.admit_platform(method, authorization)
     return refused.value.reason
 
 
-async def test_a_good_token_tells_who_calls(gate: Gate) -> None:
+async def test_a_good_token_tells_who_calls(gate: Authenticator) -> None:
     who = await gate.admit_platform(METHOD, f"Bearer {signed()}")
     assert who == Caller("shop", "acme", frozenset({"platform"}))
 
 
 @pytest.mark.parametrize("authorization", ["", "Basic eDp5", "bearer x", "Bearer"])
-async def test_without_a_bearer_token_nobody_is_let_in(gate: Gate, authorization: str) -> None:
+async def test_without_a_bearer_token_nobody_is_let_in(
+    gate: Authenticator, authorization: str
+) -> None:
     assert await refusal(gate, authorization) == "TOKEN_MISSING"
 
 
@@ -139,16 +141,16 @@ BAD_TOKENS = {
 
 
 @pytest.mark.parametrize("token", BAD_TOKENS.values(), ids=BAD_TOKENS.keys())
-async def test_a_bad_token_is_refused(gate: Gate, token: str) -> None:
+async def test_a_bad_token_is_refused(gate: Authenticator, token: str) -> None:
     assert await refusal(gate, f"Bearer {token}") == "TOKEN_INVALID"
 
 
-async def test_a_bad_token_stays_bad(gate: Gate) -> None:
+async def test_a_bad_token_stays_bad(gate: Authenticator) -> None:
     token = BAD_TOKENS["signed by another key"]
     assert [await refusal(gate, f"Bearer {token}") for _ in range(2)] == ["TOKEN_INVALID"] * 2
 
 
-async def test_a_token_that_was_good_is_refused_once_it_has_expired(gate: Gate) -> None:
+async def test_a_token_that_was_good_is_refused_once_it_has_expired(gate: Authenticator) -> None:
     # Within the skew that clocks are allowed, and over it in a second or two.
     token = signed(exp=int(time.time()) - authenticator.CLOCK_SKEW_SECONDS + 2)
     await gate.admit_platform(METHOD, f"Bearer {token}")
@@ -164,7 +166,7 @@ async def test_a_token_that_was_good_is_refused_once_it_has_expired(gate: Gate) 
 
 
 async def test_tokens_are_told_apart_however_many_there_are(
-    gate: Gate, monkeypatch: pytest.MonkeyPatch
+    gate: Authenticator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(authenticator, "VERIFIED_TOKENS_MAX", 3)
     tokens = {f"m{number}": signed(merchant=f"m{number}") for number in range(6)}
@@ -191,7 +193,7 @@ async def test_tokens_are_told_apart_however_many_there_are(
     ],
 )
 async def test_a_method_needs_one_of_its_scopes(
-    gate: Gate, scope: str, method: str, *, let_in: bool
+    gate: Authenticator, scope: str, method: str, *, let_in: bool
 ) -> None:
     authorization = f"Bearer {signed(scope=scope)}"
     if let_in:
@@ -216,7 +218,7 @@ async def test_a_method_needs_one_of_its_scopes(
     ],
 )
 def test_a_method_names_its_services(
-    gate: Gate, identity: str, method: str, *, let_in: bool
+    gate: Authenticator, identity: str, method: str, *, let_in: bool
 ) -> None:
     if let_in:
         who = gate.admit_service(method, [identity.encode()])
@@ -227,7 +229,7 @@ def test_a_method_names_its_services(
     assert refused.value.reason == "SERVICE_FORBIDDEN"
 
 
-def test_a_certificate_without_a_name_opens_nothing(gate: Gate) -> None:
+def test_a_certificate_without_a_name_opens_nothing(gate: Authenticator) -> None:
     with pytest.raises(Problem) as refused:
         gate.admit_service(SUITE_METHOD, [])
     assert refused.value.reason == "SERVICE_FORBIDDEN"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.runtime.workers.bisection import work_in_halves
+from services.runtime.workers.bisection import bisect_failures
 
 
 class Outage(Exception):
@@ -27,7 +27,7 @@ async def test_all_but_the_bad_members_are_worked_on_once(size: int, data: st.Da
             raise ValueError(batch)
         done.extend(batch)
 
-    await work_in_halves(range(size), work, is_outage)
+    await bisect_failures(range(size), work, is_outage)
 
     assert sorted(done) == [item for item in range(size) if item not in bad]
 
@@ -38,7 +38,7 @@ async def test_a_sound_set_is_worked_on_as_one() -> None:
     async def work(batch: Sequence[int]) -> None:
         batches.append(batch)
 
-    await work_in_halves([1, 2, 3], work, is_outage)
+    await bisect_failures([1, 2, 3], work, is_outage)
 
     assert batches == [[1, 2, 3]]
 
@@ -52,6 +52,6 @@ async def test_an_outage_is_not_tried_on_halves() -> None:
         raise Outage
 
     with pytest.raises(Outage):
-        await work_in_halves([1, 2, 3], work, is_outage)
+        await bisect_failures([1, 2, 3], work, is_outage)
 
     assert tries == 1

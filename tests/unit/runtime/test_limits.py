@@ -8,7 +8,7 @@ import pytest
 
 from services.runtime.errors import Problem
 from services.runtime.rpc import limits
-from services.runtime.rpc.limits import Allowance, Limits, Room
+from services.runtime.rpc.limits import ConcurrencyLimiter, Limits, RateLimit
 
 ACME, OTHER = ("acme", "shop"), ("other", "shop")
 
@@ -26,7 +26,7 @@ def call(limits: Limits, caller: tuple[str, str] = ACME) -> None:
 
 
 def test_a_burst_is_let_through_and_then_the_rate(clock: list[float]) -> None:
-    own = Limits(Allowance(calls_per_second=2, burst_calls=3, calls_at_once=10))
+    own = Limits(RateLimit(calls_per_second=2, burst_calls=3, calls_at_once=10))
     for _ in range(3):
         call(own)
     with pytest.raises(Problem) as refused:
@@ -43,7 +43,7 @@ def test_a_burst_is_let_through_and_then_the_rate(clock: list[float]) -> None:
 
 def test_when_to_try_again_is_told_in_the_status(clock: list[float]) -> None:
     del clock
-    own = Limits(Allowance(calls_per_second=2, burst_calls=1, calls_at_once=10))
+    own = Limits(RateLimit(calls_per_second=2, burst_calls=1, calls_at_once=10))
     call(own)
     with pytest.raises(Problem) as refused:
         call(own)
@@ -53,7 +53,7 @@ def test_when_to_try_again_is_told_in_the_status(clock: list[float]) -> None:
 
 def test_nobody_pays_for_another(clock: list[float]) -> None:
     del clock
-    own = Limits(Allowance(calls_per_second=1, burst_calls=1, calls_at_once=1))
+    own = Limits(RateLimit(calls_per_second=1, burst_calls=1, calls_at_once=1))
     call(own)
     own.call(OTHER)
     with pytest.raises(Problem) as refused:
@@ -62,7 +62,7 @@ def test_nobody_pays_for_another(clock: list[float]) -> None:
 
 
 def test_calls_under_way_are_counted_until_they_end() -> None:
-    own = Limits(Allowance(calls_per_second=1000, burst_calls=1000, calls_at_once=1))
+    own = Limits(RateLimit(calls_per_second=1000, burst_calls=1000, calls_at_once=1))
     first = own.call(ACME)
     with pytest.raises(Problem) as refused:
         call(own)
@@ -76,7 +76,7 @@ def test_so_much_may_be_unread_by_a_caller_and_by_all(monkeypatch: pytest.Monkey
     monkeypatch.setattr(limits, "SMALL_ANSWER_BYTES", 0)
     monkeypatch.setattr(limits, "CALLER_UNREAD_MAX_BYTES", 10)
     monkeypatch.setattr(limits, "UNREAD_MAX_BYTES", 15)
-    own = Limits(Allowance(calls_per_second=1000, burst_calls=1000, calls_at_once=10))
+    own = Limits(RateLimit(calls_per_second=1000, burst_calls=1000, calls_at_once=10))
     first = own.call(ACME)
     first.answer(10)
     for caller, size_bytes in ((ACME, 1), (OTHER, 6)):
@@ -88,7 +88,7 @@ def test_so_much_may_be_unread_by_a_caller_and_by_all(monkeypatch: pytest.Monkey
 
 
 async def test_a_room_has_places_for_all_and_fewer_for_one_tenant() -> None:
-    room = Room(at_once=3, of_tenant=2)
+    room = ConcurrencyLimiter(at_once=3, of_tenant=2)
     inside: Counter[str] = Counter()
     leave = asyncio.Event()
 
@@ -108,15 +108,15 @@ async def test_a_room_has_places_for_all_and_fewer_for_one_tenant() -> None:
 
 def test_a_small_answer_is_never_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "CALLER_UNREAD_MAX_BYTES", 0)
-    own = Limits(Allowance(calls_per_second=1000, burst_calls=1000, calls_at_once=10))
+    own = Limits(RateLimit(calls_per_second=1000, burst_calls=1000, calls_at_once=10))
     own.call(ACME).answer(limits.SMALL_ANSWER_BYTES)
     with pytest.raises(Problem):
         own.call(ACME).answer(limits.SMALL_ANSWER_BYTES + 1)
 
 
 async def test_only_so_many_of_a_tenant_wait_for_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "LINE_MAX_CALLS", 3)
-    room = Room(at_once=1, of_tenant=1)
+    monkeypatch.setattr(limits, "QUEUE_MAX_CALLS", 3)
+    room = ConcurrencyLimiter(at_once=1, of_tenant=1)
     leave = asyncio.Event()
 
     async def enter(tenant: str) -> None:
@@ -136,7 +136,7 @@ async def test_only_so_many_of_a_tenant_wait_for_room(monkeypatch: pytest.Monkey
 
 def test_only_so_many_callers_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "CALLERS_MAX", 5)
-    own = Limits(Allowance(calls_per_second=1, burst_calls=1, calls_at_once=1))
+    own = Limits(RateLimit(calls_per_second=1, burst_calls=1, calls_at_once=1))
     for number in range(50):
         call(own, (f"m{number}", "shop"))
     assert len(own._accounts) == 5

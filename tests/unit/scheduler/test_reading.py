@@ -6,7 +6,7 @@ import time
 import pytest
 from recurring.scheduler.v1 import scheduler_pb2
 
-from services.runtime.rpc.limits import Room
+from services.runtime.rpc.limits import ConcurrencyLimiter
 from services.scheduler.api.reading import read_aside
 
 READ_SECONDS = 0.2
@@ -17,7 +17,9 @@ async def test_others_are_served_while_expressions_are_checked(expressions: int)
     message = scheduler_pb2.StandingOrder(
         conditions=[scheduler_pb2.Condition(expression="total > 0")] * expressions
     )
-    read = asyncio.create_task(read_aside(message, Room(1, 1), lambda: time.sleep(READ_SECONDS)))
+    read = asyncio.create_task(
+        read_aside(message, ConcurrencyLimiter(1, 1), lambda: time.sleep(READ_SECONDS))
+    )
     turns = 0
     while not read.done():
         await asyncio.sleep(READ_SECONDS / 20)

@@ -228,7 +228,7 @@ class StandingOrder(_message.Message):
     """`merchants/{merchant}/customers/{customer}`; the platform's own id of the customer."""
     title: _builtins.str
     """A label, for example "Weekly coffee"; 1 to 60 characters. It is part of every message to the customer
-    and of events, where it is not sealed: it must hold no personal data. Erasing a customer empties it all
+    and of events, where it is not encrypted: it must hold no personal data. Erasing a customer empties it all
     the same, and audit entries mask it.
     """
     billing_mode: Global___BillingMode.ValueType

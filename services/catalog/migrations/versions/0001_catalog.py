@@ -80,5 +80,5 @@ CREATE TABLE stock_holds (
 );
 CREATE INDEX stock_holds_expiring ON stock_holds (expire_time) WHERE state = 'HELD';
 
-SELECT keep_apart('merchant', 'products', 'prices', 'protections', 'stock', 'stock_holds');
+SELECT enable_tenant_rls('merchant', 'products', 'prices', 'protections', 'stock', 'stock_holds');
 """

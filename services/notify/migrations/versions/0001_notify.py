@@ -13,7 +13,7 @@ def upgrade() -> None:
         op.execute(statement)
 
 
-# Names, addresses and texts are sealed by the service, hence bytea.
+# Names, addresses and texts are encrypted by the service, hence bytea.
 TABLES = """
 CREATE TABLE contacts (
     merchant              text        NOT NULL,
@@ -135,6 +135,6 @@ CREATE TABLE code_budgets (
     PRIMARY KEY (merchant, period)
 );
 
-SELECT keep_apart('merchant', 'contacts', 'notices', 'deliveries', 'phone_codes', 'code_budgets',
+SELECT enable_tenant_rls('merchant', 'contacts', 'notices', 'deliveries', 'phone_codes', 'code_budgets',
                   'superseded_kinds');
 """

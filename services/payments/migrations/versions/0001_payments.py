@@ -19,7 +19,7 @@ CREATE TABLE payment_methods (
     merchant                text        NOT NULL,
     customer                text        NOT NULL,
     payment_method          text        NOT NULL,
-    -- What it is charged by, sealed by the service. Empty once it was erased.
+    -- What it is charged by, encrypted by the service. Empty once it was erased.
     provider_token          bytea       NOT NULL,
     brand                   text        NOT NULL,
     last4                   text        NOT NULL,
@@ -41,7 +41,7 @@ CREATE TABLE mandates (
     currency                text        NOT NULL,
     valid_from_time         timestamptz NOT NULL,
     valid_until_time        timestamptz,
-    -- What was agreed to, when and where, sealed by the service.
+    -- What was agreed to, when and where, encrypted by the service.
     evidence                bytea       NOT NULL,
     create_time             timestamptz NOT NULL,
     revoke_time             timestamptz,
@@ -170,7 +170,7 @@ CREATE TABLE refunds (
     refund                  text        NOT NULL,
     amount_minor            bigint      NOT NULL CHECK (amount_minor > 0),
     currency                text        NOT NULL,
-    -- Sealed by the service.
+    -- Encrypted by the service.
     note                    bytea       NOT NULL,
     state                   text        NOT NULL DEFAULT 'PENDING'
                             CHECK (state IN ('PENDING', 'SUCCEEDED', 'FAILED')),
@@ -221,9 +221,9 @@ CREATE INDEX ledger_entries_of_merchant ON ledger_entries (merchant, position);
 CREATE INDEX ledger_entries_by_account ON ledger_entries (merchant, account, currency)
     INCLUDE (amount_minor);
 
-SELECT keep_apart('merchant', 'payment_methods', 'mandates', 'notices', 'withdrawals',
+SELECT enable_tenant_rls('merchant', 'payment_methods', 'mandates', 'notices', 'withdrawals',
     'mandate_changes', 'charges', 'attempts', 'refunds', 'ledger_transactions', 'ledger_entries');
-SELECT take_away('UPDATE, DELETE', 'ledger_transactions', 'ledger_entries');
+SELECT revoke_privileges('UPDATE, DELETE', 'ledger_transactions', 'ledger_entries');
 """
 
 LEDGER_RULES = (

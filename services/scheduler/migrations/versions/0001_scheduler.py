@@ -27,7 +27,7 @@ CREATE TABLE standing_orders (
     billing_mode            text        NOT NULL
                             CHECK (billing_mode IN ('AUTOMATIC', 'PAY_ON_NOTICE')),
     mandate                 text        NOT NULL,
-    -- An address, sealed by the service for the customer; copied to orders as it is.
+    -- An address, encrypted by the service for the customer; copied to orders as it is.
     ship_to                 bytea       NOT NULL,
     price_protection        jsonb,
     notice_lead             interval    NOT NULL,
@@ -41,7 +41,7 @@ CREATE TABLE standing_orders (
     last_nominal_date       date,
     -- The first cycle that is billed here; those before it were another system's.
     first_cycle             integer     NOT NULL DEFAULT 1 CHECK (first_cycle >= 1),
-    -- Of the row that it was imported from, sealed; the same row again changes nothing.
+    -- Of the row that it was imported from, encrypted; the same row again changes nothing.
     import_hash             bytea       NOT NULL DEFAULT '',
     next_cycle              integer     CHECK (next_cycle >= 1),
     next_due_time           timestamptz,
@@ -148,7 +148,7 @@ CREATE TABLE scheduler_settings (
     version                 integer     NOT NULL
 );
 
-SELECT keep_apart('merchant', 'standing_orders', 'orders', 'purchases', 'scheduler_settings');
+SELECT enable_tenant_rls('merchant', 'standing_orders', 'orders', 'purchases', 'scheduler_settings');
 
 -- A final state stays, whatever arrives late, twice or out of order. A customer's own skip is the one
 -- that the customer can take back: the order is then prepared and announced again.

@@ -2,10 +2,10 @@
 
 from sqlalchemy import text
 
-from services.runtime.observability.gauges import Gauge, Look, lateness_of
+from services.runtime.observability.gauges import Gauge, GaugeQuery, lateness_of
 
-LOOKS = (
-    Look(
+GAUGE_QUERIES = (
+    GaugeQuery(
         text(f"""
             SELECT {
             lateness_of('''(SELECT min(expire_time) FROM stock_holds

@@ -7,7 +7,7 @@ from sqlalchemy import text
 from services.notify.domain.notices import DeliveryState, NoticeKind
 from services.notify.domain.phone_codes import CodeCheck
 from services.runtime.observability import metrics
-from services.runtime.observability.gauges import Gauge, Look, count_of, lateness_of
+from services.runtime.observability.gauges import Gauge, GaugeQuery, count_of, lateness_of
 
 _notices = metrics.counter(
     "recurring.notices",
@@ -34,8 +34,8 @@ def code(outcome: str) -> None:
     _codes.add(1, {"outcome": outcome})
 
 
-LOOKS = (
-    Look(
+GAUGE_QUERIES = (
+    GaugeQuery(
         text(f"""
             SELECT {
             count_of('''FROM deliveries

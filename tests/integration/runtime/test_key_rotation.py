@@ -1,4 +1,4 @@
-"""After sealing anew, an older key can be dropped."""
+"""After encryption anew, an older key can be dropped."""
 
 import asyncio
 import base64
@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.runtime.auth.call_context import Caller, act_for_all, set_caller
 from services.runtime.crypto.encryption import Keyring, UnreadableError
 from services.runtime.db import idempotency, key_rotation
-from services.runtime.db.key_rotation import SealedTable, Tally
+from services.runtime.db.key_rotation import EncryptedTable, Tally
 from services.runtime.db.pool import Database, connect
 from services.runtime.errors import Problem
 from services.scheduler.api.messages import standing_order_message
@@ -34,7 +34,7 @@ from services.scheduler.domain.standing_order import (
 )
 from services.scheduler.domain.terms import BillingMode
 from services.scheduler.store import addresses, orders, sign_ups, standing_orders
-from services.scheduler.store.sealed import SEALED
+from services.scheduler.store.encrypted import ENCRYPTED_TABLES
 from tests.conftest import DATA_KEYS, KEYRING, ServiceDatabase
 from tests.integration.runtime.postbox import until
 
@@ -42,9 +42,9 @@ NEW_KEY = f"test-2:{base64.b64encode(bytes(32)).decode()}"
 NEWER, BOTH = Keyring.parse(NEW_KEY), Keyring.parse(f"{NEW_KEY},{DATA_KEYS}")
 NOW, DAY = datetime(2027, 1, 20, 12, tzinfo=UTC), timedelta(days=1)
 HOME, WORK = PostalAddress(locality="Bonn"), PostalAddress(locality="Ulm")
-NONE_LEFT = {table.name: 0 for table in SEALED}
-# What is stored as bytes and not sealed: events, codes that are hashed with a salt, phones with a key.
-NOT_SEALED = {
+NONE_LEFT = {table.name: 0 for table in ENCRYPTED_TABLES}
+# What is stored as bytes and not encrypted: events, salted hashes of codes, keyed hashes of phones.
+NOT_ENCRYPTED = {
     ("outbox", "data"), ("dead_letters", "data"), ("phone_codes", "salt"), ("phone_codes", "code_hash"),
     ("code_limits", "subject_blind_index"),
 }  # fmt: skip
@@ -61,10 +61,10 @@ async def opened(url: str, keyring: Keyring) -> AsyncIterator[Database]:
         await engine.dispose()
 
 
-async def reseal(database: Database, *, only_count: bool = False) -> dict[str, Tally]:
+async def reencrypt(database: Database, *, only_count: bool = False) -> dict[str, Tally]:
     return {
-        table.name: await key_rotation.reseal(database, table, only_count=only_count)
-        for table in SEALED
+        table.name: await key_rotation.reencrypt(database, table, only_count=only_count)
+        for table in ENCRYPTED_TABLES
     }
 
 
@@ -79,14 +79,14 @@ def template(standing_order: str) -> StandingOrder:
         schedule=Schedule(date(2027, 1, 21), time(12), "UTC", Daily(1)),
         billing_mode=BillingMode.PAY_ON_NOTICE,
         mandate="",
-        ship_to=addresses.seal(KEYRING, "acme", "ada", HOME),
+        ship_to=addresses.encrypt(KEYRING, "acme", "ada", HOME),
         price_protection=None,
         notice_lead=timedelta(hours=48),
         payment_window=timedelta(hours=72),
         create_time=NOW,
         update_time=NOW,
     )
-    elsewhere = CycleChange(ship_to=addresses.seal(KEYRING, "acme", "ada", WORK))
+    elsewhere = CycleChange(ship_to=addresses.encrypt(KEYRING, "acme", "ada", WORK))
     return with_change(at_cycle(made, 1), 4, elsewhere)
 
 
@@ -101,10 +101,10 @@ async def url(service_database: ServiceDatabase) -> str:
     return address
 
 
-async def test_after_sealing_anew_the_old_key_can_be_dropped(url: str) -> None:
+async def test_after_reencryption_the_old_key_can_be_dropped(url: str) -> None:
     async with opened(url, BOTH) as database:
-        assert await reseal(database) == {
-            "standing_orders": Tally(rows=3, resealed=3), "orders": Tally(rows=6, resealed=6),
+        assert await reencrypt(database) == {
+            "standing_orders": Tally(rows=3, reencrypted=3), "orders": Tally(rows=6, reencrypted=6),
         }  # fmt: skip
 
     async with opened(url, NEWER) as database, database.begin() as tx:
@@ -116,24 +116,24 @@ async def test_after_sealing_anew_the_old_key_can_be_dropped(url: str) -> None:
         assert await sign_ups.import_hashes(tx, "acme", ["a"]) == {"a": b"hash"}
     assert [one.ship_to for one in shown] == [HOME] * 3
     assert [one.cycle_changes[0].ship_to for one in shown] == [WORK] * 3
-    assert [addresses.unseal(NEWER, "acme", "ada", row.ship_to) for row in rows] == [HOME] * 6
+    assert [addresses.decrypt(NEWER, "acme", "ada", row.ship_to) for row in rows] == [HOME] * 6
 
 
-async def test_what_is_sealed_anew_is_left_as_it_is(url: str) -> None:
+async def test_what_is_reencrypted_is_left_as_it_is(url: str) -> None:
     async with opened(url, BOTH) as database:
-        await reseal(database)
-        again = await reseal(database)
+        await reencrypt(database)
+        again = await reencrypt(database)
 
-    assert {name: tally.resealed for name, tally in again.items()} == NONE_LEFT
+    assert {name: tally.reencrypted for name, tally in again.items()} == NONE_LEFT
 
 
 async def test_to_count_changes_nothing(url: str) -> None:
     async with opened(url, BOTH) as database:
-        first = await reseal(database, only_count=True)
-        assert await reseal(database, only_count=True) == first
+        first = await reencrypt(database, only_count=True)
+        assert await reencrypt(database, only_count=True) == first
         assert [tally.left for tally in first.values()] == [3, 6]
-        await reseal(database)
-        after = await reseal(database, only_count=True)
+        await reencrypt(database)
+        after = await reencrypt(database, only_count=True)
     assert {name: tally.left for name, tally in after.items()} == NONE_LEFT
 
 
@@ -142,7 +142,7 @@ async def test_pages_are_gone_through_to_the_last(
 ) -> None:
     monkeypatch.setattr(key_rotation, "PAGE_ROWS", 2)
     async with opened(url, BOTH) as database:
-        assert [tally.resealed for tally in (await reseal(database)).values()] == [3, 6]
+        assert [tally.reencrypted for tally in (await reencrypt(database)).values()] == [3, 6]
 
 
 async def test_what_does_not_open_is_counted_and_does_not_hold_up_the_others(url: str) -> None:
@@ -151,9 +151,9 @@ async def test_what_does_not_open_is_counted_and_does_not_hold_up_the_others(url
             await tx.execute(
                 text("UPDATE orders SET ship_to = 'gone-1:x' WHERE standing_order = 'a'")
             )
-        tally = (await reseal(database))["orders"]
+        tally = (await reencrypt(database))["orders"]
 
-    assert tally == Tally(rows=6, resealed=4, unreadable=2)
+    assert tally == Tally(rows=6, reencrypted=4, unreadable=2)
 
 
 async def test_a_cycle_is_opened_while_its_address_does_not_open(url: str) -> None:
@@ -165,24 +165,24 @@ async def test_a_cycle_is_opened_while_its_address_does_not_open(url: str) -> No
     assert len(claimed) == 3
     assert {order.ship_to for order in opening} == set(before.values())
     with pytest.raises(UnreadableError):
-        addresses.unseal(NEWER, "acme", "ada", opening[0].ship_to)
+        addresses.decrypt(NEWER, "acme", "ada", opening[0].ship_to)
 
 
 async def test_what_a_service_changes_meanwhile_is_not_overwritten(url: str) -> None:
-    work = addresses.seal(BOTH, "acme", "ada", WORK)
+    work = addresses.encrypt(BOTH, "acme", "ada", WORK)
     async with opened(url, BOTH) as service, opened(url, BOTH) as database:
         async with service.begin() as tx:
             await standing_orders.change(tx, replace(template("a"), ship_to=work), NOW)
             # It has read the row as it was, and waits for its lock.
-            resealing_now = asyncio.create_task(reseal(database))
+            reencrypting_now = asyncio.create_task(reencrypt(database))
             await until(partial(waits_for_lock, database))
-        tally = (await resealing_now)["standing_orders"]
+        tally = (await reencrypting_now)["standing_orders"]
         async with database.read() as connection:
             kept = await standing_orders.get(connection, "acme", "a")
 
     assert kept is not None
     assert kept.ship_to == work
-    assert tally == Tally(rows=3, resealed=3)
+    assert tally == Tally(rows=3, reencrypted=3)
 
 
 async def waits_for_lock(database: Database) -> bool:
@@ -210,7 +210,9 @@ async def test_a_request_is_known_again_under_the_new_key(url: str) -> None:
         set_caller(Caller("shop", "acme", frozenset()))
         first = await Namer(database).Name(asked, None)
     async with opened(url, BOTH) as database:
-        assert await key_rotation.reseal(database, idempotency.SEALED) == Tally(rows=1, resealed=1)
+        assert await key_rotation.reencrypt(database, idempotency.ENCRYPTED_TABLES) == Tally(
+            rows=1, reencrypted=1
+        )
 
     async with opened(url, NEWER) as database:
         set_caller(Caller("shop", "acme", frozenset()))
@@ -222,7 +224,7 @@ async def test_a_request_is_known_again_under_the_new_key(url: str) -> None:
 
 
 @pytest.mark.parametrize("service", ["catalog", "scheduler", "payments", "notify"])
-async def test_no_sealed_column_is_forgotten(
+async def test_no_encrypted_column_is_forgotten(
     service: str, service_database: ServiceDatabase
 ) -> None:
     async with opened(service_database(service), KEYRING) as database, database.read() as found:
@@ -233,21 +235,21 @@ async def test_no_sealed_column_is_forgotten(
             """)
         )
         as_bytes = {(row.table_name, row.column_name) for row in stored}
-    sealed = (idempotency.SEALED, *sealed_of(service))
+    encrypted = (idempotency.ENCRYPTED_TABLES, *encrypted_of(service))
 
-    assert as_bytes - NOT_SEALED == {
+    assert as_bytes - NOT_ENCRYPTED == {
         (table.name, column.name)
-        for table in sealed
+        for table in encrypted
         for column in table.columns
         if column.kind == "bytea"
     }
 
 
-def sealed_of(service: str) -> Sequence[SealedTable]:
+def encrypted_of(service: str) -> Sequence[EncryptedTable]:
     """What a service says of its own tables."""
-    if importlib.util.find_spec(f"services.{service}.store.sealed") is None:
+    if importlib.util.find_spec(f"services.{service}.store.encrypted") is None:
         return ()
-    found: Sequence[SealedTable] = importlib.import_module(
-        f"services.{service}.store.sealed"
-    ).SEALED
+    found: Sequence[EncryptedTable] = importlib.import_module(
+        f"services.{service}.store.encrypted"
+    ).ENCRYPTED_TABLES
     return found

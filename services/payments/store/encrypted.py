@@ -9,22 +9,22 @@ from services.payments.domain.keys import (
     PaymentMethodKey,
     RefundKey,
 )
-from services.runtime.db.key_rotation import SealedColumn, SealedTable
+from services.runtime.db.key_rotation import EncryptedColumn, EncryptedTable
 
 
-def token_place(key: PaymentMethodKey) -> tuple[str, ...]:
-    """What the sealed token of a payment method is bound to."""
+def token_aad(key: PaymentMethodKey) -> tuple[str, ...]:
+    """What the encrypted token of a payment method is bound to."""
     owner = key.owner
     return "payment_methods", "provider_token", owner.merchant, owner.customer, key.payment_method
 
 
-def evidence_place(key: MandateKey) -> tuple[str, ...]:
-    """What the sealed evidence of a mandate is bound to."""
+def evidence_aad(key: MandateKey) -> tuple[str, ...]:
+    """What the encrypted evidence of a mandate is bound to."""
     return "mandates", "evidence", key.owner.merchant, key.owner.customer, key.mandate
 
 
-def note_place(key: RefundKey) -> tuple[str, ...]:
-    """What the sealed note of a refund is bound to."""
+def note_aad(key: RefundKey) -> tuple[str, ...]:
+    """What the encrypted note of a refund is bound to."""
     owner = key.charge.owner
     return "refunds", "note", owner.merchant, owner.customer, key.charge.charge, key.refund
 
@@ -35,33 +35,33 @@ def _owner(row: Any) -> CustomerKey:  # noqa: ANN401 - a row
 
 _OWNER = {"customer": "text", "merchant": "text"}
 
-SEALED = (
-    SealedTable(
+ENCRYPTED_TABLES = (
+    EncryptedTable(
         "payment_methods",
         {**_OWNER, "payment_method": "text"},
         [
-            SealedColumn(
+            EncryptedColumn(
                 "provider_token",
-                lambda row: token_place(PaymentMethodKey(_owner(row), row.payment_method)),
+                lambda row: token_aad(PaymentMethodKey(_owner(row), row.payment_method)),
             )
         ],
     ),
-    SealedTable(
+    EncryptedTable(
         "mandates",
         {**_OWNER, "mandate": "text"},
         [
-            SealedColumn(
-                "evidence", lambda row: evidence_place(MandateKey(_owner(row), row.mandate))
+            EncryptedColumn(
+                "evidence", lambda row: evidence_aad(MandateKey(_owner(row), row.mandate))
             )
         ],
     ),
-    SealedTable(
+    EncryptedTable(
         "refunds",
         {**_OWNER, "charge": "text", "refund": "text"},
         [
-            SealedColumn(
+            EncryptedColumn(
                 "note",
-                lambda row: note_place(RefundKey(ChargeKey(_owner(row), row.charge), row.refund)),
+                lambda row: note_aad(RefundKey(ChargeKey(_owner(row), row.charge), row.refund)),
             )
         ],
     ),

@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from services.payments.domain.outcomes import Declined, NotMade, Outcome, Succeeded, Unknown
 from services.runtime.observability import metrics
-from services.runtime.observability.gauges import Gauge, Look, count_of, lateness_of
+from services.runtime.observability.gauges import Gauge, GaugeQuery, count_of, lateness_of
 
 _attempts = metrics.counter(
     "recurring.charge.attempts",
@@ -34,8 +34,8 @@ def answered(outcomes: Iterable[Outcome]) -> None:
         _attempts.add(count, {"outcome": outcome})
 
 
-LOOKS = (
-    Look(
+GAUGE_QUERIES = (
+    GaugeQuery(
         text(f"""
             SELECT {
             count_of('''FROM charges
@@ -87,7 +87,7 @@ LOOKS = (
         },
     ),
     # PostgreSQL refuses an entry that does not sum to zero; this looks whether it really did.
-    Look(
+    GaugeQuery(
         text(f"""
             SELECT {
             count_of('''

@@ -4,15 +4,15 @@ from datetime import timedelta
 
 from sqlalchemy import text
 
-from services.payments.watch import LOOKS
-from services.runtime.app.gauge_collector import Watch
+from services.payments.store.gauges import GAUGE_QUERIES
+from services.runtime.app.gauge_collector import GaugeCollector
 from tests.integration.payments.suite import Payments
 from tests.owner import as_owner
 
 
 async def seen(payments: Payments) -> dict[str, float]:
-    watch = Watch(payments.database, payments.clock, LOOKS)
-    return {gauge.name: value for gauge, _, value in await watch.read()}
+    collector = GaugeCollector(payments.database, payments.clock, GAUGE_QUERIES)
+    return {gauge.name: value for gauge, _, value in await collector.read()}
 
 
 async def charged(payments: Payments, card: str) -> None:

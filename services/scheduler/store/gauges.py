@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import text
 
 from services.runtime.observability import metrics
-from services.runtime.observability.gauges import Gauge, Look, count_of, lateness_of
+from services.runtime.observability.gauges import Gauge, GaugeQuery, count_of, lateness_of
 
 PREPARE = {"stage": "prepare"}
 COLLECT = {"stage": "collect"}
@@ -28,8 +28,8 @@ def worked(stage: dict[str, str], due_times: Iterable[datetime | None], now: dat
 _DUE = "Cycles that are due and not done"
 _LATENESS = "How late the oldest due cycle is"
 
-LOOKS = (
-    Look(
+GAUGE_QUERIES = (
+    GaugeQuery(
         text(f"""
             SELECT {
             count_of('''FROM standing_orders

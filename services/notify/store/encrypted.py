@@ -5,7 +5,7 @@ from typing import Any
 
 from services.notify.domain.notices import CustomerKey
 from services.notify.store import codes, contacts, notices
-from services.runtime.db.key_rotation import SealedColumn, SealedTable
+from services.runtime.db.key_rotation import EncryptedColumn, EncryptedTable
 
 _CUSTOMER = {"customer": "text", "merchant": "text"}
 _NOTICE = {**_CUSTOMER, "notice": "text"}
@@ -18,29 +18,29 @@ def _key(row: Any) -> CustomerKey:  # noqa: ANN401 - a row
 
 
 def _of_contact(column: str) -> Place:
-    return lambda row: contacts.place(_key(row), column)
+    return lambda row: contacts.aad(_key(row), column)
 
 
 def _of_delivery(column: str) -> Place:
-    return lambda row: notices.place(_key(row), row.notice, row.channel, column)
+    return lambda row: notices.aad(_key(row), row.notice, row.channel, column)
 
 
-SEALED = (
-    SealedTable(
+ENCRYPTED_TABLES = (
+    EncryptedTable(
         "contacts",
         _CUSTOMER,
-        [SealedColumn(name, _of_contact(name)) for name in ("display_name", "email", "phone")],
+        [EncryptedColumn(name, _of_contact(name)) for name in ("display_name", "email", "phone")],
     ),
-    SealedTable(
+    EncryptedTable(
         "phone_codes",
         _NOTICE,
-        [SealedColumn("phone", lambda row: codes.place(_key(row), row.notice))],
+        [EncryptedColumn("phone", lambda row: codes.aad(_key(row), row.notice))],
     ),
-    SealedTable(
+    EncryptedTable(
         "deliveries",
         {**_NOTICE, "channel": "text"},
         [
-            SealedColumn(name, _of_delivery(name))
+            EncryptedColumn(name, _of_delivery(name))
             for name in ("subject", "text", "secret_text", "own_address")
         ],
     ),
