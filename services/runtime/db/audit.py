@@ -69,16 +69,28 @@ async def put(
     *,
     resource: str = "",
 ) -> None:
-    """Store who made the mutation under way, and what it changed, in its transaction.
+    """Store who made the mutation under way, and what it changed, in its transaction."""
+    await put_change(tx, request, request_id, after, before=_before.get(), resource=resource)
 
-    Of which resource, the messages say, unless the caller does.
+
+async def put_change(
+    tx: AsyncConnection,
+    request: Message,
+    request_id: uuid.UUID | None,
+    after: Message,
+    *,
+    before: Message | None,
+    resource: str = "",
+) -> None:
+    """Store who made a call, and what it changed, in its transaction.
+
+    Of which resource, the messages say, unless the caller does. Without `before` there was none.
     """
-    earlier = _before.get()
     change = Change(
         caller().tenant,
         resource or _resource(after) or _resource(request),
         masked(after),
-        masked(earlier) if earlier else None,
+        None if before is None else masked(before),
     )
     await put_all(tx, request, [change], request_id)
 

@@ -34,6 +34,10 @@ _TAKE = text("""
     RETURNING request_id
 """)
 
+_RELEASE = text("""
+    DELETE FROM requests WHERE tenant = :tenant AND request_id = :request_id
+""")
+
 _ANSWER = text("""
     UPDATE requests SET response = :response WHERE tenant = :tenant AND request_id = :request_id
 """)
@@ -62,6 +66,7 @@ class Mutation:
         identity = read_uuid(violations, "request_id", request_id)
         violations.check()
         self.method = request.DESCRIPTOR.full_name
+        self.request_id = identity
         self._request = request
         self._key: dict[str, Any] = {"tenant": caller().tenant, "request_id": identity}
         self._hash = hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
@@ -93,6 +98,30 @@ class Mutation:
             )
         return response_type.FromString(self._open(connection, "response", row.response))
 
+    async def take(self, tx: AsyncConnection, response_type: type[Res]) -> Res | None:
+        """Take the request id for this transaction; the earlier answer if it is taken already."""
+        content_hash = self._encrypt(tx, "content_hash", self._hash)
+        taken = await tx.execute(
+            _TAKE, {**self._key, "method": self.method, "content_hash": content_hash}
+        )
+        if taken.one_or_none() is not None:
+            return None
+        # Whoever took the id has committed by now: the insert waited for it.
+        answer = await self.replay(tx, response_type)
+        if answer is None:
+            msg = "a request that was taken has gone"
+            raise RuntimeError(msg)
+        return answer
+
+    async def remember(self, tx: AsyncConnection, response: Message) -> None:
+        """Keep the answer, for the same request to be answered with again."""
+        plain = response.SerializeToString(deterministic=True)
+        await tx.execute(_ANSWER, {**self._key, "response": self._encrypt(tx, "response", plain)})
+
+    async def release(self, tx: AsyncConnection) -> None:
+        """Free the request id, which this transaction took, for the request to be made again."""
+        await tx.execute(_RELEASE, self._key)
+
     async def once(
         self,
         tx: AsyncConnection,
@@ -100,22 +129,12 @@ class Mutation:
         act: Callable[[AsyncConnection], Awaitable[Res]],
     ) -> Res:
         """Act and remember the answer in the same transaction, or answer as before."""
-        content_hash = self._encrypt(tx, "content_hash", self._hash)
-        taken = await tx.execute(
-            _TAKE, {**self._key, "method": self.method, "content_hash": content_hash}
-        )
-        if taken.one_or_none() is None:
-            # Whoever took the id has committed by now: the insert waited for it.
-            answer = await self.replay(tx, response_type)
-            if answer is None:
-                msg = "a request that was taken has gone"
-                raise RuntimeError(msg)
+        if (answer := await self.take(tx, response_type)) is not None:
             return answer
         audit.before(None)
         response = await act(tx)
-        await audit.put(tx, self._request, self._key["request_id"], response)
-        plain = response.SerializeToString(deterministic=True)
-        await tx.execute(_ANSWER, {**self._key, "response": self._encrypt(tx, "response", plain)})
+        await audit.put(tx, self._request, self.request_id, response)
+        await self.remember(tx, response)
         return response
 
     # Answers repeat what is stored elsewhere, personal data among it, and a short request could be

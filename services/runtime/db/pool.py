@@ -24,6 +24,10 @@ POOL_TIMEOUT_SECONDS = 5
 CHECK_CONNECTIONS = 2
 
 
+# What statements are run on: a transaction, or a connection that only reads.
+Connection = AsyncConnection
+
+
 def connect(
     database_url: str, *, application: str, pool_size: int, keyring: Keyring
 ) -> AsyncEngine:

@@ -200,7 +200,7 @@ class Flood:
         question = health_pb2.HealthCheckRequest()
         for channel in self._channels:
             stub: Any = health_pb2_grpc.HealthStub(channel)
-            calls = [stub.GaugeCollector(question) for _ in range(STREAMS_OF_EACH)]
+            calls = [stub.Watch(question) for _ in range(STREAMS_OF_EACH)]
             self._calls += calls
             await asyncio.gather(*(call.read() for call in calls), return_exceptions=True)
 

@@ -1,0 +1,49 @@
+"""Statements: static SQL with a name, beside the type of its rows.
+
+Parameters are named (`:order`) and given as keywords. A row type is a NamedTuple whose fields are the
+statement's columns, in their order; a test prepares every statement and compares both.
+"""
+
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import text
+
+from services.runtime.db.pool import Connection
+
+# Every row type is a NamedTuple.
+R = TypeVar("R", bound=tuple[Any, ...])
+
+
+class Query(Generic[R]):
+    """A statement that gives rows."""
+
+    def __init__(self, sql: str, row: type[R]) -> None:
+        self.sql = sql
+        self.row = row
+        self._text = text(sql)
+
+    async def all(self, tx: Connection, **parameters: object) -> list[R]:
+        """All rows, in the statement's order."""
+        found = await tx.execute(self._text, parameters)
+        return [self.row(*row) for row in found]
+
+    async def one_or_none(self, tx: Connection, **parameters: object) -> R | None:
+        """The one row, or None. Raises if there are several: the statement's key is wrong."""
+        row = (await tx.execute(self._text, parameters)).one_or_none()
+        return None if row is None else self.row(*row)
+
+    async def one(self, tx: Connection, **parameters: object) -> R:
+        """The one row. Raises if there is none, or several."""
+        return self.row(*(await tx.execute(self._text, parameters)).one())
+
+
+class Command:
+    """A statement that changes rows and gives none."""
+
+    def __init__(self, sql: str) -> None:
+        self.sql = sql
+        self._text = text(sql)
+
+    async def run(self, tx: Connection, **parameters: object) -> int:
+        """How many rows it changed."""
+        return (await tx.execute(self._text, parameters)).rowcount

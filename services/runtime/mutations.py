@@ -1,0 +1,85 @@
+"""The one template of a write that a caller asks for.
+
+1. Replay: a request id that was answered before is answered the same again, whatever happened since.
+2. Decide: read the request, ask other services; nothing is written, here or there.
+3. One transaction: take the request id, apply, audit, outbox, remember the answer.
+
+Sources: AIP-155 (request ids); the write template of formancehq/ledger.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import ErrorInfo
+
+from services.runtime.db import audit
+from services.runtime.db.idempotency import Mutation
+from services.runtime.db.pool import Connection, Database
+from services.runtime.errors import Problem
+from services.runtime.messaging import outbox
+from services.runtime.messaging.events import OutboxEvent
+
+T = TypeVar("T")
+Res = TypeVar("Res", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied(Generic[T]):
+    """What a mutation made of a resource, and the events that tell of it."""
+
+    after: T
+    # None: there was none before.
+    before: T | None = None
+    events: Sequence[OutboxEvent] = ()
+    # The name of the resource for the audit, where neither response nor request has it first.
+    resource: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A refusal that must leave a trace: what was done stays, and the request id is free again."""
+
+    problem: Problem
+
+
+# Applies a decision in its transaction; raises Problem to leave everything as it was.
+Apply = Callable[[Connection], Awaitable[Applied[T] | Refused]]
+# Reads and checks, and returns what is to be applied.
+Decide = Callable[[], Awaitable[Apply[T]]]
+
+
+async def run_mutation(
+    database: Database,
+    request: Any,  # noqa: ANN401 - any request with a request_id
+    response_type: type[Res],
+    decide: Decide[T],
+    respond: Callable[[T], Res],
+) -> Res:
+    """Run a mutation once a request id; `respond` makes the answer, and what the audit keeps.
+
+    Raises INVALID_ARGUMENT REQUEST_ID_REUSED if the id came with other content, and what `decide` and
+    its result raise.
+    """
+    mutation = Mutation(request, request.request_id)
+    if (answer := await mutation.answered(database, response_type)) is not None:
+        return answer
+    apply = await decide()
+    async with database.begin() as tx:
+        if (answer := await mutation.take(tx, response_type)) is not None:
+            return answer
+        applied = await apply(tx)
+        if isinstance(applied, Applied):
+            response = respond(applied.after)
+            before = None if applied.before is None else respond(applied.before)
+            await audit.put_change(
+                tx, request, mutation.request_id, response, before=before, resource=applied.resource
+            )
+            await outbox.put(tx, applied.events)
+            await mutation.remember(tx, response)
+            return response
+        await mutation.release(tx)
+        reason = ErrorInfo(reason=applied.problem.reason)
+        await audit.put_change(tx, request, mutation.request_id, reason, before=None)
+    raise applied.problem
