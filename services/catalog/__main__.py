@@ -2,7 +2,7 @@
 
 from recurring.catalog.v1 import catalog_pb2_grpc
 
-from services.catalog import api, events, loops
+from services.catalog import api, consumers, workers
 from services.catalog.store import gauges
 from services.runtime.app.bootstrap import main
 from services.runtime.app.components import Components, Runtime
@@ -16,10 +16,10 @@ async def assemble(runtime: Runtime[RuntimeSettings]) -> Components:
         register=catalog_pb2_grpc.add_CatalogServiceServicer_to_server,
         grpc_service="recurring.catalog.v1.CatalogService",
         access=api.ACCESS,
-        loops={"hold-expiry": loops.HoldExpiry(runtime.database, runtime.clock).step},
+        loops={"hold-expiry": workers.HoldExpiry(runtime.database, runtime.clock).step},
         gauge_queries=gauges.GAUGE_QUERIES,
     )
 
 
 if __name__ == "__main__":
-    main("catalog", RuntimeSettings, assemble, events.subscriptions)
+    main("catalog", RuntimeSettings, assemble, consumers.subscriptions)

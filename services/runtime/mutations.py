@@ -54,14 +54,29 @@ async def run_mutation(
     database: Database,
     request: Any,  # noqa: ANN401 - any request with a request_id
     response_type: type[Res],
-    decide: Decide[T],
     respond: Callable[[T], Res],
+    apply: Apply[T],
 ) -> Res:
-    """Run a mutation once a request id; `respond` makes the answer, and what the audit keeps.
+    """Run a mutation that needs nothing from other services, once a request id.
 
-    Raises INVALID_ARGUMENT REQUEST_ID_REUSED if the id came with other content, and what `decide` and
-    its result raise.
+    `respond` makes the answer, and what the audit keeps. Raises INVALID_ARGUMENT REQUEST_ID_REUSED if
+    the id came with other content, and what `apply` raises.
     """
+
+    async def decide() -> Apply[T]:
+        return apply
+
+    return await run_checked_mutation(database, request, response_type, respond, decide)
+
+
+async def run_checked_mutation(
+    database: Database,
+    request: Any,  # noqa: ANN401 - any request with a request_id
+    response_type: type[Res],
+    respond: Callable[[T], Res],
+    decide: Decide[T],
+) -> Res:
+    """As `run_mutation`, after `decide` has asked other services, outside the transaction."""
     mutation = Mutation(request, request.request_id)
     if (answer := await mutation.answered(database, response_type)) is not None:
         return answer

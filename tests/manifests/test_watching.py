@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from deploy.alerts.__main__ import RULE_FILE, prometheus_rule
-from services.catalog.events import subscriptions as catalog_hears
+from services.catalog.consumers import subscriptions as catalog_hears
 from services.notify.events.handlers import subscriptions as notify_hears
 from services.payments.events import subscriptions as payments_hears
 from services.runtime.messaging.broker import DOMAIN

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from services.catalog.domain import ProductKey
+from services.catalog.domain.products import ProductKey
 
 
 def key_of(key: ProductKey) -> dict[str, str]:

@@ -3,46 +3,100 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from services.catalog.domain import HoldRequest, Item, ProductKey
+from services.catalog.domain.products import (
+    Item,
+    MerchantId,
+    ProductId,
+    ProductKey,
+    StandingOrderId,
+)
+from services.catalog.domain.stock import HoldRequest, Stock
+from services.catalog.domain.transitions import HOLD, HoldEvent, HoldState
+from services.catalog.names import ORDER, parse_order
 from services.catalog.store.keys import key_of, keys_of
-from services.runtime.resource_names import NamePattern
+from services.runtime.db.pool import Connection
+from services.runtime.db.statements import Command, Query
 
-ORDER = NamePattern("merchants/{merchant}/standingOrders/{standing_order}/orders/{cycle}")
 
-_STOCK = text("SELECT * FROM stock WHERE product = :product AND merchant = :merchant")
+class _StockRow(NamedTuple):
+    merchant: MerchantId
+    product: ProductId
+    on_hand_units: int
+    held_units: int
+    version: int
 
-_ADJUST_STOCK = text("""
+
+class _HeldOrderRow(NamedTuple):
+    merchant: MerchantId
+    standing_order: StandingOrderId
+    cycle: int
+
+
+class _EndedHoldRow(NamedTuple):
+    merchant: MerchantId
+    product: ProductId
+    quantity: int
+
+
+class _ExpiryRow(NamedTuple):
+    expire_time: datetime | None
+
+
+_STOCK = Query(
+    """
+    SELECT merchant, product, on_hand_units, held_units, version
+    FROM stock WHERE product = :product AND merchant = :merchant
+    """,
+    _StockRow,
+)
+
+_ADJUST_STOCK = Query(
+    """
     UPDATE stock SET on_hand_units = on_hand_units + :delta_units, version = version + 1
     WHERE product = :product AND merchant = :merchant
       AND on_hand_units + :delta_units >= held_units
-    RETURNING *
-""")
+    RETURNING merchant, product, on_hand_units, held_units, version
+    """,
+    _StockRow,
+)
 
-_TRACKED_STOCK = """
-    SELECT stock.* FROM stock
+_TRACKED_STOCK = Query(
+    """
+    SELECT merchant, product, on_hand_units, held_units, stock.version FROM stock
     JOIN products USING (product, merchant)
     JOIN unnest(CAST(:merchant AS text[]), CAST(:product AS text[])) AS asked (merchant, product)
       USING (merchant, product)
     WHERE products.stock_tracked
-    ORDER BY product, merchant
-"""
-_TRACKED_STOCK_READ = text(_TRACKED_STOCK)
-# Rows are locked in the order of their key, so that two batches never wait for each other.
-_TRACKED_STOCK_LOCKED = text(_TRACKED_STOCK + " FOR UPDATE OF stock")
+    """,
+    _StockRow,
+)
 
-_HOLDS_OF_ORDERS = text("""
+# Rows are locked in the order of their key, so that two batches never wait for each other.
+_TRACKED_STOCK_LOCKED = Query(
+    """
+    SELECT merchant, product, on_hand_units, held_units, stock.version FROM stock
+    JOIN products USING (product, merchant)
+    JOIN unnest(CAST(:merchant AS text[]), CAST(:product AS text[])) AS asked (merchant, product)
+      USING (merchant, product)
+    WHERE products.stock_tracked
+    ORDER BY product, merchant FOR UPDATE OF stock
+    """,
+    _StockRow,
+)
+
+_HOLDS_OF_ORDERS = Query(
+    """
     SELECT DISTINCT merchant, standing_order, cycle FROM stock_holds
     JOIN unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:cycle AS int[]))
       AS asked (merchant, standing_order, cycle) USING (merchant, standing_order, cycle)
     WHERE state <> 'RELEASED'
-""")
+    """,
+    _HeldOrderRow,
+)
 
-_INSERT_HOLDS = text("""
+_INSERT_HOLDS = Command("""
     INSERT INTO stock_holds (merchant, standing_order, cycle, product, quantity, expire_time, state)
     SELECT *, 'HELD' FROM unnest(
         CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:cycle AS int[]),
@@ -52,15 +106,19 @@ _INSERT_HOLDS = text("""
       WHERE stock_holds.state = 'RELEASED'
 """)
 
-_ADD_HELD = text("""
+_ADD_HELD = Query(
+    """
     UPDATE stock SET held_units = held_units + change.quantity, version = version + 1
     FROM unnest(CAST(:merchant AS text[]), CAST(:product AS text[]), CAST(:quantity AS bigint[]))
       AS change (merchant, product, quantity)
     WHERE stock.product = change.product AND stock.merchant = change.merchant
-    RETURNING stock.*
-""")
+    RETURNING stock.merchant, stock.product, on_hand_units, held_units, version
+    """,
+    _StockRow,
+)
 
-_CLOSE_HOLDS = text("""
+_END_HOLDS = Query(
+    """
     UPDATE stock_holds SET state = :state
     FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:cycle AS int[]))
       AS asked (merchant, standing_order, cycle)
@@ -68,9 +126,12 @@ _CLOSE_HOLDS = text("""
       AND stock_holds.merchant = asked.merchant
       AND stock_holds.cycle = asked.cycle AND state = 'HELD'
     RETURNING stock_holds.merchant, product, quantity
-""")
+    """,
+    _EndedHoldRow,
+)
 
-_EXPIRE_HOLDS = text("""
+_EXPIRE_HOLDS = Query(
+    """
     UPDATE stock_holds SET state = 'RELEASED'
     FROM (SELECT standing_order, merchant, cycle, product FROM stock_holds
           WHERE state = 'HELD' AND expire_time <= :now
@@ -78,11 +139,15 @@ _EXPIRE_HOLDS = text("""
     WHERE stock_holds.standing_order = due.standing_order AND stock_holds.merchant = due.merchant
       AND stock_holds.cycle = due.cycle AND stock_holds.product = due.product
     RETURNING stock_holds.merchant, stock_holds.product, quantity
-""")
+    """,
+    _EndedHoldRow,
+)
 
-_NEXT_HOLD_EXPIRY = text("SELECT min(expire_time) FROM stock_holds WHERE state = 'HELD'")
+_NEXT_HOLD_EXPIRY = Query(
+    "SELECT min(expire_time) AS expire_time FROM stock_holds WHERE state = 'HELD'", _ExpiryRow
+)
 
-_TAKE_UNITS = text("""
+_TAKE_UNITS = Command("""
     UPDATE stock SET held_units = held_units - change.quantity,
                      on_hand_units = on_hand_units - change.quantity * :taken,
                      version = version + 1
@@ -92,84 +157,83 @@ _TAKE_UNITS = text("""
 """)
 
 
-async def stock(tx: AsyncConnection, key: ProductKey) -> Any:  # noqa: ANN401 - a row
-    """The stock row of an existing product."""
-    return (await tx.execute(_STOCK, key_of(key))).one()
+async def stock(tx: Connection, key: ProductKey) -> Stock:
+    """The stock of an existing product."""
+    return _stock(await _STOCK.one(tx, **key_of(key)))
 
 
-async def adjust_stock(tx: AsyncConnection, key: ProductKey, delta_units: int) -> Any:  # noqa: ANN401
-    """Add units; the new row, or None if those held would not be covered."""
-    found = await tx.execute(_ADJUST_STOCK, {**key_of(key), "delta_units": delta_units})
-    return found.one_or_none()
+async def adjust_stock(tx: Connection, key: ProductKey, delta_units: int) -> Stock | None:
+    """Add units; the new stock, or None if those held would not be covered."""
+    row = await _ADJUST_STOCK.one_or_none(tx, **key_of(key), delta_units=delta_units)
+    return _stock(row) if row else None
 
 
 async def tracked_stock(
-    tx: AsyncConnection, keys: Iterable[ProductKey], *, lock: bool
+    tx: Connection, keys: Iterable[ProductKey], *, lock: bool
 ) -> dict[ProductKey, int]:
     """The available units of those products whose stock is tracked, locked if asked for."""
-    rows = await tx.execute(_TRACKED_STOCK_LOCKED if lock else _TRACKED_STOCK_READ, keys_of(keys))
-    return {
-        ProductKey(row.merchant, row.product): row.on_hand_units - row.held_units for row in rows
-    }
+    rows = await (_TRACKED_STOCK_LOCKED if lock else _TRACKED_STOCK).all(tx, **keys_of(keys))
+    return {stock.key: stock.available_units for stock in map(_stock, rows)}
 
 
-async def orders_with_holds(tx: AsyncConnection, orders: Sequence[str]) -> set[str]:
-    """Those of the orders that have a hold."""
-    rows = await tx.execute(_HOLDS_OF_ORDERS, _orders(orders))
+async def orders_with_holds(tx: Connection, orders: Sequence[str]) -> set[str]:
+    """Those of the orders, by name, that have a hold."""
+    rows = await _HOLDS_OF_ORDERS.all(tx, **_orders(orders))
     return {ORDER.format(row.merchant, row.standing_order, str(row.cycle)) for row in rows}
 
 
-async def insert_holds(tx: AsyncConnection, granted: Sequence[HoldRequest]) -> list[Any]:
-    """Hold stock for orders; returns the stock rows that changed."""
-    rows = [(request, item) for request in granted for item in request.items]
-    if not rows:
+async def insert_holds(tx: Connection, granted: Sequence[HoldRequest]) -> list[Stock]:
+    """Hold stock for orders; returns the stock that changed."""
+    held = [(request, item) for request in granted for item in request.items]
+    if not held:
         return []
-    orders = [ORDER.parse(request.order) for request, _ in rows]
-    await tx.execute(
-        _INSERT_HOLDS,
-        {
-            "merchant": [order[0] for order in orders],
-            "standing_order": [order[1] for order in orders],
-            "cycle": [int(order[2]) for order in orders],
-            "product": [item.key.product for _, item in rows],
-            "quantity": [item.quantity for _, item in rows],
-            "expire_time": [request.expire_time for request, _ in rows],
-        },
+    await _INSERT_HOLDS.run(
+        tx,
+        **_orders([request.order for request, _ in held]),
+        product=[item.key.product for _, item in held],
+        quantity=[item.quantity for _, item in held],
+        expire_time=[request.expire_time for request, _ in held],
     )
-    return list(await tx.execute(_ADD_HELD, _sums([item for _, item in rows])))
+    return [_stock(row) for row in await _ADD_HELD.all(tx, **_sums([item for _, item in held]))]
 
 
-async def close_holds(tx: AsyncConnection, orders: Sequence[str], *, taken: bool) -> None:
+async def end_holds(tx: Connection, orders: Sequence[str], event: HoldEvent) -> None:
     """End the holds of orders: their units leave the stock, or become available again."""
-    state = "COMMITTED" if taken else "RELEASED"
-    closed = await tx.execute(_CLOSE_HOLDS, {**_orders(orders), "state": state})
-    await _take_units(tx, list(closed), taken=taken)
+    state = HOLD.to(HoldState.HELD, event)
+    ended = await _END_HOLDS.all(tx, **_orders(orders), state=state)
+    await _take_units(tx, ended, taken=state is HoldState.COMMITTED)
 
 
-async def expire_holds(tx: AsyncConnection, now: datetime, limit: int) -> int:
-    """End a batch of the holds that nobody settled in time; returns how many."""
-    closed = list(await tx.execute(_EXPIRE_HOLDS, {"now": now, "limit": limit}))
-    await _take_units(tx, closed, taken=False)
-    return len(closed)
+async def expire_holds(tx: Connection, now: datetime, limit: int) -> int:
+    """Release a batch of the holds that nobody settled in time; returns how many."""
+    ended = await _EXPIRE_HOLDS.all(tx, now=now, limit=limit)
+    await _take_units(tx, ended, taken=False)
+    return len(ended)
 
 
-async def next_hold_expiry(tx: AsyncConnection) -> datetime | None:
+async def next_hold_expiry(tx: Connection) -> datetime | None:
     """When the next hold ends."""
-    return (await tx.execute(_NEXT_HOLD_EXPIRY)).scalar_one()  # type: ignore[no-any-return]
+    return (await _NEXT_HOLD_EXPIRY.one(tx)).expire_time
 
 
-async def _take_units(tx: AsyncConnection, closed: Sequence[Any], *, taken: bool) -> None:
-    if closed:
-        items = [Item(ProductKey(row.merchant, row.product), row.quantity) for row in closed]
-        await tx.execute(_TAKE_UNITS, {**_sums(items), "taken": int(taken)})
+async def _take_units(tx: Connection, ended: Sequence[_EndedHoldRow], *, taken: bool) -> None:
+    if ended:
+        items = [Item(ProductKey(row.merchant, row.product), row.quantity) for row in ended]
+        await _TAKE_UNITS.run(tx, **_sums(items), taken=int(taken))
+
+
+def _stock(row: _StockRow) -> Stock:
+    return Stock(
+        ProductKey(row.merchant, row.product), row.on_hand_units, row.held_units, row.version
+    )
 
 
 def _orders(orders: Sequence[str]) -> dict[str, list[Any]]:
-    ids = [ORDER.parse(order) for order in orders]
+    keys = [parse_order(order) for order in orders]
     return {
-        "merchant": [found[0] for found in ids],
-        "standing_order": [found[1] for found in ids],
-        "cycle": [int(found[2]) for found in ids],
+        "merchant": [merchant for merchant, _, _ in keys],
+        "standing_order": [standing_order for _, standing_order, _ in keys],
+        "cycle": [cycle for _, _, cycle in keys],
     }
 
 

@@ -1,17 +1,16 @@
 """Statements: static SQL with a name, beside the type of its rows.
 
-Parameters are named (`:order`) and given as keywords. A row type is a NamedTuple whose fields are the
-statement's columns, in their order; a test prepares every statement and compares both.
+Parameters are named (`:order`) and given as keywords. A row type is a NamedTuple or a dataclass whose
+fields are the statement's columns, in their order.
 """
 
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from sqlalchemy import text
 
 from services.runtime.db.pool import Connection
 
-# Every row type is a NamedTuple.
-R = TypeVar("R", bound=tuple[Any, ...])
+R = TypeVar("R")
 
 
 class Query(Generic[R]):

@@ -13,7 +13,7 @@ from recurring.catalog.v1 import catalog_pb2
 from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
 from sqlalchemy import text
 
-from services.catalog import api, events, loops
+from services.catalog import api, consumers, workers
 from services.runtime.auth.call_context import Caller, set_caller
 from services.runtime.db.pool import Database
 from services.runtime.messaging.events import Event, OutboxEvent
@@ -193,7 +193,7 @@ class Shop:
         ]
         [handler] = [
             subscription.handler
-            for subscription in events.subscriptions(self.clock)["SCHEDULER"]
+            for subscription in consumers.subscriptions(self.clock)["SCHEDULER"]
             if subscription.message_type is message_type
         ]
         async with self.database.begin() as tx:
@@ -210,7 +210,7 @@ class Shop:
 
     async def expire(self) -> Step:
         """One step of the loop that ends holds."""
-        return await loops.HoldExpiry(self.database, self.clock).step()
+        return await workers.HoldExpiry(self.database, self.clock).step()
 
     async def told(self, message_type: type[Message]) -> list[Any]:
         """What the outbox holds of a type, the oldest first."""

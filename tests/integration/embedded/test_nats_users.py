@@ -16,7 +16,7 @@ from nats.js.errors import NoStreamResponseError, ServiceUnavailableError
 
 from deploy.embedded.nats import EmbeddedNats
 from deploy.embedded.ports import HOST, free_ports
-from services.catalog.events import subscriptions as catalog_hears
+from services.catalog.consumers import subscriptions as catalog_hears
 from services.notify.events.handlers import subscriptions as notify_hears
 from services.payments.events import subscriptions as payments_hears
 from services.runtime.messaging import streams

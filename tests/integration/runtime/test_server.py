@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from services.runtime.errors import not_found
 from services.runtime.observability import tracing
-from services.runtime.rpc import server as runtime_server
+from services.runtime.rpc import admission
 from services.runtime.rpc.health import LIVENESS
 from services.runtime.rpc.limits import RateLimit
 from services.runtime.rpc.server import PLATFORM_MESSAGE_MAX_BYTES
@@ -168,7 +168,7 @@ async def test_a_call_ends_at_its_deadline_on_both_sides(door: Door) -> None:
 
 @pytest.fixture
 def short_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime_server, "DEADLINE_MAX_SECONDS", 0.1)
+    monkeypatch.setattr(admission, "DEADLINE_MAX_SECONDS", 0.1)
 
 
 @pytest.mark.usefixtures("short_calls")

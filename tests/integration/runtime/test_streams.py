@@ -16,7 +16,7 @@ from services.runtime.auth.call_context import caller
 from services.runtime.auth.key_sets import KeyFile
 from services.runtime.auth.tls import Identity
 from services.runtime.errors import not_found
-from services.runtime.rpc import server as runtime_server
+from services.runtime.rpc import admission
 from services.runtime.rpc.health import Health
 from services.runtime.rpc.limits import RateLimit
 from services.runtime.rpc.server import Addresses, Server
@@ -137,12 +137,12 @@ async def test_an_error_in_a_stream_tells_nothing_of_itself(door: Door) -> None:
 
 @pytest.fixture
 def short_streams(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime_server, "STREAM_DEADLINE_MAX_SECONDS", 0.2)
+    monkeypatch.setattr(admission, "STREAM_DEADLINE_MAX_SECONDS", 0.2)
 
 
 @pytest.fixture
 def no_time_for_messages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime_server, "DEADLINE_MAX_SECONDS", 0.0)
+    monkeypatch.setattr(admission, "DEADLINE_MAX_SECONDS", 0.0)
 
 
 @pytest.mark.usefixtures("short_streams")

@@ -8,23 +8,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.catalog.domain import (
-    Cart,
+from services.catalog.domain.pricing import Cart, Line, Price, quote
+from services.catalog.domain.products import (
     Fault,
-    HoldRequest,
     Item,
     ItemFault,
-    Line,
-    Price,
+    MerchantId,
     Product,
+    ProductId,
     ProductKey,
     ProductState,
-    allocate,
-    quote,
+    StandingOrderId,
 )
+from services.catalog.domain.stock import HoldRequest, allocate
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-TEA, COFFEE, MILK = (ProductKey("acme", name) for name in ("tea", "coffee", "milk"))
+
+
+def key(product: str, merchant: str = "acme") -> ProductKey:
+    return ProductKey(MerchantId(merchant), ProductId(product))
+
+
+TEA, COFFEE, MILK = key("tea"), key("coffee"), key("milk")
 
 
 def product(key: ProductKey, state: ProductState = ProductState.ACTIVE) -> Product:
@@ -32,7 +37,7 @@ def product(key: ProductKey, state: ProductState = ProductState.ACTIVE) -> Produ
 
 
 def cart(*items: tuple[ProductKey, int]) -> Cart:
-    return Cart("order", 1, tuple(Item(*item) for item in items), NOW)
+    return Cart(StandingOrderId("order"), 1, tuple(Item(*item) for item in items), NOW)
 
 
 def price(amount_minor: int, currency: str = "EUR") -> list[Price]:
@@ -62,12 +67,12 @@ def test_a_cart_has_a_line_an_item_in_its_order() -> None:
 
 
 def test_a_product_that_is_not_there_cannot_be_priced() -> None:
-    wanted = cart((TEA, 1), (ProductKey("acme", "gone"), 1))
-    assert faults(wanted) == [Fault(ProductKey("acme", "gone"), ItemFault.PRODUCT_NOT_FOUND)]
+    wanted = cart((TEA, 1), (key("gone"), 1))
+    assert faults(wanted) == [Fault(key("gone"), ItemFault.PRODUCT_NOT_FOUND)]
 
 
 def test_a_product_of_somebody_else_is_not_there() -> None:
-    other = ProductKey("other", "tea")
+    other = key("tea", "other")
     assert faults(cart((other, 1))) == [Fault(other, ItemFault.PRODUCT_NOT_FOUND)]
 
 

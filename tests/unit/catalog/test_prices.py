@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.catalog.domain import (
+from services.catalog.domain.pricing import (
     BASIS_POINTS,
     Basis,
     Cap,

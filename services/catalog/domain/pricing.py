@@ -1,34 +1,23 @@
-"""What a product costs a subscriber at an instant, and who gets the stock. Pure functions."""
+"""What a product costs a subscriber at an instant. Pure functions."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
+from services.catalog.domain.products import (
+    Fault,
+    Item,
+    ItemFault,
+    Product,
+    ProductKey,
+    ProductState,
+    StandingOrderId,
+)
 from services.runtime.money import AMOUNT_MINOR_MAX
 
-INCREASE_NOTICE_DAYS_DEFAULT = 30
 BASIS_POINTS = 10_000
-
-
-class ProductState(StrEnum):
-    """Whether a product is on sale."""
-
-    ACTIVE = "ACTIVE"
-    DISCONTINUED = "DISCONTINUED"
-
-
-class ItemFault(StrEnum):
-    """Why an item cannot be priced or held."""
-
-    PRODUCT_NOT_FOUND = "PRODUCT_NOT_FOUND"
-    PRODUCT_DISCONTINUED = "PRODUCT_DISCONTINUED"
-    PRICE_NOT_FOUND = "PRICE_NOT_FOUND"
-    CURRENCY_MISMATCH = "CURRENCY_MISMATCH"
-    TOTAL_TOO_LARGE = "TOTAL_TOO_LARGE"
-    OUT_OF_STOCK = "OUT_OF_STOCK"
 
 
 class Basis(StrEnum):
@@ -38,28 +27,6 @@ class Basis(StrEnum):
     INCREASE_NOT_YET_NOTIFIED = "INCREASE_NOT_YET_NOTIFIED"
     PRICE_LOCK = "PRICE_LOCK"
     PRICE_CAP = "PRICE_CAP"
-
-
-# Tuples, since keys and items are made and compared more often than anything else.
-class ProductKey(NamedTuple):
-    """Which product."""
-
-    merchant: str
-    product: str
-
-
-@dataclass(frozen=True, slots=True)
-class Product:
-    """Something that a merchant sells again and again."""
-
-    key: ProductKey
-    title: str
-    increase_notice_days: int
-    stock_tracked: bool
-    low_stock_threshold: int
-    state: ProductState
-    create_time: datetime
-    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +73,20 @@ class Protection:
     terms: Lock | Cap | None
 
 
+@dataclass(frozen=True, slots=True)
+class SignUpPrice:
+    """What is remembered of a product's price when a standing order is made."""
+
+    standing_order: StandingOrderId
+    key: ProductKey
+    amount_minor: int
+    # The price version that gave it.
+    price: str
+    currency: str
+    sign_up_time: datetime
+    terms: Lock | Cap | None
+
+
 class UnitPrice(NamedTuple):
     """What a subscriber pays for one unit, by which price version, and the list price beside it."""
 
@@ -115,13 +96,6 @@ class UnitPrice(NamedTuple):
     price: str
     list_price: str
     basis: Basis
-
-
-class Item(NamedTuple):
-    """A product and how many of it."""
-
-    key: ProductKey
-    quantity: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,20 +113,10 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """What is wrong with one item."""
-
-    key: ProductKey
-    fault: ItemFault
-    # The product's, as far as it is known.
-    title: str = field(default="", compare=False)
-
-
-@dataclass(frozen=True, slots=True)
 class Cart:
     """What to price, for whom and when."""
 
-    standing_order: str
+    standing_order: StandingOrderId
     cycle: int
     items: tuple[Item, ...]
     price_time: datetime
@@ -225,7 +189,7 @@ def quote(
     cart: Cart,
     products: Mapping[ProductKey, Product],
     prices: Mapping[ProductKey, Sequence[Price]],
-    protections: Mapping[tuple[str, ProductKey], Protection],
+    protections: Mapping[tuple[StandingOrderId, ProductKey], Protection],
 ) -> list[Line] | list[Fault]:
     """Price a cart: its lines, or everything that is wrong with it."""
     lines: list[Line] = []
@@ -264,53 +228,3 @@ def subscriber_effective_time(price: Price, previous: Price | None, notice_days:
     if previous is None or price.amount_minor <= previous.amount_minor:
         return price.effective_time
     return max(price.effective_time, price.announce_time + timedelta(days=notice_days))
-
-
-@dataclass(frozen=True, slots=True)
-class HoldRequest:
-    """Stock wanted for one order."""
-
-    order: str
-    items: tuple[Item, ...]
-    expire_time: datetime
-
-
-def allocate(
-    requests: Sequence[HoldRequest], available: Mapping[ProductKey, int]
-) -> tuple[list[HoldRequest], dict[str, list[Fault]]]:
-    """Give out stock, first come first served, each request whole or not at all.
-
-    `available` has the units of the products whose stock is tracked; others are never short. Returns
-    the requests that are granted, with those of their items that are tracked, and for each other order
-    what it lacks.
-    """
-    left = Counter(available)
-    granted: list[HoldRequest] = []
-    short: dict[str, list[Fault]] = {}
-    for request in requests:
-        lacking = shortages(request.items, left)
-        if lacking:
-            short[request.order] = lacking
-        else:
-            left.subtract(_tracked(request.items, available))
-            held = tuple(item for item in request.items if item.key in available)
-            granted.append(replace(request, items=held))
-    return granted, short
-
-
-def shortages(items: Sequence[Item], available: Mapping[ProductKey, int]) -> list[Fault]:
-    """Which of the items are short, where these units are available of what is tracked."""
-    wanted = _tracked(items, available)
-    return [
-        Fault(key, ItemFault.OUT_OF_STOCK)
-        for key, units in wanted.items()
-        if available[key] < units
-    ]
-
-
-def _tracked(items: Sequence[Item], available: Mapping[ProductKey, int]) -> Counter[ProductKey]:
-    wanted: Counter[ProductKey] = Counter()
-    for item in items:
-        if item.key in available:
-            wanted[item.key] += item.quantity
-    return wanted

@@ -1,6 +1,6 @@
-"""The catalog's due work: holds that nobody settled in time."""
+"""The catalog's due work: holds of stock that nobody settled in time."""
 
-from services.catalog.store import stock as stock_store
+from services.catalog.application import stock
 from services.runtime.db.pool import Database
 from services.runtime.workers.clock import Clock
 from services.runtime.workers.loop import Step
@@ -16,7 +16,9 @@ class HoldExpiry:
         self._clock = clock
 
     async def step(self) -> Step:
-        """End a batch of holds that are due."""
+        """Release a batch of holds that are due."""
         async with self._database.engine.begin() as tx:
-            expired = await stock_store.expire_holds(tx, self._clock.now(), EXPIRE_BATCH_HOLDS)
-            return Step(expired, None if expired else await stock_store.next_hold_expiry(tx))
+            expired, next_expiry = await stock.expire_holds(
+                tx, self._clock.now(), EXPIRE_BATCH_HOLDS
+            )
+            return Step(expired, next_expiry)

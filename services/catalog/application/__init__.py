@@ -1,0 +1,1 @@
+"""The catalog's use cases: what happens, one noun a module."""

@@ -1,0 +1,1 @@
+"""Products, prices and stock: values and rules, without I/O."""

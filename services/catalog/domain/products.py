@@ -1,0 +1,69 @@
+"""Products, and what can be wrong with an item of one."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple, NewType
+
+INCREASE_NOTICE_DAYS_DEFAULT = 30
+
+MerchantId = NewType("MerchantId", str)
+ProductId = NewType("ProductId", str)
+StandingOrderId = NewType("StandingOrderId", str)
+
+
+class ProductState(StrEnum):
+    """Whether a product is on sale."""
+
+    ACTIVE = "ACTIVE"
+    DISCONTINUED = "DISCONTINUED"
+
+
+class ItemFault(StrEnum):
+    """Why an item cannot be priced or held."""
+
+    PRODUCT_NOT_FOUND = "PRODUCT_NOT_FOUND"
+    PRODUCT_DISCONTINUED = "PRODUCT_DISCONTINUED"
+    PRICE_NOT_FOUND = "PRICE_NOT_FOUND"
+    CURRENCY_MISMATCH = "CURRENCY_MISMATCH"
+    TOTAL_TOO_LARGE = "TOTAL_TOO_LARGE"
+    OUT_OF_STOCK = "OUT_OF_STOCK"
+
+
+# Tuples, since keys and items are made and compared more often than anything else.
+class ProductKey(NamedTuple):
+    """Which product."""
+
+    merchant: MerchantId
+    product: ProductId
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """Something that a merchant sells again and again."""
+
+    key: ProductKey
+    title: str
+    increase_notice_days: int
+    stock_tracked: bool
+    low_stock_threshold: int
+    state: ProductState
+    create_time: datetime
+    version: int
+
+
+class Item(NamedTuple):
+    """A product and how many of it."""
+
+    key: ProductKey
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with one item."""
+
+    key: ProductKey
+    fault: ItemFault
+    # The product's, as far as it is known.
+    title: str = field(default="", compare=False)

@@ -1,0 +1,73 @@
+"""The events that the catalog publishes."""
+
+from datetime import datetime
+
+from google.protobuf.message import Message
+from recurring.catalog.v1 import events_pb2
+
+from services.catalog.domain.pricing import Price, subscriber_effective_time
+from services.catalog.domain.products import Product, ProductKey
+from services.catalog.names import price_name, product_name
+from services.runtime.messaging.events import OutboxEvent
+from services.runtime.rpc.conversions import to_money, to_timestamp
+
+
+def price_change_scheduled(product: Product, price: Price, previous: Price | None) -> OutboxEvent:
+    """A new price was announced."""
+    message = events_pb2.PriceChangeScheduled(
+        product=product_name(product.key),
+        title=product.title,
+        price=price_name(product.key, price.price),
+        unit_price=to_money(price.amount_minor, price.currency),
+        effective_time=to_timestamp(price.effective_time),
+        subscriber_effective_time=to_timestamp(
+            subscriber_effective_time(price, previous, product.increase_notice_days)
+        ),
+    )
+    if previous is not None:
+        message.previous_unit_price.CopyFrom(to_money(previous.amount_minor, previous.currency))
+    return _event(product.key, message.price, message, price.announce_time)
+
+
+def price_change_withdrawn(product: Product, price: Price, now: datetime) -> OutboxEvent:
+    """A price that was announced will not take effect."""
+    message = events_pb2.PriceChangeWithdrawn(
+        product=product_name(product.key),
+        title=product.title,
+        price=price_name(product.key, price.price),
+        unit_price=to_money(price.amount_minor, price.currency),
+        effective_time=to_timestamp(price.effective_time),
+        withdraw_time=to_timestamp(now),
+    )
+    return _event(product.key, message.price, message, now)
+
+
+def product_discontinued(product: Product, now: datetime) -> OutboxEvent:
+    """A product went off sale."""
+    name = product_name(product.key)
+    message = events_pb2.ProductDiscontinued(
+        product=name, title=product.title, discontinue_time=to_timestamp(now)
+    )
+    return _event(product.key, name, message, now)
+
+
+def stock_low(product: Product, available_units: int, version: int, now: datetime) -> OutboxEvent:
+    """The available units fell to the threshold or below it, by this version of the stock."""
+    name = product_name(product.key)
+    message = events_pb2.StockLow(
+        product=name,
+        title=product.title,
+        available_units=available_units,
+        low_stock_threshold=product.low_stock_threshold,
+    )
+    return _event(product.key, f"{name}@{version}", message, now)
+
+
+def _event(key: ProductKey, event_key: str, message: Message, now: datetime) -> OutboxEvent:
+    return OutboxEvent(
+        key=event_key,
+        message=message,
+        tenant=key.merchant,
+        partition_key=product_name(key),
+        occur_time=now,
+    )
