@@ -15,7 +15,7 @@ from bench.stack import Stack
 from services.runtime.workers.clock import SystemClock
 from services.runtime.workers.loop import Loop
 from services.scheduler.domain.standing_order import NOTICE_HEADROOM
-from services.scheduler.loops.prepare import PREPARE_LANES, Prepare
+from services.scheduler.workers.prepare import PREPARE_LANES, Prepare
 
 DUE_PER_SECOND = 500
 AIM = Aim(1000.0, at_least=False)

@@ -21,8 +21,8 @@ from services.runtime.db.pool import Database, connect
 from services.runtime.observability import tracing
 from services.runtime.rpc.channel import open_channel
 from services.runtime.workers.clock import Clock, SandboxClock
-from services.scheduler.loops.prepare import PREPARE_LANES, Prepare
-from services.scheduler.peers import Peers
+from services.scheduler.clients import Clients
+from services.scheduler.workers.prepare import PREPARE_LANES, Prepare
 
 POOL_CONNECTIONS = 8
 PREPARED = """
@@ -92,7 +92,7 @@ async def wired(stack: Stack, clock: Clock) -> AsyncIterator[tuple[Prepare, Data
         for channel in channels:
             await channel.channel_ready()
         await database.ping()
-        yield Prepare(database, clock, Peers(*channels)), database
+        yield Prepare(database, clock, Clients(*channels)), database
     finally:
         for channel in channels:
             await channel.close()

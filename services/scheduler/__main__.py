@@ -5,13 +5,13 @@ from recurring.scheduler.v1 import scheduler_pb2_grpc
 from services.runtime.app.bootstrap import main
 from services.runtime.app.components import Components, Runtime
 from services.runtime.app.settings import RuntimeSettings
-from services.scheduler import api, events
-from services.scheduler.loops.collect import Collect
-from services.scheduler.loops.prepare import PREPARE_LANES, Prepare
-from services.scheduler.loops.resume import Resume
-from services.scheduler.peers import Peers
+from services.scheduler import api, consumers
+from services.scheduler.clients import Clients
 from services.scheduler.store import gauges
 from services.scheduler.store.encrypted import ENCRYPTED_TABLES
+from services.scheduler.workers.collect import Collect
+from services.scheduler.workers.prepare import PREPARE_LANES, Prepare
+from services.scheduler.workers.resume import Resume
 
 
 class SchedulerSettings(RuntimeSettings):
@@ -25,15 +25,15 @@ class SchedulerSettings(RuntimeSettings):
 async def assemble(runtime: Runtime[SchedulerSettings]) -> Components:
     """Put the scheduler together."""
     settings = runtime.settings
-    peers = Peers(
+    clients = Clients(
         runtime.channel(settings.catalog_target),
         runtime.channel(settings.payments_target),
         runtime.channel(settings.notify_target),
     )
-    prepare = Prepare(runtime.database, runtime.clock, peers)
-    collect = Collect(runtime.database, runtime.clock, peers)
+    prepare = Prepare(runtime.database, runtime.clock, clients)
+    collect = Collect(runtime.database, runtime.clock, clients)
     return Components(
-        servicer=api.Servicer(runtime.database, runtime.clock, peers),
+        servicer=api.Servicer(runtime.database, runtime.clock, clients),
         register=scheduler_pb2_grpc.add_SchedulerServiceServicer_to_server,
         grpc_service="recurring.scheduler.v1.SchedulerService",
         access=api.ACCESS,
@@ -49,4 +49,4 @@ async def assemble(runtime: Runtime[SchedulerSettings]) -> Components:
 
 
 if __name__ == "__main__":
-    main("scheduler", SchedulerSettings, assemble, events.subscriptions)
+    main("scheduler", SchedulerSettings, assemble, consumers.subscriptions)

@@ -11,7 +11,7 @@ from services.notify.events.handlers import subscriptions as notify_hears
 from services.payments.events import subscriptions as payments_hears
 from services.runtime.messaging.broker import DOMAIN
 from services.runtime.workers.clock import SystemClock
-from services.scheduler.events import subscriptions as scheduler_hears
+from services.scheduler.consumers import subscriptions as scheduler_hears
 from tests.manifests.cluster import SERVICES, Cluster, Manifest, selects
 from tests.manifests.test_network import ingress
 from tests.prometheus import ALERTS, alert_queries, metrics_in

@@ -26,7 +26,7 @@ from services.scheduler.api.previews import (
 from services.scheduler.api.purchases import PurchaseMethods
 from services.scheduler.api.reading import CHECKS_AT_ONCE_MAX, CHECKS_OF_MERCHANT_MAX
 from services.scheduler.api.settings import SettingsMethods
-from services.scheduler.peers import Peers
+from services.scheduler.clients import Clients
 
 READ, WRITE = "standing-orders:read", "standing-orders:write"
 # Method -> who may call it. What is not named here is closed to all.
@@ -69,10 +69,10 @@ class Servicer(
 ):
     """Answers recurring.scheduler.v1.SchedulerService; each method's contract is in its proto."""
 
-    def __init__(self, database: Database, clock: Clock, peers: Peers) -> None:
+    def __init__(self, database: Database, clock: Clock, clients: Clients) -> None:
         self.database = database
         self._clock = clock
-        self._peers = peers
+        self._clients = clients
         self._importing = ConcurrencyLimiter(IMPORTS_AT_ONCE_MAX, IMPORTS_OF_MERCHANT_MAX)
         self._forecasting = ConcurrencyLimiter(FORECASTS_AT_ONCE_MAX, FORECASTS_OF_MERCHANT_MAX)
         self._previewing = ConcurrencyLimiter(

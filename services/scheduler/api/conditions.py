@@ -25,7 +25,7 @@ from services.scheduler.domain.conditions import (
 )
 from services.scheduler.domain.expressions import CONDITIONS_MAX_STEPS
 from services.scheduler.domain.order import Item
-from services.scheduler.peers import product_name
+from services.scheduler.names import product_name
 
 PRODUCT = NamePattern("merchants/{merchant}/products/{product}")
 CONDITION_INVALID = "CONDITION_INVALID"

@@ -14,7 +14,7 @@ from services.runtime.db.pool import Database
 from services.runtime.errors import FieldViolation, Problem, Violations, wrong_state
 from services.runtime.messaging import outbox
 from services.runtime.workers.clock import Clock
-from services.scheduler import events
+from services.scheduler import publishers
 from services.scheduler.api.lookups import (
     LIVE_STATES,
     cycle_out_of_range,
@@ -27,6 +27,8 @@ from services.scheduler.api.lookups import (
 from services.scheduler.api.reading import read_items, read_ship_to
 from services.scheduler.api.schedules import read_calendar_date
 from services.scheduler.api.templates import TemplateMethods
+from services.scheduler.application import settlement
+from services.scheduler.clients import Cart, Clients
 from services.scheduler.domain import calendar
 from services.scheduler.domain.order import (
     WITHDRAWABLE_STATES,
@@ -47,7 +49,6 @@ from services.scheduler.domain.standing_order import (
     State,
     with_change,
 )
-from services.scheduler.peers import Cart, Peers
 from services.scheduler.store import addresses, orders, standing_orders
 
 StandingOrderMessage = scheduler_pb2.StandingOrder
@@ -58,7 +59,7 @@ class CycleMethods(TemplateMethods):
 
     database: Database
     _clock: Clock
-    _peers: Peers
+    _clients: Clients
 
     async def _locked_live(self, tx: AsyncConnection, name: str, etag: str) -> StandingOrder:
         template = await locked(tx, name, etag, LIVE_STATES)
@@ -96,10 +97,10 @@ class CycleMethods(TemplateMethods):
             )
         left_out = skipped(order, OrderReason.SKIPPED_BY_CUSTOMER, now)
         await orders.update(tx, [left_out], order.state, now)
-        await outbox.put(tx, events.order_facts(left_out, template, now))
+        await outbox.put(tx, publishers.order_events(left_out, template, now))
         # It may have been the last one.
         pair = template.merchant, template.standing_order
-        over = await events.end_finished(tx, [pair], now)
+        over = await settlement.end_finished(tx, [pair], now)
         return self._message(over.get(pair, template))
 
     @mutation(StandingOrderMessage)
@@ -158,7 +159,7 @@ class CycleMethods(TemplateMethods):
         if found is None:
             raise cycle_out_of_range()
         key = OrderKey(merchant, standing_order, cycle)
-        quote = await self._peers.first_quote(Cart(key, items, found.due_at))
+        quote = await self._clients.first_quote(Cart(key, items, found.due_at))
         if not isinstance(quote, Quote):
             refuse_items(merchant, "change.items", items, quote)
 
@@ -234,7 +235,7 @@ class CycleMethods(TemplateMethods):
         now = self._clock.now()
         changed = await standing_orders.change(tx, with_change(template, cycle, change), now)
         following = await orders.next_open_time(tx, template.merchant, template.standing_order, now)
-        fact = events.standing_order_changed(changed, "UPDATED", now, following)
+        fact = publishers.standing_order_changed(changed, "UPDATED", now, following)
         await outbox.put(tx, [fact])
         return self._message(changed)
 

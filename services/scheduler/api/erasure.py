@@ -10,7 +10,7 @@ from services.runtime.errors import wrong_state
 from services.runtime.workers.clock import Clock
 from services.scheduler.api.reading import CUSTOMER
 from services.scheduler.domain.order import OrderKey
-from services.scheduler.peers import order_name, standing_order_name
+from services.scheduler.names import order_name, standing_order_name
 from services.scheduler.store import erasure, purchases
 
 NAMED_MAX_STANDING_ORDERS = 3

@@ -15,13 +15,13 @@ from services.runtime.rpc.limits import ConcurrencyLimiter
 from services.runtime.workers.clock import Clock
 from services.scheduler.api.reading import MERCHANT
 from services.scheduler.api.schedules import read_calendar_date
+from services.scheduler.application.evaluation.evaluation import plan_announced
+from services.scheduler.application.evaluation.projection import project
+from services.scheduler.clients import BATCH_MAX_ENTRIES, Cart, Clients, PlannedCharges
 from services.scheduler.domain.forecast import Demand, DemandKey, Forecast, coming_orders
 from services.scheduler.domain.order import Line, Order, OrderState, Quote, asks
 from services.scheduler.domain.schedule import LAST_DATE
 from services.scheduler.domain.standing_order import StandingOrder
-from services.scheduler.loops.findings import plan_announced
-from services.scheduler.loops.outlook import look_ahead
-from services.scheduler.peers import BATCH_MAX_ENTRIES, Cart, Peers, PlannedCharges
 from services.scheduler.store import forecasts
 
 FORECAST_DEFAULT_DAYS = 30
@@ -63,7 +63,7 @@ class ForecastMethods:
 
     database: Database
     _clock: Clock
-    _peers: Peers
+    _clients: Clients
     _forecasting: ConcurrencyLimiter
 
     async def ForecastDemand(
@@ -76,7 +76,7 @@ class ForecastMethods:
             return await self._forecast(span, now)
 
     async def _forecast(self, span: Span, now: datetime) -> scheduler_pb2.ForecastDemandResponse:
-        tally = _Tally(self.database, self._peers, span, now)
+        tally = _Tally(self.database, self._clients, span, now)
         async for order in self._open_orders(span):
             await tally.add_open(order)
         seen = 0
@@ -123,7 +123,7 @@ class _Tally:
     """Sums up orders; those without a price wait until there is a batch to ask about."""
 
     database: Database
-    peers: Peers
+    clients: Clients
     span: Span
     now: datetime
     forecast: Forecast = field(default_factory=Forecast)
@@ -167,7 +167,7 @@ class _Tally:
 
     async def _finish_open(self) -> None:
         opened, self._open = await self._priced_open(), []
-        planned, refusals = await plan_announced(self.peers, opened)
+        planned, refusals = await plan_announced(self.clients, opened)
         for month, amount_minor in planned.items():
             self._planned[month] = self._planned.get(month, 0) + amount_minor
         for order, reasons in zip(opened, refusals, strict=True):
@@ -178,7 +178,7 @@ class _Tally:
         """Open orders as announced, or else as they would be; one without a price is left out."""
         priceless = [order for order in self._open if not order.lines]
         carts = [Cart(order.key, order.items, order.due_time) for order in priceless]
-        answers = await self.peers.quote(carts)
+        answers = await self.clients.quote(carts)
         priced = [
             replace(
                 order,
@@ -196,9 +196,9 @@ class _Tally:
         await self._finish_open()
         coming, self._coming = self._coming, []
         templates, self._templates = self._templates, {}
-        for one in await look_ahead(
+        for one in await project(
             self.database,
-            self.peers,
+            self.clients,
             coming,
             templates,
             self._planned,

@@ -12,7 +12,7 @@ from services.runtime.auth.call_context import caller
 from services.runtime.errors import FieldViolation, Problem, Violations
 from services.runtime.rpc import validation
 from services.scheduler.api.reading import MERCHANT
-from services.scheduler.peers import BATCH_MAX_ENTRIES
+from services.scheduler.clients import BATCH_MAX_ENTRIES
 
 IMPORT_MAX_ROWS = 200_000
 # Each is remembered until the end, to find the customers who would have a product twice.

@@ -18,7 +18,7 @@ from services.runtime.messaging import outbox
 from services.runtime.resource_names import ID_PATTERN
 from services.runtime.rpc import validation
 from services.runtime.rpc.limits import ConcurrencyLimiter, exhausted
-from services.scheduler import events
+from services.scheduler import publishers
 from services.scheduler.api.import_stream import (
     BATCH_MAX_ITEMS,
     Requests,
@@ -35,7 +35,7 @@ from services.scheduler.api.sign_up import sign_up_violations
 from services.scheduler.domain import calendar
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.domain.takeover import nearest_dates, taken_over
-from services.scheduler.peers import standing_order_name
+from services.scheduler.names import standing_order_name
 from services.scheduler.store import purchases, sign_ups
 
 # All rows of an import are in memory until they are stored, which takes 130 MiB at the worst.
@@ -197,7 +197,7 @@ class ImportMethods(PreviewMethods):
             )
         # Their expressions take time to check: others are served meanwhile.
         accepted = await asyncio.to_thread(_read_rows, book, rows, known)
-        noted = await sign_up_violations(self._peers, [one.template for one in accepted])
+        noted = await sign_up_violations(self._clients, [one.template for one in accepted])
         if not book.allow_duplicate:
             _note_repeated(book, accepted, noted)
             async with self.database.read() as connection:
@@ -209,7 +209,7 @@ class ImportMethods(PreviewMethods):
         """Have the sign-up prices remembered, as late as can be: a product may have gone by now."""
         for place, packed in enumerate(book.batches):
             batch = packed.rows
-            answers = await self._peers.protect_prices([one.template for one in batch])
+            answers = await self._clients.protect_prices([one.template for one in batch])
             noted = [Violations() for _ in batch]
             for one, found, problems in zip(batch, noted, answers, strict=True):
                 template = one.template
@@ -236,7 +236,10 @@ class ImportMethods(PreviewMethods):
                         raise already_exists("STANDING_ORDER_ALREADY_EXISTS", name)
                 await outbox.put(
                     tx,
-                    [events.standing_order_changed(one, "CREATED", book.now) for one in templates],
+                    [
+                        publishers.standing_order_changed(one, "CREATED", book.now)
+                        for one in templates
+                    ],
                 )
             await audit.put(
                 tx,

@@ -19,13 +19,13 @@ from services.runtime.errors import (
     wrong_state,
 )
 from services.runtime.rpc.conversions import etag
-from services.scheduler import events
+from services.scheduler import names
 from services.scheduler.api.messages import standing_order_message
 from services.scheduler.api.reading import STANDING_ORDER
 from services.scheduler.domain.order import Item, OrderKey
 from services.scheduler.domain.pauses import pause_recorded
 from services.scheduler.domain.standing_order import CHANGE_AHEAD_MAX_CYCLES, StandingOrder, State
-from services.scheduler.peers import product_name, standing_order_name
+from services.scheduler.names import product_name, standing_order_name
 from services.scheduler.store import orders, purchases, standing_orders
 
 LIVE_STATES = (State.ACTIVE, State.PAUSED)
@@ -44,7 +44,7 @@ def read_name(name: str, field: str = "name") -> tuple[str, str]:
 def read_order_name(name: str) -> OrderKey:
     """The key of an order that the caller may see."""
     violations = Violations()
-    merchant, standing_order, cycle = events.ORDER.read(violations, "name", name)
+    merchant, standing_order, cycle = names.ORDER.read(violations, "name", name)
     if cycle and not cycle.isdecimal():
         violations.add("name", "must end in the number of a cycle")
     violations.check()

@@ -16,13 +16,8 @@ from services.scheduler.api.conditions import condition_messages
 from services.scheduler.api.schedules import schedule_message
 from services.scheduler.domain.order import Decision, Item, OrderKey, line_of
 from services.scheduler.domain.standing_order import CycleChange, StandingOrder
-from services.scheduler.events import line_messages
-from services.scheduler.peers import (
-    customer_name,
-    order_name,
-    product_name,
-    standing_order_name,
-)
+from services.scheduler.names import customer_name, order_name, product_name, standing_order_name
+from services.scheduler.publishers import line_messages
 from services.scheduler.store import addresses
 
 

@@ -21,9 +21,10 @@ from services.scheduler.api.messages import (
     order_message,
 )
 from services.scheduler.api.reading import CUSTOMER
+from services.scheduler.clients import Clients
 from services.scheduler.domain.explanation import in_causal_order
 from services.scheduler.domain.order import Decision
-from services.scheduler.peers import Peers, customer_name, order_name
+from services.scheduler.names import customer_name, order_name
 from services.scheduler.store import orders
 
 EXPLAIN_MAX_NOTICES = 1000
@@ -40,7 +41,7 @@ class OrderMethods:
     """The methods of recurring.scheduler.v1.SchedulerService about orders."""
 
     database: Database
-    _peers: Peers
+    _clients: Clients
 
     async def GetOrder(
         self, request: scheduler_pb2.GetOrderRequest, _context: object
@@ -110,13 +111,13 @@ class OrderMethods:
         attempts: list[Decision] = []
         try:
             attempts = charge_decisions(
-                await self._peers.payments.GetCharge(payments_pb2.GetChargeRequest(name=charge))
+                await self._clients.payments.GetCharge(payments_pb2.GetChargeRequest(name=charge))
             )
         except grpc.aio.AioRpcError as error:
             # An order that was never to be paid has no charge.
             if error.code() is not grpc.StatusCode.NOT_FOUND:
                 raise
-        notices = await self._peers.notify.ListNotices(
+        notices = await self._clients.notify.ListNotices(
             notify_pb2.ListNoticesRequest(
                 parent=customer,
                 subject_resource=order_name(key),

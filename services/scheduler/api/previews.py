@@ -9,16 +9,16 @@ from recurring.scheduler.v1 import scheduler_pb2
 from services.runtime.errors import Violations
 from services.runtime.rpc.conversions import to_date, to_money, to_timestamp
 from services.runtime.rpc.limits import ConcurrencyLimiter
-from services.scheduler import events
+from services.scheduler import publishers
 from services.scheduler.api.cycles import CycleMethods
 from services.scheduler.api.lookups import existing, read_name
+from services.scheduler.application.evaluation.evaluation import plan_announced
+from services.scheduler.application.evaluation.projection import Projection, project
 from services.scheduler.domain.calendar import CycleDate
 from services.scheduler.domain.conditions import has_expression
 from services.scheduler.domain.order import OrderKey, OrderState, mandate_reasons
 from services.scheduler.domain.rulings import words
 from services.scheduler.domain.standing_order import StandingOrder, new_order, reason_against
-from services.scheduler.loops.findings import plan_announced
-from services.scheduler.loops.outlook import Outlook, look_ahead
 from services.scheduler.store import orders
 
 PREVIEW_DEFAULT_CYCLES = 12
@@ -81,12 +81,12 @@ class PreviewMethods(CycleMethods):
         by_key = {(one.merchant, one.standing_order): one for one in templates}
         async with self.database.read() as connection:
             announced = await orders.announced(connection, list(by_key))
-        planned, _ = await plan_announced(self._peers, announced)
-        looked_at = await look_ahead(self.database, self._peers, wanted, by_key, planned, now)
-        outlooks = {one.order.key: one for one in looked_at}
+        planned, _ = await plan_announced(self._clients, announced)
+        looked_at = await project(self.database, self._clients, wanted, by_key, planned, now)
+        projections = {one.order.key: one for one in looked_at}
         return [
             [
-                _preview(template, cycle, found, outlooks.get(_key(template, cycle)), now)
+                _preview(template, cycle, found, projections.get(_key(template, cycle)), now)
                 for cycle, found in coming
             ]
             for template, coming in zip(templates, dates, strict=True)
@@ -107,16 +107,16 @@ def _preview(
     template: StandingOrder,
     cycle: int,
     found: CycleDate,
-    outlook: Outlook | None,
+    projection: Projection | None,
     now: datetime,
 ) -> scheduler_pb2.CyclePreview:
     message = scheduler_pb2.CyclePreview(cycle=cycle)
     local_date, due_time = found.local_date or found.nominal_date, found.due_at
     reason = reason_against(template, cycle, found, now)
-    if outlook is not None:
-        order = outlook.order
+    if projection is not None:
+        order = projection.order
         local_date, due_time = order.local_date, order.due_time
-        message.unmet_conditions.extend(words(outlook.ruling))
+        message.unmet_conditions.extend(words(projection.ruling))
         if order.state is OrderState.SKIPPED:
             (reason,) = order.reasons
         else:
@@ -124,10 +124,10 @@ def _preview(
             message.mandate_reasons.extend(
                 map(payments_pb2.RefusalReason.Value, mandate_reasons(order))
             )
-        if outlook.quote is not None:
-            quote = outlook.quote
+        if projection.quote is not None:
+            quote = projection.quote
             message.amount.CopyFrom(to_money(quote.amount_minor, quote.currency))
-            message.lines.extend(events.line_messages(quote.lines, quote.currency))
+            message.lines.extend(publishers.line_messages(quote.lines, quote.currency))
     if reason is not None:
         message.skip_reason = scheduler_pb2.OrderReason.Value(reason)
     message.local_date.CopyFrom(to_date(local_date))

@@ -18,10 +18,11 @@ from services.scheduler.api.conditions import PRODUCT
 from services.scheduler.api.lookups import read_order_name
 from services.scheduler.api.messages import order_message
 from services.scheduler.api.reading import CUSTOMER
+from services.scheduler.application import collection
+from services.scheduler.application.evaluation.pricing import Templates
+from services.scheduler.clients import Clients, is_transient
 from services.scheduler.domain.order import Order, OrderState, asks, confirmed
-from services.scheduler.loops import collect
-from services.scheduler.loops.pricing import Templates
-from services.scheduler.peers import Peers, is_transient, standing_order_name
+from services.scheduler.names import standing_order_name
 from services.scheduler.store import orders, purchases, standing_orders
 from services.scheduler.store.order_rows import order_of
 
@@ -31,7 +32,7 @@ class PurchaseMethods:
 
     database: Database
     _clock: Clock
-    _peers: Peers
+    _clients: Clients
 
     @mutation(scheduler_pb2.RecordPurchaseResponse)
     async def RecordPurchase(
@@ -78,7 +79,7 @@ class PurchaseMethods:
             await orders.confirm(tx, agreed, now)
             # Where the order changed meanwhile, it is looked at again by itself.
             if order == known:
-                await collect.store(tx, decided, OrderState.HELD, templates, now)
+                await collection.store(tx, decided, OrderState.HELD, templates, now)
             return order_message(await orders.get(tx, key), self.database.keyring)
 
         async with self.database.begin() as tx:
@@ -86,9 +87,9 @@ class PurchaseMethods:
 
     async def _decide(self, agreed: Order, templates: Templates, now: datetime) -> list[Order]:
         """What becomes of an order now; nothing yet while another service is away."""
-        loop = collect.Collect(self.database, self._clock, self._peers)
         try:
-            return await loop.decide([replace(agreed, decisions=())], templates, now)
+            undecided = [replace(agreed, decisions=())]
+            return await collection.decide(self.database, self._clients, undecided, templates, now)
         except grpc.aio.AioRpcError as error:
             if not is_transient(error):
                 raise

@@ -7,19 +7,23 @@ from dataclasses import replace
 from services.runtime.errors import Violations
 from services.scheduler.api.conditions import CONDITION_INVALID
 from services.scheduler.api.lookups import note_items
+from services.scheduler.clients import Cart, Clients, MandateQuestion
 from services.scheduler.domain.order import Item, OrderKey, Quote
 from services.scheduler.domain.standing_order import StandingOrder
-from services.scheduler.peers import Cart, MandateQuestion, Peers, customer_name
+from services.scheduler.names import customer_name
 
 # What is wrong with the world and not with the request.
 PRECONDITION_REASONS = frozenset({"PHONE_NOT_BOUND", "MANDATE_NOT_COVERING"})
 
 
-async def sign_up_violations(peers: Peers, templates: Sequence[StandingOrder]) -> list[Violations]:
+async def sign_up_violations(
+    clients: Clients, templates: Sequence[StandingOrder]
+) -> list[Violations]:
     """Why each of them, in their order, could not be billed; nothing is stored anywhere."""
     customers = [customer_name(one.merchant, one.customer) for one in templates]
     bound, quotes = await asyncio.gather(
-        peers.phones_bound(customers), peers.first_quotes([_first_cart(one) for one in templates])
+        clients.phones_bound(customers),
+        clients.first_quotes([_first_cart(one) for one in templates]),
     )
     noted = [Violations() for _ in templates]
     asked: list[tuple[Violations, MandateQuestion]] = []
@@ -34,7 +38,7 @@ async def sign_up_violations(peers: Peers, templates: Sequence[StandingOrder]) -
         _note_currencies(found, template, quote.currency)
         if template.mandate:
             asked.append((found, _mandate_question(template, quote)))
-    refusals = await peers.refusals([question for _, question in asked])
+    refusals = await clients.refusals([question for _, question in asked])
     for (found, _), reasons in zip(asked, refusals, strict=True):
         if reasons:
             found.add(
@@ -42,7 +46,7 @@ async def sign_up_violations(peers: Peers, templates: Sequence[StandingOrder]) -
                 f"the mandate does not cover the next cycle: {', '.join(reasons)}",
                 "MANDATE_NOT_COVERING",
             )
-    await _note_substitutes(peers, templates, quotes, noted)
+    await _note_substitutes(clients, templates, quotes, noted)
     return noted
 
 
@@ -55,7 +59,7 @@ def _note_currencies(found: Violations, template: StandingOrder, currency: str) 
 
 
 async def _note_substitutes(
-    peers: Peers,
+    clients: Clients,
     templates: Sequence[StandingOrder],
     quotes: Sequence[Quote | object],
     noted: Sequence[Violations],
@@ -70,7 +74,7 @@ async def _note_substitutes(
     ]
     if not asked:
         return
-    answers = await peers.first_quotes([cart for _, _, _, cart in asked])
+    answers = await clients.first_quotes([cart for _, _, _, cart in asked])
     for (found, place, currency, _), answer in zip(asked, answers, strict=True):
         if not isinstance(answer, Quote) or answer.currency != currency:
             found.add(

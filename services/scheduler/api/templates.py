@@ -20,7 +20,7 @@ from services.runtime.rpc.conversions import read_timestamp
 from services.runtime.rpc.limits import ConcurrencyLimiter
 from services.runtime.rpc.paging import read_page
 from services.runtime.workers.clock import Clock
-from services.scheduler import events
+from services.scheduler import publishers
 from services.scheduler.api.lookups import (
     LIVE_STATES,
     check_present,
@@ -35,6 +35,8 @@ from services.scheduler.api.messages import standing_order_message
 from services.scheduler.api.reading import CUSTOMER, MERCHANT, read_aside, read_standing_order
 from services.scheduler.api.schedules import read_calendar_date
 from services.scheduler.api.sign_up import PRECONDITION_REASONS, sign_up_violations
+from services.scheduler.application import settlement
+from services.scheduler.clients import Clients
 from services.scheduler.domain import calendar, validation
 from services.scheduler.domain.order import (
     WITHDRAWABLE_STATES,
@@ -56,7 +58,7 @@ from services.scheduler.domain.standing_order import (
     at_cycle,
     place_of,
 )
-from services.scheduler.peers import Peers, standing_order_name
+from services.scheduler.names import standing_order_name
 from services.scheduler.store import orders, purchases, sign_ups, standing_orders
 
 CHANGEABLE_FIELDS = (
@@ -74,7 +76,7 @@ class TemplateMethods:
 
     database: Database
     _clock: Clock
-    _peers: Peers
+    _clients: Clients
     _checking: ConcurrencyLimiter
 
     def _message(self, template: StandingOrder) -> StandingOrderMessage:
@@ -108,7 +110,7 @@ class TemplateMethods:
             await refuse_duplicate(tx, template, products)
             if not await sign_ups.insert(tx, [template]):
                 raise already_exists("STANDING_ORDER_ALREADY_EXISTS", name)
-            fact = events.standing_order_changed(template, "CREATED", template.create_time)
+            fact = publishers.standing_order_changed(template, "CREATED", template.create_time)
             await outbox.put(tx, [fact])
             return self._message(template)
 
@@ -137,12 +139,12 @@ class TemplateMethods:
 
     async def _check_with_peers(self, template: StandingOrder) -> None:
         """Refuse what could not be billed; then have the sign-up prices remembered."""
-        (found,) = await sign_up_violations(self._peers, [template])
+        (found,) = await sign_up_violations(self._clients, [template])
         for violation in found.found:
             if violation.reason in PRECONDITION_REASONS:
                 raise wrong_state(violation.reason, violation.description)
         found.check()
-        (problems,) = await self._peers.protect_prices([template])
+        (problems,) = await self._clients.protect_prices([template])
         refuse_items(template.merchant, "standing_order.items", template.items, problems)
 
     async def GetStandingOrder(
@@ -217,7 +219,9 @@ class TemplateMethods:
             changed = await self._store(tx, opening, "UPDATED", now)
             if wanted.state is State.ACTIVE:
                 facts = [
-                    fact for o in opening.orders for fact in events.order_facts(o, changed, now)
+                    fact
+                    for o in opening.orders
+                    for fact in publishers.order_events(o, changed, now)
                 ]
                 await outbox.put(tx, facts)
             if "mandate" in request.update_mask.paths:
@@ -352,7 +356,7 @@ class TemplateMethods:
             tx, opening, found, OrderReason.STANDING_ORDER_CANCELLED
         )
         withdrawn = [
-            events.payment_withdrawn(one, now)
+            publishers.payment_withdrawn(one, now)
             for one in found
             if one.state is OrderState.AWAITING_PAYMENT
         ]
@@ -382,7 +386,9 @@ class TemplateMethods:
         for state in WITHDRAWABLE_STATES:
             ending = [cancelled(one, reason, now) for one in found if one.state is state]
             stored = await orders.update(tx, ending, state, now)
-            facts += [fact for one in stored for fact in events.order_facts(one, template, now)]
+            facts += [
+                fact for one in stored for fact in publishers.order_events(one, template, now)
+            ]
         changed = await self._store(tx, opening, str(template.state), now)
         await outbox.put(tx, facts)
         return changed
@@ -396,10 +402,10 @@ class TemplateMethods:
         key = changed.merchant, changed.standing_order
         over = {}
         if changed.state is not State.CANCELLED and changed.next_cycle is None:
-            over = await events.end_finished(tx, [key], now)
+            over = await settlement.end_finished(tx, [key], now)
         if key not in over:
             following = await orders.next_open_time(tx, *key, now)
-            fact = events.standing_order_changed(changed, change, now, following)
+            fact = publishers.standing_order_changed(changed, change, now, following)
             await outbox.put(tx, [fact])
         return over.get(key, changed)
 
@@ -450,4 +456,4 @@ async def _publish_mandate(tx: AsyncConnection, changed: StandingOrder, now: dat
         and changed.mandate not in {"", order.terms.mandate}
     ]
     stored = await orders.update(tx, mended, OrderState.AWAITING_PAYMENT, now)
-    await outbox.put(tx, [events.payment_mandate_changed(one, changed, now) for one in stored])
+    await outbox.put(tx, [publishers.payment_mandate_changed(one, changed, now) for one in stored])

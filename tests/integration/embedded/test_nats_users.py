@@ -22,7 +22,7 @@ from services.payments.events import subscriptions as payments_hears
 from services.runtime.messaging import streams
 from services.runtime.messaging.broker import DOMAIN
 from services.runtime.workers.clock import SystemClock
-from services.scheduler.events import subscriptions as scheduler_hears
+from services.scheduler.consumers import subscriptions as scheduler_hears
 
 SERVICES = ("catalog", "scheduler", "payments", "notify")
 PLATFORM = "merchant-demo"

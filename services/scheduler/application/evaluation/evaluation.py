@@ -6,30 +6,35 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from services.runtime.db.pool import Database
+from services.scheduler.application.evaluation.local_checks import check_locally
+from services.scheduler.application.evaluation.pricing import (
+    Pasts,
+    Priced,
+    Templates,
+    pasts,
+    price,
+    template_of,
+)
+from services.scheduler.clients import Clients, MandateQuestion, PlannedCharges
 from services.scheduler.domain.conditions import Action, Ruling
 from services.scheduler.domain.order import (
     Findings,
     Order,
     OrderReason,
     Quote,
+    Stage,
     promised_charge_time,
     under_mandate,
 )
 from services.scheduler.domain.rulings import prepared
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.domain.substitution import gone
-from services.scheduler.loops.pricing import Pasts, Priced, Templates, price, template_of
-from services.scheduler.peers import (
-    MandateQuestion,
-    Peers,
-    PlannedCharges,
-    customer_name,
-)
+from services.scheduler.names import customer_name
 from services.scheduler.store import orders as order_rows
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Evaluation:
     """An order, with its substitutes, and what was found out about it."""
 
     order: Order
@@ -37,38 +42,42 @@ class Found:
     ruling: Ruling
 
 
-async def prepare_orders(
-    peers: Peers,
+async def prepare(
+    database: Database,
+    clients: Clients,
     orders: Sequence[Order],
     templates: Templates,
-    pasts: Pasts,
-    planned: PlannedCharges,
     now: datetime,
 ) -> list[Order]:
-    """Orders after their preparation: announced, held, deferred or left out; in their order."""
-    found = await find(peers, orders, templates, pasts, planned, now)
-    return [
+    """Orders after their preparation: announced, held, deferred or left out."""
+    known = await check_locally(database, orders, templates, Stage.PREPARE, now)
+    if not known.going_on:
+        return known.decided
+    past = await pasts(database, known.going_on, templates)
+    planned = await planned_charges(database, clients, known.going_on, templates, now)
+    evaluations = await evaluate(clients, known.going_on, templates, past, planned, now)
+    return known.decided + [
         prepared(one.order, one.findings, one.ruling, template_of(one.order, templates), now)
-        for one in found
+        for one in evaluations
     ]
 
 
-async def find(
-    peers: Peers,
+async def evaluate(
+    clients: Clients,
     orders: Sequence[Order],
     templates: Templates,
-    pasts: Pasts,
+    known: Pasts,
     planned: PlannedCharges,
     now: datetime,
-) -> list[Found]:
+) -> list[Evaluation]:
     """Price orders, and ask whether the customer can be told and charged; in their order."""
     priced, bound = await asyncio.gather(
-        price(peers, orders, templates, pasts, now),
-        peers.phones_bound([customer_name(o.key.merchant, o.customer) for o in orders]),
+        price(clients, orders, templates, known, now),
+        clients.phones_bound([customer_name(o.key.merchant, o.customer) for o in orders]),
     )
-    refused = await _refusals(peers, priced, templates, planned, now)
+    refused = await _refusals(clients, priced, templates, planned, now)
     return [
-        Found(
+        Evaluation(
             one.order,
             _findings(one, templates, refused.get(place, ()), phone_bound=bound[place]),
             one.ruling,
@@ -77,26 +86,26 @@ async def find(
     ]
 
 
-async def find_ahead(
-    peers: Peers,
+async def evaluate_ahead(
+    clients: Clients,
     orders: Sequence[Order],
     templates: Templates,
-    pasts: Pasts,
+    known: Pasts,
     planned: PlannedCharges,
     now: datetime,
     *,
     demand_only: bool,
-) -> list[Found]:
-    """As `find`, of orders yet to come, as if those before were paid. A bound phone stays bound.
+) -> list[Evaluation]:
+    """As `evaluate`, of orders yet to come, as if those before were paid. A bound phone stays bound.
 
     With `demand_only`, as if there were stock enough.
     """
     priced = await price(
-        peers, orders, templates, pasts, now, in_turn=True, ample_stock=demand_only
+        clients, orders, templates, known, now, in_turn=True, ample_stock=demand_only
     )
-    refused = await _refusals(peers, priced, templates, planned, now)
+    refused = await _refusals(clients, priced, templates, planned, now)
     return [
-        Found(
+        Evaluation(
             one.order,
             _findings(one, templates, refused.get(place, ()), phone_bound=True),
             one.ruling,
@@ -106,7 +115,7 @@ async def find_ahead(
 
 
 async def with_present_mandates(
-    peers: Peers, orders: Sequence[Order], templates: Templates, now: datetime
+    clients: Clients, orders: Sequence[Order], templates: Templates, now: datetime
 ) -> list[Order]:
     """Announced orders; one whose mandate covers it no more gets the standing order's present one.
 
@@ -122,7 +131,7 @@ async def with_present_mandates(
         MandateQuestion(order.terms.mandate, order.notified_minor or 0, order.currency, now)
         for order in replaced.values()
     ]
-    refusals = await peers.refusals(questions)
+    refusals = await clients.refusals(questions)
     result = list(orders)
     for (place, order), reasons in zip(replaced.items(), refusals, strict=True):
         if reasons:
@@ -131,7 +140,7 @@ async def with_present_mandates(
 
 
 async def plan_announced(
-    peers: Peers, announced: Sequence[Order]
+    clients: Clients, announced: Sequence[Order]
 ) -> tuple[PlannedCharges, list[tuple[str, ...]]]:
     """What announced orders are still to be charged, and why not, in their order."""
     planned: PlannedCharges = {}
@@ -145,12 +154,16 @@ async def plan_announced(
         )
         for order in by_mandate.values()
     ]
-    answers = dict(zip(by_mandate, await peers.refusals(questions, planned), strict=True))
+    answers = dict(zip(by_mandate, await clients.refusals(questions, planned), strict=True))
     return planned, [answers.get(place, ()) for place in range(len(announced))]
 
 
 async def planned_charges(
-    database: Database, peers: Peers, orders: Sequence[Order], templates: Templates, now: datetime
+    database: Database,
+    clients: Clients,
+    orders: Sequence[Order],
+    templates: Templates,
+    now: datetime,
 ) -> PlannedCharges:
     """What the orders before are still to be charged, where one is announced before another is paid."""
     overlapping = {
@@ -162,7 +175,7 @@ async def planned_charges(
         return {}
     async with database.read() as connection:
         announced = await order_rows.announced(connection, list(overlapping))
-    planned, _ = await plan_announced(peers, announced)
+    planned, _ = await plan_announced(clients, announced)
     return planned
 
 
@@ -172,7 +185,7 @@ def _overlaps(order: Order, template: StandingOrder, now: datetime) -> bool:
 
 
 async def _refusals(
-    peers: Peers,
+    clients: Clients,
     priced: Sequence[Priced],
     templates: Templates,
     planned: PlannedCharges,
@@ -190,7 +203,7 @@ async def _refusals(
                 mandate, quote.amount_minor, quote.currency, promised_charge_time(one.order, now)
             )
     questions = dict(sorted(questions.items(), key=lambda found: found[1].charge_time))
-    answers = await peers.refusals(list(questions.values()), planned)
+    answers = await clients.refusals(list(questions.values()), planned)
     return dict(zip(questions, answers, strict=True))
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from services.runtime.db.pool import Database
+from services.scheduler.application.evaluation.pricing import Templates, template_of
 from services.scheduler.domain.order import Order, OrderKey, OrderReason, Stage, held, skipped
 from services.scheduler.domain.purchases import (
     PurchaseKey,
@@ -12,12 +13,11 @@ from services.scheduler.domain.purchases import (
     keys_of,
     repeated,
 )
-from services.scheduler.loops.pricing import Templates, template_of
 from services.scheduler.store import purchases, settings
 
 
 @dataclass(frozen=True, slots=True)
-class Circumstances:
+class LocalChecks:
     """What was found for a batch."""
 
     # When products were last bought elsewhere.
@@ -27,7 +27,7 @@ class Circumstances:
 
 
 @dataclass(frozen=True, slots=True)
-class Sorted:
+class CheckedBatch:
     """A batch, by whether there is anything to ask others about."""
 
     # Left out or HELD, as they are to be stored.
@@ -35,12 +35,12 @@ class Sorted:
     going_on: list[Order]
 
 
-async def sort_out(
+async def check_locally(
     database: Database, orders: Sequence[Order], templates: Templates, stage: Stage, now: datetime
-) -> Sorted:
+) -> CheckedBatch:
     """Leave out or hold the orders that our own rows speak against, before anybody is asked."""
-    found = await _look(database, orders, templates, now)
-    result = Sorted([], [])
+    found = await _load(database, orders, templates, now)
+    result = CheckedBatch([], [])
     for order in orders:
         decided = _decide(order, templates, found, stage, now) if found else None
         if decided is None:
@@ -50,9 +50,9 @@ async def sort_out(
     return result
 
 
-async def _look(
+async def _load(
     database: Database, orders: Sequence[Order], templates: Templates, now: datetime
-) -> Circumstances | None:
+) -> LocalChecks | None:
     """One statement for each rule that any of the standing orders has; None where none has one."""
     counting = [order for order in orders if template_of(order, templates).repurchase]
     waiting = [order.key for order in orders if template_of(order, templates).waits_for_payment]
@@ -60,14 +60,14 @@ async def _look(
         return None
     async with database.read() as connection:
         keys = [key for order in counting for key in keys_of(order)]
-        return Circumstances(
+        return LocalChecks(
             bought=await purchases.last(connection, keys) if keys else {},
             unpaid=await settings.unpaid_before(connection, waiting, now) if waiting else {},
         )
 
 
 def _decide(
-    order: Order, templates: Templates, found: Circumstances, stage: Stage, now: datetime
+    order: Order, templates: Templates, found: LocalChecks, stage: Stage, now: datetime
 ) -> Order | None:
     rule = template_of(order, templates).repurchase
     bought = repeated(order, rule, found.bought)

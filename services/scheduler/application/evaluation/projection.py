@@ -8,20 +8,25 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from services.runtime.db.pool import Database
+from services.scheduler.application.evaluation.evaluation import Evaluation, evaluate_ahead
+from services.scheduler.application.evaluation.local_checks import check_locally
+from services.scheduler.application.evaluation.pricing import (
+    EXPECTED,
+    Templates,
+    pasts,
+    template_of,
+)
+from services.scheduler.clients import Clients, PlannedCharges
 from services.scheduler.domain.conditions import NO_RULING, Ruling
 from services.scheduler.domain.order import Order, OrderReason, OrderState, Quote, Stage, asks
 from services.scheduler.domain.rulings import prepared
 from services.scheduler.domain.standing_order import StandingOrder
-from services.scheduler.loops.circumstances import sort_out
-from services.scheduler.loops.findings import Found, find_ahead
-from services.scheduler.loops.pricing import EXPECTED, Templates, pasts, template_of
-from services.scheduler.peers import Peers, PlannedCharges
 
 _UNPAYABLE = frozenset({OrderReason.MANDATE_NOT_COVERING, OrderReason.PAYMENT_METHOD_BLOCKED})
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class Projection:
     """An order as its preparation would leave it."""
 
     order: Order
@@ -36,22 +41,22 @@ class Outlook:
         return None if asks(self.order) or unpayable else self.quote
 
 
-async def look_ahead(
+async def project(
     database: Database,
-    peers: Peers,
+    clients: Clients,
     coming: Sequence[Order],
     templates: Templates,
     planned: PlannedCharges,
     now: datetime,
     *,
     demand_only: bool = False,
-) -> list[Outlook]:
+) -> list[Projection]:
     """What would become of orders that are yet to come, in their order.
 
     `planned` is what announced orders are still to be charged, and gets what these will be. With
     `demand_only`, as if there were stock enough.
     """
-    known = await sort_out(database, coming, templates, Stage.PREPARE, now)
+    known = await check_locally(database, coming, templates, Stage.PREPARE, now)
     # Those after the first wait for that one, which is looked at as if it were paid.
     first = {(one.key.merchant, one.key.standing_order): one.key for one in reversed(coming)}
     decided = {
@@ -62,20 +67,22 @@ async def look_ahead(
     }
     to_price = [one for one in coming if not _is_left_out(decided.get(one.key))]
     past = await pasts(database, to_price, templates, EXPECTED)
-    found = await find_ahead(
-        peers, to_price, templates, past, planned, now, demand_only=demand_only
+    found = await evaluate_ahead(
+        clients, to_price, templates, past, planned, now, demand_only=demand_only
     )
-    outlooks = {key: Outlook(order) for key, order in decided.items()}
+    projections = {key: Projection(order) for key, order in decided.items()}
     for one in found:
         held = decided.get(one.order.key)
-        outlooks[one.order.key] = _outlook(one, held, template_of(one.order, templates), now)
-    return [outlooks[order.key] for order in coming]
+        projections[one.order.key] = _projection(one, held, template_of(one.order, templates), now)
+    return [projections[order.key] for order in coming]
 
 
-def _outlook(found: Found, held: Order | None, template: StandingOrder, now: datetime) -> Outlook:
+def _projection(
+    found: Evaluation, held: Order | None, template: StandingOrder, now: datetime
+) -> Projection:
     order = held or prepared(found.order, found.findings, found.ruling, template, now)
     quote = None if _is_left_out(order) else found.findings.quote
-    return Outlook(order, quote, found.ruling)
+    return Projection(order, quote, found.ruling)
 
 
 def _is_left_out(order: Order | None) -> bool:

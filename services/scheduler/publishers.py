@@ -22,7 +22,7 @@ from services.scheduler.domain.order import (
 )
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.domain.terms import BillingMode
-from services.scheduler.peers import customer_name, order_name, standing_order_name
+from services.scheduler.names import customer_name, order_name, standing_order_name
 
 _CACHED_LINES = 16_384
 
@@ -30,7 +30,7 @@ _CACHED_LINES = 16_384
 PAYMENT_METHOD_BLOCKED = "payment_method_blocked"
 
 
-def order_facts(
+def order_events(
     order: Order,
     template: StandingOrder,
     now: datetime,
@@ -81,12 +81,12 @@ def order_facts(
             message = events_pb2.OrderCancelled(ref=ref, reason=reasons[0])
         case _:
             return []
-    return [_order_fact(order, message, suffix, now)]
+    return [_order_event(order, message, suffix, now)]
 
 
 def announcement_id(order: Order) -> str:
     """The id of the present announcement of an order: of its OrderUpcoming, and of its notice."""
-    fact = _order_fact(
+    fact = _order_event(
         order, events_pb2.OrderUpcoming(), f"#{order.announcement_count}", order.due_time
     )
     return str(fact.event_id)
@@ -94,13 +94,13 @@ def announcement_id(order: Order) -> str:
 
 def payment_withdrawn(order: Order, now: datetime) -> OutboxEvent:
     """The payment of an order is not wanted any more."""
-    return _order_fact(order, events_pb2.PaymentWithdrawn(ref=_ref(order)), "", now)
+    return _order_event(order, events_pb2.PaymentWithdrawn(ref=_ref(order)), "", now)
 
 
 def payment_mandate_changed(order: Order, template: StandingOrder, now: datetime) -> OutboxEvent:
     """An order that awaits payment is to be paid under its standing order's new mandate."""
     message = events_pb2.PaymentMandateChanged(ref=_ref(order), mandate=order.terms.mandate)
-    return _order_fact(order, message, f"@{template.version}", now)
+    return _order_event(order, message, f"@{template.version}", now)
 
 
 def standing_order_changed(
@@ -229,7 +229,7 @@ def _confirmed(
     return message
 
 
-def _order_fact(order: Order, message: Any, suffix: str, now: datetime) -> OutboxEvent:  # noqa: ANN401
+def _order_event(order: Order, message: Any, suffix: str, now: datetime) -> OutboxEvent:  # noqa: ANN401
     key = order.key
     return OutboxEvent(
         key=order_name(key) + suffix,

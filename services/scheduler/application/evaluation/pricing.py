@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from services.runtime.db.pool import Database
+from services.scheduler.clients import Cart, Clients, QuoteAnswer
 from services.scheduler.domain.conditions import (
     CONDITIONS_MAX,
     NO_RULING,
@@ -22,7 +23,6 @@ from services.scheduler.domain.conditions import (
 from services.scheduler.domain.order import Order, OrderKey, OrderState, Quote, with_replaced
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.domain.substitution import missing, substituted, takable
-from services.scheduler.peers import Cart, Peers, QuoteAnswer
 from services.scheduler.store import conditions as condition_rows
 
 # Each condition offers its substitute, which can be refused and can be short in turn.
@@ -68,7 +68,7 @@ async def pasts(
 
 
 async def price(
-    peers: Peers,
+    clients: Clients,
     orders: Sequence[Order],
     templates: Templates,
     known: Pasts,
@@ -82,8 +82,8 @@ async def price(
     With `in_turn`, orders of one standing order are looked at as if those before had been paid; with
     `ample_stock`, as if there were enough of everything.
     """
-    answers = await quoted(peers, orders, now)
-    short = {} if ample_stock else await _short(peers, orders, templates)
+    answers = await quoted(clients, orders, now)
+    short = {} if ample_stock else await _short(clients, orders, templates)
     priced = await judge(orders, answers, templates, known, short, in_turn=in_turn)
     # By place, what was tried instead of something and could not be taken.
     refused: dict[int, set[str]] = {}
@@ -91,7 +91,7 @@ async def price(
         tried = _tried(priced, templates, refused, now)
         if not tried:
             break
-        asked = await quoted(peers, list(tried.values()), now)
+        asked = await quoted(clients, list(tried.values()), now)
         for (place, order), answer in zip(tried.items(), asked, strict=True):
             before = priced[place]
             if isinstance(answer, Quote) and takable(order, answer):
@@ -103,7 +103,7 @@ async def price(
         changed = {_standing_order(order) for order in tried.values()}
         places = [at for at, one in enumerate(priced) if _standing_order(one.order) in changed]
         wanted = [priced[at].order for at in places]
-        short = {} if ample_stock else await _short(peers, wanted, templates)
+        short = {} if ample_stock else await _short(clients, wanted, templates)
         judged = await judge(
             wanted, [priced[at].answer for at in places], templates, known, short, in_turn=in_turn
         )
@@ -145,9 +145,9 @@ def _also_off_sale(answer: QuoteAnswer, substitute: QuoteAnswer) -> QuoteAnswer:
     return replace(answer, discontinued=answer.discontinued | substitute.discontinued)
 
 
-async def quoted(peers: Peers, orders: Sequence[Order], now: datetime) -> list[QuoteAnswer]:
+async def quoted(clients: Clients, orders: Sequence[Order], now: datetime) -> list[QuoteAnswer]:
     """What orders cost now, or at their due times; substitutes name what they are taken for."""
-    answers = await peers.quote([_cart(one, now) for one in orders])
+    answers = await clients.quote([_cart(one, now) for one in orders])
     return [
         with_replaced(order, answer) if isinstance(answer, Quote) else answer
         for order, answer in zip(orders, answers, strict=True)
@@ -197,10 +197,10 @@ async def judge(
 
 
 async def _short(
-    peers: Peers, orders: Sequence[Order], templates: Templates
+    clients: Clients, orders: Sequence[Order], templates: Templates
 ) -> dict[OrderKey, frozenset[str]]:
     asking = [one for one in orders if asks_stock(_conditions(one, templates))]
-    found = await peers.check_stock(asking) if asking else []
+    found = await clients.check_stock(asking) if asking else []
     return {order.key: short for order, short in zip(asking, found, strict=True)}
 
 

@@ -16,6 +16,7 @@ from services.runtime.rpc.conversions import from_money, put_time, to_money, to_
 from services.scheduler.domain.order import Item, Line, Order, OrderKey, OrderReason, Quote
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.domain.substitution import Unpriced
+from services.scheduler.names import order_name, product_name, standing_order_name
 
 # The most that one call may carry, by the contracts.
 BATCH_MAX_ENTRIES = 500
@@ -69,7 +70,7 @@ PlannedCharges = dict[tuple[str, int, int], int]
 QuoteAnswer = Quote | Unpriced
 
 
-class Peers:
+class Clients:
     """Asks catalog, payments and notify."""
 
     def __init__(
@@ -210,26 +211,6 @@ def is_transient(error: Exception) -> bool:
     if isinstance(error, grpc.aio.AioRpcError):
         return error.code() not in _FAULTS_OF_THE_QUESTION
     return is_outage(error)
-
-
-def product_name(merchant: str, product: str) -> str:
-    """A product's resource name."""
-    return f"merchants/{merchant}/products/{product}"
-
-
-def standing_order_name(merchant: str, standing_order: str) -> str:
-    """A standing order's resource name."""
-    return f"merchants/{merchant}/standingOrders/{standing_order}"
-
-
-def customer_name(merchant: str, customer: str) -> str:
-    """A customer's resource name."""
-    return f"merchants/{merchant}/customers/{customer}"
-
-
-def order_name(key: OrderKey) -> str:
-    """An order's resource name."""
-    return f"merchants/{key.merchant}/standingOrders/{key.standing_order}/orders/{key.cycle}"
 
 
 async def _in_batches(

@@ -11,14 +11,12 @@ from recurring.payments.v1 import events_pb2 as payments_events_pb2
 from recurring.payments.v1 import payments_pb2
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.runtime.messaging import outbox
-from services.runtime.messaging.events import Event, OutboxEvent, Subscription, Subscriptions
+from services.runtime.messaging.events import Event, Subscription, Subscriptions
 from services.runtime.observability import tracing
-from services.runtime.resource_names import NamePattern
 from services.runtime.rpc.conversions import from_timestamp
 from services.runtime.workers.clock import Clock
+from services.scheduler.application import settlement
 from services.scheduler.domain.order import (
-    WITHDRAWABLE_STATES,
     Decision,
     Order,
     OrderKey,
@@ -29,26 +27,12 @@ from services.scheduler.domain.order import (
     held,
     in_words,
 )
-from services.scheduler.domain.standing_order import StandingOrder
-from services.scheduler.events.endings import end_finished
-from services.scheduler.events.facts import (
-    PAYMENT_METHOD_BLOCKED,
-    announcement_id,
-    order_facts,
-    standing_order_changed,
-)
+from services.scheduler.names import parse_order
+from services.scheduler.publishers import PAYMENT_METHOD_BLOCKED, announcement_id
 from services.scheduler.store import orders as order_rows
-from services.scheduler.store import standing_orders as standing_order_rows
-
-ORDER = NamePattern("merchants/{merchant}/standingOrders/{standing_order}/orders/{cycle}")
 
 # From an order and the news about it, the order as it is now; None: the news changes nothing.
 Change = Callable[[Order, Any, Event[Any]], Order | None]
-
-
-def _order_key(name: str) -> OrderKey:
-    merchant, standing_order, cycle = ORDER.parse(name)
-    return OrderKey(merchant, standing_order, int(cycle))
 
 
 async def _apply(
@@ -73,7 +57,7 @@ async def _apply(
         now = max(times[order.key] for order in orders)
         stored = await order_rows.update(tx, orders, state, now)
         moved += [order for order in stored if order.state is not state]
-    await settle(tx, moved, times)
+    await settlement.settle(tx, moved, times)
 
 
 def _changed(order: Order, change: Change, event: Event[Any]) -> Order:
@@ -89,83 +73,12 @@ def _changed(order: Order, change: Change, event: Event[Any]) -> Order:
     )
 
 
-async def settle(
-    tx: AsyncConnection, moved: Sequence[Order], times: Mapping[OrderKey, datetime]
-) -> None:
-    """After orders came into a new state: count what was paid, reset, tell."""
-    if not moved:
-        return
-    now = max(times[order.key] for order in moved)
-    keys = [(order.key.merchant, order.key.standing_order) for order in moved]
-    paid = [order for order in moved if order.state is OrderState.PAID]
-    if paid:
-        await standing_order_rows.settled(tx, paid, now)
-    templates = await standing_order_rows.by_key(tx, keys)
-    following = (
-        await order_rows.next_open_times(tx, [order.key for order in paid], now) if paid else {}
-    )
-    facts = [
-        fact
-        for order in moved
-        for fact in order_facts(
-            order,
-            templates[order.key.merchant, order.key.standing_order],
-            times[order.key],
-            next_open_time=following.get(order.key),
-        )
-    ]
-    # What was never to be paid yet (a hold that ran out) is not unpaid.
-    unpaid = [o for o in moved if o.state is OrderState.LAPSED and o.amount_minor is not None]
-    facts += await _pause_unpaid(tx, unpaid, now) if unpaid else []
-    await outbox.put(tx, facts)
-    await end_finished(tx, keys, now)
-
-
-async def _pause_unpaid(
-    tx: AsyncConnection, unpaid: Sequence[Order], now: datetime
-) -> list[OutboxEvent]:
-    """Pause the standing orders of orders that ended unpaid, where the merchant wants that."""
-    keys = [(order.key.merchant, order.key.standing_order) for order in unpaid]
-    resting = await standing_order_rows.pause_unpaid(tx, keys, now)
-    return await _paused(tx, resting, None, now)
-
-
-async def pause_gone(tx: AsyncConnection, decided: Sequence[Order], now: datetime) -> None:
-    """Pause the standing orders of orders that were left out since a product is off sale for good."""
-    keys = [
-        (order.key.merchant, order.key.standing_order)
-        for order in decided
-        if order.state is OrderState.SKIPPED and order.reasons == (OrderReason.PRODUCT_UNAVAILABLE,)
-    ]
-    if keys:
-        resting = await standing_order_rows.pause(tx, keys, now)
-        await outbox.put(tx, await _paused(tx, resting, OrderReason.PRODUCT_UNAVAILABLE, now))
-
-
-async def _paused(
-    tx: AsyncConnection,
-    resting: Sequence[StandingOrder],
-    reason: OrderReason | None,
-    now: datetime,
-) -> list[OutboxEvent]:
-    """What there is to publish of standing orders that were just paused; their open orders end."""
-    by_key = {(one.merchant, one.standing_order): one for one in resting}
-    facts = [standing_order_changed(one, str(one.state), now, reason=reason) for one in resting]
-    found = await order_rows.withdrawable(tx, list(by_key)) if by_key else []
-    for state in WITHDRAWABLE_STATES:
-        ending = [cancelled(o, OrderReason.PAUSED, now) for o in found if o.state is state]
-        for order in await order_rows.update(tx, ending, state, now):
-            template = by_key[order.key.merchant, order.key.standing_order]
-            facts += order_facts(order, template, now)
-    return facts
-
-
 def _by_order(
     events: Iterable[Event[Any]], name: Callable[[Any], str]
 ) -> dict[OrderKey, list[Event[Any]]]:
     news: dict[OrderKey, list[Event[Any]]] = {}
     for event in events:
-        news.setdefault(_order_key(name(event.message)), []).append(event)
+        news.setdefault(parse_order(name(event.message)), []).append(event)
     return news
 
 

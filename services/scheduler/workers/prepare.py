@@ -10,13 +10,13 @@ from services.runtime.observability import tracing
 from services.runtime.workers.bisection import bisect_failures
 from services.runtime.workers.clock import Clock
 from services.runtime.workers.loop import Step
-from services.scheduler import events
-from services.scheduler.domain.order import Order, OrderState, Stage
+from services.scheduler.application import settlement
+from services.scheduler.application.evaluation.evaluation import prepare
+from services.scheduler.application.evaluation.pricing import Templates, template_of
+from services.scheduler.clients import Clients, is_transient
+from services.scheduler.domain.order import Order, OrderState
 from services.scheduler.domain.standing_order import Opening, StandingOrder, State, open_cycles
-from services.scheduler.loops.circumstances import sort_out
-from services.scheduler.loops.findings import planned_charges, prepare_orders
-from services.scheduler.loops.pricing import Templates, pasts, template_of
-from services.scheduler.peers import Peers, is_transient
+from services.scheduler.publishers import order_events
 from services.scheduler.store import gauges, orders, standing_orders
 
 BATCH_STANDING_ORDERS = 500
@@ -27,10 +27,10 @@ PREPARE_LANES = 2
 class Prepare:
     """Opens the cycles whose time has come."""
 
-    def __init__(self, database: Database, clock: Clock, peers: Peers) -> None:
+    def __init__(self, database: Database, clock: Clock, clients: Clients) -> None:
         self._database = database
         self._clock = clock
-        self._peers = peers
+        self._clients = clients
 
     async def step(self) -> Step:
         """Prepare a batch: claim, ask the others without a transaction, then store all at once."""
@@ -41,11 +41,11 @@ class Prepare:
                 first = await standing_orders.first_due(tx)
                 return Step(wake_at=first, pending=first is not None and first <= now)
 
-        async def prepare(batch: Sequence[StandingOrder]) -> None:
+        async def work(batch: Sequence[StandingOrder]) -> None:
             await self._prepare(batch, now)
 
         with tracing.working("prepare", len(claimed)):
-            await bisect_failures(claimed, prepare, is_transient)
+            await bisect_failures(claimed, work, is_transient)
         gauges.worked(gauges.PREPARE, [one.prepare_time for one in claimed], now)
         return Step(worked=len(claimed))
 
@@ -68,15 +68,7 @@ class Prepare:
         orders_all = [order for opening in openings for order in opening.orders]
         to_prepare = [order for order in orders_all if order.state is OrderState.UPCOMING]
         done = [order for order in orders_all if order.state is not OrderState.UPCOMING]
-        known = await sort_out(self._database, to_prepare, templates, Stage.PREPARE, now)
-        done += known.decided
-        if known.going_on:
-            past = await pasts(self._database, known.going_on, templates)
-            planned = await planned_charges(
-                self._database, self._peers, known.going_on, templates, now
-            )
-            done += await prepare_orders(self._peers, known.going_on, templates, past, planned, now)
-        return done
+        return done + await prepare(self._database, self._clients, to_prepare, templates, now)
 
     async def _store(
         self,
@@ -94,12 +86,12 @@ class Prepare:
                 [
                     fact
                     for order in stored
-                    for fact in events.order_facts(order, template_of(order, templates), now)
+                    for fact in order_events(order, template_of(order, templates), now)
                 ],
             )
-            await events.pause_gone(tx, stored, now)
+            await settlement.pause_gone(tx, stored, now)
             ended = [key for key in advanced if openings[key].place.next_cycle is None]
-            await events.end_finished(tx, ended, now)
+            await settlement.end_finished(tx, ended, now)
             changed_since = [key for key in templates if key not in advanced]
             if changed_since:
                 await standing_orders.release(tx, changed_since)

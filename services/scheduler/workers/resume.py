@@ -11,9 +11,10 @@ from services.runtime.messaging import outbox
 from services.runtime.observability import tracing
 from services.runtime.workers.clock import Clock
 from services.runtime.workers.loop import Step
-from services.scheduler import events
+from services.scheduler.application import settlement
 from services.scheduler.domain.pauses import pause_recorded, resumed
 from services.scheduler.domain.standing_order import Opening, StandingOrder, State
+from services.scheduler.publishers import standing_order_changed
 from services.scheduler.store import orders, standing_orders
 
 BATCH_STANDING_ORDERS = 500
@@ -48,7 +49,7 @@ async def _go_on(tx: AsyncConnection, claimed: Sequence[StandingOrder], now: dat
     await standing_orders.advance(tx, openings, State.PAUSED, now)
     await orders.insert(tx, [o for opening in openings for o in opening.orders], now)
     going_on = [
-        events.standing_order_changed(_stored(opening), "RESUMED", now)
+        standing_order_changed(_stored(opening), "RESUMED", now)
         for opening in openings
         if opening.before.state is State.ACTIVE
     ]
@@ -58,7 +59,7 @@ async def _go_on(tx: AsyncConnection, claimed: Sequence[StandingOrder], now: dat
         for one in openings
         if one.place.next_cycle is None
     ]
-    await events.end_finished(tx, over, now)
+    await settlement.end_finished(tx, over, now)
 
 
 def _after_pause(resting: StandingOrder, now: datetime) -> Opening:

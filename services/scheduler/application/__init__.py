@@ -1,0 +1,1 @@
+"""What happens: the use cases of the scheduler, one noun a module."""
