@@ -23,10 +23,9 @@ from services.scheduler.domain.order import (
     OrderReason,
     OrderState,
     Stage,
-    cancelled,
-    held,
     in_words,
 )
+from services.scheduler.domain.order_lifecycle import cancelled, held
 from services.scheduler.names import parse_order
 from services.scheduler.publishers import PAYMENT_METHOD_BLOCKED, announcement_id
 from services.scheduler.store import orders as order_rows

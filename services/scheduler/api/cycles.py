@@ -38,10 +38,8 @@ from services.scheduler.domain.order import (
     OrderState,
     Quote,
     Stage,
-    brought_forward,
-    restored,
-    skipped,
 )
+from services.scheduler.domain.order_lifecycle import brought_forward, restored, skipped
 from services.scheduler.domain.standing_order import (
     CHANGE_AHEAD_MAX_CYCLES,
     CycleChange,

@@ -16,9 +16,10 @@ from services.scheduler.application.evaluation.evaluation import plan_announced
 from services.scheduler.application.evaluation.projection import Projection, project
 from services.scheduler.domain.calendar import CycleDate
 from services.scheduler.domain.conditions import has_expression
+from services.scheduler.domain.cycles import new_order, reason_against
 from services.scheduler.domain.order import OrderKey, OrderState, mandate_reasons
 from services.scheduler.domain.rulings import words
-from services.scheduler.domain.standing_order import StandingOrder, new_order, reason_against
+from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.store import orders
 
 PREVIEW_DEFAULT_CYCLES = 12

@@ -21,7 +21,8 @@ from services.scheduler.api.reading import CUSTOMER
 from services.scheduler.application import collection
 from services.scheduler.application.evaluation.pricing import Templates
 from services.scheduler.clients import Clients, is_transient
-from services.scheduler.domain.order import Order, OrderState, asks, confirmed
+from services.scheduler.domain.order import Order, OrderState, asks
+from services.scheduler.domain.order_lifecycle import confirmed
 from services.scheduler.names import standing_order_name
 from services.scheduler.store import orders, purchases, standing_orders
 from services.scheduler.store.order_rows import order_of

@@ -44,9 +44,8 @@ from services.scheduler.domain.order import (
     Order,
     OrderReason,
     OrderState,
-    cancelled,
-    mandate_changed,
 )
+from services.scheduler.domain.order_lifecycle import cancelled, mandate_changed
 from services.scheduler.domain.overdue import ended, overdue_opened
 from services.scheduler.domain.pauses import paused, resumed
 from services.scheduler.domain.rescheduling import LastOrder, rescheduled

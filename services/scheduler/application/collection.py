@@ -19,15 +19,8 @@ from services.scheduler.application.evaluation.pricing import (
 )
 from services.scheduler.clients import Clients
 from services.scheduler.domain.conditions import Action
-from services.scheduler.domain.order import (
-    Order,
-    OrderReason,
-    OrderState,
-    Quote,
-    Stage,
-    collected,
-    skipped,
-)
+from services.scheduler.domain.order import Order, OrderReason, OrderState, Quote, Stage
+from services.scheduler.domain.order_lifecycle import collected, skipped
 from services.scheduler.domain.rulings import as_charged, passed, stopped
 from services.scheduler.domain.substitution import gone, missing, substituted
 from services.scheduler.publishers import order_events

@@ -12,8 +12,8 @@ from services.scheduler.domain.order import (
     OrderKey,
     OrderReason,
     OrderState,
-    cancelled,
 )
+from services.scheduler.domain.order_lifecycle import cancelled
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.publishers import order_events, standing_order_changed, standing_order_ended
 from services.scheduler.store import orders as order_rows

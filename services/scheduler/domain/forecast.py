@@ -6,14 +6,10 @@ from datetime import date, datetime
 from itertools import count
 
 from services.scheduler.domain import calendar
+from services.scheduler.domain.cycles import new_order, reason_against
 from services.scheduler.domain.order import Line, Order
 from services.scheduler.domain.pauses import resumed
-from services.scheduler.domain.standing_order import (
-    StandingOrder,
-    State,
-    new_order,
-    reason_against,
-)
+from services.scheduler.domain.standing_order import StandingOrder, State
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -2,7 +2,8 @@
 
 from datetime import datetime
 
-from services.scheduler.domain.standing_order import StandingOrder, State, skip_reason
+from services.scheduler.domain.cycles import skip_reason
+from services.scheduler.domain.standing_order import StandingOrder, State
 
 # Beyond so many cycles that are left out, no next one is looked for.
 NEXT_DUE_MAX_CYCLES = 400

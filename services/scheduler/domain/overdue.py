@@ -4,23 +4,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from services.scheduler.domain.order import (
-    Order,
-    OrderReason,
-    OrderState,
-    Stage,
-    cancelled,
-    skipped,
-)
-from services.scheduler.domain.standing_order import (
-    Opening,
-    StandingOrder,
-    State,
-    coming,
-    new_order,
-    place_at,
-    reason_against,
-)
+from services.scheduler.domain.cycles import new_order, reason_against
+from services.scheduler.domain.order import Order, OrderReason, OrderState, Stage
+from services.scheduler.domain.order_lifecycle import cancelled, skipped
+from services.scheduler.domain.standing_order import Opening, StandingOrder, State, coming, place_at
 
 
 def overdue_opened(

@@ -5,16 +5,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from services.scheduler.domain.calendar import CycleDate
-from services.scheduler.domain.order import Order, OrderReason, skipped
-from services.scheduler.domain.standing_order import (
-    Opening,
-    StandingOrder,
-    State,
-    coming,
-    new_order,
-    outlasts_pause,
-    place_at,
-)
+from services.scheduler.domain.cycles import new_order, outlasts_pause
+from services.scheduler.domain.order import Order, OrderReason
+from services.scheduler.domain.order_lifecycle import skipped
+from services.scheduler.domain.standing_order import Opening, StandingOrder, State, coming, place_at
 
 
 def paused(

@@ -12,12 +12,7 @@ from datetime import date, datetime, timedelta
 from services.scheduler.domain import calendar
 from services.scheduler.domain.calendar import CycleDate
 from services.scheduler.domain.schedule import EndAfter, EndOn, Schedule
-from services.scheduler.domain.standing_order import (
-    CycleChange,
-    KeptDate,
-    StandingOrder,
-    at_cycle,
-)
+from services.scheduler.domain.standing_order import CycleChange, KeptDate, StandingOrder, at_cycle
 
 _ONE_DAY = timedelta(days=1)
 

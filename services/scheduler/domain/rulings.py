@@ -9,17 +9,14 @@ from services.scheduler.domain.conditions import Action, Ruling
 from services.scheduler.domain.order import (
     HOLD_WINDOW,
     Decision,
-    Findings,
     Order,
     OrderReason,
     OrderState,
     Quote,
     Stage,
-    held,
     is_cheaper,
-    opened,
-    skipped,
 )
+from services.scheduler.domain.order_lifecycle import Findings, held, opened, skipped
 from services.scheduler.domain.standing_order import (
     NOTICE_HEADROOM,
     StandingOrder,

@@ -15,10 +15,7 @@ from services.scheduler.application.evaluation.pricing import (
     Templates,
 )
 from services.scheduler.clients import Clients, is_transient
-from services.scheduler.domain.order import (
-    Order,
-    OrderState,
-)
+from services.scheduler.domain.order import Order, OrderState
 from services.scheduler.store import gauges, orders, standing_orders
 
 BATCH_ORDERS = 500

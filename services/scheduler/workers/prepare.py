@@ -14,8 +14,9 @@ from services.scheduler.application import settlement
 from services.scheduler.application.evaluation.evaluation import prepare
 from services.scheduler.application.evaluation.pricing import Templates, template_of
 from services.scheduler.clients import Clients, is_transient
+from services.scheduler.domain.cycles import open_cycles
 from services.scheduler.domain.order import Order, OrderState
-from services.scheduler.domain.standing_order import Opening, StandingOrder, State, open_cycles
+from services.scheduler.domain.standing_order import Opening, StandingOrder, State
 from services.scheduler.publishers import order_events
 from services.scheduler.store import gauges, orders, standing_orders
 

@@ -23,13 +23,13 @@ from services.runtime.db.key_rotation import EncryptedTable, Tally
 from services.runtime.db.pool import Database, connect
 from services.runtime.errors import Problem
 from services.scheduler.api.messages import standing_order_message
+from services.scheduler.domain.cycles import open_cycles
 from services.scheduler.domain.order import Item
 from services.scheduler.domain.schedule import Daily, Schedule
 from services.scheduler.domain.standing_order import (
     CycleChange,
     StandingOrder,
     at_cycle,
-    open_cycles,
     with_change,
 )
 from services.scheduler.domain.terms import BillingMode

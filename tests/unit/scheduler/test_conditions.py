@@ -27,7 +27,6 @@ from services.scheduler.domain.conditions import (
     rule,
 )
 from services.scheduler.domain.order import (
-    Findings,
     Item,
     Line,
     Order,
@@ -37,8 +36,8 @@ from services.scheduler.domain.order import (
     Quote,
     Stage,
     Substitute,
-    confirmed,
 )
+from services.scheduler.domain.order_lifecycle import Findings, confirmed
 from services.scheduler.domain.rulings import as_charged, prepared, stopped
 from services.scheduler.domain.schedule import EndAfter, Monthly, Schedule
 from services.scheduler.domain.standing_order import NOTICE_HEADROOM, StandingOrder, at_cycle

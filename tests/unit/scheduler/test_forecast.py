@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.scheduler.domain.cycles import open_cycles
 from services.scheduler.domain.forecast import Demand, DemandKey, Forecast, coming_orders
 from services.scheduler.domain.order import Item, Line, OrderState
 from services.scheduler.domain.pauses import paused
@@ -25,7 +26,6 @@ from services.scheduler.domain.standing_order import (
     StandingOrder,
     State,
     at_cycle,
-    open_cycles,
     with_change,
 )
 from services.scheduler.domain.terms import BillingMode

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from services.scheduler.domain import calendar
 from services.scheduler.domain.calendar import CycleDate
+from services.scheduler.domain.cycles import open_cycles
 from services.scheduler.domain.order import Item, OrderReason
 from services.scheduler.domain.overdue import overdue_opened
 from services.scheduler.domain.pauses import paused, resumed
@@ -34,7 +35,6 @@ from services.scheduler.domain.standing_order import (
     StandingOrder,
     State,
     at_cycle,
-    open_cycles,
     with_change,
 )
 from services.scheduler.domain.terms import BillingMode

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.scheduler.domain.order import (
-    Findings,
     Item,
     Line,
     Order,
@@ -16,6 +15,9 @@ from services.scheduler.domain.order import (
     OrderState,
     Quote,
     Stage,
+)
+from services.scheduler.domain.order_lifecycle import (
+    Findings,
     brought_forward,
     collected,
     held,

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.scheduler.domain.order import (
-    HELD_RECHECK,
     Item,
     Order,
     OrderKey,
@@ -15,9 +14,8 @@ from services.scheduler.domain.order import (
     OrderState,
     Stage,
     asks,
-    confirmed,
-    held,
 )
+from services.scheduler.domain.order_lifecycle import HELD_RECHECK, confirmed, held
 from services.scheduler.domain.purchases import PurchaseKey, RepurchaseRule, repeated
 from services.scheduler.domain.terms import BillingMode, Terms
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.scheduler.domain import calendar
+from services.scheduler.domain.cycles import open_cycles, reason_against
 from services.scheduler.domain.order import Item, Order, OrderReason, OrderState
 from services.scheduler.domain.pauses import paused, resumed
 from services.scheduler.domain.rescheduling import LastOrder, rescheduled
@@ -26,8 +27,6 @@ from services.scheduler.domain.standing_order import (
     StandingOrder,
     State,
     at_cycle,
-    open_cycles,
-    reason_against,
     with_change,
 )
 from services.scheduler.domain.terms import BillingMode

@@ -17,15 +17,8 @@ from services.scheduler.application.evaluation.pricing import (
 )
 from services.scheduler.clients import Clients, MandateQuestion, PlannedCharges
 from services.scheduler.domain.conditions import Action, Ruling
-from services.scheduler.domain.order import (
-    Findings,
-    Order,
-    OrderReason,
-    Quote,
-    Stage,
-    promised_charge_time,
-    under_mandate,
-)
+from services.scheduler.domain.order import Order, OrderReason, Quote, Stage
+from services.scheduler.domain.order_lifecycle import Findings, promised_charge_time, under_mandate
 from services.scheduler.domain.rulings import prepared
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.domain.substitution import gone

@@ -1,0 +1,133 @@
+"""Which cycles of a standing order get their order now, and which are left out. Pure functions."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from services.scheduler.domain.calendar import CycleDate
+from services.scheduler.domain.order import (
+    HOLD_WINDOW,
+    Order,
+    OrderKey,
+    OrderReason,
+    OrderState,
+)
+from services.scheduler.domain.order_lifecycle import skipped
+from services.scheduler.domain.standing_order import (
+    CatchUpMode,
+    Opening,
+    StandingOrder,
+    State,
+    coming,
+    place_at,
+)
+
+# A standing order that has slept for long is caught up in several bites.
+OPEN_MAX_CYCLES = 100
+
+
+def open_cycles(
+    standing_order: StandingOrder, now: datetime, new_trace: Callable[[], str] = str
+) -> Opening:
+    """Every cycle whose time to be prepared has come gets an order, at most OPEN_MAX_CYCLES at once.
+
+    Of those that have fallen due unbilled, the catch-up policy says which are billed late; the others
+    are recorded as missed. Cycles ahead of their due time are all prepared: a short interval and a
+    long lead overlap. Each order begins a trace of its own.
+    """
+    orders: list[Order] = []
+    opened = None
+    cycle, date_ = coming(standing_order)
+    while date_ is not None and len(orders) < OPEN_MAX_CYCLES:
+        if standing_order.prepare_at(cycle, date_.due_at) > now:
+            break
+        following = standing_order.date(cycle + 1)
+        order = _new_order(standing_order, cycle, date_, following, now, new_trace())
+        reason = skip_reason(standing_order, cycle, date_)
+        if reason is None and _is_missed(standing_order, cycle, date_, following, now):
+            reason = OrderReason.MISSED
+        orders.append(skipped(order, reason, now) if reason else order)
+        opened, cycle, date_ = date_, cycle + 1, following
+    return Opening(standing_order, tuple(orders), place_at(standing_order, cycle, date_, opened))
+
+
+def skip_reason(standing_order: StandingOrder, cycle: int, date_: CycleDate) -> OrderReason | None:
+    """Why a cycle brings no order, as far as its date and the customer's wishes say."""
+    if standing_order.change(cycle).skip:
+        return OrderReason.SKIPPED_BY_CUSTOMER
+    if date_.local_date is None:
+        return OrderReason.DATE_EXCLUDED
+    return None
+
+
+def reason_against(
+    standing_order: StandingOrder, cycle: int, date_: CycleDate, now: datetime
+) -> OrderReason | None:
+    """As `skip_reason`, and whether a pause or the catch-up policy leaves the cycle out."""
+    if standing_order.state is State.PAUSED:
+        until = standing_order.resume_time
+        if until is None or not outlasts_pause(standing_order, cycle, date_, max(until, now)):
+            return OrderReason.PAUSED
+    reason = skip_reason(standing_order, cycle, date_)
+    following = standing_order.date(cycle + 1)
+    if reason is None and _is_missed(standing_order, cycle, date_, following, now):
+        return OrderReason.MISSED
+    return reason
+
+
+def new_order(standing_order: StandingOrder, cycle: int, date_: CycleDate, now: datetime) -> Order:
+    """The order of a cycle before anything is decided about it."""
+    return _new_order(standing_order, cycle, date_, standing_order.date(cycle + 1), now)
+
+
+def _new_order(
+    standing_order: StandingOrder,
+    cycle: int,
+    date_: CycleDate,
+    following: CycleDate | None,
+    now: datetime,
+    traceparent: str = "",
+) -> Order:
+    hold_until = max(date_.due_at, now) + HOLD_WINDOW
+    if following is not None and following.due_at > now:
+        # A cycle never waits past the next one.
+        hold_until = min(hold_until, following.due_at)
+    change = standing_order.change(cycle)
+    return Order(
+        key=OrderKey(standing_order.merchant, standing_order.standing_order, cycle),
+        customer=standing_order.customer,
+        local_date=date_.local_date or date_.nominal_date,
+        due_time=date_.due_at,
+        notice_lead=standing_order.lead(cycle),
+        hold_until_time=hold_until,
+        state=OrderState.UPCOMING,
+        terms=standing_order.terms,
+        items=standing_order.items if change.items is None else change.items,
+        ship_to=change.ship_to or standing_order.ship_to,
+        traceparent=traceparent,
+    )
+
+
+def outlasts_pause(
+    standing_order: StandingOrder, cycle: int, date_: CycleDate, until: datetime
+) -> bool:
+    """Whether a cycle can still be told in time when a pause ends."""
+    return date_.due_at - standing_order.lead(cycle) >= until
+
+
+def _is_missed(
+    standing_order: StandingOrder,
+    cycle: int,
+    date_: CycleDate,
+    following: CycleDate | None,
+    now: datetime,
+) -> bool:
+    """Whether a cycle that nothing else leaves out passed unbilled and stays so."""
+    if date_.due_at > now or standing_order.change(cycle).order_now_time is not None:
+        return False
+    match standing_order.catch_up.mode:
+        case CatchUpMode.ALL_IN_ORDER:
+            return date_.due_at < now - standing_order.catch_up.window
+        case CatchUpMode.NONE:
+            return True
+        case CatchUpMode.LATEST_ONLY:
+            return following is not None and following.due_at <= now

@@ -1,0 +1,285 @@
+"""What changes an order, and the decision that each change leaves in its history. Pure functions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from services.scheduler.domain.order import (
+    ASKING_REASONS,
+    Decision,
+    Order,
+    OrderReason,
+    OrderState,
+    Quote,
+    Stage,
+    in_words,
+    is_cheaper,
+    line_data,
+)
+
+HELD_RECHECK = timedelta(hours=6)
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What other services said about an order that is to be prepared."""
+
+    quote: Quote | None
+    problems: tuple[OrderReason, ...] = ()
+    # Why the mandate does not cover it, as payments names it.
+    mandate_reasons: tuple[str, ...] = ()
+    # Whether a product is off sale for good, with nothing that the customer agreed to instead.
+    gone: bool = False
+
+
+def promised_charge_time(order: Order, now: datetime) -> datetime:
+    """When an order that is announced now is charged: a late start defers it, and shortens no lead."""
+    return max(order.due_time, now + order.notice_lead)
+
+
+def opened(order: Order, findings: Findings, now: datetime) -> Order:
+    """An order after its preparation: UPCOMING with its price, or HELD for what is in the way."""
+    if findings.quote is None or findings.problems:
+        return held(order, findings.problems, Stage.PREPARE, now, _mandate_data(order, findings))
+    quote = findings.quote
+    charge_not_before = promised_charge_time(order, now)
+    return replace(
+        order,
+        state=OrderState.UPCOMING,
+        reasons=(),
+        lines=quote.lines,
+        currency=quote.currency,
+        notified_minor=quote.amount_minor,
+        charge_not_before_time=charge_not_before,
+        collect_time=None,
+        recheck_time=None,
+        held_stage=None,
+        announcement_count=order.announcement_count + 1,
+        decisions=(
+            Decision(
+                now,
+                "PREPARED",
+                "Priced and announced; this amount is the most that it can cost.",
+                {
+                    "amount_minor": quote.amount_minor,
+                    "currency": quote.currency,
+                    "charge_not_before": charge_not_before.isoformat(),
+                    "lines": [line_data(line) for line in quote.lines],
+                },
+            ),
+        ),
+    )
+
+
+def held(
+    order: Order,
+    reasons: Sequence[OrderReason],
+    stage: Stage,
+    now: datetime,
+    data: Mapping[str, Any] | None = None,
+    *,
+    asks_condition: bool = False,
+) -> Order:
+    """An order that waits for something to be put right, or LAPSED once its window is over.
+
+    One that waits for nothing but the payment of the order before waits for as long as that takes.
+    """
+    only_waits = set(reasons) == {OrderReason.PREVIOUS_UNPAID}
+    if now >= order.hold_until_time and not only_waits:
+        return replace(
+            order,
+            state=OrderState.LAPSED,
+            reasons=(*dict.fromkeys(reasons), OrderReason.HOLD_EXPIRED),
+            recheck_time=None,
+            decisions=(
+                _reasoned(
+                    now, "LAPSED", f"This was not put right: {in_words(reasons)}.", reasons, data
+                ),
+            ),
+        )
+    found = (tuple(dict.fromkeys(reasons)), asks_condition)
+    again = order.state is OrderState.HELD and (order.reasons, order.asks_condition) == found
+    return replace(
+        order,
+        state=OrderState.HELD,
+        reasons=tuple(dict.fromkeys(reasons)),
+        collect_time=None,
+        recheck_time=_recheck_time(order, now),
+        held_stage=stage,
+        asks_condition=asks_condition,
+        # Looking again and finding the same is no news.
+        decisions=() if again else (_reasoned(now, "HELD", _held_summary(reasons), reasons, data),),
+    )
+
+
+def _mandate_data(order: Order, findings: Findings) -> Mapping[str, Any] | None:
+    if not findings.mandate_reasons:
+        return None
+    return {"mandate": order.terms.mandate, "mandate_reasons": list(findings.mandate_reasons)}
+
+
+def _recheck_time(order: Order, now: datetime) -> datetime:
+    recheck = now + HELD_RECHECK
+    return min(recheck, order.hold_until_time) if order.hold_until_time > now else recheck
+
+
+def _held_summary(reasons: Sequence[OrderReason]) -> str:
+    if ASKING_REASONS.intersection(reasons):
+        return f"The customer is asked whether they want it all the same: {in_words(reasons)}."
+    if set(reasons) == {OrderReason.PREVIOUS_UNPAID}:
+        return "It waits for the payment of the order before."
+    return f"This is in the way: {in_words(reasons)}."
+
+
+def confirmed(order: Order, now: datetime) -> Order:
+    """An order that the customer wants all the same: it is looked at again, and not asked again."""
+    asking = ASKING_REASONS | ({OrderReason.CONDITION_NOT_MET} if order.asks_condition else set())
+    agreed = tuple(reason for reason in order.reasons if reason in asking)
+    return replace(
+        order,
+        recheck_time=now,
+        confirmed_reasons=(*order.confirmed_reasons, *agreed),
+        decisions=(_reasoned(now, "CONFIRMED", "The customer wants it all the same.", agreed),),
+    )
+
+
+def brought_forward(order: Order, local_date: date, now: datetime) -> Order:
+    """An announced order that the customer wants at once: it is prepared again, without a lead."""
+    return replace(
+        order,
+        state=OrderState.HELD,
+        reasons=(),
+        local_date=local_date,
+        due_time=now,
+        notice_lead=timedelta(),
+        collect_time=None,
+        recheck_time=now,
+        held_stage=Stage.PREPARE,
+        asks_condition=False,
+        decisions=(Decision(now, "ORDERED_NOW", "The customer asked for it at once."),),
+    )
+
+
+def restored(order: Order, now: datetime) -> Order:
+    """A cycle that the customer left out and wants again: it is prepared and announced again."""
+    return replace(
+        order,
+        state=OrderState.HELD,
+        reasons=(),
+        collect_time=None,
+        recheck_time=now,
+        held_stage=Stage.PREPARE,
+        asks_condition=False,
+        decisions=(Decision(now, "RESTORED", "The customer wants the cycle after all."),),
+    )
+
+
+def skipped(
+    order: Order, reason: OrderReason, now: datetime, data: Mapping[str, Any] | None = None
+) -> Order:
+    """An order of a cycle that is left out."""
+    summary = {
+        OrderReason.SKIPPED_BY_CUSTOMER: "The customer left this cycle out.",
+        OrderReason.PAUSED: "The standing order was paused.",
+        OrderReason.MISSED: "The cycle passed unbilled; only the latest one is caught up.",
+        OrderReason.DATE_EXCLUDED: "The schedule leaves this date out.",
+        OrderReason.PURCHASED_ELSEWHERE: "The customer bought a product of it elsewhere.",
+        OrderReason.PRODUCT_UNAVAILABLE: "A product is off sale, and nothing was agreed on instead.",
+    }[reason]
+    return replace(
+        order,
+        state=OrderState.SKIPPED,
+        reasons=(reason,),
+        collect_time=None,
+        recheck_time=None,
+        decisions=(_reasoned(now, "SKIPPED", summary, (reason,), data),),
+    )
+
+
+def cancelled(order: Order, reason: OrderReason, now: datetime) -> Order:
+    """An order that ended since its standing order was cancelled or paused."""
+    return replace(
+        order,
+        state=OrderState.CANCELLED,
+        reasons=(reason,),
+        collect_time=None,
+        recheck_time=None,
+        decisions=(
+            _reasoned(
+                now, "CANCELLED", f"The order was cancelled: {in_words((reason,))}.", (reason,)
+            ),
+        ),
+    )
+
+
+def collected(
+    order: Order, quote: Quote | None, problems: Sequence[OrderReason], now: datetime
+) -> Order:
+    """An order at its due time: to be paid, never above what was notified, or HELD."""
+    if quote is None or problems or order.notified_minor is None:
+        return held(order, problems, Stage.COLLECT, now)
+    cheaper = is_cheaper(order, quote)
+    amount = quote.amount_minor if cheaper else order.notified_minor
+    return replace(
+        order,
+        state=OrderState.AWAITING_PAYMENT,
+        reasons=(),
+        lines=quote.lines if cheaper else order.lines,
+        amount_minor=amount,
+        collect_time=None,
+        recheck_time=None,
+        held_stage=None,
+        decisions=(
+            Decision(
+                now,
+                "COLLECTED",
+                "The price fell since the notice; the lower one is charged."
+                if cheaper
+                else "The notified amount is charged.",
+                {
+                    "amount_minor": amount,
+                    "currency": order.currency,
+                    "notified_minor": order.notified_minor,
+                    "quoted_minor": quote.amount_minor,
+                },
+            ),
+        ),
+    )
+
+
+def mandate_changed(order: Order, mandate: str, now: datetime) -> Order:
+    """An order that awaits payment and is charged under another mandate from its next attempt on."""
+    summary = "The mandate was changed; the next attempt is made under the new one."
+    return replace(
+        order,
+        terms=replace(order.terms, mandate=mandate),
+        decisions=(Decision(now, "MANDATE_CHANGED", summary, {"mandate": mandate}),),
+    )
+
+
+def under_mandate(order: Order, mandate: str, now: datetime) -> Order:
+    """An announced order that is charged under another mandate than the one it was announced with."""
+    decision = Decision(
+        now,
+        "MANDATE_REPLACED",
+        "The mandate of the notice does not cover it any more; the present one is used.",
+        {"announced_mandate": order.terms.mandate, "mandate": mandate},
+    )
+    return replace(
+        order,
+        terms=replace(order.terms, mandate=mandate),
+        decisions=(*order.decisions, decision),
+    )
+
+
+def _reasoned(
+    now: datetime,
+    kind: str,
+    summary: str,
+    reasons: Sequence[OrderReason],
+    data: Mapping[str, Any] | None = None,
+) -> Decision:
+    return Decision(
+        now, kind, summary, {"reasons": [str(reason) for reason in reasons], **(data or {})}
+    )
