@@ -6,11 +6,12 @@ import aiohttp
 from pydantic import Field, SecretStr
 from recurring.payments.v1 import payments_pb2_grpc
 
-from services.payments import api, events, loops
-from services.payments.commands import COMMANDS
-from services.payments.provider import CONNECTIONS_MAX, StripeProvider
+from services.payments import api, consumers
+from services.payments.api.commands import COMMANDS
+from services.payments.clients.provider import CONNECTIONS_MAX, StripeProvider
 from services.payments.store import gauges
 from services.payments.store.encrypted import ENCRYPTED_TABLES
+from services.payments.workers import attempts, charges, refunds
 from services.runtime.app.bootstrap import main
 from services.runtime.app.components import Components, Runtime
 from services.runtime.app.settings import RuntimeSettings, is_for_development
@@ -47,10 +48,10 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
         grpc_service="recurring.payments.v1.PaymentsService",
         access=api.ACCESS,
         loops={
-            "charge": loops.Charging(database, clock, provider).step,
-            "lookup": loops.Lookup(database, clock, provider).step,
-            "request-expiry": loops.Expiry(database, clock).step,
-            "refund": loops.Refunding(database, clock, provider).step,
+            "charge": charges.Charging(database, clock, provider).step,
+            "lookup": attempts.Lookup(database, clock, provider).step,
+            "request-expiry": charges.Expiry(database, clock).step,
+            "refund": refunds.Refunding(database, clock, provider).step,
         },
         gauge_queries=gauges.GAUGE_QUERIES,
         encrypted=ENCRYPTED_TABLES,
@@ -58,4 +59,4 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
 
 
 if __name__ == "__main__":
-    main("payments", Settings, assemble, events.subscriptions, COMMANDS)
+    main("payments", Settings, assemble, consumers.subscriptions, COMMANDS)

@@ -6,7 +6,7 @@ from services.payments.api.charges import ChargeMethods
 from services.payments.api.consent import ConsentMethods
 from services.payments.api.erasure import ErasureMethods
 from services.payments.api.ledger import LedgerMethods
-from services.payments.provider import Provider
+from services.payments.clients.provider import Provider
 from services.runtime.auth.authenticator import Access
 from services.runtime.db import audit
 from services.runtime.db.pool import Database

@@ -3,21 +3,20 @@
 from collections.abc import Sequence
 
 from recurring.payments.v1 import payments_pb2
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.payments.api.consent import existing_payment_method
-from services.payments.api.messages import charge_message, refund_message
-from services.payments.api.names import (
+from services.payments.api.requests import (
     ANY_CUSTOMER,
     read_charge,
     read_customer,
     read_payment_method_of,
     read_refund,
 )
-from services.payments.domain.books import Refund, RefundState
+from services.payments.api.responses import charge_message, refund_message
 from services.payments.domain.charges import Charge, ChargeState, confirm
 from services.payments.domain.keys import ChargeKey, PaymentMethodKey, RefundKey, derived_key
 from services.payments.domain.provider_amounts import step_minor
+from services.payments.domain.refunds import Refund, RefundState
 from services.payments.store import attempts as attempt_store
 from services.payments.store import charges as charge_store
 from services.payments.store import refunds as refund_store
@@ -25,7 +24,7 @@ from services.payments.store.encrypted import note_aad
 from services.runtime.crypto.encryption import encrypt
 from services.runtime.db import audit
 from services.runtime.db.idempotency import mutation
-from services.runtime.db.pool import Database
+from services.runtime.db.pool import Connection, Database
 from services.runtime.errors import Violations, already_exists, not_found, wrong_state
 from services.runtime.money import Money, format_minor
 from services.runtime.observability import tracing
@@ -79,7 +78,7 @@ class ChargeMethods:
 
     @mutation(payments_pb2.Charge)
     async def ConfirmPaymentRequest(
-        self, request: payments_pb2.ConfirmPaymentRequestRequest, tx: AsyncConnection
+        self, request: payments_pb2.ConfirmPaymentRequestRequest, tx: Connection
     ) -> payments_pb2.Charge:
         """Take the customer's yes; the charge is made by the loop that makes all charges."""
         key = read_charge(request.name)
@@ -111,7 +110,7 @@ class ChargeMethods:
 
     @mutation(payments_pb2.Refund)
     async def CreateRefund(
-        self, request: payments_pb2.CreateRefundRequest, tx: AsyncConnection
+        self, request: payments_pb2.CreateRefundRequest, tx: Connection
     ) -> payments_pb2.Refund:
         """Promise to give money back; the charge stays locked, so its refunds are counted in turn."""
         key = RefundKey(read_charge(request.parent), request.refund_id)
@@ -166,7 +165,7 @@ class ChargeMethods:
         return payments_pb2.ListRefundsResponse(refunds=shown, next_page_token=token)
 
 
-async def _existing(connection: AsyncConnection, key: ChargeKey, *, lock: bool = False) -> Charge:
+async def _existing(connection: Connection, key: ChargeKey, *, lock: bool = False) -> Charge:
     find = charge_store.locked if lock else charge_store.by_key
     found = (await find(connection, [key])).get(key)
     if found is None:
@@ -174,9 +173,7 @@ async def _existing(connection: AsyncConnection, key: ChargeKey, *, lock: bool =
     return found
 
 
-async def _messages(
-    connection: AsyncConnection, charges: Sequence[Charge]
-) -> list[payments_pb2.Charge]:
+async def _messages(connection: Connection, charges: Sequence[Charge]) -> list[payments_pb2.Charge]:
     """Charges with their attempts and what was given back of them, in two statements for all."""
     keys = [charge.key for charge in charges]
     attempts = await attempt_store.of_charges(connection, keys)
@@ -187,7 +184,7 @@ async def _messages(
     ]
 
 
-async def _refundable_minor(tx: AsyncConnection, charge: Charge, wanted: Money | None) -> int:
+async def _refundable_minor(tx: Connection, charge: Charge, wanted: Money | None) -> int:
     """What a new refund of a charge gives back, in minor units; raises why it can't."""
     if charge.state is not ChargeState.SUCCEEDED:
         raise wrong_state("CHARGE_STATE", "the charge has not succeeded")

@@ -4,20 +4,15 @@ from collections import Counter
 from datetime import datetime
 
 from recurring.payments.v1 import payments_pb2
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.payments.api.messages import (
-    mandate_message,
-    payment_method_message,
-    reason_values,
-)
-from services.payments.api.names import (
-    MANDATE,
+from services.payments.api.requests import (
     read_customer,
     read_mandate,
     read_payment_method,
     read_payment_method_of,
 )
+from services.payments.api.responses import mandate_message, payment_method_message, reason_values
+from services.payments.clients.provider import Provider
 from services.payments.domain.consent import (
     Mandate,
     PaymentMethod,
@@ -28,12 +23,12 @@ from services.payments.domain.consent import (
 )
 from services.payments.domain.keys import CustomerKey, MandateKey, PaymentMethodKey
 from services.payments.domain.provider_amounts import PROVIDER_CURRENCIES
-from services.payments.provider import Provider
+from services.payments.names import MANDATE
 from services.payments.store import consent as store
 from services.payments.store.encrypted import evidence_aad, token_aad
 from services.runtime.db import audit
 from services.runtime.db.idempotency import Mutation, mutation
-from services.runtime.db.pool import Database
+from services.runtime.db.pool import Connection, Database
 from services.runtime.errors import (
     Violations,
     already_exists,
@@ -73,7 +68,7 @@ class ConsentMethods:
         encrypted = self.database.keyring.encrypt(token.encode(), *token_aad(key))
         method = PaymentMethod(key, encrypted, card.brand, card.last4, self._clock.now())
 
-        async def create(tx: AsyncConnection) -> payments_pb2.PaymentMethod:
+        async def create(tx: Connection) -> payments_pb2.PaymentMethod:
             if not await store.insert_payment_method(tx, method):
                 raise already_exists("PAYMENT_METHOD_ALREADY_EXISTS", key.name)
             return payment_method_message(method)
@@ -107,7 +102,7 @@ class ConsentMethods:
 
     @mutation(payments_pb2.Mandate)
     async def CreateMandate(
-        self, request: payments_pb2.CreateMandateRequest, tx: AsyncConnection
+        self, request: payments_pb2.CreateMandateRequest, tx: Connection
     ) -> payments_pb2.Mandate:
         """Record a consent."""
         mandate = self._read_mandate(request)
@@ -179,7 +174,7 @@ class ConsentMethods:
 
     @mutation(payments_pb2.Mandate)
     async def RevokeMandate(
-        self, request: payments_pb2.RevokeMandateRequest, tx: AsyncConnection
+        self, request: payments_pb2.RevokeMandateRequest, tx: Connection
     ) -> payments_pb2.Mandate:
         """End a consent: whoever begins an attempt holds the lock that this waits for."""
         key = read_mandate(request.name)
@@ -223,9 +218,7 @@ class ConsentMethods:
         return response
 
 
-async def existing_payment_method(
-    connection: AsyncConnection, key: PaymentMethodKey
-) -> PaymentMethod:
+async def existing_payment_method(connection: Connection, key: PaymentMethodKey) -> PaymentMethod:
     """A payment method; raises NOT_FOUND."""
     found = (await store.payment_methods(connection, [key])).get(key)
     if found is None:
@@ -234,7 +227,7 @@ async def existing_payment_method(
 
 
 async def _existing_mandate(
-    connection: AsyncConnection, key: MandateKey, *, lock: bool = False
+    connection: Connection, key: MandateKey, *, lock: bool = False
 ) -> Mandate:
     found = (await store.mandates(connection, [key], lock=lock)).get(key)
     if found is None:

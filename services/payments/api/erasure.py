@@ -1,13 +1,12 @@
 """What is known of a customer, erased when they ask for it, as far as it is not needed."""
 
 from recurring.payments.v1 import payments_pb2
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.payments.api.names import read_customer
+from services.payments.api.requests import read_customer
 from services.payments.domain.consent import DISPUTE_PERIOD
 from services.payments.store import erasure
 from services.runtime.db.idempotency import forget_answers, mutation
-from services.runtime.db.pool import Database
+from services.runtime.db.pool import Connection, Database
 from services.runtime.errors import wrong_state
 from services.runtime.rpc.conversions import to_timestamp
 from services.runtime.workers.clock import Clock
@@ -23,7 +22,7 @@ class ErasureMethods:
 
     @mutation(payments_pb2.EraseCustomerResponse)
     async def EraseCustomer(
-        self, request: payments_pb2.EraseCustomerRequest, tx: AsyncConnection
+        self, request: payments_pb2.EraseCustomerRequest, tx: Connection
     ) -> payments_pb2.EraseCustomerResponse:
         """Erase what is known of a customer who pays nothing any more."""
         owner, now = read_customer(request.name), self._clock.now()

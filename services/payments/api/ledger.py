@@ -2,8 +2,8 @@
 
 from recurring.payments.v1 import payments_pb2
 
-from services.payments.api.messages import ledger_account_message, ledger_entry_message
-from services.payments.api.names import read_merchant
+from services.payments.api.requests import read_merchant
+from services.payments.api.responses import ledger_account_message, ledger_entry_message
 from services.payments.store import ledger as store
 from services.runtime.db.pool import Database
 from services.runtime.rpc.paging import read_page

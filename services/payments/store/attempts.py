@@ -5,19 +5,12 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.payments.domain.charges import Attempt, AttemptState
+from services.payments.domain.attempts import Attempt, AttemptState
 from services.payments.domain.keys import ChargeKey
-from services.payments.domain.outcomes import (
-    Declined,
-    NotMade,
-    Succeeded,
-    Unknown,
-    ask_again_delay,
-)
+from services.payments.domain.outcomes import Declined, NotMade, Succeeded, Unknown, ask_again_delay
 from services.payments.store import keys
-from services.runtime.db.pool import columns
+from services.runtime.db.pool import Connection, columns
 
 # A process that claimed an attempt and died loses it after this long. Claims run on the database's
 # own clock: they concern machines, not customers.
@@ -125,7 +118,7 @@ _OF_CHARGES = text("""
 
 
 async def begin(
-    tx: AsyncConnection, attempts: Sequence[Attempt], next_lookup_time: datetime
+    tx: Connection, attempts: Sequence[Attempt], next_lookup_time: datetime
 ) -> list[Attempt]:
     """Store attempts with their keys, claimed by whoever sends them; returns what is to be sent."""
     if not attempts:
@@ -147,30 +140,30 @@ async def begin(
     return [_attempt(row, row.provider_token) for row in rows]
 
 
-async def claim(tx: AsyncConnection, now: datetime, limit: int) -> list[Attempt]:
+async def claim(tx: Connection, now: datetime, limit: int) -> list[Attempt]:
     """A batch of the attempts whose outcome is to be looked up now."""
     rows = await tx.execute(_CLAIM, {"now": now, "limit": limit, "claim_seconds": CLAIM_SECONDS})
     return [_attempt(row, row.provider_token) for row in rows]
 
 
-async def next_lookup(tx: AsyncConnection) -> datetime | None:
+async def next_lookup(tx: Connection) -> datetime | None:
     """When the next outcome is looked up."""
     return (await tx.execute(_NEXT_LOOKUP)).scalar_one()  # type: ignore[no-any-return]
 
 
-async def unknown(tx: AsyncConnection, started_by: datetime, limit: int) -> Sequence[Any]:
+async def unknown(tx: Connection, started_by: datetime, limit: int) -> Sequence[Any]:
     """The attempts since before a time whose outcome nobody knows, the oldest first, as rows."""
     rows = await tx.execute(_UNKNOWN, {"started_by": started_by, "limit": limit})
     return rows.mappings().all()
 
 
-async def look_up(tx: AsyncConnection, attempts: Sequence[Any], now: datetime) -> None:
+async def look_up(tx: Connection, attempts: Sequence[Any], now: datetime) -> None:
     """Have attempts (rows of `unknown`) looked up at once, not when their turn comes."""
     asked = columns(attempts, "customer", "merchant", "charge", "number")
     await tx.execute(_LOOK_UP, {**asked, "now": now})
 
 
-async def resend(tx: AsyncConnection, attempts: Sequence[Attempt], now: datetime) -> set[ChargeKey]:
+async def resend(tx: Connection, attempts: Sequence[Attempt], now: datetime) -> set[ChargeKey]:
     """Note that attempts are sent once more; returns those that nobody else has sent or settled."""
     if not attempts:
         return set()
@@ -179,7 +172,7 @@ async def resend(tx: AsyncConnection, attempts: Sequence[Attempt], now: datetime
 
 
 async def settle(
-    tx: AsyncConnection,
+    tx: Connection,
     outcomes: Sequence[tuple[Attempt, Succeeded | Declined | NotMade]],
     now: datetime,
 ) -> set[ChargeKey]:
@@ -205,7 +198,7 @@ async def settle(
 
 
 async def postpone(
-    tx: AsyncConnection, unknown: Sequence[tuple[Attempt, Unknown]], now: datetime
+    tx: Connection, unknown: Sequence[tuple[Attempt, Unknown]], now: datetime
 ) -> None:
     """Look attempts up again, later and later: their outcome is still not known."""
     if not unknown:
@@ -225,9 +218,7 @@ async def postpone(
     )
 
 
-async def of_charges(
-    tx: AsyncConnection, wanted: Iterable[ChargeKey]
-) -> dict[ChargeKey, list[Attempt]]:
+async def of_charges(tx: Connection, wanted: Iterable[ChargeKey]) -> dict[ChargeKey, list[Attempt]]:
     """The attempts of charges, the oldest first."""
     found: dict[ChargeKey, list[Attempt]] = {}
     for row in await tx.execute(_OF_CHARGES, keys.charges(wanted)):

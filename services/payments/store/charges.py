@@ -6,17 +6,12 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.payments.domain.charges import (
-    AbandonReason,
-    Charge,
-    ChargeState,
-    present_mandate,
-)
+from services.payments.domain.charges import AbandonReason, Charge, ChargeState, present_mandate
 from services.payments.domain.consent import BillingMode, RefusalReason
 from services.payments.domain.keys import ChargeKey, CustomerKey, PaymentMethodKey
 from services.payments.store import keys
+from services.runtime.db.pool import Connection
 
 _INSERT = text("""
     INSERT INTO charges (merchant, customer, charge, order_name, billing_mode, amount_minor,
@@ -155,7 +150,7 @@ _INSERT_MANDATE_CHANGES = text("""
 """)
 
 
-async def insert(tx: AsyncConnection, charges: Sequence[Charge]) -> set[ChargeKey]:
+async def insert(tx: Connection, charges: Sequence[Charge]) -> set[ChargeKey]:
     """Add charges; returns which were new."""
     rows = await tx.execute(
         _INSERT,
@@ -180,7 +175,7 @@ async def insert(tx: AsyncConnection, charges: Sequence[Charge]) -> set[ChargeKe
     return {keys.charge_of(row) for row in rows}
 
 
-async def save(tx: AsyncConnection, charges: Sequence[Charge]) -> None:
+async def save(tx: Connection, charges: Sequence[Charge]) -> None:
     """Write what has changed of charges whose rows this transaction has locked."""
     if not charges:
         return
@@ -206,43 +201,43 @@ async def save(tx: AsyncConnection, charges: Sequence[Charge]) -> None:
     )
 
 
-async def by_key(tx: AsyncConnection, wanted: Iterable[ChargeKey]) -> dict[ChargeKey, Charge]:
+async def by_key(tx: Connection, wanted: Iterable[ChargeKey]) -> dict[ChargeKey, Charge]:
     """Those of the charges that exist."""
     rows = await tx.execute(_BY_KEY, keys.charges(wanted))
     return {found.key: found for found in map(_charge, rows)}
 
 
-async def locked(tx: AsyncConnection, wanted: Iterable[ChargeKey]) -> dict[ChargeKey, Charge]:
+async def locked(tx: Connection, wanted: Iterable[ChargeKey]) -> dict[ChargeKey, Charge]:
     """Those of the charges that exist, locked until the transaction ends."""
     rows = await tx.execute(_LOCKED, keys.charges(wanted))
     found = await _instructed(tx, [_charge(row) for row in rows])
     return {charge.key: charge for charge in found}
 
 
-async def take_due(tx: AsyncConnection, now: datetime, limit: int) -> list[Charge]:
+async def take_due(tx: Connection, now: datetime, limit: int) -> list[Charge]:
     """A batch of SCHEDULED charges whose time has come, locked, those that others hold left out."""
     rows = await tx.execute(_TAKE_DUE, {"now": now, "limit": limit})
     return await _instructed(tx, [_charge(row) for row in rows])
 
 
-async def take_expired(tx: AsyncConnection, now: datetime, limit: int) -> list[Charge]:
+async def take_expired(tx: Connection, now: datetime, limit: int) -> list[Charge]:
     """A batch of requests that nobody confirmed in time, locked like the due ones."""
     rows = await tx.execute(_TAKE_EXPIRED, {"now": now, "limit": limit})
     return [_charge(row) for row in rows]
 
 
-async def next_due(tx: AsyncConnection) -> datetime | None:
+async def next_due(tx: Connection) -> datetime | None:
     """When the next SCHEDULED charge is tried or looked at."""
     return (await tx.execute(_NEXT_DUE)).scalar_one()  # type: ignore[no-any-return]
 
 
-async def next_expiry(tx: AsyncConnection) -> datetime | None:
+async def next_expiry(tx: Connection) -> datetime | None:
     """When the next request to pay ends."""
     return (await tx.execute(_NEXT_EXPIRY)).scalar_one()  # type: ignore[no-any-return]
 
 
 async def of_customer(
-    tx: AsyncConnection, owner: CustomerKey, state: str, after: str, limit: int
+    tx: Connection, owner: CustomerKey, state: str, after: str, limit: int
 ) -> list[Charge]:
     """A customer's charges by id, after an id; only those in a state, unless it is empty."""
     parameters = {**keys.owner(owner), "state": state, "after": after, "limit": limit}
@@ -250,7 +245,7 @@ async def of_customer(
 
 
 async def of_merchant(
-    tx: AsyncConnection, merchant: str, state: str, after: tuple[str, str], limit: int
+    tx: Connection, merchant: str, state: str, after: tuple[str, str], limit: int
 ) -> list[Charge]:
     """A merchant's charges by id and customer, as those of a customer."""
     charge, customer = after
@@ -264,7 +259,7 @@ async def of_merchant(
     return [_charge(row) for row in await tx.execute(_OF_MERCHANT, parameters)]
 
 
-async def wake(tx: AsyncConnection, wanted: Iterable[ChargeKey], now: datetime) -> None:
+async def wake(tx: Connection, wanted: Iterable[ChargeKey], now: datetime) -> None:
     """Have charges that wait for word of their notice looked at now.
 
     They are locked first: the guard may just be about to let one of them wait.
@@ -274,22 +269,18 @@ async def wake(tx: AsyncConnection, wanted: Iterable[ChargeKey], now: datetime) 
     await tx.execute(_WAKE, {**parameters, "now": now})
 
 
-async def wake_awaiting(
-    tx: AsyncConnection, methods: Iterable[PaymentMethodKey], now: datetime
-) -> None:
+async def wake_awaiting(tx: Connection, methods: Iterable[PaymentMethodKey], now: datetime) -> None:
     """Have the next charge that waits for each payment method looked at now."""
     await tx.execute(_WAKE_AWAITING, {**keys.payment_methods(methods), "now": now})
 
 
-async def insert_withdrawals(
-    tx: AsyncConnection, wanted: Iterable[ChargeKey], now: datetime
-) -> None:
+async def insert_withdrawals(tx: Connection, wanted: Iterable[ChargeKey], now: datetime) -> None:
     """Remember that charges are not wanted any more, whether or not they are there yet."""
     await tx.execute(_INSERT_WITHDRAWALS, {**keys.charges(wanted), "now": now})
 
 
 async def insert_mandate_changes(
-    tx: AsyncConnection, changes: Mapping[ChargeKey, tuple[str, datetime]]
+    tx: Connection, changes: Mapping[ChargeKey, tuple[str, datetime]]
 ) -> None:
     """Remember under which mandates charges are to be made, whether or not they are there yet."""
     await tx.execute(
@@ -303,7 +294,7 @@ async def insert_mandate_changes(
     )
 
 
-async def _instructed(tx: AsyncConnection, charges: list[Charge]) -> list[Charge]:
+async def _instructed(tx: Connection, charges: list[Charge]) -> list[Charge]:
     """Charges with what others said of them.
 
     Read after the locks were taken, so that nothing committed meanwhile is overlooked.

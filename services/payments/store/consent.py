@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.payments.domain.consent import BillingMode, Mandate, Notice, PaymentMethod
 from services.payments.domain.declines import (
@@ -14,9 +13,10 @@ from services.payments.domain.declines import (
     MethodUse,
     method_use,
 )
+from services.payments.domain.idempotent_retries import KEY_RELIED_ON
 from services.payments.domain.keys import ChargeKey, CustomerKey, MandateKey, PaymentMethodKey
-from services.payments.domain.resends import KEY_RELIED_ON
 from services.payments.store import keys
+from services.runtime.db.pool import Connection
 
 # --- payment methods ----------------------------------------------------------------------------
 # One that was erased has no token any more. Its row stays, for what refers to it.
@@ -45,7 +45,7 @@ _PAYMENT_METHODS_OF_CUSTOMER = text("""
 """)
 
 
-async def insert_payment_method(tx: AsyncConnection, method: PaymentMethod) -> bool:
+async def insert_payment_method(tx: Connection, method: PaymentMethod) -> bool:
     """Add a payment method; False if its id is taken."""
     found = await tx.execute(
         _INSERT_PAYMENT_METHOD,
@@ -62,7 +62,7 @@ async def insert_payment_method(tx: AsyncConnection, method: PaymentMethod) -> b
 
 
 async def payment_methods(
-    tx: AsyncConnection, wanted: Iterable[PaymentMethodKey]
+    tx: Connection, wanted: Iterable[PaymentMethodKey]
 ) -> dict[PaymentMethodKey, PaymentMethod]:
     """Those of the payment methods that exist."""
     rows = await tx.execute(_PAYMENT_METHODS_BY_KEY, keys.payment_methods(wanted))
@@ -70,7 +70,7 @@ async def payment_methods(
 
 
 async def payment_methods_of(
-    tx: AsyncConnection, owner: CustomerKey, after: str, limit: int
+    tx: Connection, owner: CustomerKey, after: str, limit: int
 ) -> list[PaymentMethod]:
     """A customer's payment methods by id, after an id."""
     rows = await tx.execute(
@@ -120,7 +120,7 @@ _BLOCK_METHODS = text("""
 
 
 async def method_uses(
-    tx: AsyncConnection, wanted: Iterable[PaymentMethodKey], now: datetime
+    tx: Connection, wanted: Iterable[PaymentMethodKey], now: datetime
 ) -> dict[PaymentMethodKey, MethodUse]:
     """What payment methods are used for over all orders, locked until the transaction ends.
 
@@ -146,7 +146,7 @@ async def method_uses(
 
 
 async def block_methods(
-    tx: AsyncConnection, declined: Mapping[PaymentMethodKey, str], now: datetime
+    tx: Connection, declined: Mapping[PaymentMethodKey, str], now: datetime
 ) -> dict[PaymentMethodKey, PaymentMethod]:
     """Block payment methods for their decline codes; returns those that were not blocked before."""
     if not declined:
@@ -233,7 +233,7 @@ _MANDATES_WITH_TOTALS = text("""
 """)
 
 
-async def insert_mandate(tx: AsyncConnection, mandate: Mandate) -> bool:
+async def insert_mandate(tx: Connection, mandate: Mandate) -> bool:
     """Add a mandate; False if its id is taken."""
     found = await tx.execute(
         _INSERT_MANDATE,
@@ -254,7 +254,7 @@ async def insert_mandate(tx: AsyncConnection, mandate: Mandate) -> bool:
 
 
 async def mandates(
-    tx: AsyncConnection, wanted: Iterable[MandateKey], *, lock: bool = False
+    tx: Connection, wanted: Iterable[MandateKey], *, lock: bool = False
 ) -> dict[MandateKey, Mandate]:
     """Those of the mandates that exist, locked until the transaction ends if asked for.
 
@@ -266,9 +266,7 @@ async def mandates(
     return {found.key: found for found in map(_mandate, rows)}
 
 
-async def mandates_of(
-    tx: AsyncConnection, owner: CustomerKey, after: str, limit: int
-) -> list[Mandate]:
+async def mandates_of(tx: Connection, owner: CustomerKey, after: str, limit: int) -> list[Mandate]:
     """A customer's mandates by id, after an id."""
     rows = await tx.execute(
         _MANDATES_OF_CUSTOMER, {**keys.owner(owner), "after": after, "limit": limit}
@@ -276,14 +274,14 @@ async def mandates_of(
     return [_mandate(row) for row in rows]
 
 
-async def revoke_mandate(tx: AsyncConnection, key: MandateKey, now: datetime) -> Mandate:
+async def revoke_mandate(tx: Connection, key: MandateKey, now: datetime) -> Mandate:
     """End the consent of an existing mandate."""
     parameters = {**keys.owner(key.owner), "mandate": key.mandate, "now": now}
     return _mandate((await tx.execute(_REVOKE_MANDATE, parameters)).one())
 
 
 async def month_totals_minor(
-    tx: AsyncConnection, asked: Sequence[tuple[MandateKey, tuple[datetime, datetime]]]
+    tx: Connection, asked: Sequence[tuple[MandateKey, tuple[datetime, datetime]]]
 ) -> list[int]:
     """What each mandate has paid, or may be paying, from an instant until before another."""
     rows = await tx.execute(_MONTH_TOTALS, {**_months(asked), "resent_within": KEY_RELIED_ON})
@@ -292,7 +290,7 @@ async def month_totals_minor(
 
 
 async def mandates_with_totals(
-    tx: AsyncConnection, asked: Sequence[tuple[MandateKey, tuple[datetime, datetime]]]
+    tx: Connection, asked: Sequence[tuple[MandateKey, tuple[datetime, datetime]]]
 ) -> list[tuple[Mandate | None, int, bool]]:
     """Mandates, None for one that does not exist, each with its total where it has a ceiling to it.
 
@@ -337,7 +335,7 @@ _LATEST_NOTICES = text("""
 """)
 
 
-async def insert_notices(tx: AsyncConnection, notices: Sequence[Notice]) -> None:
+async def insert_notices(tx: Connection, notices: Sequence[Notice]) -> None:
     """Keep what delivered notices promised; what is kept already stays."""
     await tx.execute(
         _INSERT_NOTICES,
@@ -354,9 +352,7 @@ async def insert_notices(tx: AsyncConnection, notices: Sequence[Notice]) -> None
     )
 
 
-async def latest_notices(
-    tx: AsyncConnection, wanted: Iterable[ChargeKey]
-) -> dict[ChargeKey, Notice]:
+async def latest_notices(tx: Connection, wanted: Iterable[ChargeKey]) -> dict[ChargeKey, Notice]:
     """The last notice delivered about each charge that had any."""
     rows = await tx.execute(_LATEST_NOTICES, keys.charges(wanted))
     return {found.charge: found for found in map(_notice, rows)}

@@ -3,10 +3,10 @@
 from datetime import datetime
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.payments.domain.keys import ChargeKey, CustomerKey
 from services.payments.store import keys
+from services.runtime.db.pool import Connection
 
 # Waits for whoever begins an attempt, and lets nobody begin another.
 _REVOKE_MANDATES = text("""
@@ -71,18 +71,18 @@ _RESOURCES = text("""
 """)
 
 
-async def revoke_mandates(tx: AsyncConnection, owner: CustomerKey, now: datetime) -> None:
+async def revoke_mandates(tx: Connection, owner: CustomerKey, now: datetime) -> None:
     """End every consent of a customer."""
     await tx.execute(_REVOKE_MANDATES, {**keys.owner(owner), "now": now})
 
 
-async def open_charges(tx: AsyncConnection, owner: CustomerKey, limit: int) -> list[ChargeKey]:
+async def open_charges(tx: Connection, owner: CustomerKey, limit: int) -> list[ChargeKey]:
     """The first of a customer's charges that are not over, or have a refund that is not."""
     found = await tx.execute(_OPEN_CHARGES, {**keys.owner(owner), "limit": limit})
     return [ChargeKey(owner, charge) for charge in found.scalars()]
 
 
-async def erase(tx: AsyncConnection, owner: CustomerKey, disputable_since: datetime) -> None:
+async def erase(tx: Connection, owner: CustomerKey, disputable_since: datetime) -> None:
     """Erase what is not needed any more: all but the books, and the evidence of later charges."""
     for statement in _ERASE:
         await tx.execute(statement, keys.owner(owner))
@@ -90,13 +90,13 @@ async def erase(tx: AsyncConnection, owner: CustomerKey, disputable_since: datet
     await tx.execute(_ERASE_EVIDENCE, evidence)
 
 
-async def last_with_evidence(tx: AsyncConnection, owner: CustomerKey) -> datetime | None:
+async def last_with_evidence(tx: Connection, owner: CustomerKey) -> datetime | None:
     """When a customer was last charged under a mandate whose evidence is there."""
     found = await tx.execute(_LAST_WITH_EVIDENCE, keys.owner(owner))
     return found.scalar_one()  # type: ignore[no-any-return]
 
 
-async def resources(tx: AsyncConnection, owner: CustomerKey) -> list[str]:
+async def resources(tx: Connection, owner: CustomerKey) -> list[str]:
     """The names of all that belongs to a customer."""
     found = await tx.execute(_RESOURCES, keys.owner(owner))
     return [f"{owner.name}/{one}" for one in found.scalars()]

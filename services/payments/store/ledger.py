@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.payments.domain.books import Booking
+from services.payments.domain.ledger import Booking
 from services.payments.store import keys
+from services.runtime.db.pool import Connection
 
 _INSERT_TRANSACTIONS = text("""
     INSERT INTO ledger_transactions (merchant, customer, transaction, source, kind, book_time)
@@ -41,7 +41,7 @@ _ENTRIES = text("""
 """)
 
 
-async def book(tx: AsyncConnection, bookings: Sequence[Booking]) -> None:
+async def book(tx: Connection, bookings: Sequence[Booking]) -> None:
     """Add transactions with their entries. PostgreSQL refuses one whose source is booked already."""
     if not bookings:
         return
@@ -73,9 +73,7 @@ async def book(tx: AsyncConnection, bookings: Sequence[Booking]) -> None:
     )
 
 
-async def balances(
-    tx: AsyncConnection, merchant: str, after: tuple[str, str], limit: int
-) -> list[Any]:
+async def balances(tx: Connection, merchant: str, after: tuple[str, str], limit: int) -> list[Any]:
     """A merchant's accounts with their balances, by account and currency."""
     account, currency = after
     rows = await tx.execute(
@@ -91,7 +89,7 @@ async def balances(
 
 
 async def entries(
-    tx: AsyncConnection, merchant: str, after_position: uuid.UUID, limit: int
+    tx: Connection, merchant: str, after_position: uuid.UUID, limit: int
 ) -> list[Any]:
     """A merchant's entries in the order of booking, after a position."""
     rows = await tx.execute(

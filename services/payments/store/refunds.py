@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.payments.domain.books import Refund, RefundState
 from services.payments.domain.keys import ChargeKey, RefundKey
 from services.payments.domain.outcomes import Declined, Succeeded, Unknown, ask_again_delay
+from services.payments.domain.refunds import Refund, RefundState
 from services.payments.store import keys
+from services.runtime.db.pool import Connection
 
 # A process that claimed a refund and died loses it after this long, on the database's own clock.
 CLAIM_SECONDS = 30
@@ -95,7 +95,7 @@ _POSTPONE = text("""
 """)
 
 
-async def insert(tx: AsyncConnection, refund: Refund) -> bool:
+async def insert(tx: Connection, refund: Refund) -> bool:
     """Add a refund, to be sent now; False if its id is taken."""
     found = await tx.execute(
         _INSERT,
@@ -112,44 +112,44 @@ async def insert(tx: AsyncConnection, refund: Refund) -> bool:
     return found.one_or_none() is not None
 
 
-async def refund(tx: AsyncConnection, key: RefundKey) -> Refund | None:
+async def refund(tx: Connection, key: RefundKey) -> Refund | None:
     """A refund; None if there is none of this name."""
     row = (await tx.execute(_BY_KEY, _key(key))).one_or_none()
     return _refund(row) if row else None
 
 
-async def of_charge(tx: AsyncConnection, charge: ChargeKey, after: str, limit: int) -> list[Refund]:
+async def of_charge(tx: Connection, charge: ChargeKey, after: str, limit: int) -> list[Refund]:
     """The refunds of a charge by id, after an id."""
     parameters = {**keys.owner(charge.owner), "charge": charge.charge}
     rows = await tx.execute(_OF_CHARGE, {**parameters, "after": after, "limit": limit})
     return [_refund(row) for row in rows]
 
 
-async def promised_minor(tx: AsyncConnection, charge: ChargeKey) -> int:
+async def promised_minor(tx: Connection, charge: ChargeKey) -> int:
     """What has been given back of a charge or is on its way."""
     row = (await tx.execute(_TOTALS, keys.charges([charge]))).one_or_none()
     return int(row.promised_minor) if row else 0
 
 
-async def refunded_minor(tx: AsyncConnection, charges: Iterable[ChargeKey]) -> dict[ChargeKey, int]:
+async def refunded_minor(tx: Connection, charges: Iterable[ChargeKey]) -> dict[ChargeKey, int]:
     """What has been given back of those charges that have refunds."""
     rows = await tx.execute(_TOTALS, keys.charges(charges))
     return {keys.charge_of(row): row.refunded_minor for row in rows}
 
 
-async def claim(tx: AsyncConnection, now: datetime, limit: int) -> list[Refund]:
+async def claim(tx: Connection, now: datetime, limit: int) -> list[Refund]:
     """A batch of the refunds that are to be sent now."""
     rows = await tx.execute(_CLAIM, {"now": now, "limit": limit, "claim_seconds": CLAIM_SECONDS})
     return [_refund(row, row.provider_payment) for row in rows]
 
 
-async def next_try(tx: AsyncConnection) -> datetime | None:
+async def next_try(tx: Connection) -> datetime | None:
     """When the next refund is sent."""
     return (await tx.execute(_NEXT_TRY)).scalar_one()  # type: ignore[no-any-return]
 
 
 async def settle(
-    tx: AsyncConnection, outcomes: Sequence[tuple[Refund, Succeeded | Declined]], now: datetime
+    tx: Connection, outcomes: Sequence[tuple[Refund, Succeeded | Declined]], now: datetime
 ) -> list[Refund]:
     """Write outcomes; returns the refunds, as they are now, whose outcome was not known before."""
     if not outcomes:
@@ -170,7 +170,7 @@ async def settle(
 
 
 async def postpone(
-    tx: AsyncConnection, unknown: Sequence[tuple[Refund, Unknown]], now: datetime
+    tx: Connection, unknown: Sequence[tuple[Refund, Unknown]], now: datetime
 ) -> None:
     """Ask for refunds again, later and later: their outcome is not known."""
     if not unknown:

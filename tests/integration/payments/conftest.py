@@ -4,7 +4,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from services.payments.provider import StripeProvider
+from services.payments.clients.provider import StripeProvider
 from services.runtime.db.pool import Database, connect
 from tests.conftest import KEYRING, ServiceDatabase
 from tests.integration.payments.suite import NOW, ManualClock, Payments

@@ -15,9 +15,11 @@ from recurring.scheduler.v1 import scheduler_pb2
 from sqlalchemy import text
 
 from services.payments import api
-from services.payments.events import Handlers
-from services.payments.loops import Charging, Expiry, Lookup, Refunding
-from services.payments.provider import Provider
+from services.payments.clients.provider import Provider
+from services.payments.consumers import Handlers
+from services.payments.workers.attempts import Lookup
+from services.payments.workers.charges import Charging, Expiry
+from services.payments.workers.refunds import Refunding
 from services.runtime.auth.call_context import Caller, set_caller
 from services.runtime.db.pool import Database
 from services.runtime.messaging.events import Event

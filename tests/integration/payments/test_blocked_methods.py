@@ -7,7 +7,7 @@ import pytest
 from recurring.payments.v1 import payments_pb2
 
 from services.payments.domain.declines import DAY_DECLINES_MAX, MONTH_DECLINES_MAX
-from services.payments.loops import Charging
+from services.payments.workers.charges import Charging
 from services.runtime.errors import Problem
 from services.runtime.rpc.conversions import to_money, to_timestamp
 from tests.integration.payments.suite import (

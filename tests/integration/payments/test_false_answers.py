@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from services.payments.commands import COMMANDS
+from services.payments.api.commands import COMMANDS
 from services.payments.store.gauges import GAUGE_QUERIES
 from services.runtime.app.commands import CommandContext
 from services.runtime.app.gauge_collector import GaugeCollector

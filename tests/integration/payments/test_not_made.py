@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from recurring.payments.v1 import payments_pb2
 
-from services.payments.domain.books import Refund
+from services.payments.clients.provider import StripeProvider
+from services.payments.domain.idempotent_retries import KEY_RELIED_ON
 from services.payments.domain.outcomes import Outcome, Unknown
-from services.payments.domain.resends import KEY_RELIED_ON
-from services.payments.loops import Refunding
-from services.payments.provider import StripeProvider
+from services.payments.domain.refunds import Refund
 from services.payments.store import attempts as attempt_store
+from services.payments.workers.refunds import Refunding
 from services.runtime.rpc.conversions import to_money
 from tests.integration.payments.suite import (
     AMOUNT_MINOR,

@@ -7,10 +7,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from services.payments.domain.charges import Attempt
+from services.payments.clients.provider import StripeProvider
+from services.payments.domain.attempts import Attempt
 from services.payments.domain.keys import ChargeKey, CustomerKey
 from services.payments.domain.outcomes import Declined, Outcome, Succeeded, Unknown
-from services.payments.provider import StripeProvider
 from tests.integration.payments.suite import NOW
 
 ATTEMPT = Attempt(

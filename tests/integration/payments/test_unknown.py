@@ -7,20 +7,13 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from services.payments import loops
-from services.payments.domain.charges import Attempt
+from services.payments.clients.provider import StripeProvider
+from services.payments.domain.attempts import Attempt
 from services.payments.domain.outcomes import Outcome
-from services.payments.loops import Charging
-from services.payments.provider import StripeProvider
+from services.payments.workers import due
+from services.payments.workers.charges import Charging
 from services.runtime.rpc.conversions import to_money
-from tests.integration.payments.suite import (
-    AMOUNT_MINOR,
-    BOB,
-    Payments,
-    State,
-    charge_name,
-    order,
-)
+from tests.integration.payments.suite import AMOUNT_MINOR, BOB, Payments, State, charge_name, order
 
 MINUTE = timedelta(minutes=1)
 
@@ -181,7 +174,7 @@ async def test_processes_that_charge_one_mandate_at_once_keep_to_its_month(
     await payments.announce(*(payments.notice(each) for each in orders))
     await payments.fall_due(*(payments.due(each) for each in orders))
     # One charge a batch, so that each process has another charge of the mandate.
-    monkeypatch.setattr(loops, "BATCH_ROWS", 1)
+    monkeypatch.setattr(due, "BATCH_ROWS", 1)
     processes = [Charging(payments.database, payments.clock, payments.provider) for _ in orders]
 
     # There is one attempt of a payment method at a time; what waits for it is woken when it is over.

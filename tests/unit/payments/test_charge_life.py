@@ -7,20 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.payments.domain.books import book_charge
+from services.payments.domain.attempts import present_attempt
 from services.payments.domain.charges import (
     RETRY_DELAYS,
     AbandonReason,
     Charge,
     ChargeState,
     confirm,
-    decide,
-    decide_all,
-    present_attempt,
     settle,
 )
 from services.payments.domain.consent import Mandate, Notice, RefusalReason
+from services.payments.domain.decisions import decide, decide_all
 from services.payments.domain.keys import ChargeKey
+from services.payments.domain.ledger import book_charge
 from services.payments.domain.outcomes import (
     ASK_AGAIN_DELAY_MAX,
     Declined,

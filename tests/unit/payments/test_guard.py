@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.payments.domain.charges import Charge, guard
+from services.payments.domain.charges import Charge
 from services.payments.domain.consent import BillingMode, Mandate, Notice, RefusalReason, month_of
+from services.payments.domain.guard import guard
 from tests.unit.payments.strategies import (
     CHARGE,
     MANDATE,

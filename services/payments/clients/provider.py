@@ -12,12 +12,12 @@ from typing import Any, Protocol
 
 import aiohttp
 
-from services.payments.domain.books import Refund
-from services.payments.domain.charges import Attempt
+from services.payments.domain.attempts import Attempt
 from services.payments.domain.declines import stops_method
+from services.payments.domain.idempotent_retries import KEY_RELIED_ON
 from services.payments.domain.outcomes import Declined, NotMade, Outcome, Succeeded, Unknown
 from services.payments.domain.provider_amounts import to_provider
-from services.payments.domain.resends import KEY_RELIED_ON
+from services.payments.domain.refunds import Refund
 
 REQUEST_TIMEOUT_SECONDS = 10.0
 CONNECTIONS_MAX = 50

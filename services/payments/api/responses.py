@@ -6,10 +6,11 @@ from typing import Any
 
 from recurring.payments.v1 import payments_pb2
 
-from services.payments.api.names import LEDGER_ACCOUNT, LEDGER_ENTRY
-from services.payments.domain.books import Refund
-from services.payments.domain.charges import Attempt, Charge
+from services.payments.domain.attempts import Attempt
+from services.payments.domain.charges import Charge
 from services.payments.domain.consent import Mandate, PaymentMethod, RefusalReason
+from services.payments.domain.refunds import Refund
+from services.payments.names import LEDGER_ACCOUNT, LEDGER_ENTRY
 from services.payments.store.encrypted import evidence_aad, note_aad
 from services.runtime.crypto.encryption import Keyring
 from services.runtime.rpc.conversions import etag, to_money, to_timestamp

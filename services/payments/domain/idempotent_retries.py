@@ -3,18 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
-from services.payments.domain.charges import (
-    Attempt,
-    Charge,
-    MonthTotals,
-    begin_attempt,
-    guard,
-    is_expired,
-    method_key,
-    present_attempt,
-)
+from services.payments.domain.attempts import Attempt, present_attempt
+from services.payments.domain.charges import Charge, begin_attempt, is_expired, method_key
 from services.payments.domain.consent import Mandate, Notice, month_of
+from services.payments.domain.decisions import MonthTotals
 from services.payments.domain.declines import UNUSED, MethodUse
+from services.payments.domain.guard import guard
 from services.payments.domain.keys import ChargeKey, MandateKey, PaymentMethodKey
 
 # So long after an attempt began its key is relied on: only so long is it sent once more under it. The

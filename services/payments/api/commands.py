@@ -4,7 +4,7 @@ import argparse
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
-from services.payments.api.names import CHARGE
+from services.payments.names import CHARGE
 from services.payments.store import attempts
 from services.runtime.app.commands import Command, CommandContext, Line
 

@@ -1,4 +1,4 @@
-"""Resource names as callers give them, checked against the caller's merchant."""
+"""From the wire to the domain: names are checked against the caller's merchant."""
 
 from services.payments.domain.keys import (
     ChargeKey,
@@ -7,24 +7,18 @@ from services.payments.domain.keys import (
     PaymentMethodKey,
     RefundKey,
 )
+from services.payments.names import (
+    CHARGE,
+    CUSTOMER_OR_ANY,
+    MANDATE,
+    MERCHANT,
+    PAYMENT_METHOD,
+    REFUND,
+)
 from services.runtime.auth.call_context import caller
 from services.runtime.errors import Violations
-from services.runtime.resource_names import NamePattern
 
 ANY_CUSTOMER = "-"
-
-MERCHANT = NamePattern("merchants/{merchant}")
-CUSTOMER_OR_ANY = NamePattern("merchants/{merchant}/customers/{customer}", wildcard="customer")
-PAYMENT_METHOD = NamePattern(
-    "merchants/{merchant}/customers/{customer}/paymentMethods/{payment_method}"
-)
-MANDATE = NamePattern("merchants/{merchant}/customers/{customer}/mandates/{mandate}")
-CHARGE = NamePattern("merchants/{merchant}/customers/{customer}/charges/{charge}", derived="charge")
-REFUND = NamePattern(
-    "merchants/{merchant}/customers/{customer}/charges/{charge}/refunds/{refund}", derived="charge"
-)
-LEDGER_ACCOUNT = NamePattern("merchants/{merchant}/ledgerAccounts/{account}")
-LEDGER_ENTRY = NamePattern("merchants/{merchant}/ledgerEntries/{entry}")
 
 
 def read_merchant(name: str) -> str:

@@ -1,0 +1,1 @@
+"""Use cases of payments: what happens, by noun, in one transaction each."""

@@ -1,0 +1,113 @@
+"""Attempts: sent, sent once more, settled."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TypeGuard
+
+from services.payments import publishers
+from services.payments.application import evidence
+from services.payments.clients.provider import Provider
+from services.payments.domain.attempts import Attempt, settle_attempt
+from services.payments.domain.charges import ChargeState
+from services.payments.domain.declines import stops_method
+from services.payments.domain.idempotent_retries import resend_all
+from services.payments.domain.keys import ChargeKey, PaymentMethodKey
+from services.payments.domain.ledger import book_charge
+from services.payments.domain.outcomes import Declined, NotMade, Outcome, Succeeded, Unknown
+from services.payments.store import attempts as attempt_store
+from services.payments.store import charges as charge_store
+from services.payments.store import consent as consent_store
+from services.payments.store import gauges
+from services.payments.store import ledger as ledger_store
+from services.payments.store.encrypted import token_aad
+from services.runtime.crypto.encryption import UnreadableError
+from services.runtime.db.pool import Connection, Database
+from services.runtime.messaging import outbox
+
+
+async def charge(database: Database, provider: Provider, attempt: Attempt) -> Outcome:
+    """Charge with the attempt's token, opened. One that does not open holds up no other attempt.
+
+    Its key may come back: so the attempt is looked up again, and its outcome is not known till then.
+    """
+    try:
+        token = database.keyring.decrypt(
+            attempt.provider_token, *token_aad(method_key_of(attempt))
+        ).decode()
+    except UnreadableError:
+        return Unknown("the token does not open")
+    return await provider.charge(attempt, token)
+
+
+async def resend_allowed(tx: Connection, lost: Sequence[Attempt], now: datetime) -> set[ChargeKey]:
+    """The charges whose attempts are sent once more, by all that is known of them now.
+
+    Charges and mandates stay locked until that is stored: a withdrawal or a revocation comes before,
+    and is heeded, or after, like one that comes after any attempt has begun.
+    """
+    charges = await charge_store.locked(tx, [attempt.charge for attempt in lost])
+    attempts = {attempt.charge: attempt for attempt in lost}
+    missing = [(charge, attempts[key]) for key, charge in charges.items()]
+    notices, mandates, spent_minor = await evidence.read(tx, list(charges.values()), now)
+    uses = await evidence.method_uses(tx, list(charges.values()), mandates, now)
+    verdicts = resend_all(missing, notices, mandates, spent_minor, now, uses)
+    allowed = [attempt for (_, attempt), may in zip(missing, verdicts, strict=True) if may]
+    resent = await attempt_store.resend(tx, allowed, now)
+    relied_on = {key: notices[key].notice if key in notices else "" for key in resent}
+    await charge_store.save(tx, [replace(charges[k], notice=relied_on[k]) for k in sorted(resent)])
+    return resent
+
+
+async def settle(
+    tx: Connection, outcomes: Sequence[tuple[Attempt, Outcome]], now: datetime
+) -> None:
+    """Write what the provider said. An outcome that is known already is not written again."""
+    gauges.answered(outcome for _, outcome in outcomes)
+    known = {a.charge: (a, o) for a, o in outcomes if not isinstance(o, Unknown)}
+    if known:
+        await _settle_known(tx, known, now)
+    # Last, so that everybody locks charges before attempts.
+    unknown = [(a, o) for a, o in outcomes if isinstance(o, Unknown)]
+    await attempt_store.postpone(tx, unknown, now)
+
+
+async def _settle_known(
+    tx: Connection,
+    known: Mapping[ChargeKey, tuple[Attempt, Succeeded | Declined | NotMade]],
+    now: datetime,
+) -> None:
+    charges = await charge_store.locked(tx, known)
+    news = await attempt_store.settle(tx, list(known.values()), now)
+    tried = {key: known[key] for key in sorted(news)}
+    settled = [
+        settle_attempt(charges[key], attempt, outcome, now)
+        for key, (attempt, outcome) in tried.items()
+    ]
+    await charge_store.save(tx, settled)
+    methods = {key: method_key_of(attempt) for key, (attempt, _) in tried.items()}
+    await charge_store.wake_awaiting(tx, methods.values(), now)
+    stopped = {methods[key]: o.code for key, (_, o) in tried.items() if _stops_method(o)}
+    blocked = await consent_store.block_methods(tx, stopped, now)
+    paid = [charge for charge in settled if charge.state is ChargeState.SUCCEEDED]
+    await ledger_store.book(tx, [book_charge(charge, now) for charge in paid])
+    cards = await consent_store.payment_methods(tx, [methods[charge.key] for charge in paid])
+    events = [publishers.payment_succeeded(c, cards[methods[c.key]], now) for c in paid]
+    for charge in settled:
+        method = methods[charge.key]
+        _, outcome = tried[charge.key]
+        if not isinstance(outcome, Succeeded):
+            events += publishers.not_paid(charge, outcome, now, method_blocked=method in stopped)
+        if method in blocked:
+            events.append(publishers.payment_method_blocked(blocked[method], charge, now))
+    await outbox.put(tx, events)
+
+
+def _stops_method(outcome: Outcome) -> TypeGuard[Declined]:
+    """Whether an outcome ends the use of its payment method for all orders."""
+    return isinstance(outcome, Declined) and stops_method(outcome.code, outcome.advice)
+
+
+def method_key_of(attempt: Attempt) -> PaymentMethodKey:
+    """The payment method that an attempt is made with."""
+    return PaymentMethodKey(attempt.charge.owner, attempt.payment_method)

@@ -1,0 +1,35 @@
+"""What the guard compares charges with, locked so that it holds until the transaction ends."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from services.payments.domain.charges import Charge, method_key
+from services.payments.domain.consent import Mandate, Notice, month_of
+from services.payments.domain.declines import MethodUse
+from services.payments.domain.keys import ChargeKey, MandateKey, PaymentMethodKey
+from services.payments.store import consent as consent_store
+from services.runtime.db.pool import Connection
+
+
+async def read(
+    tx: Connection, charges: Sequence[Charge], now: datetime
+) -> tuple[dict[ChargeKey, Notice], dict[MandateKey, Mandate], dict[MandateKey, int]]:
+    """What the guard compares charges with: notices, mandates (locked), and their months so far."""
+    notices = await consent_store.latest_notices(tx, [charge.key for charge in charges])
+    wanted = {charge.mandate_key for charge in charges if charge.mandate_key}
+    mandates = await consent_store.mandates(tx, wanted, lock=True)
+    month = month_of(now)
+    limited = [key for key, mandate in mandates.items() if mandate.month_ceiling_minor is not None]
+    totals = await consent_store.month_totals_minor(tx, [(key, month) for key in limited])
+    return notices, mandates, dict(zip(limited, totals, strict=True))
+
+
+async def method_uses(
+    tx: Connection,
+    charges: Sequence[Charge],
+    mandates: Mapping[MandateKey, Mandate],
+    now: datetime,
+) -> dict[PaymentMethodKey, MethodUse]:
+    """What the payment methods of charges are used for; they stay locked."""
+    wanted = {key for charge in charges if (key := method_key(charge, mandates)) is not None}
+    return await consent_store.method_uses(tx, wanted, now) if wanted else {}

@@ -1,0 +1,72 @@
+"""Attempts: single tries of charges at the provider."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from services.payments.domain.charges import Charge, ChargeState, settle
+from services.payments.domain.keys import ChargeKey, MandateKey, derived_key
+from services.payments.domain.outcomes import Declined, NotMade, Succeeded
+
+
+class AttemptState(StrEnum):
+    """What is known of an attempt."""
+
+    UNKNOWN = "UNKNOWN"
+    SUCCEEDED = "SUCCEEDED"
+    DECLINED = "DECLINED"
+    # It never reached the provider, and never will.
+    NOT_MADE = "NOT_MADE"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try at the provider, as it is sent, sent again and looked up."""
+
+    charge: ChargeKey
+    # From 1.
+    number: int
+    idempotency_key: str
+    amount_minor: int
+    currency: str
+    payment_method: str
+    # Id of the mandate that it was made under; empty: the customer confirmed.
+    mandate: str
+    start_time: datetime
+    # When it was sent once more under its key, since the provider had not heard of it.
+    resend_time: datetime | None = None
+    state: AttemptState = AttemptState.UNKNOWN
+    decline_code: str = ""
+    provider_payment: str = ""
+    end_time: datetime | None = None
+    # How often its outcome was looked up in vain.
+    lookup_count: int = 0
+    # What the provider answered in place of what was asked of it; such an attempt is never sent again.
+    mismatch: str = ""
+    # What the provider knows the payment method by; decrypted only where it is sent.
+    provider_token: bytes = b""
+
+
+def present_attempt(charge: Charge, now: datetime) -> Attempt:
+    """The attempt that a charge has just begun."""
+    mandate = charge.mandate_key
+    return Attempt(
+        charge=charge.key,
+        number=charge.attempt_count,
+        idempotency_key=derived_key(charge.key.name, str(charge.attempt_count)),
+        amount_minor=charge.amount_minor,
+        currency=charge.currency,
+        payment_method=charge.payment_method,
+        mandate=mandate.mandate if mandate else "",
+        start_time=now,
+    )
+
+
+def settle_attempt(
+    charge: Charge, attempt: Attempt, outcome: Succeeded | Declined | NotMade, now: datetime
+) -> Charge:
+    """As `settle`; a payment keeps the mandate that it was made under, whatever was changed since."""
+    settled = settle(charge, outcome, now)
+    if settled.state is not ChargeState.SUCCEEDED or not attempt.mandate:
+        return settled
+    return replace(settled, mandate=MandateKey(charge.key.owner, attempt.mandate).name)

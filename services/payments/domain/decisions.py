@@ -1,0 +1,130 @@
+"""What becomes of SCHEDULED charges whose time has come."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from services.payments.domain.charges import (
+    AbandonReason,
+    Charge,
+    ChargeState,
+    abandon,
+    begin_attempt,
+    expire,
+    is_expired,
+    method_key,
+)
+from services.payments.domain.consent import Mandate, Notice, RefusalReason
+from services.payments.domain.declines import DAY, UNUSED, MethodUse
+from services.payments.domain.guard import guard
+from services.payments.domain.keys import ChargeKey, MandateKey, PaymentMethodKey
+from services.payments.domain.outcomes import ASK_AGAIN_DELAY_FIRST
+
+# How long a charge waits for word that its notice was delivered, from when it was first looked at.
+NOTICE_WAIT = timedelta(hours=24)
+
+
+def decide(
+    charge: Charge,
+    notice: Notice | None,
+    mandate: Mandate | None,
+    month_minor: int,
+    now: datetime,
+    use: MethodUse = UNUSED,
+) -> Charge:
+    """What becomes of a SCHEDULED charge whose time has come.
+
+    IN_FLIGHT: an attempt begins. SCHEDULED: it waits for what time alone can bring, the word that the
+    notice was delivered or the instant that the notice promised. Else it is over.
+    """
+    if charge.withdrawn:
+        return abandon(charge, AbandonReason.WITHDRAWN, now)
+    if is_expired(charge, now):
+        return expire(charge, now)
+    charge = replace(charge, awaited_method="")
+    reasons = guard(charge, notice, mandate, month_minor, now, use)
+    waiting = _waiting(charge, reasons, notice, mandate, use, now)
+    if waiting is not None:
+        return waiting
+    if not reasons:
+        return begin_attempt(charge, notice, mandate, now)
+    return replace(
+        charge,
+        state=ChargeState.REFUSED,
+        refusal_reasons=reasons,
+        notice=notice.notice if notice else "",
+        next_attempt_time=None,
+        notice_wait_until_time=None,
+        update_time=now,
+    )
+
+
+def _waiting(
+    charge: Charge,
+    reasons: tuple[RefusalReason, ...],
+    notice: Notice | None,
+    mandate: Mandate | None,
+    use: MethodUse,
+    now: datetime,
+) -> Charge | None:
+    """The charge, if time alone can bring what it lacks; None if nothing is lacking, or more."""
+    if not reasons and use.busy_until is not None:
+        until = max(use.busy_until, now + ASK_AGAIN_DELAY_FIRST)
+        method = mandate.payment_method if mandate else charge.payment_method
+        return replace(_wait(charge, until, now), awaited_method=method)
+    if notice is not None and reasons == (RefusalReason.EARLIER_THAN_NOTIFIED,):
+        return _wait(charge, notice.charge_not_before_time, now)
+    # The limit of a day ends soon enough to wait for; that of a month does not.
+    soon, ends = use.exhausted_until, now + DAY
+    if soon is not None and soon <= ends and reasons == (RefusalReason.PAYMENT_METHOD_EXHAUSTED,):
+        return _wait(charge, soon, now)
+    if reasons == (RefusalReason.NOTICE_NOT_DELIVERED,):
+        until = charge.notice_wait_until_time or now + NOTICE_WAIT
+        if now < until:
+            return replace(_wait(charge, until, now), notice_wait_until_time=until)
+    return None
+
+
+def _wait(charge: Charge, until: datetime, now: datetime) -> Charge:
+    """Look at the charge again at an instant, or when its request ends."""
+    if charge.expire_time is not None:
+        until = min(until, charge.expire_time)
+    return replace(charge, next_attempt_time=until, update_time=now)
+
+
+class MonthTotals:
+    """What mandates have paid in a month, with what is being begun in the same batch."""
+
+    def __init__(self, spent_minor: dict[MandateKey, int]) -> None:
+        self._spent_minor = dict(spent_minor)
+
+    def of(self, mandate: MandateKey | None) -> int:
+        """The total of a mandate, in minor units."""
+        return self._spent_minor.get(mandate, 0) if mandate else 0
+
+    def add(self, mandate: MandateKey | None, amount_minor: int) -> None:
+        """Count an amount, or one less if it is negative, in minor units."""
+        if mandate:
+            self._spent_minor[mandate] = self.of(mandate) + amount_minor
+
+
+def decide_all(
+    charges: Iterable[Charge],
+    notices: dict[ChargeKey, Notice],
+    mandates: dict[MandateKey, Mandate],
+    spent_minor: dict[MandateKey, int],
+    now: datetime,
+    uses: Mapping[PaymentMethodKey, MethodUse] | None = None,
+) -> Iterator[Charge]:
+    """Decide charges one after the other, each against what those before it have taken."""
+    totals, present_uses = MonthTotals(spent_minor), dict(uses or {})
+    for charge in charges:
+        key, method = charge.mandate_key, method_key(charge, mandates)
+        mandate = mandates.get(key) if key else None
+        use = present_uses.get(method, UNUSED) if method else UNUSED
+        decided = decide(charge, notices.get(charge.key), mandate, totals.of(key), now, use)
+        if decided.state is ChargeState.IN_FLIGHT:
+            totals.add(key, decided.amount_minor)
+            if method in present_uses:
+                present_uses[method] = replace(use, busy_until=now)
+        yield decided

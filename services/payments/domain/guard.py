@@ -1,0 +1,57 @@
+"""The guard before each attempt: every reason why a charge must not be made now."""
+
+from datetime import datetime
+
+from services.payments.domain.charges import Charge
+from services.payments.domain.consent import (
+    BillingMode,
+    Mandate,
+    Notice,
+    RefusalReason,
+    mandate_reasons,
+    ordered,
+    provider_reasons,
+)
+from services.payments.domain.declines import UNUSED, MethodUse
+
+
+def notice_reasons(charge: Charge, notice: Notice, now: datetime) -> set[RefusalReason]:
+    """Every promise of a notice that a charge at this instant would break."""
+    found = set()
+    if now < notice.charge_not_before_time:
+        found.add(RefusalReason.EARLIER_THAN_NOTIFIED)
+    automatic = charge.billing_mode is BillingMode.AUTOMATIC
+    if automatic and notice.billing_mode is not BillingMode.AUTOMATIC:
+        found.add(RefusalReason.BILLING_MODE_NOT_ANNOUNCED)
+    if charge.currency != notice.currency:
+        found.add(RefusalReason.CURRENCY_MISMATCH)
+    elif charge.amount_minor > notice.amount_minor:
+        found.add(RefusalReason.ABOVE_NOTIFIED_AMOUNT)
+    return found
+
+
+def guard(
+    charge: Charge,
+    notice: Notice | None,
+    mandate: Mandate | None,
+    month_minor: int,
+    now: datetime,
+    use: MethodUse = UNUSED,
+) -> tuple[RefusalReason, ...]:
+    """Every reason why a charge must not be made now; none at all allows it.
+
+    A customer's own confirmation stands for the mandate, and for a notice where there was none; what a
+    notice did promise holds all the same.
+    """
+    found = provider_reasons(charge.amount_minor, charge.currency)
+    if notice is not None:
+        found |= notice_reasons(charge, notice, now)
+    elif charge.billing_mode is not BillingMode.PAY_ON_NOTICE:
+        found.add(RefusalReason.NOTICE_NOT_DELIVERED)
+    if charge.billing_mode is not BillingMode.PAY_ON_NOTICE:
+        found |= mandate_reasons(mandate, charge.amount_minor, charge.currency, month_minor, now)
+    if use.blocked:
+        found.add(RefusalReason.PAYMENT_METHOD_BLOCKED)
+    elif use.exhausted_until is not None:
+        found.add(RefusalReason.PAYMENT_METHOD_EXHAUSTED)
+    return ordered(found)

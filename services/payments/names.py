@@ -1,0 +1,37 @@
+"""The resource names that payments reads and writes (AIP-122)."""
+
+from services.payments.domain.keys import ChargeKey, CustomerKey
+from services.runtime.resource_names import NamePattern
+
+MERCHANT = NamePattern("merchants/{merchant}")
+CUSTOMER = NamePattern("merchants/{merchant}/customers/{customer}")
+CUSTOMER_OR_ANY = NamePattern("merchants/{merchant}/customers/{customer}", wildcard="customer")
+PAYMENT_METHOD = NamePattern(
+    "merchants/{merchant}/customers/{customer}/paymentMethods/{payment_method}"
+)
+MANDATE = NamePattern("merchants/{merchant}/customers/{customer}/mandates/{mandate}")
+CHARGE = NamePattern("merchants/{merchant}/customers/{customer}/charges/{charge}", derived="charge")
+REFUND = NamePattern(
+    "merchants/{merchant}/customers/{customer}/charges/{charge}/refunds/{refund}", derived="charge"
+)
+LEDGER_ACCOUNT = NamePattern("merchants/{merchant}/ledgerAccounts/{account}")
+LEDGER_ENTRY = NamePattern("merchants/{merchant}/ledgerEntries/{entry}")
+ORDER = NamePattern("merchants/{merchant}/standingOrders/{standing_order}/orders/{cycle}")
+
+
+def parse_customer(name: str) -> CustomerKey:
+    """The customer in its name. Raises ValueError."""
+    merchant, customer = CUSTOMER.parse(name)
+    return CustomerKey(customer, merchant)
+
+
+def charge_key(order: str, owner: CustomerKey) -> ChargeKey:
+    """The charge of an order: derived from it, so that it can have one only.
+
+    Raises ValueError if the order is not one of the customer's merchant.
+    """
+    merchant, standing_order, cycle = ORDER.parse(order)
+    if merchant != owner.merchant:
+        msg = f"{order} is not an order of {owner.name}'s merchant"
+        raise ValueError(msg)
+    return ChargeKey(owner, f"{standing_order}-{cycle}")

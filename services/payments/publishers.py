@@ -1,0 +1,137 @@
+"""The events that payments publishes."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from recurring.payments.v1 import events_pb2, payments_pb2
+
+from services.payments.domain.charges import Charge, ChargeState
+from services.payments.domain.consent import PaymentMethod
+from services.payments.domain.outcomes import Declined, NotMade
+from services.payments.domain.refunds import Refund
+from services.runtime.messaging.events import OutboxEvent
+from services.runtime.observability import tracing
+from services.runtime.rpc.conversions import to_money, to_timestamp
+
+
+def payment_requested(charge: Charge, now: datetime) -> OutboxEvent:
+    """The customer is asked to confirm."""
+    message = events_pb2.PaymentRequested(ref=_ref(charge))
+    if charge.expire_time is not None:
+        message.expire_time.CopyFrom(to_timestamp(charge.expire_time))
+    return _event(charge, charge.key.name, message, now)
+
+
+def payment_succeeded(charge: Charge, method: PaymentMethod, now: datetime) -> OutboxEvent:
+    """The money moved."""
+    message = events_pb2.PaymentSucceeded(
+        ref=_ref(charge),
+        pay_time=to_timestamp(now),
+        attempt_count=charge.attempt_count,
+        brand=method.brand,
+        last4=method.last4,
+    )
+    return _event(charge, charge.key.name, message, now)
+
+
+def payment_declined(charge: Charge, now: datetime, *, method_blocked: bool) -> OutboxEvent:
+    """The last attempt was declined, and the charge goes on."""
+    message = events_pb2.PaymentDeclined(
+        ref=_ref(charge),
+        attempt=charge.attempt_count,
+        decline_code=charge.decline_code,
+        payment_method_blocked=method_blocked,
+    )
+    if charge.next_attempt_time is not None:
+        message.next_attempt_time.CopyFrom(to_timestamp(charge.next_attempt_time))
+    return _event(charge, f"{charge.key.name}@{charge.attempt_count}", message, now)
+
+
+def payment_refused(charge: Charge, now: datetime) -> OutboxEvent:
+    """The guard did not allow it."""
+    message = events_pb2.PaymentRefused(
+        ref=_ref(charge),
+        reasons=[payments_pb2.RefusalReason.Value(reason) for reason in charge.refusal_reasons],
+    )
+    return _event(charge, charge.key.name, message, now)
+
+
+def payment_abandoned(
+    charge: Charge, now: datetime, *, method_blocked: bool = False
+) -> OutboxEvent:
+    """The charge is over without money."""
+    message = events_pb2.PaymentAbandoned(
+        ref=_ref(charge),
+        reason=events_pb2.PaymentAbandoned.Reason.Value(str(charge.abandon_reason)),
+        decline_code=charge.decline_code,
+        payment_method_blocked=method_blocked,
+    )
+    return _event(charge, charge.key.name, message, now)
+
+
+def refund_succeeded(refund: Refund, charge: Charge, now: datetime) -> OutboxEvent:
+    """Money was given back."""
+    message = events_pb2.RefundSucceeded(
+        ref=_ref(charge),
+        refund=refund.key.name,
+        refund_amount=to_money(refund.amount_minor, refund.currency),
+    )
+    return _event(charge, refund.key.name, message, now, refund.traceparent)
+
+
+def decided(charges: Sequence[Charge], now: datetime) -> list[OutboxEvent]:
+    """What the guard's decisions are to others: an attempt or a wait is not yet news."""
+    publish = {ChargeState.REFUSED: payment_refused, ChargeState.ABANDONED: payment_abandoned}
+    return [publish[charge.state](charge, now) for charge in charges if charge.state in publish]
+
+
+def payment_method_blocked(method: PaymentMethod, charge: Charge, now: datetime) -> OutboxEvent:
+    """A payment method was declined for good: no order is paid by it any more."""
+    message = events_pb2.PaymentMethodBlocked(
+        ref=_ref(charge),
+        payment_method=method.key.name,
+        decline_code=method.decline_code,
+        block_time=to_timestamp(now),
+        brand=method.brand,
+        last4=method.last4,
+    )
+    return _event(charge, method.key.name, message, now)
+
+
+def not_paid(
+    charge: Charge, outcome: Declined | NotMade, now: datetime, *, method_blocked: bool
+) -> list[OutboxEvent]:
+    """What a decline is to others; the last one is published once, as what it led to.
+
+    An attempt that was not made is no news while the charge goes on.
+    """
+    if charge.state is ChargeState.ABANDONED:
+        return [payment_abandoned(charge, now, method_blocked=method_blocked)]
+    if isinstance(outcome, NotMade):
+        return []
+    return [payment_declined(charge, now, method_blocked=method_blocked)]
+
+
+def _ref(charge: Charge) -> events_pb2.ChargeRef:
+    return events_pb2.ChargeRef(
+        charge=charge.key.name,
+        order=charge.order,
+        customer=charge.key.owner.name,
+        amount=to_money(charge.amount_minor, charge.currency),
+        title=charge.title,
+        time_zone=charge.time_zone,
+    )
+
+
+def _event(charge: Charge, key: str, message: Any, now: datetime, parent: str = "") -> OutboxEvent:  # noqa: ANN401
+    return OutboxEvent(
+        key=key,
+        message=message,
+        tenant=charge.key.owner.merchant,
+        partition_key=charge.key.owner.name,
+        occur_time=now,
+        traceparent=tracing.continued(
+            f"tell {message.DESCRIPTOR.name}", parent or charge.traceparent
+        ),
+    )

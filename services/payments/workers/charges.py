@@ -1,0 +1,58 @@
+"""Charges whose time has come, and requests to pay that have expired."""
+
+from functools import partial
+
+from services.payments.application import attempts, charges
+from services.payments.clients.batches import ask_all
+from services.payments.clients.provider import Provider
+from services.payments.store import charges as charge_store
+from services.payments.workers import due
+from services.payments.workers.due import not_due
+from services.runtime.db.pool import Database
+from services.runtime.observability import tracing
+from services.runtime.workers.clock import Clock
+from services.runtime.workers.loop import Step
+
+
+class Charging:
+    """Decides charges whose time has come, and sends the attempts that the guard allows."""
+
+    def __init__(self, database: Database, clock: Clock, provider: Provider) -> None:
+        self._database = database
+        self._clock = clock
+        self._provider = provider
+
+    async def step(self) -> Step:
+        """Decide a batch of due charges and charge those that are allowed."""
+        now = self._clock.now()
+        if (wait := await not_due(self._database, charge_store.next_due, now)) is not None:
+            return wait
+        async with self._database.begin() as tx:
+            taken, begun = await charges.decide_due(tx, now, due.BATCH_ROWS)
+        if not taken:
+            return Step(pending=True)
+        if begun:
+            with tracing.working("charging", len(begun)):
+                outcomes = await ask_all(
+                    begun, partial(attempts.charge, self._database, self._provider)
+                )
+                async with self._database.begin() as tx:
+                    await attempts.settle(tx, outcomes, self._clock.now())
+        return Step(worked=taken)
+
+
+class Expiry:
+    """Ends requests to pay that nobody confirmed in time."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def step(self) -> Step:
+        """Abandon a batch of expired requests."""
+        now = self._clock.now()
+        if (wait := await not_due(self._database, charge_store.next_expiry, now)) is not None:
+            return wait
+        async with self._database.begin() as tx:
+            expired = await charges.expire_requests(tx, now, due.BATCH_ROWS)
+        return Step(worked=expired) if expired else Step(pending=True)
