@@ -1,0 +1,60 @@
+"""What the documentation names exists: files, make targets and contracts."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from protos import contracts
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *(page for page in sorted(ROOT.glob("docs/**/*.md")) if page.parent.name != "reference"),
+]
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+CODE = re.compile(r"`([^`\n]+)`")
+TARGET = re.compile(r"^\s*make ([a-z][a-z-]*)")
+FOLDERS = {each.name for each in ROOT.iterdir() if each.is_dir() and not each.name.startswith(".")}
+
+
+def paths(page: Path) -> set[str]:
+    """The paths of this repository that stand in code spans, `<service>` read as the catalog."""
+    spans = [span.replace("<service>", "catalog") for span in CODE.findall(page.read_text())]
+    return {
+        span
+        for span in spans
+        if re.fullmatch(r"[\w.*/-]+", span) and "/" in span and span.split("/")[0] in FOLDERS
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_to_a_file(page: Path) -> None:
+    targets = [target for target in LINK.findall(page.read_text()) if "://" not in target]
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_every_path_that_a_newcomer_reads_is_there(name: str) -> None:
+    assert [path for path in sorted(paths(ROOT / name)) if not any(ROOT.glob(path))] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_make_target_is_in_the_makefile(page: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    known = set(re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE))
+    spans = [*CODE.findall(page.read_text()), *re.findall(r"(?m)^    .*", page.read_text())]
+    assert {target for span in spans for target in TARGET.findall(span)} <= known
+
+
+def test_every_word_of_the_glossary_is_in_the_contracts() -> None:
+    text = (ROOT / "docs" / "glossary.md").read_text()
+    for service, name in re.findall(r"`(catalog|scheduler|payments|notify)\.(\w+)", text):
+        folder = ROOT / "protos" / "recurring" / service / "v1"
+        protos = "".join(proto.read_text() for proto in folder.glob("*.proto"))
+        assert re.search(rf"\b(message|enum|rpc) {name}\b", protos), f"{service}.{name}"
+
+
+def test_every_service_is_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert all(f"services/{contract.service}" in readme for contract in contracts.read())
