@@ -13,6 +13,7 @@ from services.runtime.messaging.events import OutboxEvent
 from services.runtime.rpc.conversions import to_money, to_timestamp
 from services.scheduler.domain.next_due import next_due_time
 from services.scheduler.domain.order import (
+    PAYMENT_METHOD_BLOCKED,
     Line,
     Order,
     OrderReason,
@@ -25,9 +26,6 @@ from services.scheduler.domain.terms import BillingMode
 from services.scheduler.names import customer_name, order_name, standing_order_name
 
 _CACHED_LINES = 16_384
-
-# In a decision: that the order ended since its payment method was declined for good.
-PAYMENT_METHOD_BLOCKED = "payment_method_blocked"
 
 
 def order_events(

@@ -47,7 +47,7 @@ from services.scheduler.domain.order import (
 )
 from services.scheduler.domain.order_lifecycle import cancelled, mandate_changed
 from services.scheduler.domain.overdue import ended, overdue_opened
-from services.scheduler.domain.pauses import paused, resumed
+from services.scheduler.domain.pauses import paused, reactivated, resumed
 from services.scheduler.domain.rescheduling import LastOrder, rescheduled
 from services.scheduler.domain.standing_order import (
     CHANGE_AHEAD_MAX_CYCLES,
@@ -323,7 +323,9 @@ class TemplateMethods:
         template = await locked(tx, request.name, request.etag, (State.PAUSED,))
         # From a new day on, nothing has to be left out for being too near to be announced.
         opening = resumed(template, now) if anchor is None else overdue_opened(template, now)
-        going_on = replace(opening.standing_order, state=State.ACTIVE, resume_time=None)
+        going_on = opening.standing_order
+        if anchor is not None:
+            going_on = reactivated(going_on)
         if anchor is not None:
             today = calendar.utc_to_local_date(now, template.schedule.time_zone)
             violations.require("anchor_date", "must not be past", met=anchor >= today)

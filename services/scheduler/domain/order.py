@@ -78,6 +78,9 @@ REASON_WORDS: Mapping[OrderReason, str] = {
     OrderReason.PAYMENT_METHOD_BLOCKED: "the payment method was declined for good",
 }
 
+# In a decision: that the order ended since its payment method was declined for good.
+PAYMENT_METHOD_BLOCKED = "payment_method_blocked"
+
 # An order that is HELD for one of these waits for the customer's yes.
 ASKING_REASONS = frozenset({OrderReason.PURCHASED_ELSEWHERE})
 

@@ -17,6 +17,7 @@ from services.scheduler.domain.order import (
     is_cheaper,
     line_data,
 )
+from services.scheduler.domain.transitions import ORDER, OrderEvent
 
 HELD_RECHECK = timedelta(hours=6)
 
@@ -33,6 +34,11 @@ class Findings:
     gone: bool = False
 
 
+def moved(order: Order, event: OrderEvent, **changes: Any) -> Order:  # noqa: ANN401 - its fields
+    """An order after an event, with its new fields. Raises IllegalTransitionError."""
+    return replace(order, state=ORDER.to(order.state, event), **changes)
+
+
 def promised_charge_time(order: Order, now: datetime) -> datetime:
     """When an order that is announced now is charged: a late start defers it, and shortens no lead."""
     return max(order.due_time, now + order.notice_lead)
@@ -44,9 +50,9 @@ def opened(order: Order, findings: Findings, now: datetime) -> Order:
         return held(order, findings.problems, Stage.PREPARE, now, _mandate_data(order, findings))
     quote = findings.quote
     charge_not_before = promised_charge_time(order, now)
-    return replace(
+    return moved(
         order,
-        state=OrderState.UPCOMING,
+        OrderEvent.ANNOUNCE,
         reasons=(),
         lines=quote.lines,
         currency=quote.currency,
@@ -87,9 +93,9 @@ def held(
     """
     only_waits = set(reasons) == {OrderReason.PREVIOUS_UNPAID}
     if now >= order.hold_until_time and not only_waits:
-        return replace(
+        return moved(
             order,
-            state=OrderState.LAPSED,
+            OrderEvent.LAPSE,
             reasons=(*dict.fromkeys(reasons), OrderReason.HOLD_EXPIRED),
             recheck_time=None,
             decisions=(
@@ -100,9 +106,9 @@ def held(
         )
     found = (tuple(dict.fromkeys(reasons)), asks_condition)
     again = order.state is OrderState.HELD and (order.reasons, order.asks_condition) == found
-    return replace(
+    return moved(
         order,
-        state=OrderState.HELD,
+        OrderEvent.HOLD,
         reasons=tuple(dict.fromkeys(reasons)),
         collect_time=None,
         recheck_time=_recheck_time(order, now),
@@ -146,9 +152,9 @@ def confirmed(order: Order, now: datetime) -> Order:
 
 def brought_forward(order: Order, local_date: date, now: datetime) -> Order:
     """An announced order that the customer wants at once: it is prepared again, without a lead."""
-    return replace(
+    return moved(
         order,
-        state=OrderState.HELD,
+        OrderEvent.HOLD,
         reasons=(),
         local_date=local_date,
         due_time=now,
@@ -163,9 +169,9 @@ def brought_forward(order: Order, local_date: date, now: datetime) -> Order:
 
 def restored(order: Order, now: datetime) -> Order:
     """A cycle that the customer left out and wants again: it is prepared and announced again."""
-    return replace(
+    return moved(
         order,
-        state=OrderState.HELD,
+        OrderEvent.RESTORE,
         reasons=(),
         collect_time=None,
         recheck_time=now,
@@ -187,9 +193,9 @@ def skipped(
         OrderReason.PURCHASED_ELSEWHERE: "The customer bought a product of it elsewhere.",
         OrderReason.PRODUCT_UNAVAILABLE: "A product is off sale, and nothing was agreed on instead.",
     }[reason]
-    return replace(
+    return moved(
         order,
-        state=OrderState.SKIPPED,
+        OrderEvent.SKIP,
         reasons=(reason,),
         collect_time=None,
         recheck_time=None,
@@ -199,9 +205,9 @@ def skipped(
 
 def cancelled(order: Order, reason: OrderReason, now: datetime) -> Order:
     """An order that ended since its standing order was cancelled or paused."""
-    return replace(
+    return moved(
         order,
-        state=OrderState.CANCELLED,
+        OrderEvent.CANCEL,
         reasons=(reason,),
         collect_time=None,
         recheck_time=None,
@@ -221,9 +227,9 @@ def collected(
         return held(order, problems, Stage.COLLECT, now)
     cheaper = is_cheaper(order, quote)
     amount = quote.amount_minor if cheaper else order.notified_minor
-    return replace(
+    return moved(
         order,
-        state=OrderState.AWAITING_PAYMENT,
+        OrderEvent.COLLECT,
         reasons=(),
         lines=quote.lines if cheaper else order.lines,
         amount_minor=amount,
@@ -246,6 +252,46 @@ def collected(
             ),
         ),
     )
+
+
+def notice_delivered(
+    order: Order, notice: str, deliver_time: datetime, not_before: datetime, now: datetime
+) -> Order:
+    """An announced order that the customer has heard of: it is collected when was promised."""
+    data = {"notice": notice, "charge_not_before": not_before.isoformat()}
+    summary = "The customer was told; no charge before the promised time."
+    return replace(
+        order,
+        notice_time=deliver_time,
+        charge_not_before_time=not_before,
+        collect_time=max(not_before, order.due_time),
+        decisions=(Decision(now, "NOTICE_DELIVERED", summary, data),),
+    )
+
+
+def paid(order: Order, pay_time: datetime, data: Mapping[str, Any], now: datetime) -> Order:
+    """An order whose payment succeeded."""
+    decision = Decision(now, "PAID", "The payment succeeded.", data)
+    return moved(order, OrderEvent.PAY, pay_time=pay_time, decisions=(decision,))
+
+
+def payment_declined(order: Order, data: Mapping[str, Any], now: datetime) -> Order:
+    """An order of which an attempt was declined; payments goes on trying."""
+    decision = Decision(now, "PAYMENT_DECLINED", "An attempt was declined.", data)
+    return replace(order, decisions=(decision,))
+
+
+def unpaid(order: Order, reason: OrderReason, data: Mapping[str, Any], now: datetime) -> Order:
+    """An order that ended without payment."""
+    summary = f"The order ended without payment: {in_words((reason,))}{_payment_details(data)}."
+    decision = Decision(now, "LAPSED", summary, {"reasons": [str(reason)], **data})
+    return moved(order, OrderEvent.LAPSE, reasons=(reason,), decisions=(decision,))
+
+
+def _payment_details(data: Mapping[str, Any]) -> str:
+    """What the guard or the provider had against it, in words; empty where they said nothing."""
+    codes = [*data.get("guard", ()), *filter(None, (data.get("decline_code"),))]
+    return f" ({', '.join(code.lower().replace('_', ' ') for code in codes)})" if codes else ""
 
 
 def mandate_changed(order: Order, mandate: str, now: datetime) -> Order:

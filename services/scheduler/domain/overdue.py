@@ -6,8 +6,9 @@ from datetime import datetime
 
 from services.scheduler.domain.cycles import new_order, reason_against
 from services.scheduler.domain.order import Order, OrderReason, OrderState, Stage
-from services.scheduler.domain.order_lifecycle import cancelled, skipped
-from services.scheduler.domain.standing_order import Opening, StandingOrder, State, coming, place_at
+from services.scheduler.domain.order_lifecycle import cancelled, moved, skipped
+from services.scheduler.domain.standing_order import Opening, StandingOrder, coming, place_at
+from services.scheduler.domain.transitions import STANDING_ORDER, OrderEvent, StandingOrderEvent
 
 
 def overdue_opened(
@@ -39,15 +40,16 @@ def ended(standing_order: StandingOrder, now: datetime) -> Opening:
         else cancelled(order, OrderReason.STANDING_ORDER_CANCELLED, now)
         for order in opening.orders
     )
-    over = replace(standing_order, state=State.CANCELLED, resume_time=None)
+    state = STANDING_ORDER.to(standing_order.state, StandingOrderEvent.CANCEL)
+    over = replace(standing_order, state=state, resume_time=None)
     return Opening(over, tuple(orders), place_at(over, 0, None))
 
 
 def _to_prepare(order: Order, now: datetime, new_trace: Callable[[], str]) -> Order:
     """An order that is prepared as soon as its turn comes."""
-    return replace(
+    return moved(
         order,
-        state=OrderState.HELD,
+        OrderEvent.HOLD,
         recheck_time=now,
         held_stage=Stage.PREPARE,
         traceparent=new_trace(),

@@ -1,4 +1,4 @@
-"""Pauses: how one begins, what it swallows, and how a standing order goes on. Pure functions."""
+"""Pauses: how one begins, which cycles it leaves out, and how it ends. Pure functions."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,7 +8,8 @@ from services.scheduler.domain.calendar import CycleDate
 from services.scheduler.domain.cycles import new_order, outlasts_pause
 from services.scheduler.domain.order import Order, OrderReason
 from services.scheduler.domain.order_lifecycle import skipped
-from services.scheduler.domain.standing_order import Opening, StandingOrder, State, coming, place_at
+from services.scheduler.domain.standing_order import Opening, StandingOrder, coming, place_at
+from services.scheduler.domain.transitions import STANDING_ORDER, StandingOrderEvent
 
 
 def paused(
@@ -21,32 +22,45 @@ def paused(
         date_ = standing_order.date(following)
         # When the cycle after them is to be prepared, it is resumed just in time for it.
         resume_time = standing_order.prepare_at(following, date_.due_at) if date_ else None
-    return replace(standing_order, state=State.PAUSED, resume_time=resume_time)
+    return _moved(standing_order, StandingOrderEvent.PAUSE, resume_time)
+
+
+def reactivated(standing_order: StandingOrder) -> StandingOrder:
+    """A paused standing order that bills again."""
+    return _moved(standing_order, StandingOrderEvent.RESUME, None)
+
+
+def _moved(
+    standing_order: StandingOrder, event: StandingOrderEvent, resume_time: datetime | None
+) -> StandingOrder:
+    state = STANDING_ORDER.to(standing_order.state, event)
+    return replace(standing_order, state=state, resume_time=resume_time)
 
 
 def pause_recorded(standing_order: StandingOrder, now: datetime) -> Opening:
     """A paused standing order that rests on; the cycles that fell due so far get their rows."""
-    return _swallowed(standing_order, now, lambda _cycle, date_: date_.due_at <= now)
+    return _left_out(standing_order, now, lambda _cycle, date_: date_.due_at <= now)
 
 
 def resumed(standing_order: StandingOrder, now: datetime) -> Opening:
     """A standing order after its pause: it goes on with the first cycle that can be told in time."""
-    active = replace(standing_order, state=State.ACTIVE, resume_time=None)
-    return _swallowed(
-        active, now, lambda cycle, date_: not outlasts_pause(standing_order, cycle, date_, now)
+    return _left_out(
+        reactivated(standing_order),
+        now,
+        lambda cycle, date_: not outlasts_pause(standing_order, cycle, date_, now),
     )
 
 
-def _swallowed(
+def _left_out(
     standing_order: StandingOrder,
     now: datetime,
-    is_swallowed: Callable[[int, CycleDate], bool],
+    is_left_out: Callable[[int, CycleDate], bool],
 ) -> Opening:
     """Each of the next cycles that a pause leaves out gets its one row."""
     orders: list[Order] = []
     opened = None
     cycle, date_ = coming(standing_order)
-    while date_ is not None and is_swallowed(cycle, date_):
+    while date_ is not None and is_left_out(cycle, date_):
         order = new_order(standing_order, cycle, date_, now)
         orders.append(skipped(order, OrderReason.PAUSED, now))
         opened, cycle = date_, cycle + 1

@@ -16,12 +16,13 @@ from services.scheduler.domain.order import (
     Stage,
     is_cheaper,
 )
-from services.scheduler.domain.order_lifecycle import Findings, held, opened, skipped
+from services.scheduler.domain.order_lifecycle import Findings, held, moved, opened, skipped
 from services.scheduler.domain.standing_order import (
     NOTICE_HEADROOM,
     StandingOrder,
     following_due_time,
 )
+from services.scheduler.domain.transitions import OrderEvent
 
 _NOT_MET = (OrderReason.CONDITION_NOT_MET,)
 
@@ -107,9 +108,9 @@ def _deferred(order: Order, ruling: Ruling, template: StandingOrder, now: dateti
         "due_time": later.due_time.isoformat(),
     }
     words = f"{ruling.decisive.words} It is deferred to {later.local_date}."
-    return replace(
+    return moved(
         later,
-        state=OrderState.HELD,
+        OrderEvent.HOLD,
         reasons=_NOT_MET,
         collect_time=None,
         # Where it is too late to be told in time, it is looked at on the day and charged after a lead.
@@ -122,9 +123,9 @@ def _deferred(order: Order, ruling: Ruling, template: StandingOrder, now: dateti
 
 def _left_out(order: Order, ruling: Ruling, now: datetime) -> Order:
     words = f"{ruling.decisive.words} The cycle is left out."
-    return replace(
+    return moved(
         order,
-        state=OrderState.SKIPPED,
+        OrderEvent.SKIP,
         reasons=_NOT_MET,
         collect_time=None,
         recheck_time=None,

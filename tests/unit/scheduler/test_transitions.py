@@ -1,0 +1,91 @@
+"""Tests of the state machines of standing orders and orders."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.runtime.transitions import IllegalTransitionError
+from services.scheduler.domain.order import (
+    WITHDRAWABLE_STATES,
+    Order,
+    OrderReason,
+    OrderState,
+    Stage,
+)
+from services.scheduler.domain.order_lifecycle import (
+    Findings,
+    cancelled,
+    collected,
+    held,
+    opened,
+    paid,
+    restored,
+    skipped,
+    unpaid,
+)
+from services.scheduler.domain.standing_order import State
+from services.scheduler.domain.transitions import (
+    ORDER,
+    STANDING_ORDER,
+    OrderEvent,
+    StandingOrderEvent,
+)
+from tests.unit.scheduler.test_order import DUE, announced, quote
+
+CHANGES: dict[OrderEvent, Callable[[Order], Order]] = {
+    OrderEvent.ANNOUNCE: lambda o: opened(o, Findings(quote(1000)), DUE),
+    OrderEvent.HOLD: lambda o: held(o, (OrderReason.OUT_OF_STOCK,), Stage.COLLECT, DUE),
+    OrderEvent.COLLECT: lambda o: collected(o, quote(1000), (), DUE),
+    OrderEvent.PAY: lambda o: paid(o, DUE, {}, DUE),
+    OrderEvent.LAPSE: lambda o: unpaid(o, OrderReason.PAYMENT_DECLINED, {}, DUE),
+    OrderEvent.SKIP: lambda o: skipped(o, OrderReason.SKIPPED_BY_CUSTOMER, DUE),
+    OrderEvent.RESTORE: lambda o: restored(o, DUE),
+    OrderEvent.CANCEL: lambda o: cancelled(o, OrderReason.PAUSED, DUE),
+}
+
+
+@given(st.lists(st.sampled_from(OrderEvent)))
+def test_an_order_is_paid_once_at_most_and_stays_what_it_became(events: list[OrderEvent]) -> None:
+    state, payments = OrderState.UPCOMING, 0
+    for event in events:
+        if state not in ORDER.sources(event):
+            continue
+        assert not ORDER.is_terminal(state)
+        state = ORDER.to(state, event)
+        payments += event is OrderEvent.PAY
+    assert payments == (state is OrderState.PAID)
+
+
+@given(st.lists(st.sampled_from(OrderEvent)))
+def test_what_changes_an_order_follows_the_table(events: list[OrderEvent]) -> None:
+    order = announced()
+    for event in events:
+        if order.state in ORDER.sources(event):
+            expected = ORDER.to(order.state, event)
+            order = CHANGES[event](order)
+            assert order.state is expected
+        else:
+            with pytest.raises(IllegalTransitionError):
+                CHANGES[event](order)
+
+
+def test_what_can_be_called_off_is_what_can_be_left_out() -> None:
+    assert frozenset(WITHDRAWABLE_STATES) == ORDER.sources(OrderEvent.SKIP)
+
+
+@given(st.lists(st.sampled_from(StandingOrderEvent)))
+def test_a_standing_order_that_is_over_never_bills_again(events: list[StandingOrderEvent]) -> None:
+    state, over = State.ACTIVE, False
+    for event in events:
+        if state in STANDING_ORDER.sources(event):
+            assert not over
+            state = STANDING_ORDER.to(state, event)
+        over = over or event in {StandingOrderEvent.CANCEL, StandingOrderEvent.COMPLETE}
+    assert over == (state in {State.CANCELLED, State.COMPLETED})
+
+
+def test_every_state_is_reached() -> None:
+    assert {OrderState.UPCOMING, *ORDER.table.values()} == set(OrderState)
+    assert {State.ACTIVE, *STANDING_ORDER.table.values()} == set(State)
