@@ -146,7 +146,7 @@ clients: $(SETUP) ## Build the Python client into dist/, and the image of the co
 manifests: $(SETUP) $(TOOLS_SETUP) ## Build every overlay and component, and check them
 	@$(PYTHON) -m deploy.manifests $(TOOLS)/bin
 
-audit: $(SETUP) ## GaugeQuery for known vulnerabilities of what is locked; needs a network, and fails without
+audit: $(SETUP) ## Look for known vulnerabilities of what is locked; needs a network, and fails without
 	@$(PYTHON) -m deploy.audit
 
 rules: ## Check the alerts and fire each in a test, with promtool (Debian: prometheus)

@@ -1,4 +1,4 @@
-"""What the documentation names exists: files, make targets and contracts."""
+"""What the documentation names exists: files, make targets, contracts and settings."""
 
 import re
 from pathlib import Path
@@ -6,6 +6,10 @@ from pathlib import Path
 import pytest
 
 from protos import contracts
+from services.notify.__main__ import Settings as NotifySettings
+from services.payments.__main__ import Settings as PaymentsSettings
+from services.runtime.app.settings import RuntimeSettings
+from services.scheduler.__main__ import SchedulerSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
@@ -58,3 +62,11 @@ def test_every_word_of_the_glossary_is_in_the_contracts() -> None:
 def test_every_service_is_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
     assert all(f"services/{contract.service}" in readme for contract in contracts.read())
+
+
+def test_every_setting_of_a_service_is_in_the_architecture() -> None:
+    settings = (RuntimeSettings, SchedulerSettings, PaymentsSettings, NotifySettings)
+    known = {name.upper() for each in settings for name in each.model_fields}
+    table = (ROOT / "docs" / "architecture.md").read_text().split("## Settings")[1]
+    first_cells = re.findall(r"^\| ([^|]+) \|", table, re.MULTILINE)
+    assert set(re.findall(r"[A-Z][A-Z_]+", " ".join(first_cells))) == known
