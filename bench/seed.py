@@ -13,7 +13,7 @@ import asyncpg
 
 from bench.measure import WrongResultError
 from bench.stack import Stack
-from services.notify.domain.notices import CustomerKey
+from services.notify.domain.notices import CustomerId, CustomerKey, MerchantId
 from services.notify.store import contacts
 from services.payments.domain import keys as payments_keys
 from services.payments.store.encrypted import token_aad
@@ -184,7 +184,7 @@ def _encrypted_contacts(keyring: Keyring, book: Book) -> tuple[list[bytes], list
     """The names and phones of a book's customers, as notify stores them."""
 
     def encrypted(plain: str, column: str, number: int) -> bytes:
-        key = CustomerKey(book.merchant, f"customer-{number}")
+        key = CustomerKey(MerchantId(book.merchant), CustomerId(f"customer-{number}"))
         return keyring.encrypt(plain.encode(), *contacts.aad(key, column))
 
     names = [encrypted(f"Customer {n}", "display_name", n) for n in _numbers(book)]

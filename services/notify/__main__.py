@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from pydantic import Field, SecretStr
 from recurring.notify.v1 import notify_pb2_grpc
 
-from services.notify import api, gateways, loops
+from services.notify import api, workers
+from services.notify.clients.email import EmailGateway, MailServer, MailTls
+from services.notify.clients.sms import SmsGateway
+from services.notify.consumers import subscriptions
 from services.notify.domain.notices import Channel
 from services.notify.domain.phone_codes import DEFAULT_BUDGET, CodeBudget
 from services.notify.domain.phone_numbers import NumberPolicies, NumberPolicy
-from services.notify.events.handlers import subscriptions
 from services.notify.store import gauges
 from services.notify.store.encrypted import ENCRYPTED_TABLES
 from services.runtime.app.bootstrap import main
@@ -33,7 +35,7 @@ class Settings(RuntimeSettings):
     sms_sender: str = Field(default="Recurring", min_length=1, max_length=16)
     smtp_host: str = Field(min_length=1)
     smtp_port: int = Field(ge=1, le=65535)
-    smtp_tls: gateways.MailTls = gateways.MailTls.STARTTLS
+    smtp_tls: MailTls = MailTls.STARTTLS
     # As whom mail is handed in; without a user there is no login.
     smtp_user: str = ""
     smtp_password: SecretStr = SecretStr("")
@@ -60,7 +62,7 @@ class Settings(RuntimeSettings):
         yield from super().dangers()
         if is_for_development(self.sms_url):
             yield "SMS_URL", "a gateway of this machine or without TLS"
-        if self.smtp_tls is gateways.MailTls.NONE:
+        if self.smtp_tls is MailTls.NONE:
             yield "SMTP_TLS", "a mail server without TLS"
         if self.phone_test_prefixes:
             yield "PHONE_TEST_PREFIXES", "a phone number that nobody has"
@@ -84,13 +86,11 @@ class Settings(RuntimeSettings):
 async def assemble(runtime: Runtime[Settings]) -> Components:
     """Put notify together."""
     settings = runtime.settings
-    sms = gateways.SmsGateway(
-        settings.sms_url, settings.sms_api_key.get_secret_value(), settings.sms_sender
-    )
+    sms = SmsGateway(settings.sms_url, settings.sms_api_key.get_secret_value(), settings.sms_sender)
     runtime.resources.push_async_callback(sms.close)
-    email = gateways.EmailGateway(_mail_server(settings), settings.email_sender)
+    email = EmailGateway(_mail_server(settings), settings.email_sender)
     runtime.resources.push_async_callback(email.close)
-    delivering = loops.Deliveries(
+    delivering = workers.Deliveries(
         runtime.database, runtime.clock, {Channel.SMS: sms, Channel.EMAIL: email}
     )
     return Components(
@@ -109,8 +109,8 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
     )
 
 
-def _mail_server(settings: Settings) -> gateways.MailServer:
-    return gateways.MailServer(
+def _mail_server(settings: Settings) -> MailServer:
+    return MailServer(
         settings.smtp_host,
         settings.smtp_port,
         settings.smtp_tls,

@@ -7,7 +7,7 @@ import yaml
 
 from deploy.alerts.__main__ import RULE_FILE, prometheus_rule
 from services.catalog.consumers import subscriptions as catalog_hears
-from services.notify.events.handlers import subscriptions as notify_hears
+from services.notify.consumers import subscriptions as notify_hears
 from services.payments.consumers import subscriptions as payments_hears
 from services.runtime.messaging.broker import DOMAIN
 from services.runtime.workers.clock import SystemClock

@@ -25,7 +25,7 @@ READERS = {
         f"print(local_to_utc(date(2027, 1, 15), time(10), {ZONE!r}))"
     ),
     "a notice": (
-        "from services.notify.templates.wording import time_text\n"
+        "from services.notify.domain.templates.wording import time_text\n"
         "from datetime import UTC, datetime\n"
         f"moment = datetime.fromisoformat({DUE!r})\n"
         f"print(moment if time_text(moment, {ZONE!r}).endswith('10:00') else 'another hour')"

@@ -9,18 +9,20 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from recurring.notify.v1 import notify_pb2, notify_pb2_grpc
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.notify.api.messages import contact_message, notice_message
-from services.notify.api.reading import (
+from services.notify.api.requests import (
     read_contact,
     read_customer,
     read_fields,
     read_kind,
     read_mask,
     read_merchant,
+    read_notice,
     read_phone,
     require_name,
 )
-from services.notify.domain.notices import Contact, CustomerKey, new_contact
+from services.notify.api.responses import contact_message, notice_message
+from services.notify.application.notices import code_notice, phone_changed_notice
+from services.notify.domain.notices import Contact, CustomerKey, NoticeId, new_contact
 from services.notify.domain.phone_codes import (
     CODE_DIGITS,
     CODE_LIFE,
@@ -34,13 +36,12 @@ from services.notify.domain.phone_codes import (
     hash_code,
 )
 from services.notify.domain.phone_numbers import EVERY_COUNTRY, NumberPolicies
-from services.notify.events.facts import CONTACT, NOTICE, contact_bound
-from services.notify.events.posting import code_notice, phone_changed_notice
+from services.notify.domain.templates.examples import EXAMPLE_DISPLAY_NAME, EXAMPLES
+from services.notify.domain.templates.wording import render
+from services.notify.names import contact_name
+from services.notify.publishers import contact_bound
 from services.notify.store import codes, contacts, gauges, notices
-from services.notify.templates.examples import EXAMPLE_DISPLAY_NAME, EXAMPLES
-from services.notify.templates.wording import render
 from services.runtime.auth.authenticator import Access
-from services.runtime.auth.call_context import caller
 from services.runtime.db import audit
 from services.runtime.db.idempotency import Mutation, derived_id, forget_answers, mutation
 from services.runtime.db.pool import Database
@@ -156,7 +157,7 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
         await contacts.delete(tx, key)
         await codes.delete(tx, key)
         await notices.erase_texts(tx, key)
-        await forget_answers(tx, key.merchant, [CONTACT.format(key.merchant, key.customer)])
+        await forget_answers(tx, key.merchant, [contact_name(key)])
         return notify_pb2.EraseCustomerResponse()
 
     # --- binding a phone ------------------------------------------------------------------------
@@ -172,7 +173,9 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
         # The contact's lock lets one code at a time be made.
         await _existing(tx, key, lock=True)
         await _count_code(tx, key, phone, now, self._budget)
-        notice_id = str(derived_id("phone-code", key.merchant, key.customer, request.request_id))
+        notice_id = NoticeId(
+            str(derived_id("phone-code", key.merchant, key.customer, request.request_id))
+        )
         code = f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}d}"
         salt = secrets.token_bytes(SALT_BYTES)
         sent = PhoneCode(notice_id, phone, salt, hash_code(code, salt), 0, now + CODE_LIFE)
@@ -217,7 +220,9 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
         audit.before(contact_message(before))
         contact = await contacts.bind(tx, key, await codes.use(tx, key), now)
         if before.phone and before.phone != contact.phone:
-            notice_id = str(derived_id("phone-changed", key.merchant, key.customer, request_id))
+            notice_id = NoticeId(
+                str(derived_id("phone-changed", key.merchant, key.customer, request_id))
+            )
             await notices.insert(tx, [phone_changed_notice(before, contact, notice_id, now)])
         await outbox.put(tx, [contact_bound(contact, now)])
         return contact_message(contact)
@@ -247,10 +252,9 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
         self, request: notify_pb2.GetNoticeRequest, _context: object
     ) -> notify_pb2.Notice:
         """Get a notice."""
-        merchant, customer, notice_id = NOTICE.parse(request.name)
-        caller().check(merchant)
+        key, notice_id = read_notice(request.name)
         async with self.database.read() as connection:
-            notice = await notices.one(connection, CustomerKey(merchant, customer), notice_id)
+            notice = await notices.one(connection, key, notice_id)
         if notice is None:
             raise not_found("NOTICE_NOT_FOUND", request.name)
         return notice_message(notice)
@@ -320,5 +324,5 @@ async def _existing(
 ) -> Contact:
     contact = await contacts.one(connection, key, lock=lock)
     if contact is None:
-        raise not_found("CONTACT_NOT_FOUND", CONTACT.format(key.merchant, key.customer))
+        raise not_found("CONTACT_NOT_FOUND", contact_name(key))
     return contact

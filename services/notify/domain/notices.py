@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, NewType
+
+MerchantId = NewType("MerchantId", str)
+CustomerId = NewType("CustomerId", str)
+NoticeId = NewType("NoticeId", str)
 
 # Pauses before the attempts after the first; the last one repeats.
 RETRY_PAUSES = (
@@ -79,8 +83,8 @@ _NEVER_MUTED = {NoticeKind.ORDER_UPCOMING, NoticeKind.PAYMENT_REQUEST}
 class CustomerKey(NamedTuple):
     """Which customer."""
 
-    merchant: str
-    customer: str
+    merchant: MerchantId
+    customer: CustomerId
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +165,7 @@ class Notice:
     """One message to a customer about one fact."""
 
     key: CustomerKey
-    notice: str
+    notice: NoticeId
     kind: NoticeKind
     subject_resource: str
     promise: Promise | None

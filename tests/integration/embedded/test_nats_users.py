@@ -17,7 +17,7 @@ from nats.js.errors import NoStreamResponseError, ServiceUnavailableError
 from deploy.embedded.nats import EmbeddedNats
 from deploy.embedded.ports import HOST, free_ports
 from services.catalog.consumers import subscriptions as catalog_hears
-from services.notify.events.handlers import subscriptions as notify_hears
+from services.notify.consumers import subscriptions as notify_hears
 from services.payments.consumers import subscriptions as payments_hears
 from services.runtime.messaging import streams
 from services.runtime.messaging.broker import DOMAIN

@@ -4,7 +4,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from services.notify import api, gateways, loops
+from services.notify import api, workers
+from services.notify.clients.email import EmailGateway, MailServer, MailTls
+from services.notify.clients.sms import SmsGateway
 from services.notify.domain.notices import Channel
 from services.runtime.db.pool import Database, connect
 from tests.conftest import KEYRING, ServiceDatabase
@@ -26,10 +28,10 @@ async def sandbox(tmp_path: Path) -> AsyncIterator[Sandbox]:
 async def notify(service_database: ServiceDatabase, sandbox: Sandbox) -> AsyncIterator[Notify]:
     engine = connect(service_database("notify"), application="test", pool_size=4, keyring=KEYRING)
     database, clock = Database(engine), ManualClock(NOW)
-    sms = gateways.SmsGateway(f"{sandbox.url}/sms", SMS_API_KEY, "Recurring")
-    server = gateways.MailServer("127.0.0.1", sandbox.smtp_port, gateways.MailTls.NONE)
-    email = gateways.EmailGateway(server, "orders@acme.example")
-    deliveries = loops.Deliveries(database, clock, {Channel.SMS: sms, Channel.EMAIL: email})
+    sms = SmsGateway(f"{sandbox.url}/sms", SMS_API_KEY, "Recurring")
+    server = MailServer("127.0.0.1", sandbox.smtp_port, MailTls.NONE)
+    email = EmailGateway(server, "orders@acme.example")
+    deliveries = workers.Deliveries(database, clock, {Channel.SMS: sms, Channel.EMAIL: email})
     yield Notify(
         database,
         clock,

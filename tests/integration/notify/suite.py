@@ -12,10 +12,8 @@ from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 from sqlalchemy import text
 
-from services.notify import api, loops
-from services.notify.domain.notices import CustomerKey
-from services.notify.events import handlers
-from services.notify.events.facts import CUSTOMER
+from services.notify import api, consumers, workers
+from services.notify.names import parse_customer
 from services.notify.store import contacts, notices
 from services.runtime.auth.call_context import Caller, set_caller
 from services.runtime.db.pool import Database
@@ -63,7 +61,7 @@ class Notify:
     clock: ManualClock
     sandbox: Sandbox
     api: api.Servicer
-    deliveries: loops.Deliveries
+    deliveries: workers.Deliveries
     wake_at: datetime | None = None
     sandbox_started: bool = False
 
@@ -100,7 +98,7 @@ class Notify:
     async def bind_unreachable(self, phone: str, customer: str = ANN) -> None:
         """A phone that was bound once and has since begun to misbehave."""
         await self.bind(PHONE, customer)
-        key = CustomerKey(*CUSTOMER.parse(customer))
+        key = parse_customer(customer)
         async with self.database.begin() as tx:
             await contacts.bind(tx, key, phone, self.clock.now())
 
@@ -119,7 +117,7 @@ class Notify:
     async def handle(self, told: Sequence[Event[Any]]) -> None:
         by_type = {
             subscription.type: subscription
-            for subscriptions in handlers.subscriptions(self.clock).values()
+            for subscriptions in consumers.subscriptions(self.clock).values()
             for subscription in subscriptions
         }
         [event_type] = {event.message.DESCRIPTOR.full_name for event in told}
@@ -142,7 +140,7 @@ class Notify:
     async def claim_and_die(self) -> None:
         """Claim what is due, as a process does that is then killed."""
         async with self.database.begin() as tx:
-            await notices.claim(tx, self.clock.now(), 500, loops.CLAIM_SECONDS)
+            await notices.claim(tx, self.clock.now(), 500, workers.CLAIM_SECONDS)
 
     async def end_claims(self) -> None:
         """Let the time pass after which claims are void."""

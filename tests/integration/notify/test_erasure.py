@@ -13,8 +13,8 @@ from recurring.notify.v1 import events_pb2, notify_pb2
 from sqlalchemy import text
 
 from services.notify import api
-from services.notify.loops import Deliveries
 from services.notify.store.encrypted import ENCRYPTED_TABLES
+from services.notify.workers import Deliveries
 from services.runtime.auth.call_context import act_for_all
 from services.runtime.crypto.encryption import Keyring, UnreadableError
 from services.runtime.db.key_rotation import reencrypt

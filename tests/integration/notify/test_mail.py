@@ -13,8 +13,9 @@ import pytest
 
 from deploy.embedded.keys import Keys
 from deploy.embedded.ports import free_ports
+from services.notify.clients.email import EmailGateway, MailServer, MailTls
+from services.notify.clients.gateway import Message
 from services.notify.domain.notices import Attempt, Verdict
-from services.notify.gateways import EmailGateway, MailServer, MailTls, Message
 from tests.integration.notify.mail_server import PASSWORD, USER
 from tests.integration.sandbox.process import (
     EXIT_SECONDS,

@@ -13,9 +13,11 @@ from services.notify.domain.notices import (
     BillingMode,
     Channel,
     Contact,
+    CustomerId,
     CustomerKey,
     Delivery,
     DeliveryState,
+    MerchantId,
     NoticeKind,
     Promise,
     Verdict,
@@ -34,7 +36,7 @@ from services.notify.domain.phone_codes import (
 
 NOW = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
 BOTH = replace(
-    new_contact(CustomerKey("acme", "ann"), NOW),
+    new_contact(CustomerKey(MerchantId("acme"), CustomerId("ann")), NOW),
     display_name="Ann",
     email="ann@example.com",
     phone="+491701234567",

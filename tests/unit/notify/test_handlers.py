@@ -8,10 +8,10 @@ from recurring.payments.v1 import events_pb2 as payments
 from recurring.scheduler.v1 import events_pb2 as scheduler
 from recurring.scheduler.v1 import scheduler_pb2
 
+from services.notify.application.notices import Draft
+from services.notify.consumers import READERS, order_skipped, order_upcoming
 from services.notify.domain.notices import BillingMode, Promise
-from services.notify.events.handlers import READERS, order_skipped, order_upcoming
-from services.notify.events.posting import Draft
-from services.notify.templates.wording import render
+from services.notify.domain.templates.wording import render
 from services.runtime.rpc.conversions import to_money, to_timestamp
 
 DUE = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)

@@ -12,9 +12,9 @@ from recurring.notify.v1 import notify_pb2
 from recurring.scheduler.v1 import events_pb2, scheduler_pb2
 
 from services.notify.domain.notices import NoticeKind
-from services.notify.templates import kinds
-from services.notify.templates.examples import EXAMPLES
-from services.notify.templates.wording import (
+from services.notify.domain.templates import kinds
+from services.notify.domain.templates.examples import EXAMPLES
+from services.notify.domain.templates.wording import (
     REASONS,
     SMS_MAX_CHARACTERS,
     Line,

@@ -7,7 +7,7 @@ from pydantic_settings import BaseSettings
 
 from deploy.embedded.keys import Keys
 from services.notify.__main__ import Settings as NotifySettings
-from services.notify.gateways import MailTls
+from services.notify.clients.email import MailTls
 from services.payments.__main__ import Settings as PaymentsSettings
 from services.runtime.app.settings import (
     PLATFORM_MERCHANTS_MAX,

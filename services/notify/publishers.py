@@ -1,4 +1,4 @@
-"""What notify tells."""
+"""The events that notify publishes."""
 
 from datetime import datetime
 from typing import Any
@@ -6,15 +6,11 @@ from typing import Any
 from recurring.notify.v1 import events_pb2, notify_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
-from services.notify.domain.notices import Contact, CustomerKey, Notice
+from services.notify.domain.notices import Contact, Notice
+from services.notify.names import customer_name, notice_name
 from services.runtime.messaging.events import OutboxEvent
 from services.runtime.observability import tracing
-from services.runtime.resource_names import NamePattern
 from services.runtime.rpc.conversions import to_money, to_timestamp
-
-CUSTOMER = NamePattern("merchants/{merchant}/customers/{customer}")
-CONTACT = NamePattern("merchants/{merchant}/customers/{customer}/contact")
-NOTICE = NamePattern("merchants/{merchant}/customers/{customer}/notices/{notice}")
 
 
 def notice_delivered(notice: Notice, deliver_time: datetime) -> OutboxEvent:
@@ -37,7 +33,7 @@ def notice_delivered(notice: Notice, deliver_time: datetime) -> OutboxEvent:
                 billing_mode=scheduler_pb2.BillingMode.Value(promise.billing_mode),
             )
         )
-    return _fact_of_notice(notice, message, deliver_time)
+    return _notice_event(notice, message, deliver_time)
 
 
 def notice_failed(notice: Notice, failure_code: str, now: datetime) -> OutboxEvent:
@@ -49,7 +45,7 @@ def notice_failed(notice: Notice, failure_code: str, now: datetime) -> OutboxEve
         subject_resource=notice.subject_resource,
         failure_code=failure_code,
     )
-    return _fact_of_notice(notice, message, now)
+    return _notice_event(notice, message, now)
 
 
 def contact_bound(contact: Contact, now: datetime) -> OutboxEvent:
@@ -65,17 +61,7 @@ def contact_bound(contact: Contact, now: datetime) -> OutboxEvent:
     )
 
 
-def customer_name(key: CustomerKey) -> str:
-    """The customer's resource name."""
-    return CUSTOMER.format(key.merchant, key.customer)
-
-
-def notice_name(notice: Notice) -> str:
-    """The notice's resource name."""
-    return NOTICE.format(notice.key.merchant, notice.key.customer, notice.notice)
-
-
-def _fact_of_notice(notice: Notice, message: Any, now: datetime) -> OutboxEvent:  # noqa: ANN401
+def _notice_event(notice: Notice, message: Any, now: datetime) -> OutboxEvent:  # noqa: ANN401
     return OutboxEvent(
         key=message.notice,
         message=message,

@@ -12,10 +12,10 @@ from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.notify.application.notices import Draft, post
 from services.notify.domain.notices import BillingMode, Promise
-from services.notify.events.posting import Draft, post
-from services.notify.templates import kinds
-from services.notify.templates.wording import Line
+from services.notify.domain.templates import kinds
+from services.notify.domain.templates.wording import Line
 from services.runtime.messaging.events import Event, Subscription, Subscriptions
 from services.runtime.rpc.conversions import from_money, from_timestamp
 from services.runtime.workers.clock import Clock

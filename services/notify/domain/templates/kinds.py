@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from services.notify.domain.notices import NoticeKind
 from services.notify.domain.phone_codes import CODE_DIGITS, CODE_LIFE
-from services.notify.templates.wording import (
+from services.notify.domain.templates.wording import (
     MANDATE_REASONS,
     Line,
     Wording,

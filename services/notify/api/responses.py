@@ -4,14 +4,14 @@ from recurring.notify.v1 import notify_pb2
 
 from services.notify.domain.notices import Contact, Delivery, Notice
 from services.notify.domain.phone_codes import mask_phone
-from services.notify.events.facts import CONTACT, notice_name
+from services.notify.names import contact_name, notice_name
 from services.runtime.rpc.conversions import etag, to_timestamp
 
 
 def contact_message(contact: Contact) -> notify_pb2.Contact:
     """A contact, its phone masked."""
     message = notify_pb2.Contact(
-        name=CONTACT.format(contact.key.merchant, contact.key.customer),
+        name=contact_name(contact.key),
         display_name=contact.display_name,
         email=contact.email,
         masked_phone=mask_phone(contact.phone),

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from services.notify.clients.gateway import Gateway, Message
 from services.notify.domain.notices import (
     FAILURE_CODE_VOID,
     FAILURE_NO_CHANNEL,
@@ -24,8 +25,7 @@ from services.notify.domain.notices import (
     progress,
     worth_sending,
 )
-from services.notify.events.facts import notice_delivered, notice_failed
-from services.notify.gateways import Gateway, Message
+from services.notify.publishers import notice_delivered, notice_failed
 from services.notify.store import contacts, gauges, notices, superseding
 from services.notify.store.contacts import SmsEnded
 from services.notify.store.notices import Ended, Outgoing

@@ -4,14 +4,11 @@ from collections.abc import Mapping
 
 from recurring.notify.v1 import notify_pb2
 
-from services.notify.domain.notices import CustomerKey, NoticeKind
+from services.notify.domain.notices import CustomerKey, MerchantId, NoticeId, NoticeKind
 from services.notify.domain.phone_numbers import NumberPolicy, check_number
-from services.notify.events.facts import CONTACT, CUSTOMER
+from services.notify.names import parse_contact, parse_customer, parse_merchant, parse_notice
 from services.runtime.auth.call_context import caller
 from services.runtime.errors import Violations
-from services.runtime.resource_names import NamePattern
-
-MERCHANT = NamePattern("merchants/{merchant}")
 
 # Field masks name fields by these paths; the last part is the name in the domain.
 _PATHS = frozenset({
@@ -22,25 +19,32 @@ _PATHS = frozenset({
 Fields = Mapping[str, str | bool]
 
 
-def read_merchant(name: str) -> str:
+def read_merchant(name: str) -> MerchantId:
     """The merchant who is named, which must be the caller's."""
-    (merchant,) = MERCHANT.parse(name)
+    merchant = parse_merchant(name)
     caller().check(merchant)
     return merchant
 
 
 def read_contact(name: str) -> CustomerKey:
     """The customer whose contact is named, who must be of the caller's merchant."""
-    key = CustomerKey(*CONTACT.parse(name))
+    key = parse_contact(name)
     caller().check(key.merchant)
     return key
 
 
 def read_customer(name: str) -> CustomerKey:
     """The customer who is named, who must be of the caller's merchant."""
-    key = CustomerKey(*CUSTOMER.parse(name))
+    key = parse_customer(name)
     caller().check(key.merchant)
     return key
+
+
+def read_notice(name: str) -> tuple[CustomerKey, NoticeId]:
+    """The notice that is named, which must be of the caller's merchant."""
+    key, notice = parse_notice(name)
+    caller().check(key.merchant)
+    return key, notice
 
 
 def read_fields(contact: notify_pb2.Contact) -> Fields:

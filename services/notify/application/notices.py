@@ -18,6 +18,7 @@ from services.notify.domain.notices import (
     Delivery,
     DeliveryState,
     Notice,
+    NoticeId,
     NoticeKind,
     Promise,
     can_be_reached,
@@ -25,11 +26,12 @@ from services.notify.domain.notices import (
     sms_rests,
 )
 from services.notify.domain.phone_codes import CODE_LIFE, MASK, mask_phone
-from services.notify.events.facts import CUSTOMER, notice_failed
+from services.notify.domain.templates.kinds import CODE_LEFT_OUT, PhoneChanged, PhoneCode
+from services.notify.domain.templates.wording import Template, Texts, render
+from services.notify.names import parse_customer
+from services.notify.publishers import notice_failed
 from services.notify.store import contacts, notices, superseding
 from services.notify.store.superseding import SubjectFact
-from services.notify.templates.kinds import CODE_LEFT_OUT, PhoneChanged, PhoneCode
-from services.notify.templates.wording import Template, Texts, render
 from services.runtime.messaging import outbox
 from services.runtime.messaging.events import Event
 from services.runtime.observability import tracing
@@ -62,7 +64,7 @@ async def post(
     at one instant that read the same are one notice. Earlier notices that the events make untrue are
     voided; what later facts have made untrue already is stored void.
     """
-    keys = [CustomerKey(*CUSTOMER.parse(draft.customer)) for _, draft in drafts]
+    keys = [parse_customer(draft.customer) for _, draft in drafts]
     found = await contacts.by_key(tx, keys)
     waiting = await notices.last_attempts(tx, list(found))
     made = [
@@ -89,12 +91,12 @@ async def post(
     await outbox.put(tx, [notice_failed(n, n.deliveries[0].failure_code, now) for n in failed])
 
 
-def _notice_id(event: Event[Any], draft: Draft) -> str:
+def _notice_id(event: Event[Any], draft: Draft) -> NoticeId:
     """The event's id, or one that facts of the same minute share which read the same."""
     if not draft.merges:
-        return str(event.id)
+        return NoticeId(str(event.id))
     minute = int(event.occur_time.timestamp()) // MERGE_SECONDS
-    return str(uuid.uuid5(_MERGED, f"{draft.subject_resource}|{draft.template}|{minute}"))
+    return NoticeId(str(uuid.uuid5(_MERGED, f"{draft.subject_resource}|{draft.template}|{minute}")))
 
 
 def _notice(
@@ -105,7 +107,7 @@ def _notice(
     waiting: Mapping[tuple[CustomerKey, Channel], datetime],
     now: datetime,
 ) -> Notice:
-    key, kind = CustomerKey(*CUSTOMER.parse(draft.customer)), template.kind
+    key, kind = parse_customer(draft.customer), template.kind
     texts = render(template, contact.display_name if contact else "")
     chosen = channels(kind, contact, now)
     deliveries = [
@@ -166,7 +168,9 @@ def _undeliverable(texts: Texts, now: datetime, failure_code: str) -> Delivery:
     )
 
 
-def phone_changed_notice(before: Contact, after: Contact, notice_id: str, now: datetime) -> Notice:
+def phone_changed_notice(
+    before: Contact, after: Contact, notice_id: NoticeId, now: datetime
+) -> Notice:
     """What the phone hears that was bound before, and the e-mail address if there is one."""
     shown = mask_phone(after.phone).replace(MASK, "*")
     texts = render(PhoneChanged(shown), "")
@@ -188,7 +192,7 @@ def phone_changed_notice(before: Contact, after: Contact, notice_id: str, now: d
     )
 
 
-def code_notice(key: CustomerKey, notice_id: str, code: str, now: datetime) -> Notice:
+def code_notice(key: CustomerKey, notice_id: NoticeId, code: str, now: datetime) -> Notice:
     """The SMS with a one-time code. What is kept of it, once it is sent, leaves the code out."""
     shown = _pending(
         Channel.SMS, render(PhoneCode(CODE_LEFT_OUT), ""), now, now + CODE_LIFE, main=True

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
 from services.notify.domain.notices import NoticeKind
-from services.notify.templates.kinds import (
+from services.notify.domain.templates.kinds import (
     CODE_LEFT_OUT,
     OrderCancelled,
     OrderHeld,
@@ -21,7 +21,7 @@ from services.notify.templates.kinds import (
     Refund,
     StandingOrderChanged,
 )
-from services.notify.templates.wording import Line, Template
+from services.notify.domain.templates.wording import Line, Template
 from services.runtime.money import Money
 
 _DUE = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)

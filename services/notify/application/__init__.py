@@ -1,0 +1,1 @@
+"""What notify does: use cases, one noun a module."""

@@ -1,0 +1,1 @@
+"""What notify asks of others: an SMS gateway and a mail server."""

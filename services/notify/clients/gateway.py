@@ -1,0 +1,30 @@
+"""What a way to send messages is.
+
+What it makes of a message is a result, never an exception: outages are part of its world. No gateway
+may log an address or a text.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from services.notify.domain.notices import Attempt
+
+TIMEOUT_SECONDS = 5.0
+FAILURE_UNREACHABLE = "UNREACHABLE"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What is sent where. The same key means the same message to the same address."""
+
+    key: str
+    address: str
+    subject: str
+    text: str
+
+
+class Gateway(Protocol):
+    """A way to send messages."""
+
+    async def send(self, message: Message) -> Attempt:
+        """Send, or send again, and say what became of it."""

@@ -1,1 +1,0 @@
-"""What notify tells, and the notices that it makes of what others tell."""
