@@ -3,6 +3,9 @@
 from services.payments.domain.keys import ChargeKey, CustomerKey
 from services.runtime.resource_names import NamePattern
 
+# Of a merchant, where a contract allows it in place of one customer.
+ANY_CUSTOMER = "-"
+
 MERCHANT = NamePattern("merchants/{merchant}")
 CUSTOMER = NamePattern("merchants/{merchant}/customers/{customer}")
 CUSTOMER_OR_ANY = NamePattern("merchants/{merchant}/customers/{customer}", wildcard="customer")

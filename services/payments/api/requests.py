@@ -1,5 +1,11 @@
 """From the wire to the domain: names are checked against the caller's merchant."""
 
+from datetime import datetime
+
+from recurring.payments.v1 import payments_pb2
+
+from services.payments.application.mandates import MandateCheck
+from services.payments.domain.consent import Mandate
 from services.payments.domain.keys import (
     ChargeKey,
     CustomerKey,
@@ -7,6 +13,7 @@ from services.payments.domain.keys import (
     PaymentMethodKey,
     RefundKey,
 )
+from services.payments.domain.provider_amounts import PROVIDER_CURRENCIES
 from services.payments.names import (
     CHARGE,
     CUSTOMER_OR_ANY,
@@ -15,10 +22,14 @@ from services.payments.names import (
     PAYMENT_METHOD,
     REFUND,
 )
+from services.payments.store.encrypted import evidence_aad
 from services.runtime.auth.call_context import caller
+from services.runtime.crypto.encryption import Keyring
 from services.runtime.errors import Violations
+from services.runtime.money import DIGITS, Money
+from services.runtime.rpc.conversions import from_money, read_money, read_timestamp
 
-ANY_CUSTOMER = "-"
+_CUSTOMER_OF_CHARGE = "/charges/"
 
 
 def read_merchant(name: str) -> str:
@@ -69,3 +80,129 @@ def read_payment_method_of(violations: Violations, field: str, name: str, owner_
     if not name.startswith(f"{owner_name}/"):
         violations.add(field, "must be of the same customer")
     return method
+
+
+def read_new_payment_method(request: payments_pb2.CreatePaymentMethodRequest) -> PaymentMethodKey:
+    """The payment method that is to be registered. Raises like `read_merchant`."""
+    return PaymentMethodKey(read_customer(request.parent), request.payment_method_id)
+
+
+def read_confirmation(
+    request: payments_pb2.ConfirmPaymentRequestRequest,
+) -> tuple[ChargeKey, PaymentMethodKey]:
+    """What the customer confirms, and what they pay with."""
+    key = read_charge(request.name)
+    violations = Violations()
+    owner_name = request.name.partition(_CUSTOMER_OF_CHARGE)[0]
+    method = read_payment_method_of(
+        violations, "payment_method", request.payment_method, owner_name
+    )
+    violations.check()
+    return key, PaymentMethodKey(key.owner, method)
+
+
+def read_new_refund(request: payments_pb2.CreateRefundRequest) -> tuple[RefundKey, Money | None]:
+    """The refund that is wanted, and its amount; None for all that is left."""
+    key = RefundKey(read_charge(request.parent), request.refund_id)
+    if not request.refund.HasField("amount"):
+        return key, None
+    violations = Violations()
+    amount = read_money(violations, "refund.amount", request.refund.amount)
+    violations.check()
+    return key, amount
+
+
+def read_new_mandate(
+    request: payments_pb2.CreateMandateRequest, keyring: Keyring, now: datetime
+) -> Mandate:
+    """The consent that is to be recorded, its evidence encrypted."""
+    wanted = request.mandate
+    owner = read_customer(request.parent)
+    violations = Violations()
+    method = read_payment_method_of(
+        violations, "mandate.payment_method", wanted.payment_method, request.parent
+    )
+    ceiling = read_money(violations, "mandate.charge_ceiling", wanted.charge_ceiling)
+    violations.require(
+        "mandate.charge_ceiling.currency_code",
+        "must be a currency in which the payment provider charges",
+        met=ceiling.currency not in DIGITS or ceiling.currency in PROVIDER_CURRENCIES,
+    )
+    month_ceiling = _read_month_ceiling(violations, wanted, ceiling)
+    valid_from_time, valid_until_time = _read_validity(violations, wanted, now)
+    evidence = wanted.evidence
+    read_timestamp(violations, "mandate.evidence.accept_time", evidence.accept_time)
+    violations.check()
+    key = MandateKey(owner, request.mandate_id)
+    return Mandate(
+        key=key,
+        payment_method=method,
+        charge_ceiling_minor=ceiling.amount_minor,
+        month_ceiling_minor=month_ceiling,
+        currency=ceiling.currency,
+        valid_from_time=valid_from_time,
+        valid_until_time=valid_until_time,
+        evidence=keyring.encrypt(
+            evidence.SerializeToString(deterministic=True), *evidence_aad(key)
+        ),
+        create_time=now,
+    )
+
+
+def _read_month_ceiling(
+    violations: Violations, wanted: payments_pb2.Mandate, charge_ceiling: Money
+) -> int | None:
+    if not wanted.HasField("month_ceiling"):
+        return None
+    ceiling = read_money(violations, "mandate.month_ceiling", wanted.month_ceiling)
+    violations.require(
+        "mandate.month_ceiling.currency_code",
+        "must be the currency of charge_ceiling",
+        met=ceiling.currency == charge_ceiling.currency,
+    )
+    return ceiling.amount_minor
+
+
+def _read_validity(
+    violations: Violations, wanted: payments_pb2.Mandate, now: datetime
+) -> tuple[datetime, datetime | None]:
+    valid_from_time = now
+    if wanted.HasField("valid_from_time"):
+        valid_from_time = read_timestamp(
+            violations, "mandate.valid_from_time", wanted.valid_from_time
+        )
+    if not wanted.HasField("valid_until_time"):
+        return valid_from_time, None
+    valid_until_time = read_timestamp(
+        violations, "mandate.valid_until_time", wanted.valid_until_time
+    )
+    violations.require(
+        "mandate.valid_until_time",
+        "must be later than valid_from_time, and not past",
+        met=valid_until_time > max(valid_from_time, now),
+    )
+    return valid_from_time, valid_until_time
+
+
+def read_checks(request: payments_pb2.BatchCheckMandatesRequest) -> list[MandateCheck]:
+    """What is to be checked. The caller is a service: it asks for any merchant."""
+    violations = Violations()
+    checks = [
+        _read_check(violations, f"checks[{index}]", check)
+        for index, check in enumerate(request.checks)
+    ]
+    violations.check()
+    return checks
+
+
+def _read_check(
+    violations: Violations, field: str, check: payments_pb2.MandateCheck
+) -> MandateCheck:
+    merchant, customer, mandate = MANDATE.parse(check.mandate)
+    amount = read_money(violations, f"{field}.amount", check.amount)
+    charge_time = read_timestamp(violations, f"{field}.charge_time", check.charge_time)
+    planned_minor = 0
+    if check.HasField("planned_amount"):
+        planned_minor = from_money(check.planned_amount).amount_minor
+    key = MandateKey(CustomerKey(customer, merchant), mandate)
+    return MandateCheck(key, amount, charge_time, planned_minor)

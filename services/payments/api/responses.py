@@ -1,13 +1,13 @@
 """From the domain to the wire."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from recurring.payments.v1 import payments_pb2
 
+from services.payments.application.charges import ChargeView
 from services.payments.domain.attempts import Attempt
-from services.payments.domain.charges import Charge
 from services.payments.domain.consent import Mandate, PaymentMethod, RefusalReason
 from services.payments.domain.refunds import Refund
 from services.payments.names import LEDGER_ACCOUNT, LEDGER_ENTRY
@@ -32,7 +32,7 @@ def payment_method_message(method: PaymentMethod) -> payments_pb2.PaymentMethod:
     return message
 
 
-def mandate_message(mandate: Mandate, keyring: Keyring, now: datetime) -> payments_pb2.Mandate:
+def mandate_message(keyring: Keyring, now: datetime, mandate: Mandate) -> payments_pb2.Mandate:
     """A mandate as it stands at an instant, its evidence opened."""
     message = payments_pb2.Mandate(
         name=mandate.key.name,
@@ -55,10 +55,9 @@ def mandate_message(mandate: Mandate, keyring: Keyring, now: datetime) -> paymen
     return message
 
 
-def charge_message(
-    charge: Charge, attempts: Sequence[Attempt], refunded_minor: int
-) -> payments_pb2.Charge:
+def charge_message(view: ChargeView) -> payments_pb2.Charge:
     """A charge with its attempts."""
+    charge, attempts, refunded_minor = view
     message = payments_pb2.Charge(
         name=charge.key.name,
         order=charge.order,
@@ -92,6 +91,24 @@ def _attempt_message(attempt: Attempt) -> payments_pb2.Charge.Attempt:
     return message
 
 
+def check_response(
+    results: Iterable[tuple[RefusalReason, ...]],
+) -> payments_pb2.BatchCheckMandatesResponse:
+    """What is against each charge that was checked."""
+    response = payments_pb2.BatchCheckMandatesResponse()
+    for reasons in results:
+        response.results.add(reasons=reason_values(reasons))
+    return response
+
+
+def erasure_response(evidence_until: datetime | None) -> payments_pb2.EraseCustomerResponse:
+    """Until when evidence is kept, if any is."""
+    response = payments_pb2.EraseCustomerResponse()
+    if evidence_until is not None:
+        response.evidence_until_time.CopyFrom(to_timestamp(evidence_until))
+    return response
+
+
 def reason_values(
     reasons: Iterable[RefusalReason],
 ) -> list[payments_pb2.RefusalReason.ValueType]:
@@ -99,7 +116,7 @@ def reason_values(
     return [payments_pb2.RefusalReason.Value(reason) for reason in reasons]
 
 
-def refund_message(refund: Refund, keyring: Keyring) -> payments_pb2.Refund:
+def refund_message(keyring: Keyring, refund: Refund) -> payments_pb2.Refund:
     """A refund, its note opened."""
     return payments_pb2.Refund(
         name=refund.key.name,

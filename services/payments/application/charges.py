@@ -2,20 +2,96 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from services.payments import publishers
-from services.payments.application import evidence
+from services.payments.application import evidence, payment_methods
 from services.payments.domain.attempts import Attempt, present_attempt
-from services.payments.domain.charges import AbandonReason, Charge, ChargeState, abandon, expire
+from services.payments.domain.charges import (
+    AbandonReason,
+    Charge,
+    ChargeState,
+    abandon,
+    confirm_request,
+    expire,
+)
 from services.payments.domain.consent import Notice
 from services.payments.domain.decisions import decide_all
-from services.payments.domain.keys import ChargeKey
+from services.payments.domain.keys import ChargeKey, CustomerKey, PaymentMethodKey
 from services.payments.domain.outcomes import ask_again_delay
+from services.payments.names import ANY_CUSTOMER
 from services.payments.store import attempts as attempt_store
 from services.payments.store import charges as charge_store
 from services.payments.store import consent as consent_store
+from services.payments.store import refunds as refund_store
 from services.runtime.db.pool import Connection
+from services.runtime.errors import not_found, wrong_state
 from services.runtime.messaging import outbox
+from services.runtime.mutations import Applied
+
+
+class ChargeView(NamedTuple):
+    """A charge as callers see it."""
+
+    charge: Charge
+    attempts: Sequence[Attempt]
+    refunded_minor: int
+
+
+async def existing(connection: Connection, key: ChargeKey, *, lock: bool = False) -> Charge:
+    """A charge. Raises NOT_FOUND CHARGE_NOT_FOUND."""
+    find = charge_store.locked if lock else charge_store.by_key
+    charge = (await find(connection, [key])).get(key)
+    if charge is None:
+        raise not_found("CHARGE_NOT_FOUND", key.name)
+    return charge
+
+
+async def views(connection: Connection, charges: Sequence[Charge]) -> list[ChargeView]:
+    """Charges with their attempts and what was given back of them, in two statements for all."""
+    keys = [charge.key for charge in charges]
+    attempts = await attempt_store.of_charges(connection, keys)
+    refunded = await refund_store.refunded_minor(connection, keys)
+    return [
+        ChargeView(charge, attempts.get(charge.key, ()), refunded.get(charge.key, 0))
+        for charge in charges
+    ]
+
+
+async def views_of(
+    connection: Connection, owner: CustomerKey, state: str, after: tuple[str, str], limit: int
+) -> list[ChargeView]:
+    """The charges of a customer, or of all of a merchant, by id and customer."""
+    if owner.customer == ANY_CUSTOMER:
+        charges = await charge_store.of_merchant(connection, owner.merchant, state, after, limit)
+    else:
+        charges = await charge_store.of_customer(connection, owner, state, after[0], limit)
+    return await views(connection, charges)
+
+
+async def confirm(
+    tx: Connection, key: ChargeKey, method_key: PaymentMethodKey, now: datetime
+) -> Applied[ChargeView]:
+    """Take the customer's confirmation; the worker that makes all charges makes this one.
+
+    Raises NOT_FOUND CHARGE_NOT_FOUND or PAYMENT_METHOD_NOT_FOUND, FAILED_PRECONDITION
+    PAYMENT_METHOD_BLOCKED or PAYMENT_REQUEST_STATE.
+    """
+    charge = await existing(tx, key, lock=True)
+    method = await payment_methods.existing(tx, method_key)
+    if method.block_time is not None:
+        raise wrong_state(
+            "PAYMENT_METHOD_BLOCKED", "it was declined for good; confirm with another"
+        )
+    confirmed = confirm_request(charge, method_key.payment_method, now)
+    if confirmed is None:
+        raise wrong_state(
+            "PAYMENT_REQUEST_STATE",
+            "the request is paid, expired or withdrawn, or is being charged now",
+        )
+    await charge_store.save(tx, [confirmed])
+    [before] = await views(tx, [charge])
+    return Applied(before._replace(charge=confirmed), before=before)
 
 
 async def decide_due(tx: Connection, now: datetime, limit: int) -> tuple[int, list[Attempt]]:

@@ -4,15 +4,80 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from services.payments import publishers
+from services.payments.application import charges
 from services.payments.clients.provider import Provider
+from services.payments.domain.charges import Charge, ChargeState
+from services.payments.domain.keys import RefundKey, derived_key
 from services.payments.domain.ledger import book_refund
 from services.payments.domain.outcomes import Declined, Outcome, Succeeded, Unknown
+from services.payments.domain.provider_amounts import step_minor
 from services.payments.domain.refunds import Refund, RefundState
 from services.payments.store import charges as charge_store
 from services.payments.store import ledger as ledger_store
 from services.payments.store import refunds as refund_store
+from services.payments.store.encrypted import note_aad
+from services.runtime.crypto.encryption import encrypt
 from services.runtime.db.pool import Connection
+from services.runtime.errors import Violations, already_exists, not_found, wrong_state
 from services.runtime.messaging import outbox
+from services.runtime.money import Money, format_minor
+from services.runtime.mutations import Applied
+from services.runtime.observability import tracing
+
+
+async def create(
+    tx: Connection, key: RefundKey, wanted: Money | None, note: str, now: datetime
+) -> Applied[Refund]:
+    """Promise to give money back; the charge stays locked, so its refunds are counted in turn.
+
+    Raises NOT_FOUND CHARGE_NOT_FOUND, FAILED_PRECONDITION CHARGE_STATE, CURRENCY_MISMATCH or
+    REFUND_ABOVE_CHARGE, INVALID_ARGUMENT for an amount that the provider has not, ALREADY_EXISTS
+    REFUND_ALREADY_EXISTS.
+    """
+    charge = await charges.existing(tx, key.charge, lock=True)
+    refund = Refund(
+        key=key,
+        amount_minor=await _refundable_minor(tx, charge, wanted),
+        currency=charge.currency,
+        note=encrypt(tx, note, *note_aad(key)),
+        state=RefundState.PENDING,
+        idempotency_key=derived_key(key.name),
+        create_time=now,
+        update_time=now,
+        traceparent=tracing.current_traceparent(),
+    )
+    if not await refund_store.insert(tx, refund):
+        raise already_exists("REFUND_ALREADY_EXISTS", key.name)
+    return Applied(refund)
+
+
+async def existing(connection: Connection, key: RefundKey) -> Refund:
+    """A refund. Raises NOT_FOUND REFUND_NOT_FOUND."""
+    refund = await refund_store.refund(connection, key)
+    if refund is None:
+        raise not_found("REFUND_NOT_FOUND", key.name)
+    return refund
+
+
+async def _refundable_minor(tx: Connection, charge: Charge, wanted: Money | None) -> int:
+    """What a new refund of a charge gives back, in minor units; raises why it can't."""
+    if charge.state is not ChargeState.SUCCEEDED:
+        raise wrong_state("CHARGE_STATE", "the charge has not succeeded")
+    left_minor = charge.amount_minor - await refund_store.promised_minor(tx, charge.key)
+    if wanted is not None and wanted.currency != charge.currency:
+        raise wrong_state("CURRENCY_MISMATCH", f"the charge's currency is {charge.currency}")
+    amount_minor = left_minor if wanted is None else wanted.amount_minor
+    if not 0 < amount_minor <= left_minor:
+        raise wrong_state("REFUND_ABOVE_CHARGE", "no more can be given back than is left")
+    step = step_minor(charge.currency)
+    violations = Violations()
+    violations.require(
+        "refund.amount",
+        f"must be a multiple of {format_minor(step, charge.currency)}, which the provider counts in",
+        met=amount_minor % step == 0,
+    )
+    violations.check()
+    return amount_minor
 
 
 async def send(provider: Provider, refund: Refund) -> Outcome:
@@ -33,12 +98,12 @@ async def settle(tx: Connection, outcomes: Sequence[tuple[Refund, Outcome]], now
     await refund_store.postpone(tx, unknown, now)
     settled = await refund_store.settle(tx, known, now)
     refunded = [refund for refund in settled if refund.state is RefundState.SUCCEEDED]
-    charges = await charge_store.by_key(tx, [refund.key.charge for refund in refunded])
+    refunded_charges = await charge_store.by_key(tx, [refund.key.charge for refund in refunded])
     await ledger_store.book(tx, [book_refund(refund, now) for refund in refunded])
     await outbox.put(
         tx,
         [
-            publishers.refund_succeeded(refund, charges[refund.key.charge], now)
+            publishers.refund_succeeded(refund, refunded_charges[refund.key.charge], now)
             for refund in refunded
         ],
     )

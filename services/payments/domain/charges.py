@@ -207,7 +207,7 @@ def ask_customer(charge: Charge, expire_time: datetime | None) -> Charge:
     return replace(asked, state=ChargeState.REQUESTED, next_attempt_time=None)
 
 
-def confirm(charge: Charge, payment_method: str, now: datetime) -> Charge | None:
+def confirm_request(charge: Charge, payment_method: str, now: datetime) -> Charge | None:
     """A REQUESTED charge that the customer said yes to; None if it can't be confirmed now."""
     if charge.state is not ChargeState.REQUESTED or charge.withdrawn or is_expired(charge, now):
         return None

@@ -13,7 +13,7 @@ from services.payments.domain.charges import (
     AbandonReason,
     Charge,
     ChargeState,
-    confirm,
+    confirm_request,
     settle,
 )
 from services.payments.domain.consent import Mandate, Notice, RefusalReason
@@ -130,13 +130,13 @@ def test_a_payment_that_was_quicker_than_the_withdrawal_counts() -> None:
 
 @pytest.mark.parametrize("state", [state for state in ChargeState if state != "REQUESTED"])
 def test_only_a_requested_charge_can_be_confirmed(state: ChargeState) -> None:
-    assert confirm(replace(REQUEST, state=state), "visa", NOW) is None
+    assert confirm_request(replace(REQUEST, state=state), "visa", NOW) is None
 
 
 def test_a_request_can_be_confirmed_until_it_expires() -> None:
     requested = replace(REQUEST, state=ChargeState.REQUESTED, next_attempt_time=None)
-    assert confirm(requested, "visa", NOW + DAY - timedelta(seconds=1)) is not None
-    assert confirm(requested, "visa", NOW + DAY) is None
+    assert confirm_request(requested, "visa", NOW + DAY - timedelta(seconds=1)) is not None
+    assert confirm_request(requested, "visa", NOW + DAY) is None
 
 
 def test_charges_of_one_batch_share_the_month_of_their_mandate() -> None:

@@ -1,0 +1,297 @@
+"""The RPCs of payments: request, use case, response; each method's contract is in its proto."""
+
+from recurring.payments.v1 import payments_pb2, payments_pb2_grpc
+
+from services.payments.api import requests, responses
+from services.payments.application import charges, erasure, mandates, payment_methods, refunds
+from services.payments.clients.provider import Provider
+from services.payments.domain.consent import Mandate, PaymentMethod
+from services.payments.domain.refunds import Refund
+from services.payments.store import consent as consent_store
+from services.payments.store import ledger as ledger_store
+from services.payments.store import refunds as refund_store
+from services.runtime.auth.authenticator import Access
+from services.runtime.db import audit
+from services.runtime.db.pool import Database
+from services.runtime.mutations import Apply, run_checked_mutation, run_mutation
+from services.runtime.rpc.paging import read_page
+from services.runtime.workers.clock import Clock
+
+READ, WRITE = "payments:read", "payments:write"
+# Method -> who may call it. What is not named here is closed to all.
+ACCESS = {
+    "CreatePaymentMethod": Access(WRITE),
+    "GetPaymentMethod": Access(READ),
+    "ListPaymentMethods": Access(READ),
+    "CreateMandate": Access(WRITE),
+    "GetMandate": Access(READ),
+    "ListMandates": Access(READ),
+    "RevokeMandate": Access(WRITE),
+    "GetCharge": Access(READ, services=("scheduler",)),
+    "ListCharges": Access(READ),
+    "ConfirmPaymentRequest": Access(WRITE),
+    "CreateRefund": Access(WRITE),
+    "GetRefund": Access(READ),
+    "ListRefunds": Access(READ),
+    "EraseCustomer": Access(WRITE),
+    "ListLedgerAccounts": Access(READ),
+    "ListLedgerEntries": Access(READ),
+    "BatchCheckMandates": Access(services=("scheduler",)),
+    "ListAuditEntries": Access("audit:read"),
+}
+
+
+class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
+    """Answers recurring.payments.v1.PaymentsService."""
+
+    def __init__(self, database: Database, clock: Clock, provider: Provider) -> None:
+        self._database = database
+        self._clock = clock
+        self._provider = provider
+
+    def _mandate_message(self, mandate: Mandate) -> payments_pb2.Mandate:
+        return responses.mandate_message(self._database.keyring, self._clock.now(), mandate)
+
+    def _refund_message(self, refund: Refund) -> payments_pb2.Refund:
+        return responses.refund_message(self._database.keyring, refund)
+
+    # --- payment methods ----------------------------------------------------------------------------
+
+    async def CreatePaymentMethod(
+        self, request: payments_pb2.CreatePaymentMethodRequest, _context: object
+    ) -> payments_pb2.PaymentMethod:
+        """Register a token that the provider knows."""
+        key = requests.read_new_payment_method(request)
+        token = request.payment_method.provider_token
+
+        async def decide() -> Apply[PaymentMethod]:
+            card = await payment_methods.known_card(self._provider, token)
+            return lambda tx: payment_methods.create(tx, key, token, card, self._clock.now())
+
+        return await run_checked_mutation(
+            self._database,
+            request,
+            payments_pb2.PaymentMethod,
+            responses.payment_method_message,
+            decide,
+        )
+
+    async def GetPaymentMethod(
+        self, request: payments_pb2.GetPaymentMethodRequest, _context: object
+    ) -> payments_pb2.PaymentMethod:
+        """Get a payment method."""
+        key = requests.read_payment_method(request.name)
+        async with self._database.read() as connection:
+            return responses.payment_method_message(await payment_methods.existing(connection, key))
+
+    async def ListPaymentMethods(
+        self, request: payments_pb2.ListPaymentMethodsRequest, _context: object
+    ) -> payments_pb2.ListPaymentMethodsResponse:
+        """List a customer's payment methods by id."""
+        owner = requests.read_customer(request.parent)
+        page = read_page(request, keys=1)
+        after = page.after[0] if page.after else ""
+        async with self._database.read() as connection:
+            listed = await consent_store.payment_methods_of(connection, owner, after, page.limit)
+        shown, token = page.cut(
+            listed, responses.payment_method_message, lambda method: (method.key.payment_method,)
+        )
+        return payments_pb2.ListPaymentMethodsResponse(payment_methods=shown, next_page_token=token)
+
+    # --- mandates -----------------------------------------------------------------------------------
+
+    async def CreateMandate(
+        self, request: payments_pb2.CreateMandateRequest, _context: object
+    ) -> payments_pb2.Mandate:
+        """Record a consent."""
+        return await run_mutation(
+            self._database,
+            request,
+            payments_pb2.Mandate,
+            self._mandate_message,
+            lambda tx: mandates.create(
+                tx, requests.read_new_mandate(request, self._database.keyring, self._clock.now())
+            ),
+        )
+
+    async def GetMandate(
+        self, request: payments_pb2.GetMandateRequest, _context: object
+    ) -> payments_pb2.Mandate:
+        """Get a mandate."""
+        key = requests.read_mandate(request.name)
+        async with self._database.read() as connection:
+            return self._mandate_message(await mandates.existing(connection, key))
+
+    async def ListMandates(
+        self, request: payments_pb2.ListMandatesRequest, _context: object
+    ) -> payments_pb2.ListMandatesResponse:
+        """List a customer's mandates by id."""
+        owner = requests.read_customer(request.parent)
+        page = read_page(request, keys=1)
+        after = page.after[0] if page.after else ""
+        async with self._database.read() as connection:
+            listed = await consent_store.mandates_of(connection, owner, after, page.limit)
+        shown, token = page.cut(
+            listed, self._mandate_message, lambda mandate: (mandate.key.mandate,)
+        )
+        return payments_pb2.ListMandatesResponse(mandates=shown, next_page_token=token)
+
+    async def RevokeMandate(
+        self, request: payments_pb2.RevokeMandateRequest, _context: object
+    ) -> payments_pb2.Mandate:
+        """End a consent."""
+        return await run_mutation(
+            self._database,
+            request,
+            payments_pb2.Mandate,
+            self._mandate_message,
+            lambda tx: mandates.revoke(
+                tx, requests.read_mandate(request.name), request.etag, self._clock.now()
+            ),
+        )
+
+    # --- charges ------------------------------------------------------------------------------------
+
+    async def GetCharge(
+        self, request: payments_pb2.GetChargeRequest, _context: object
+    ) -> payments_pb2.Charge:
+        """Get a charge with its attempts."""
+        key = requests.read_charge(request.name)
+        async with self._database.read() as connection:
+            [view] = await charges.views(connection, [await charges.existing(connection, key)])
+        return responses.charge_message(view)
+
+    async def ListCharges(
+        self, request: payments_pb2.ListChargesRequest, _context: object
+    ) -> payments_pb2.ListChargesResponse:
+        """List the charges of a customer, or of all, by id."""
+        state = payments_pb2.Charge.State.Name(request.state) if request.state else ""
+        owner = requests.read_customer(request.parent)
+        page = read_page(request, keys=2)
+        charge, customer = page.after or ("", "")
+        async with self._database.read() as connection:
+            listed = await charges.views_of(
+                connection, owner, state, (charge, customer), page.limit
+            )
+        shown, token = page.cut(
+            listed,
+            responses.charge_message,
+            lambda view: (view.charge.key.charge, view.charge.key.owner.customer),
+        )
+        return payments_pb2.ListChargesResponse(charges=shown, next_page_token=token)
+
+    async def ConfirmPaymentRequest(
+        self, request: payments_pb2.ConfirmPaymentRequestRequest, _context: object
+    ) -> payments_pb2.Charge:
+        """Take the customer's confirmation."""
+        return await run_mutation(
+            self._database,
+            request,
+            payments_pb2.Charge,
+            responses.charge_message,
+            lambda tx: charges.confirm(tx, *requests.read_confirmation(request), self._clock.now()),
+        )
+
+    # --- refunds ------------------------------------------------------------------------------------
+
+    async def CreateRefund(
+        self, request: payments_pb2.CreateRefundRequest, _context: object
+    ) -> payments_pb2.Refund:
+        """Promise to give money back."""
+        return await run_mutation(
+            self._database,
+            request,
+            payments_pb2.Refund,
+            self._refund_message,
+            lambda tx: refunds.create(
+                tx, *requests.read_new_refund(request), request.refund.note, self._clock.now()
+            ),
+        )
+
+    async def GetRefund(
+        self, request: payments_pb2.GetRefundRequest, _context: object
+    ) -> payments_pb2.Refund:
+        """Get a refund."""
+        key = requests.read_refund(request.name)
+        async with self._database.read() as connection:
+            return self._refund_message(await refunds.existing(connection, key))
+
+    async def ListRefunds(
+        self, request: payments_pb2.ListRefundsRequest, _context: object
+    ) -> payments_pb2.ListRefundsResponse:
+        """List the refunds of a charge by id."""
+        key = requests.read_charge(request.parent)
+        page = read_page(request, keys=1)
+        after = page.after[0] if page.after else ""
+        async with self._database.read() as connection:
+            await charges.existing(connection, key)
+            listed = await refund_store.of_charge(connection, key, after, page.limit)
+        shown, token = page.cut(listed, self._refund_message, lambda refund: (refund.key.refund,))
+        return payments_pb2.ListRefundsResponse(refunds=shown, next_page_token=token)
+
+    # --- erasure ------------------------------------------------------------------------------------
+
+    async def EraseCustomer(
+        self, request: payments_pb2.EraseCustomerRequest, _context: object
+    ) -> payments_pb2.EraseCustomerResponse:
+        """Erase what is known of a customer who pays nothing any more."""
+        return await run_mutation(
+            self._database,
+            request,
+            payments_pb2.EraseCustomerResponse,
+            responses.erasure_response,
+            lambda tx: erasure.erase(tx, requests.read_customer(request.name), self._clock.now()),
+        )
+
+    # --- ledger -------------------------------------------------------------------------------------
+
+    async def ListLedgerAccounts(
+        self, request: payments_pb2.ListLedgerAccountsRequest, _context: object
+    ) -> payments_pb2.ListLedgerAccountsResponse:
+        """List a merchant's accounts by name and currency."""
+        merchant = requests.read_merchant(request.parent)
+        page = read_page(request, keys=2)
+        account, currency = page.after or ("", "")
+        async with self._database.read() as connection:
+            listed = await ledger_store.balances(
+                connection, merchant, (account, currency), page.limit
+            )
+        shown, token = page.cut(
+            listed,
+            lambda row: responses.ledger_account_message(merchant, row),
+            lambda row: (row.account, row.currency),
+        )
+        return payments_pb2.ListLedgerAccountsResponse(ledger_accounts=shown, next_page_token=token)
+
+    async def ListLedgerEntries(
+        self, request: payments_pb2.ListLedgerEntriesRequest, _context: object
+    ) -> payments_pb2.ListLedgerEntriesResponse:
+        """List a merchant's entries, the oldest first."""
+        merchant = requests.read_merchant(request.parent)
+        page = read_page(request, keys=1)
+        after = page.after_position()
+        async with self._database.read() as connection:
+            listed = await ledger_store.entries(connection, merchant, after, page.limit)
+        shown, token = page.cut(
+            listed, responses.ledger_entry_message, lambda row: (str(row.position),)
+        )
+        return payments_pb2.ListLedgerEntriesResponse(ledger_entries=shown, next_page_token=token)
+
+    # --- audit --------------------------------------------------------------------------------------
+
+    async def ListAuditEntries(
+        self, request: payments_pb2.ListAuditEntriesRequest, _context: object
+    ) -> payments_pb2.ListAuditEntriesResponse:
+        """List what callers changed."""
+        return await audit.answer(self._database, request, payments_pb2.ListAuditEntriesResponse)
+
+    # --- for the suite ------------------------------------------------------------------------------
+
+    async def BatchCheckMandates(
+        self, request: payments_pb2.BatchCheckMandatesRequest, _context: object
+    ) -> payments_pb2.BatchCheckMandatesResponse:
+        """Check many mandates."""
+        checks = requests.read_checks(request)
+        async with self._database.read() as connection:
+            results = await mandates.check(connection, checks, in_turn=request.in_turn)
+        return responses.check_response(results)

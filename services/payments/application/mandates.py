@@ -1,0 +1,93 @@
+"""Mandates: consents recorded, checked and ended."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from services.payments.application import payment_methods
+from services.payments.domain.consent import (
+    Mandate,
+    RefusalReason,
+    mandate_reasons,
+    month_of,
+    ordered,
+)
+from services.payments.domain.keys import MandateKey, PaymentMethodKey
+from services.payments.store import consent as store
+from services.runtime.db.pool import Connection
+from services.runtime.errors import already_exists, etag_mismatch, not_found
+from services.runtime.money import Money
+from services.runtime.mutations import Applied
+from services.runtime.rpc.conversions import etag
+
+
+class MandateCheck(NamedTuple):
+    """Whether a mandate covers an amount at a time, beside what is planned for its month."""
+
+    key: MandateKey
+    amount: Money
+    charge_time: datetime
+    planned_minor: int
+
+
+async def create(tx: Connection, mandate: Mandate) -> Applied[Mandate]:
+    """Record a consent.
+
+    Raises NOT_FOUND PAYMENT_METHOD_NOT_FOUND, ALREADY_EXISTS MANDATE_ALREADY_EXISTS.
+    """
+    method = PaymentMethodKey(mandate.key.owner, mandate.payment_method)
+    await payment_methods.existing(tx, method)
+    if not await store.insert_mandate(tx, mandate):
+        raise already_exists("MANDATE_ALREADY_EXISTS", mandate.key.name)
+    return Applied(mandate)
+
+
+async def revoke(
+    tx: Connection, key: MandateKey, wanted_etag: str, now: datetime
+) -> Applied[Mandate]:
+    """End a consent: whoever begins an attempt holds the lock that this waits for.
+
+    Raises NOT_FOUND MANDATE_NOT_FOUND, and ABORTED if the etag is another version's.
+    """
+    mandate = await existing(tx, key, lock=True)
+    if wanted_etag and wanted_etag != etag(mandate.version):
+        raise etag_mismatch(key.name)
+    if mandate.revoke_time is not None:
+        return Applied(mandate, before=mandate)
+    return Applied(await store.revoke_mandate(tx, key, now), before=mandate)
+
+
+async def existing(connection: Connection, key: MandateKey, *, lock: bool = False) -> Mandate:
+    """A mandate. Raises NOT_FOUND MANDATE_NOT_FOUND."""
+    mandate = (await store.mandates(connection, [key], lock=lock)).get(key)
+    if mandate is None:
+        raise not_found("MANDATE_NOT_FOUND", key.name)
+    return mandate
+
+
+async def check(
+    connection: Connection, checks: Sequence[MandateCheck], *, in_turn: bool
+) -> list[tuple[RefusalReason, ...]]:
+    """Why each mandate does not cover its amount, with one statement for all.
+
+    In turn: each is checked against what those before it would take of the same month.
+    """
+    found = await store.mandates_with_totals(
+        connection, [(check.key, month_of(check.charge_time)) for check in checks]
+    )
+    taken_minor: Counter[tuple[MandateKey, datetime]] = Counter()
+    results = []
+    for check, (mandate, spent_minor, blocked) in zip(checks, found, strict=True):
+        month = check.key, month_of(check.charge_time)[0]
+        amount = check.amount
+        total_minor = spent_minor + check.planned_minor + taken_minor[month]
+        reasons = mandate_reasons(
+            mandate, amount.amount_minor, amount.currency, total_minor, check.charge_time
+        )
+        if blocked:
+            reasons.add(RefusalReason.PAYMENT_METHOD_BLOCKED)
+        if in_turn and not reasons:
+            taken_minor[month] += amount.amount_minor
+        results.append(ordered(reasons))
+    return results
