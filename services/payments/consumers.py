@@ -10,9 +10,10 @@ from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
 from services.payments.application import charges
-from services.payments.domain.charges import Charge, ChargeState, ask_customer
+from services.payments.domain.charges import Charge, ask_customer
 from services.payments.domain.consent import BillingMode, Notice
 from services.payments.domain.keys import ChargeKey
+from services.payments.domain.transitions import ChargeState
 from services.payments.names import charge_key, parse_customer
 from services.runtime.db.pool import Connection
 from services.runtime.messaging.events import Event, Subscription, Subscriptions

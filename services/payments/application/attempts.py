@@ -9,12 +9,12 @@ from services.payments import publishers
 from services.payments.application import evidence
 from services.payments.clients.provider import Provider
 from services.payments.domain.attempts import Attempt, settle_attempt
-from services.payments.domain.charges import ChargeState
 from services.payments.domain.declines import stops_method
 from services.payments.domain.idempotent_retries import resend_all
 from services.payments.domain.keys import ChargeKey, PaymentMethodKey
 from services.payments.domain.ledger import book_charge
 from services.payments.domain.outcomes import Declined, NotMade, Outcome, Succeeded, Unknown
+from services.payments.domain.transitions import ChargeState
 from services.payments.store import attempts as attempt_store
 from services.payments.store import charges as charge_store
 from services.payments.store import consent as consent_store

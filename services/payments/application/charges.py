@@ -7,18 +7,12 @@ from typing import NamedTuple
 from services.payments import publishers
 from services.payments.application import evidence, payment_methods
 from services.payments.domain.attempts import Attempt, present_attempt
-from services.payments.domain.charges import (
-    AbandonReason,
-    Charge,
-    ChargeState,
-    abandon,
-    confirm_request,
-    expire,
-)
+from services.payments.domain.charges import AbandonReason, Charge, abandon, confirm_request, expire
 from services.payments.domain.consent import Notice
 from services.payments.domain.decisions import decide_all
 from services.payments.domain.keys import ChargeKey, CustomerKey, PaymentMethodKey
 from services.payments.domain.outcomes import ask_again_delay
+from services.payments.domain.transitions import ChargeState
 from services.payments.names import ANY_CUSTOMER
 from services.payments.store import attempts as attempt_store
 from services.payments.store import charges as charge_store

@@ -6,12 +6,13 @@ from datetime import datetime
 from services.payments import publishers
 from services.payments.application import charges
 from services.payments.clients.provider import Provider
-from services.payments.domain.charges import Charge, ChargeState
+from services.payments.domain.charges import Charge
 from services.payments.domain.keys import RefundKey, derived_key
 from services.payments.domain.ledger import book_refund
 from services.payments.domain.outcomes import Declined, Outcome, Succeeded, Unknown
 from services.payments.domain.provider_amounts import step_minor
-from services.payments.domain.refunds import Refund, RefundState
+from services.payments.domain.refunds import Refund
+from services.payments.domain.transitions import ChargeState, RefundState
 from services.payments.store import charges as charge_store
 from services.payments.store import ledger as ledger_store
 from services.payments.store import refunds as refund_store

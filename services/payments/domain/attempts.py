@@ -2,21 +2,17 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
 
-from services.payments.domain.charges import Charge, ChargeState, settle
+from services.payments.domain.charges import Charge, settle
 from services.payments.domain.keys import ChargeKey, MandateKey, derived_key
-from services.payments.domain.outcomes import Declined, NotMade, Succeeded
+from services.payments.domain.outcomes import Declined, NotMade, Outcome, Succeeded
+from services.payments.domain.transitions import ATTEMPT, AttemptEvent, AttemptState, ChargeState
 
-
-class AttemptState(StrEnum):
-    """What is known of an attempt."""
-
-    UNKNOWN = "UNKNOWN"
-    SUCCEEDED = "SUCCEEDED"
-    DECLINED = "DECLINED"
-    # It never reached the provider, and never will.
-    NOT_MADE = "NOT_MADE"
+_EVENTS: dict[type[Outcome], AttemptEvent] = {
+    Succeeded: AttemptEvent.SUCCEED,
+    Declined: AttemptEvent.DECLINE,
+    NotMade: AttemptEvent.CLOSE,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +56,11 @@ def present_attempt(charge: Charge, now: datetime) -> Attempt:
         mandate=mandate.mandate if mandate else "",
         start_time=now,
     )
+
+
+def settled_state(attempt: Attempt, outcome: Succeeded | Declined | NotMade) -> AttemptState:
+    """The state of an attempt once its outcome is known."""
+    return ATTEMPT.to(attempt.state, _EVENTS[type(outcome)])
 
 
 def settle_attempt(

@@ -1,14 +1,14 @@
 """The life of a charge.
 
-SCHEDULED → IN_FLIGHT → SUCCEEDED, or back to SCHEDULED after a soft decline or an attempt that was not
-made, or REFUSED by the guard, or ABANDONED. A charge that the customer confirms begins as REQUESTED and
-returns there when declined.
+A charge that is declined softly, or whose attempt was not made, is scheduled again; one that the
+customer confirms is requested again. Every change of state is one of `transitions.CHARGE`.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from services.payments.domain.consent import (
     BillingMode,
@@ -19,20 +19,10 @@ from services.payments.domain.consent import (
 )
 from services.payments.domain.keys import ChargeKey, MandateKey, PaymentMethodKey
 from services.payments.domain.outcomes import Declined, NotMade, Succeeded, ask_again_delay
+from services.payments.domain.transitions import CHARGE, ChargeEvent, ChargeState
 
 # A soft decline is tried again this long after it; after the last one the charge is abandoned.
 RETRY_DELAYS = (timedelta(days=1), timedelta(days=3), timedelta(days=5))
-
-
-class ChargeState(StrEnum):
-    """Where a charge stands; the last three are final."""
-
-    SCHEDULED = "SCHEDULED"
-    REQUESTED = "REQUESTED"
-    IN_FLIGHT = "IN_FLIGHT"
-    SUCCEEDED = "SUCCEEDED"
-    REFUSED = "REFUSED"
-    ABANDONED = "ABANDONED"
 
 
 class AbandonReason(StrEnum):
@@ -109,48 +99,53 @@ def present_mandate(charge: Charge, changed: str) -> str:
 def method_key(charge: Charge, mandates: Mapping[MandateKey, Mandate]) -> PaymentMethodKey | None:
     """What a charge would be made by now: the mandate's method, or what the customer confirmed with."""
     mandate = mandates.get(charge.mandate_key) if charge.mandate_key else None
-    method = mandate.payment_method if mandate else charge.payment_method
+    method = present_method(charge, mandate)
     return PaymentMethodKey(charge.key.owner, method) if method else None
+
+
+def present_method(charge: Charge, mandate: Mandate | None) -> str:
+    """The id of the payment method that a charge would be made by now; empty for none."""
+    return mandate.payment_method if mandate else charge.payment_method
 
 
 def begin_attempt(
     charge: Charge, notice: Notice | None, mandate: Mandate | None, now: datetime
 ) -> Charge:
     """The charge with one more attempt, whose outcome nobody knows yet."""
-    return replace(
+    return _changed(
         charge,
-        state=ChargeState.IN_FLIGHT,
-        payment_method=mandate.payment_method if mandate else charge.payment_method,
+        ChargeEvent.ATTEMPT,
+        now,
+        payment_method=present_method(charge, mandate),
         attempt_count=charge.attempt_count + 1,
         next_attempt_time=None,
         notice_wait_until_time=None,
         notice=notice.notice if notice else "",
-        update_time=now,
     )
 
 
 def settle(charge: Charge, outcome: Succeeded | Declined | NotMade, now: datetime) -> Charge:
     """What becomes of an IN_FLIGHT charge once its attempt's outcome is known."""
     if isinstance(outcome, Succeeded):
-        return replace(charge, state=ChargeState.SUCCEEDED, update_time=now)
+        return _changed(charge, ChargeEvent.SUCCEED, now)
     if isinstance(outcome, NotMade):
         return _after_not_made(charge, now)
     return _after_decline(charge, outcome, now)
 
 
 def _after_decline(charge: Charge, outcome: Declined, now: datetime) -> Charge:
-    declined = replace(charge, decline_code=outcome.code, update_time=now)
+    declined = replace(charge, decline_code=outcome.code)
     if charge.withdrawn:
         return abandon(declined, AbandonReason.WITHDRAWN, now)
     if charge.billing_mode is BillingMode.PAY_ON_NOTICE:
         if is_expired(charge, now):
             return abandon(declined, AbandonReason.DECLINED, now)
-        return replace(declined, state=ChargeState.REQUESTED, payment_method="")
+        return _changed(declined, ChargeEvent.REQUEST, now, payment_method="")
     decline_count = charge.attempt_count - charge.not_made_count
     if outcome.hard or decline_count > len(RETRY_DELAYS):
         return abandon(declined, AbandonReason.DECLINED, now)
     retry_time = now + RETRY_DELAYS[decline_count - 1]
-    return replace(declined, state=ChargeState.SCHEDULED, next_attempt_time=retry_time)
+    return _changed(declined, ChargeEvent.RETRY, now, next_attempt_time=retry_time)
 
 
 def _after_not_made(charge: Charge, now: datetime) -> Charge:
@@ -158,13 +153,13 @@ def _after_not_made(charge: Charge, now: datetime) -> Charge:
 
     The first time at once; if the provider goes on losing attempts, later and later.
     """
-    lost = replace(charge, not_made_count=charge.not_made_count + 1, update_time=now)
+    lost = replace(charge, not_made_count=charge.not_made_count + 1)
     if charge.withdrawn:
         return abandon(lost, AbandonReason.WITHDRAWN, now)
     if is_expired(charge, now):
         return abandon(lost, AbandonReason.NOT_MADE, now)
     pause = ask_again_delay(charge.not_made_count) if charge.not_made_count else timedelta()
-    return replace(lost, state=ChargeState.SCHEDULED, next_attempt_time=now + pause)
+    return _changed(lost, ChargeEvent.RETRY, now, next_attempt_time=now + pause)
 
 
 def is_expired(charge: Charge, now: datetime) -> bool:
@@ -184,13 +179,28 @@ def expire(charge: Charge, now: datetime) -> Charge:
 
 def abandon(charge: Charge, reason: AbandonReason, now: datetime) -> Charge:
     """The charge, over without money."""
-    return replace(
+    return _changed(
         charge,
-        state=ChargeState.ABANDONED,
+        ChargeEvent.ABANDON,
+        now,
         abandon_reason=reason,
         next_attempt_time=None,
         notice_wait_until_time=None,
-        update_time=now,
+    )
+
+
+def refuse(
+    charge: Charge, reasons: tuple[RefusalReason, ...], notice: Notice | None, now: datetime
+) -> Charge:
+    """The charge, over since the guard did not allow it."""
+    return _changed(
+        charge,
+        ChargeEvent.REFUSE,
+        now,
+        refusal_reasons=reasons,
+        notice=notice.notice if notice else "",
+        next_attempt_time=None,
+        notice_wait_until_time=None,
     )
 
 
@@ -204,17 +214,18 @@ def ask_customer(charge: Charge, expire_time: datetime | None) -> Charge:
     )
     if provider_reasons(charge.amount_minor, charge.currency):
         return asked
-    return replace(asked, state=ChargeState.REQUESTED, next_attempt_time=None)
+    return _changed(asked, ChargeEvent.REQUEST, charge.update_time, next_attempt_time=None)
 
 
 def confirm_request(charge: Charge, payment_method: str, now: datetime) -> Charge | None:
     """A REQUESTED charge that the customer said yes to; None if it can't be confirmed now."""
     if charge.state is not ChargeState.REQUESTED or charge.withdrawn or is_expired(charge, now):
         return None
-    return replace(
-        charge,
-        state=ChargeState.SCHEDULED,
-        payment_method=payment_method,
-        next_attempt_time=now,
-        update_time=now,
+    return _changed(
+        charge, ChargeEvent.CONFIRM, now, payment_method=payment_method, next_attempt_time=now
     )
+
+
+def _changed(charge: Charge, event: ChargeEvent, now: datetime, **fields: Any) -> Charge:  # noqa: ANN401
+    """The charge after an event, with the fields that change by it."""
+    return replace(charge, state=CHARGE.to(charge.state, event), update_time=now, **fields)

@@ -7,18 +7,20 @@ from datetime import datetime, timedelta
 from services.payments.domain.charges import (
     AbandonReason,
     Charge,
-    ChargeState,
     abandon,
     begin_attempt,
     expire,
     is_expired,
     method_key,
+    present_method,
+    refuse,
 )
 from services.payments.domain.consent import Mandate, Notice, RefusalReason
 from services.payments.domain.declines import DAY, UNUSED, MethodUse
 from services.payments.domain.guard import guard
 from services.payments.domain.keys import ChargeKey, MandateKey, PaymentMethodKey
 from services.payments.domain.outcomes import ASK_AGAIN_DELAY_FIRST
+from services.payments.domain.transitions import ChargeState
 
 # How long a charge waits for word that its notice was delivered, from when it was first looked at.
 NOTICE_WAIT = timedelta(hours=24)
@@ -48,15 +50,7 @@ def decide(
         return waiting
     if not reasons:
         return begin_attempt(charge, notice, mandate, now)
-    return replace(
-        charge,
-        state=ChargeState.REFUSED,
-        refusal_reasons=reasons,
-        notice=notice.notice if notice else "",
-        next_attempt_time=None,
-        notice_wait_until_time=None,
-        update_time=now,
-    )
+    return refuse(charge, reasons, notice, now)
 
 
 def _waiting(
@@ -70,7 +64,7 @@ def _waiting(
     """The charge, if time alone can bring what it lacks; None if nothing is lacking, or more."""
     if not reasons and use.busy_until is not None:
         until = max(use.busy_until, now + ASK_AGAIN_DELAY_FIRST)
-        method = mandate.payment_method if mandate else charge.payment_method
+        method = present_method(charge, mandate)
         return replace(_wait(charge, until, now), awaited_method=method)
     if notice is not None and reasons == (RefusalReason.EARLIER_THAN_NOTIFIED,):
         return _wait(charge, notice.charge_not_before_time, now)

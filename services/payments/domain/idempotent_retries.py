@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
-from services.payments.domain.attempts import Attempt, present_attempt
-from services.payments.domain.charges import Charge, begin_attempt, is_expired, method_key
+from services.payments.domain.attempts import Attempt
+from services.payments.domain.charges import Charge, is_expired, method_key, present_method
 from services.payments.domain.consent import Mandate, Notice, month_of
 from services.payments.domain.decisions import MonthTotals
 from services.payments.domain.declines import UNUSED, MethodUse
@@ -30,8 +30,8 @@ def may_resend(
     Only as the charge would be made now: still wanted, allowed by the whole guard, under the same
     mandate and method. `month_minor` leaves out the attempt itself.
     """
-    present = present_attempt(begin_attempt(charge, notice, mandate, now), now)
-    same_terms = (present.mandate, present.payment_method) == (
+    present_mandate = charge.mandate_key.mandate if charge.mandate_key else ""
+    same_terms = (present_mandate, present_method(charge, mandate)) == (
         attempt.mandate,
         attempt.payment_method,
     )

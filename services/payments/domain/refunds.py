@@ -2,17 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
 from services.payments.domain.keys import RefundKey
-
-
-class RefundState(StrEnum):
-    """Where a refund stands; the last two are final."""
-
-    PENDING = "PENDING"
-    SUCCEEDED = "SUCCEEDED"
-    FAILED = "FAILED"
+from services.payments.domain.outcomes import Declined, Succeeded
+from services.payments.domain.transitions import REFUND, RefundEvent, RefundState
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +28,9 @@ class Refund:
     # The provider's id of the payment that it gives back.
     provider_payment: str = ""
     traceparent: str = ""
+
+
+def settled_state(refund: Refund, outcome: Succeeded | Declined) -> RefundState:
+    """The state of a refund once its outcome is known."""
+    succeeded = isinstance(outcome, Succeeded)
+    return REFUND.to(refund.state, RefundEvent.SUCCEED if succeeded else RefundEvent.FAIL)

@@ -6,9 +6,10 @@ from typing import Any
 
 from sqlalchemy import text
 
-from services.payments.domain.attempts import Attempt, AttemptState
+from services.payments.domain.attempts import Attempt, settled_state
 from services.payments.domain.keys import ChargeKey
 from services.payments.domain.outcomes import Declined, NotMade, Succeeded, Unknown, ask_again_delay
+from services.payments.domain.transitions import AttemptState
 from services.payments.store import keys
 from services.runtime.db.pool import Connection, columns
 
@@ -183,7 +184,7 @@ async def settle(
         _SETTLE,
         {
             **_keys([attempt for attempt, _ in outcomes]),
-            "state": [_state_after(outcome) for _, outcome in outcomes],
+            "state": [settled_state(attempt, outcome) for attempt, outcome in outcomes],
             "decline_code": [
                 outcome.code if isinstance(outcome, Declined) else "" for _, outcome in outcomes
             ],
@@ -232,12 +233,6 @@ def _keys(attempts: Sequence[Attempt]) -> dict[str, list[Any]]:
         "charge": [attempt.charge.charge for attempt in attempts],
         "number": [attempt.number for attempt in attempts],
     }
-
-
-def _state_after(outcome: Succeeded | Declined | NotMade) -> AttemptState:
-    if isinstance(outcome, NotMade):
-        return AttemptState.NOT_MADE
-    return AttemptState.SUCCEEDED if isinstance(outcome, Succeeded) else AttemptState.DECLINED
 
 
 def _attempt(row: Any, provider_token: bytes = b"") -> Attempt:  # noqa: ANN401 - a row

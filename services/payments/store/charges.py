@@ -7,9 +7,10 @@ from typing import Any
 
 from sqlalchemy import text
 
-from services.payments.domain.charges import AbandonReason, Charge, ChargeState, present_mandate
+from services.payments.domain.charges import AbandonReason, Charge, present_mandate
 from services.payments.domain.consent import BillingMode, RefusalReason
 from services.payments.domain.keys import ChargeKey, CustomerKey, PaymentMethodKey
+from services.payments.domain.transitions import ChargeState
 from services.payments.store import keys
 from services.runtime.db.pool import Connection
 

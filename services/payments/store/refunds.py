@@ -8,7 +8,8 @@ from sqlalchemy import text
 
 from services.payments.domain.keys import ChargeKey, RefundKey
 from services.payments.domain.outcomes import Declined, Succeeded, Unknown, ask_again_delay
-from services.payments.domain.refunds import Refund, RefundState
+from services.payments.domain.refunds import Refund, settled_state
+from services.payments.domain.transitions import RefundState
 from services.payments.store import keys
 from services.runtime.db.pool import Connection
 
@@ -158,7 +159,7 @@ async def settle(
         _SETTLE,
         {
             **_keys([refund for refund, _ in outcomes]),
-            "state": [_state_after(outcome) for _, outcome in outcomes],
+            "state": [settled_state(refund, outcome) for refund, outcome in outcomes],
             "failure_code": [
                 outcome.code if isinstance(outcome, Declined) else "" for _, outcome in outcomes
             ],
@@ -197,10 +198,6 @@ def _keys(refunds: Sequence[Refund]) -> dict[str, list[Any]]:
         "charge": [refund.key.charge.charge for refund in refunds],
         "refund": [refund.key.refund for refund in refunds],
     }
-
-
-def _state_after(outcome: Succeeded | Declined) -> RefundState:
-    return RefundState.SUCCEEDED if isinstance(outcome, Succeeded) else RefundState.FAILED
 
 
 def _refund(row: Any, provider_payment: str = "") -> Refund:  # noqa: ANN401 - a row

@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
 
-from services.payments.domain.charges import Charge, ChargeState
+from services.payments.domain.charges import Charge
 from services.payments.domain.consent import BillingMode, Mandate, Notice
 from services.payments.domain.keys import ChargeKey, CustomerKey, MandateKey
+from services.payments.domain.transitions import ChargeState
 
 NOW = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
 ANN = CustomerKey("ann", "acme")

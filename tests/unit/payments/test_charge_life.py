@@ -12,7 +12,6 @@ from services.payments.domain.charges import (
     RETRY_DELAYS,
     AbandonReason,
     Charge,
-    ChargeState,
     confirm_request,
     settle,
 )
@@ -26,6 +25,7 @@ from services.payments.domain.outcomes import (
     Succeeded,
     ask_again_delay,
 )
+from services.payments.domain.transitions import ChargeState
 from tests.unit.payments.strategies import (
     ANN,
     CHARGE,

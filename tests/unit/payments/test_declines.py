@@ -5,11 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from services.payments.domain.charges import ChargeState
 from services.payments.domain.consent import RefusalReason
 from services.payments.domain.decisions import decide, decide_all
 from services.payments.domain.declines import DAY, MONTH, MethodUse, method_use, stops_method
 from services.payments.domain.keys import ChargeKey, PaymentMethodKey
+from services.payments.domain.transitions import ChargeState
 from tests.unit.payments.strategies import ANN, CHARGE, MANDATE, MANDATE_KEY, NOTICE, NOW
 
 HOUR = timedelta(hours=1)

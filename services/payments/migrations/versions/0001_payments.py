@@ -9,7 +9,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    for statement in (*statements(RUNTIME_TABLES_V1 + TABLES), *LEDGER_RULES):
+    for statement in (*statements(RUNTIME_TABLES_V1 + TABLES), *FINAL_STATES, *LEDGER_RULES):
         op.execute(statement)
 
 
@@ -225,6 +225,32 @@ SELECT enable_tenant_rls('merchant', 'payment_methods', 'mandates', 'notices', '
     'mandate_changes', 'charges', 'attempts', 'refunds', 'ledger_transactions', 'ledger_entries');
 SELECT revoke_privileges('UPDATE, DELETE', 'ledger_transactions', 'ledger_entries');
 """
+
+# A final state stays, whatever arrives late, twice or out of order.
+FINAL_STATES = (
+    """
+    CREATE FUNCTION refuse_regress() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        RAISE EXCEPTION 'a row of % is % for good', TG_TABLE_NAME, OLD.state
+            USING ERRCODE = 'restrict_violation';
+    END $$
+    """,
+    """
+    CREATE TRIGGER charges_final BEFORE UPDATE OF state ON charges FOR EACH ROW
+        WHEN (OLD.state IN ('SUCCEEDED', 'REFUSED', 'ABANDONED') AND NEW.state <> OLD.state)
+        EXECUTE FUNCTION refuse_regress()
+    """,
+    """
+    CREATE TRIGGER attempts_final BEFORE UPDATE OF state ON attempts FOR EACH ROW
+        WHEN (OLD.state IN ('SUCCEEDED', 'DECLINED', 'NOT_MADE') AND NEW.state <> OLD.state)
+        EXECUTE FUNCTION refuse_regress()
+    """,
+    """
+    CREATE TRIGGER refunds_final BEFORE UPDATE OF state ON refunds FOR EACH ROW
+        WHEN (OLD.state IN ('SUCCEEDED', 'FAILED') AND NEW.state <> OLD.state)
+        EXECUTE FUNCTION refuse_regress()
+    """,
+)
 
 LEDGER_RULES = (
     """

@@ -1,0 +1,60 @@
+"""The database guards the states of charges, attempts and refunds as the tables of transitions say."""
+
+import re
+from enum import StrEnum
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from services.payments.domain.transitions import (
+    ATTEMPT,
+    CHARGE,
+    REFUND,
+    AttemptState,
+    ChargeState,
+    RefundState,
+)
+from services.runtime.transitions import Transitions
+from tests.integration.payments.suite import Payments
+
+GUARDED = [
+    ("charges", ChargeState, CHARGE),
+    ("attempts", AttemptState, ATTEMPT),
+    ("refunds", RefundState, REFUND),
+]
+
+
+CHECKS = "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint"
+TRIGGERS = "SELECT tgname, pg_get_triggerdef(oid) FROM pg_trigger"
+UNDONE = [
+    "UPDATE charges SET state = 'SCHEDULED', next_attempt_time = now()",
+    "UPDATE attempts SET state = 'UNKNOWN', end_time = NULL, next_lookup_time = now()",
+]
+
+
+async def quoted_in(payments: Payments, definitions: str, name: str) -> set[str]:
+    """The words in quotes of a constraint's or a trigger's definition."""
+    return set(re.findall(r"'(\w+)'", dict(map(tuple, await payments.rows(definitions)))[name]))
+
+
+@pytest.mark.parametrize(("table", "states", "transitions"), GUARDED)
+async def test_the_database_keeps_the_states_that_nothing_leads_out_of(
+    payments: Payments, table: str, states: type[StrEnum], transitions: Transitions[Any, Any]
+) -> None:
+    allowed = await quoted_in(payments, CHECKS, f"{table}_state_check")
+    final = await quoted_in(payments, TRIGGERS, f"{table}_final")
+    assert allowed == set(states)
+    assert final == {state for state in states if transitions.is_terminal(state)}
+
+
+@pytest.mark.parametrize("statement", UNDONE)
+async def test_a_payment_cannot_be_undone_by_hand(payments: Payments, statement: str) -> None:
+    await payments.consent()
+    await payments.announce()
+    await payments.fall_due()
+    await payments.work()
+    with pytest.raises(DBAPIError, match="SUCCEEDED for good"):
+        async with payments.database.begin() as tx:
+            await tx.execute(text(statement))

@@ -1,0 +1,81 @@
+"""Tests of the state machines of charges, attempts and refunds."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.payments.domain.charges import (
+    AbandonReason,
+    Charge,
+    abandon,
+    begin_attempt,
+    confirm_request,
+    settle,
+)
+from services.payments.domain.decisions import decide
+from services.payments.domain.outcomes import Declined, NotMade, Succeeded
+from services.payments.domain.transitions import (
+    ATTEMPT,
+    CHARGE,
+    REFUND,
+    AttemptEvent,
+    AttemptState,
+    ChargeEvent,
+    ChargeState,
+    RefundEvent,
+    RefundState,
+)
+from tests.unit.payments.strategies import MANDATE, NOTICE, NOW, charges
+
+OUTCOMES = st.one_of(
+    st.just(Succeeded("pi_1")),
+    st.builds(Declined, st.just("insufficient_funds"), hard=st.booleans()),
+    st.just(NotMade()),
+)
+
+
+@given(st.lists(st.sampled_from(ChargeEvent)))
+def test_a_charge_succeeds_once_and_only_by_an_attempt(events: list[ChargeEvent]) -> None:
+    state, attempts, successes = ChargeState.SCHEDULED, 0, 0
+    for event in events:
+        if state in CHARGE.sources(event):
+            state = CHARGE.to(state, event)
+            attempts += event is ChargeEvent.ATTEMPT
+            successes += event is ChargeEvent.SUCCEED
+    assert successes == (state is ChargeState.SUCCEEDED)
+    assert attempts >= successes
+
+
+def test_a_charge_ends_in_three_states() -> None:
+    terminal = {state for state in ChargeState if CHARGE.is_terminal(state)}
+    assert terminal == {ChargeState.SUCCEEDED, ChargeState.REFUSED, ChargeState.ABANDONED}
+
+
+@given(st.lists(st.sampled_from(AttemptEvent), min_size=1))
+def test_the_first_outcome_of_an_attempt_stays(events: list[AttemptEvent]) -> None:
+    state = ATTEMPT.to(AttemptState.UNKNOWN, events[0])
+    assert not any(state in ATTEMPT.sources(event) for event in events)
+
+
+@given(st.lists(st.sampled_from(RefundEvent), min_size=1))
+def test_the_first_outcome_of_a_refund_stays(events: list[RefundEvent]) -> None:
+    state = REFUND.to(RefundState.PENDING, events[0])
+    assert not any(state in REFUND.sources(event) for event in events)
+
+
+@given(charges, st.lists(OUTCOMES, max_size=8), st.data())
+def test_a_charge_goes_from_state_to_state_as_the_table_says(
+    charge: Charge, outcomes: list[Succeeded | Declined | NotMade], data: st.DataObject
+) -> None:
+    for outcome in outcomes:
+        if charge.state is ChargeState.REQUESTED:
+            charge = confirm_request(charge, "visa", NOW) or abandon(
+                charge, AbandonReason.REQUEST_EXPIRED, NOW
+            )
+        elif charge.state is ChargeState.SCHEDULED and data.draw(st.booleans()):
+            charge = decide(charge, NOTICE, MANDATE, 0, NOW)
+        elif charge.state is ChargeState.SCHEDULED:
+            charge = begin_attempt(charge, NOTICE, MANDATE, NOW)
+        elif charge.state is ChargeState.IN_FLIGHT:
+            charge = settle(charge, outcome, NOW)
+        assert (charge.state is ChargeState.SCHEDULED) == (charge.next_attempt_time is not None)
+        assert (charge.state is ChargeState.ABANDONED) == (charge.abandon_reason is not None)
