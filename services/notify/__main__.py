@@ -17,6 +17,7 @@ from services.notify.store.encrypted import ENCRYPTED_TABLES
 from services.runtime.app.bootstrap import main
 from services.runtime.app.components import Components, Runtime
 from services.runtime.app.settings import RuntimeSettings, is_for_development
+from services.runtime.db import leases
 from services.runtime.resource_names import ID_PATTERN
 
 _TEST_PREFIXES = r"^(\+[1-9][0-9]{2,13}( \+[1-9][0-9]{2,13})*)?$"
@@ -104,6 +105,7 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
         grpc_service="recurring.notify.v1.NotifyService",
         access=api.ACCESS,
         loops={"delivery": delivering.step},
+        lease=leases.OUTSIDE,
         gauge_queries=gauges.GAUGE_QUERIES,
         encrypted=ENCRYPTED_TABLES,
     )

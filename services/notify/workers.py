@@ -29,6 +29,7 @@ from services.notify.publishers import notice_delivered, notice_failed
 from services.notify.store import contacts, gauges, notices, superseding
 from services.notify.store.contacts import SmsEnded
 from services.notify.store.notices import Ended, Outgoing
+from services.runtime.db import leases
 from services.runtime.db.pool import Database
 from services.runtime.messaging import outbox
 from services.runtime.messaging.events import OutboxEvent
@@ -40,9 +41,8 @@ log = logging.getLogger(__name__)
 
 CLAIM_BATCH_DELIVERIES = 500
 SENDS_CONCURRENT_MAX = 50
-# No send begins later than this in a batch; with a gateway's time-out that is less than a claim.
+# No send begins later than this in a batch; with a gateway's time-out that is less than a lease.
 SEND_BATCH_SECONDS = 15.0
-CLAIM_SECONDS = 25
 FAILURE_INTERNAL = "INTERNAL"
 
 _KEY_NAMESPACE = uuid.UUID("0c4f0c1e-7f0e-5f9c-8a55-6a4f3b0e9d27")
@@ -62,7 +62,7 @@ class Deliveries:
         """Send a batch of what is due."""
         now = self._clock.now()
         async with self._database.engine.begin() as tx:
-            claimed = await notices.claim(tx, now, CLAIM_BATCH_DELIVERIES, CLAIM_SECONDS)
+            claimed = await notices.claim(tx, now, CLAIM_BATCH_DELIVERIES, leases.OUTSIDE.seconds)
             asked = [(outgoing.notice.key, outgoing.notice.notice) for outgoing in claimed]
             # A fact of another stream may have been stored beside the notice, neither seeing the other.
             void = await superseding.void_superseded(tx, asked) if claimed else set()

@@ -15,6 +15,7 @@ from services.payments.workers import attempts, charges, refunds
 from services.runtime.app.bootstrap import main
 from services.runtime.app.components import Components, Runtime
 from services.runtime.app.settings import RuntimeSettings, is_for_development
+from services.runtime.db import leases
 
 
 class Settings(RuntimeSettings):
@@ -53,6 +54,7 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
             "request-expiry": charges.Expiry(database, clock).step,
             "refund": refunds.Refunding(database, clock, provider).step,
         },
+        lease=leases.OUTSIDE,
         gauge_queries=gauges.GAUGE_QUERIES,
         encrypted=ENCRYPTED_TABLES,
     )

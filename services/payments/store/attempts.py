@@ -11,11 +11,8 @@ from services.payments.domain.keys import ChargeKey
 from services.payments.domain.outcomes import Declined, NotMade, Succeeded, Unknown, ask_again_delay
 from services.payments.domain.transitions import AttemptState
 from services.payments.store import keys
+from services.runtime.db import leases
 from services.runtime.db.pool import Connection, columns
-
-# A process that claimed an attempt and died loses it after this long. Claims run on the database's
-# own clock: they concern machines, not customers.
-CLAIM_SECONDS = 30
 
 _INSERT = text("""
     INSERT INTO attempts (merchant, customer, charge, number, idempotency_key, amount_minor,
@@ -143,7 +140,9 @@ async def begin(
 
 async def claim(tx: Connection, now: datetime, limit: int) -> list[Attempt]:
     """A batch of the attempts whose outcome is to be looked up now."""
-    rows = await tx.execute(_CLAIM, {"now": now, "limit": limit, "claim_seconds": CLAIM_SECONDS})
+    rows = await tx.execute(
+        _CLAIM, {"now": now, "limit": limit, "claim_seconds": leases.OUTSIDE.seconds}
+    )
     return [_attempt(row, row.provider_token) for row in rows]
 
 

@@ -11,10 +11,8 @@ from services.payments.domain.outcomes import Declined, Succeeded, Unknown, ask_
 from services.payments.domain.refunds import Refund, settled_state
 from services.payments.domain.transitions import RefundState
 from services.payments.store import keys
+from services.runtime.db import leases
 from services.runtime.db.pool import Connection
-
-# A process that claimed a refund and died loses it after this long, on the database's own clock.
-CLAIM_SECONDS = 30
 
 _INSERT = text("""
     INSERT INTO refunds (merchant, customer, charge, refund, amount_minor, currency, note,
@@ -140,7 +138,9 @@ async def refunded_minor(tx: Connection, charges: Iterable[ChargeKey]) -> dict[C
 
 async def claim(tx: Connection, now: datetime, limit: int) -> list[Refund]:
     """A batch of the refunds that are to be sent now."""
-    rows = await tx.execute(_CLAIM, {"now": now, "limit": limit, "claim_seconds": CLAIM_SECONDS})
+    rows = await tx.execute(
+        _CLAIM, {"now": now, "limit": limit, "claim_seconds": leases.OUTSIDE.seconds}
+    )
     return [_refund(row, row.provider_payment) for row in rows]
 
 

@@ -11,7 +11,9 @@ from services.runtime.app.settings import Environment, RuntimeSettings
 from services.runtime.auth.authenticator import Access
 from services.runtime.auth.tls import Identity
 from services.runtime.crypto.encryption import Keyring
+from services.runtime.db import leases
 from services.runtime.db.key_rotation import EncryptedTable
+from services.runtime.db.leases import Lease
 from services.runtime.db.pool import CHECK_CONNECTIONS, Database, connect
 from services.runtime.messaging.events import Subscriptions
 from services.runtime.observability import tracing
@@ -36,6 +38,8 @@ class Components:
     access: Mapping[str, Access]
     # Name of a loop -> its step.
     loops: Mapping[str, Callable[[], Awaitable[Step]]] = field(default_factory=dict)
+    # What the steps claim is theirs under this lease.
+    lease: Lease = leases.SUITE
     # What operators watch of its database.
     gauge_queries: Sequence[GaugeQuery] = ()
     # Where its personal data are.

@@ -31,7 +31,7 @@ from services.runtime.app.shutdown import shutdown_requested, wait_for_shutdown
 from services.runtime.auth.authenticator import Authenticator
 from services.runtime.auth.call_context import act_for_all
 from services.runtime.auth.key_sets import KeyFile, KeySet, KeyUrl
-from services.runtime.db import migrations
+from services.runtime.db import leases, migrations
 from services.runtime.db.migrations import SchemaMisfitError
 from services.runtime.db.pool import Database
 from services.runtime.errors import SettingsError
@@ -281,9 +281,15 @@ def _workers(
     async def purge() -> Step:
         return await outbox.purge(database, settings.outbox_retention_days)
 
-    steps = {"relay": relay.step, **components.loops}
+    loops = [
+        ("relay", relay.step, leases.SUITE),
+        *((name, step, components.lease) for name, step in components.loops.items()),
+    ]
     return [
-        *(Loop(name, clock, step) for name, step in steps.items()),
+        *(
+            Loop(name, clock, step, deadline_seconds=lease.step_deadline_seconds)
+            for name, step, lease in loops
+        ),
         PeriodicWorker("purge", clock, purge, PURGE_POLL_SECONDS),
         PeriodicWorker("watch", clock, watch.step, GAUGE_INTERVAL_SECONDS),
     ]

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.runtime.db import leases
 from services.runtime.db.pool import Database
 from services.runtime.messaging import streams
 from services.runtime.messaging.broker import STREAM_MAX_AGE_SECONDS, Broker
@@ -18,9 +19,6 @@ from services.runtime.observability import metrics, tracing
 from services.runtime.workers.loop import Step
 
 RELAY_BATCH_EVENTS = 500
-# A relay that claimed rows and died loses its claim after this long. Claims run on the database's own
-# clock: they concern machines, not customers.
-RELAY_CLAIM_SECONDS = 15
 PUBLISH_TIMEOUT_SECONDS = 10.0
 # As far may the clocks of the database and the broker be from one another.
 CLOCKS_APART_SECONDS = 60
@@ -201,7 +199,7 @@ class Relay:
     async def _claim(self) -> list[Any]:
         async with self._database.engine.begin() as tx:
             found = await tx.execute(
-                _CLAIM, {"limit": RELAY_BATCH_EVENTS, "claim_seconds": RELAY_CLAIM_SECONDS}
+                _CLAIM, {"limit": RELAY_BATCH_EVENTS, "claim_seconds": leases.SUITE.seconds}
             )
             return sorted(found.mappings(), key=lambda row: int(row["position"]))
 

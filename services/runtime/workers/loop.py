@@ -21,6 +21,8 @@ POLL_SECONDS = 1.0
 PENDING_SECONDS = 0.05
 BACKOFF_FIRST_SECONDS = 0.1
 BACKOFF_MAX_SECONDS = 5.0
+# Of a step without a lease.
+STEP_DEADLINE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +53,8 @@ class Worker(Protocol):
 class Loop:
     """Calls a step again and again: at once while there is work, else when nudged, due or polling.
 
-    A step that fails is tried again, later and later up to BACKOFF_MAX_SECONDS apart, for as long as it
-    takes: what an outage interrupts goes on by itself.
+    A step that fails, or that runs into its deadline, is tried again, later and later up to
+    BACKOFF_MAX_SECONDS apart, for as long as it takes: what an outage interrupts goes on by itself.
     """
 
     def __init__(
@@ -61,12 +63,14 @@ class Loop:
         clock: Clock,
         step: Callable[[], Awaitable[Step]],
         poll_seconds: float = POLL_SECONDS,
+        deadline_seconds: float = STEP_DEADLINE_SECONDS,
     ) -> None:
         self.name = name
         self._poll_seconds = poll_seconds
         self.activity = 0
         self._clock = clock
         self._step = step
+        self._deadline_seconds = deadline_seconds
         self._nudged = asyncio.Event()
         self._settling: list[asyncio.Future[datetime | None]] = []
         self._outage = outages.Reporter()
@@ -89,13 +93,17 @@ class Loop:
             waiting, self._settling = self._settling, []
             self._nudged.clear()
             started = time.perf_counter()
+            deadline = asyncio.timeout(self._deadline_seconds)
             try:
-                step = await self._step()
+                async with deadline:
+                    step = await self._step()
             except Exception as error:
                 failures += 1
                 self._settling = waiting + self._settling
                 pause = min(BACKOFF_MAX_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(failures, 10))
-                if what := outages.out_of_reach(error):
+                if deadline.expired():
+                    log.warning("step cut off at its deadline", extra={"loop": self.name})
+                elif what := outages.out_of_reach(error):
                     self._outage.failed(what, error)
                 else:
                     log.exception("step failed", extra={"loop": self.name, "failures": failures})

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.runtime.db import leases
 from services.runtime.db.pool import copy
 from services.scheduler.domain.order import Decision, Order, OrderKey, OrderState
 from services.scheduler.domain.rescheduling import LastOrder
@@ -20,7 +21,6 @@ from services.scheduler.store.order_rows import (
     order_of,
     values_of,
 )
-from services.scheduler.store.standing_orders import CLAIM_SECONDS
 
 _ARRAYS = ", ".join(
     f"CAST(:{name} AS {'text' if kind == 'jsonb' else kind}[])" for name, kind in COLUMNS.items()
@@ -333,7 +333,9 @@ async def history(tx: AsyncConnection, key: OrderKey) -> list[Decision]:
 
 
 async def _claim(tx: AsyncConnection, claim: Any, now: datetime, limit: int) -> list[Order]:  # noqa: ANN401
-    rows = await tx.execute(claim, {"now": now, "limit": limit, "claim_seconds": CLAIM_SECONDS})
+    rows = await tx.execute(
+        claim, {"now": now, "limit": limit, "claim_seconds": leases.SUITE.seconds}
+    )
     return [order_of(row) for row in rows]
 
 

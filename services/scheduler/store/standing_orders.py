@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.runtime.db import leases
 from services.runtime.db.pool import to_json
 from services.scheduler.domain.order import Order
 from services.scheduler.domain.purchases import RepurchaseAction, RepurchaseRule
@@ -20,11 +21,6 @@ from services.scheduler.domain.standing_order import (
 from services.scheduler.domain.terms import BillingMode
 from services.scheduler.store import conditions, schedules
 from services.scheduler.store.items import dump_changes, dump_items, load_change, load_items
-
-# A loop that claimed rows and died loses its claim after this long, on the database's own clock: it
-# concerns machines, not customers. One that is only slow loses it too, and what it then stores of rows
-# that others have moved on is dropped.
-CLAIM_SECONDS = 10
 
 _LIST = text("""
     SELECT * FROM standing_orders
@@ -255,7 +251,7 @@ async def change(
 async def claim_due(tx: AsyncConnection, now: datetime, limit: int) -> list[StandingOrder]:
     """Claim standing orders with a cycle to prepare, the longest due first."""
     rows = await tx.execute(
-        _CLAIM_DUE, {"now": now, "limit": limit, "claim_seconds": CLAIM_SECONDS}
+        _CLAIM_DUE, {"now": now, "limit": limit, "claim_seconds": leases.SUITE.seconds}
     )
     return [standing_order_of(row, waits_for_payment=row.waits_for_payment) for row in rows]
 
@@ -263,7 +259,7 @@ async def claim_due(tx: AsyncConnection, now: datetime, limit: int) -> list[Stan
 async def claim_rested(tx: AsyncConnection, now: datetime, limit: int) -> list[StandingOrder]:
     """Claim paused standing orders whose pause or last cycle is over, the longest over first."""
     rows = await tx.execute(
-        _CLAIM_RESTED, {"now": now, "limit": limit, "claim_seconds": CLAIM_SECONDS}
+        _CLAIM_RESTED, {"now": now, "limit": limit, "claim_seconds": leases.SUITE.seconds}
     )
     return [standing_order_of(row) for row in rows]
 

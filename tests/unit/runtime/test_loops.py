@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from services.runtime.db import leases
 from services.runtime.observability import outages
 from services.runtime.workers.loop import Loop, Step, Worker, Workers
 
@@ -238,3 +239,29 @@ async def test_loops_stop_although_a_step_fails_on_the_way_out() -> None:
     task.cancel()
     done, _ = await asyncio.wait({task}, timeout=GRACE_SECONDS)
     assert done
+
+
+async def test_a_step_that_hangs_is_cut_off_at_its_deadline_and_taken_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    begun = 0
+
+    async def step() -> Step:
+        nonlocal begun
+        begun += 1
+        if begun == 1:
+            await asyncio.Event().wait()
+        return Step()
+
+    hanging = Loop("test", StoppedClock(), step, deadline_seconds=0.05)
+    task = asyncio.create_task(hanging.run())
+    await asyncio.wait_for(hanging.settle(), 5)
+    task.cancel()
+    assert begun >= 2
+    assert [record.message for record in caplog.records] == ["step cut off at its deadline"]
+
+
+def test_a_step_is_cut_off_before_its_lease_runs_out() -> None:
+    assert all(
+        0 < lease.step_deadline_seconds < lease.seconds for lease in (leases.SUITE, leases.OUTSIDE)
+    )
