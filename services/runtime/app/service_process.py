@@ -282,7 +282,7 @@ def _workers(
         return await outbox.purge(database, settings.outbox_retention_days)
 
     loops = [
-        ("relay", relay.step, leases.SUITE),
+        ("relay", relay.step, leases.BROKER),
         *((name, step, components.lease) for name, step in components.loops.items()),
     ]
     return [

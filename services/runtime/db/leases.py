@@ -22,7 +22,9 @@ class Lease:
         return self.seconds - MARGIN_SECONDS
 
 
-# Of steps that ask other services, each call at most 10 s, and of those that publish.
+# Of steps that ask other services, each call at most 10 s.
 SUITE = Lease(15)
+# Of the relay, which waits 10 s for the broker to take events and 5 s to hear of its streams.
+BROKER = Lease(20)
 # Of steps that ask a provider or a gateway.
 OUTSIDE = Lease(30)

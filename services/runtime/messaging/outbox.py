@@ -199,7 +199,7 @@ class Relay:
     async def _claim(self) -> list[Any]:
         async with self._database.engine.begin() as tx:
             found = await tx.execute(
-                _CLAIM, {"limit": RELAY_BATCH_EVENTS, "claim_seconds": leases.SUITE.seconds}
+                _CLAIM, {"limit": RELAY_BATCH_EVENTS, "claim_seconds": leases.BROKER.seconds}
             )
             return sorted(found.mappings(), key=lambda row: int(row["position"]))
 
