@@ -3,6 +3,7 @@
 It also repeats what has been done, as a client does after a time-out, if it is told to.
 """
 
+import copy
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -27,6 +28,8 @@ class Recorder:
         self.answers: set[Answer] = set()
         # Whether each mutation that was done is sent once more.
         self.repeats = False
+        # The mutations that were done since `repeat_all`: name, answer, and how to send each again.
+        self._done: list[tuple[str, Any, Callable[[], Any]]] = []
         self._reasons = reasons
 
     def interceptors(self) -> list[grpc.aio.ClientInterceptor]:
@@ -40,6 +43,24 @@ class Recorder:
         if self.repeats and hasattr(request, "request_id"):
             same = await (await again()) == answer
             self.answers.add((name, REPLAYED if same else REPLAYED_OTHERWISE))
+            self._done.append((name, copy.deepcopy(answer), again))
+
+    async def repeat_all(self) -> list[str]:
+        """Send each mutation since the last time again; returns those answered otherwise, and how.
+
+        After an erasure none is sent: the answers about a customer are erased as well.
+        """
+        done, self._done = self._done, []
+        if any(name.endswith(".EraseCustomer") for name, _, _ in done):
+            return []
+        otherwise = []
+        for name, answer, again in done:
+            try:
+                if await (await again()) != answer:
+                    otherwise.append(f"{name}: another answer")
+            except grpc.aio.AioRpcError as error:
+                otherwise.append(f"{name}: {error.code().name} {error.details()}")
+        return otherwise
 
     async def note(self, name: str, call: Any) -> Any:  # noqa: ANN401 - a call of either kind
         """Wait for a call's answer and note it; None if it was refused."""
@@ -69,7 +90,9 @@ class _Unary(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[misc, unused
         call, name = await continuation(client_call_details, request), _name(client_call_details)
         answer = await self._recorder.note(name, call)
         if answer is not None and not isinstance(request, bytes):
-            again = functools.partial(continuation, client_call_details, request)
+            # As it was sent, whatever the test makes of it afterwards.
+            sent = copy.deepcopy(request)
+            again = functools.partial(continuation, client_call_details, sent)
             await self._recorder.repeat(name, request, answer, again)
         return call
 

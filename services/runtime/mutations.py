@@ -80,7 +80,13 @@ async def run_checked_mutation(
     mutation = Mutation(request, request.request_id)
     if (answer := await mutation.answered(database, response_type)) is not None:
         return answer
-    apply = await decide()
+    try:
+        apply = await decide()
+    except Problem:
+        # What refused it may be what the same request, sent at the same time, has done since.
+        if (answer := await mutation.answered(database, response_type)) is not None:
+            return answer
+        raise
     async with database.begin() as tx:
         if (answer := await mutation.take(tx, response_type)) is not None:
             return answer

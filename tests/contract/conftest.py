@@ -1,4 +1,4 @@
-"""Every mutation is sent twice, and the last test asks what no other has seen.
+"""Every mutation is sent again, at once and after its test; the last test asks what none has seen.
 
 The suite is one that was started for the tests, or a deployment that the environment describes.
 """
@@ -26,10 +26,16 @@ def _twice() -> Iterator[None]:
 
 @pytest.fixture
 async def suite(request: pytest.FixtureRequest) -> AsyncIterator[Suite]:
-    """The suite by its contracts; each test makes a merchant of its own in it."""
+    """The suite by its contracts; each test makes a merchant of its own in it.
+
+    After the test, each mutation is sent once more: it is answered as before, whatever has become of
+    what it was about.
+    """
     suite = suite_of(request)
     yield suite
+    otherwise = await recorder.repeat_all()
     await suite.close()
+    assert otherwise == []
 
 
 @pytest.hookimpl(tryfirst=True)

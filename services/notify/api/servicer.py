@@ -194,6 +194,8 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
         """
         key = read_contact(request.name)
         once = Mutation(request, request.request_id)
+        if (answered := await once.answered(self.database, notify_pb2.Contact)) is not None:
+            return answered
         async with self.database.begin() as tx:
             # The contact's lock lets one guess at a time be made.
             await _existing(tx, key, lock=True)

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
+from functools import partial
 
 import grpc
 from recurring.scheduler.v1 import scheduler_pb2
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.runtime.crypto.encryption import Keyring
-from services.runtime.db.idempotency import mutation
+from services.runtime.db.idempotency import Mutation, mutation
 from services.runtime.db.pool import Database
 from services.runtime.errors import FieldViolation, Problem, Violations, wrong_state
 from services.runtime.messaging import outbox
@@ -137,12 +138,17 @@ class CycleMethods(TemplateMethods):
         return self._message(template)
 
     async def ChangeCycle(
-        self, request: scheduler_pb2.ChangeCycleRequest, context: object
+        self, request: scheduler_pb2.ChangeCycleRequest, _context: object
     ) -> StandingOrderMessage:
         """Change one coming cycle and no other."""
+        once = Mutation(request, request.request_id)
+        if (answered := await once.answered(self.database, StandingOrderMessage)) is not None:
+            return answered
         if request.change.items:
             await self._check_items(request)
-        return await self._change_cycle(request, context)
+        async with self.database.begin() as tx:
+            change = partial(self._change_cycle, request)
+            return await once.once(tx, StandingOrderMessage, change)
 
     async def _check_items(self, request: scheduler_pb2.ChangeCycleRequest) -> None:
         """Refuse products that cannot be priced for that cycle, before anything is stored."""
@@ -161,7 +167,6 @@ class CycleMethods(TemplateMethods):
         if not isinstance(quote, Quote):
             refuse_items(merchant, "change.items", items, quote)
 
-    @mutation(StandingOrderMessage)
     async def _change_cycle(
         self, request: scheduler_pb2.ChangeCycleRequest, tx: AsyncConnection
     ) -> StandingOrderMessage:

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from google.type import postal_address_pb2
+from recurring.catalog.v1 import catalog_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
 from services.runtime.rpc.conversions import from_timestamp, to_date
@@ -258,3 +259,17 @@ async def test_what_is_over_or_unknown_refuses_each(shop: Shop) -> None:
             shop.change(name, 2, items=[shop.item("coffee")]),
         ):
             assert (await refused(call)).reason == reason
+
+
+async def test_a_change_is_answered_again_after_its_product_is_off_sale(shop: Shop) -> None:
+    made = await weekly(shop)
+    request = pb.ChangeCycleRequest(
+        name=made.name,
+        change=pb.CycleChange(cycle=2, items=[shop.item("coffee")]),
+        request_id=new_id(),
+    )
+    answer = await shop.scheduler.ChangeCycle(request)
+    await shop.client.catalog.DiscontinueProduct(
+        catalog_pb2.DiscontinueProductRequest(name=shop.product("coffee"), request_id=new_id())
+    )
+    assert await shop.scheduler.ChangeCycle(request) == answer
