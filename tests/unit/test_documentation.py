@@ -15,30 +15,40 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = [
     *sorted(ROOT.glob("*.md")),
     *(page for page in sorted(ROOT.glob("docs/**/*.md")) if page.parent.name != "reference"),
+    *sorted(ROOT.glob("deploy/**/*.md")),
+    *sorted(ROOT.glob("sandbox/**/*.md")),
 ]
-LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)]+))?\)")
 CODE = re.compile(r"`([^`\n]+)`")
 TARGET = re.compile(r"^\s*make ([a-z][a-z-]*)")
+SERVICES = {each.name for each in (ROOT / "services").iterdir() if each.is_dir()}
 FOLDERS = {each.name for each in ROOT.iterdir() if each.is_dir() and not each.name.startswith(".")}
 
 
 def paths(page: Path) -> set[str]:
     """The paths of this repository that stand in code spans, `<service>` read as the catalog."""
     spans = [span.replace("<service>", "catalog") for span in CODE.findall(page.read_text())]
-    return {
-        span
-        for span in spans
-        if re.fullmatch(r"[\w.*/-]+", span) and "/" in span and span.split("/")[0] in FOLDERS
-    }
+    named = {span for span in spans if re.fullmatch(r"[\w.*/-]+", span) and "/" in span}
+    under_services = {f"services/{span}" for span in named if span.split("/")[0] in SERVICES}
+    return {span for span in named if span.split("/")[0] in FOLDERS} | under_services
+
+
+def anchors(page: Path) -> set[str]:
+    """What a code host makes of a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_leads_to_a_file(page: Path) -> None:
-    targets = [target for target in LINK.findall(page.read_text()) if "://" not in target]
-    assert [target for target in targets if not (page.parent / target).exists()] == []
+def test_every_link_leads_to_a_file_and_a_heading_of_it(page: Path) -> None:
+    for target, anchor in LINK.findall(page.read_text()):
+        if "://" not in target:
+            file = page.parent / target if target else page
+            assert file.exists(), target
+            assert not anchor or anchor in anchors(file), f"{target}#{anchor}"
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/architecture.md"])
 def test_every_path_that_a_newcomer_reads_is_there(name: str) -> None:
     assert [path for path in sorted(paths(ROOT / name)) if not any(ROOT.glob(path))] == []
 
