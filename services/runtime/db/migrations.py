@@ -52,6 +52,14 @@ CREATE TABLE inbox (
 );
 CREATE INDEX inbox_handled ON inbox (handle_time);
 
+CREATE TABLE failed_deliveries (
+    partition_key  text        NOT NULL,
+    event_id       uuid        NOT NULL,
+    failure_count  integer     NOT NULL,
+    failure_time   timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (partition_key, event_id)
+);
+
 CREATE TABLE dead_letters (
     partition_key  text        NOT NULL,
     event_id       uuid        NOT NULL,
@@ -124,6 +132,7 @@ SELECT enable_tenant_rls('tenant', 'outbox', 'requests', 'audit_entries');
 SELECT revoke_privileges('UPDATE, DELETE', 'audit_entries');
 -- Of no merchant: what other services told is not for callers.
 ALTER TABLE inbox ENABLE ROW LEVEL SECURITY;
+ALTER TABLE failed_deliveries ENABLE ROW LEVEL SECURITY;
 ALTER TABLE dead_letters ENABLE ROW LEVEL SECURITY;
 
 -- The revisions of the code that may serve on this schema; each migration run writes them anew.

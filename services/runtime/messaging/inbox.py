@@ -5,10 +5,9 @@ import json
 import logging
 import time
 import uuid
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError
 from nats.aio.msg import Msg
@@ -17,6 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.runtime.db.pool import Database
+from services.runtime.db.statements import Command, Query
 from services.runtime.messaging import streams
 from services.runtime.messaging.broker import Broker, Pull
 from services.runtime.messaging.events import EVENT_NAMESPACE, Event, Subscription, read
@@ -52,6 +52,28 @@ _DEAD_LETTER = text("""
     ON CONFLICT (partition_key, event_id) DO NOTHING
 """)
 
+
+class FailureCount(NamedTuple):
+    """How often the handling of an event has failed, in all replicas."""
+
+    failure_count: int
+
+
+_COUNT_FAILURE = Query(
+    """
+    INSERT INTO failed_deliveries AS failed (partition_key, event_id, failure_count)
+    VALUES (:partition_key, :event_id, 1)
+    ON CONFLICT (partition_key, event_id)
+    DO UPDATE SET failure_count = failed.failure_count + 1, failure_time = now()
+    RETURNING failure_count
+    """,
+    FailureCount,
+)
+
+_FORGET_FAILURES = Command("""
+    DELETE FROM failed_deliveries WHERE (partition_key, event_id) IN (
+        SELECT * FROM unnest(CAST(:partition_key AS text[]), CAST(:event_id AS uuid[])))
+""")
 
 _LIST = text("""
     SELECT partition_key, event_id, type, headers, data, error, dead_letter_time FROM dead_letters
@@ -169,9 +191,6 @@ class Consumer:
         self._redelivery_seconds = redelivery_seconds
         self._left_seconds = left_seconds
         self._make = make
-        # Place in the stream -> how often the event has failed here. The server counts deliveries,
-        # but those that an outage cut short are not the event's fault.
-        self._failures: Counter[int] = Counter()
         self._broker_outage, self._database_outage = outages.Reporter(), outages.Reporter()
 
     def nudge(self) -> None:
@@ -267,18 +286,21 @@ class Consumer:
                 await self._fail(message, error, self._redelivery_seconds)
             else:
                 await message.ack()
-                self._failures.pop(message.metadata.sequence.stream, None)
 
     async def _fail(self, message: Msg, error: Exception, again_seconds: float) -> None:
         """Have the event delivered again later, or give it up."""
-        place = message.metadata.sequence.stream
-        self._failures[place] += 1
-        if self._failures[place] < FAILURES_MAX:
-            await message.nak(again_seconds)
+        try:
+            given_up = await self._count_failure(message, error_format.one_line(error))
+        except Exception as failure:
+            if not is_outage(failure):
+                raise
+            await self._wait_out([message], failure)
             return
-        await self._dead_letter(message, error_format.one_line(error))
-        await message.term()
-        del self._failures[place]
+        if given_up:
+            metrics.event_dead_lettered(message.subject)
+            await message.term()
+        else:
+            await message.nak(again_seconds)
 
     async def _wait_out(self, batch: list[Msg], error: Exception) -> None:
         """The database is at fault: another replica may still reach it, or this one in a moment."""
@@ -295,32 +317,58 @@ class Consumer:
             read_as(self._subscriptions[message.subject], message.headers or {}, message.data)
             for message in batch
         ]
+        redelivered = [
+            self._key(message) for message in batch if message.metadata.num_delivered > 1
+        ]
         async with self._database.begin() as tx:
             handled = await handle_new(tx, self._subscriptions, events)
+            if redelivered:
+                await _forget_failures(tx, redelivered)
         for event_type, count in handled.items():
             metrics.events_handled(event_type, count)
 
-    async def _dead_letter(self, message: Msg, error: str) -> None:
-        """Keep an event that could not be handled where an operator finds it and can replay it."""
+    def _key(self, message: Msg) -> tuple[str, uuid.UUID]:
+        """The partition key and id of an event."""
         head = message.headers or {}
         try:
             event_id = uuid.UUID(head["ce-id"])
         except (KeyError, ValueError):
             # Not one of ours: the stream's sequence tells it apart.
-            event_id = uuid.uuid5(EVENT_NAMESPACE, f"{self._stream}|{message.metadata.sequence}")
+            place = message.metadata.sequence.stream
+            event_id = uuid.uuid5(EVENT_NAMESPACE, f"{self._stream}|{place}")
+        return head.get("ce-partitionkey", ""), event_id
+
+    async def _count_failure(self, message: Msg, error: str) -> bool:
+        """Count a failure of an event; returns whether it was the last one, and the event is given up.
+
+        The count is in the database, so that a restart or another replica does not begin again. The
+        broker's count will not do: deliveries that an outage cut short are not the event's fault.
+        """
+        partition_key, event_id = self._key(message)
+        key = {"partition_key": partition_key, "event_id": event_id}
         async with self._database.begin() as tx:
+            failed = await _COUNT_FAILURE.one(tx, **key)
+            if failed.failure_count < FAILURES_MAX:
+                return False
+            # Where an operator finds the event and can replay it.
             await tx.execute(
                 _DEAD_LETTER,
                 {
-                    "partition_key": head.get("ce-partitionkey", ""),
-                    "event_id": event_id,
+                    **key,
                     "type": message.subject,
-                    "headers": json.dumps(dict(head)),
+                    "headers": json.dumps(dict(message.headers or {})),
                     "data": message.data,
                     "error": error[:ERROR_MAX_CHARACTERS],
                 },
             )
-        metrics.event_dead_lettered(message.subject)
+            await _forget_failures(tx, [(partition_key, event_id)])
+            return True
+
+
+async def _forget_failures(tx: AsyncConnection, keys: Sequence[tuple[str, uuid.UUID]]) -> None:
+    await _FORGET_FAILURES.run(
+        tx, partition_key=[key for key, _ in keys], event_id=[event_id for _, event_id in keys]
+    )
 
 
 def _is_of_broker(error: Exception) -> bool:

@@ -84,6 +84,11 @@ _PURGES = (
             WHERE handle_time < now() - make_interval(days => :days) LIMIT :limit)
     """),
     text("""
+        DELETE FROM failed_deliveries WHERE (partition_key, event_id) IN (
+            SELECT partition_key, event_id FROM failed_deliveries
+            WHERE failure_time < now() - make_interval(days => :days) LIMIT :limit)
+    """),
+    text("""
         DELETE FROM requests WHERE (tenant, request_id) IN (
             SELECT tenant, request_id FROM requests
             WHERE create_time < now() - make_interval(days => :days) LIMIT :limit)

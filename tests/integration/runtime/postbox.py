@@ -106,7 +106,12 @@ class Listener:
         message_type = events_pb2.ProductDiscontinued
         return {message_type.DESCRIPTOR.full_name: Subscription(message_type, self._hear)}
 
-    def consumer(self, *newer: type[Message], left_seconds: float = REDELIVERY_SECONDS) -> Consumer:
+    def consumer(
+        self,
+        *newer: type[Message],
+        left_seconds: float = REDELIVERY_SECONDS,
+        redelivery_seconds: float = REDELIVERY_SECONDS,
+    ) -> Consumer:
         """Reads what it listens to; a newer version of it reads more."""
         types: Sequence[type[Message]] = (events_pb2.ProductDiscontinued, *newer)
         return Consumer(
@@ -115,7 +120,7 @@ class Listener:
             STREAM,
             DURABLE,
             [Subscription(each, self._hear) for each in types],
-            redelivery_seconds=REDELIVERY_SECONDS,
+            redelivery_seconds=redelivery_seconds,
             left_seconds=left_seconds,
         )
 

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import nats
 import pytest
@@ -32,6 +33,9 @@ from tests.integration.runtime.postbox import (
     fact,
     until,
 )
+
+# A failed event comes again after so long: time to stop its reader and start another one.
+RESTART_SECONDS = 0.4
 
 
 async def test_a_fact_is_told_once_and_handled_once(teller: Teller, listener: Listener) -> None:
@@ -283,6 +287,26 @@ async def test_one_bad_event_holds_nobody_up_and_is_given_up(
     assert (letter.type, letter.partition_key) == (SUBJECT, "poison")
     assert letter.error == "ValueError: cannot be handled"
     assert events_pb2.ProductDiscontinued.FromString(letter.data).product == "poison"
+
+
+async def test_a_bad_event_is_given_up_after_so_many_tries_of_all_replicas_and_restarts(
+    teller: Teller, listener: Listener, broker: Broker
+) -> None:
+    listener.poison = {"poison"}
+    await teller.relay().ensure_streams()
+    await _publish(broker, "poison")
+    for failures in range(1, FAILURES_MAX):
+        async with at_work(listener.consumer(redelivery_seconds=RESTART_SECONDS)):
+            failed = f"failed_deliveries WHERE failure_count = {failures}"
+            await until(partial(count, listener.database, failed))
+            await asyncio.sleep(RESTART_SECONDS / 4)  # for the broker to hear of it
+    assert await listener.dead_letters() == 0
+    async with at_work(listener.consumer(), listener.consumer()):
+        await until(listener.dead_letters)
+    delivered = (await broker.consumer_info(STREAM, DURABLE)).delivered
+    assert delivered is not None
+    assert delivered.consumer_seq == FAILURES_MAX
+    assert await count(listener.database, "failed_deliveries") == 0
 
 
 async def test_a_bad_event_that_gets_better_is_handled(teller: Teller, listener: Listener) -> None:
