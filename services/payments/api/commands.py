@@ -26,23 +26,23 @@ async def _unknown(context: CommandContext, options: argparse.Namespace) -> Asyn
     """Show charges whose outcome nobody knows, with the key by which the provider knows them."""
     now = context.clock.now()
     async with context.database.read() as connection:
-        found = await attempts.unknown(
+        unknown = await attempts.unknown(
             connection, now - timedelta(seconds=options.older_than), SHOWN_MAX_ATTEMPTS
         )
-    if options.look_up and found:
+    if options.look_up and unknown:
         async with context.database.begin() as tx:
-            await attempts.look_up(tx, found, now)
-    for row in found:
+            await attempts.look_up(tx, unknown, now)
+    for attempt in unknown:
         yield {
-            "charge": CHARGE.format(row["merchant"], row["customer"], row["charge"]),
-            "attempt": row["number"],
-            "key": row["idempotency_key"],
-            "amount_minor": row["amount_minor"],
-            "currency": row["currency"],
-            "since": row["start_time"],
-            "times_looked_up": row["lookup_count"],
-            "next_look_up": now if options.look_up else row["next_lookup_time"],
-            **({"mismatch": row["mismatch"]} if row["mismatch"] else {}),
+            "charge": CHARGE.format(attempt.merchant, attempt.customer, attempt.charge),
+            "attempt": attempt.number,
+            "key": attempt.idempotency_key,
+            "amount_minor": attempt.amount_minor,
+            "currency": attempt.currency,
+            "since": attempt.start_time,
+            "times_looked_up": attempt.lookup_count,
+            "next_look_up": now if options.look_up else attempt.next_lookup_time,
+            **({"mismatch": attempt.mismatch} if attempt.mismatch else {}),
         }
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
 from recurring.payments.v1 import payments_pb2
 
@@ -12,6 +11,7 @@ from services.payments.domain.consent import Mandate, PaymentMethod, RefusalReas
 from services.payments.domain.refunds import Refund
 from services.payments.names import LEDGER_ACCOUNT, LEDGER_ENTRY
 from services.payments.store.encrypted import evidence_aad, note_aad
+from services.payments.store.ledger import Balance, Entry
 from services.runtime.crypto.encryption import Keyring
 from services.runtime.rpc.conversions import etag, to_money, to_timestamp
 
@@ -128,21 +128,21 @@ def refund_message(keyring: Keyring, refund: Refund) -> payments_pb2.Refund:
     )
 
 
-def ledger_account_message(merchant: str, row: Any) -> payments_pb2.LedgerAccount:  # noqa: ANN401
+def ledger_account_message(merchant: str, balance: Balance) -> payments_pb2.LedgerAccount:
     """An account's balance in one currency."""
     return payments_pb2.LedgerAccount(
-        name=LEDGER_ACCOUNT.format(merchant, row.account),
-        balance=to_money(row.balance_minor, row.currency),
+        name=LEDGER_ACCOUNT.format(merchant, balance.account),
+        balance=to_money(balance.balance_minor, balance.currency),
     )
 
 
-def ledger_entry_message(row: Any) -> payments_pb2.LedgerEntry:  # noqa: ANN401 - a row
+def ledger_entry_message(entry: Entry) -> payments_pb2.LedgerEntry:
     """One leg of a booking."""
     return payments_pb2.LedgerEntry(
-        name=LEDGER_ENTRY.format(row.merchant, f"{row.transaction}-{row.leg}"),
-        transaction=str(row.transaction),
-        account=LEDGER_ACCOUNT.format(row.merchant, row.account),
-        amount=to_money(row.amount_minor, row.currency),
-        source=row.source,
-        book_time=to_timestamp(row.book_time),
+        name=LEDGER_ENTRY.format(entry.merchant, f"{entry.transaction}-{entry.leg}"),
+        transaction=str(entry.transaction),
+        account=LEDGER_ACCOUNT.format(entry.merchant, entry.account),
+        amount=to_money(entry.amount_minor, entry.currency),
+        source=entry.source,
+        book_time=to_timestamp(entry.book_time),
     )

@@ -7,8 +7,9 @@ from services.payments.application import charges, erasure, mandates, payment_me
 from services.payments.clients.provider import Provider
 from services.payments.domain.consent import Mandate, PaymentMethod
 from services.payments.domain.refunds import Refund
-from services.payments.store import consent as consent_store
 from services.payments.store import ledger as ledger_store
+from services.payments.store import mandates as mandate_store
+from services.payments.store import payment_methods as payment_method_store
 from services.payments.store import refunds as refund_store
 from services.runtime.auth.authenticator import Access
 from services.runtime.db import audit
@@ -92,7 +93,7 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
         page = read_page(request, keys=1)
         after = page.after[0] if page.after else ""
         async with self._database.read() as connection:
-            listed = await consent_store.payment_methods_of(connection, owner, after, page.limit)
+            listed = await payment_method_store.of_customer(connection, owner, after, page.limit)
         shown, token = page.cut(
             listed, responses.payment_method_message, lambda method: (method.key.payment_method,)
         )
@@ -130,7 +131,7 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
         page = read_page(request, keys=1)
         after = page.after[0] if page.after else ""
         async with self._database.read() as connection:
-            listed = await consent_store.mandates_of(connection, owner, after, page.limit)
+            listed = await mandate_store.of_customer(connection, owner, after, page.limit)
         shown, token = page.cut(
             listed, self._mandate_message, lambda mandate: (mandate.key.mandate,)
         )

@@ -17,9 +17,9 @@ from services.payments.domain.outcomes import Declined, NotMade, Outcome, Succee
 from services.payments.domain.transitions import ChargeState
 from services.payments.store import attempts as attempt_store
 from services.payments.store import charges as charge_store
-from services.payments.store import consent as consent_store
 from services.payments.store import gauges
 from services.payments.store import ledger as ledger_store
+from services.payments.store import payment_methods as payment_method_store
 from services.payments.store.encrypted import token_aad
 from services.runtime.crypto.encryption import UnreadableError
 from services.runtime.db.pool import Connection, Database
@@ -88,10 +88,10 @@ async def _settle_known(
     methods = {key: method_key_of(attempt) for key, (attempt, _) in tried.items()}
     await charge_store.wake_awaiting(tx, methods.values(), now)
     stopped = {methods[key]: o.code for key, (_, o) in tried.items() if _stops_method(o)}
-    blocked = await consent_store.block_methods(tx, stopped, now)
+    blocked = await payment_method_store.block(tx, stopped, now)
     paid = [charge for charge in settled if charge.state is ChargeState.SUCCEEDED]
     await ledger_store.book(tx, [book_charge(charge, now) for charge in paid])
-    cards = await consent_store.payment_methods(tx, [methods[charge.key] for charge in paid])
+    cards = await payment_method_store.by_key(tx, [methods[charge.key] for charge in paid])
     events = [publishers.payment_succeeded(c, cards[methods[c.key]], now) for c in paid]
     for charge in settled:
         method = methods[charge.key]

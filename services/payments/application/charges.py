@@ -16,7 +16,7 @@ from services.payments.domain.transitions import ChargeState
 from services.payments.names import ANY_CUSTOMER
 from services.payments.store import attempts as attempt_store
 from services.payments.store import charges as charge_store
-from services.payments.store import consent as consent_store
+from services.payments.store import notices as notice_store
 from services.payments.store import refunds as refund_store
 from services.runtime.db.pool import Connection
 from services.runtime.errors import not_found, wrong_state
@@ -142,7 +142,7 @@ async def change_mandates(
 
 async def keep_notices(tx: Connection, notices: Sequence[Notice], now: datetime) -> None:
     """Keep what customers were promised: the evidence that the guard asks for."""
-    await consent_store.insert_notices(tx, notices)
+    await notice_store.insert(tx, notices)
     await charge_store.wake(tx, [notice.charge for notice in notices], now)
 
 

@@ -7,7 +7,9 @@ from services.payments.domain.charges import Charge, method_key
 from services.payments.domain.consent import Mandate, Notice, month_of
 from services.payments.domain.declines import MethodUse
 from services.payments.domain.keys import ChargeKey, MandateKey, PaymentMethodKey
-from services.payments.store import consent as consent_store
+from services.payments.store import mandates as mandate_store
+from services.payments.store import notices as notice_store
+from services.payments.store import payment_methods as payment_method_store
 from services.runtime.db.pool import Connection
 
 
@@ -15,12 +17,12 @@ async def read(
     tx: Connection, charges: Sequence[Charge], now: datetime
 ) -> tuple[dict[ChargeKey, Notice], dict[MandateKey, Mandate], dict[MandateKey, int]]:
     """What the guard compares charges with: notices, mandates (locked), and their months so far."""
-    notices = await consent_store.latest_notices(tx, [charge.key for charge in charges])
+    notices = await notice_store.latest(tx, [charge.key for charge in charges])
     wanted = {charge.mandate_key for charge in charges if charge.mandate_key}
-    mandates = await consent_store.mandates(tx, wanted, lock=True)
+    mandates = await mandate_store.by_key(tx, wanted, lock=True)
     month = month_of(now)
     limited = [key for key, mandate in mandates.items() if mandate.month_ceiling_minor is not None]
-    totals = await consent_store.month_totals_minor(tx, [(key, month) for key in limited])
+    totals = await mandate_store.month_totals_minor(tx, [(key, month) for key in limited])
     return notices, mandates, dict(zip(limited, totals, strict=True))
 
 
@@ -32,4 +34,4 @@ async def method_uses(
 ) -> dict[PaymentMethodKey, MethodUse]:
     """What the payment methods of charges are used for; they stay locked."""
     wanted = {key for charge in charges if (key := method_key(charge, mandates)) is not None}
-    return await consent_store.method_uses(tx, wanted, now) if wanted else {}
+    return await payment_method_store.uses(tx, wanted, now) if wanted else {}

@@ -14,7 +14,7 @@ from services.payments.domain.consent import (
     ordered,
 )
 from services.payments.domain.keys import MandateKey, PaymentMethodKey
-from services.payments.store import consent as store
+from services.payments.store import mandates as store
 from services.runtime.db.pool import Connection
 from services.runtime.errors import already_exists, etag_mismatch, not_found
 from services.runtime.money import Money
@@ -38,7 +38,7 @@ async def create(tx: Connection, mandate: Mandate) -> Applied[Mandate]:
     """
     method = PaymentMethodKey(mandate.key.owner, mandate.payment_method)
     await payment_methods.existing(tx, method)
-    if not await store.insert_mandate(tx, mandate):
+    if not await store.insert(tx, mandate):
         raise already_exists("MANDATE_ALREADY_EXISTS", mandate.key.name)
     return Applied(mandate)
 
@@ -55,12 +55,12 @@ async def revoke(
         raise etag_mismatch(key.name)
     if mandate.revoke_time is not None:
         return Applied(mandate, before=mandate)
-    return Applied(await store.revoke_mandate(tx, key, now), before=mandate)
+    return Applied(await store.revoke(tx, key, now), before=mandate)
 
 
 async def existing(connection: Connection, key: MandateKey, *, lock: bool = False) -> Mandate:
     """A mandate. Raises NOT_FOUND MANDATE_NOT_FOUND."""
-    mandate = (await store.mandates(connection, [key], lock=lock)).get(key)
+    mandate = (await store.by_key(connection, [key], lock=lock)).get(key)
     if mandate is None:
         raise not_found("MANDATE_NOT_FOUND", key.name)
     return mandate
@@ -73,7 +73,7 @@ async def check(
 
     In turn: each is checked against what those before it would take of the same month.
     """
-    found = await store.mandates_with_totals(
+    found = await store.with_totals(
         connection, [(check.key, month_of(check.charge_time)) for check in checks]
     )
     taken_minor: Counter[tuple[MandateKey, datetime]] = Counter()

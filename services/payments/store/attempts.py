@@ -2,9 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
-
-from sqlalchemy import text
+from typing import Any, NamedTuple
 
 from services.payments.domain.attempts import Attempt, settled_state
 from services.payments.domain.keys import ChargeKey
@@ -12,9 +10,68 @@ from services.payments.domain.outcomes import Declined, NotMade, Succeeded, Unkn
 from services.payments.domain.transitions import AttemptState
 from services.payments.store import keys
 from services.runtime.db import leases
-from services.runtime.db.pool import Connection, columns
+from services.runtime.db.pool import Connection
+from services.runtime.db.statements import Command, Query
 
-_INSERT = text("""
+
+class _AttemptRow(NamedTuple):
+    merchant: str
+    customer: str
+    charge: str
+    number: int
+    idempotency_key: str
+    amount_minor: int
+    currency: str
+    payment_method: str
+    mandate: str
+    start_time: datetime
+    resend_time: datetime | None
+    state: str
+    decline_code: str
+    provider_payment: str
+    end_time: datetime | None
+    lookup_count: int
+    mismatch: str
+
+
+class _ToSendRow(NamedTuple):
+    merchant: str
+    customer: str
+    charge: str
+    number: int
+    idempotency_key: str
+    amount_minor: int
+    currency: str
+    payment_method: str
+    mandate: str
+    start_time: datetime
+    resend_time: datetime | None
+    state: str
+    decline_code: str
+    provider_payment: str
+    end_time: datetime | None
+    lookup_count: int
+    mismatch: str
+    provider_token: bytes
+
+
+class UnknownAttempt(NamedTuple):
+    """An attempt whose outcome nobody knows, as operators see it."""
+
+    merchant: str
+    customer: str
+    charge: str
+    number: int
+    idempotency_key: str
+    amount_minor: int
+    currency: str
+    start_time: datetime
+    lookup_count: int
+    next_lookup_time: datetime
+    mismatch: str
+
+
+_INSERT = Command("""
     INSERT INTO attempts (merchant, customer, charge, number, idempotency_key, amount_minor,
                           currency, payment_method, mandate, start_time, next_lookup_time,
                           claim_time)
@@ -26,15 +83,23 @@ _INSERT = text("""
         CAST(:start_time AS timestamptz[]), CAST(:next_lookup_time AS timestamptz[]))
 """)
 
-_TO_SEND = text("""
-    SELECT attempts.*, payment_methods.provider_token FROM attempts
+_TO_SEND = Query(
+    """
+    SELECT merchant, customer, charge, number, idempotency_key, amount_minor, currency,
+           payment_method, mandate, start_time, resend_time, state, attempts.decline_code,
+           provider_payment, end_time, lookup_count, mismatch,
+           provider_token
+    FROM attempts
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
       AS asked (customer, merchant, charge) USING (customer, merchant, charge)
     JOIN payment_methods USING (customer, merchant, payment_method)
     WHERE state = 'UNKNOWN'
-""")
+""",
+    _ToSendRow,
+)
 
-_CLAIM = text("""
+_CLAIM = Query(
+    """
     WITH claimed AS (
         UPDATE attempts SET claim_time = now()
         FROM (
@@ -48,20 +113,31 @@ _CLAIM = text("""
           AND attempts.charge = due.charge AND attempts.number = due.number
         RETURNING attempts.*
     )
-    SELECT claimed.*, payment_methods.provider_token FROM claimed
+    SELECT merchant, customer, charge, number, idempotency_key, amount_minor, currency,
+           payment_method, mandate, start_time, resend_time, state, claimed.decline_code,
+           provider_payment, end_time, lookup_count, mismatch,
+           provider_token
+    FROM claimed
     JOIN payment_methods USING (customer, merchant, payment_method)
-""")
+""",
+    _ToSendRow,
+)
 
-_NEXT_LOOKUP = text("SELECT min(next_lookup_time) FROM attempts WHERE state = 'UNKNOWN'")
+_NEXT_LOOKUP = Query(
+    "SELECT min(next_lookup_time) AS time FROM attempts WHERE state = 'UNKNOWN'", keys.TimeRow
+)
 
-_UNKNOWN = text("""
+_UNKNOWN = Query(
+    """
     SELECT merchant, customer, charge, number, idempotency_key, amount_minor, currency, start_time,
            lookup_count, next_lookup_time, mismatch
     FROM attempts WHERE state = 'UNKNOWN' AND start_time <= :started_by
     ORDER BY start_time LIMIT :limit
-""")
+""",
+    UnknownAttempt,
+)
 
-_LOOK_UP = text("""
+_LOOK_UP = Command("""
     UPDATE attempts SET next_lookup_time = :now
     FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
                 CAST(:number AS integer[])) AS asked (customer, merchant, charge, number)
@@ -70,7 +146,8 @@ _LOOK_UP = text("""
       AND attempts.state = 'UNKNOWN' AND attempts.next_lookup_time > :now
 """)
 
-_RESEND = text("""
+_RESEND = Query(
+    """
     UPDATE attempts SET resend_time = :now, claim_time = now()
     FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
                 CAST(:number AS integer[])) AS sent (customer, merchant, charge, number)
@@ -78,9 +155,12 @@ _RESEND = text("""
       AND attempts.charge = sent.charge AND attempts.number = sent.number
       AND attempts.state = 'UNKNOWN' AND attempts.resend_time IS NULL AND attempts.mismatch = ''
     RETURNING attempts.merchant, attempts.customer, attempts.charge
-""")
+""",
+    keys.ChargeRow,
+)
 
-_SETTLE = text("""
+_SETTLE = Query(
+    """
     UPDATE attempts SET state = done.state, decline_code = done.decline_code,
                         provider_payment = done.provider_payment, end_time = :now,
                         next_lookup_time = NULL, claim_time = NULL
@@ -92,9 +172,11 @@ _SETTLE = text("""
       AND attempts.charge = done.charge AND attempts.number = done.number
       AND attempts.state = 'UNKNOWN'
     RETURNING attempts.merchant, attempts.customer, attempts.charge
-""")
+""",
+    keys.ChargeRow,
+)
 
-_POSTPONE = text("""
+_POSTPONE = Command("""
     UPDATE attempts SET next_lookup_time = later.next_lookup_time,
                         lookup_count = later.lookup_count, mismatch = later.mismatch,
                         claim_time = NULL
@@ -107,12 +189,18 @@ _POSTPONE = text("""
       AND attempts.state = 'UNKNOWN'
 """)
 
-_OF_CHARGES = text("""
-    SELECT attempts.* FROM attempts
+_OF_CHARGES = Query(
+    """
+    SELECT merchant, customer, charge, number, idempotency_key, amount_minor, currency,
+           payment_method, mandate, start_time, resend_time, state, decline_code,
+           provider_payment, end_time, lookup_count, mismatch
+    FROM attempts
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
       AS asked (customer, merchant, charge) USING (customer, merchant, charge)
     ORDER BY number
-""")
+""",
+    _AttemptRow,
+)
 
 
 async def begin(
@@ -121,53 +209,53 @@ async def begin(
     """Store attempts with their keys, claimed by whoever sends them; returns what is to be sent."""
     if not attempts:
         return []
-    await tx.execute(
-        _INSERT,
-        {
-            **_keys(attempts),
-            "idempotency_key": [attempt.idempotency_key for attempt in attempts],
-            "amount_minor": [attempt.amount_minor for attempt in attempts],
-            "currency": [attempt.currency for attempt in attempts],
-            "payment_method": [attempt.payment_method for attempt in attempts],
-            "mandate": [attempt.mandate for attempt in attempts],
-            "start_time": [attempt.start_time for attempt in attempts],
-            "next_lookup_time": [next_lookup_time for _ in attempts],
-        },
+    await _INSERT.run(
+        tx,
+        **_keys(attempts),
+        idempotency_key=[attempt.idempotency_key for attempt in attempts],
+        amount_minor=[attempt.amount_minor for attempt in attempts],
+        currency=[attempt.currency for attempt in attempts],
+        payment_method=[attempt.payment_method for attempt in attempts],
+        mandate=[attempt.mandate for attempt in attempts],
+        start_time=[attempt.start_time for attempt in attempts],
+        next_lookup_time=[next_lookup_time for _ in attempts],
     )
-    rows = await tx.execute(_TO_SEND, keys.charges(attempt.charge for attempt in attempts))
+    rows = await _TO_SEND.all(tx, **keys.charges(attempt.charge for attempt in attempts))
     return [_attempt(row, row.provider_token) for row in rows]
 
 
 async def claim(tx: Connection, now: datetime, limit: int) -> list[Attempt]:
     """A batch of the attempts whose outcome is to be looked up now."""
-    rows = await tx.execute(
-        _CLAIM, {"now": now, "limit": limit, "claim_seconds": leases.OUTSIDE.seconds}
-    )
+    rows = await _CLAIM.all(tx, now=now, limit=limit, claim_seconds=leases.OUTSIDE.seconds)
     return [_attempt(row, row.provider_token) for row in rows]
 
 
 async def next_lookup(tx: Connection) -> datetime | None:
     """When the next outcome is looked up."""
-    return (await tx.execute(_NEXT_LOOKUP)).scalar_one()  # type: ignore[no-any-return]
+    return (await _NEXT_LOOKUP.one(tx)).time
 
 
-async def unknown(tx: Connection, started_by: datetime, limit: int) -> Sequence[Any]:
-    """The attempts since before a time whose outcome nobody knows, the oldest first, as rows."""
-    rows = await tx.execute(_UNKNOWN, {"started_by": started_by, "limit": limit})
-    return rows.mappings().all()
+async def unknown(tx: Connection, started_by: datetime, limit: int) -> list[UnknownAttempt]:
+    """The attempts since before a time whose outcome nobody knows, the oldest first."""
+    return await _UNKNOWN.all(tx, started_by=started_by, limit=limit)
 
 
-async def look_up(tx: Connection, attempts: Sequence[Any], now: datetime) -> None:
-    """Have attempts (rows of `unknown`) looked up at once, not when their turn comes."""
-    asked = columns(attempts, "customer", "merchant", "charge", "number")
-    await tx.execute(_LOOK_UP, {**asked, "now": now})
+async def look_up(tx: Connection, attempts: Sequence[UnknownAttempt], now: datetime) -> None:
+    """Have attempts looked up at once, not when their turn comes."""
+    asked = {
+        "customer": [attempt.customer for attempt in attempts],
+        "merchant": [attempt.merchant for attempt in attempts],
+        "charge": [attempt.charge for attempt in attempts],
+        "number": [attempt.number for attempt in attempts],
+    }
+    await _LOOK_UP.run(tx, **asked, now=now)
 
 
 async def resend(tx: Connection, attempts: Sequence[Attempt], now: datetime) -> set[ChargeKey]:
     """Note that attempts are sent once more; returns those that nobody else has sent or settled."""
     if not attempts:
         return set()
-    rows = await tx.execute(_RESEND, {**_keys(attempts), "now": now})
+    rows = await _RESEND.all(tx, **_keys(attempts), now=now)
     return {keys.charge_of(row) for row in rows}
 
 
@@ -179,20 +267,17 @@ async def settle(
     """Write outcomes; returns the charges whose outcome was not known before."""
     if not outcomes:
         return set()
-    rows = await tx.execute(
-        _SETTLE,
-        {
-            **_keys([attempt for attempt, _ in outcomes]),
-            "state": [settled_state(attempt, outcome) for attempt, outcome in outcomes],
-            "decline_code": [
-                outcome.code if isinstance(outcome, Declined) else "" for _, outcome in outcomes
-            ],
-            "provider_payment": [
-                "" if isinstance(outcome, NotMade) else outcome.provider_id
-                for _, outcome in outcomes
-            ],
-            "now": now,
-        },
+    rows = await _SETTLE.all(
+        tx,
+        **_keys([attempt for attempt, _ in outcomes]),
+        state=[settled_state(attempt, outcome) for attempt, outcome in outcomes],
+        decline_code=[
+            outcome.code if isinstance(outcome, Declined) else "" for _, outcome in outcomes
+        ],
+        provider_payment=[
+            "" if isinstance(outcome, NotMade) else outcome.provider_id for _, outcome in outcomes
+        ],
+        now=now,
     )
     return {keys.charge_of(row) for row in rows}
 
@@ -204,24 +289,20 @@ async def postpone(
     if not unknown:
         return
     attempts = [attempt for attempt, _ in unknown]
-    await tx.execute(
-        _POSTPONE,
-        {
-            **_keys(attempts),
-            "lookup_count": [attempt.lookup_count + 1 for attempt in attempts],
-            "next_lookup_time": [
-                now + ask_again_delay(attempt.lookup_count) for attempt in attempts
-            ],
-            # What was once answered falsely stays for people to look at.
-            "mismatch": [outcome.mismatch or attempt.mismatch for attempt, outcome in unknown],
-        },
+    await _POSTPONE.run(
+        tx,
+        **_keys(attempts),
+        lookup_count=[attempt.lookup_count + 1 for attempt in attempts],
+        next_lookup_time=[now + ask_again_delay(attempt.lookup_count) for attempt in attempts],
+        # What was once answered falsely stays for people to look at.
+        mismatch=[outcome.mismatch or attempt.mismatch for attempt, outcome in unknown],
     )
 
 
 async def of_charges(tx: Connection, wanted: Iterable[ChargeKey]) -> dict[ChargeKey, list[Attempt]]:
     """The attempts of charges, the oldest first."""
     found: dict[ChargeKey, list[Attempt]] = {}
-    for row in await tx.execute(_OF_CHARGES, keys.charges(wanted)):
+    for row in await _OF_CHARGES.all(tx, **keys.charges(wanted)):
         found.setdefault(keys.charge_of(row), []).append(_attempt(row))
     return found
 
@@ -234,7 +315,7 @@ def _keys(attempts: Sequence[Attempt]) -> dict[str, list[Any]]:
     }
 
 
-def _attempt(row: Any, provider_token: bytes = b"") -> Attempt:  # noqa: ANN401 - a row
+def _attempt(row: _AttemptRow | _ToSendRow, provider_token: bytes = b"") -> Attempt:
     return Attempt(
         charge=keys.charge_of(row),
         number=row.number,

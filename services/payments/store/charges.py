@@ -3,9 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
-
-from sqlalchemy import text
+from typing import NamedTuple
 
 from services.payments.domain.charges import AbandonReason, Charge, present_mandate
 from services.payments.domain.consent import BillingMode, RefusalReason
@@ -13,8 +11,47 @@ from services.payments.domain.keys import ChargeKey, CustomerKey, PaymentMethodK
 from services.payments.domain.transitions import ChargeState
 from services.payments.store import keys
 from services.runtime.db.pool import Connection
+from services.runtime.db.statements import Command, Query
 
-_INSERT = text("""
+
+class _ChargeRow(NamedTuple):
+    merchant: str
+    customer: str
+    charge: str
+    order_name: str
+    billing_mode: str
+    amount_minor: int
+    currency: str
+    mandate: str
+    title: str
+    time_zone: str
+    traceparent: str
+    state: str
+    payment_method: str
+    attempt_count: int
+    not_made_count: int
+    next_attempt_time: datetime | None
+    expire_time: datetime | None
+    notice_wait_until_time: datetime | None
+    awaited_method: str
+    notice: str
+    refusal_reasons: list[str]
+    abandon_reason: str | None
+    decline_code: str
+    create_time: datetime
+    update_time: datetime
+
+
+class _InstructionRow(NamedTuple):
+    merchant: str
+    customer: str
+    charge: str
+    withdrawn: bool
+    mandate: str
+
+
+_INSERT = Query(
+    """
     INSERT INTO charges (merchant, customer, charge, order_name, billing_mode, amount_minor,
                          currency, mandate, title, time_zone, traceparent, state,
                          next_attempt_time, expire_time, create_time, update_time)
@@ -27,9 +64,11 @@ _INSERT = text("""
         CAST(:create_time AS timestamptz[]), CAST(:update_time AS timestamptz[]))
     ON CONFLICT (customer, merchant, charge) DO NOTHING
     RETURNING merchant, customer, charge
-""")
+""",
+    keys.ChargeRow,
+)
 
-_SAVE = text("""
+_SAVE = Command("""
     UPDATE charges SET
         state = new.state, payment_method = new.payment_method, attempt_count = new.attempt_count,
         not_made_count = new.not_made_count, mandate = new.mandate,
@@ -54,50 +93,96 @@ _SAVE = text("""
       AND charges.charge = new.charge
 """)
 
-_BY_KEY = text("""
-    SELECT charges.* FROM charges
+_BY_KEY = Query(
+    """
+    SELECT merchant, customer, charge, order_name, billing_mode, amount_minor, currency, mandate,
+           title, time_zone, traceparent, state, payment_method, attempt_count, not_made_count,
+           next_attempt_time, expire_time, notice_wait_until_time, awaited_method, notice,
+           refusal_reasons, abandon_reason, decline_code, create_time, update_time
+    FROM charges
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
       AS asked (customer, merchant, charge) USING (customer, merchant, charge)
-""")
+""",
+    _ChargeRow,
+)
 
 # Rows are locked in the order of their key, so that two batches never wait for each other. State is
 # not asked for here: a row whose state changes while the lock is waited for would be overlooked.
-_LOCKED = text("""
-    SELECT charges.* FROM charges
+_LOCKED = Query(
+    """
+    SELECT merchant, customer, charge, order_name, billing_mode, amount_minor, currency, mandate,
+           title, time_zone, traceparent, state, payment_method, attempt_count, not_made_count,
+           next_attempt_time, expire_time, notice_wait_until_time, awaited_method, notice,
+           refusal_reasons, abandon_reason, decline_code, create_time, update_time
+    FROM charges
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
       AS asked (customer, merchant, charge) USING (customer, merchant, charge)
     ORDER BY customer, merchant, charge FOR UPDATE OF charges
-""")
+""",
+    _ChargeRow,
+)
 
-_TAKE_DUE = text("""
-    SELECT * FROM charges WHERE state = 'SCHEDULED' AND next_attempt_time <= :now
+_TAKE_DUE = Query(
+    """
+    SELECT merchant, customer, charge, order_name, billing_mode, amount_minor, currency, mandate,
+           title, time_zone, traceparent, state, payment_method, attempt_count, not_made_count,
+           next_attempt_time, expire_time, notice_wait_until_time, awaited_method, notice,
+           refusal_reasons, abandon_reason, decline_code, create_time, update_time
+    FROM charges WHERE state = 'SCHEDULED' AND next_attempt_time <= :now
     ORDER BY next_attempt_time LIMIT :limit FOR UPDATE SKIP LOCKED
-""")
+""",
+    _ChargeRow,
+)
 
-_TAKE_EXPIRED = text("""
-    SELECT * FROM charges WHERE state = 'REQUESTED' AND expire_time <= :now
+_TAKE_EXPIRED = Query(
+    """
+    SELECT merchant, customer, charge, order_name, billing_mode, amount_minor, currency, mandate,
+           title, time_zone, traceparent, state, payment_method, attempt_count, not_made_count,
+           next_attempt_time, expire_time, notice_wait_until_time, awaited_method, notice,
+           refusal_reasons, abandon_reason, decline_code, create_time, update_time
+    FROM charges WHERE state = 'REQUESTED' AND expire_time <= :now
     ORDER BY expire_time LIMIT :limit FOR UPDATE SKIP LOCKED
-""")
+""",
+    _ChargeRow,
+)
 
-_NEXT_DUE = text("SELECT min(next_attempt_time) FROM charges WHERE state = 'SCHEDULED'")
+_NEXT_DUE = Query(
+    "SELECT min(next_attempt_time) AS time FROM charges WHERE state = 'SCHEDULED'", keys.TimeRow
+)
 
-_NEXT_EXPIRY = text("SELECT min(expire_time) FROM charges WHERE state = 'REQUESTED'")
+_NEXT_EXPIRY = Query(
+    "SELECT min(expire_time) AS time FROM charges WHERE state = 'REQUESTED'", keys.TimeRow
+)
 
-_OF_CUSTOMER = text("""
-    SELECT * FROM charges
+_OF_CUSTOMER = Query(
+    """
+    SELECT merchant, customer, charge, order_name, billing_mode, amount_minor, currency, mandate,
+           title, time_zone, traceparent, state, payment_method, attempt_count, not_made_count,
+           next_attempt_time, expire_time, notice_wait_until_time, awaited_method, notice,
+           refusal_reasons, abandon_reason, decline_code, create_time, update_time
+    FROM charges
     WHERE customer = :customer AND merchant = :merchant AND charge > :after
       AND (CAST(:state AS text) = '' OR state = :state)
     ORDER BY charge LIMIT :limit
-""")
+""",
+    _ChargeRow,
+)
 
-_OF_MERCHANT = text("""
-    SELECT * FROM charges
+_OF_MERCHANT = Query(
+    """
+    SELECT merchant, customer, charge, order_name, billing_mode, amount_minor, currency, mandate,
+           title, time_zone, traceparent, state, payment_method, attempt_count, not_made_count,
+           next_attempt_time, expire_time, notice_wait_until_time, awaited_method, notice,
+           refusal_reasons, abandon_reason, decline_code, create_time, update_time
+    FROM charges
     WHERE merchant = :merchant AND (charge, customer) > (:after, :after_customer)
       AND (CAST(:state AS text) = '' OR state = :state)
     ORDER BY charge, customer LIMIT :limit
-""")
+""",
+    _ChargeRow,
+)
 
-_WAKE = text("""
+_WAKE = Command("""
     UPDATE charges SET next_attempt_time = :now
     FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
       AS asked (customer, merchant, charge)
@@ -107,7 +192,7 @@ _WAKE = text("""
 """)
 
 # One charge a method, the oldest: others wait for that one. What is locked is being decided anyway.
-_WAKE_AWAITING = text("""
+_WAKE_AWAITING = Command("""
     UPDATE charges SET next_attempt_time = :now
     FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]),
                 CAST(:payment_method AS text[])) AS idle (customer, merchant, payment_method)
@@ -122,7 +207,7 @@ _WAKE_AWAITING = text("""
       AND charges.charge = next.charge
 """)
 
-_INSERT_WITHDRAWALS = text("""
+_INSERT_WITHDRAWALS = Command("""
     INSERT INTO withdrawals (merchant, customer, charge, withdraw_time)
     SELECT *, CAST(:now AS timestamptz)
     FROM unnest(CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:charge AS text[]))
@@ -130,17 +215,20 @@ _INSERT_WITHDRAWALS = text("""
 """)
 
 # What others said of charges, before or after they came.
-_INSTRUCTIONS = text("""
+_INSTRUCTIONS = Query(
+    """
     SELECT merchant, customer, charge, withdraw_time IS NOT NULL AS withdrawn,
            coalesce(mandate, '') AS mandate
     FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
       AS asked (customer, merchant, charge)
     LEFT JOIN withdrawals USING (customer, merchant, charge)
     LEFT JOIN mandate_changes USING (customer, merchant, charge)
-""")
+""",
+    _InstructionRow,
+)
 
 # Events may come late: the latest change is what counts.
-_INSERT_MANDATE_CHANGES = text("""
+_INSERT_MANDATE_CHANGES = Command("""
     INSERT INTO mandate_changes (merchant, customer, charge, mandate, change_time)
     SELECT * FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:charge AS text[]),
@@ -153,25 +241,23 @@ _INSERT_MANDATE_CHANGES = text("""
 
 async def insert(tx: Connection, charges: Sequence[Charge]) -> set[ChargeKey]:
     """Add charges; returns which were new."""
-    rows = await tx.execute(
-        _INSERT,
-        {
-            **keys.owners([charge.key.owner for charge in charges]),
-            "charge": [charge.key.charge for charge in charges],
-            "order_name": [charge.order for charge in charges],
-            "billing_mode": [charge.billing_mode for charge in charges],
-            "amount_minor": [charge.amount_minor for charge in charges],
-            "currency": [charge.currency for charge in charges],
-            "mandate": [charge.mandate for charge in charges],
-            "title": [charge.title for charge in charges],
-            "time_zone": [charge.time_zone for charge in charges],
-            "traceparent": [charge.traceparent for charge in charges],
-            "state": [charge.state for charge in charges],
-            "next_attempt_time": [charge.next_attempt_time for charge in charges],
-            "expire_time": [charge.expire_time for charge in charges],
-            "create_time": [charge.create_time for charge in charges],
-            "update_time": [charge.update_time for charge in charges],
-        },
+    rows = await _INSERT.all(
+        tx,
+        **keys.owners([charge.key.owner for charge in charges]),
+        charge=[charge.key.charge for charge in charges],
+        order_name=[charge.order for charge in charges],
+        billing_mode=[charge.billing_mode for charge in charges],
+        amount_minor=[charge.amount_minor for charge in charges],
+        currency=[charge.currency for charge in charges],
+        mandate=[charge.mandate for charge in charges],
+        title=[charge.title for charge in charges],
+        time_zone=[charge.time_zone for charge in charges],
+        traceparent=[charge.traceparent for charge in charges],
+        state=[charge.state for charge in charges],
+        next_attempt_time=[charge.next_attempt_time for charge in charges],
+        expire_time=[charge.expire_time for charge in charges],
+        create_time=[charge.create_time for charge in charges],
+        update_time=[charge.update_time for charge in charges],
     )
     return {keys.charge_of(row) for row in rows}
 
@@ -180,61 +266,59 @@ async def save(tx: Connection, charges: Sequence[Charge]) -> None:
     """Write what has changed of charges whose rows this transaction has locked."""
     if not charges:
         return
-    await tx.execute(
-        _SAVE,
-        {
-            **keys.owners([charge.key.owner for charge in charges]),
-            "charge": [charge.key.charge for charge in charges],
-            "state": [charge.state for charge in charges],
-            "payment_method": [charge.payment_method for charge in charges],
-            "attempt_count": [charge.attempt_count for charge in charges],
-            "mandate": [charge.mandate for charge in charges],
-            "awaited_method": [charge.awaited_method for charge in charges],
-            "not_made_count": [charge.not_made_count for charge in charges],
-            "next_attempt_time": [charge.next_attempt_time for charge in charges],
-            "notice_wait_until_time": [charge.notice_wait_until_time for charge in charges],
-            "notice": [charge.notice for charge in charges],
-            "refusal_reasons": [",".join(charge.refusal_reasons) for charge in charges],
-            "abandon_reason": [charge.abandon_reason for charge in charges],
-            "decline_code": [charge.decline_code for charge in charges],
-            "update_time": [charge.update_time for charge in charges],
-        },
+    await _SAVE.run(
+        tx,
+        **keys.owners([charge.key.owner for charge in charges]),
+        charge=[charge.key.charge for charge in charges],
+        state=[charge.state for charge in charges],
+        payment_method=[charge.payment_method for charge in charges],
+        attempt_count=[charge.attempt_count for charge in charges],
+        mandate=[charge.mandate for charge in charges],
+        awaited_method=[charge.awaited_method for charge in charges],
+        not_made_count=[charge.not_made_count for charge in charges],
+        next_attempt_time=[charge.next_attempt_time for charge in charges],
+        notice_wait_until_time=[charge.notice_wait_until_time for charge in charges],
+        notice=[charge.notice for charge in charges],
+        refusal_reasons=[",".join(charge.refusal_reasons) for charge in charges],
+        abandon_reason=[charge.abandon_reason for charge in charges],
+        decline_code=[charge.decline_code for charge in charges],
+        update_time=[charge.update_time for charge in charges],
     )
 
 
 async def by_key(tx: Connection, wanted: Iterable[ChargeKey]) -> dict[ChargeKey, Charge]:
     """Those of the charges that exist."""
-    rows = await tx.execute(_BY_KEY, keys.charges(wanted))
+    rows = await _BY_KEY.all(tx, **keys.charges(wanted))
     return {found.key: found for found in map(_charge, rows)}
 
 
 async def locked(tx: Connection, wanted: Iterable[ChargeKey]) -> dict[ChargeKey, Charge]:
     """Those of the charges that exist, locked until the transaction ends."""
-    rows = await tx.execute(_LOCKED, keys.charges(wanted))
+    rows = await _LOCKED.all(tx, **keys.charges(wanted))
     found = await _instructed(tx, [_charge(row) for row in rows])
     return {charge.key: charge for charge in found}
 
 
 async def take_due(tx: Connection, now: datetime, limit: int) -> list[Charge]:
     """A batch of SCHEDULED charges whose time has come, locked, those that others hold left out."""
-    rows = await tx.execute(_TAKE_DUE, {"now": now, "limit": limit})
+    rows = await _TAKE_DUE.all(tx, now=now, limit=limit)
     return await _instructed(tx, [_charge(row) for row in rows])
 
 
 async def take_expired(tx: Connection, now: datetime, limit: int) -> list[Charge]:
     """A batch of requests that nobody confirmed in time, locked like the due ones."""
-    rows = await tx.execute(_TAKE_EXPIRED, {"now": now, "limit": limit})
+    rows = await _TAKE_EXPIRED.all(tx, now=now, limit=limit)
     return [_charge(row) for row in rows]
 
 
 async def next_due(tx: Connection) -> datetime | None:
     """When the next SCHEDULED charge is tried or looked at."""
-    return (await tx.execute(_NEXT_DUE)).scalar_one()  # type: ignore[no-any-return]
+    return (await _NEXT_DUE.one(tx)).time
 
 
 async def next_expiry(tx: Connection) -> datetime | None:
     """When the next request to pay ends."""
-    return (await tx.execute(_NEXT_EXPIRY)).scalar_one()  # type: ignore[no-any-return]
+    return (await _NEXT_EXPIRY.one(tx)).time
 
 
 async def of_customer(
@@ -242,7 +326,7 @@ async def of_customer(
 ) -> list[Charge]:
     """A customer's charges by id, after an id; only those in a state, unless it is empty."""
     parameters = {**keys.owner(owner), "state": state, "after": after, "limit": limit}
-    return [_charge(row) for row in await tx.execute(_OF_CUSTOMER, parameters)]
+    return [_charge(row) for row in await _OF_CUSTOMER.all(tx, **parameters)]
 
 
 async def of_merchant(
@@ -257,7 +341,7 @@ async def of_merchant(
         "after_customer": customer,
         "limit": limit,
     }
-    return [_charge(row) for row in await tx.execute(_OF_MERCHANT, parameters)]
+    return [_charge(row) for row in await _OF_MERCHANT.all(tx, **parameters)]
 
 
 async def wake(tx: Connection, wanted: Iterable[ChargeKey], now: datetime) -> None:
@@ -266,32 +350,30 @@ async def wake(tx: Connection, wanted: Iterable[ChargeKey], now: datetime) -> No
     They are locked first: the guard may just be about to let one of them wait.
     """
     parameters = keys.charges(wanted)
-    await tx.execute(_LOCKED, parameters)
-    await tx.execute(_WAKE, {**parameters, "now": now})
+    await _LOCKED.all(tx, **parameters)
+    await _WAKE.run(tx, **parameters, now=now)
 
 
 async def wake_awaiting(tx: Connection, methods: Iterable[PaymentMethodKey], now: datetime) -> None:
     """Have the next charge that waits for each payment method looked at now."""
-    await tx.execute(_WAKE_AWAITING, {**keys.payment_methods(methods), "now": now})
+    await _WAKE_AWAITING.run(tx, **keys.payment_methods(methods), now=now)
 
 
 async def insert_withdrawals(tx: Connection, wanted: Iterable[ChargeKey], now: datetime) -> None:
     """Remember that charges are not wanted any more, whether or not they are there yet."""
-    await tx.execute(_INSERT_WITHDRAWALS, {**keys.charges(wanted), "now": now})
+    await _INSERT_WITHDRAWALS.run(tx, **keys.charges(wanted), now=now)
 
 
 async def insert_mandate_changes(
     tx: Connection, changes: Mapping[ChargeKey, tuple[str, datetime]]
 ) -> None:
     """Remember under which mandates charges are to be made, whether or not they are there yet."""
-    await tx.execute(
-        _INSERT_MANDATE_CHANGES,
-        {
-            **keys.owners([key.owner for key in changes]),
-            "charge": [key.charge for key in changes],
-            "mandate": [mandate for mandate, _ in changes.values()],
-            "change_time": [change_time for _, change_time in changes.values()],
-        },
+    await _INSERT_MANDATE_CHANGES.run(
+        tx,
+        **keys.owners([key.owner for key in changes]),
+        charge=[key.charge for key in changes],
+        mandate=[mandate for mandate, _ in changes.values()],
+        change_time=[change_time for _, change_time in changes.values()],
     )
 
 
@@ -302,7 +384,7 @@ async def _instructed(tx: Connection, charges: list[Charge]) -> list[Charge]:
     """
     if not charges:
         return []
-    rows = await tx.execute(_INSTRUCTIONS, keys.charges(charge.key for charge in charges))
+    rows = await _INSTRUCTIONS.all(tx, **keys.charges(charge.key for charge in charges))
     said = {keys.charge_of(row): (row.withdrawn, row.mandate) for row in rows}
     return [
         replace(
@@ -314,7 +396,7 @@ async def _instructed(tx: Connection, charges: list[Charge]) -> list[Charge]:
     ]
 
 
-def _charge(row: Any) -> Charge:  # noqa: ANN401 - a row
+def _charge(row: _ChargeRow) -> Charge:
     return Charge(
         key=keys.charge_of(row),
         order=row.order_name,

@@ -1,9 +1,37 @@
 """Keys as the array parameters of statements over sets."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from datetime import datetime
+from typing import NamedTuple, Protocol
 
 from services.payments.domain.keys import ChargeKey, CustomerKey, MandateKey, PaymentMethodKey
+
+
+class OfCharge(Protocol):
+    """A row that belongs to a charge."""
+
+    @property
+    def merchant(self) -> str: ...  # noqa: D102
+
+    @property
+    def customer(self) -> str: ...  # noqa: D102
+
+    @property
+    def charge(self) -> str: ...  # noqa: D102
+
+
+class ChargeRow(NamedTuple):
+    """The key of a charge."""
+
+    merchant: str
+    customer: str
+    charge: str
+
+
+class TimeRow(NamedTuple):
+    """When something comes next; None if nothing does."""
+
+    time: datetime | None
 
 
 def owner(key: CustomerKey) -> dict[str, str]:
@@ -40,6 +68,6 @@ def payment_methods(keys: Iterable[PaymentMethodKey]) -> dict[str, list[str]]:
     }
 
 
-def charge_of(row: Any) -> ChargeKey:  # noqa: ANN401 - a row
+def charge_of(row: OfCharge) -> ChargeKey:
     """The charge that a row belongs to."""
     return ChargeKey(CustomerKey(row.customer, row.merchant), row.charge)

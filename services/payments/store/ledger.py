@@ -2,22 +2,45 @@
 
 import uuid
 from collections.abc import Sequence
-from typing import Any
-
-from sqlalchemy import text
+from datetime import datetime
+from typing import NamedTuple
 
 from services.payments.domain.ledger import Booking
 from services.payments.store import keys
 from services.runtime.db.pool import Connection
+from services.runtime.db.statements import Command, Query
 
-_INSERT_TRANSACTIONS = text("""
+
+class Balance(NamedTuple):
+    """An account's balance in one currency."""
+
+    account: str
+    currency: str
+    balance_minor: int
+
+
+class Entry(NamedTuple):
+    """One leg of a booking."""
+
+    merchant: str
+    transaction: uuid.UUID
+    leg: int
+    position: uuid.UUID
+    account: str
+    amount_minor: int
+    currency: str
+    source: str
+    book_time: datetime
+
+
+_INSERT_TRANSACTIONS = Command("""
     INSERT INTO ledger_transactions (merchant, customer, transaction, source, kind, book_time)
     SELECT * FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:transaction AS uuid[]),
         CAST(:source AS text[]), CAST(:kind AS text[]), CAST(:book_time AS timestamptz[]))
 """)
 
-_INSERT_ENTRIES = text("""
+_INSERT_ENTRIES = Command("""
     INSERT INTO ledger_entries (merchant, customer, transaction, leg, account, amount_minor,
                                 currency)
     SELECT * FROM unnest(
@@ -26,73 +49,69 @@ _INSERT_ENTRIES = text("""
         CAST(:currency AS text[]))
 """)
 
-_BALANCES = text("""
+_BALANCES = Query(
+    """
     SELECT account, currency, CAST(sum(amount_minor) AS bigint) AS balance_minor
     FROM ledger_entries
     WHERE merchant = :merchant AND (account, currency) > (:after_account, :after_currency)
     GROUP BY account, currency ORDER BY account, currency LIMIT :limit
-""")
+""",
+    Balance,
+)
 
-_ENTRIES = text("""
-    SELECT ledger_entries.*, source, book_time FROM ledger_entries
+_ENTRIES = Query(
+    """
+    SELECT merchant, transaction, leg, position, account, amount_minor, currency, source,
+           book_time
+    FROM ledger_entries
     JOIN ledger_transactions USING (customer, merchant, transaction)
     WHERE merchant = :merchant AND position > :after
     ORDER BY position LIMIT :limit
-""")
+""",
+    Entry,
+)
 
 
 async def book(tx: Connection, bookings: Sequence[Booking]) -> None:
     """Add transactions with their entries. PostgreSQL refuses one whose source is booked already."""
     if not bookings:
         return
-    await tx.execute(
-        _INSERT_TRANSACTIONS,
-        {
-            **keys.owners([booking.owner for booking in bookings]),
-            "transaction": [booking.transaction for booking in bookings],
-            "source": [booking.source for booking in bookings],
-            "kind": [booking.kind for booking in bookings],
-            "book_time": [booking.book_time for booking in bookings],
-        },
+    await _INSERT_TRANSACTIONS.run(
+        tx,
+        **keys.owners([booking.owner for booking in bookings]),
+        transaction=[booking.transaction for booking in bookings],
+        source=[booking.source for booking in bookings],
+        kind=[booking.kind for booking in bookings],
+        book_time=[booking.book_time for booking in bookings],
     )
     legs = [
         (booking, number, leg)
         for booking in bookings
         for number, leg in enumerate(booking.legs, start=1)
     ]
-    await tx.execute(
-        _INSERT_ENTRIES,
-        {
-            **keys.owners([booking.owner for booking, _, _ in legs]),
-            "transaction": [booking.transaction for booking, _, _ in legs],
-            "leg": [number for _, number, _ in legs],
-            "account": [leg.account for _, _, leg in legs],
-            "amount_minor": [leg.amount_minor for _, _, leg in legs],
-            "currency": [leg.currency for _, _, leg in legs],
-        },
+    await _INSERT_ENTRIES.run(
+        tx,
+        **keys.owners([booking.owner for booking, _, _ in legs]),
+        transaction=[booking.transaction for booking, _, _ in legs],
+        leg=[number for _, number, _ in legs],
+        account=[leg.account for _, _, leg in legs],
+        amount_minor=[leg.amount_minor for _, _, leg in legs],
+        currency=[leg.currency for _, _, leg in legs],
     )
 
 
-async def balances(tx: Connection, merchant: str, after: tuple[str, str], limit: int) -> list[Any]:
+async def balances(
+    tx: Connection, merchant: str, after: tuple[str, str], limit: int
+) -> list[Balance]:
     """A merchant's accounts with their balances, by account and currency."""
     account, currency = after
-    rows = await tx.execute(
-        _BALANCES,
-        {
-            "merchant": merchant,
-            "after_account": account,
-            "after_currency": currency,
-            "limit": limit,
-        },
+    return await _BALANCES.all(
+        tx, merchant=merchant, after_account=account, after_currency=currency, limit=limit
     )
-    return list(rows)
 
 
 async def entries(
     tx: Connection, merchant: str, after_position: uuid.UUID, limit: int
-) -> list[Any]:
+) -> list[Entry]:
     """A merchant's entries in the order of booking, after a position."""
-    rows = await tx.execute(
-        _ENTRIES, {"merchant": merchant, "after": after_position, "limit": limit}
-    )
-    return list(rows)
+    return await _ENTRIES.all(tx, merchant=merchant, after=after_position, limit=limit)

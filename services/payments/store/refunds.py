@@ -2,9 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
-
-from sqlalchemy import text
+from typing import Any, NamedTuple
 
 from services.payments.domain.keys import ChargeKey, RefundKey
 from services.payments.domain.outcomes import Declined, Succeeded, Unknown, ask_again_delay
@@ -13,28 +11,91 @@ from services.payments.domain.transitions import RefundState
 from services.payments.store import keys
 from services.runtime.db import leases
 from services.runtime.db.pool import Connection
+from services.runtime.db.statements import Command, Query
 
-_INSERT = text("""
+
+class _RefundIdRow(NamedTuple):
+    refund: str
+
+
+class _RefundRow(NamedTuple):
+    merchant: str
+    customer: str
+    charge: str
+    refund: str
+    amount_minor: int
+    currency: str
+    note: bytes
+    state: str
+    idempotency_key: str
+    create_time: datetime
+    update_time: datetime
+    try_count: int
+    mismatch: str
+    traceparent: str
+
+
+class _ToSendRow(NamedTuple):
+    merchant: str
+    customer: str
+    charge: str
+    refund: str
+    amount_minor: int
+    currency: str
+    note: bytes
+    state: str
+    idempotency_key: str
+    create_time: datetime
+    update_time: datetime
+    try_count: int
+    mismatch: str
+    traceparent: str
+    provider_payment: str
+
+
+class _TotalRow(NamedTuple):
+    merchant: str
+    customer: str
+    charge: str
+    promised_minor: int
+    refunded_minor: int
+
+
+_INSERT = Query(
+    """
     INSERT INTO refunds (merchant, customer, charge, refund, amount_minor, currency, note,
                          idempotency_key, traceparent, next_try_time, create_time, update_time)
     VALUES (:merchant, :customer, :charge, :refund, :amount_minor, :currency, :note,
             :idempotency_key, :traceparent, :now, :now, :now)
     ON CONFLICT (customer, merchant, charge, refund) DO NOTHING
     RETURNING refund
-""")
+""",
+    _RefundIdRow,
+)
 
-_BY_KEY = text("""
-    SELECT * FROM refunds
+_BY_KEY = Query(
+    """
+    SELECT merchant, customer, charge, refund, amount_minor, currency, note, state,
+           idempotency_key, create_time, update_time, try_count, mismatch, traceparent
+    FROM refunds
     WHERE customer = :customer AND merchant = :merchant AND charge = :charge AND refund = :refund
-""")
+""",
+    _RefundRow,
+)
 
-_OF_CHARGE = text("""
-    SELECT * FROM refunds
+_OF_CHARGE = Query(
+    """
+    SELECT merchant, customer, charge, refund, amount_minor, currency, note, state,
+           idempotency_key, create_time, update_time, try_count, mismatch, traceparent
+    FROM refunds
     WHERE customer = :customer AND merchant = :merchant AND charge = :charge AND refund > :after
     ORDER BY refund LIMIT :limit
-""")
+""",
+    _RefundRow,
+)
 
-_TOTALS = text("""
+_TOTALS = Query(
+    """
     SELECT merchant, customer, charge,
            CAST(sum(amount_minor) AS bigint) AS promised_minor,
            CAST(coalesce(sum(amount_minor) FILTER (WHERE state = 'SUCCEEDED'), 0) AS bigint)
@@ -44,9 +105,12 @@ _TOTALS = text("""
       AS asked (customer, merchant, charge) USING (customer, merchant, charge)
     WHERE state <> 'FAILED'
     GROUP BY customer, merchant, charge
-""")
+""",
+    _TotalRow,
+)
 
-_CLAIM = text("""
+_CLAIM = Query(
+    """
     WITH claimed AS (
         UPDATE refunds SET claim_time = now()
         FROM (
@@ -60,14 +124,23 @@ _CLAIM = text("""
           AND refunds.charge = due.charge AND refunds.refund = due.refund
         RETURNING refunds.*
     )
-    SELECT claimed.*, attempts.provider_payment FROM claimed
+    SELECT merchant, customer, charge, refund, claimed.amount_minor, claimed.currency, note,
+           claimed.state, claimed.idempotency_key, create_time, update_time, try_count,
+           claimed.mismatch, traceparent,
+           provider_payment
+    FROM claimed
     JOIN attempts USING (customer, merchant, charge)
     WHERE attempts.state = 'SUCCEEDED'
-""")
+""",
+    _ToSendRow,
+)
 
-_NEXT_TRY = text("SELECT min(next_try_time) FROM refunds WHERE state = 'PENDING'")
+_NEXT_TRY = Query(
+    "SELECT min(next_try_time) AS time FROM refunds WHERE state = 'PENDING'", keys.TimeRow
+)
 
-_SETTLE = text("""
+_SETTLE = Query(
+    """
     UPDATE refunds SET state = done.state, failure_code = done.failure_code,
                        provider_refund = done.provider_refund, update_time = :now,
                        next_try_time = NULL, claim_time = NULL
@@ -78,10 +151,14 @@ _SETTLE = text("""
     WHERE refunds.customer = done.customer AND refunds.merchant = done.merchant
       AND refunds.charge = done.charge AND refunds.refund = done.refund
       AND refunds.state = 'PENDING'
-    RETURNING refunds.*
-""")
+    RETURNING refunds.merchant, refunds.customer, refunds.charge, refunds.refund, amount_minor,
+              currency, note, refunds.state, idempotency_key, create_time, update_time, try_count,
+              mismatch, traceparent
+""",
+    _RefundRow,
+)
 
-_POSTPONE = text("""
+_POSTPONE = Command("""
     UPDATE refunds SET next_try_time = later.next_try_time, try_count = later.try_count,
                        mismatch = later.mismatch, claim_time = NULL
     FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
@@ -96,57 +173,53 @@ _POSTPONE = text("""
 
 async def insert(tx: Connection, refund: Refund) -> bool:
     """Add a refund, to be sent now; False if its id is taken."""
-    found = await tx.execute(
-        _INSERT,
-        {
-            **_key(refund.key),
-            "amount_minor": refund.amount_minor,
-            "currency": refund.currency,
-            "note": refund.note,
-            "idempotency_key": refund.idempotency_key,
-            "traceparent": refund.traceparent,
-            "now": refund.create_time,
-        },
+    inserted = await _INSERT.one_or_none(
+        tx,
+        **_key(refund.key),
+        amount_minor=refund.amount_minor,
+        currency=refund.currency,
+        note=refund.note,
+        idempotency_key=refund.idempotency_key,
+        traceparent=refund.traceparent,
+        now=refund.create_time,
     )
-    return found.one_or_none() is not None
+    return inserted is not None
 
 
 async def refund(tx: Connection, key: RefundKey) -> Refund | None:
     """A refund; None if there is none of this name."""
-    row = (await tx.execute(_BY_KEY, _key(key))).one_or_none()
+    row = await _BY_KEY.one_or_none(tx, **_key(key))
     return _refund(row) if row else None
 
 
 async def of_charge(tx: Connection, charge: ChargeKey, after: str, limit: int) -> list[Refund]:
     """The refunds of a charge by id, after an id."""
     parameters = {**keys.owner(charge.owner), "charge": charge.charge}
-    rows = await tx.execute(_OF_CHARGE, {**parameters, "after": after, "limit": limit})
+    rows = await _OF_CHARGE.all(tx, **parameters, after=after, limit=limit)
     return [_refund(row) for row in rows]
 
 
 async def promised_minor(tx: Connection, charge: ChargeKey) -> int:
     """What has been given back of a charge or is on its way."""
-    row = (await tx.execute(_TOTALS, keys.charges([charge]))).one_or_none()
+    row = await _TOTALS.one_or_none(tx, **keys.charges([charge]))
     return int(row.promised_minor) if row else 0
 
 
 async def refunded_minor(tx: Connection, charges: Iterable[ChargeKey]) -> dict[ChargeKey, int]:
     """What has been given back of those charges that have refunds."""
-    rows = await tx.execute(_TOTALS, keys.charges(charges))
+    rows = await _TOTALS.all(tx, **keys.charges(charges))
     return {keys.charge_of(row): row.refunded_minor for row in rows}
 
 
 async def claim(tx: Connection, now: datetime, limit: int) -> list[Refund]:
     """A batch of the refunds that are to be sent now."""
-    rows = await tx.execute(
-        _CLAIM, {"now": now, "limit": limit, "claim_seconds": leases.OUTSIDE.seconds}
-    )
+    rows = await _CLAIM.all(tx, now=now, limit=limit, claim_seconds=leases.OUTSIDE.seconds)
     return [_refund(row, row.provider_payment) for row in rows]
 
 
 async def next_try(tx: Connection) -> datetime | None:
     """When the next refund is sent."""
-    return (await tx.execute(_NEXT_TRY)).scalar_one()  # type: ignore[no-any-return]
+    return (await _NEXT_TRY.one(tx)).time
 
 
 async def settle(
@@ -155,17 +228,15 @@ async def settle(
     """Write outcomes; returns the refunds, as they are now, whose outcome was not known before."""
     if not outcomes:
         return []
-    rows = await tx.execute(
-        _SETTLE,
-        {
-            **_keys([refund for refund, _ in outcomes]),
-            "state": [settled_state(refund, outcome) for refund, outcome in outcomes],
-            "failure_code": [
-                outcome.code if isinstance(outcome, Declined) else "" for _, outcome in outcomes
-            ],
-            "provider_refund": [outcome.provider_id for _, outcome in outcomes],
-            "now": now,
-        },
+    rows = await _SETTLE.all(
+        tx,
+        **_keys([refund for refund, _ in outcomes]),
+        state=[settled_state(refund, outcome) for refund, outcome in outcomes],
+        failure_code=[
+            outcome.code if isinstance(outcome, Declined) else "" for _, outcome in outcomes
+        ],
+        provider_refund=[outcome.provider_id for _, outcome in outcomes],
+        now=now,
     )
     return [_refund(row) for row in rows]
 
@@ -177,14 +248,12 @@ async def postpone(
     if not unknown:
         return
     refunds = [refund for refund, _ in unknown]
-    await tx.execute(
-        _POSTPONE,
-        {
-            **_keys(refunds),
-            "try_count": [refund.try_count + 1 for refund in refunds],
-            "next_try_time": [now + ask_again_delay(refund.try_count) for refund in refunds],
-            "mismatch": [outcome.mismatch or refund.mismatch for refund, outcome in unknown],
-        },
+    await _POSTPONE.run(
+        tx,
+        **_keys(refunds),
+        try_count=[refund.try_count + 1 for refund in refunds],
+        next_try_time=[now + ask_again_delay(refund.try_count) for refund in refunds],
+        mismatch=[outcome.mismatch or refund.mismatch for refund, outcome in unknown],
     )
 
 
@@ -200,7 +269,7 @@ def _keys(refunds: Sequence[Refund]) -> dict[str, list[Any]]:
     }
 
 
-def _refund(row: Any, provider_payment: str = "") -> Refund:  # noqa: ANN401 - a row
+def _refund(row: _RefundRow | _ToSendRow, provider_payment: str = "") -> Refund:
     return Refund(
         key=RefundKey(keys.charge_of(row), row.refund),
         amount_minor=row.amount_minor,
