@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # would make the same program look started differently from another shell.
 INHERITED = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SSL_CERT_DIR", "SSL_CERT_FILE", "TZ")
 INHERITED_PREFIXES = ("RECURRING_", "SANDBOX_", "OTEL_")
+SECRETS_VARIABLE = "RECURRING_SECRETS_FOLDER"
 # Variables for the stack itself and for the command.
 NOT_INHERITED = (
     *("RECURRING_HOME", "RECURRING_MERCHANT", "RECURRING_TOKEN_FILE", "RECURRING_CA_FILE"),
@@ -43,14 +44,17 @@ class Program:
         environment: Mapping[str, str],
         answers: Callable[[], bool],
     ) -> None:
+        environment = {**_inherited(), "PYTHONUTF8": "1", **environment}
+        # Only settings in files change, and only then a service ends to be started again.
+        supervisor = ["deploy.embedded.supervisor"] if SECRETS_VARIABLE in environment else []
         self.process = Process(
             name=name,
-            command=[sys.executable, "-m", module],
+            command=[sys.executable, "-m", *supervisor, module],
             log_file=folder / "log" / f"{name}.log",
             pid_file=folder / "run" / f"{name}.json",
             working_folder=ROOT,
             # Text is UTF-8, whatever the locale says.
-            environment={**_inherited(), "PYTHONUTF8": "1", **environment},
+            environment=environment,
         )
         self._answers = answers
 

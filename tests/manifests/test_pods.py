@@ -182,3 +182,9 @@ def test_production_runs_the_envoy_that_the_tests_run(prod: Cluster) -> None:
 
 def own_pods(cluster: Cluster) -> list[Pod]:
     return [pod for pod in cluster.pods if "securityContext" in pod.spec]
+
+
+def test_a_service_that_ends_to_be_started_again_is(cluster: Cluster) -> None:
+    pods = [pod for pod in cluster.pods if pod.name in SERVICES]
+    assert len(pods) == len(SERVICES)
+    assert {pod.spec.get("restartPolicy", "Always") for pod in pods} == {"Always"}

@@ -2,7 +2,6 @@
 
 import gc
 import logging
-import os
 import ssl
 import sys
 from argparse import Namespace
@@ -38,6 +37,8 @@ from services.runtime.workers.retry import in_one_line, retry_until_success
 log = logging.getLogger(__name__)
 
 EXIT_BAD_SETTINGS = 78  # EX_CONFIG of sysexits(3).
+# Settings have changed: whoever supervises the process starts it again, with the new ones.
+EXIT_RESTART = 75  # EX_TEMPFAIL of sysexits(3).
 # A batch makes some hundred thousand objects and drops them all; none of them needs the collector.
 COLLECTION_THRESHOLD_OBJECTS = 100_000
 
@@ -72,18 +73,17 @@ def main(
 def _serve(
     service: str, settings_type: type[S], assemble: Assemble[S], subscribe: Subscribe
 ) -> None:
-    """Serve until stopped; when settings in files change, stop and Restart with them."""
+    """Serve until stopped; end with EXIT_RESTART when settings in files have changed."""
     if settings_may_change():
         address = load(HealthSettings).health_address
     else:
         address = load(settings_type).health_address
     keep_pending()
     tracing.start_tracing(service)
-    life = ServiceProcess(service, settings_type, assemble, subscribe)
-    run_loop(life.run(address))
-    if life.restarts:
-        tracing.flush()
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
+    process = ServiceProcess(service, settings_type, assemble, subscribe)
+    run_loop(process.run(address))
+    if process.must_restart:
+        sys.exit(EXIT_RESTART)
 
 
 async def _migrate(service: str, settings: MigrationSettings, subscribe: Subscribe) -> None:

@@ -71,8 +71,8 @@ class ServiceProcess(Generic[S]):
         self._stop_delay_seconds = 0.0
 
     @property
-    def restarts(self) -> bool:
-        """Whether the process is to be run again, with other settings; not if it was told to stop."""
+    def must_restart(self) -> bool:
+        """Whether settings have changed, and nobody has asked the process to shut down."""
         return self._settings_changed.is_set() and not shutdown_requested()
 
     async def run(self, health_address: str) -> None:
@@ -83,10 +83,10 @@ class ServiceProcess(Generic[S]):
             resources.push_async_callback(self._health.stop)
             serving = asyncio.create_task(self._start_and_serve(resources))
             stop = asyncio.create_task(wait_for_shutdown())
-            anew = asyncio.create_task(self._settings_changed.wait())
-            await asyncio.wait({serving, stop, anew}, return_when=asyncio.FIRST_COMPLETED)
+            changed = asyncio.create_task(self._settings_changed.wait())
+            await asyncio.wait({serving, stop, changed}, return_when=asyncio.FIRST_COMPLETED)
             stop.cancel()
-            anew.cancel()
+            changed.cancel()
             if not serving.done():
                 was_ready = self._health.ready
                 await self._health.leave()
@@ -115,7 +115,7 @@ class ServiceProcess(Generic[S]):
         return load(self._settings_type)
 
     async def _follow(self, settings: S) -> None:
-        """Restart when the files say something else than what this process was started with."""
+        """Request a restart when the files differ from what this process was started with."""
         said = ""
         while True:
             await asyncio.sleep(SETTINGS_POLL_SECONDS)

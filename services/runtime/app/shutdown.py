@@ -1,7 +1,7 @@
 """What tells a process to stop: SIGTERM and SIGINT, which are left pending.
 
-A pending signal cannot be missed: a handler is away while the process restarts (and of the first
-process of a container the kernel then drops the signal), but what is pending stays so through that.
+A pending signal cannot be missed. A handler is not there yet while the process starts: a signal would
+end it then, and of the first process of a container the kernel drops it.
 """
 
 import asyncio

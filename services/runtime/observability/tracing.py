@@ -48,13 +48,6 @@ def start_tracing(service: str, *processors: SpanProcessor) -> TracerProvider:
     return provider
 
 
-def flush() -> None:
-    """Export what has not been yet, before the process restarts."""
-    provider = trace.get_tracer_provider()
-    if isinstance(provider, TracerProvider):
-        provider.shutdown()
-
-
 def current_traceparent() -> str:
     """The current span as a W3C traceparent; empty when there is none."""
     return traceparent(trace.get_current_span().get_span_context())

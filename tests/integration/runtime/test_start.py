@@ -14,6 +14,7 @@ from typing import Any
 import asyncpg
 import grpc
 import nats
+import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
@@ -29,7 +30,7 @@ from services.runtime.rpc.health import LIVENESS, PROBE_INTERVAL_SECONDS
 from tests.conftest import DATA_KEYS, PASSWORD, ServiceDatabase
 from tests.integration.runtime.postbox import until
 
-EXIT_BAD_SETTINGS = 78
+EXIT_BAD_SETTINGS, EXIT_RESTART = 78, 75
 SERVING, NOT_SERVING = "SERVING", "NOT_SERVING"
 
 
@@ -60,15 +61,18 @@ class Process:
             "SECRETS_FOLDER": str(self.secrets),
         }
         self.process: subprocess.Popen[bytes] | None = None
+        # Whether it is started again when it asks for that.
+        self.supervised = True
 
     def write_secret(self, name: str, content: str) -> None:
         (self.secrets / f"recurring_{name}").write_text(content)
 
     def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
         settings = {f"RECURRING_{name}": value for name, value in self.settings.items()}
+        supervisor = ["deploy.embedded.supervisor"] if self.supervised else []
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "services.catalog", *arguments],
+                [sys.executable, "-m", *supervisor, "services.catalog", *arguments],
                 cwd=ROOT,
                 env={"PATH": os.defpath, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}", **settings},
                 stdout=log,
@@ -224,8 +228,46 @@ async def test_a_process_that_serves_restarts_with_a_setting_that_has_changed(
     await process.until_said("settings have changed: restarting")
     await process.until_said('"level": "DEBUG"')
     await process.until_health(SERVING)
-    # Kubernetes sees one process all the time.
+    # The supervisor is the same.
     assert started.poll() is None
+
+
+async def test_a_process_whose_settings_have_changed_drains_and_ends_with_the_status_to_restart(
+    process: Process, database: str
+) -> None:
+    del database
+    process.supervised = False
+    process.settings["STOP_DELAY_SECONDS"] = "3"
+    started = process.start()
+    await process.until_health(SERVING)
+    process.write_secret("log_level", "DEBUG")
+    await process.until_health(NOT_SERVING)
+    assert await process.call() == "OK"
+    assert await asyncio.to_thread(started.wait, 20) == EXIT_RESTART
+    assert process.said("Traceback") == 0
+
+
+async def test_a_process_that_crashes_is_not_started_again_by_its_supervisor(
+    process: Process, database: str
+) -> None:
+    del database
+    supervisor = process.start()
+    await process.until_health(SERVING)
+    [service] = psutil.Process(supervisor.pid).children()
+    service.kill()
+    assert await asyncio.to_thread(supervisor.wait, 20) == 128 + signal.SIGKILL
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
+async def test_a_supervisor_that_is_killed_takes_its_service_with_it(
+    process: Process, database: str
+) -> None:
+    del database
+    supervisor = process.start()
+    await process.until_health(SERVING)
+    [service] = psutil.Process(supervisor.pid).children()
+    supervisor.kill()
+    await asyncio.to_thread(service.wait, 10)
 
 
 async def test_a_process_that_its_settings_keep_from_being_ready_restarts_without_waiting_its_turn(
