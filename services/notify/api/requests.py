@@ -1,22 +1,19 @@
-"""From a caller's messages to the domain, noting everything that is wrong with them."""
-
-from collections.abc import Mapping
+"""From requests to the domain, noting everything that is wrong with them."""
 
 from recurring.notify.v1 import notify_pb2
 
+from services.notify.application.contacts import ContactUpdate
 from services.notify.domain.notices import CustomerKey, MerchantId, NoticeId, NoticeKind
-from services.notify.domain.phone_numbers import NumberPolicy, check_number
+from services.notify.domain.phone_numbers import NumberPolicies, check_number
 from services.notify.names import parse_contact, parse_customer, parse_merchant, parse_notice
 from services.runtime.auth.call_context import caller
 from services.runtime.errors import Violations
+from services.runtime.resource_names import require_within
 
 # Field masks name fields by these paths; the last part is the name in the domain.
 _PATHS = frozenset({
     "display_name", "email", "preferences.sms_receipts_muted", "preferences.email_muted",
 })  # fmt: skip
-
-# Fields of a contact, by their names in the domain.
-Fields = Mapping[str, str | bool]
 
 
 def read_merchant(name: str) -> MerchantId:
@@ -47,17 +44,23 @@ def read_notice(name: str) -> tuple[CustomerKey, NoticeId]:
     return key, notice
 
 
-def read_fields(contact: notify_pb2.Contact) -> Fields:
-    """All that a caller can set of a contact; an empty name is one that is not given."""
-    return {
+def read_contact_update(request: notify_pb2.UpdateContactRequest) -> ContactUpdate:
+    """What a contact is to become; an empty name is one that is not given."""
+    contact = request.contact
+    key = read_contact(contact.name)
+    fields: dict[str, str | bool] = {
         "display_name": contact.display_name,
         "email": contact.email,
         "sms_receipts_muted": contact.preferences.sms_receipts_muted,
         "email_muted": contact.preferences.email_muted,
     }
+    violations = Violations()
+    mask = _read_mask(violations, request)
+    violations.check()
+    return ContactUpdate(key, fields, mask, contact.etag, request.allow_missing)
 
 
-def read_mask(violations: Violations, request: notify_pb2.UpdateContactRequest) -> frozenset[str]:
+def _read_mask(violations: Violations, request: notify_pb2.UpdateContactRequest) -> frozenset[str]:
     """The names of the fields to change: those of the mask, or all that are set (AIP-134)."""
     paths = set(request.update_mask.paths)
     if not paths:
@@ -72,19 +75,26 @@ def read_mask(violations: Violations, request: notify_pb2.UpdateContactRequest) 
     return frozenset(chosen)
 
 
-def require_name(violations: Violations, fields: Fields) -> None:
-    """Note a name that is missing where one is needed."""
-    violations.require("contact.display_name", "must be given", met=bool(fields["display_name"]))
-
-
-def read_phone(phone: str, policy: NumberPolicy) -> str:
-    """The number of a mobile phone in E.164, which policy allows codes to."""
+def read_phone(
+    request: notify_pb2.StartPhoneBindingRequest, numbers: NumberPolicies
+) -> tuple[CustomerKey, str]:
+    """The customer, and the number of a mobile phone in E.164 that policy allows codes to."""
+    key = read_contact(request.name)
     violations = Violations()
-    refusal = check_number(phone, policy)
+    refusal = check_number(request.phone, numbers.of(key.merchant))
     if refusal is not None:
         violations.add("phone", refusal.message, refusal.problem)
     violations.check()
-    return phone
+    return key, request.phone
+
+
+def read_notices_parent(request: notify_pb2.ListNoticesRequest) -> CustomerKey:
+    """The customer whose notices to list; a resource that they are about is of the same merchant."""
+    key = read_customer(request.parent)
+    violations = Violations()
+    require_within(violations, "subject_resource", request.subject_resource, key.merchant)
+    violations.check()
+    return key
 
 
 def read_kind(number: int) -> NoticeKind:

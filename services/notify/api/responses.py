@@ -1,9 +1,9 @@
-"""From the domain to messages."""
+"""From the domain to responses."""
 
 from recurring.notify.v1 import notify_pb2
 
 from services.notify.domain.notices import Contact, Delivery, Notice
-from services.notify.domain.phone_codes import mask_phone
+from services.notify.domain.phone_codes import PhoneCode, mask_phone
 from services.notify.names import contact_name, notice_name
 from services.runtime.rpc.conversions import etag, to_timestamp
 
@@ -24,6 +24,11 @@ def contact_message(contact: Contact) -> notify_pb2.Contact:
     if contact.bind_time is not None:
         message.bind_time.CopyFrom(to_timestamp(contact.bind_time))
     return message
+
+
+def code_response(code: PhoneCode) -> notify_pb2.StartPhoneBindingResponse:
+    """Until when the code can be used; nothing of the code."""
+    return notify_pb2.StartPhoneBindingResponse(expire_time=to_timestamp(code.expire_time))
 
 
 def notice_message(notice: Notice) -> notify_pb2.Notice:

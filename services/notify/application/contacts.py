@@ -1,0 +1,73 @@
+"""Contacts: how customers are reached, and the end of all that is known of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from services.notify.domain.notices import Contact, CustomerKey, new_contact
+from services.notify.names import contact_name
+from services.notify.store import codes, contacts, notices
+from services.runtime.db.idempotency import forget_answers
+from services.runtime.db.pool import Connection
+from services.runtime.errors import Violations, etag_mismatch, not_found
+from services.runtime.mutations import Applied
+from services.runtime.rpc.conversions import etag
+
+
+@dataclass(frozen=True, slots=True)
+class ContactUpdate:
+    """What a caller wants a contact to be."""
+
+    key: CustomerKey
+    # All that was given, by the fields' names in the domain.
+    fields: Mapping[str, str | bool]
+    # Those of the fields to change.
+    mask: frozenset[str]
+    # Empty: whatever the contact is now.
+    etag: str
+    allow_missing: bool
+
+
+async def update(tx: Connection, wanted: ContactUpdate, now: datetime) -> Applied[Contact]:
+    """Change a contact, or create it if that is allowed.
+
+    Raises ABORTED ETAG_MISMATCH, NOT_FOUND CONTACT_NOT_FOUND, INVALID_ARGUMENT without a display name.
+    """
+    present = await contacts.one(tx, wanted.key, lock=True)
+    if wanted.etag and wanted.etag != (etag(present.version) if present else None):
+        raise etag_mismatch(contact_name(wanted.key))
+    if present is None and not wanted.allow_missing:
+        raise not_found("CONTACT_NOT_FOUND", contact_name(wanted.key))
+    # A contact that is created takes all that is given, whatever the mask (AIP-134).
+    mask = frozenset(wanted.fields) if present is None else wanted.mask
+    violations = Violations()
+    violations.require(
+        "contact.display_name",
+        "must be given",
+        met="display_name" not in mask or bool(wanted.fields["display_name"]),
+    )
+    violations.check()
+    changes = {name: value for name, value in wanted.fields.items() if name in mask}
+    changed = replace(present or new_contact(wanted.key, now), **changes)  # type: ignore[arg-type]
+    if present is None and (created := await contacts.insert(tx, changed)) is not None:
+        return Applied(created)
+    # Another caller may have created the contact at this instant: then it is changed.
+    return Applied(await contacts.update(tx, changed), present)
+
+
+async def existing(connection: Connection, key: CustomerKey, *, lock: bool = False) -> Contact:
+    """A contact, locked if asked for. Raises NOT_FOUND CONTACT_NOT_FOUND."""
+    contact = await contacts.one(connection, key, lock=lock)
+    if contact is None:
+        raise not_found("CONTACT_NOT_FOUND", contact_name(key))
+    return contact
+
+
+async def erase(tx: Connection, key: CustomerKey) -> Applied[None]:
+    """Erase what is known of a customer."""
+    # The contact comes first: whoever binds a phone or changes the contact waits for its lock.
+    await contacts.delete(tx, key)
+    await codes.delete(tx, key)
+    await notices.erase_texts(tx, key)
+    await forget_answers(tx, key.merchant, [contact_name(key)])
+    return Applied(None)

@@ -1,0 +1,111 @@
+"""Phones, which customers prove to be theirs by one-time codes."""
+
+import secrets
+from datetime import UTC, datetime, timedelta
+
+from services.notify.application import contacts
+from services.notify.application.notices import code_notice, phone_changed_notice
+from services.notify.domain.notices import Contact, CustomerKey, NoticeId
+from services.notify.domain.phone_codes import (
+    CODE_DIGITS,
+    CODE_LIFE,
+    CODES_MAX,
+    CODES_MAX_PERIOD,
+    CodeBudget,
+    CodeCheck,
+    PhoneCode,
+    check_code,
+    hash_code,
+)
+from services.notify.publishers import contact_bound
+from services.notify.store import codes, gauges, notices
+from services.notify.store import contacts as contact_store
+from services.runtime.db.idempotency import derived_id
+from services.runtime.db.pool import Connection
+from services.runtime.errors import wrong_state
+from services.runtime.mutations import Applied, Refused
+from services.runtime.rpc.limits import exhausted
+
+SALT_BYTES = 16
+
+_CODE_PROBLEMS = {
+    CodeCheck.CODE_NOT_PENDING: "no code is waiting to be confirmed; start the binding again",
+    CodeCheck.CODE_EXPIRED: "the code has expired; start the binding again",
+    CodeCheck.CODE_WRONG: "the code is not the one that was sent",
+}
+
+
+async def start_binding(
+    tx: Connection, key: CustomerKey, phone: str, request_id: str, budget: CodeBudget, now: datetime
+) -> Applied[PhoneCode]:
+    """Send a one-time code to a number; the code before is void.
+
+    Raises NOT_FOUND CONTACT_NOT_FOUND, RESOURCE_EXHAUSTED CODES_TOO_MANY or CODE_BUDGET_SPENT.
+    """
+    # The contact's lock lets one code at a time be made.
+    await contacts.existing(tx, key, lock=True)
+    await _count_code(tx, key, phone, now, budget)
+    notice_id = _notice_id("phone-code", key, request_id)
+    code = f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}d}"
+    salt = secrets.token_bytes(SALT_BYTES)
+    sent = PhoneCode(notice_id, phone, salt, hash_code(code, salt), 0, now + CODE_LIFE)
+    await codes.void(tx, key)
+    await notices.insert(tx, [code_notice(key, notice_id, code, now)])
+    await codes.insert(tx, key, sent, now)
+    gauges.code("SENT")
+    return Applied(sent)
+
+
+async def confirm_binding(
+    tx: Connection, key: CustomerKey, code: str, request_id: str, now: datetime
+) -> Applied[Contact] | Refused:
+    """Bind the phone that the code proves; a wrong guess is refused and stays counted.
+
+    Raises NOT_FOUND CONTACT_NOT_FOUND, FAILED_PRECONDITION CODE_NOT_PENDING or CODE_EXPIRED.
+    """
+    # The contact's lock lets one guess at a time be made.
+    before = await contacts.existing(tx, key, lock=True)
+    check = check_code(await codes.pending(tx, key), code, now)
+    gauges.code("VERIFIED" if check is CodeCheck.RIGHT else check)
+    if check is CodeCheck.CODE_WRONG:
+        await codes.count_wrong(tx, key)
+        return Refused(wrong_state(check, _CODE_PROBLEMS[check]))
+    if check is not CodeCheck.RIGHT:
+        raise wrong_state(check, _CODE_PROBLEMS[check])
+    after = await contact_store.bind(tx, key, await codes.use(tx, key), now)
+    if before.phone and before.phone != after.phone:
+        notice_id = _notice_id("phone-changed", key, request_id)
+        await notices.insert(tx, [phone_changed_notice(before, after, notice_id, now)])
+    return Applied(after, before, [contact_bound(after, now)])
+
+
+async def _count_code(
+    tx: Connection, key: CustomerKey, phone: str, now: datetime, budget: CodeBudget
+) -> None:
+    """Count a code. Raises RESOURCE_EXHAUSTED if it is one too many.
+
+    The caller is not told whether the customer, the number or its neighbours had theirs, since others
+    may have sent codes there.
+    """
+    oldest = max(await codes.count_sent(tx, key, phone, now), default=None)
+    if oldest is not None and oldest + CODES_MAX_PERIOD > now:
+        gauges.code("REFUSED")
+        left_seconds = (oldest + CODES_MAX_PERIOD - now).total_seconds()
+        message = f"{CODES_MAX} codes were sent within an hour"
+        raise exhausted("CODES_TOO_MANY", message, left_seconds)
+    hour, day = await codes.count_spent(tx, key.merchant, now)
+    if day > budget.day_max or hour > budget.hour_max:
+        gauges.code("REFUSED")
+        period = timedelta(days=1) if day > budget.day_max else timedelta(hours=1)
+        message = "the merchant's codes of this period have all been sent"
+        raise exhausted("CODE_BUDGET_SPENT", message, _left_seconds(now, period))
+    await codes.forget_sent(tx, now - CODES_MAX_PERIOD)
+
+
+def _left_seconds(now: datetime, period: timedelta) -> float:
+    """How long the hour or the day (UTC) still lasts."""
+    return (period - (now - datetime(1970, 1, 1, tzinfo=UTC)) % period).total_seconds()
+
+
+def _notice_id(purpose: str, key: CustomerKey, request_id: str) -> NoticeId:
+    return NoticeId(str(derived_id(purpose, key.merchant, key.customer, request_id)))
