@@ -1,1 +1,1 @@
-"""Consent, charges and the books: nobody pays more, earlier or more often than they agreed to."""
+"""Consent, charges and the ledger: nobody pays more, earlier or more often than they agreed to."""

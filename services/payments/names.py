@@ -1,6 +1,6 @@
 """The resource names that payments reads and writes (AIP-122)."""
 
-from services.payments.domain.keys import ChargeKey, CustomerKey
+from services.payments.domain.keys import ChargeKey, CustomerId, CustomerKey, MerchantId
 from services.runtime.resource_names import NamePattern
 
 # Of a merchant, where a contract allows it in place of one customer.
@@ -22,10 +22,15 @@ LEDGER_ENTRY = NamePattern("merchants/{merchant}/ledgerEntries/{entry}")
 ORDER = NamePattern("merchants/{merchant}/standingOrders/{standing_order}/orders/{cycle}")
 
 
+def customer_key(merchant: str, customer: str) -> CustomerKey:
+    """The customer of the ids in a name, in its order."""
+    return CustomerKey(MerchantId(merchant), CustomerId(customer))
+
+
 def parse_customer(name: str) -> CustomerKey:
     """The customer in its name. Raises ValueError."""
     merchant, customer = CUSTOMER.parse(name)
-    return CustomerKey(customer, merchant)
+    return customer_key(merchant, customer)
 
 
 def charge_key(order: str, owner: CustomerKey) -> ChargeKey:

@@ -133,6 +133,6 @@ def _event(charge: Charge, key: str, message: Any, now: datetime, parent: str = 
         partition_key=charge.key.owner.name,
         occur_time=now,
         traceparent=tracing.continued(
-            f"tell {message.DESCRIPTOR.name}", parent or charge.traceparent
+            f"publish {message.DESCRIPTOR.name}", parent or charge.traceparent
         ),
     )

@@ -10,6 +10,7 @@ from services.payments.domain.keys import (
     ChargeKey,
     CustomerKey,
     MandateKey,
+    MerchantId,
     PaymentMethodKey,
     RefundKey,
 )
@@ -21,6 +22,7 @@ from services.payments.names import (
     MERCHANT,
     PAYMENT_METHOD,
     REFUND,
+    customer_key,
 )
 from services.payments.store.encrypted import evidence_aad
 from services.runtime.auth.call_context import caller
@@ -32,46 +34,46 @@ from services.runtime.rpc.conversions import from_money, read_money, read_timest
 _CUSTOMER_OF_CHARGE = "/charges/"
 
 
-def read_merchant(name: str) -> str:
+def read_merchant(name: str) -> MerchantId:
     """A merchant. Raises PERMISSION_DENIED if it is not the caller's."""
     (merchant,) = MERCHANT.parse(name)
     caller().check(merchant)
-    return merchant
+    return MerchantId(merchant)
 
 
 def read_customer(name: str) -> CustomerKey:
     """A customer, or `-` for any where the contract allows it. Raises like `read_merchant`."""
     merchant, customer = CUSTOMER_OR_ANY.parse(name)
     caller().check(merchant)
-    return CustomerKey(customer, merchant)
+    return customer_key(merchant, customer)
 
 
 def read_payment_method(name: str) -> PaymentMethodKey:
     """A payment method. Raises like `read_merchant`."""
     merchant, customer, method = PAYMENT_METHOD.parse(name)
     caller().check(merchant)
-    return PaymentMethodKey(CustomerKey(customer, merchant), method)
+    return PaymentMethodKey(customer_key(merchant, customer), method)
 
 
 def read_mandate(name: str) -> MandateKey:
     """A mandate. Raises like `read_merchant`."""
     merchant, customer, mandate = MANDATE.parse(name)
     caller().check(merchant)
-    return MandateKey(CustomerKey(customer, merchant), mandate)
+    return MandateKey(customer_key(merchant, customer), mandate)
 
 
 def read_charge(name: str) -> ChargeKey:
     """A charge. Raises like `read_merchant`."""
     merchant, customer, charge = CHARGE.parse(name)
     caller().check(merchant)
-    return ChargeKey(CustomerKey(customer, merchant), charge)
+    return ChargeKey(customer_key(merchant, customer), charge)
 
 
 def read_refund(name: str) -> RefundKey:
     """A refund. Raises like `read_merchant`."""
     merchant, customer, charge, refund = REFUND.parse(name)
     caller().check(merchant)
-    return RefundKey(ChargeKey(CustomerKey(customer, merchant), charge), refund)
+    return RefundKey(ChargeKey(customer_key(merchant, customer), charge), refund)
 
 
 def read_payment_method_of(violations: Violations, field: str, name: str, owner_name: str) -> str:
@@ -204,5 +206,5 @@ def _read_check(
     planned_minor = 0
     if check.HasField("planned_amount"):
         planned_minor = from_money(check.planned_amount).amount_minor
-    key = MandateKey(CustomerKey(customer, merchant), mandate)
+    key = MandateKey(customer_key(merchant, customer), mandate)
     return MandateCheck(key, amount, charge_time, planned_minor)

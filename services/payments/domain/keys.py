@@ -1,18 +1,22 @@
-"""What things are called. Keys sort by the shard key first; rows are always locked in that order."""
+"""What things are called. Rows are always locked in the order of their keys."""
 
 import uuid
-from typing import NamedTuple
+from typing import NamedTuple, NewType
 
 # Keys are derived from what they stand for, so that the same attempt always has the same key.
 KEY_NAMESPACE = uuid.UUID("8d1f6a0b-4a57-5b0e-9a53-0c9a1f7f2b64")
+
+
+MerchantId = NewType("MerchantId", str)
+CustomerId = NewType("CustomerId", str)
 
 
 # Tuples, since keys and items are made and compared more often than anything else.
 class CustomerKey(NamedTuple):
     """Which customer; everything of one customer lives together."""
 
-    customer: str
-    merchant: str
+    merchant: MerchantId
+    customer: CustomerId
 
     @property
     def name(self) -> str:

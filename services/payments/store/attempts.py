@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from services.payments.domain.attempts import Attempt, settled_state
-from services.payments.domain.keys import ChargeKey
+from services.payments.domain.keys import ChargeKey, CustomerId, MerchantId
 from services.payments.domain.outcomes import Declined, NotMade, Succeeded, Unknown, ask_again_delay
 from services.payments.domain.transitions import AttemptState
 from services.payments.store import keys
@@ -15,8 +15,8 @@ from services.runtime.db.statements import Command, Query
 
 
 class _AttemptRow(NamedTuple):
-    merchant: str
-    customer: str
+    merchant: MerchantId
+    customer: CustomerId
     charge: str
     number: int
     idempotency_key: str
@@ -35,8 +35,8 @@ class _AttemptRow(NamedTuple):
 
 
 class _ToSendRow(NamedTuple):
-    merchant: str
-    customer: str
+    merchant: MerchantId
+    customer: CustomerId
     charge: str
     number: int
     idempotency_key: str
@@ -58,8 +58,8 @@ class _ToSendRow(NamedTuple):
 class UnknownAttempt(NamedTuple):
     """An attempt whose outcome nobody knows, as operators see it."""
 
-    merchant: str
-    customer: str
+    merchant: MerchantId
+    customer: CustomerId
     charge: str
     number: int
     idempotency_key: str

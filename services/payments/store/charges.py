@@ -7,7 +7,13 @@ from typing import NamedTuple
 
 from services.payments.domain.charges import AbandonReason, Charge, present_mandate
 from services.payments.domain.consent import BillingMode, RefusalReason
-from services.payments.domain.keys import ChargeKey, CustomerKey, PaymentMethodKey
+from services.payments.domain.keys import (
+    ChargeKey,
+    CustomerId,
+    CustomerKey,
+    MerchantId,
+    PaymentMethodKey,
+)
 from services.payments.domain.transitions import ChargeState
 from services.payments.store import keys
 from services.runtime.db.pool import Connection
@@ -15,8 +21,8 @@ from services.runtime.db.statements import Command, Query
 
 
 class _ChargeRow(NamedTuple):
-    merchant: str
-    customer: str
+    merchant: MerchantId
+    customer: CustomerId
     charge: str
     order_name: str
     billing_mode: str
@@ -43,8 +49,8 @@ class _ChargeRow(NamedTuple):
 
 
 class _InstructionRow(NamedTuple):
-    merchant: str
-    customer: str
+    merchant: MerchantId
+    customer: CustomerId
     charge: str
     withdrawn: bool
     mandate: str
@@ -117,7 +123,7 @@ _LOCKED = Query(
     FROM charges
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
       AS asked (customer, merchant, charge) USING (customer, merchant, charge)
-    ORDER BY customer, merchant, charge FOR UPDATE OF charges
+    ORDER BY merchant, customer, charge FOR UPDATE OF charges
 """,
     _ChargeRow,
 )
@@ -330,7 +336,7 @@ async def of_customer(
 
 
 async def of_merchant(
-    tx: Connection, merchant: str, state: str, after: tuple[str, str], limit: int
+    tx: Connection, merchant: MerchantId, state: str, after: tuple[str, str], limit: int
 ) -> list[Charge]:
     """A merchant's charges by id and customer, as those of a customer."""
     charge, customer = after

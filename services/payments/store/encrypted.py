@@ -30,7 +30,7 @@ def note_aad(key: RefundKey) -> tuple[str, ...]:
 
 
 def _owner(row: Any) -> CustomerKey:  # noqa: ANN401 - a row
-    return CustomerKey(row.customer, row.merchant)
+    return CustomerKey(row.merchant, row.customer)
 
 
 _OWNER = {"customer": "text", "merchant": "text"}

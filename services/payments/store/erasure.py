@@ -101,7 +101,7 @@ async def open_charges(tx: Connection, owner: CustomerKey, limit: int) -> list[C
 
 
 async def erase(tx: Connection, owner: CustomerKey, disputable_since: datetime) -> None:
-    """Erase what is not needed any more: all but the books, and the evidence of later charges."""
+    """Erase what is not needed any more: all but the ledger, and the evidence of later charges."""
     for statement in _ERASE:
         await statement.run(tx, **keys.owner(owner))
     evidence = {**keys.owner(owner), "disputable_since": disputable_since}

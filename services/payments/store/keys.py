@@ -4,17 +4,24 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from services.payments.domain.keys import ChargeKey, CustomerKey, MandateKey, PaymentMethodKey
+from services.payments.domain.keys import (
+    ChargeKey,
+    CustomerId,
+    CustomerKey,
+    MandateKey,
+    MerchantId,
+    PaymentMethodKey,
+)
 
 
 class OfCharge(Protocol):
     """A row that belongs to a charge."""
 
     @property
-    def merchant(self) -> str: ...  # noqa: D102
+    def merchant(self) -> MerchantId: ...  # noqa: D102
 
     @property
-    def customer(self) -> str: ...  # noqa: D102
+    def customer(self) -> CustomerId: ...  # noqa: D102
 
     @property
     def charge(self) -> str: ...  # noqa: D102
@@ -23,8 +30,8 @@ class OfCharge(Protocol):
 class ChargeRow(NamedTuple):
     """The key of a charge."""
 
-    merchant: str
-    customer: str
+    merchant: MerchantId
+    customer: CustomerId
     charge: str
 
 
@@ -70,4 +77,4 @@ def payment_methods(keys: Iterable[PaymentMethodKey]) -> dict[str, list[str]]:
 
 def charge_of(row: OfCharge) -> ChargeKey:
     """The charge that a row belongs to."""
-    return ChargeKey(CustomerKey(row.customer, row.merchant), row.charge)
+    return ChargeKey(CustomerKey(row.merchant, row.customer), row.charge)

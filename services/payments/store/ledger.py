@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from services.payments.domain.keys import MerchantId
 from services.payments.domain.ledger import Booking
 from services.payments.store import keys
 from services.runtime.db.pool import Connection
@@ -22,7 +23,7 @@ class Balance(NamedTuple):
 class Entry(NamedTuple):
     """One leg of a booking."""
 
-    merchant: str
+    merchant: MerchantId
     transaction: uuid.UUID
     leg: int
     position: uuid.UUID
@@ -101,7 +102,7 @@ async def book(tx: Connection, bookings: Sequence[Booking]) -> None:
 
 
 async def balances(
-    tx: Connection, merchant: str, after: tuple[str, str], limit: int
+    tx: Connection, merchant: MerchantId, after: tuple[str, str], limit: int
 ) -> list[Balance]:
     """A merchant's accounts with their balances, by account and currency."""
     account, currency = after
@@ -111,7 +112,7 @@ async def balances(
 
 
 async def entries(
-    tx: Connection, merchant: str, after_position: uuid.UUID, limit: int
+    tx: Connection, merchant: MerchantId, after_position: uuid.UUID, limit: int
 ) -> list[Entry]:
     """A merchant's entries in the order of booking, after a position."""
     return await _ENTRIES.all(tx, merchant=merchant, after=after_position, limit=limit)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from services.payments.domain.consent import Mandate
 from services.payments.domain.idempotent_retries import KEY_RELIED_ON
-from services.payments.domain.keys import CustomerKey, MandateKey
+from services.payments.domain.keys import CustomerId, CustomerKey, MandateKey, MerchantId
 from services.payments.store import keys
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Query
@@ -17,8 +17,8 @@ class _MandateIdRow(NamedTuple):
 
 
 class _MandateRow(NamedTuple):
-    merchant: str
-    customer: str
+    merchant: MerchantId
+    customer: CustomerId
     mandate: str
     payment_method: str
     charge_ceiling_minor: int
@@ -33,8 +33,8 @@ class _MandateRow(NamedTuple):
 
 
 class _MandateWithTotalRow(NamedTuple):
-    merchant: str
-    customer: str
+    merchant: MerchantId
+    customer: CustomerId
     mandate: str
     payment_method: str
     charge_ceiling_minor: int
@@ -91,7 +91,7 @@ _LOCKED = Query(
     FROM mandates
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:mandate AS text[]))
       AS asked (customer, merchant, mandate) USING (customer, merchant, mandate)
-    ORDER BY customer, merchant, mandate FOR UPDATE OF mandates
+    ORDER BY merchant, customer, mandate FOR UPDATE OF mandates
 """,
     _MandateRow,
 )
@@ -242,7 +242,7 @@ def _months(
 
 def _mandate(row: _MandateRow | _MandateWithTotalRow) -> Mandate:
     return Mandate(
-        key=MandateKey(CustomerKey(row.customer, row.merchant), row.mandate),
+        key=MandateKey(CustomerKey(row.merchant, row.customer), row.mandate),
         payment_method=row.payment_method,
         charge_ceiling_minor=row.charge_ceiling_minor,
         month_ceiling_minor=row.month_ceiling_minor,

@@ -5,15 +5,15 @@ from datetime import datetime
 from typing import NamedTuple
 
 from services.payments.domain.consent import BillingMode, Notice
-from services.payments.domain.keys import ChargeKey
+from services.payments.domain.keys import ChargeKey, CustomerId, MerchantId
 from services.payments.store import keys
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Command, Query
 
 
 class _NoticeRow(NamedTuple):
-    merchant: str
-    customer: str
+    merchant: MerchantId
+    customer: CustomerId
     charge: str
     notice: str
     amount_minor: int

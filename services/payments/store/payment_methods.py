@@ -11,7 +11,7 @@ from services.payments.domain.declines import (
     MethodUse,
     method_use,
 )
-from services.payments.domain.keys import CustomerKey, PaymentMethodKey
+from services.payments.domain.keys import CustomerId, CustomerKey, MerchantId, PaymentMethodKey
 from services.payments.store import keys
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Query
@@ -22,8 +22,8 @@ class _PaymentMethodIdRow(NamedTuple):
 
 
 class _PaymentMethodRow(NamedTuple):
-    merchant: str
-    customer: str
+    merchant: MerchantId
+    customer: CustomerId
     payment_method: str
     provider_token: bytes
     brand: str
@@ -34,8 +34,8 @@ class _PaymentMethodRow(NamedTuple):
 
 
 class _UseRow(NamedTuple):
-    merchant: str
-    customer: str
+    merchant: MerchantId
+    customer: CustomerId
     payment_method: str
     busy_until: datetime | None
     day_limit_time: datetime | None
@@ -118,7 +118,7 @@ _LOCKED = Query(
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]),
                 CAST(:payment_method AS text[])) AS asked (customer, merchant, payment_method)
       USING (customer, merchant, payment_method)
-    ORDER BY customer, merchant, payment_method FOR NO KEY UPDATE OF payment_methods
+    ORDER BY merchant, customer, payment_method FOR NO KEY UPDATE OF payment_methods
 """,
     _PaymentMethodRow,
 )
@@ -177,7 +177,7 @@ async def uses(
     rows = await _USES.all(tx, **parameters, **limits)
     uses = {}
     for row in rows:
-        key = PaymentMethodKey(CustomerKey(row.customer, row.merchant), row.payment_method)
+        key = PaymentMethodKey(CustomerKey(row.merchant, row.customer), row.payment_method)
         uses[key] = method_use(
             blocked=blocked.get(key, False),
             busy_until=row.busy_until,
@@ -203,7 +203,7 @@ async def block(
 
 def _payment_method(row: _PaymentMethodRow) -> PaymentMethod:
     return PaymentMethod(
-        key=PaymentMethodKey(CustomerKey(row.customer, row.merchant), row.payment_method),
+        key=PaymentMethodKey(CustomerKey(row.merchant, row.customer), row.payment_method),
         provider_token=row.provider_token,
         brand=row.brand,
         last4=row.last4,

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from services.payments.domain.keys import ChargeKey, RefundKey
+from services.payments.domain.keys import ChargeKey, CustomerId, MerchantId, RefundKey
 from services.payments.domain.outcomes import Declined, Succeeded, Unknown, ask_again_delay
 from services.payments.domain.refunds import Refund, settled_state
 from services.payments.domain.transitions import RefundState
@@ -19,8 +19,8 @@ class _RefundIdRow(NamedTuple):
 
 
 class _RefundRow(NamedTuple):
-    merchant: str
-    customer: str
+    merchant: MerchantId
+    customer: CustomerId
     charge: str
     refund: str
     amount_minor: int
@@ -36,8 +36,8 @@ class _RefundRow(NamedTuple):
 
 
 class _ToSendRow(NamedTuple):
-    merchant: str
-    customer: str
+    merchant: MerchantId
+    customer: CustomerId
     charge: str
     refund: str
     amount_minor: int
@@ -54,8 +54,8 @@ class _ToSendRow(NamedTuple):
 
 
 class _TotalRow(NamedTuple):
-    merchant: str
-    customer: str
+    merchant: MerchantId
+    customer: CustomerId
     charge: str
     promised_minor: int
     refunded_minor: int

@@ -9,12 +9,12 @@ from aiohttp import web
 
 from services.payments.clients.provider import StripeProvider
 from services.payments.domain.attempts import Attempt
-from services.payments.domain.keys import ChargeKey, CustomerKey
+from services.payments.domain.keys import ChargeKey, CustomerId, CustomerKey, MerchantId
 from services.payments.domain.outcomes import Declined, Outcome, Succeeded, Unknown
 from tests.integration.payments.suite import NOW
 
 ATTEMPT = Attempt(
-    charge=ChargeKey(CustomerKey("ann", "acme"), "coffee-1"),
+    charge=ChargeKey(CustomerKey(MerchantId("acme"), CustomerId("ann")), "coffee-1"),
     number=1,
     idempotency_key="7c9a",
     amount_minor=1250,

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from services.payments.domain.charges import Charge
 from services.payments.domain.consent import BillingMode, Mandate, Notice
-from services.payments.domain.keys import ChargeKey, CustomerKey, MandateKey
+from services.payments.domain.keys import ChargeKey, CustomerId, CustomerKey, MandateKey, MerchantId
 from services.payments.domain.transitions import ChargeState
 
 NOW = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
-ANN = CustomerKey("ann", "acme")
+ANN = CustomerKey(MerchantId("acme"), CustomerId("ann"))
 KEY = ChargeKey(ANN, "coffee-1")
 MANDATE_KEY = MandateKey(ANN, "coffee")
 
