@@ -10,12 +10,12 @@ from recurring.payments.v1 import events_pb2 as payments_events_pb2
 from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
 from recurring.scheduler.v1 import scheduler_pb2
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.notify.application.notices import Draft, post
 from services.notify.domain.notices import BillingMode, Promise
 from services.notify.domain.templates import kinds
 from services.notify.domain.templates.wording import Line
+from services.runtime.db.pool import Connection
 from services.runtime.messaging.events import Event, Subscription, Subscriptions
 from services.runtime.rpc.conversions import from_money, from_timestamp
 from services.runtime.workers.clock import Clock
@@ -208,7 +208,7 @@ def subscriptions(clock: Clock) -> Subscriptions:
 
 
 def _subscription(clock: Clock, message_type: Any, reader: Reader) -> Subscription:  # noqa: ANN401
-    async def handle(tx: AsyncConnection, events: Sequence[Event[Any]]) -> None:
+    async def handle(tx: Connection, events: Sequence[Event[Any]]) -> None:
         read = [(event, reader(event.message)) for event in events]
         drafts = [(event, draft) for event, draft in read if draft is not None]
         await post(tx, _missed_together(drafts), clock.now())

@@ -17,7 +17,6 @@ from services.notify.domain.notices import (
     VOID_EXPIRED,
     Attempt,
     Channel,
-    DeliveryState,
     NoticeKind,
     Progress,
     Verdict,
@@ -25,6 +24,7 @@ from services.notify.domain.notices import (
     progress,
     worth_sending,
 )
+from services.notify.domain.transitions import DeliveryState
 from services.notify.publishers import notice_delivered, notice_failed
 from services.notify.store import contacts, gauges, notices, superseding
 from services.notify.store.contacts import SmsEnded

@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from services.notify.domain.notices import (
     DELIVERY_LIFE,
     FAILURE_NO_CHANNEL,
@@ -16,7 +14,6 @@ from services.notify.domain.notices import (
     Contact,
     CustomerKey,
     Delivery,
-    DeliveryState,
     Notice,
     NoticeId,
     NoticeKind,
@@ -28,10 +25,12 @@ from services.notify.domain.notices import (
 from services.notify.domain.phone_codes import CODE_LIFE, MASK, mask_phone
 from services.notify.domain.templates.kinds import CODE_LEFT_OUT, PhoneChanged, PhoneCode
 from services.notify.domain.templates.wording import Template, Texts, render
+from services.notify.domain.transitions import DeliveryState
 from services.notify.names import parse_customer
 from services.notify.publishers import notice_failed
 from services.notify.store import contacts, notices, superseding
 from services.notify.store.superseding import SubjectFact
+from services.runtime.db.pool import Connection
 from services.runtime.messaging import outbox
 from services.runtime.messaging.events import Event
 from services.runtime.observability import tracing
@@ -55,9 +54,7 @@ class Draft:
     expire_time: datetime | None = None
 
 
-async def post(
-    tx: AsyncConnection, drafts: Sequence[tuple[Event[Any], Draft]], now: datetime
-) -> None:
+async def post(tx: Connection, drafts: Sequence[tuple[Event[Any], Draft]], now: datetime) -> None:
     """Make a notice of each event, once, with a delivery a channel; publish whom it cannot reach.
 
     The notice has the event's id, which is derived from the fact: one fact, one notice. Several changes

@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple, NewType
 
+from services.notify.domain.transitions import DELIVERY, DeliveryEvent, DeliveryState
+
 MerchantId = NewType("MerchantId", str)
 CustomerId = NewType("CustomerId", str)
 NoticeId = NewType("NoticeId", str)
@@ -62,16 +64,6 @@ class NoticeKind(StrEnum):
     REFUND = "REFUND"
     PAYMENT_METHOD_BLOCKED = "PAYMENT_METHOD_BLOCKED"
     PHONE_CHANGED = "PHONE_CHANGED"
-
-
-class DeliveryState(StrEnum):
-    """How far a notice has come on one channel."""
-
-    PENDING = "PENDING"
-    DELIVERED = "DELIVERED"
-    FAILED = "FAILED"
-    # Not sent, since what it says is not true any more.
-    VOIDED = "VOIDED"
 
 
 # These go by e-mail as well, where there is an address.
@@ -254,19 +246,20 @@ def progress(delivery: Delivery, attempt: Attempt, now: datetime) -> Progress:
     """What an attempt at this instant makes of a pending delivery."""
     if attempt.verdict is Verdict.NOT_TRIED:
         return Progress(
-            DeliveryState.PENDING, delivery.attempt_count, delivery.next_attempt_time, None,
-            delivery.failure_code,
+            DELIVERY.to(delivery.state, DeliveryEvent.POSTPONE), delivery.attempt_count,
+            delivery.next_attempt_time, None, delivery.failure_code,
         )  # fmt: skip
     if attempt.verdict is Verdict.VOID:
         return Progress(
-            DeliveryState.VOIDED, delivery.attempt_count, delivery.next_attempt_time, None,
-            attempt.failure_code,
+            DELIVERY.to(delivery.state, DeliveryEvent.VOID), delivery.attempt_count,
+            delivery.next_attempt_time, None, attempt.failure_code,
         )  # fmt: skip
     count = delivery.attempt_count + 1
     if attempt.verdict is Verdict.DELIVERED:
-        return Progress(DeliveryState.DELIVERED, count, delivery.next_attempt_time, now, "")
+        delivered = DELIVERY.to(delivery.state, DeliveryEvent.DELIVER)
+        return Progress(delivered, count, delivery.next_attempt_time, now, "")
     again = now + RETRY_PAUSES[min(count, len(RETRY_PAUSES)) - 1]
-    over = attempt.verdict is Verdict.PERMANENT or again > delivery.give_up_time
-    state = DeliveryState.FAILED if over else DeliveryState.PENDING
     is_permanent = attempt.verdict is Verdict.PERMANENT
+    over = is_permanent or again > delivery.give_up_time
+    state = DELIVERY.to(delivery.state, DeliveryEvent.FAIL if over else DeliveryEvent.POSTPONE)
     return Progress(state, count, again, None, attempt.failure_code, is_permanent)

@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.notify.domain.notices import FAILURE_CODE_VOID, CustomerKey
 from services.notify.domain.phone_codes import (
@@ -14,6 +13,7 @@ from services.notify.domain.phone_codes import (
 )
 from services.notify.domain.phone_numbers import prefix_of
 from services.runtime.crypto.encryption import decrypt, encrypt, keyring
+from services.runtime.db.pool import Connection
 
 # So many limits are forgotten with each code that is sent: more than come new.
 FORGET_BATCH_ROWS = 100
@@ -85,9 +85,7 @@ _USE = text("""
 _DELETE = text("DELETE FROM phone_codes WHERE customer = :customer AND merchant = :merchant")
 
 
-async def insert(
-    tx: AsyncConnection, key: CustomerKey, code: PhoneCode, create_time: datetime
-) -> None:
+async def insert(tx: Connection, key: CustomerKey, code: PhoneCode, create_time: datetime) -> None:
     """Store a code that is being sent. The one before must have been voided."""
     await tx.execute(
         _INSERT,
@@ -103,7 +101,7 @@ async def insert(
     )
 
 
-async def pending(tx: AsyncConnection, key: CustomerKey) -> PhoneCode | None:
+async def pending(tx: Connection, key: CustomerKey) -> PhoneCode | None:
     """The code that the customer can still use, expired or not; locked."""
     row = (await tx.execute(_PENDING, _key(key))).one_or_none()
     if row is None:
@@ -119,7 +117,7 @@ async def pending(tx: AsyncConnection, key: CustomerKey) -> PhoneCode | None:
 
 
 async def count_sent(
-    tx: AsyncConnection, key: CustomerKey, phone: str, now: datetime
+    tx: Connection, key: CustomerKey, phone: str, now: datetime
 ) -> tuple[datetime, ...]:
     """Count a code for a customer, to a phone and to its neighbours; undone if the transaction is.
 
@@ -141,7 +139,7 @@ async def count_sent(
     )
 
 
-async def count_spent(tx: AsyncConnection, merchant: str, now: datetime) -> tuple[int, int]:
+async def count_spent(tx: Connection, merchant: str, now: datetime) -> tuple[int, int]:
     """Count a code against a merchant's budget; returns those of this hour and of this day (UTC)."""
     hour = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     values = {
@@ -153,7 +151,7 @@ async def count_spent(tx: AsyncConnection, merchant: str, now: datetime) -> tupl
     return counts["HOUR"], counts["DAY"]
 
 
-async def forget_sent(tx: AsyncConnection, until: datetime) -> None:
+async def forget_sent(tx: Connection, until: datetime) -> None:
     """Forget phones, ranges and customers for which no code was sent after a time.
 
     Comes after `count_sent`, so that nobody waits for one's lock who holds another's.
@@ -161,23 +159,23 @@ async def forget_sent(tx: AsyncConnection, until: datetime) -> None:
     await tx.execute(_FORGET_SENT, {"until": until, "limit": FORGET_BATCH_ROWS})
 
 
-async def void(tx: AsyncConnection, key: CustomerKey) -> None:
+async def void(tx: Connection, key: CustomerKey) -> None:
     """Void the customer's code, if there is one, and its message, if that is still on its way."""
     await tx.execute(_VOID, {**_key(key), "failure_code": FAILURE_CODE_VOID})
 
 
-async def count_wrong(tx: AsyncConnection, key: CustomerKey) -> None:
+async def count_wrong(tx: Connection, key: CustomerKey) -> None:
     """Count a wrong guess at the customer's code; the last one allowed voids it."""
     await tx.execute(_COUNT_WRONG, {**_key(key), "wrong_max": CODE_WRONG_MAX})
 
 
-async def use(tx: AsyncConnection, key: CustomerKey) -> str:
+async def use(tx: Connection, key: CustomerKey) -> str:
     """Mark the customer's pending code as used; returns the phone that it proves."""
     row = (await tx.execute(_USE, _key(key))).one()
     return decrypt(tx, row.phone, *aad(key, row.notice))
 
 
-async def delete(tx: AsyncConnection, key: CustomerKey) -> None:
+async def delete(tx: Connection, key: CustomerKey) -> None:
     """Delete all codes of a customer, and the phones that they went to."""
     await tx.execute(_DELETE, _key(key))
 
@@ -187,7 +185,7 @@ def aad(key: CustomerKey, notice: str) -> tuple[str, ...]:
     return "phone_codes", "phone", key.merchant, key.customer, notice
 
 
-def _blind_index(tx: AsyncConnection, *subject: str) -> bytes:
+def _blind_index(tx: Connection, *subject: str) -> bytes:
     """What a limit is kept under: names nobody without the service's key."""
     value = "\n".join(subject)
     return keyring(tx.engine).blind_index(value, "code_limits", "subject_blind_index")

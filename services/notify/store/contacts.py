@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.notify.domain.notices import (
     SMS_RETRY_PAUSE,
@@ -15,7 +14,7 @@ from services.notify.domain.notices import (
     CustomerKey,
 )
 from services.runtime.crypto.encryption import decrypt, encrypt
-from services.runtime.db.pool import columns
+from services.runtime.db.pool import Connection, columns
 
 _INSERT = text("""
     INSERT INTO contacts (merchant, customer, display_name, email, sms_receipts_muted, email_muted,
@@ -89,18 +88,18 @@ _WITH_PHONE = text("""
 """)
 
 
-async def insert(tx: AsyncConnection, contact: Contact) -> Contact | None:
+async def insert(tx: Connection, contact: Contact) -> Contact | None:
     """Create a contact without a phone; None if the customer has one."""
     row = (await tx.execute(_INSERT, _columns(tx, contact))).one_or_none()
     return _contact(tx, row) if row else None
 
 
-async def update(tx: AsyncConnection, contact: Contact) -> Contact:
+async def update(tx: Connection, contact: Contact) -> Contact:
     """Store the name, e-mail and preferences of an existing contact."""
     return _contact(tx, (await tx.execute(_UPDATE, _columns(tx, contact))).one())
 
 
-async def bind(tx: AsyncConnection, key: CustomerKey, phone: str, now: datetime) -> Contact:
+async def bind(tx: Connection, key: CustomerKey, phone: str, now: datetime) -> Contact:
     """Make a phone an existing contact's bound phone."""
     encrypted = encrypt(tx, phone, *aad(key, "phone"))
     found = await tx.execute(_BIND, {**_key(key), "phone": encrypted, "now": now})
@@ -117,7 +116,7 @@ class SmsEnded:
     taken: bool
 
 
-async def count_sms(tx: AsyncConnection, ended: Collection[SmsEnded], now: datetime) -> None:
+async def count_sms(tx: Connection, ended: Collection[SmsEnded], now: datetime) -> None:
     """Leave phones alone that did not take a message, longer each time; others begin from zero."""
     if not ended:
         return
@@ -131,30 +130,30 @@ async def count_sms(tx: AsyncConnection, ended: Collection[SmsEnded], now: datet
     await tx.execute(_COUNT_SMS, {**values, **pauses, "now": now})
 
 
-async def delete(tx: AsyncConnection, key: CustomerKey) -> None:
+async def delete(tx: Connection, key: CustomerKey) -> None:
     """Delete a contact, if there is one."""
     await tx.execute(_DELETE, _key(key))
 
 
-async def one(tx: AsyncConnection, key: CustomerKey, *, lock: bool = False) -> Contact | None:
+async def one(tx: Connection, key: CustomerKey, *, lock: bool = False) -> Contact | None:
     """A contact, locked until the transaction ends if asked for."""
     row = (await tx.execute(_ONE_LOCKED if lock else _ONE, _key(key))).one_or_none()
     return _contact(tx, row) if row else None
 
 
-async def of_merchant(tx: AsyncConnection, merchant: str, after: str, limit: int) -> list[Contact]:
+async def of_merchant(tx: Connection, merchant: str, after: str, limit: int) -> list[Contact]:
     """A merchant's contacts by customer, after a customer."""
     rows = await tx.execute(_OF_MERCHANT, {"merchant": merchant, "after": after, "limit": limit})
     return [_contact(tx, row) for row in rows]
 
 
-async def by_key(tx: AsyncConnection, keys: Collection[CustomerKey]) -> dict[CustomerKey, Contact]:
+async def by_key(tx: Connection, keys: Collection[CustomerKey]) -> dict[CustomerKey, Contact]:
     """Those of the contacts that exist, kept from being erased until the transaction ends."""
     rows = await tx.execute(_BY_KEY, _keys(set(keys)))
     return {found.key: found for found in (_contact(tx, row) for row in rows)}
 
 
-async def have_phones(tx: AsyncConnection, keys: Sequence[CustomerKey]) -> list[bool]:
+async def have_phones(tx: Connection, keys: Sequence[CustomerKey]) -> list[bool]:
     """Whether customers have a bound phone, in their order."""
     places = set((await tx.execute(_WITH_PHONE, _keys(keys))).scalars())
     return [place in places for place in range(1, len(keys) + 1)]
@@ -176,7 +175,7 @@ def aad(key: CustomerKey, column: str) -> tuple[str, ...]:
     return "contacts", column, key.merchant, key.customer
 
 
-def _columns(tx: AsyncConnection, contact: Contact) -> dict[str, Any]:
+def _columns(tx: Connection, contact: Contact) -> dict[str, Any]:
     return {
         **_key(contact.key),
         "display_name": encrypt(tx, contact.display_name, *aad(contact.key, "display_name")),
@@ -187,7 +186,7 @@ def _columns(tx: AsyncConnection, contact: Contact) -> dict[str, Any]:
     }
 
 
-def _contact(tx: AsyncConnection, row: Any) -> Contact:  # noqa: ANN401 - a row
+def _contact(tx: Connection, row: Any) -> Contact:  # noqa: ANN401 - a row
     key = CustomerKey(row.merchant, row.customer)
     return Contact(
         key=key,

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 
 from sqlalchemy import text
 
-from services.notify.domain.notices import DeliveryState, NoticeKind
+from services.notify.domain.notices import NoticeKind
 from services.notify.domain.phone_codes import CodeCheck
+from services.notify.domain.transitions import DeliveryState
 from services.runtime.observability import metrics
 from services.runtime.observability.gauges import Gauge, GaugeQuery, count_of, lateness_of
 

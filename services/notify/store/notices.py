@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.notify.domain.notices import (
     FAILURE_UNREADABLE,
@@ -16,15 +15,15 @@ from services.notify.domain.notices import (
     Channel,
     CustomerKey,
     Delivery,
-    DeliveryState,
     Notice,
     NoticeKind,
     Progress,
     Promise,
 )
+from services.notify.domain.transitions import DeliveryState
 from services.notify.store import codes, contacts
 from services.runtime.crypto.encryption import UnreadableError, decrypt, encrypt
-from services.runtime.db.pool import columns
+from services.runtime.db.pool import Connection, columns
 
 # --- posting -----------------------------------------------------------------------------------
 
@@ -61,7 +60,7 @@ _INSERT_DELIVERIES = text("""
 """)
 
 
-async def insert(tx: AsyncConnection, notices: Sequence[Notice]) -> list[Notice]:
+async def insert(tx: Connection, notices: Sequence[Notice]) -> list[Notice]:
     """Store notices with their deliveries; returns those that were not there yet."""
     if not notices:
         return []
@@ -82,7 +81,7 @@ _ERASE_TEXTS = text("""
 """)
 
 
-async def erase_texts(tx: AsyncConnection, key: CustomerKey) -> None:
+async def erase_texts(tx: Connection, key: CustomerKey) -> None:
     """Erase what a customer's notices say."""
     await tx.execute(_ERASE_TEXTS, _key(key))
 
@@ -112,7 +111,7 @@ _DELIVERIES = text("""
 """)
 
 
-async def one(tx: AsyncConnection, key: CustomerKey, notice: str) -> Notice | None:
+async def one(tx: Connection, key: CustomerKey, notice: str) -> Notice | None:
     """A notice with its deliveries."""
     row = (await tx.execute(_ONE, {**_key(key), "notice": notice})).one_or_none()
     if row is None:
@@ -122,7 +121,7 @@ async def one(tx: AsyncConnection, key: CustomerKey, notice: str) -> Notice | No
 
 
 async def of_customer(
-    tx: AsyncConnection, key: CustomerKey, subject_resource: str, after: uuid.UUID, limit: int
+    tx: Connection, key: CustomerKey, subject_resource: str, after: uuid.UUID, limit: int
 ) -> list[tuple[uuid.UUID, Notice]]:
     """A customer's notices with their positions, the oldest first, after a position.
 
@@ -138,7 +137,7 @@ async def of_customer(
 
 
 async def _deliveries(
-    tx: AsyncConnection, key: CustomerKey, notices: Sequence[str]
+    tx: Connection, key: CustomerKey, notices: Sequence[str]
 ) -> dict[str, list[Delivery]]:
     found: dict[str, list[Delivery]] = defaultdict(list)
     for row in await tx.execute(_DELIVERIES, {**_key(key), "notices": list(notices)}):
@@ -255,9 +254,7 @@ class Outgoing:
     readable: bool = True
 
 
-async def claim(
-    tx: AsyncConnection, now: datetime, limit: int, claim_seconds: int
-) -> list[Outgoing]:
+async def claim(tx: Connection, now: datetime, limit: int, claim_seconds: int) -> list[Outgoing]:
     """Take a batch of due deliveries, the oldest notice first, until finished or the claim ends.
 
     Claims run on the database's own clock: they concern machines, not customers.
@@ -278,7 +275,7 @@ class Ended:
     failure_code: str
 
 
-async def finish(tx: AsyncConnection, results: Sequence[tuple[Outgoing, Progress]]) -> list[Ended]:
+async def finish(tx: Connection, results: Sequence[tuple[Outgoing, Progress]]) -> list[Ended]:
     """Store what attempts came to; returns the notices that ended by it."""
     of_notices = {(o.notice.key, o.notice.notice): o.notice for o, _ in results}
     asked = columns(
@@ -300,7 +297,7 @@ async def finish(tx: AsyncConnection, results: Sequence[tuple[Outgoing, Progress
 
 
 async def last_attempts(
-    tx: AsyncConnection, keys: Sequence[CustomerKey]
+    tx: Connection, keys: Sequence[CustomerKey]
 ) -> dict[tuple[CustomerKey, Channel], datetime]:
     """When the last of what waits for customers is tried next, by channel."""
     asked = columns([_key(key) for key in keys], "merchant", "customer")
@@ -311,7 +308,7 @@ async def last_attempts(
     }
 
 
-async def _store(tx: AsyncConnection, results: Sequence[tuple[Outgoing, Progress]]) -> None:
+async def _store(tx: Connection, results: Sequence[tuple[Outgoing, Progress]]) -> None:
     rows = [
         {
             **_key(outgoing.notice.key),
@@ -334,7 +331,7 @@ async def _store(tx: AsyncConnection, results: Sequence[tuple[Outgoing, Progress
     )  # fmt: skip
 
 
-async def next_attempt(tx: AsyncConnection) -> datetime | None:
+async def next_attempt(tx: Connection) -> datetime | None:
     """When the next delivery is due, claimed or not."""
     return (await tx.execute(_NEXT_ATTEMPT)).scalar_one()  # type: ignore[no-any-return]
 
@@ -377,7 +374,7 @@ def _notice_columns(notices: Iterable[Notice]) -> dict[str, list[Any]]:
 
 
 def _delivery_columns(
-    tx: AsyncConnection, pairs: Iterable[tuple[Notice, Delivery]]
+    tx: Connection, pairs: Iterable[tuple[Notice, Delivery]]
 ) -> dict[str, list[Any]]:
     def encrypted(notice: Notice, delivery: Delivery, column: str, value: str) -> bytes:
         return encrypt(tx, value, *aad(notice.key, notice.notice, delivery.channel, column))
@@ -442,7 +439,7 @@ class Texts(NamedTuple):
     secret_text: str | None
 
 
-def _texts(tx: AsyncConnection, key: CustomerKey, row: Any) -> Texts:  # noqa: ANN401 - a row
+def _texts(tx: Connection, key: CustomerKey, row: Any) -> Texts:  # noqa: ANN401 - a row
     def opened(column: str, encrypted: bytes) -> str:
         return decrypt(tx, encrypted, *aad(key, row.notice, row.channel, column))
 
@@ -470,7 +467,7 @@ def _delivery(row: Any, texts: Texts) -> Delivery:  # noqa: ANN401 - a row
     )
 
 
-def _outgoing(tx: AsyncConnection, row: Any) -> Outgoing:  # noqa: ANN401 - a row
+def _outgoing(tx: Connection, row: Any) -> Outgoing:  # noqa: ANN401 - a row
     key = CustomerKey(row.merchant, row.customer)
     try:
         texts, address = _texts(tx, key, row), _address(tx, key, row)
@@ -484,7 +481,7 @@ def _outgoing(tx: AsyncConnection, row: Any) -> Outgoing:  # noqa: ANN401 - a ro
     return Outgoing(_notice(row, (delivery,)), delivery, address, version, readable)
 
 
-def _address(tx: AsyncConnection, key: CustomerKey, row: Any) -> str:  # noqa: ANN401 - a row
+def _address(tx: Connection, key: CustomerKey, row: Any) -> str:  # noqa: ANN401 - a row
     if row.own_address is not None:
         bound_to = aad(key, row.notice, row.channel, "own_address")
     elif row.channel == Channel.EMAIL:

@@ -6,11 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import TextClause, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.notify.domain.notices import VOID_SUPERSEDED, CustomerKey
 from services.notify.domain.superseding import FINAL, SUPERSEDES
-from services.runtime.db.pool import columns
+from services.runtime.db.pool import Connection, columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +92,7 @@ _VOID = text("""
 """)
 
 
-async def supersede(tx: AsyncConnection, facts: Sequence[SubjectFact]) -> None:
+async def supersede(tx: Connection, facts: Sequence[SubjectFact]) -> None:
     """Void what facts make untrue, and keep them for notices that arrive after them.
 
     Comes after the facts' own notices are stored, in their transaction.
@@ -122,7 +121,7 @@ async def supersede(tx: AsyncConnection, facts: Sequence[SubjectFact]) -> None:
 
 
 async def void_superseded(
-    tx: AsyncConnection, asked: Sequence[tuple[CustomerKey, str]]
+    tx: Connection, asked: Sequence[tuple[CustomerKey, str]]
 ) -> set[tuple[CustomerKey, str]]:
     """Void those of the notices that a later fact has made untrue; returns them."""
     rows = [{"merchant": k.merchant, "customer": k.customer, "notice": n} for k, n in asked]
@@ -132,13 +131,13 @@ async def void_superseded(
 
 
 async def _keys(
-    tx: AsyncConnection, statement: TextClause, values: Mapping[str, Any]
+    tx: Connection, statement: TextClause, values: Mapping[str, Any]
 ) -> list[tuple[CustomerKey, str]]:
     rows = await tx.execute(statement, values)
     return [(CustomerKey(row.merchant, row.customer), row.notice) for row in rows]
 
 
-async def _void(tx: AsyncConnection, stale: Sequence[tuple[CustomerKey, str]]) -> None:
+async def _void(tx: Connection, stale: Sequence[tuple[CustomerKey, str]]) -> None:
     if not stale:
         return
     rows = [{"merchant": k.merchant, "customer": k.customer, "notice": n} for k, n in stale]

@@ -16,7 +16,6 @@ from services.notify.domain.notices import (
     CustomerId,
     CustomerKey,
     Delivery,
-    DeliveryState,
     MerchantId,
     NoticeKind,
     Promise,
@@ -33,6 +32,7 @@ from services.notify.domain.phone_codes import (
     hash_code,
     mask_phone,
 )
+from services.notify.domain.transitions import DeliveryState
 
 NOW = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
 BOTH = replace(
