@@ -23,7 +23,7 @@ from services.notify.domain.notices import (
     sms_rests,
 )
 from services.notify.domain.phone_codes import CODE_LIFE, MASK, mask_phone
-from services.notify.domain.templates.kinds import CODE_LEFT_OUT, PhoneChanged, PhoneCode
+from services.notify.domain.templates.phones import CODE_LEFT_OUT, PhoneChanged, PhoneCode
 from services.notify.domain.templates.wording import Template, Texts, render
 from services.notify.domain.transitions import DeliveryState
 from services.notify.names import parse_customer

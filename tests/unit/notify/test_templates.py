@@ -14,6 +14,7 @@ from recurring.scheduler.v1 import events_pb2, scheduler_pb2
 from services.notify.domain.notices import NoticeKind
 from services.notify.domain.templates import kinds
 from services.notify.domain.templates.examples import EXAMPLES
+from services.notify.domain.templates.phones import PhoneCode
 from services.notify.domain.templates.wording import (
     REASONS,
     SMS_MAX_CHARACTERS,
@@ -49,7 +50,7 @@ lines = st.lists(
     st.builds(Line, titles, st.integers(1, 10_000), amounts, replaced), max_size=3
 ).map(tuple)
 templates: st.SearchStrategy[Template] = st.one_of(
-    st.builds(kinds.PhoneCode, st.from_regex("[0-9]{6}", fullmatch=True)),
+    st.builds(PhoneCode, st.from_regex("[0-9]{6}", fullmatch=True)),
     st.builds(
         kinds.OrderUpcoming, titles, zones, amounts, st.none() | amounts, moments, st.booleans(),
         lines, st.none() | moments,
@@ -255,7 +256,7 @@ def test_part_of_a_payment_given_back_is_told_as_part() -> None:
 
 
 def test_a_code_greets_nobody_by_name() -> None:
-    assert "Ann" not in sms(kinds.PhoneCode("123456"))
+    assert "Ann" not in sms(PhoneCode("123456"))
 
 
 def test_who_has_no_name_is_greeted_all_the_same() -> None:

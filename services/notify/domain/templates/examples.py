@@ -6,7 +6,6 @@ from types import MappingProxyType
 
 from services.notify.domain.notices import NoticeKind
 from services.notify.domain.templates.kinds import (
-    CODE_LEFT_OUT,
     OrderCancelled,
     OrderHeld,
     OrderLapsed,
@@ -15,12 +14,11 @@ from services.notify.domain.templates.kinds import (
     PaymentDeclined,
     PaymentMethodBlocked,
     PaymentRequest,
-    PhoneChanged,
-    PhoneCode,
     Receipt,
     Refund,
     StandingOrderChanged,
 )
+from services.notify.domain.templates.phones import CODE_LEFT_OUT, PhoneChanged, PhoneCode
 from services.notify.domain.templates.wording import Line, Template
 from services.runtime.money import Money
 
