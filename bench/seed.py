@@ -20,6 +20,7 @@ from services.payments.store.encrypted import token_aad
 from services.runtime.auth.call_context import act_for_all
 from services.runtime.crypto.encryption import Keyring
 from services.runtime.db.pool import Database, connect
+from services.scheduler.domain import ids
 from services.scheduler.domain.schedule import Monthly, Recurrence, Schedule, Weekly
 from services.scheduler.domain.standing_order import (
     NOTICE_HEADROOM,
@@ -251,9 +252,9 @@ async def _insert_patterns(stack: Stack, book: Book, signed_up: datetime) -> Non
 
 def _pattern(book: Book, number: int, recurrence: Recurrence, signed_up: datetime) -> StandingOrder:
     return StandingOrder(
-        merchant=book.merchant,
-        standing_order=f"pattern-{number}",
-        customer="",
+        merchant=ids.MerchantId(book.merchant),
+        standing_order=ids.StandingOrderId(f"pattern-{number}"),
+        customer=ids.CustomerId(""),
         title="Breakfast",
         items=(),
         schedule=Schedule(book.due_date, DUE_AT, TIME_ZONE, recurrence),

@@ -13,7 +13,8 @@ from recurring.payments.v1 import payments_pb2, payments_pb2_grpc
 
 from services.runtime.observability.outages import is_outage
 from services.runtime.rpc.conversions import from_money, put_time, to_money, to_timestamp
-from services.scheduler.domain.order import Item, Line, Order, OrderKey, OrderReason, Quote
+from services.scheduler.domain.ids import MerchantId, OrderKey
+from services.scheduler.domain.order import Item, Line, Order, OrderReason, Quote
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.domain.substitution import Unpriced
 from services.scheduler.names import order_name, product_name, standing_order_name
@@ -230,7 +231,7 @@ async def _in_batches(
     return answers + await ask(batch) if batch else answers
 
 
-def _items(merchant: str, items: Sequence[Item]) -> list[catalog_pb2.Item]:
+def _items(merchant: MerchantId, items: Sequence[Item]) -> list[catalog_pb2.Item]:
     return [
         catalog_pb2.Item(product=product_name(merchant, item.product), quantity=item.quantity)
         for item in items

@@ -1,22 +1,29 @@
 """The resource names that the scheduler reads and writes (AIP-122)."""
 
+from services.runtime.errors import Violations
 from services.runtime.resource_names import NamePattern
-from services.scheduler.domain.order import OrderKey
+from services.scheduler.domain.ids import CustomerId, MerchantId, OrderKey, StandingOrderId
 
+MERCHANT = NamePattern("merchants/{merchant}")
+SETTINGS = NamePattern("merchants/{merchant}/schedulerSettings")
+PRODUCT = NamePattern("merchants/{merchant}/products/{product}")
+CUSTOMER = NamePattern("merchants/{merchant}/customers/{customer}")
+MANDATE = NamePattern("merchants/{merchant}/customers/{customer}/mandates/{mandate}")
+STANDING_ORDER = NamePattern("merchants/{merchant}/standingOrders/{standing_order}")
 ORDER = NamePattern("merchants/{merchant}/standingOrders/{standing_order}/orders/{cycle}")
 
 
-def product_name(merchant: str, product: str) -> str:
+def product_name(merchant: MerchantId, product: str) -> str:
     """A product's resource name."""
     return f"merchants/{merchant}/products/{product}"
 
 
-def standing_order_name(merchant: str, standing_order: str) -> str:
+def standing_order_name(merchant: MerchantId, standing_order: StandingOrderId) -> str:
     """A standing order's resource name."""
     return f"merchants/{merchant}/standingOrders/{standing_order}"
 
 
-def customer_name(merchant: str, customer: str) -> str:
+def customer_name(merchant: MerchantId, customer: CustomerId) -> str:
     """A customer's resource name."""
     return f"merchants/{merchant}/customers/{customer}"
 
@@ -29,4 +36,30 @@ def order_name(key: OrderKey) -> str:
 def parse_order(name: str) -> OrderKey:
     """The key in an order's name. Raises ValueError."""
     merchant, standing_order, cycle = ORDER.parse(name)
-    return OrderKey(merchant, standing_order, int(cycle))
+    return OrderKey(MerchantId(merchant), StandingOrderId(standing_order), int(cycle))
+
+
+def read_merchant(
+    violations: Violations, field: str, name: str, pattern: NamePattern = MERCHANT
+) -> MerchantId:
+    """The merchant in a caller's name of it, or of a resource that it has one of."""
+    (merchant,) = pattern.read(violations, field, name)
+    return MerchantId(merchant)
+
+
+def read_customer(violations: Violations, field: str, name: str) -> tuple[MerchantId, CustomerId]:
+    """The merchant and the customer in a caller's name."""
+    merchant, customer = CUSTOMER.read(violations, field, name)
+    return MerchantId(merchant), CustomerId(customer)
+
+
+def parse_merchant(name: str) -> MerchantId:
+    """The merchant in its name. Raises ValueError."""
+    (merchant,) = MERCHANT.parse(name)
+    return MerchantId(merchant)
+
+
+def parse_customer(name: str) -> tuple[MerchantId, CustomerId]:
+    """The merchant and the customer in its name. Raises ValueError."""
+    merchant, customer = CUSTOMER.parse(name)
+    return MerchantId(merchant), CustomerId(customer)

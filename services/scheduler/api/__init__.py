@@ -19,10 +19,7 @@ from services.scheduler.api.imports import (
     ImportMethods,
 )
 from services.scheduler.api.orders import OrderMethods
-from services.scheduler.api.previews import (
-    LONG_PREVIEWS_AT_ONCE_MAX,
-    LONG_PREVIEWS_OF_MERCHANT_MAX,
-)
+from services.scheduler.api.previews import LONG_PREVIEWS_AT_ONCE_MAX, LONG_PREVIEWS_OF_MERCHANT_MAX
 from services.scheduler.api.purchases import PurchaseMethods
 from services.scheduler.api.reading import CHECKS_AT_ONCE_MAX, CHECKS_OF_MERCHANT_MAX
 from services.scheduler.api.settings import SettingsMethods

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from recurring.scheduler.v1 import scheduler_pb2
 
 from services.runtime.errors import Violations
-from services.runtime.resource_names import NamePattern
 from services.runtime.rpc.conversions import read_money, to_money
+from services.scheduler import names
 from services.scheduler.domain import expressions
 from services.scheduler.domain.conditions import (
     CONDITIONS_MAX,
@@ -24,10 +24,10 @@ from services.scheduler.domain.conditions import (
     UnitPriceCeiling,
 )
 from services.scheduler.domain.expressions import CONDITIONS_MAX_STEPS
+from services.scheduler.domain.ids import MerchantId
 from services.scheduler.domain.order import Item
 from services.scheduler.names import product_name
 
-PRODUCT = NamePattern("merchants/{merchant}/products/{product}")
 CONDITION_INVALID = "CONDITION_INVALID"
 CONDITION_TOO_COSTLY = "CONDITION_TOO_COSTLY"
 
@@ -35,7 +35,7 @@ CONDITION_TOO_COSTLY = "CONDITION_TOO_COSTLY"
 def read_conditions(
     violations: Violations,
     field: str,
-    merchant: str,
+    merchant: MerchantId,
     items: Sequence[Item],
     messages: Sequence[scheduler_pb2.Condition],
 ) -> tuple[Condition, ...]:
@@ -59,7 +59,7 @@ def read_conditions(
 def _read_kind(
     violations: Violations,
     path: str,
-    merchant: str,
+    merchant: MerchantId,
     items: Sequence[Item],
     message: scheduler_pb2.Condition,
 ) -> Kind | None:
@@ -103,7 +103,7 @@ def _read_cost(
 def _read_ceiling(
     violations: Violations,
     path: str,
-    merchant: str,
+    merchant: MerchantId,
     items: Sequence[Item],
     message: scheduler_pb2.Condition,
 ) -> UnitPriceCeiling | TotalCeiling | MonthCeiling:
@@ -122,7 +122,7 @@ def _read_ceiling(
 
 
 def _read_otherwise(
-    violations: Violations, field: str, merchant: str, message: scheduler_pb2.Condition
+    violations: Violations, field: str, merchant: MerchantId, message: scheduler_pb2.Condition
 ) -> Otherwise | None:
     given = message.otherwise
     known = given.action in scheduler_pb2.Otherwise.Action.values() and given.action != 0
@@ -146,21 +146,21 @@ def _read_otherwise(
     return Otherwise(action, substitute=product)
 
 
-def _read_product(violations: Violations, field: str, merchant: str, name: str) -> str:
-    owner, product = PRODUCT.read(violations, field, name)
+def _read_product(violations: Violations, field: str, merchant: MerchantId, name: str) -> str:
+    owner, product = names.PRODUCT.read(violations, field, name)
     if product and owner != merchant:
         violations.add(field, "must be a product of the parent merchant")
     return product
 
 
 def condition_messages(
-    merchant: str, conditions: Sequence[Condition]
+    merchant: MerchantId, conditions: Sequence[Condition]
 ) -> list[scheduler_pb2.Condition]:
     """Conditions on the wire."""
     return [_condition_message(merchant, one) for one in conditions]
 
 
-def _condition_message(merchant: str, condition: Condition) -> scheduler_pb2.Condition:
+def _condition_message(merchant: MerchantId, condition: Condition) -> scheduler_pb2.Condition:
     otherwise = condition.otherwise
     message = scheduler_pb2.Condition(
         otherwise=scheduler_pb2.Otherwise(

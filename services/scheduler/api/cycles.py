@@ -31,10 +31,10 @@ from services.scheduler.api.templates import TemplateMethods
 from services.scheduler.application import settlement
 from services.scheduler.clients import Cart, Clients
 from services.scheduler.domain import calendar
+from services.scheduler.domain.ids import OrderKey
 from services.scheduler.domain.order import (
     WITHDRAWABLE_STATES,
     Order,
-    OrderKey,
     OrderReason,
     OrderState,
     Quote,
@@ -98,7 +98,7 @@ class CycleMethods(TemplateMethods):
         await orders.update(tx, [left_out], order.state, now)
         await outbox.put(tx, publishers.order_events(left_out, template, now))
         # It may have been the last one.
-        pair = template.merchant, template.standing_order
+        pair = template.key
         over = await settlement.end_finished(tx, [pair], now)
         return self._message(over.get(pair, template))
 

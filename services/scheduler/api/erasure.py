@@ -8,8 +8,8 @@ from services.runtime.db.idempotency import forget_answers, mutation
 from services.runtime.db.pool import Database
 from services.runtime.errors import wrong_state
 from services.runtime.workers.clock import Clock
-from services.scheduler.api.reading import CUSTOMER
-from services.scheduler.domain.order import OrderKey
+from services.scheduler import names
+from services.scheduler.domain.ids import CustomerId, MerchantId, OrderKey
 from services.scheduler.names import order_name, standing_order_name
 from services.scheduler.store import erasure, purchases
 
@@ -27,7 +27,7 @@ class ErasureMethods:
         self, request: scheduler_pb2.EraseCustomerRequest, tx: AsyncConnection
     ) -> scheduler_pb2.EraseCustomerResponse:
         """Erase what is known of a customer who orders nothing any more."""
-        merchant, customer = CUSTOMER.parse(request.name)
+        merchant, customer = names.parse_customer(request.name)
         caller().check(merchant)
         # Whoever sets up a standing order for them waits.
         await purchases.lock_customer(tx, merchant, customer)
@@ -37,18 +37,18 @@ class ErasureMethods:
         return scheduler_pb2.EraseCustomerResponse()
 
 
-async def _refuse_needed(tx: AsyncConnection, merchant: str, customer: str) -> None:
+async def _refuse_needed(tx: AsyncConnection, merchant: MerchantId, customer: CustomerId) -> None:
     found = await erasure.needed_by(tx, merchant, customer, NAMED_MAX_STANDING_ORDERS)
     if found:
-        names = ", ".join(standing_order_name(merchant, one) for one in found)
+        listed = ", ".join(standing_order_name(merchant, one) for one in found)
         raise wrong_state(
             "CUSTOMER_HAS_STANDING_ORDERS",
-            f"not ended, or with an order that is not over: {names}",
-            standing_orders=names,
+            f"not ended, or with an order that is not over: {listed}",
+            standing_orders=listed,
         )
 
 
-async def _resources(tx: AsyncConnection, merchant: str, customer: str) -> set[str]:
+async def _resources(tx: AsyncConnection, merchant: MerchantId, customer: CustomerId) -> set[str]:
     """The names of a customer's standing orders and orders."""
     rows = await erasure.of_customer(tx, merchant, customer)
     return {

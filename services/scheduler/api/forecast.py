@@ -13,12 +13,13 @@ from services.runtime.errors import FieldViolation, Problem, Violations
 from services.runtime.rpc.conversions import to_date, to_money
 from services.runtime.rpc.limits import ConcurrencyLimiter
 from services.runtime.workers.clock import Clock
-from services.scheduler.api.reading import MERCHANT
+from services.scheduler import names
 from services.scheduler.api.schedules import read_calendar_date
 from services.scheduler.application.evaluation.evaluation import plan_announced
 from services.scheduler.application.evaluation.projection import project
 from services.scheduler.clients import BATCH_MAX_ENTRIES, Cart, Clients, PlannedCharges
 from services.scheduler.domain.forecast import Demand, DemandKey, Forecast, coming_orders
+from services.scheduler.domain.ids import MerchantId, StandingOrderKey
 from services.scheduler.domain.order import Line, Order, OrderState, Quote, asks
 from services.scheduler.domain.schedule import LAST_DATE
 from services.scheduler.domain.standing_order import StandingOrder
@@ -43,7 +44,7 @@ ZONE_MARGIN = timedelta(days=1)
 class Span:
     """Whose demand is asked for, from a date to another, both included."""
 
-    merchant: str
+    merchant: MerchantId
     first: date
     last: date
 
@@ -129,7 +130,7 @@ class _Tally:
     forecast: Forecast = field(default_factory=Forecast)
     _open: list[Order] = field(default_factory=list)
     _coming: list[Order] = field(default_factory=list)
-    _templates: dict[tuple[str, str], StandingOrder] = field(default_factory=dict)
+    _templates: dict[StandingOrderKey, StandingOrder] = field(default_factory=dict)
     _planned: PlannedCharges = field(default_factory=dict)
     _cycles: int = 0
 
@@ -151,7 +152,7 @@ class _Tally:
         for order in coming_orders(template, first, self.span.last, self.now):
             self._count_cycle()
             self._coming.append(order)
-            self._templates[template.merchant, template.standing_order] = template
+            self._templates[template.key] = template
         if len(self._coming) >= BATCH_MAX_ENTRIES:
             await self.finish()
 
@@ -220,7 +221,7 @@ class _Tally:
 
 def _read_span(request: scheduler_pb2.ForecastDemandRequest, now: datetime) -> Span:
     violations = Violations()
-    (merchant,) = MERCHANT.read(violations, "parent", request.parent)
+    merchant = names.read_merchant(violations, "parent", request.parent)
     first = today = now.astimezone(UTC).date()
     if request.HasField("start_date"):
         first = read_calendar_date(violations, "start_date", request.start_date)

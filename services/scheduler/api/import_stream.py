@@ -11,7 +11,7 @@ from recurring.scheduler.v1 import scheduler_pb2
 from services.runtime.auth.call_context import caller
 from services.runtime.errors import FieldViolation, Problem, Violations
 from services.runtime.rpc import validation
-from services.scheduler.api.reading import MERCHANT
+from services.scheduler import names
 from services.scheduler.clients import BATCH_MAX_ENTRIES
 
 IMPORT_MAX_ROWS = 200_000
@@ -114,7 +114,7 @@ async def read_config(requests: Requests) -> scheduler_pb2.ImportConfig:
             (FieldViolation("config", "CONFIG_MISSING", "must be in the first message"),),
         )
     validation.check(first)
-    (merchant,) = MERCHANT.parse(first.config.parent)
+    merchant = names.parse_merchant(first.config.parent)
     caller().check(merchant)
     return first.config
 

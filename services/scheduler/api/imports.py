@@ -18,7 +18,7 @@ from services.runtime.messaging import outbox
 from services.runtime.resource_names import ID_PATTERN
 from services.runtime.rpc import validation
 from services.runtime.rpc.limits import ConcurrencyLimiter, exhausted
-from services.scheduler import publishers
+from services.scheduler import names, publishers
 from services.scheduler.api.import_stream import (
     BATCH_MAX_ITEMS,
     Requests,
@@ -29,10 +29,11 @@ from services.scheduler.api.import_stream import (
 )
 from services.scheduler.api.lookups import note_items
 from services.scheduler.api.previews import PreviewMethods
-from services.scheduler.api.reading import MERCHANT, read_standing_order
+from services.scheduler.api.reading import read_standing_order
 from services.scheduler.api.schedules import read_calendar_date
 from services.scheduler.api.sign_up import sign_up_violations
 from services.scheduler.domain import calendar
+from services.scheduler.domain.ids import MerchantId, StandingOrderId
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.domain.takeover import nearest_dates, taken_over
 from services.scheduler.names import standing_order_name
@@ -86,7 +87,7 @@ class Packed:
 class Book:
     """What has become of the rows so far."""
 
-    merchant: str
+    merchant: MerchantId
     now: datetime
     keyring: Keyring
     partial: bool
@@ -148,7 +149,7 @@ class ImportMethods(PreviewMethods):
         """Take over standing orders from another system."""
         sent = never_idle(requests)
         config = await read_config(sent)
-        (merchant,) = MERCHANT.parse(config.parent)
+        merchant = names.parse_merchant(config.parent)
         async with AsyncExitStack() as place:
             try:
                 async with asyncio.timeout(IMPORTS_WAIT_SECONDS):
@@ -162,7 +163,7 @@ class ImportMethods(PreviewMethods):
             return await self._import(merchant, config, sent)
 
     async def _import(
-        self, merchant: str, config: scheduler_pb2.ImportConfig, requests: Requests
+        self, merchant: MerchantId, config: scheduler_pb2.ImportConfig, requests: Requests
     ) -> Response:
         book = Book(
             merchant,
@@ -250,7 +251,7 @@ class ImportMethods(PreviewMethods):
                     unchanged_count=book.unchanged_count,
                     refused_count=book.refused_count,
                 ),
-                resource=MERCHANT.format(book.merchant),
+                resource=names.MERCHANT.format(book.merchant),
             )
 
     async def _shadow_bills(self, book: Book, count: int) -> list[scheduler_pb2.ShadowBill]:
@@ -323,7 +324,7 @@ def _read_row(
     next_date = read_calendar_date(violations, "next_date", message.next_date)
     template = read_standing_order(
         book.merchant,
-        message.standing_order_id,
+        StandingOrderId(message.standing_order_id),
         message.standing_order,
         book.now,
         book.keyring,

@@ -21,8 +21,8 @@ from services.runtime.errors import (
 from services.runtime.rpc.conversions import etag
 from services.scheduler import names
 from services.scheduler.api.messages import standing_order_message
-from services.scheduler.api.reading import STANDING_ORDER
-from services.scheduler.domain.order import Item, OrderKey
+from services.scheduler.domain.ids import MerchantId, OrderKey, StandingOrderId, StandingOrderKey
+from services.scheduler.domain.order import Item
 from services.scheduler.domain.pauses import pause_recorded
 from services.scheduler.domain.standing_order import CHANGE_AHEAD_MAX_CYCLES, StandingOrder, State
 from services.scheduler.names import product_name, standing_order_name
@@ -32,13 +32,13 @@ LIVE_STATES = (State.ACTIVE, State.PAUSED)
 _CYCLE_MAX = 2**31 - 1
 
 
-def read_name(name: str, field: str = "name") -> tuple[str, str]:
+def read_name(name: str, field: str = "name") -> StandingOrderKey:
     """The merchant and the id of a standing order that the caller may see."""
     violations = Violations()
-    merchant, standing_order = STANDING_ORDER.read(violations, field, name)
+    merchant, standing_order = names.STANDING_ORDER.read(violations, field, name)
     violations.check()
     caller().check(merchant)
-    return merchant, standing_order
+    return StandingOrderKey(MerchantId(merchant), StandingOrderId(standing_order))
 
 
 def read_order_name(name: str) -> OrderKey:
@@ -49,11 +49,17 @@ def read_order_name(name: str) -> OrderKey:
         violations.add("name", "must end in the number of a cycle")
     violations.check()
     caller().check(merchant)
-    return OrderKey(merchant, standing_order, min(int(cycle), _CYCLE_MAX))
+    return OrderKey(
+        MerchantId(merchant), StandingOrderId(standing_order), min(int(cycle), _CYCLE_MAX)
+    )
 
 
 async def existing(
-    connection: AsyncConnection, merchant: str, standing_order: str, *, lock: bool = False
+    connection: AsyncConnection,
+    merchant: MerchantId,
+    standing_order: StandingOrderId,
+    *,
+    lock: bool = False,
 ) -> StandingOrder:
     """A standing order. Raises NOT_FOUND STANDING_ORDER_NOT_FOUND."""
     found = await standing_orders.get(connection, merchant, standing_order, lock=lock)
@@ -134,7 +140,7 @@ async def refuse_duplicate(
 
 
 def refuse_items(
-    merchant: str,
+    merchant: MerchantId,
     field: str,
     items: Sequence[Item],
     problems: Sequence[catalog_pb2.ItemProblem],
@@ -147,7 +153,7 @@ def refuse_items(
 
 def note_items(
     violations: Violations,
-    merchant: str,
+    merchant: MerchantId,
     field: str,
     items: Sequence[Item],
     problems: Sequence[catalog_pb2.ItemProblem],

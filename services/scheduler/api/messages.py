@@ -14,7 +14,8 @@ from services.runtime.crypto.encryption import Keyring
 from services.runtime.rpc.conversions import etag, from_timestamp, to_date, to_money, to_timestamp
 from services.scheduler.api.conditions import condition_messages
 from services.scheduler.api.schedules import schedule_message
-from services.scheduler.domain.order import Decision, Item, OrderKey, line_of
+from services.scheduler.domain.ids import MerchantId, OrderKey
+from services.scheduler.domain.order import Decision, Item, line_of
 from services.scheduler.domain.standing_order import CycleChange, StandingOrder
 from services.scheduler.names import customer_name, order_name, product_name, standing_order_name
 from services.scheduler.publishers import line_messages
@@ -76,7 +77,7 @@ def standing_order_message(
     return message
 
 
-def _item_messages(merchant: str, items: Sequence[Item]) -> list[scheduler_pb2.Item]:
+def _item_messages(merchant: MerchantId, items: Sequence[Item]) -> list[scheduler_pb2.Item]:
     return [
         scheduler_pb2.Item(product=product_name(merchant, item.product), quantity=item.quantity)
         for item in items
@@ -84,7 +85,7 @@ def _item_messages(merchant: str, items: Sequence[Item]) -> list[scheduler_pb2.I
 
 
 def _change_message(
-    merchant: str, cycle: int, change: CycleChange, opened: Callable[[bytes], PostalAddress]
+    merchant: MerchantId, cycle: int, change: CycleChange, opened: Callable[[bytes], PostalAddress]
 ) -> scheduler_pb2.CycleChange | None:
     """What is different in a cycle, apart from its being skipped; None if nothing is."""
     message = scheduler_pb2.CycleChange(cycle=cycle)

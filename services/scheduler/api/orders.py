@@ -13,6 +13,7 @@ from services.runtime.errors import Violations, not_found
 from services.runtime.resource_names import NamePattern
 from services.runtime.rpc.conversions import read_bound
 from services.runtime.rpc.paging import read_page
+from services.scheduler import names
 from services.scheduler.api.lookups import read_order_name
 from services.scheduler.api.messages import (
     charge_decisions,
@@ -20,9 +21,9 @@ from services.scheduler.api.messages import (
     notice_decisions,
     order_message,
 )
-from services.scheduler.api.reading import CUSTOMER
 from services.scheduler.clients import Clients
 from services.scheduler.domain.explanation import in_causal_order
+from services.scheduler.domain.ids import MerchantId, StandingOrderId
 from services.scheduler.domain.order import Decision
 from services.scheduler.names import customer_name, order_name
 from services.scheduler.store import orders
@@ -59,10 +60,11 @@ class OrderMethods:
     ) -> scheduler_pb2.ListOrdersResponse:
         """List orders by standing order and cycle."""
         violations = Violations()
-        merchant, standing_order = ORDERS_PARENT.read(violations, "parent", request.parent)
+        parent, standing_order = ORDERS_PARENT.read(violations, "parent", request.parent)
+        merchant = MerchantId(parent)
         customer = None
         if request.customer:
-            owner, customer = CUSTOMER.read(violations, "customer", request.customer)
+            owner, customer = names.read_customer(violations, "customer", request.customer)
             if customer and owner != merchant:
                 violations.add("customer", "must be a customer of the parent merchant")
         due_from, due_before = (
@@ -80,7 +82,9 @@ class OrderMethods:
                 return await orders.list_of_merchant(
                     connection,
                     merchant,
-                    standing_order=None if standing_order == "-" else standing_order,
+                    standing_order=(
+                        None if standing_order == "-" else StandingOrderId(standing_order)
+                    ),
                     customer=customer,
                     state=state,
                     due_from=due_from,

@@ -17,7 +17,8 @@ from services.scheduler.application.evaluation.projection import Projection, pro
 from services.scheduler.domain.calendar import CycleDate
 from services.scheduler.domain.conditions import has_expression
 from services.scheduler.domain.cycles import new_order, reason_against
-from services.scheduler.domain.order import OrderKey, OrderState, mandate_reasons
+from services.scheduler.domain.ids import OrderKey
+from services.scheduler.domain.order import OrderState, mandate_reasons
 from services.scheduler.domain.rulings import words
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.store import orders
@@ -79,7 +80,7 @@ class PreviewMethods(CycleMethods):
             for cycle, found in coming
             if reason_against(template, cycle, found, now) is None
         ]
-        by_key = {(one.merchant, one.standing_order): one for one in templates}
+        by_key = {one.key: one for one in templates}
         async with self.database.read() as connection:
             announced = await orders.announced(connection, list(by_key))
         planned, _ = await plan_announced(self._clients, announced)

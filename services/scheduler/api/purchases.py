@@ -14,13 +14,13 @@ from services.runtime.db.pool import Database
 from services.runtime.errors import Violations, not_found, wrong_state
 from services.runtime.rpc.conversions import read_timestamp
 from services.runtime.workers.clock import Clock
-from services.scheduler.api.conditions import PRODUCT
+from services.scheduler import names
 from services.scheduler.api.lookups import read_order_name
 from services.scheduler.api.messages import order_message
-from services.scheduler.api.reading import CUSTOMER
 from services.scheduler.application import collection
 from services.scheduler.application.evaluation.pricing import Templates
 from services.scheduler.clients import Clients, is_transient
+from services.scheduler.domain.ids import MerchantId
 from services.scheduler.domain.order import Order, OrderState, asks
 from services.scheduler.domain.order_lifecycle import confirmed
 from services.scheduler.names import standing_order_name
@@ -41,7 +41,7 @@ class PurchaseMethods:
     ) -> scheduler_pb2.RecordPurchaseResponse:
         """Remember what a customer bought elsewhere."""
         now = self._clock.now()
-        merchant, customer = CUSTOMER.parse(request.customer)
+        merchant, customer = names.parse_customer(request.customer)
         caller().check(merchant)
         violations = Violations()
         products = _read_products(violations, merchant, request)
@@ -68,9 +68,7 @@ class PurchaseMethods:
         async with self.database.read() as connection:
             row = await orders.get(connection, key)
             known = order_of(row) if row else None
-            templates = await standing_orders.by_key(
-                connection, [(key.merchant, key.standing_order)]
-            )
+            templates = await standing_orders.by_key(connection, [key.template])
         decided = await self._decide(_agreed(known, request.name, now), templates, now)
 
         async def act(tx: AsyncConnection) -> scheduler_pb2.Order:
@@ -107,11 +105,11 @@ def _agreed(order: Order | None, name: str, now: datetime) -> Order:
 
 
 def _read_products(
-    violations: Violations, merchant: str, request: scheduler_pb2.RecordPurchaseRequest
+    violations: Violations, merchant: MerchantId, request: scheduler_pb2.RecordPurchaseRequest
 ) -> list[str]:
     products = []
     for place, name in enumerate(request.products):
-        owner, product = PRODUCT.parse(name)
+        owner, product = names.PRODUCT.parse(name)
         if owner != merchant:
             violations.add(f"products[{place}]", "must be a product of the customer's merchant")
         products.append(product)

@@ -13,11 +13,12 @@ from recurring.scheduler.v1 import scheduler_pb2
 from services.runtime.auth import call_context
 from services.runtime.crypto.encryption import Keyring
 from services.runtime.errors import Violations
-from services.runtime.resource_names import NamePattern
 from services.runtime.rpc.conversions import put_time, read_timestamp
 from services.runtime.rpc.limits import ConcurrencyLimiter
-from services.scheduler.api.conditions import PRODUCT, read_conditions
+from services.scheduler import names
+from services.scheduler.api.conditions import read_conditions
 from services.scheduler.api.schedules import read_schedule
+from services.scheduler.domain.ids import CustomerId, MerchantId, StandingOrderId
 from services.scheduler.domain.order import Item
 from services.scheduler.domain.purchases import RepurchaseAction, RepurchaseRule
 from services.scheduler.domain.schedule import Schedule
@@ -32,11 +33,6 @@ from services.scheduler.domain.standing_order import (
 )
 from services.scheduler.domain.terms import BillingMode
 from services.scheduler.store import addresses
-
-MERCHANT = NamePattern("merchants/{merchant}")
-CUSTOMER = NamePattern("merchants/{merchant}/customers/{customer}")
-MANDATE = NamePattern("merchants/{merchant}/customers/{customer}/mandates/{mandate}")
-STANDING_ORDER = NamePattern("merchants/{merchant}/standingOrders/{standing_order}")
 
 SHIP_TO_MAX_BYTES = 2000
 # Standing orders whose expressions are checked.
@@ -63,8 +59,8 @@ async def read_aside(
 
 
 def read_standing_order(
-    merchant: str,
-    standing_order_id: str,
+    merchant: MerchantId,
+    standing_order_id: StandingOrderId,
     message: scheduler_pb2.StandingOrder,
     now: datetime,
     keyring: Keyring,
@@ -118,21 +114,23 @@ def read_standing_order(
     return at_cycle(template, template.base_cycle)
 
 
-def _read_customer(violations: Violations, field: str, merchant: str, name: str) -> str:
-    owner, customer = CUSTOMER.read(violations, field, name)
+def _read_customer(
+    violations: Violations, field: str, merchant: MerchantId, name: str
+) -> CustomerId:
+    owner, customer = names.read_customer(violations, field, name)
     if customer and owner != merchant:
         violations.add(field, "must be a customer of the parent merchant")
     return customer
 
 
 def read_items(
-    violations: Violations, field: str, merchant: str, messages: Sequence[scheduler_pb2.Item]
+    violations: Violations, field: str, merchant: MerchantId, messages: Sequence[scheduler_pb2.Item]
 ) -> tuple[Item, ...]:
     """The items of a template or of one cycle: at least one, each product once."""
     violations.require(field, "must have an item", met=bool(messages))
     items: list[Item] = []
     for place, item in enumerate(messages):
-        owner, product = PRODUCT.read(violations, f"{field}[{place}].product", item.product)
+        owner, product = names.PRODUCT.read(violations, f"{field}[{place}].product", item.product)
         if product and owner != merchant:
             violations.add(f"{field}[{place}].product", "must be a product of the parent merchant")
         if any(known.product == product for known in items):
@@ -144,12 +142,12 @@ def read_items(
 def _read_mode(
     violations: Violations,
     field: str,
-    merchant: str,
-    customer: str,
+    merchant: MerchantId,
+    customer: CustomerId,
     message: scheduler_pb2.StandingOrder,
 ) -> BillingMode | None:
     if message.billing_mode == scheduler_pb2.AUTOMATIC:
-        owner, payer, mandate = MANDATE.read(violations, f"{field}.mandate", message.mandate)
+        owner, payer, mandate = names.MANDATE.read(violations, f"{field}.mandate", message.mandate)
         if mandate and (owner, payer) != (merchant, customer):
             violations.add(f"{field}.mandate", "must be a mandate of the same customer")
         return BillingMode.AUTOMATIC

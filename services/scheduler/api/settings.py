@@ -10,12 +10,10 @@ from services.runtime.db import audit
 from services.runtime.db.idempotency import mutation
 from services.runtime.db.pool import Database
 from services.runtime.errors import Violations, etag_mismatch
-from services.runtime.resource_names import NamePattern
 from services.runtime.rpc.conversions import etag
+from services.scheduler import names
 from services.scheduler.domain.settings import SchedulerSettings, UnpaidPolicy
 from services.scheduler.store import settings
-
-SETTINGS = NamePattern("merchants/{merchant}/schedulerSettings")
 
 SettingsMessage = scheduler_pb2.SchedulerSettings
 
@@ -30,7 +28,7 @@ class SettingsMethods:
     ) -> SettingsMessage:
         """Get a merchant's settings; every merchant has some."""
         violations = Violations()
-        (merchant,) = SETTINGS.read(violations, "name", request.name)
+        merchant = names.read_merchant(violations, "name", request.name, names.SETTINGS)
         violations.check()
         caller().check(merchant)
         async with self.database.read() as connection:
@@ -43,7 +41,9 @@ class SettingsMethods:
         """Change a merchant's settings as a whole."""
         wanted = request.scheduler_settings
         violations = Violations()
-        (merchant,) = SETTINGS.read(violations, "scheduler_settings.name", wanted.name)
+        merchant = names.read_merchant(
+            violations, "scheduler_settings.name", wanted.name, names.SETTINGS
+        )
         policy = _read_policy(violations, wanted.unpaid_policy)
         violations.check()
         caller().check(merchant)
@@ -67,7 +67,7 @@ def _read_policy(violations: Violations, number: int) -> UnpaidPolicy:
 
 def _message(found: SchedulerSettings) -> SettingsMessage:
     return SettingsMessage(
-        name=SETTINGS.format(found.merchant),
+        name=names.SETTINGS.format(found.merchant),
         unpaid_policy=SettingsMessage.UnpaidPolicy.Value(found.unpaid_policy),
         etag=etag(found.version),
     )

@@ -8,7 +8,8 @@ from services.runtime.errors import Violations
 from services.scheduler.api.conditions import CONDITION_INVALID
 from services.scheduler.api.lookups import note_items
 from services.scheduler.clients import Cart, Clients, MandateQuestion
-from services.scheduler.domain.order import Item, OrderKey, Quote
+from services.scheduler.domain.ids import OrderKey
+from services.scheduler.domain.order import Item, Quote
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.names import customer_name
 

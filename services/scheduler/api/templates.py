@@ -20,7 +20,7 @@ from services.runtime.rpc.conversions import read_timestamp
 from services.runtime.rpc.limits import ConcurrencyLimiter
 from services.runtime.rpc.paging import read_page
 from services.runtime.workers.clock import Clock
-from services.scheduler import publishers
+from services.scheduler import names, publishers
 from services.scheduler.api.lookups import (
     LIVE_STATES,
     check_present,
@@ -32,12 +32,13 @@ from services.scheduler.api.lookups import (
     refuse_items,
 )
 from services.scheduler.api.messages import standing_order_message
-from services.scheduler.api.reading import CUSTOMER, MERCHANT, read_aside, read_standing_order
+from services.scheduler.api.reading import read_aside, read_standing_order
 from services.scheduler.api.schedules import read_calendar_date
 from services.scheduler.api.sign_up import PRECONDITION_REASONS, sign_up_violations
 from services.scheduler.application import settlement
 from services.scheduler.clients import Clients
 from services.scheduler.domain import calendar, validation
+from services.scheduler.domain.ids import StandingOrderId, StandingOrderKey
 from services.scheduler.domain.order import (
     WITHDRAWABLE_STATES,
     Item,
@@ -118,7 +119,7 @@ class TemplateMethods:
 
     def _read_new(self, request: scheduler_pb2.CreateStandingOrderRequest) -> StandingOrder:
         violations = Violations()
-        (merchant,) = MERCHANT.read(violations, "parent", request.parent)
+        merchant = names.read_merchant(violations, "parent", request.parent)
         violations.check()
         caller().check(merchant)
         standing_order_id = request.standing_order_id
@@ -128,7 +129,7 @@ class TemplateMethods:
             standing_order_id = str(derived_id(merchant, request.request_id))
         template = read_standing_order(
             merchant,
-            standing_order_id,
+            StandingOrderId(standing_order_id),
             request.standing_order,
             self._clock.now(),
             self.database.keyring,
@@ -159,10 +160,10 @@ class TemplateMethods:
     ) -> scheduler_pb2.ListStandingOrdersResponse:
         """List a merchant's standing orders by id."""
         violations = Violations()
-        (merchant,) = MERCHANT.read(violations, "parent", request.parent)
+        merchant = names.read_merchant(violations, "parent", request.parent)
         customer = None
         if request.customer:
-            owner, customer = CUSTOMER.read(violations, "customer", request.customer)
+            owner, customer = names.read_customer(violations, "customer", request.customer)
             if customer and owner != merchant:
                 violations.add("customer", "must be a customer of the parent merchant")
         violations.check()
@@ -400,8 +401,8 @@ class TemplateMethods:
         """Store a changed standing order and the rows that it leaves; with nothing left, it ends."""
         changed = await standing_orders.change(tx, opening.standing_order, now)
         await orders.insert(tx, opening.orders, now)
-        key = changed.merchant, changed.standing_order
-        over = {}
+        key = changed.key
+        over: dict[StandingOrderKey, StandingOrder] = {}
         if changed.state is not State.CANCELLED and changed.next_cycle is None:
             over = await settlement.end_finished(tx, [key], now)
         if key not in over:

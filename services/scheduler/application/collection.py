@@ -113,7 +113,7 @@ async def store(
     await _publish(tx, stored, templates, now)
     await settlement.pause_gone(tx, stored, now)
     ended = [o for o in stored if o.state in (OrderState.LAPSED, OrderState.SKIPPED)]
-    await settlement.end_finished(tx, [(o.key.merchant, o.key.standing_order) for o in ended], now)
+    await settlement.end_finished(tx, [o.key.template for o in ended], now)
 
 
 async def _publish(

@@ -7,7 +7,8 @@ from datetime import datetime
 from services.runtime.db.pool import Connection
 from services.runtime.observability import tracing
 from services.scheduler.application import settlement
-from services.scheduler.domain.order import Order, OrderKey, OrderState
+from services.scheduler.domain.ids import OrderKey
+from services.scheduler.domain.order import Order, OrderState
 from services.scheduler.publishers import announcement_id
 from services.scheduler.store import orders as order_rows
 

@@ -6,26 +6,18 @@ from datetime import datetime
 from services.runtime.db.pool import Connection
 from services.runtime.messaging import outbox
 from services.runtime.messaging.events import OutboxEvent
-from services.scheduler.domain.order import (
-    WITHDRAWABLE_STATES,
-    Order,
-    OrderKey,
-    OrderReason,
-    OrderState,
-)
+from services.scheduler.domain.ids import OrderKey, StandingOrderKey
+from services.scheduler.domain.order import WITHDRAWABLE_STATES, Order, OrderReason, OrderState
 from services.scheduler.domain.order_lifecycle import cancelled
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.publishers import order_events, standing_order_changed, standing_order_ended
 from services.scheduler.store import orders as order_rows
 from services.scheduler.store import standing_orders as standing_order_rows
 
-# Merchant and id.
-Key = tuple[str, str]
-
 
 async def end_finished(
-    tx: Connection, keys: Sequence[Key], now: datetime
-) -> dict[Key, StandingOrder]:
+    tx: Connection, keys: Sequence[StandingOrderKey], now: datetime
+) -> dict[StandingOrderKey, StandingOrder]:
     """End those that have no further cycle and no open order, and publish it; returns them.
 
     Whatever takes the next cycle away, or ends an order, calls it in the same transaction.
@@ -34,7 +26,7 @@ async def end_finished(
         return {}
     ended = await standing_order_rows.complete(tx, keys, now)
     await outbox.put(tx, [standing_order_ended(one, now) for one in ended])
-    return {(one.merchant, one.standing_order): one for one in ended}
+    return {one.key: one for one in ended}
 
 
 async def settle(
@@ -44,7 +36,7 @@ async def settle(
     if not moved:
         return
     now = max(times[order.key] for order in moved)
-    keys = [(order.key.merchant, order.key.standing_order) for order in moved]
+    keys = [order.key.template for order in moved]
     paid = [order for order in moved if order.state is OrderState.PAID]
     if paid:
         await standing_order_rows.settled(tx, paid, now)
@@ -57,7 +49,7 @@ async def settle(
         for order in moved
         for fact in order_events(
             order,
-            templates[order.key.merchant, order.key.standing_order],
+            templates[order.key.template],
             times[order.key],
             next_open_time=following.get(order.key),
         )
@@ -73,7 +65,7 @@ async def _pause_unpaid(
     tx: Connection, unpaid: Sequence[Order], now: datetime
 ) -> list[OutboxEvent]:
     """Pause the standing orders of orders that ended unpaid, where the merchant wants that."""
-    keys = [(order.key.merchant, order.key.standing_order) for order in unpaid]
+    keys = [order.key.template for order in unpaid]
     resting = await standing_order_rows.pause_unpaid(tx, keys, now)
     return await _paused(tx, resting, None, now)
 
@@ -81,7 +73,7 @@ async def _pause_unpaid(
 async def pause_gone(tx: Connection, decided: Sequence[Order], now: datetime) -> None:
     """Pause the standing orders of orders that were left out since a product is off sale for good."""
     keys = [
-        (order.key.merchant, order.key.standing_order)
+        order.key.template
         for order in decided
         if order.state is OrderState.SKIPPED and order.reasons == (OrderReason.PRODUCT_UNAVAILABLE,)
     ]
@@ -97,12 +89,12 @@ async def _paused(
     now: datetime,
 ) -> list[OutboxEvent]:
     """What there is to publish of standing orders that were just paused; their open orders end."""
-    by_key = {(one.merchant, one.standing_order): one for one in resting}
+    by_key = {one.key: one for one in resting}
     facts = [standing_order_changed(one, str(one.state), now, reason=reason) for one in resting]
     found = await order_rows.withdrawable(tx, list(by_key)) if by_key else []
     for state in WITHDRAWABLE_STATES:
         ending = [cancelled(o, OrderReason.PAUSED, now) for o in found if o.state is state]
         for order in await order_rows.update(tx, ending, state, now):
-            template = by_key[order.key.merchant, order.key.standing_order]
+            template = by_key[order.key.template]
             facts += order_events(order, template, now)
     return facts

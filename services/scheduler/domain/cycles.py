@@ -4,13 +4,8 @@ from collections.abc import Callable
 from datetime import datetime
 
 from services.scheduler.domain.calendar import CycleDate
-from services.scheduler.domain.order import (
-    HOLD_WINDOW,
-    Order,
-    OrderKey,
-    OrderReason,
-    OrderState,
-)
+from services.scheduler.domain.ids import OrderKey
+from services.scheduler.domain.order import HOLD_WINDOW, Order, OrderReason, OrderState
 from services.scheduler.domain.order_lifecycle import skipped
 from services.scheduler.domain.standing_order import (
     CatchUpMode,

@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from services.scheduler.domain.ids import CustomerId, OrderKey
 from services.scheduler.domain.terms import Terms
 
 HOLD_WINDOW = timedelta(days=3)
@@ -92,15 +93,7 @@ class Stage(StrEnum):
     COLLECT = "COLLECT"
 
 
-# Tuples, since keys and items are made and compared more often than anything else.
-class OrderKey(NamedTuple):
-    """Which order: the cycle of a standing order. There cannot be two."""
-
-    merchant: str
-    standing_order: str
-    cycle: int
-
-
+# Tuples, since items are made and compared more often than anything else.
 class Item(NamedTuple):
     """A product (its id) and how many of it."""
 
@@ -159,7 +152,7 @@ class Order:
     """What one cycle of a standing order produced."""
 
     key: OrderKey
-    customer: str
+    customer: CustomerId
     local_date: date
     due_time: datetime
     # How long before it is charged the customer must have heard of it.

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
+from services.scheduler.domain.ids import CustomerId, MerchantId
 from services.scheduler.domain.order import Order, OrderReason
 
 
@@ -28,8 +29,8 @@ class RepurchaseRule:
 class PurchaseKey(NamedTuple):
     """One product of one customer."""
 
-    merchant: str
-    customer: str
+    merchant: MerchantId
+    customer: CustomerId
     product: str
 
 

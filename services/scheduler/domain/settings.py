@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from services.scheduler.domain.ids import MerchantId
+
 
 class UnpaidPolicy(StrEnum):
     """What the next cycle does while an order of the same standing order is unpaid."""
@@ -16,6 +18,6 @@ class UnpaidPolicy(StrEnum):
 class SchedulerSettings:
     """A merchant's settings; each merchant has one set."""
 
-    merchant: str
+    merchant: MerchantId
     unpaid_policy: UnpaidPolicy = UnpaidPolicy.GO_ON
     version: int = 0

@@ -9,6 +9,7 @@ from typing import Any
 from services.scheduler.domain import calendar
 from services.scheduler.domain.calendar import CycleDate
 from services.scheduler.domain.conditions import Condition
+from services.scheduler.domain.ids import CustomerId, MerchantId, StandingOrderId, StandingOrderKey
 from services.scheduler.domain.order import Item, Order
 from services.scheduler.domain.purchases import RepurchaseRule
 from services.scheduler.domain.schedule import EndAfter, Schedule
@@ -79,9 +80,9 @@ _UNCHANGED = CycleChange()
 class StandingOrder:
     """What to order, when and how to pay for it, again and again."""
 
-    merchant: str
-    standing_order: str
-    customer: str
+    merchant: MerchantId
+    standing_order: StandingOrderId
+    customer: CustomerId
     title: str
     items: tuple[Item, ...]
     schedule: Schedule
@@ -126,6 +127,11 @@ class StandingOrder:
     last_amount_minor: int | None = None
     last_currency: str = ""
     version: int = 1
+
+    @property
+    def key(self) -> StandingOrderKey:
+        """Which standing order it is."""
+        return StandingOrderKey(self.merchant, self.standing_order)
 
     @property
     def terms(self) -> Terms:

@@ -22,7 +22,8 @@ from services.scheduler.domain.conditions import (
     TotalCeiling,
     UnitPriceCeiling,
 )
-from services.scheduler.domain.order import Order, OrderKey, OrderState
+from services.scheduler.domain.ids import OrderKey
+from services.scheduler.domain.order import Order, OrderState
 from services.scheduler.store.remembered import remembered
 
 _KINDS: dict[str, Any] = {

@@ -6,6 +6,8 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.scheduler.domain.ids import CustomerId, MerchantId, StandingOrderId
+
 _NEEDED = text("""
     SELECT standing_order FROM standing_orders
     WHERE merchant = :merchant AND customer = :customer
@@ -42,13 +44,17 @@ _ORDERS = text("""
 """)
 
 
-async def needed_by(tx: AsyncConnection, merchant: str, customer: str, limit: int) -> list[str]:
+async def needed_by(
+    tx: AsyncConnection, merchant: MerchantId, customer: CustomerId, limit: int
+) -> list[StandingOrderId]:
     """The first of the customer's standing orders that have not ended, or have an open order."""
     found = await tx.execute(_NEEDED, {"merchant": merchant, "customer": customer, "limit": limit})
     return list(found.scalars())
 
 
-async def erase(tx: AsyncConnection, merchant: str, customer: str, now: datetime) -> None:
+async def erase(
+    tx: AsyncConnection, merchant: MerchantId, customer: CustomerId, now: datetime
+) -> None:
     """Erase the addresses and titles of what has ended, and what was bought elsewhere."""
     key = {"merchant": merchant, "customer": customer}
     await tx.execute(_ERASE_STANDING_ORDERS, {**key, "now": now})
@@ -56,6 +62,6 @@ async def erase(tx: AsyncConnection, merchant: str, customer: str, now: datetime
     await tx.execute(_ERASE_PURCHASES, key)
 
 
-async def of_customer(tx: AsyncConnection, merchant: str, customer: str) -> list[Any]:
+async def of_customer(tx: AsyncConnection, merchant: MerchantId, customer: CustomerId) -> list[Any]:
     """A customer's orders by standing order and cycle; one without a cycle where there is none."""
     return list(await tx.execute(_ORDERS, {"merchant": merchant, "customer": customer}))

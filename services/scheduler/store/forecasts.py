@@ -5,6 +5,7 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.scheduler.domain.ids import MerchantId
 from services.scheduler.domain.order import Order
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.store.order_rows import order_of
@@ -27,7 +28,7 @@ _OPEN = text("""
 
 
 async def live_standing_orders(
-    tx: AsyncConnection, merchant: str, before: datetime, after: str, limit: int
+    tx: AsyncConnection, merchant: MerchantId, before: datetime, after: str, limit: int
 ) -> list[StandingOrder]:
     """Standing orders by id, after an id, that bill before an instant or may do so."""
     rows = await tx.execute(
@@ -38,7 +39,7 @@ async def live_standing_orders(
 
 async def open_orders(
     tx: AsyncConnection,
-    merchant: str,
+    merchant: MerchantId,
     due_from: datetime,
     due_before: datetime,
     after: tuple[str, int],

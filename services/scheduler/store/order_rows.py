@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from services.runtime.db.pool import to_json
+from services.scheduler.domain.ids import OrderKey
 from services.scheduler.domain.order import (
     Decision,
     Order,
-    OrderKey,
     OrderReason,
     OrderState,
     Stage,

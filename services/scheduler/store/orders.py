@@ -9,7 +9,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.runtime.db import leases
 from services.runtime.db.pool import copy
-from services.scheduler.domain.order import Decision, Order, OrderKey, OrderState
+from services.scheduler.domain.ids import (
+    CustomerId,
+    MerchantId,
+    OrderKey,
+    StandingOrderId,
+    StandingOrderKey,
+)
+from services.scheduler.domain.order import Decision, Order, OrderState
 from services.scheduler.domain.rescheduling import LastOrder
 from services.scheduler.store.order_rows import (
     CHANGING,
@@ -208,10 +215,10 @@ async def get(tx: AsyncConnection, key: OrderKey) -> Any:  # noqa: ANN401 - a ro
 
 async def list_of_merchant(
     tx: AsyncConnection,
-    merchant: str,
+    merchant: MerchantId,
     *,
-    standing_order: str | None,
-    customer: str | None,
+    standing_order: StandingOrderId | None,
+    customer: CustomerId | None,
     state: str | None,
     due_from: datetime | None,
     due_before: datetime | None,
@@ -236,14 +243,16 @@ async def list_of_merchant(
     return list(rows)
 
 
-async def open_orders(tx: AsyncConnection, merchant: str, standing_order: str) -> list[Order]:
+async def open_orders(
+    tx: AsyncConnection, merchant: MerchantId, standing_order: StandingOrderId
+) -> list[Order]:
     """The orders of a standing order that are not over, locked."""
     rows = await tx.execute(_OPEN_LOCKED, {"merchant": merchant, "standing_order": standing_order})
     return [order_of(row) for row in rows]
 
 
 async def withdrawable(
-    tx: AsyncConnection, standing_orders: Sequence[tuple[str, str]]
+    tx: AsyncConnection, standing_orders: Sequence[StandingOrderKey]
 ) -> list[Order]:
     """The announced and held orders of many standing orders (merchant, id), locked."""
     rows = await tx.execute(
@@ -256,7 +265,9 @@ async def withdrawable(
     return [order_of(row) for row in rows]
 
 
-async def announced(tx: AsyncConnection, standing_orders: Sequence[tuple[str, str]]) -> list[Order]:
+async def announced(
+    tx: AsyncConnection, standing_orders: Sequence[StandingOrderKey]
+) -> list[Order]:
     """The announced orders of many standing orders (merchant, id), the first to be charged first."""
     rows = await tx.execute(
         _ANNOUNCED,
@@ -284,7 +295,7 @@ async def next_open_times(
 
 
 async def next_open_time(
-    tx: AsyncConnection, merchant: str, standing_order: str, now: datetime
+    tx: AsyncConnection, merchant: MerchantId, standing_order: StandingOrderId, now: datetime
 ) -> datetime | None:
     """When the next order of a standing order is due that is announced or held already."""
     key = OrderKey(merchant, standing_order, 0)
@@ -316,7 +327,9 @@ async def first_held(tx: AsyncConnection) -> datetime | None:
     return (await tx.execute(_FIRST_HELD)).scalar_one()  # type: ignore[no-any-return]
 
 
-async def last(tx: AsyncConnection, merchant: str, standing_order: str) -> LastOrder | None:
+async def last(
+    tx: AsyncConnection, merchant: MerchantId, standing_order: StandingOrderId
+) -> LastOrder | None:
     """The last cycle that has an order, and its date."""
     found = await tx.execute(_LAST, {"merchant": merchant, "standing_order": standing_order})
     row = found.one_or_none()

@@ -6,6 +6,7 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.scheduler.domain.ids import CustomerId, MerchantId, StandingOrderId
 from services.scheduler.domain.purchases import PurchaseKey
 
 # Purchases may be reported in any order.
@@ -67,11 +68,11 @@ _LIVE_OF_CUSTOMERS = text("""
 
 async def record(
     tx: AsyncConnection,
-    merchant: str,
-    customer: str,
+    merchant: MerchantId,
+    customer: CustomerId,
     products: Sequence[str],
     purchase_time: datetime,
-) -> list[str]:
+) -> list[StandingOrderId]:
     """Store a purchase; returns the live standing orders with a coming cycle that it counts for."""
     bought = {"merchant": merchant, "customer": customer, "product": sorted(set(products))}
     await tx.execute(_RECORD, {**bought, "purchase_time": purchase_time})
@@ -93,14 +94,18 @@ async def last(tx: AsyncConnection, keys: Iterable[PurchaseKey]) -> Mapping[Purc
     return {PurchaseKey(row.merchant, row.customer, row.product): row.purchase_time for row in rows}
 
 
-async def lock_customer(tx: AsyncConnection, merchant: str, customer: str) -> None:
+async def lock_customer(tx: AsyncConnection, merchant: MerchantId, customer: CustomerId) -> None:
     """Wait for others that set up standing orders of this customer, until the transaction ends."""
     await tx.execute(_LOCK_CUSTOMER, {"merchant": merchant, "customer": customer})
 
 
 async def first_live(
-    tx: AsyncConnection, merchant: str, customer: str, standing_order: str, products: Sequence[str]
-) -> str | None:
+    tx: AsyncConnection,
+    merchant: MerchantId,
+    customer: CustomerId,
+    standing_order: StandingOrderId,
+    products: Sequence[str],
+) -> StandingOrderId | None:
     """The oldest live standing order of a customer, but for one, with any of the products."""
     found = await tx.execute(
         _FIRST_LIVE,
@@ -114,14 +119,14 @@ async def first_live(
     return found.scalar_one_or_none()
 
 
-async def lock_merchant(tx: AsyncConnection, merchant: str) -> None:
+async def lock_merchant(tx: AsyncConnection, merchant: MerchantId) -> None:
     """As `lock_customer`, for all of a merchant's customers at once."""
     await tx.execute(_LOCK_MERCHANT, {"merchant": merchant})
 
 
 async def live_of_customers(
-    tx: AsyncConnection, merchant: str, customers: Iterable[str]
-) -> Mapping[tuple[str, str], str]:
+    tx: AsyncConnection, merchant: MerchantId, customers: Iterable[str]
+) -> Mapping[tuple[str, str], StandingOrderId]:
     """By customer and product, the oldest live standing order that has it."""
     rows = await tx.execute(
         _LIVE_OF_CUSTOMERS, {"merchant": merchant, "customer": sorted(set(customers))}

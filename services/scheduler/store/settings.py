@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.scheduler.domain.order import OrderKey
+from services.scheduler.domain.ids import MerchantId, OrderKey
 from services.scheduler.domain.settings import SchedulerSettings, UnpaidPolicy
 
 # An order is over long before so many cycles have passed.
@@ -45,7 +45,9 @@ _UNPAID_BEFORE = text("""
 """)
 
 
-async def get(tx: AsyncConnection, merchant: str, *, lock: bool = False) -> SchedulerSettings:
+async def get(
+    tx: AsyncConnection, merchant: MerchantId, *, lock: bool = False
+) -> SchedulerSettings:
     """A merchant's settings, or those that hold where none were stored; locked if asked for."""
     default = SchedulerSettings(merchant)
     if lock:

@@ -7,6 +7,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.runtime.crypto.encryption import keyring
+from services.scheduler.domain.ids import MerchantId, StandingOrderId
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.store.standing_orders import columns_of, dump_data
 
@@ -81,7 +82,7 @@ async def insert(
 
 
 async def import_hashes(
-    tx: AsyncConnection, merchant: str, standing_orders: Sequence[str]
+    tx: AsyncConnection, merchant: MerchantId, standing_orders: Sequence[str]
 ) -> dict[str, bytes]:
     """Of those ids that are taken: the hash of the row it was imported from, empty if it was not."""
     rows = await tx.execute(
@@ -94,7 +95,7 @@ async def import_hashes(
     }
 
 
-def hash_aad(merchant: str, standing_order: str) -> tuple[str, ...]:
+def hash_aad(merchant: MerchantId, standing_order: StandingOrderId) -> tuple[str, ...]:
     """What the encrypted hash of an imported row is bound to."""
     return "standing_orders", "import_hash", merchant, standing_order
 

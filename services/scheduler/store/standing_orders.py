@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.runtime.db import leases
 from services.runtime.db.pool import to_json
+from services.scheduler.domain.ids import CustomerId, MerchantId, StandingOrderId, StandingOrderKey
 from services.scheduler.domain.order import Order
 from services.scheduler.domain.purchases import RepurchaseAction, RepurchaseRule
 from services.scheduler.domain.standing_order import (
@@ -186,7 +187,11 @@ _PAUSE = text("""
 
 
 async def get(
-    tx: AsyncConnection, merchant: str, standing_order: str, *, lock: bool = False
+    tx: AsyncConnection,
+    merchant: MerchantId,
+    standing_order: StandingOrderId,
+    *,
+    lock: bool = False,
 ) -> StandingOrder | None:
     """A standing order, locked until the transaction ends if asked for."""
     row = (
@@ -200,9 +205,9 @@ async def get(
 
 async def list_of_merchant(
     tx: AsyncConnection,
-    merchant: str,
+    merchant: MerchantId,
     *,
-    customer: str | None,
+    customer: CustomerId | None,
     state: str | None,
     after: str,
     limit: int,
@@ -222,12 +227,12 @@ async def list_of_merchant(
 
 
 async def by_key(
-    tx: AsyncConnection, keys: Sequence[tuple[str, str]]
-) -> dict[tuple[str, str], StandingOrder]:
+    tx: AsyncConnection, keys: Sequence[StandingOrderKey]
+) -> dict[StandingOrderKey, StandingOrder]:
     """Many standing orders by (merchant, standing order)."""
     rows = await tx.execute(_BY_KEY, _keys(sorted(set(keys))))
     return {
-        (row.merchant, row.standing_order): standing_order_of(
+        StandingOrderKey(row.merchant, row.standing_order): standing_order_of(
             row, waits_for_payment=row.waits_for_payment
         )
         for row in rows
@@ -266,12 +271,12 @@ async def claim_rested(tx: AsyncConnection, now: datetime, limit: int) -> list[S
 
 async def advance(
     tx: AsyncConnection, openings: Sequence[Opening], expected: State, now: datetime
-) -> set[tuple[str, str]]:
+) -> set[StandingOrderKey]:
     """Move claimed standing orders on to their next cycle; returns those not changed since."""
     rows = await tx.execute(
         _ADVANCE,
         {
-            **_keys([(o.before.merchant, o.before.standing_order) for o in openings]),
+            **_keys([o.before.key for o in openings]),
             "version": [o.before.version for o in openings],
             "state": [o.before.state for o in openings],
             "next_cycle": [o.place.next_cycle for o in openings],
@@ -285,10 +290,10 @@ async def advance(
             "now": now,
         },
     )
-    return {(row.merchant, row.standing_order) for row in rows}
+    return {StandingOrderKey(row.merchant, row.standing_order) for row in rows}
 
 
-async def release(tx: AsyncConnection, keys: Sequence[tuple[str, str]]) -> None:
+async def release(tx: AsyncConnection, keys: Sequence[StandingOrderKey]) -> None:
     """Give claims back, so that they are taken up again at once."""
     await tx.execute(_RELEASE, _keys(keys))
 
@@ -308,7 +313,7 @@ async def settled(tx: AsyncConnection, paid: Sequence[Order], now: datetime) -> 
     await tx.execute(
         _SETTLED,
         {
-            **_keys([(order.key.merchant, order.key.standing_order) for order in paid]),
+            **_keys([order.key.template for order in paid]),
             "cycle": [order.key.cycle for order in paid],
             "amount_minor": [order.amount_minor for order in paid],
             "currency": [order.currency for order in paid],
@@ -318,7 +323,7 @@ async def settled(tx: AsyncConnection, paid: Sequence[Order], now: datetime) -> 
 
 
 async def complete(
-    tx: AsyncConnection, keys: Sequence[tuple[str, str]], now: datetime
+    tx: AsyncConnection, keys: Sequence[StandingOrderKey], now: datetime
 ) -> list[StandingOrder]:
     """Complete those that have no further cycle and no open order; returns them."""
     rows = await tx.execute(_COMPLETE, {**_keys(sorted(set(keys))), "now": now})
@@ -326,21 +331,21 @@ async def complete(
 
 
 async def pause_unpaid(
-    tx: AsyncConnection, keys: Sequence[tuple[str, str]], now: datetime
+    tx: AsyncConnection, keys: Sequence[StandingOrderKey], now: datetime
 ) -> list[StandingOrder]:
     """Pause those whose merchant wants it where an order ended unpaid; returns them."""
     return await _pause(tx, keys, now, by_policy=True)
 
 
 async def pause(
-    tx: AsyncConnection, keys: Sequence[tuple[str, str]], now: datetime
+    tx: AsyncConnection, keys: Sequence[StandingOrderKey], now: datetime
 ) -> list[StandingOrder]:
     """Pause those that have a further cycle; returns them."""
     return await _pause(tx, keys, now, by_policy=False)
 
 
 async def _pause(
-    tx: AsyncConnection, keys: Sequence[tuple[str, str]], now: datetime, *, by_policy: bool
+    tx: AsyncConnection, keys: Sequence[StandingOrderKey], now: datetime, *, by_policy: bool
 ) -> list[StandingOrder]:
     parameters = {**_keys(sorted(set(keys))), "now": now, "by_policy": by_policy}
     return [standing_order_of(row) for row in await tx.execute(_PAUSE, parameters)]
@@ -389,7 +394,7 @@ def dump_data(data: Any) -> str | None:  # noqa: ANN401 - any JSON
     return None if data is None else to_json(data)
 
 
-def _keys(keys: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+def _keys(keys: Sequence[StandingOrderKey]) -> dict[str, list[str]]:
     return {"merchant": [key[0] for key in keys], "standing_order": [key[1] for key in keys]}
 
 

@@ -81,9 +81,7 @@ class Collect:
 
 
 async def _templates(tx: AsyncConnection, claimed: Sequence[Order]) -> Templates:
-    return await standing_orders.by_key(
-        tx, [(order.key.merchant, order.key.standing_order) for order in claimed]
-    )
+    return await standing_orders.by_key(tx, [order.key.template for order in claimed])
 
 
 def _idle(first: datetime | None, now: datetime) -> Step:

@@ -15,6 +15,7 @@ from services.scheduler.application.evaluation.evaluation import prepare
 from services.scheduler.application.evaluation.pricing import Templates, template_of
 from services.scheduler.clients import Clients, is_transient
 from services.scheduler.domain.cycles import open_cycles
+from services.scheduler.domain.ids import StandingOrderKey
 from services.scheduler.domain.order import Order, OrderState
 from services.scheduler.domain.standing_order import Opening, StandingOrder, State
 from services.scheduler.publishers import order_events
@@ -51,7 +52,7 @@ class Prepare:
         return Step(worked=len(claimed))
 
     async def _prepare(self, claimed: Sequence[StandingOrder], now: datetime) -> None:
-        templates = {(one.merchant, one.standing_order): one for one in claimed}
+        templates = {one.key: one for one in claimed}
         new_trace = partial(tracing.new_traceparent, "prepare cycle", alone=len(claimed) == 1)
         openings = {key: open_cycles(one, now, new_trace) for key, one in templates.items()}
         try:
@@ -73,14 +74,14 @@ class Prepare:
 
     async def _store(
         self,
-        openings: Mapping[tuple[str, str], Opening],
+        openings: Mapping[StandingOrderKey, Opening],
         decided: Sequence[Order],
         templates: Templates,
         now: datetime,
     ) -> None:
         async with self._database.begin() as tx:
             advanced = await standing_orders.advance(tx, list(openings.values()), State.ACTIVE, now)
-            stored = [o for o in decided if (o.key.merchant, o.key.standing_order) in advanced]
+            stored = [o for o in decided if o.key.template in advanced]
             await orders.insert(tx, stored, now)
             await outbox.put(
                 tx,
@@ -99,6 +100,4 @@ class Prepare:
 
     async def _release(self, claimed: Sequence[StandingOrder]) -> None:
         async with self._database.engine.begin() as tx:
-            await standing_orders.release(
-                tx, [(one.merchant, one.standing_order) for one in claimed]
-            )
+            await standing_orders.release(tx, [one.key for one in claimed])

@@ -54,11 +54,7 @@ async def _go_on(tx: AsyncConnection, claimed: Sequence[StandingOrder], now: dat
         if opening.before.state is State.ACTIVE
     ]
     await outbox.put(tx, going_on)
-    over = [
-        (one.before.merchant, one.before.standing_order)
-        for one in openings
-        if one.place.next_cycle is None
-    ]
+    over = [one.before.key for one in openings if one.place.next_cycle is None]
     await settlement.end_finished(tx, over, now)
 
 

@@ -24,6 +24,7 @@ from services.runtime.db.pool import Database, connect
 from services.runtime.errors import Problem
 from services.scheduler.api.messages import standing_order_message
 from services.scheduler.domain.cycles import open_cycles
+from services.scheduler.domain.ids import CustomerId, MerchantId, StandingOrderId
 from services.scheduler.domain.order import Item
 from services.scheduler.domain.schedule import Daily, Schedule
 from services.scheduler.domain.standing_order import (
@@ -37,6 +38,9 @@ from services.scheduler.store import addresses, orders, sign_ups, standing_order
 from services.scheduler.store.encrypted import ENCRYPTED_TABLES
 from tests.conftest import DATA_KEYS, KEYRING, ServiceDatabase
 from tests.integration.runtime.postbox import until
+
+ACME = MerchantId("acme")
+ADA = CustomerId("ada")
 
 NEW_KEY = f"test-2:{base64.b64encode(bytes(32)).decode()}"
 NEWER, BOTH = Keyring.parse(NEW_KEY), Keyring.parse(f"{NEW_KEY},{DATA_KEYS}")
@@ -71,22 +75,22 @@ async def reencrypt(database: Database, *, only_count: bool = False) -> dict[str
 def template(standing_order: str) -> StandingOrder:
     """A daily standing order that is sent home, but for its fourth cycle."""
     made = StandingOrder(
-        merchant="acme",
-        standing_order=standing_order,
-        customer="ada",
+        merchant=ACME,
+        standing_order=StandingOrderId(standing_order),
+        customer=ADA,
         title="Coffee",
         items=(Item("beans", 1),),
         schedule=Schedule(date(2027, 1, 21), time(12), "UTC", Daily(1)),
         billing_mode=BillingMode.PAY_ON_NOTICE,
         mandate="",
-        ship_to=addresses.encrypt(KEYRING, "acme", "ada", HOME),
+        ship_to=addresses.encrypt(KEYRING, ACME, ADA, HOME),
         price_protection=None,
         notice_lead=timedelta(hours=48),
         payment_window=timedelta(hours=72),
         create_time=NOW,
         update_time=NOW,
     )
-    elsewhere = CycleChange(ship_to=addresses.encrypt(KEYRING, "acme", "ada", WORK))
+    elsewhere = CycleChange(ship_to=addresses.encrypt(KEYRING, ACME, ADA, WORK))
     return with_change(at_cycle(made, 1), 4, elsewhere)
 
 
@@ -109,14 +113,14 @@ async def test_after_reencryption_the_old_key_can_be_dropped(url: str) -> None:
 
     async with opened(url, NEWER) as database, database.begin() as tx:
         found = await standing_orders.list_of_merchant(
-            tx, "acme", customer=None, state=None, after="", limit=9
+            tx, ACME, customer=None, state=None, after="", limit=9
         )
         shown = [standing_order_message(one, NEWER) for one in found]
         rows = list(await tx.execute(text("SELECT * FROM orders")))
-        assert await sign_ups.import_hashes(tx, "acme", ["a"]) == {"a": b"hash"}
+        assert await sign_ups.import_hashes(tx, ACME, ["a"]) == {"a": b"hash"}
     assert [one.ship_to for one in shown] == [HOME] * 3
     assert [one.cycle_changes[0].ship_to for one in shown] == [WORK] * 3
-    assert [addresses.decrypt(NEWER, "acme", "ada", row.ship_to) for row in rows] == [HOME] * 6
+    assert [addresses.decrypt(NEWER, ACME, ADA, row.ship_to) for row in rows] == [HOME] * 6
 
 
 async def test_what_is_reencrypted_is_left_as_it_is(url: str) -> None:
@@ -165,11 +169,11 @@ async def test_a_cycle_is_opened_while_its_address_does_not_open(url: str) -> No
     assert len(claimed) == 3
     assert {order.ship_to for order in opening} == set(before.values())
     with pytest.raises(UnreadableError):
-        addresses.decrypt(NEWER, "acme", "ada", opening[0].ship_to)
+        addresses.decrypt(NEWER, ACME, ADA, opening[0].ship_to)
 
 
 async def test_what_a_service_changes_meanwhile_is_not_overwritten(url: str) -> None:
-    work = addresses.encrypt(BOTH, "acme", "ada", WORK)
+    work = addresses.encrypt(BOTH, ACME, ADA, WORK)
     async with opened(url, BOTH) as service, opened(url, BOTH) as database:
         async with service.begin() as tx:
             await standing_orders.change(tx, replace(template("a"), ship_to=work), NOW)
@@ -178,7 +182,7 @@ async def test_what_a_service_changes_meanwhile_is_not_overwritten(url: str) -> 
             await until(partial(waits_for_lock, database))
         tally = (await reencrypting_now)["standing_orders"]
         async with database.read() as connection:
-            kept = await standing_orders.get(connection, "acme", "a")
+            kept = await standing_orders.get(connection, ACME, StandingOrderId("a"))
 
     assert kept is not None
     assert kept.ship_to == work

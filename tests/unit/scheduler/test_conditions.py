@@ -26,11 +26,11 @@ from services.scheduler.domain.conditions import (
     UnitPriceCeiling,
     rule,
 )
+from services.scheduler.domain.ids import CustomerId, MerchantId, OrderKey, StandingOrderId
 from services.scheduler.domain.order import (
     Item,
     Line,
     Order,
-    OrderKey,
     OrderReason,
     OrderState,
     Quote,
@@ -49,8 +49,8 @@ LEAD = timedelta(hours=72)
 PREPARED_AT = DUE - LEAD - NOTICE_HEADROOM
 TERMS = Terms("Coffee", BillingMode.PAY_ON_NOTICE, "", timedelta(hours=72), "UTC")
 ORDER = Order(
-    key=OrderKey("acme", "coffee", 1),
-    customer="ada",
+    key=OrderKey(MerchantId("acme"), StandingOrderId("coffee"), 1),
+    customer=CustomerId("ada"),
     local_date=date(2027, 1, 31),
     due_time=DUE,
     notice_lead=LEAD,
@@ -61,9 +61,9 @@ ORDER = Order(
 )
 TEMPLATE = at_cycle(
     StandingOrder(
-        merchant="acme",
-        standing_order="coffee",
-        customer="ada",
+        merchant=MerchantId("acme"),
+        standing_order=StandingOrderId("coffee"),
+        customer=CustomerId("ada"),
         title="Coffee",
         items=ORDER.items,
         schedule=Schedule(date(2027, 1, 31), time(12), "UTC", Monthly(1, (31,)), EndAfter(1)),

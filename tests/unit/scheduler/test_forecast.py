@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from services.scheduler.domain.cycles import open_cycles
 from services.scheduler.domain.forecast import Demand, DemandKey, Forecast, coming_orders
+from services.scheduler.domain.ids import CustomerId, MerchantId, StandingOrderId
 from services.scheduler.domain.order import Item, Line, OrderState
 from services.scheduler.domain.pauses import paused
 from services.scheduler.domain.schedule import (
@@ -52,9 +53,9 @@ blackouts = st.lists(
 
 def standing_order(recurrence: Recurrence, excluded: tuple[DateRange, ...] = ()) -> StandingOrder:
     template = StandingOrder(
-        merchant="acme",
-        standing_order="coffee",
-        customer="ada",
+        merchant=MerchantId("acme"),
+        standing_order=StandingOrderId("coffee"),
+        customer=CustomerId("ada"),
         title="Coffee",
         items=(Item("beans", 1),),
         schedule=Schedule(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from services.scheduler.domain import calendar
 from services.scheduler.domain.calendar import CycleDate
 from services.scheduler.domain.cycles import open_cycles
+from services.scheduler.domain.ids import CustomerId, MerchantId, StandingOrderId
 from services.scheduler.domain.order import Item, OrderReason
 from services.scheduler.domain.overdue import overdue_opened
 from services.scheduler.domain.pauses import paused, resumed
@@ -138,7 +139,8 @@ class Life:
 
 def begin(schedule: Schedule, lead: timedelta = timedelta(hours=1)) -> Life:
     template = StandingOrder(
-        merchant="acme", standing_order="tea", customer="ada", title="Tea", items=(Item("tea", 1),),
+        merchant=MerchantId("acme"), standing_order=StandingOrderId("tea"), customer=CustomerId("ada"),
+        title="Tea", items=(Item("tea", 1),),
         schedule=schedule, billing_mode=BillingMode.PAY_ON_NOTICE, mandate="", ship_to=b"",
         price_protection=None, notice_lead=lead, payment_window=timedelta(days=3),
         create_time=SIGN_UP, update_time=SIGN_UP, catch_up=CatchUp(CatchUpMode.ALL_IN_ORDER),

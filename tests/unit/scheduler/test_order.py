@@ -6,16 +6,8 @@ from datetime import UTC, date, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.scheduler.domain.order import (
-    Item,
-    Line,
-    Order,
-    OrderKey,
-    OrderReason,
-    OrderState,
-    Quote,
-    Stage,
-)
+from services.scheduler.domain.ids import CustomerId, MerchantId, OrderKey, StandingOrderId
+from services.scheduler.domain.order import Item, Line, Order, OrderReason, OrderState, Quote, Stage
 from services.scheduler.domain.order_lifecycle import (
     Findings,
     brought_forward,
@@ -29,8 +21,8 @@ DUE = datetime(2027, 1, 31, 12, tzinfo=UTC)
 LEAD = timedelta(hours=72)
 TERMS = Terms("Coffee", BillingMode.PAY_ON_NOTICE, "", timedelta(hours=72), "UTC")
 ORDER = Order(
-    key=OrderKey("acme", "coffee", 1),
-    customer="ada",
+    key=OrderKey(MerchantId("acme"), StandingOrderId("coffee"), 1),
+    customer=CustomerId("ada"),
     local_date=date(2027, 1, 31),
     due_time=DUE,
     notice_lead=LEAD,

@@ -6,15 +6,8 @@ from datetime import UTC, date, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.scheduler.domain.order import (
-    Item,
-    Order,
-    OrderKey,
-    OrderReason,
-    OrderState,
-    Stage,
-    asks,
-)
+from services.scheduler.domain.ids import CustomerId, MerchantId, OrderKey, StandingOrderId
+from services.scheduler.domain.order import Item, Order, OrderReason, OrderState, Stage, asks
 from services.scheduler.domain.order_lifecycle import HELD_RECHECK, confirmed, held
 from services.scheduler.domain.purchases import PurchaseKey, RepurchaseRule, repeated
 from services.scheduler.domain.terms import BillingMode, Terms
@@ -23,8 +16,8 @@ DUE = datetime(2027, 1, 31, 12, tzinfo=UTC)
 WEEK = timedelta(days=7)
 RULE = RepurchaseRule(WEEK)
 ORDER = Order(
-    key=OrderKey("acme", "coffee", 1),
-    customer="ada",
+    key=OrderKey(MerchantId("acme"), StandingOrderId("coffee"), 1),
+    customer=CustomerId("ada"),
     local_date=date(2027, 1, 31),
     due_time=DUE,
     notice_lead=timedelta(hours=72),
@@ -33,7 +26,7 @@ ORDER = Order(
     terms=Terms("Coffee", BillingMode.PAY_ON_NOTICE, "", timedelta(hours=72), "UTC"),
     items=(Item("beans", 2), Item("filters", 1)),
 )
-FILTERS = PurchaseKey("acme", "ada", "filters")
+FILTERS = PurchaseKey(MerchantId("acme"), CustomerId("ada"), "filters")
 BOUGHT = OrderReason.PURCHASED_ELSEWHERE
 UNPAID = OrderReason.PREVIOUS_UNPAID
 
@@ -59,7 +52,7 @@ def test_without_a_window_no_purchase_counts() -> None:
 
 
 def test_another_customers_purchase_does_not_count() -> None:
-    assert repeated(ORDER, RULE, {FILTERS._replace(customer="ben"): DUE}) is None
+    assert repeated(ORDER, RULE, {FILTERS._replace(customer=CustomerId("ben")): DUE}) is None
 
 
 def test_an_order_that_was_asked_for_at_once_is_wanted_whatever_was_bought() -> None:

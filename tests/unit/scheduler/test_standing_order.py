@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from services.scheduler.domain import calendar
 from services.scheduler.domain.cycles import open_cycles, reason_against
+from services.scheduler.domain.ids import CustomerId, MerchantId, StandingOrderId
 from services.scheduler.domain.order import Item, Order, OrderReason, OrderState
 from services.scheduler.domain.pauses import paused, resumed
 from services.scheduler.domain.rescheduling import LastOrder, rescheduled
@@ -52,9 +53,9 @@ def standing_order(
 ) -> StandingOrder:
     end = EndAfter(cycle_count) if cycle_count else None
     template = StandingOrder(
-        merchant="acme",
-        standing_order="coffee",
-        customer="ada",
+        merchant=MerchantId("acme"),
+        standing_order=StandingOrderId("coffee"),
+        customer=CustomerId("ada"),
         title="Coffee",
         items=(Item("beans", 1),),
         schedule=Schedule(START, NOON, "UTC", recurrence or Monthly(1, (31,)), end),

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.scheduler.domain import calendar
+from services.scheduler.domain.ids import CustomerId, MerchantId, StandingOrderId
 from services.scheduler.domain.order import Item
 from services.scheduler.domain.schedule import DateRange, Monthly, Schedule
 from services.scheduler.domain.standing_order import StandingOrder
@@ -19,7 +20,8 @@ NOW = datetime(2026, 2, 1, tzinfo=UTC)
 
 def template(schedule: Schedule = MONTHLY) -> StandingOrder:
     return StandingOrder(
-        merchant="acme", standing_order="tea", customer="ada", title="Tea", items=(Item("tea", 1),),
+        merchant=MerchantId("acme"), standing_order=StandingOrderId("tea"), customer=CustomerId("ada"),
+        title="Tea", items=(Item("tea", 1),),
         schedule=schedule, billing_mode=BillingMode.PAY_ON_NOTICE, mandate="", ship_to=b"",
         price_protection=None, notice_lead=timedelta(days=3), payment_window=timedelta(days=3),
         create_time=NOW, update_time=NOW,

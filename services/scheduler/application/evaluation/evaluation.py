@@ -160,7 +160,7 @@ async def planned_charges(
 ) -> PlannedCharges:
     """What the orders before are still to be charged, where one is announced before another is paid."""
     overlapping = {
-        (order.key.merchant, order.key.standing_order)
+        order.key.template
         for order in orders
         if _overlaps(order, template_of(order, templates), now)
     }

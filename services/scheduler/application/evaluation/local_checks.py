@@ -6,7 +6,8 @@ from datetime import datetime
 
 from services.runtime.db.pool import Database
 from services.scheduler.application.evaluation.pricing import Templates, template_of
-from services.scheduler.domain.order import Order, OrderKey, OrderReason, Stage
+from services.scheduler.domain.ids import OrderKey
+from services.scheduler.domain.order import Order, OrderReason, Stage
 from services.scheduler.domain.order_lifecycle import held, skipped
 from services.scheduler.domain.purchases import (
     PurchaseKey,

@@ -20,7 +20,8 @@ from services.scheduler.domain.conditions import (
     asks_stock,
     rule,
 )
-from services.scheduler.domain.order import Order, OrderKey, OrderState, Quote, with_replaced
+from services.scheduler.domain.ids import OrderKey, StandingOrderKey
+from services.scheduler.domain.order import Order, OrderState, Quote, with_replaced
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.domain.substitution import missing, substituted, takable
 from services.scheduler.store import conditions as condition_rows
@@ -34,7 +35,7 @@ EXPECTED = (OrderState.PAID, OrderState.UPCOMING, OrderState.AWAITING_PAYMENT)
 # Others are served after so much judging: one order takes some two milliseconds at most.
 JUDGE_TURN_SECONDS = 0.005
 
-Templates = Mapping[tuple[str, str], StandingOrder]
+Templates = Mapping[StandingOrderKey, StandingOrder]
 Pasts = Mapping[OrderKey, Past]
 _NO_PAST = Past()
 
@@ -50,7 +51,7 @@ class Priced:
 
 def template_of(order: Order, templates: Templates) -> StandingOrder:
     """The standing order that an order belongs to."""
-    return templates[order.key.merchant, order.key.standing_order]
+    return templates[order.key.template]
 
 
 async def pasts(
@@ -154,8 +155,8 @@ async def quoted(clients: Clients, orders: Sequence[Order], now: datetime) -> li
     ]
 
 
-def _standing_order(order: Order) -> tuple[str, str]:
-    return (order.key.merchant, order.key.standing_order)
+def _standing_order(order: Order) -> StandingOrderKey:
+    return order.key.template
 
 
 async def judge(
@@ -173,7 +174,7 @@ async def judge(
     the call.
     """
     judged: list[Priced] = []
-    passed: dict[tuple[str, str], Past] = {}
+    passed: dict[StandingOrderKey, Past] = {}
     turn_end = time.monotonic() + JUDGE_TURN_SECONDS
     for order, answer in zip(orders, answers, strict=True):
         template = template_of(order, templates)

@@ -58,12 +58,11 @@ async def project(
     """
     known = await check_locally(database, coming, templates, Stage.PREPARE, now)
     # Those after the first wait for that one, which is looked at as if it were paid.
-    first = {(one.key.merchant, one.key.standing_order): one.key for one in reversed(coming)}
+    first = {one.key.template: one.key for one in reversed(coming)}
     decided = {
         one.key: one
         for one in known.decided
-        if one.reasons != (OrderReason.PREVIOUS_UNPAID,)
-        or first[one.key.merchant, one.key.standing_order] == one.key
+        if one.reasons != (OrderReason.PREVIOUS_UNPAID,) or first[one.key.template] == one.key
     }
     to_price = [one for one in coming if not _is_left_out(decided.get(one.key))]
     past = await pasts(database, to_price, templates, EXPECTED)
