@@ -52,15 +52,15 @@ class Settings(RuntimeSettings):
     phone_codes_hour_max: int = Field(default=DEFAULT_BUDGET.hour_max, ge=1, le=1_000_000)
     phone_codes_day_max: int = Field(default=DEFAULT_BUDGET.day_max, ge=1, le=1_000_000)
 
-    def faults(self) -> Iterator[tuple[str, str]]:
+    def invalid_settings(self) -> Iterator[tuple[str, str]]:
         """A login that is half there among the rest."""
-        yield from super().faults()
+        yield from super().invalid_settings()
         if bool(self.smtp_user) != bool(self.smtp_password.get_secret_value()):
             yield "SMTP_PASSWORD", "set both this and RECURRING_SMTP_USER, or neither"
 
-    def dangers(self) -> Iterator[tuple[str, str]]:
+    def production_violations(self) -> Iterator[tuple[str, str]]:
         """What is for development only, the sandbox's gateway among it."""
-        yield from super().dangers()
+        yield from super().production_violations()
         if is_for_development(self.sms_url):
             yield "SMS_URL", "a gateway of this machine or without TLS"
         if self.smtp_tls is MailTls.NONE:

@@ -25,9 +25,9 @@ class Settings(RuntimeSettings):
     provider_url: str = Field(pattern=r"^https?://.+$")
     provider_api_key: SecretStr = Field(min_length=1)
 
-    def dangers(self) -> Iterator[tuple[str, str]]:
+    def production_violations(self) -> Iterator[tuple[str, str]]:
         """What is for development only, the sandbox's provider among it."""
-        yield from super().dangers()
+        yield from super().production_violations()
         if is_for_development(self.provider_url):
             yield "PROVIDER_URL", "a provider of this machine or without TLS"
         if self.provider_api_key.get_secret_value().startswith("sk_test_"):

@@ -148,7 +148,7 @@ class ServiceProcess(Generic[S]):
         runtime = await open_runtime(service, settings, resources)
         database, clock = runtime.database, runtime.clock
         components = await self._assemble(runtime)
-        server = await retry_until_success("keys", lambda: self._door(runtime, components))
+        server = await retry_until_success("keys", lambda: self._server(runtime, components))
         await server.start()
         group.create_task(server.watch())
         # From here on; calls, which come by the server, each act for their own caller.
@@ -188,7 +188,7 @@ class ServiceProcess(Generic[S]):
         nats = BrokerProbe(
             broker, [relay.check_streams, *(consumer.check_durable for consumer in consumers)]
         )
-        database.on_commit(workers.nudge)
+        database.on_commit(workers.wake)
         if isinstance(clock, SandboxClock):
             group.create_task(clock.run(workers.settle))
         while True:
@@ -227,9 +227,9 @@ class ServiceProcess(Generic[S]):
         runtime.resources.push_async_callback(broker.close)
         return broker
 
-    async def _door(self, runtime: Runtime[S], components: Components) -> Server:
+    async def _server(self, runtime: Runtime[S], components: Components) -> Server:
         settings = runtime.settings
-        gate = Authenticator(
+        authenticator = Authenticator(
             await _keys(settings, runtime.resources),
             settings.auth_issuer,
             settings.auth_audience,
@@ -250,7 +250,9 @@ class ServiceProcess(Generic[S]):
             plaintext=settings.grpc_plaintext,
             behind_proxy=settings.behind_proxy,
         )
-        server = Server(self._service, gate, addresses, runtime.identity, self._health, rate_limit)
+        server = Server(
+            self._service, authenticator, addresses, runtime.identity, self._health, rate_limit
+        )
         server.add(components.register, components.servicer)
         if settings.reflection_enabled:
             server.reflect([components.grpc_service])

@@ -124,22 +124,22 @@ class RuntimeSettings(BaseSettings):
         Keyring.parse(data_keys.get_secret_value())
         return data_keys
 
-    def faults(self) -> Iterator[tuple[str, str]]:
+    def invalid_settings(self) -> Iterator[tuple[str, str]]:
         """Each setting that makes no sense beside the others, and why."""
         if (self.auth_jwks_file is None) == (not self.auth_jwks_url):
             yield "AUTH_JWKS_FILE", "set either this or RECURRING_AUTH_JWKS_URL"
         if self.migrate_on_start and not self.migration_database_url:
             yield "MIGRATION_DATABASE_URL", "is needed by RECURRING_MIGRATE_ON_START"
         if self.environment is Environment.PRODUCTION:
-            for name, why in self.dangers():
+            for name, why in self.production_violations():
                 yield name, f"{why} is refused in production"
 
-    def dangers(self) -> Iterator[tuple[str, str]]:
+    def production_violations(self) -> Iterator[tuple[str, str]]:
         """Each setting that is for development only, and what it is."""
         jwks_file = self.auth_jwks_file
         found = {
             ("CLOCK_URL", "a simulated clock"): self.clock_url,
-            ("GRPC_PLAINTEXT", "a door without TLS"): self.grpc_plaintext,
+            ("GRPC_PLAINTEXT", "a server without TLS"): self.grpc_plaintext,
             ("REFLECTION_ENABLED", "reflection"): self.reflection_enabled,
             ("MIGRATE_ON_START", "a service that may change its schema"): self.migrate_on_start,
             ("MIGRATION_NATS_URL", "a service that may make streams"): self.migration_nats_url,
@@ -176,7 +176,7 @@ class MigrationSettings(BaseSettings):
     tls_folder: DirectoryPath | None = None
     log_level: str = Field(default="INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
 
-    def faults(self) -> Iterator[tuple[str, str]]:
+    def invalid_settings(self) -> Iterator[tuple[str, str]]:
         """What production refuses."""
         if self.environment is not Environment.PRODUCTION:
             return
@@ -223,11 +223,13 @@ def load(settings_type: type[S]) -> S:
             variable = f"{ENVIRONMENT_PREFIX}{location.upper()}" if location else "settings"
             lines.append(f"{variable}: {problem['msg']}")
         raise SettingsError("\n".join(lines)) from None
-    faults: list[tuple[str, str]] = []
+    invalid: list[tuple[str, str]] = []
     if isinstance(settings, RuntimeSettings | MigrationSettings):
-        faults = list(settings.faults())
-    if faults:
-        raise SettingsError("\n".join(f"{ENVIRONMENT_PREFIX}{name}: {why}" for name, why in faults))
+        invalid = list(settings.invalid_settings())
+    if invalid:
+        raise SettingsError(
+            "\n".join(f"{ENVIRONMENT_PREFIX}{name}: {why}" for name, why in invalid)
+        )
     return settings
 
 

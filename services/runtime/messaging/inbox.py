@@ -193,7 +193,7 @@ class Consumer:
         self._make = make
         self._broker_outage, self._database_outage = outages.Reporter(), outages.Reporter()
 
-    def nudge(self) -> None:
+    def wake(self) -> None:
         """Messages come by themselves."""
 
     async def settle(self) -> datetime | None:

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 CONCURRENT_CALLS_MAX = 500
 # Beyond this, calls are not even told why they are refused.
 CONCURRENT_REFUSALS_MAX = 4000
-# Pages of more than LARGE_PAGE_ROWS, of a door and of one tenant.
+# Pages of more than LARGE_PAGE_ROWS, of a server and of one tenant.
 LARGE_PAGES_AT_ONCE_MAX = 2
 LARGE_PAGES_OF_TENANT_MAX = 1
 # A call without a deadline, or with a longer one, ends after this.
@@ -52,8 +52,8 @@ Headers: TypeAlias = Mapping[str, Any]
 Admit: TypeAlias = "Callable[[str, Any, Headers], Awaitable[Caller]]"
 
 
-class Door:
-    """Stands before a servicer's methods: admits each call, holds its request against the contract's
+class Admission:
+    """Wraps a servicer's methods: authorizes each call, holds its request against the contract's
     rules, bounds its time, and turns what it raises into a status.
 
     Methods are wrapped once, as they are added: an interceptor would be asked again at each call.
@@ -85,7 +85,7 @@ class Door:
     def add_registered_method_handlers(
         self, service_name: str, handlers: Mapping[str, Handler]
     ) -> None:
-        """Have the server call the methods behind this door."""
+        """Have the server call the methods, each call admitted first."""
         wrapped = {
             name: self._wrap(f"/{service_name}/{name}", handler)
             for name, handler in handlers.items()
@@ -93,7 +93,7 @@ class Door:
         self._server.add_registered_method_handlers(service_name, wrapped)
 
     def _wrap(self, method: str, handler: Handler) -> Handler:
-        """The method behind the door, to which even one message comes as a stream.
+        """The method with admission, to which even one message comes as a stream.
 
         Whoever calls is known before it is read, and it must come in time.
         """
@@ -114,11 +114,11 @@ class Door:
     def _guarded(
         self, method: str, behaviour: Behaviour, serialize: Serialize, deadline_seconds: float
     ) -> Behaviour:
-        """The method's behaviour behind the door, which answers in bytes."""
+        """The method's behaviour with admission, which answers in bytes."""
         enough_seconds = deadline_seconds + ROUNDED_SECONDS
 
         async def work(requests: Any, context: Any, headers: Headers) -> bytes:  # noqa: ANN401
-            call = await self._let_in(method, context, headers)
+            call = await self._authorize(method, context, headers)
             working = behaviour(requests, context)
             left_seconds = context.time_remaining()
             if left_seconds is None or left_seconds > enough_seconds:
@@ -138,7 +138,7 @@ class Door:
             try:
                 response = await work(requests, context, headers)
             except Exception as error:  # noqa: BLE001 - the boundary: everything becomes a status
-                code, refusal = self._told(method, error)
+                code, refusal = self._refusal(method, error)
             else:
                 code = grpc.StatusCode.OK.name
                 return response
@@ -152,8 +152,8 @@ class Door:
 
         return answer
 
-    def _told(self, method: str, error: Exception) -> tuple[str, grpc.Status]:
-        """The name of an error's code, and what the caller is told of it."""
+    def _refusal(self, method: str, error: Exception) -> tuple[str, grpc.Status]:
+        """The name of an error's code, and the status that the caller gets."""
         problem = _problem(method, error)
         return problem.code.name, rpc_status.to_status(problem.status(self._domain))
 
@@ -167,13 +167,13 @@ class Door:
 
         return work
 
-    async def _let_in(
+    async def _authorize(
         self,
         method: str,
         context: Any,  # noqa: ANN401 - a call's
         headers: Headers,
     ) -> Call | None:
-        """Know the caller, and count the call for as long as it lasts; a service's is not counted."""
+        """Authenticate the caller, and count the call while it lasts; a service's is not counted."""
         if not self.open:
             raise _unavailable("the service is starting or stopping; try again")
         if self._under_way > CONCURRENT_CALLS_MAX:

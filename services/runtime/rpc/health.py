@@ -32,7 +32,7 @@ _OPTIONS = [
     ("grpc.max_metadata_size", METADATA_MAX_BYTES),
     ("grpc.max_receive_message_length", MESSAGE_MAX_BYTES),
 ]
-# Nobody proves who they are before they ask: so many questions are open at once at one door, and one
+# Nobody proves who they are before they ask: so many questions are open at once at one address, and one
 # that is not put in time is closed.
 QUESTIONS_MAX = 1000
 QUESTION_SECONDS = 5.0
@@ -54,7 +54,7 @@ class Health:
         self.add_to(self._server)
 
     def add_to(self, server: grpc.aio.Server) -> None:
-        """Tell the same at another door: clients that balance over replicas ask there."""
+        """Answer the same at another address: clients that balance over replicas ask there."""
         questions = _Questions(self._servicer)
         read = health_pb2.HealthCheckRequest.FromString
         write = health_pb2.HealthCheckResponse.SerializeToString
@@ -99,7 +99,7 @@ class Health:
 
 
 class _Questions:
-    """What is asked at one door. Even one question comes as a stream, so as not to be waited for."""
+    """Questions at one address. Even one question comes as a stream, so as not to be waited for."""
 
     def __init__(self, servicer: health.aio.HealthServicer) -> None:
         self._servicer = servicer

@@ -1,4 +1,4 @@
-"""The gRPC server: doors, access, field rules, deadlines, errors, health, reflection, draining."""
+"""The gRPC server: admission, access, field rules, deadlines, errors, health, reflection, draining."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ from services.runtime.rpc.admission import (
     _IDENTITY_PROPERTY,
     CONCURRENT_REFUSALS_MAX,
     STREAM_DEADLINE_MAX_SECONDS,
-    Door,
+    Admission,
     Headers,
 )
 from services.runtime.rpc.health import PROBE_INTERVAL_SECONDS, SERVICE_NAME, Health
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 # entry on the wire, and in memory some thirty times as much.
 PLATFORM_MESSAGE_MAX_BYTES = 256 * 1024
 METADATA_MAX_BYTES = 16 * 1024
-# Of one door: connections, and calls of one connection and of all.
+# Of one address: connections, and calls of one connection and of all.
 CONNECTIONS_MAX = 4000
 CONCURRENT_STREAMS_MAX = 200
 CONNECTION_MAX_AGE_SECONDS = 300
@@ -43,7 +43,7 @@ CONNECTION_IDLE_SECONDS = 60
 CONNECTION_MAX_AGE_GRACE_SECONDS = int(STREAM_DEADLINE_MAX_SECONDS)
 # A client that pings an idle connection more often is sent away.
 PING_INTERVAL_MIN_SECONDS = 10
-# For what has come already when a door closes.
+# For what has come already when a server stops.
 LAST_CALLS_SECONDS = 0.2
 
 _OPTIONS = [
@@ -73,10 +73,10 @@ class Addresses:
 
 
 class Server:
-    """A service's doors: for platforms and for the other services.
+    """A service's two servers: for platforms and for the other services.
 
-    Platforms prove who they are by a token and services by a certificate. Each door knows only its own
-    way and has limits of its own, so that none is shut because too many stand before another.
+    Platforms prove who they are by a token and services by a certificate. Each server knows only its
+    own way and has limits of its own, so that none is shut because too many stand before another.
     """
 
     def __init__(
@@ -100,16 +100,16 @@ class Server:
 
         self._platforms = _server(PLATFORM_MESSAGE_MAX_BYTES)
         self._peers = _server(MESSAGE_MAX_BYTES)
-        self._doors = (
-            Door(
+        self._admissions = (
+            Admission(
                 self._platforms,
                 service,
                 by_token,
                 Limits(rate_limit),
                 behind_proxy=addresses.behind_proxy,
             ),
-            # The suite's own services keep to batches, and have a door to themselves.
-            Door(self._peers, service, by_certificate),
+            # The suite's own services keep to batches, and have a server to themselves.
+            Admission(self._peers, service, by_certificate),
         )
         self._health = health
         shown = None if addresses.plaintext else identity.server_credentials(peers=False)
@@ -123,8 +123,8 @@ class Server:
 
     def add(self, register: Callable[[Any, Any], None], servicer: object) -> None:
         """Serve a servicer by its generated `add_…_to_server`."""
-        for door in self._doors:
-            register(servicer, door)
+        for admission in self._admissions:
+            register(servicer, admission)
 
     def reflect(self, service_names: Sequence[str]) -> None:
         """Tell platforms the contract (for `buf curl` and the like)."""
@@ -143,12 +143,12 @@ class Server:
 
     async def ready(self, *, serving: bool) -> None:
         """Answer calls, and say so; or neither."""
-        for door in self._doors:
-            door.open = serving
+        for admission in self._admissions:
+            admission.open = serving
         await self._health.report(ready=serving)
 
     async def watch(self) -> None:
-        """Return once the doors are shut; raises what one has failed of, since it stays shut."""
+        """Return once the servers have stopped; raises what one has failed of: it stays stopped."""
         for server, _, _ in self._ports:
             # Asked again and again: who stops waiting for good would end more than the waiting.
             while await server.wait_for_termination(PROBE_INTERVAL_SECONDS):

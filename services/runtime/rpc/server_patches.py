@@ -1,7 +1,12 @@
 """gRPC's own server, mended: any call ends with an answer, and none ends the server.
 
 In grpcio 1.85 it ends for good at a call whose path is no UTF-8, which takes no token and one packet:
-it decodes the path of a method that it does not know, and nothing catches what that raises.
+it decodes the path of a method that it does not know, and nothing catches what that raises. No public
+interface of grpc.aio comes before that decoding, and the gateway is only in front of platforms.
+
+No report of it was found at github.com/grpc/grpc (searched on 2026-11-29; a relative is issue 25400,
+where peer() decodes likewise). Try at each upgrade of grpcio whether grpc.aio.server() passes the test
+of such a path in tests/integration/runtime/test_server.py, and remove this module when it does.
 """
 
 # ruff: noqa: SLF001 - what gRPC's server is made of has no public names.

@@ -16,7 +16,7 @@ from services.runtime.workers.tasks import run_together
 
 log = logging.getLogger(__name__)
 
-# Other replicas' work is found by polling; this process's own is announced by a nudge.
+# Other replicas' work is found by polling; this process's own is announced by a wake-up.
 POLL_SECONDS = 1.0
 PENDING_SECONDS = 0.05
 BACKOFF_FIRST_SECONDS = 0.1
@@ -43,7 +43,7 @@ class Worker(Protocol):
     async def run(self) -> None:
         """Work until cancelled."""
 
-    def nudge(self) -> None:
+    def wake(self) -> None:
         """There may be something to do."""
 
     async def settle(self) -> datetime | None:
@@ -51,7 +51,7 @@ class Worker(Protocol):
 
 
 class Loop:
-    """Calls a step again and again: at once while there is work, else when nudged, due or polling.
+    """Calls a step again and again: at once while there is work, else when woken, due or polling.
 
     A step that fails, or that runs into its deadline, is tried again, later and later up to
     BACKOFF_MAX_SECONDS apart, for as long as it takes: what an outage interrupts goes on by itself.
@@ -71,19 +71,19 @@ class Loop:
         self._clock = clock
         self._step = step
         self._deadline_seconds = deadline_seconds
-        self._nudged = asyncio.Event()
+        self._woken = asyncio.Event()
         self._settling: list[asyncio.Future[datetime | None]] = []
         self._outage = outages.Reporter()
 
-    def nudge(self) -> None:
+    def wake(self) -> None:
         """There may be something to do."""
-        self._nudged.set()
+        self._woken.set()
 
     async def settle(self) -> datetime | None:
         """Wait until a step that began after this call found nothing to do."""
         future: asyncio.Future[datetime | None] = asyncio.get_running_loop().create_future()
         self._settling.append(future)
-        self.nudge()
+        self.wake()
         return await future
 
     async def run(self) -> None:
@@ -91,7 +91,7 @@ class Loop:
         failures = 0
         while True:
             waiting, self._settling = self._settling, []
-            self._nudged.clear()
+            self._woken.clear()
             started = time.perf_counter()
             deadline = asyncio.timeout(self._deadline_seconds)
             try:
@@ -132,16 +132,16 @@ class Loop:
         seconds = self._poll_seconds
         if until_wake is not None:
             seconds = min(seconds, max(until_wake, 0.01))
-        # Not wait_for, which before Python 3.12 forgets a cancellation that meets a nudge.
+        # Not wait_for, which before Python 3.12 forgets a cancellation that meets a wake-up.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._nudged.wait()
+                await self._woken.wait()
 
 
 class PeriodicWorker(Loop):
     """House-keeping, done now and then: nothing announces it and nobody waits for it."""
 
-    def nudge(self) -> None:
+    def wake(self) -> None:
         """Nothing that happens makes it more pressing."""
 
     async def settle(self) -> datetime | None:
@@ -155,10 +155,10 @@ class Workers:
     def __init__(self, workers: Sequence[Worker]) -> None:
         self._workers = tuple(workers)
 
-    def nudge(self) -> None:
+    def wake(self) -> None:
         """Something was committed: let every worker look."""
         for worker in self._workers:
-            worker.nudge()
+            worker.wake()
 
     async def settle(self, seconds: float) -> Activity:
         """Wait up to so many seconds until no worker has anything to do at the present instant."""

@@ -90,21 +90,21 @@ async def test_work_is_done_at_once_while_there_is_any() -> None:
     assert script.left == []
 
 
-async def test_a_nudge_wakes_an_idle_loop() -> None:
+async def test_a_wake_up_wakes_an_idle_loop() -> None:
     script = Script()
     work = loop(script)
     async with running(work):
         await script.until_begun(1)
-        work.nudge()
+        work.wake()
         await script.until_begun(2)
 
 
-async def test_a_nudge_during_a_step_is_not_lost() -> None:
+async def test_a_wake_up_during_a_step_is_not_lost() -> None:
     step = HeldStep()
     work = loop(step)
     async with running(work):
         await step.begun.acquire()
-        work.nudge()
+        work.wake()
         step.let_go.release()
         await step.begun.acquire()
 
@@ -208,14 +208,14 @@ async def test_a_process_without_loops_is_at_rest() -> None:
     assert (await Workers([]).settle(GRACE_SECONDS)).quiet
 
 
-async def test_a_loop_stops_although_it_is_nudged_at_that_moment() -> None:
+async def test_a_loop_stops_although_it_is_woken_at_that_moment() -> None:
     script = Script()
     work = loop(script)
     task = asyncio.create_task(work.run())
     await script.until_begun(1)
     await asyncio.sleep(0)
-    work.nudge()
-    # The nudge is on its way to the loop, which has not run since.
+    work.wake()
+    # The wake-up is on its way to the loop, which has not run since.
     await asyncio.sleep(0)
     task.cancel()
     done, _ = await asyncio.wait({task}, timeout=GRACE_SECONDS)
