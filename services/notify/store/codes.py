@@ -1,8 +1,7 @@
 """The one-time codes that prove phones."""
 
 from datetime import UTC, datetime
-
-from sqlalchemy import text
+from typing import NamedTuple
 
 from services.notify.domain.notices import FAILURE_CODE_VOID, CustomerKey
 from services.notify.domain.phone_codes import (
@@ -14,40 +13,76 @@ from services.notify.domain.phone_codes import (
 from services.notify.domain.phone_numbers import prefix_of
 from services.runtime.crypto.encryption import decrypt, encrypt, keyring
 from services.runtime.db.pool import Connection
+from services.runtime.db.statements import Command, Query
 
 # So many limits are forgotten with each code that is sent: more than come new.
 FORGET_BATCH_ROWS = 100
 
-_INSERT = text("""
+_INSERT = Command("""
     INSERT INTO phone_codes (merchant, customer, notice, phone, salt, code_hash, state, create_time,
                              expire_time)
     VALUES (:merchant, :customer, :notice, :phone, :salt, :code_hash, 'PENDING', :create_time,
             :expire_time)
 """)
 
-_PENDING = text("""
-    SELECT * FROM phone_codes
+
+class _PendingRow(NamedTuple):
+    """The code that a customer can still use, its phone encrypted."""
+
+    notice: str
+    phone: bytes
+    salt: bytes
+    code_hash: bytes
+    wrong_count: int
+    expire_time: datetime
+
+
+_PENDING = Query(
+    """
+    SELECT notice, phone, salt, code_hash, wrong_count, expire_time FROM phone_codes
     WHERE customer = :customer AND merchant = :merchant AND state = 'PENDING'
     FOR UPDATE
-""")
+""",
+    _PendingRow,
+)
+
+
+class _SentRow(NamedTuple):
+    """When the last codes were sent to one subject of a limit, the newest first."""
+
+    subject_blind_index: bytes
+    send_times: list[datetime]
+
 
 # Locked in the order given, the same for everybody: one code at a time is counted for each of them.
-_COUNT_SENT = text("""
+_COUNT_SENT = Query(
+    """
     INSERT INTO code_limits AS known (subject_blind_index, send_times)
     SELECT asked.subject, ARRAY[CAST(:now AS timestamptz)]
     FROM unnest(CAST(:subjects AS bytea[])) AS asked (subject)
     ON CONFLICT (subject_blind_index) DO UPDATE
         SET send_times = (EXCLUDED.send_times || known.send_times)[1:CAST(:kept AS integer)]
     RETURNING subject_blind_index, send_times
-""")
+""",
+    _SentRow,
+)
 
-_FORGET_SENT = text("""
+_FORGET_SENT = Command("""
     DELETE FROM code_limits WHERE subject_blind_index IN (
         SELECT subject_blind_index FROM code_limits
         WHERE send_times[1] <= :until LIMIT :limit FOR UPDATE SKIP LOCKED)
 """)
 
-_COUNT_SPENT = text("""
+
+class _SpentRow(NamedTuple):
+    """How many codes a merchant has sent in its present hour or day."""
+
+    period: str
+    sent_count: int
+
+
+_COUNT_SPENT = Query(
+    """
     INSERT INTO code_budgets AS known (merchant, period, start_time, sent_count)
     SELECT :merchant, period, start_time, 1
     FROM unnest(CAST(:periods AS text[]), CAST(:start_times AS timestamptz[]))
@@ -56,10 +91,12 @@ _COUNT_SPENT = text("""
         sent_count = CASE WHEN known.start_time = EXCLUDED.start_time
                           THEN known.sent_count ELSE 0 END + 1
     RETURNING period, sent_count
-""")
+""",
+    _SpentRow,
+)
 
 # A code that is void need not be sent any more, and its text must not outlive it.
-_VOID = text("""
+_VOID = Command("""
     WITH voided AS (
         UPDATE phone_codes SET state = 'VOID'
         WHERE customer = :customer AND merchant = :merchant AND state = 'PENDING'
@@ -70,40 +107,49 @@ _VOID = text("""
       AND deliveries.notice = voided.notice AND deliveries.state = 'PENDING'
 """)
 
-_COUNT_WRONG = text("""
+_COUNT_WRONG = Command("""
     UPDATE phone_codes SET wrong_count = wrong_count + 1,
         state = CASE WHEN wrong_count + 1 >= :wrong_max THEN 'VOID' ELSE state END
     WHERE customer = :customer AND merchant = :merchant AND state = 'PENDING'
 """)
 
-_USE = text("""
+
+class _UsedRow(NamedTuple):
+    """The phone that a used code proves, encrypted."""
+
+    notice: str
+    phone: bytes
+
+
+_USE = Query(
+    """
     UPDATE phone_codes SET state = 'USED'
     WHERE customer = :customer AND merchant = :merchant AND state = 'PENDING'
     RETURNING notice, phone
-""")
+""",
+    _UsedRow,
+)
 
-_DELETE = text("DELETE FROM phone_codes WHERE customer = :customer AND merchant = :merchant")
+_DELETE = Command("DELETE FROM phone_codes WHERE customer = :customer AND merchant = :merchant")
 
 
 async def insert(tx: Connection, key: CustomerKey, code: PhoneCode, create_time: datetime) -> None:
     """Store a code that is being sent. The one before must have been voided."""
-    await tx.execute(
-        _INSERT,
-        {
-            **_key(key),
-            "notice": code.notice,
-            "phone": encrypt(tx, code.phone, *aad(key, code.notice)),
-            "salt": code.salt,
-            "code_hash": code.code_hash,
-            "create_time": create_time,
-            "expire_time": code.expire_time,
-        },
+    await _INSERT.run(
+        tx,
+        **_key(key),
+        notice=code.notice,
+        phone=encrypt(tx, code.phone, *aad(key, code.notice)),
+        salt=code.salt,
+        code_hash=code.code_hash,
+        create_time=create_time,
+        expire_time=code.expire_time,
     )
 
 
 async def pending(tx: Connection, key: CustomerKey) -> PhoneCode | None:
     """The code that the customer can still use, expired or not; locked."""
-    row = (await tx.execute(_PENDING, _key(key))).one_or_none()
+    row = await _PENDING.one_or_none(tx, **_key(key))
     if row is None:
         return None
     return PhoneCode(
@@ -132,7 +178,7 @@ async def count_sent(
     values = {"subjects": list(limits), "now": now, "kept": max(limits.values()) + 1}
     times = {
         bytes(row.subject_blind_index): row.send_times
-        for row in await tx.execute(_COUNT_SENT, values)
+        for row in await _COUNT_SENT.all(tx, **values)
     }
     return tuple(
         times[subject][limit] for subject, limit in limits.items() if len(times[subject]) > limit
@@ -147,7 +193,7 @@ async def count_spent(tx: Connection, merchant: str, now: datetime) -> tuple[int
         "periods": ["HOUR", "DAY"],
         "start_times": [hour, hour.replace(hour=0)],
     }
-    counts = {row.period: row.sent_count for row in await tx.execute(_COUNT_SPENT, values)}
+    counts = {row.period: row.sent_count for row in await _COUNT_SPENT.all(tx, **values)}
     return counts["HOUR"], counts["DAY"]
 
 
@@ -156,28 +202,28 @@ async def forget_sent(tx: Connection, until: datetime) -> None:
 
     Comes after `count_sent`, so that nobody waits for one's lock who holds another's.
     """
-    await tx.execute(_FORGET_SENT, {"until": until, "limit": FORGET_BATCH_ROWS})
+    await _FORGET_SENT.run(tx, until=until, limit=FORGET_BATCH_ROWS)
 
 
 async def void(tx: Connection, key: CustomerKey) -> None:
     """Void the customer's code, if there is one, and its message, if that is still on its way."""
-    await tx.execute(_VOID, {**_key(key), "failure_code": FAILURE_CODE_VOID})
+    await _VOID.run(tx, **_key(key), failure_code=FAILURE_CODE_VOID)
 
 
 async def count_wrong(tx: Connection, key: CustomerKey) -> None:
     """Count a wrong guess at the customer's code; the last one allowed voids it."""
-    await tx.execute(_COUNT_WRONG, {**_key(key), "wrong_max": CODE_WRONG_MAX})
+    await _COUNT_WRONG.run(tx, **_key(key), wrong_max=CODE_WRONG_MAX)
 
 
 async def use(tx: Connection, key: CustomerKey) -> str:
     """Mark the customer's pending code as used; returns the phone that it proves."""
-    row = (await tx.execute(_USE, _key(key))).one()
+    row = await _USE.one(tx, **_key(key))
     return decrypt(tx, row.phone, *aad(key, row.notice))
 
 
 async def delete(tx: Connection, key: CustomerKey) -> None:
     """Delete all codes of a customer, and the phones that they went to."""
-    await tx.execute(_DELETE, _key(key))
+    await _DELETE.run(tx, **_key(key))
 
 
 def aad(key: CustomerKey, notice: str) -> tuple[str, ...]:
