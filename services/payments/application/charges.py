@@ -16,6 +16,7 @@ from services.payments.domain.transitions import ChargeState
 from services.payments.names import ANY_CUSTOMER
 from services.payments.store import attempts as attempt_store
 from services.payments.store import charges as charge_store
+from services.payments.store import instructions as instruction_store
 from services.payments.store import notices as notice_store
 from services.payments.store import refunds as refund_store
 from services.runtime.db.pool import Connection
@@ -128,7 +129,7 @@ async def open_charges(tx: Connection, wanted: Iterable[Charge], now: datetime) 
 
 async def withdraw(tx: Connection, keys: set[ChargeKey], now: datetime) -> None:
     """Withdraw charges: what has not been sent to the provider never will be."""
-    await charge_store.insert_withdrawals(tx, keys, now)
+    await instruction_store.insert_withdrawals(tx, keys, now)
     await _end_withdrawn(tx, keys, now)
 
 
@@ -136,7 +137,7 @@ async def change_mandates(
     tx: Connection, changes: Mapping[ChargeKey, tuple[str, datetime]]
 ) -> None:
     """Have charges made under another mandate, each from a time on."""
-    await charge_store.insert_mandate_changes(tx, changes)
+    await instruction_store.insert_mandate_changes(tx, changes)
     await charge_store.save(tx, list((await charge_store.locked(tx, changes)).values()))
 
 

@@ -1,11 +1,10 @@
-"""Charges and withdrawals."""
+"""Charges."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from services.payments.domain.charges import AbandonReason, Charge, present_mandate
+from services.payments.domain.charges import AbandonReason, Charge
 from services.payments.domain.consent import BillingMode, RefusalReason
 from services.payments.domain.keys import (
     ChargeKey,
@@ -16,6 +15,7 @@ from services.payments.domain.keys import (
 )
 from services.payments.domain.transitions import ChargeState
 from services.payments.store import keys
+from services.payments.store.instructions import instructed
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Command, Query
 
@@ -46,14 +46,6 @@ class _ChargeRow(NamedTuple):
     decline_code: str
     create_time: datetime
     update_time: datetime
-
-
-class _InstructionRow(NamedTuple):
-    merchant: MerchantId
-    customer: CustomerId
-    charge: str
-    withdrawn: bool
-    mandate: str
 
 
 _INSERT = Query(
@@ -213,37 +205,6 @@ _WAKE_AWAITING = Command("""
       AND charges.charge = next.charge
 """)
 
-_INSERT_WITHDRAWALS = Command("""
-    INSERT INTO withdrawals (merchant, customer, charge, withdraw_time)
-    SELECT *, CAST(:now AS timestamptz)
-    FROM unnest(CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:charge AS text[]))
-    ON CONFLICT (customer, merchant, charge) DO NOTHING
-""")
-
-# What others said of charges, before or after they came.
-_INSTRUCTIONS = Query(
-    """
-    SELECT merchant, customer, charge, withdraw_time IS NOT NULL AS withdrawn,
-           coalesce(mandate, '') AS mandate
-    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
-      AS asked (customer, merchant, charge)
-    LEFT JOIN withdrawals USING (customer, merchant, charge)
-    LEFT JOIN mandate_changes USING (customer, merchant, charge)
-""",
-    _InstructionRow,
-)
-
-# Events may come late: the latest change is what counts.
-_INSERT_MANDATE_CHANGES = Command("""
-    INSERT INTO mandate_changes (merchant, customer, charge, mandate, change_time)
-    SELECT * FROM unnest(
-        CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:charge AS text[]),
-        CAST(:mandate AS text[]), CAST(:change_time AS timestamptz[]))
-    ON CONFLICT (customer, merchant, charge) DO UPDATE
-    SET mandate = excluded.mandate, change_time = excluded.change_time
-    WHERE mandate_changes.change_time < excluded.change_time
-""")
-
 
 async def insert(tx: Connection, charges: Sequence[Charge]) -> set[ChargeKey]:
     """Add charges; returns which were new."""
@@ -301,14 +262,14 @@ async def by_key(tx: Connection, wanted: Iterable[ChargeKey]) -> dict[ChargeKey,
 async def locked(tx: Connection, wanted: Iterable[ChargeKey]) -> dict[ChargeKey, Charge]:
     """Those of the charges that exist, locked until the transaction ends."""
     rows = await _LOCKED.all(tx, **keys.charges(wanted))
-    found = await _instructed(tx, [_charge(row) for row in rows])
+    found = await instructed(tx, [_charge(row) for row in rows])
     return {charge.key: charge for charge in found}
 
 
 async def take_due(tx: Connection, now: datetime, limit: int) -> list[Charge]:
     """A batch of SCHEDULED charges whose time has come, locked, those that others hold left out."""
     rows = await _TAKE_DUE.all(tx, now=now, limit=limit)
-    return await _instructed(tx, [_charge(row) for row in rows])
+    return await instructed(tx, [_charge(row) for row in rows])
 
 
 async def take_expired(tx: Connection, now: datetime, limit: int) -> list[Charge]:
@@ -363,43 +324,6 @@ async def wake(tx: Connection, wanted: Iterable[ChargeKey], now: datetime) -> No
 async def wake_awaiting(tx: Connection, methods: Iterable[PaymentMethodKey], now: datetime) -> None:
     """Have the next charge that waits for each payment method looked at now."""
     await _WAKE_AWAITING.run(tx, **keys.payment_methods(methods), now=now)
-
-
-async def insert_withdrawals(tx: Connection, wanted: Iterable[ChargeKey], now: datetime) -> None:
-    """Remember that charges are not wanted any more, whether or not they are there yet."""
-    await _INSERT_WITHDRAWALS.run(tx, **keys.charges(wanted), now=now)
-
-
-async def insert_mandate_changes(
-    tx: Connection, changes: Mapping[ChargeKey, tuple[str, datetime]]
-) -> None:
-    """Remember under which mandates charges are to be made, whether or not they are there yet."""
-    await _INSERT_MANDATE_CHANGES.run(
-        tx,
-        **keys.owners([key.owner for key in changes]),
-        charge=[key.charge for key in changes],
-        mandate=[mandate for mandate, _ in changes.values()],
-        change_time=[change_time for _, change_time in changes.values()],
-    )
-
-
-async def _instructed(tx: Connection, charges: list[Charge]) -> list[Charge]:
-    """Charges with what others said of them.
-
-    Read after the locks were taken, so that nothing committed meanwhile is overlooked.
-    """
-    if not charges:
-        return []
-    rows = await _INSTRUCTIONS.all(tx, **keys.charges(charge.key for charge in charges))
-    said = {keys.charge_of(row): (row.withdrawn, row.mandate) for row in rows}
-    return [
-        replace(
-            charge,
-            withdrawn=said[charge.key][0],
-            mandate=present_mandate(charge, said[charge.key][1]),
-        )
-        for charge in charges
-    ]
 
 
 def _charge(row: _ChargeRow) -> Charge:

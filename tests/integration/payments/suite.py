@@ -261,7 +261,7 @@ class Payments:
     # --- what others see ------------------------------------------------------------------------
 
     async def facts(self) -> list[Message]:
-        """What payments has told, in order."""
+        """The events that payments has published, in order."""
         types = {
             message.DESCRIPTOR.full_name: message
             for message in vars(events_pb2).values()
@@ -270,7 +270,7 @@ class Payments:
         rows = await self.rows("SELECT type, data FROM outbox ORDER BY position")
         return [types[row.type].FromString(row.data) for row in rows]
 
-    async def told(self) -> list[str]:
+    async def published(self) -> list[str]:
         return [fact.DESCRIPTOR.name for fact in await self.facts()]
 
     async def rows(self, sql: str) -> Sequence[Any]:
@@ -288,7 +288,7 @@ class Payments:
         return sum(each["amount_received"] for each in await self.payments_at_provider())
 
     async def balances(self) -> dict[str, int]:
-        """The books: minor units by account, all in EUR."""
+        """The ledger: minor units by account, all in EUR."""
         answer = await self.call(payments_pb2.ListLedgerAccountsRequest(parent="merchants/acme"))
         return {
             account.name.rpartition("/")[2]: account.balance.units * 100

@@ -42,7 +42,7 @@ async def test_eight_orders_on_a_dead_card_make_one_attempt_and_one_message(
     assert len(await payments.payments_at_provider()) == 1
     blocked = fact_of(await payments.facts(), "PaymentMethodBlocked")
     assert (blocked.payment_method, blocked.decline_code) == (VISA, "lost_card")
-    told = await payments.told()
+    told = await payments.published()
     assert (told.count("PaymentAbandoned"), told.count("PaymentRefused")) == (1, 7)
     refused = await payments.charge(charge_name(8))
     assert refused.refusal_reasons == [payments_pb2.PAYMENT_METHOD_BLOCKED]
@@ -96,7 +96,7 @@ async def test_an_outage_with_many_orders_of_a_dead_card_still_makes_one_attempt
     await payments.pass_time(DAY)
 
     assert len(await payments.payments_at_provider()) == 1
-    assert (await payments.told()).count("PaymentMethodBlocked") == 1
+    assert (await payments.published()).count("PaymentMethodBlocked") == 1
 
 
 async def test_a_blocked_card_covers_nothing_and_is_shown_as_blocked(payments: Payments) -> None:

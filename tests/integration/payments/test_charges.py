@@ -47,7 +47,7 @@ async def test_events_that_come_again_change_nothing(payments: Payments) -> None
         await payments.fall_due(payments.due(), payments.due())
         await payments.work()
 
-    assert await payments.told() == ["PaymentSucceeded"]
+    assert await payments.published() == ["PaymentSucceeded"]
     assert await payments.charged_minor() == AMOUNT_MINOR
 
 
@@ -68,7 +68,7 @@ async def test_a_soft_decline_is_tried_again_the_next_day(payments: Payments) ->
         payments_pb2.Charge.Attempt.DECLINED,
         payments_pb2.Charge.Attempt.SUCCEEDED,
     ]
-    assert await payments.told() == ["PaymentDeclined", "PaymentSucceeded"]
+    assert await payments.published() == ["PaymentDeclined", "PaymentSucceeded"]
 
 
 async def test_a_charge_that_is_always_declined_is_abandoned_after_four_attempts(
@@ -83,7 +83,7 @@ async def test_a_charge_that_is_always_declined_is_abandoned_after_four_attempts
     assert charge.state == State.ABANDONED
     days = [attempt.start_time.ToDatetime().day for attempt in charge.attempts]
     assert days == [31, 1, 4, 9]
-    assert await payments.told() == [*["PaymentDeclined"] * 3, "PaymentAbandoned"]
+    assert await payments.published() == [*["PaymentDeclined"] * 3, "PaymentAbandoned"]
     abandoned = fact_of(await payments.facts(), "PaymentAbandoned")
     assert abandoned.reason == Abandoned.DECLINED
     assert abandoned.decline_code == "insufficient_funds"
@@ -97,7 +97,7 @@ async def test_a_lost_card_is_not_tried_again(payments: Payments) -> None:
     await payments.pass_time(20 * DAY)
 
     assert len((await payments.charge()).attempts) == 1
-    assert await payments.told() == ["PaymentAbandoned", "PaymentMethodBlocked"]
+    assert await payments.published() == ["PaymentAbandoned", "PaymentMethodBlocked"]
 
 
 async def test_without_a_delivered_notice_nothing_is_charged(payments: Payments) -> None:

@@ -57,7 +57,7 @@ async def test_nobody_is_asked_to_confirm_what_cannot_be_charged(payments: Payme
     due.amount.CopyFrom(to_money(1_000, "GHS"))
     await payments.fall_due(due)
     await payments.work()
-    assert await payments.told() == ["PaymentRefused"]
+    assert await payments.published() == ["PaymentRefused"]
     reasons = list((await payments.charge()).refusal_reasons)
     assert reasons == [payments_pb2.CURRENCY_NOT_CHARGEABLE]
 

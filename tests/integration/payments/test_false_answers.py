@@ -35,7 +35,7 @@ async def test_a_payment_that_is_not_the_one_asked_for_is_not_believed(
     await payments.pass_time(timedelta(hours=30))
 
     assert (await payments.charge()).state == State.IN_FLIGHT
-    assert await payments.told() == []
+    assert await payments.published() == []
     assert await payments.balances() == {}
     assert len(await payments.payments_at_provider()) == 1
     assert await mismatched(payments) == 1
@@ -64,5 +64,5 @@ async def test_a_refund_over_another_amount_is_not_believed(payments: Payments) 
     await payments.refund(amount_minor=100)
     await payments.work()
 
-    assert "RefundSucceeded" not in await payments.told()
+    assert "RefundSucceeded" not in await payments.published()
     assert await mismatched(payments) == 1

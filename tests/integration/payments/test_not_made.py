@@ -171,7 +171,7 @@ async def test_a_payment_that_the_search_does_not_show_yet_is_believed_and_not_r
     await payments.pass_time(timedelta(minutes=5))
 
     # The money had moved before the withdrawal.
-    assert await payments.told() == ["PaymentSucceeded"]
+    assert await payments.published() == ["PaymentSucceeded"]
     assert await payments.charged_minor() == AMOUNT_MINOR
 
 
@@ -187,7 +187,7 @@ async def test_a_payment_is_found_though_search_and_keys_have_forgotten_it(
     forget_keys(payments)
     await end_the_outage_after(payments, 30 * HOUR)
 
-    assert await payments.told() == ["PaymentSucceeded"]
+    assert await payments.published() == ["PaymentSucceeded"]
     assert await payments.charged_minor() == AMOUNT_MINOR
 
 

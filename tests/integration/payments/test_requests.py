@@ -107,7 +107,7 @@ async def test_a_withdrawn_charge_is_abandoned(payments: Payments) -> None:
     await payments.withdraw()
     await payments.pass_time(3 * DAY)
 
-    assert await payments.told() == ["PaymentDeclined", "PaymentAbandoned"]
+    assert await payments.published() == ["PaymentDeclined", "PaymentAbandoned"]
     abandoned = fact_of(await payments.facts(), "PaymentAbandoned")
     assert abandoned.reason == Abandoned.WITHDRAWN
     assert await payments.charged_minor() == 0
@@ -117,11 +117,11 @@ async def test_a_withdrawal_that_comes_first_is_remembered(payments: Payments) -
     await payments.consent()
     await payments.announce()
     await payments.withdraw()
-    assert await payments.told() == []
+    assert await payments.published() == []
     await payments.fall_due()
     await payments.work()
 
-    assert await payments.told() == ["PaymentAbandoned"]
+    assert await payments.published() == ["PaymentAbandoned"]
     assert await payments.payments_at_provider() == []
 
 
@@ -129,7 +129,7 @@ async def test_nobody_is_asked_to_confirm_what_was_withdrawn_before(payments: Pa
     await payments.withdraw()
     await payments.fall_due(payments.due_on_notice())
 
-    assert await payments.told() == ["PaymentAbandoned"]
+    assert await payments.published() == ["PaymentAbandoned"]
 
 
 async def test_a_payment_under_way_decides_what_a_withdrawal_comes_to(payments: Payments) -> None:
@@ -138,10 +138,10 @@ async def test_a_payment_under_way_decides_what_a_withdrawal_comes_to(payments: 
     await payments.fall_due()
     await payments.work()
     await payments.withdraw()
-    assert await payments.told() == []
+    assert await payments.published() == []
 
     await payments.pass_time(timedelta(minutes=1))
-    assert await payments.told() == ["PaymentSucceeded"]
+    assert await payments.published() == ["PaymentSucceeded"]
 
 
 async def test_withdrawing_a_paid_charge_changes_nothing(payments: Payments) -> None:
@@ -152,7 +152,7 @@ async def test_withdrawing_a_paid_charge_changes_nothing(payments: Payments) -> 
     await payments.withdraw()
 
     assert (await payments.charge()).state == State.SUCCEEDED
-    assert await payments.told() == ["PaymentSucceeded"]
+    assert await payments.published() == ["PaymentSucceeded"]
 
 
 async def test_a_withdrawn_request_can_not_be_confirmed(payments: Payments) -> None:

@@ -50,7 +50,7 @@ async def test_a_lost_answer_is_looked_up_and_the_customer_charged_once(
     await payments.fall_due()
     await payments.work()
     assert (await payments.charge()).state == State.IN_FLIGHT
-    assert await payments.told() == []
+    assert await payments.published() == []
 
     await payments.pass_time(MINUTE)
     charge = await payments.charge()
@@ -58,7 +58,7 @@ async def test_a_lost_answer_is_looked_up_and_the_customer_charged_once(
     assert len(charge.attempts) == 1
     assert await payments.charged_minor() == AMOUNT_MINOR
     assert (await payments.balances())["provider-clearing"] == AMOUNT_MINOR
-    assert await payments.told() == ["PaymentSucceeded"]
+    assert await payments.published() == ["PaymentSucceeded"]
 
 
 async def test_a_token_that_does_not_open_waits_for_its_key_and_holds_up_no_other(
@@ -162,7 +162,7 @@ async def test_two_processes_make_one_attempt_of_each_charge(payments: Payments)
     attempts = await payments.rows("SELECT state, number FROM attempts")
     assert [(row.state, row.number) for row in attempts] == [("SUCCEEDED", 1)] * count
     assert len(await payments.payments_at_provider()) == count
-    assert sorted(await payments.told()) == ["PaymentSucceeded"] * count
+    assert sorted(await payments.published()) == ["PaymentSucceeded"] * count
 
 
 async def test_processes_that_charge_one_mandate_at_once_keep_to_its_month(

@@ -1,0 +1,89 @@
+"""What others said of charges, before or after they came: withdrawals and other mandates."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import NamedTuple
+
+from services.payments.domain.charges import Charge, present_mandate
+from services.payments.domain.keys import ChargeKey, CustomerId, MerchantId
+from services.payments.store import keys
+from services.runtime.db.pool import Connection
+from services.runtime.db.statements import Command, Query
+
+
+class _InstructionRow(NamedTuple):
+    merchant: MerchantId
+    customer: CustomerId
+    charge: str
+    withdrawn: bool
+    mandate: str
+
+
+_INSERT_WITHDRAWALS = Command("""
+    INSERT INTO withdrawals (merchant, customer, charge, withdraw_time)
+    SELECT *, CAST(:now AS timestamptz)
+    FROM unnest(CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:charge AS text[]))
+    ON CONFLICT (customer, merchant, charge) DO NOTHING
+""")
+
+# What others said of charges, before or after they came.
+_INSTRUCTIONS = Query(
+    """
+    SELECT merchant, customer, charge, withdraw_time IS NOT NULL AS withdrawn,
+           coalesce(mandate, '') AS mandate
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
+      AS asked (customer, merchant, charge)
+    LEFT JOIN withdrawals USING (customer, merchant, charge)
+    LEFT JOIN mandate_changes USING (customer, merchant, charge)
+""",
+    _InstructionRow,
+)
+
+# Events may come late: the latest change is what counts.
+_INSERT_MANDATE_CHANGES = Command("""
+    INSERT INTO mandate_changes (merchant, customer, charge, mandate, change_time)
+    SELECT * FROM unnest(
+        CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:charge AS text[]),
+        CAST(:mandate AS text[]), CAST(:change_time AS timestamptz[]))
+    ON CONFLICT (customer, merchant, charge) DO UPDATE
+    SET mandate = excluded.mandate, change_time = excluded.change_time
+    WHERE mandate_changes.change_time < excluded.change_time
+""")
+
+
+async def insert_withdrawals(tx: Connection, wanted: Iterable[ChargeKey], now: datetime) -> None:
+    """Remember that charges are not wanted any more, whether or not they are there yet."""
+    await _INSERT_WITHDRAWALS.run(tx, **keys.charges(wanted), now=now)
+
+
+async def insert_mandate_changes(
+    tx: Connection, changes: Mapping[ChargeKey, tuple[str, datetime]]
+) -> None:
+    """Remember under which mandates charges are to be made, whether or not they are there yet."""
+    await _INSERT_MANDATE_CHANGES.run(
+        tx,
+        **keys.owners([key.owner for key in changes]),
+        charge=[key.charge for key in changes],
+        mandate=[mandate for mandate, _ in changes.values()],
+        change_time=[change_time for _, change_time in changes.values()],
+    )
+
+
+async def instructed(tx: Connection, charges: list[Charge]) -> list[Charge]:
+    """Charges with what others said of them.
+
+    Read after the locks were taken, so that nothing committed meanwhile is overlooked.
+    """
+    if not charges:
+        return []
+    rows = await _INSTRUCTIONS.all(tx, **keys.charges(charge.key for charge in charges))
+    said = {keys.charge_of(row): (row.withdrawn, row.mandate) for row in rows}
+    return [
+        replace(
+            charge,
+            withdrawn=said[charge.key][0],
+            mandate=present_mandate(charge, said[charge.key][1]),
+        )
+        for charge in charges
+    ]
