@@ -26,9 +26,9 @@ from services.notify.domain.notices import (
 )
 from services.notify.domain.transitions import DeliveryState
 from services.notify.publishers import notice_delivered, notice_failed
-from services.notify.store import contacts, gauges, notices, superseding
+from services.notify.store import attempts, contacts, gauges, superseding
+from services.notify.store.attempts import Ended, Outgoing
 from services.notify.store.contacts import SmsEnded
-from services.notify.store.notices import Ended, Outgoing
 from services.runtime.db import leases
 from services.runtime.db.pool import Database
 from services.runtime.messaging import outbox
@@ -62,12 +62,12 @@ class Deliveries:
         """Send a batch of what is due."""
         now = self._clock.now()
         async with self._database.engine.begin() as tx:
-            claimed = await notices.claim(tx, now, CLAIM_BATCH_DELIVERIES, leases.OUTSIDE.seconds)
-            asked = [(outgoing.notice.key, outgoing.notice.notice) for outgoing in claimed]
-            # A fact of another stream may have been stored beside the notice, neither seeing the other.
-            void = await superseding.void_superseded(tx, asked) if claimed else set()
+            claimed = await attempts.claim(tx, now, CLAIM_BATCH_DELIVERIES, leases.OUTSIDE.seconds)
+            named = [(outgoing.notice.key, outgoing.notice.notice) for outgoing in claimed]
+            # An event of another stream may have been stored at this moment, neither seeing the other.
+            void = await superseding.void_superseded(tx, named) if claimed else set()
             sendable = [o for o in claimed if (o.notice.key, o.notice.notice) not in void]
-            wake_at = None if claimed else await notices.next_attempt(tx)
+            wake_at = None if claimed else await attempts.next_time(tx)
         if claimed:
             parents = [outgoing.notice.traceparent for outgoing in claimed]
             with tracing.working("deliveries", len(claimed), parents):
@@ -105,11 +105,11 @@ class Deliveries:
         if not results:
             return
         async with self._database.begin() as tx:
-            ended = await notices.finish(tx, results)
+            ended = await attempts.finish(tx, results)
             now = self._clock.now()
             await contacts.count_sms(tx, _sms_ended(results), now)
-            await outbox.put(tx, [fact for one in ended for fact in _facts(one, now)])
-        gauges.ended((one.notice.kind, one.outcome) for one in ended)
+            await outbox.put(tx, [event for notice in ended for event in _events(notice, now)])
+        gauges.ended((each.notice.kind, each.outcome) for each in ended)
 
     async def _attempt(self, outgoing: Outgoing) -> Attempt:
         delivery = outgoing.delivery
@@ -174,7 +174,7 @@ def _sms_ended(results: Sequence[tuple[Outgoing, Progress]]) -> list[SmsEnded]:
     ]
 
 
-def _facts(ended: Ended, now: datetime) -> list[OutboxEvent]:
+def _events(ended: Ended, now: datetime) -> list[OutboxEvent]:
     """What is published of a notice that ended."""
     if ended.outcome is DeliveryState.DELIVERED and ended.deliver_time is not None:
         return [notice_delivered(ended.notice, ended.deliver_time)]

@@ -28,8 +28,8 @@ from services.notify.domain.templates.wording import Template, Texts, render
 from services.notify.domain.transitions import DeliveryState
 from services.notify.names import parse_customer
 from services.notify.publishers import notice_failed
-from services.notify.store import contacts, notices, superseding
-from services.notify.store.superseding import SubjectFact
+from services.notify.store import attempts, contacts, notices, superseding
+from services.notify.store.superseding import SubjectEvent
 from services.runtime.db.pool import Connection
 from services.runtime.messaging import outbox
 from services.runtime.messaging.events import Event
@@ -63,7 +63,7 @@ async def post(tx: Connection, drafts: Sequence[tuple[Event[Any], Draft]], now: 
     """
     keys = [parse_customer(draft.customer) for _, draft in drafts]
     found = await contacts.by_key(tx, keys)
-    waiting = await notices.last_attempts(tx, list(found))
+    waiting = await attempts.last(tx, list(found))
     made = [
         _notice(event, draft, draft.template, found.get(key), waiting, now)
         for (event, draft), key in zip(drafts, keys, strict=True)
@@ -74,7 +74,7 @@ async def post(tx: Connection, drafts: Sequence[tuple[Event[Any], Draft]], now: 
     await superseding.supersede(
         tx,
         [
-            SubjectFact(
+            SubjectEvent(
                 key,
                 draft.subject_resource,
                 event.message.DESCRIPTOR.name,
@@ -84,7 +84,7 @@ async def post(tx: Connection, drafts: Sequence[tuple[Event[Any], Draft]], now: 
             for (event, draft), key in zip(drafts, keys, strict=True)
         ],
     )
-    failed = [n for n in new if any(d.state is DeliveryState.FAILED for d in n.deliveries)]
+    failed = [notice for notice in new if notice.is_failed]
     await outbox.put(tx, [notice_failed(n, n.deliveries[0].failure_code, now) for n in failed])
 
 

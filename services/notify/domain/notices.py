@@ -167,6 +167,11 @@ class Notice:
     create_time: datetime
     deliveries: tuple[Delivery, ...]
 
+    @property
+    def is_failed(self) -> bool:
+        """Whether it cannot be delivered by some channel."""
+        return any(delivery.state is DeliveryState.FAILED for delivery in self.deliveries)
+
 
 def can_be_reached(contact: Contact | None) -> bool:
     """Whether there is any way to the customer."""

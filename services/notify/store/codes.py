@@ -11,6 +11,7 @@ from services.notify.domain.phone_codes import (
     PhoneCode,
 )
 from services.notify.domain.phone_numbers import prefix_of
+from services.notify.store import keys
 from services.runtime.crypto.encryption import decrypt, encrypt, keyring
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Command, Query
@@ -58,8 +59,8 @@ class _SentRow(NamedTuple):
 _COUNT_SENT = Query(
     """
     INSERT INTO code_limits AS known (subject_blind_index, send_times)
-    SELECT asked.subject, ARRAY[CAST(:now AS timestamptz)]
-    FROM unnest(CAST(:subjects AS bytea[])) AS asked (subject)
+    SELECT counted.subject, ARRAY[CAST(:now AS timestamptz)]
+    FROM unnest(CAST(:subjects AS bytea[])) AS counted (subject)
     ON CONFLICT (subject_blind_index) DO UPDATE
         SET send_times = (EXCLUDED.send_times || known.send_times)[1:CAST(:kept AS integer)]
     RETURNING subject_blind_index, send_times
@@ -86,7 +87,7 @@ _COUNT_SPENT = Query(
     INSERT INTO code_budgets AS known (merchant, period, start_time, sent_count)
     SELECT :merchant, period, start_time, 1
     FROM unnest(CAST(:periods AS text[]), CAST(:start_times AS timestamptz[]))
-      AS asked (period, start_time)
+      AS current (period, start_time)
     ON CONFLICT (merchant, period) DO UPDATE SET start_time = EXCLUDED.start_time,
         sent_count = CASE WHEN known.start_time = EXCLUDED.start_time
                           THEN known.sent_count ELSE 0 END + 1
@@ -137,7 +138,7 @@ async def insert(tx: Connection, key: CustomerKey, code: PhoneCode, create_time:
     """Store a code that is being sent. The one before must have been voided."""
     await _INSERT.run(
         tx,
-        **_key(key),
+        **keys.of_customer(key),
         notice=code.notice,
         phone=encrypt(tx, code.phone, *aad(key, code.notice)),
         salt=code.salt,
@@ -149,7 +150,7 @@ async def insert(tx: Connection, key: CustomerKey, code: PhoneCode, create_time:
 
 async def pending(tx: Connection, key: CustomerKey) -> PhoneCode | None:
     """The code that the customer can still use, expired or not; locked."""
-    row = await _PENDING.one_or_none(tx, **_key(key))
+    row = await _PENDING.one_or_none(tx, **keys.of_customer(key))
     if row is None:
         return None
     return PhoneCode(
@@ -207,23 +208,23 @@ async def forget_sent(tx: Connection, until: datetime) -> None:
 
 async def void(tx: Connection, key: CustomerKey) -> None:
     """Void the customer's code, if there is one, and its message, if that is still on its way."""
-    await _VOID.run(tx, **_key(key), failure_code=FAILURE_CODE_VOID)
+    await _VOID.run(tx, **keys.of_customer(key), failure_code=FAILURE_CODE_VOID)
 
 
 async def count_wrong(tx: Connection, key: CustomerKey) -> None:
     """Count a wrong guess at the customer's code; the last one allowed voids it."""
-    await _COUNT_WRONG.run(tx, **_key(key), wrong_max=CODE_WRONG_MAX)
+    await _COUNT_WRONG.run(tx, **keys.of_customer(key), wrong_max=CODE_WRONG_MAX)
 
 
 async def use(tx: Connection, key: CustomerKey) -> str:
     """Mark the customer's pending code as used; returns the phone that it proves."""
-    row = await _USE.one(tx, **_key(key))
+    row = await _USE.one(tx, **keys.of_customer(key))
     return decrypt(tx, row.phone, *aad(key, row.notice))
 
 
 async def delete(tx: Connection, key: CustomerKey) -> None:
     """Delete all codes of a customer, and the phones that they went to."""
-    await _DELETE.run(tx, **_key(key))
+    await _DELETE.run(tx, **keys.of_customer(key))
 
 
 def aad(key: CustomerKey, notice: str) -> tuple[str, ...]:
@@ -235,7 +236,3 @@ def _blind_index(tx: Connection, *subject: str) -> bytes:
     """What a limit is kept under: names nobody without the service's key."""
     value = "\n".join(subject)
     return keyring(tx.engine).blind_index(value, "code_limits", "subject_blind_index")
-
-
-def _key(key: CustomerKey) -> dict[str, str]:
-    return {"merchant": key.merchant, "customer": key.customer}

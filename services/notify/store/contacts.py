@@ -3,45 +3,77 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-
-from sqlalchemy import text
+from typing import NamedTuple
 
 from services.notify.domain.notices import (
     SMS_RETRY_PAUSE,
     SMS_RETRY_PAUSE_MAX,
     Contact,
+    CustomerId,
     CustomerKey,
+    MerchantId,
 )
+from services.notify.store import keys
 from services.runtime.crypto.encryption import decrypt, encrypt
-from services.runtime.db.pool import Connection, columns
+from services.runtime.db.pool import Connection
+from services.runtime.db.statements import Command, Query
 
-_INSERT = text("""
+
+class _ContactRow(NamedTuple):
+    """A contact; the name and the addresses are encrypted."""
+
+    merchant: MerchantId
+    customer: CustomerId
+    display_name: bytes
+    email: bytes
+    phone: bytes
+    bind_time: datetime | None
+    bind_count: int
+    sms_receipts_muted: bool
+    email_muted: bool
+    create_time: datetime
+    version: int
+    sms_retry_time: datetime | None
+
+
+_INSERT = Query(
+    """
     INSERT INTO contacts (merchant, customer, display_name, email, sms_receipts_muted, email_muted,
                           create_time)
     VALUES (:merchant, :customer, :display_name, :email, :sms_receipts_muted, :email_muted,
             :create_time)
     ON CONFLICT (customer, merchant) DO NOTHING
-    RETURNING *
-""")
+    RETURNING merchant, customer, display_name, email, phone, bind_time, bind_count,
+              sms_receipts_muted, email_muted, create_time, version, sms_retry_time
+""",
+    _ContactRow,
+)
 
-_UPDATE = text("""
+_UPDATE = Query(
+    """
     UPDATE contacts SET display_name = :display_name, email = :email,
         sms_receipts_muted = :sms_receipts_muted, email_muted = :email_muted, version = version + 1
     WHERE customer = :customer AND merchant = :merchant
-    RETURNING *
-""")
+    RETURNING merchant, customer, display_name, email, phone, bind_time, bind_count,
+              sms_receipts_muted, email_muted, create_time, version, sms_retry_time
+""",
+    _ContactRow,
+)
 
-_BIND = text("""
+_BIND = Query(
+    """
     UPDATE contacts SET phone = :phone, bind_time = :now, bind_count = bind_count + 1,
         sms_failure_count = 0, sms_retry_time = NULL,
         version = version + 1
     WHERE customer = :customer AND merchant = :merchant
-    RETURNING *
-""")
+    RETURNING merchant, customer, display_name, email, phone, bind_time, bind_count,
+              sms_receipts_muted, email_muted, create_time, version, sms_retry_time
+""",
+    _ContactRow,
+)
 
 # The pause doubles with each message in a row that the phone did not take.
-_COUNT_SMS = text("""
+_COUNT_SMS = Command("""
     UPDATE contacts SET
         sms_failure_count = CASE WHEN taken THEN 0 ELSE sms_failure_count + 1 END,
         sms_retry_time = CASE WHEN NOT taken THEN
@@ -57,53 +89,76 @@ _COUNT_SMS = text("""
       AND (NOT taken OR contacts.sms_failure_count > 0)
 """)
 
-_DELETE = text("DELETE FROM contacts WHERE customer = :customer AND merchant = :merchant")
+_DELETE = Command("DELETE FROM contacts WHERE customer = :customer AND merchant = :merchant")
 
-_ONE = text("SELECT * FROM contacts WHERE customer = :customer AND merchant = :merchant")
+_ONE = Query(
+    """
+    SELECT merchant, customer, display_name, email, phone, bind_time, bind_count,
+           sms_receipts_muted, email_muted, create_time, version, sms_retry_time
+    FROM contacts WHERE customer = :customer AND merchant = :merchant
+""",
+    _ContactRow,
+)
 
-_ONE_LOCKED = text("""
-    SELECT * FROM contacts WHERE customer = :customer AND merchant = :merchant FOR UPDATE
-""")
+_ONE_LOCKED = Query(
+    """
+    SELECT merchant, customer, display_name, email, phone, bind_time, bind_count,
+           sms_receipts_muted, email_muted, create_time, version, sms_retry_time
+    FROM contacts WHERE customer = :customer AND merchant = :merchant FOR UPDATE
+""",
+    _ContactRow,
+)
 
-_OF_MERCHANT = text("""
-    SELECT * FROM contacts WHERE merchant = :merchant AND customer > :after
+_OF_MERCHANT = Query(
+    """
+    SELECT merchant, customer, display_name, email, phone, bind_time, bind_count,
+           sms_receipts_muted, email_muted, create_time, version, sms_retry_time
+    FROM contacts WHERE merchant = :merchant AND customer > :after
     ORDER BY customer LIMIT :limit
-""")
+""",
+    _ContactRow,
+)
 
 # Locked against being erased, not against changes: whoever erases a customer then finds the texts that
 # are made of their name here.
-_BY_KEY = text("""
-    SELECT contacts.* FROM contacts
-    JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[])) AS asked (customer, merchant)
+_BY_KEY = Query(
+    """
+    SELECT merchant, customer, display_name, email, phone, bind_time, bind_count,
+           sms_receipts_muted, email_muted, create_time, version, sms_retry_time
+    FROM contacts
+    JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[])) AS named (customer, merchant)
       USING (customer, merchant)
     FOR KEY SHARE OF contacts
-""")
+""",
+    _ContactRow,
+)
 
-_WITH_PHONE = text("""
-    SELECT asked.place
-    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]))
-      WITH ORDINALITY AS asked (customer, merchant, place)
-    JOIN contacts USING (customer, merchant)
+_WITH_PHONE = Query(
+    """
+    SELECT merchant, customer
+    FROM unnest(CAST(:merchant AS text[]), CAST(:customer AS text[])) AS named (merchant, customer)
+    JOIN contacts USING (merchant, customer)
     WHERE contacts.phone <> ''
-""")
+""",
+    CustomerKey,
+)
 
 
 async def insert(tx: Connection, contact: Contact) -> Contact | None:
     """Create a contact without a phone; None if the customer has one."""
-    row = (await tx.execute(_INSERT, _columns(tx, contact))).one_or_none()
-    return _contact(tx, row) if row else None
+    row = await _INSERT.one_or_none(tx, **_columns(tx, contact), create_time=contact.create_time)
+    return None if row is None else _contact(tx, row)
 
 
 async def update(tx: Connection, contact: Contact) -> Contact:
     """Store the name, e-mail and preferences of an existing contact."""
-    return _contact(tx, (await tx.execute(_UPDATE, _columns(tx, contact))).one())
+    return _contact(tx, await _UPDATE.one(tx, **_columns(tx, contact)))
 
 
 async def bind(tx: Connection, key: CustomerKey, phone: str, now: datetime) -> Contact:
     """Make a phone an existing contact's bound phone."""
     encrypted = encrypt(tx, phone, *aad(key, "phone"))
-    found = await tx.execute(_BIND, {**_key(key), "phone": encrypted, "now": now})
-    return _contact(tx, found.one())
+    return _contact(tx, await _BIND.one(tx, **keys.of_customer(key), phone=encrypted, now=now))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,54 +175,49 @@ async def count_sms(tx: Connection, ended: Collection[SmsEnded], now: datetime) 
     """Leave phones alone that did not take a message, longer each time; others begin from zero."""
     if not ended:
         return
-    by_key = {one.key: one for one in ended}
-    rows = [
-        {**_key(key), "bind_count": one.bind_count, "taken": one.taken}
-        for key, one in sorted(by_key.items())
-    ]
-    values = columns(rows, "merchant", "customer", "bind_count", "taken")
-    pauses = {"pause": SMS_RETRY_PAUSE, "pause_max": SMS_RETRY_PAUSE_MAX}
-    await tx.execute(_COUNT_SMS, {**values, **pauses, "now": now})
+    # The last message to each customer counts. Rows are locked in the order of their key.
+    last = sorted({sms.key: sms for sms in ended}.values(), key=lambda sms: sms.key)
+    await _COUNT_SMS.run(
+        tx,
+        **keys.of_customers([sms.key for sms in last]),
+        bind_count=[sms.bind_count for sms in last],
+        taken=[sms.taken for sms in last],
+        pause=SMS_RETRY_PAUSE,
+        pause_max=SMS_RETRY_PAUSE_MAX,
+        now=now,
+    )
 
 
 async def delete(tx: Connection, key: CustomerKey) -> None:
     """Delete a contact, if there is one."""
-    await tx.execute(_DELETE, _key(key))
+    await _DELETE.run(tx, **keys.of_customer(key))
 
 
 async def one(tx: Connection, key: CustomerKey, *, lock: bool = False) -> Contact | None:
-    """A contact, locked until the transaction ends if asked for."""
-    row = (await tx.execute(_ONE_LOCKED if lock else _ONE, _key(key))).one_or_none()
-    return _contact(tx, row) if row else None
+    """A contact, locked until the transaction ends if `lock` is set."""
+    row = await (_ONE_LOCKED if lock else _ONE).one_or_none(tx, **keys.of_customer(key))
+    return None if row is None else _contact(tx, row)
 
 
-async def of_merchant(tx: Connection, merchant: str, after: str, limit: int) -> list[Contact]:
+async def of_merchant(
+    tx: Connection, merchant: MerchantId, after: str, limit: int
+) -> list[Contact]:
     """A merchant's contacts by customer, after a customer."""
-    rows = await tx.execute(_OF_MERCHANT, {"merchant": merchant, "after": after, "limit": limit})
+    rows = await _OF_MERCHANT.all(tx, merchant=merchant, after=after, limit=limit)
     return [_contact(tx, row) for row in rows]
 
 
-async def by_key(tx: Connection, keys: Collection[CustomerKey]) -> dict[CustomerKey, Contact]:
+async def by_key(tx: Connection, customers: Collection[CustomerKey]) -> dict[CustomerKey, Contact]:
     """Those of the contacts that exist, kept from being erased until the transaction ends."""
-    rows = await tx.execute(_BY_KEY, _keys(set(keys)))
-    return {found.key: found for found in (_contact(tx, row) for row in rows)}
+    rows = await _BY_KEY.all(tx, **keys.of_customers(set(customers)))
+    return {contact.key: contact for contact in (_contact(tx, row) for row in rows)}
 
 
-async def have_phones(tx: Connection, keys: Sequence[CustomerKey]) -> list[bool]:
+async def have_phones(tx: Connection, customers: Sequence[CustomerKey]) -> list[bool]:
     """Whether customers have a bound phone, in their order."""
-    places = set((await tx.execute(_WITH_PHONE, _keys(keys))).scalars())
-    return [place in places for place in range(1, len(keys) + 1)]
-
-
-def _key(key: CustomerKey) -> dict[str, Any]:
-    return {"merchant": key.merchant, "customer": key.customer}
-
-
-def _keys(keys: Collection[CustomerKey]) -> dict[str, Any]:
-    return {
-        "merchant": [key.merchant for key in keys],
-        "customer": [key.customer for key in keys],
-    }
+    rows = await _WITH_PHONE.all(tx, **keys.of_customers(customers))
+    reached = set(rows)
+    return [key in reached for key in customers]
 
 
 def aad(key: CustomerKey, column: str) -> tuple[str, ...]:
@@ -175,18 +225,17 @@ def aad(key: CustomerKey, column: str) -> tuple[str, ...]:
     return "contacts", column, key.merchant, key.customer
 
 
-def _columns(tx: Connection, contact: Contact) -> dict[str, Any]:
+def _columns(tx: Connection, contact: Contact) -> dict[str, object]:
     return {
-        **_key(contact.key),
+        **keys.of_customer(contact.key),
         "display_name": encrypt(tx, contact.display_name, *aad(contact.key, "display_name")),
         "email": encrypt(tx, contact.email, *aad(contact.key, "email")),
         "sms_receipts_muted": contact.sms_receipts_muted,
         "email_muted": contact.email_muted,
-        "create_time": contact.create_time,
     }
 
 
-def _contact(tx: Connection, row: Any) -> Contact:  # noqa: ANN401 - a row
+def _contact(tx: Connection, row: _ContactRow) -> Contact:
     key = CustomerKey(row.merchant, row.customer)
     return Contact(
         key=key,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from services.notify.domain.notices import CustomerKey
-from services.notify.store import codes, contacts, notices
+from services.notify.store import codes, contacts, deliveries
 from services.runtime.db.key_rotation import EncryptedColumn, EncryptedTable
 
 _CUSTOMER = {"customer": "text", "merchant": "text"}
@@ -22,7 +22,7 @@ def _of_contact(column: str) -> Place:
 
 
 def _of_delivery(column: str) -> Place:
-    return lambda row: notices.aad(_key(row), row.notice, row.channel, column)
+    return lambda row: deliveries.aad(_key(row), row.notice, row.channel, column)
 
 
 ENCRYPTED_TABLES = (

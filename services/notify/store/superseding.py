@@ -1,39 +1,40 @@
 """Which notices are not true any more, and the voiding of what has not gone out of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import TextClause, text
-
-from services.notify.domain.notices import VOID_SUPERSEDED, CustomerKey
+from services.notify.domain.notices import VOID_SUPERSEDED, CustomerKey, NoticeId
 from services.notify.domain.superseding import FINAL, SUPERSEDES
-from services.runtime.db.pool import Connection, columns
+from services.notify.domain.transitions import DELIVERY, DeliveryEvent, DeliveryState
+from services.notify.store import keys
+from services.notify.store.keys import NoticeKey
+from services.runtime.db.pool import Connection
+from services.runtime.db.statements import Command, Query
 
 
 @dataclass(frozen=True, slots=True)
-class SubjectFact:
-    """Something that happened to what notices are about."""
+class SubjectEvent:
+    """An event about a subject of notices."""
 
     key: CustomerKey
     subject_resource: str
     # The name of the event, without its package.
-    fact: str
+    name: str
     # The id of the event, which the notice of it has as well.
-    notice: str
+    notice: NoticeId
     occur_time: datetime
 
 
-_RECORD = text("""
+_RECORD = Command("""
     INSERT INTO superseded_kinds AS known (merchant, customer, subject_resource, kind, before_time)
     SELECT merchant, customer, subject_resource, kind, max(before_time)
     FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:subject_resource AS text[]),
-        CAST(:kind AS text[]), CAST(:before_time AS timestamptz[]), CAST(:is_final AS boolean[]))
-      AS fact (merchant, customer, subject_resource, kind, fact_time, is_final)
+        CAST(:kind AS text[]), CAST(:occur_time AS timestamptz[]), CAST(:is_final AS boolean[]))
+      AS event (merchant, customer, subject_resource, kind, occur_time, is_final)
     CROSS JOIN LATERAL (
-        SELECT CASE WHEN is_final THEN 'infinity' ELSE fact_time END AS before_time) AS until
+        SELECT CASE WHEN is_final THEN 'infinity' ELSE occur_time END AS before_time) AS until
     GROUP BY merchant, customer, subject_resource, kind
     ORDER BY merchant, customer, subject_resource, kind
     ON CONFLICT (customer, merchant, subject_resource, kind) DO UPDATE
@@ -42,104 +43,97 @@ _RECORD = text("""
 """)
 
 # Of one instant, what arrived before.
-_OLDER = text("""
+_OLDER = Query(
+    """
     SELECT DISTINCT notices.merchant, notices.customer, notices.notice
     FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:subject_resource AS text[]),
-        CAST(:kind AS text[]), CAST(:before_time AS timestamptz[]), CAST(:notice AS text[]))
-      AS fact (merchant, customer, subject_resource, kind, before_time, notice)
+        CAST(:kind AS text[]), CAST(:occur_time AS timestamptz[]), CAST(:notice AS text[]))
+      AS event (merchant, customer, subject_resource, kind, occur_time, notice)
     JOIN notices USING (merchant, customer, subject_resource, kind)
-    LEFT JOIN notices AS own ON own.customer = fact.customer AND own.merchant = fact.merchant
-        AND own.notice = fact.notice
-    WHERE notices.notice <> fact.notice
-      AND (notices.occur_time < fact.before_time
-           OR (notices.occur_time = fact.before_time
+    LEFT JOIN notices AS own ON own.customer = event.customer AND own.merchant = event.merchant
+        AND own.notice = event.notice
+    WHERE notices.notice <> event.notice
+      AND (notices.occur_time < event.occur_time
+           OR (notices.occur_time = event.occur_time
                AND (own.position IS NULL OR notices.position < own.position)))
-""")
+""",
+    keys.NoticeRow,
+)
 
-_SUPERSEDED = text("""
+_SUPERSEDED = Query(
+    """
     SELECT notices.merchant, notices.customer, notices.notice
     FROM unnest(
         CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]))
-      AS asked (merchant, customer, notice)
+      AS named (merchant, customer, notice)
     JOIN notices USING (merchant, customer, notice)
     JOIN superseded_kinds USING (merchant, customer, subject_resource, kind)
     WHERE notices.occur_time < superseded_kinds.before_time
-""")
+""",
+    keys.NoticeRow,
+)
 
 # The notice's row first, as whoever stores what attempts came to locks it.
-_VOID = text("""
+_VOID = Command("""
     WITH voided AS (
-        UPDATE notices SET outcome = coalesce(outcome, 'VOIDED')
+        UPDATE notices SET outcome = coalesce(outcome, :voided)
         FROM (
             SELECT customer, merchant, notice FROM notices
             JOIN unnest(
                 CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]))
-              AS asked (merchant, customer, notice) USING (merchant, customer, notice)
+              AS named (merchant, customer, notice) USING (merchant, customer, notice)
             WHERE EXISTS (
                 SELECT FROM deliveries
                 WHERE deliveries.customer = notices.customer
                   AND deliveries.merchant = notices.merchant
-                  AND deliveries.notice = notices.notice AND deliveries.state = 'PENDING')
+                  AND deliveries.notice = notices.notice AND deliveries.state = :pending)
             ORDER BY customer, merchant, notice FOR UPDATE OF notices) AS stale
         WHERE notices.customer = stale.customer AND notices.merchant = stale.merchant
           AND notices.notice = stale.notice
         RETURNING notices.customer, notices.merchant, notices.notice)
-    UPDATE deliveries SET state = 'VOIDED', failure_code = :reason, secret_text = NULL
+    UPDATE deliveries SET state = :voided, failure_code = :reason, secret_text = NULL
     FROM voided
     WHERE deliveries.customer = voided.customer AND deliveries.merchant = voided.merchant
-      AND deliveries.notice = voided.notice AND deliveries.state = 'PENDING'
+      AND deliveries.notice = voided.notice AND deliveries.state = :pending
 """)
 
 
-async def supersede(tx: Connection, facts: Sequence[SubjectFact]) -> None:
-    """Void what facts make untrue, and keep them for notices that arrive after them.
+async def supersede(tx: Connection, events: Sequence[SubjectEvent]) -> None:
+    """Void what events make untrue, and keep them for notices that arrive after them.
 
-    Comes after the facts' own notices are stored, in their transaction.
+    Comes after the events' own notices are stored, in their transaction.
     """
-    rows = [
-        {
-            "merchant": fact.key.merchant,
-            "customer": fact.key.customer,
-            "subject_resource": fact.subject_resource,
-            "kind": kind,
-            "before_time": fact.occur_time,
-            "is_final": fact.fact in FINAL,
-            "notice": fact.notice,
+    voids = [(event, kind) for event in events for kind in sorted(SUPERSEDES.get(event.name, ()))]
+    if voids:
+        kinds = {
+            **keys.of_notices([(event.key, event.notice) for event, _ in voids]),
+            "subject_resource": [event.subject_resource for event, _ in voids],
+            "kind": [kind for _, kind in voids],
+            "occur_time": [event.occur_time for event, _ in voids],
+            "is_final": [event.name in FINAL for event, _ in voids],
         }
-        for fact in facts
-        for kind in sorted(SUPERSEDES.get(fact.fact, ()))
-    ]
-    if rows:
-        names = ("merchant", "customer", "subject_resource", "kind", "before_time")
-        await tx.execute(_RECORD, columns(rows, *names, "is_final"))
-        await _void(tx, await _keys(tx, _OLDER, columns(rows, *names, "notice")))
-    own = [
-        {"merchant": f.key.merchant, "customer": f.key.customer, "notice": f.notice} for f in facts
-    ]
-    await _void(tx, await _keys(tx, _SUPERSEDED, columns(own, "merchant", "customer", "notice")))
+        await _RECORD.run(tx, **kinds)
+        await _void(tx, [keys.notice_key(row) for row in await _OLDER.all(tx, **kinds)])
+    await void_superseded(tx, [(event.key, event.notice) for event in events])
 
 
-async def void_superseded(
-    tx: Connection, asked: Sequence[tuple[CustomerKey, str]]
-) -> set[tuple[CustomerKey, str]]:
-    """Void those of the notices that a later fact has made untrue; returns them."""
-    rows = [{"merchant": k.merchant, "customer": k.customer, "notice": n} for k, n in asked]
-    found = await _keys(tx, _SUPERSEDED, columns(rows, "merchant", "customer", "notice"))
-    await _void(tx, found)
-    return set(found)
+async def void_superseded(tx: Connection, notices: Collection[NoticeKey]) -> set[NoticeKey]:
+    """Void those of the notices that a later event has made untrue; returns them."""
+    rows = await _SUPERSEDED.all(tx, **keys.of_notices(notices))
+    superseded = {keys.notice_key(row) for row in rows}
+    await _void(tx, superseded)
+    return superseded
 
 
-async def _keys(
-    tx: Connection, statement: TextClause, values: Mapping[str, Any]
-) -> list[tuple[CustomerKey, str]]:
-    rows = await tx.execute(statement, values)
-    return [(CustomerKey(row.merchant, row.customer), row.notice) for row in rows]
-
-
-async def _void(tx: Connection, stale: Sequence[tuple[CustomerKey, str]]) -> None:
-    if not stale:
+async def _void(tx: Connection, notices: Collection[NoticeKey]) -> None:
+    if not notices:
         return
-    rows = [{"merchant": k.merchant, "customer": k.customer, "notice": n} for k, n in stale]
-    values = columns(rows, "merchant", "customer", "notice")
-    await tx.execute(_VOID, {**values, "reason": VOID_SUPERSEDED})
+    pending = DeliveryState.PENDING
+    await _VOID.run(
+        tx,
+        **keys.of_notices(notices),
+        pending=pending,
+        voided=DELIVERY.to(pending, DeliveryEvent.VOID),
+        reason=VOID_SUPERSEDED,
+    )

@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from services.notify import api, consumers, workers
 from services.notify.names import parse_customer
-from services.notify.store import contacts, notices
+from services.notify.store import attempts, contacts
 from services.runtime.auth.call_context import Caller, set_caller
 from services.runtime.db import leases
 from services.runtime.db.pool import Database
@@ -141,7 +141,7 @@ class Notify:
     async def claim_and_die(self) -> None:
         """Claim what is due, as a process does that is then killed."""
         async with self.database.begin() as tx:
-            await notices.claim(tx, self.clock.now(), 500, leases.OUTSIDE.seconds)
+            await attempts.claim(tx, self.clock.now(), 500, leases.OUTSIDE.seconds)
 
     async def end_claims(self) -> None:
         """Let the time pass after which claims are void."""

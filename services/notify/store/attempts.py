@@ -1,0 +1,293 @@
+"""Attempts at deliveries: which are due, where they go, and what they came to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from services.notify.domain.notices import (
+    FAILURE_UNREADABLE,
+    Channel,
+    CustomerId,
+    CustomerKey,
+    Delivery,
+    MerchantId,
+    Notice,
+    NoticeId,
+    NoticeKind,
+    Progress,
+)
+from services.notify.domain.transitions import DELIVERY, DeliveryEvent, DeliveryState
+from services.notify.store import codes, contacts, deliveries, keys
+from services.notify.store.deliveries import DeliveryRow, Texts, delivery_of, texts_of
+from services.notify.store.notices import NoticeRow, notice_of
+from services.runtime.crypto.encryption import UnreadableError, decrypt
+from services.runtime.db.pool import Connection
+from services.runtime.db.statements import Command, Query
+
+
+# The fields of NoticeRow come first, then the others of DeliveryRow, then its own.
+@dataclass(frozen=True)
+class _ClaimedRow(DeliveryRow, NoticeRow):
+    """A delivery with its notice, and where it goes."""
+
+    own_address: bytes | None
+    address: bytes | None
+    address_version: int | None
+
+
+# Addresses are those of the moment of sending; a code goes to the phone that it is to prove.
+_CLAIM = Query(
+    """
+    WITH claimed AS (
+        UPDATE deliveries SET claim_time = now()
+        FROM (
+            SELECT customer, merchant, notice, channel FROM deliveries
+            WHERE state = 'PENDING' AND next_attempt_time <= :now
+              AND (claim_time IS NULL OR claim_time < now() - make_interval(secs => :claim_seconds))
+            ORDER BY next_attempt_time LIMIT :limit FOR UPDATE SKIP LOCKED
+        ) AS due
+        WHERE deliveries.customer = due.customer AND deliveries.merchant = due.merchant
+          AND deliveries.notice = due.notice AND deliveries.channel = due.channel
+        RETURNING deliveries.*)
+    SELECT merchant, customer, notice, notices.position, notices.kind, notices.subject_resource,
+           notices.promised_amount_minor, notices.promised_currency, notices.charge_not_before,
+           notices.notice_lead, notices.billing_mode, notices.traceparent, notices.occur_time,
+           notices.create_time,
+           channel, main, claimed.state, subject, text, secret_text, next_attempt_time,
+           give_up_time, attempt_count, deliver_time, failure_code, claimed.expire_time,
+           own_address,
+           CASE WHEN own_address IS NOT NULL THEN own_address
+                WHEN channel = 'EMAIL' THEN contacts.email
+                WHEN kind = 'PHONE_CODE' THEN phone_codes.phone
+                ELSE contacts.phone END AS address,
+           CASE WHEN channel = 'SMS' AND kind <> 'PHONE_CODE' AND own_address IS NULL
+                THEN contacts.bind_count
+                ELSE 0 END AS address_version
+    FROM claimed
+    JOIN notices USING (customer, merchant, notice)
+    LEFT JOIN contacts USING (customer, merchant)
+    LEFT JOIN phone_codes USING (customer, merchant, notice)
+    ORDER BY notices.position
+""",
+    _ClaimedRow,
+)
+
+_SAVE = Command("""
+    UPDATE deliveries SET state = done.state, attempt_count = done.attempt_count,
+        next_attempt_time = done.next_attempt_time, deliver_time = done.deliver_time,
+        failure_code = done.failure_code, claim_time = NULL,
+        secret_text = CASE WHEN done.state = :pending THEN deliveries.secret_text END
+    FROM unnest(
+        CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]),
+        CAST(:channel AS text[]), CAST(:state AS text[]), CAST(:attempt_count AS integer[]),
+        CAST(:next_attempt_time AS timestamptz[]), CAST(:deliver_time AS timestamptz[]),
+        CAST(:failure_code AS text[]))
+      AS done (merchant, customer, notice, channel, state, attempt_count, next_attempt_time,
+               deliver_time, failure_code)
+    WHERE deliveries.customer = done.customer AND deliveries.merchant = done.merchant
+      AND deliveries.notice = done.notice AND deliveries.channel = done.channel
+      -- Another transaction may have ended it meanwhile.
+      AND (deliveries.state = :pending
+           OR (done.state = :delivered AND deliveries.state = ANY(CAST(:deliverable AS text[]))))
+""")
+
+_LOCK = Command("""
+    SELECT FROM notices
+    JOIN unnest(
+        CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]))
+      AS named (merchant, customer, notice) USING (merchant, customer, notice)
+    ORDER BY customer, merchant, notice FOR UPDATE OF notices
+""")
+
+
+class _EndedRow(NamedTuple):
+    """How a notice ended."""
+
+    merchant: MerchantId
+    customer: CustomerId
+    notice: NoticeId
+    outcome: str
+    deliver_time: datetime | None
+    failure_code: str
+
+
+# A notice that arrived by the main channel is delivered. One that arrived by another is once the main
+# channel was tried in vain, and then it was when it arrived.
+_SETTLE = Query(
+    """
+    UPDATE notices SET outcome = ended.outcome
+    FROM (
+        SELECT customer, merchant, notice,
+               CASE WHEN count(*) FILTER (WHERE main AND state = :delivered) > 0 THEN :delivered
+                    WHEN count(*) FILTER (WHERE state = :delivered) > 0
+                        AND count(*) FILTER (WHERE main AND attempt_count > 0) > 0 THEN :delivered
+                    WHEN count(*) FILTER (WHERE state = :pending) > 0 THEN NULL
+                    WHEN count(*) FILTER (WHERE state = :voided) > 0 THEN :voided
+                    ELSE :failed END AS outcome,
+               min(deliver_time) AS deliver_time,
+               coalesce(max(failure_code) FILTER (WHERE main), '') AS failure_code
+        FROM deliveries
+        JOIN unnest(
+            CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]))
+          AS named (merchant, customer, notice) USING (merchant, customer, notice)
+        GROUP BY customer, merchant, notice) AS ended
+    WHERE notices.customer = ended.customer AND notices.merchant = ended.merchant
+      AND notices.notice = ended.notice AND notices.outcome IS NULL AND ended.outcome IS NOT NULL
+    RETURNING notices.merchant, notices.customer, notices.notice, notices.outcome,
+              ended.deliver_time, ended.failure_code
+""",
+    _EndedRow,
+)
+
+
+class _LastRow(NamedTuple):
+    """When the last of what waits for a customer on a channel is tried next."""
+
+    merchant: MerchantId
+    customer: CustomerId
+    channel: str
+    next_attempt_time: datetime
+
+
+# Messages to one customer by one channel go out in their order.
+_LAST = Query(
+    """
+    SELECT merchant, customer, channel, max(next_attempt_time) AS next_attempt_time
+    FROM deliveries
+    JOIN unnest(CAST(:merchant AS text[]), CAST(:customer AS text[])) AS named (merchant, customer)
+      USING (merchant, customer)
+    WHERE state = 'PENDING' AND secret_text IS NULL AND failure_code <> :unreadable
+    GROUP BY merchant, customer, channel
+""",
+    _LastRow,
+)
+
+
+class _NextRow(NamedTuple):
+    """When something comes next; None if nothing does."""
+
+    time: datetime | None
+
+
+_NEXT = Query(
+    "SELECT min(next_attempt_time) AS time FROM deliveries WHERE state = 'PENDING'", _NextRow
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A delivery that is to be attempted now, and where to."""
+
+    notice: Notice
+    delivery: Delivery
+    # Empty when the customer has none any more. Not to be logged.
+    address: str
+    address_version: int
+    # Whether its texts and address could be opened; they are empty if not.
+    readable: bool = True
+
+
+async def claim(tx: Connection, now: datetime, limit: int, claim_seconds: int) -> list[Outgoing]:
+    """Take a batch of due deliveries, the oldest notice first, until finished or the claim ends.
+
+    Claims run on the database's own clock: they concern machines, not customers.
+    """
+    rows = await _CLAIM.all(tx, now=now, limit=limit, claim_seconds=claim_seconds)
+    return [_outgoing(tx, row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a notice ended."""
+
+    notice: Notice
+    outcome: DeliveryState
+    # The first time that it arrived by any channel.
+    deliver_time: datetime | None
+    # Why the main channel failed.
+    failure_code: str
+
+
+async def finish(tx: Connection, results: Sequence[tuple[Outgoing, Progress]]) -> list[Ended]:
+    """Store what attempts came to; returns the notices that ended by it."""
+    notices = {(o.notice.key, o.notice.notice): o.notice for o, _ in results}
+    named = keys.of_notices(notices)
+    # Two processes that finish two channels of one notice each see what the other came to.
+    await _LOCK.run(tx, **named)
+    await _save(tx, results)
+    rows = await _SETTLE.all(
+        tx,
+        **named,
+        pending=DeliveryState.PENDING,
+        delivered=DeliveryState.DELIVERED,
+        voided=DeliveryState.VOIDED,
+        failed=DeliveryState.FAILED,
+    )
+    return [
+        Ended(
+            notices[CustomerKey(row.merchant, row.customer), row.notice],
+            DeliveryState(row.outcome),
+            row.deliver_time,
+            row.failure_code,
+        )
+        for row in rows
+    ]
+
+
+async def last(
+    tx: Connection, customers: Sequence[CustomerKey]
+) -> dict[tuple[CustomerKey, Channel], datetime]:
+    """When the last of what waits for customers is tried next, by channel."""
+    rows = await _LAST.all(tx, **keys.of_customers(customers), unreadable=FAILURE_UNREADABLE)
+    return {
+        (CustomerKey(row.merchant, row.customer), Channel(row.channel)): row.next_attempt_time
+        for row in rows
+    }
+
+
+async def next_time(tx: Connection) -> datetime | None:
+    """When the next delivery is due, claimed or not."""
+    return (await _NEXT.one(tx)).time
+
+
+async def _save(tx: Connection, results: Sequence[tuple[Outgoing, Progress]]) -> None:
+    await _SAVE.run(
+        tx,
+        **keys.of_notices([(sent.notice.key, sent.notice.notice) for sent, _ in results]),
+        channel=[sent.delivery.channel for sent, _ in results],
+        state=[progress.state for _, progress in results],
+        attempt_count=[progress.attempt_count for _, progress in results],
+        next_attempt_time=[progress.next_attempt_time for _, progress in results],
+        deliver_time=[progress.deliver_time for _, progress in results],
+        failure_code=[progress.failure_code for _, progress in results],
+        pending=DeliveryState.PENDING,
+        delivered=DeliveryState.DELIVERED,
+        deliverable=sorted(DELIVERY.sources(DeliveryEvent.DELIVER)),
+    )
+
+
+def _outgoing(tx: Connection, row: _ClaimedRow) -> Outgoing:
+    key = CustomerKey(row.merchant, row.customer)
+    try:
+        texts, address = texts_of(tx, key, row), _address(tx, key, row)
+        readable = True
+    except UnreadableError:
+        # One that does not open must not hold up the others.
+        texts, address = Texts("", "", None), ""
+        readable = False
+    delivery = delivery_of(row, texts)
+    version = row.address_version or 0
+    return Outgoing(notice_of(row, (delivery,)), delivery, address, version, readable)
+
+
+def _address(tx: Connection, key: CustomerKey, row: _ClaimedRow) -> str:
+    if row.own_address is not None:
+        bound_to = deliveries.aad(key, row.notice, row.channel, "own_address")
+    elif row.channel == Channel.EMAIL:
+        bound_to = contacts.aad(key, "email")
+    elif row.kind == NoticeKind.PHONE_CODE:
+        bound_to = codes.aad(key, row.notice)
+    else:
+        bound_to = contacts.aad(key, "phone")
+    return decrypt(tx, row.address or b"", *bound_to)

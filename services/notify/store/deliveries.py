@@ -1,0 +1,159 @@
+"""Deliveries: what notices say on each channel."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from services.notify.domain.notices import Channel, CustomerKey, Delivery, Notice, NoticeId
+from services.notify.domain.transitions import DeliveryState
+from services.notify.store import keys
+from services.runtime.crypto.encryption import decrypt, encrypt
+from services.runtime.db.pool import Connection
+from services.runtime.db.statements import Command, Query
+
+
+@dataclass(frozen=True)
+class DeliveryRow:
+    """A delivery; its texts are encrypted."""
+
+    notice: NoticeId
+    channel: str
+    main: bool
+    state: str
+    subject: bytes
+    text: bytes
+    secret_text: bytes | None
+    next_attempt_time: datetime
+    give_up_time: datetime
+    attempt_count: int
+    deliver_time: datetime | None
+    failure_code: str
+    expire_time: datetime | None
+
+
+_INSERT = Command("""
+    INSERT INTO deliveries (merchant, customer, notice, channel, main, state, subject, text,
+                            secret_text, next_attempt_time, give_up_time, failure_code, expire_time,
+                            own_address)
+    SELECT * FROM unnest(
+        CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]),
+        CAST(:channel AS text[]), CAST(:main AS boolean[]), CAST(:state AS text[]),
+        CAST(:subject AS bytea[]), CAST(:text AS bytea[]), CAST(:secret_text AS bytea[]),
+        CAST(:next_attempt_time AS timestamptz[]), CAST(:give_up_time AS timestamptz[]),
+        CAST(:failure_code AS text[]), CAST(:expire_time AS timestamptz[]),
+        CAST(:own_address AS bytea[]))
+    ON CONFLICT (customer, merchant, notice, channel) DO NOTHING
+""")
+
+# The secret text stays where it is: nobody but the delivery loop reads it.
+_OF_NOTICES = Query(
+    """
+    SELECT notice, channel, main, state, subject, text, NULL AS secret_text, next_attempt_time,
+           give_up_time, attempt_count, deliver_time, failure_code, expire_time
+    FROM deliveries
+    WHERE customer = :customer AND merchant = :merchant
+      AND notice = ANY(CAST(:notices AS text[]))
+    ORDER BY main DESC
+""",
+    DeliveryRow,
+)
+
+# Whether a customer was told stays known, and what they were told does not.
+_ERASE_TEXTS = Command("""
+    UPDATE deliveries SET subject = '', text = '', secret_text = NULL, own_address = NULL
+    WHERE customer = :customer AND merchant = :merchant
+      AND (subject <> '' OR text <> '' OR secret_text IS NOT NULL OR own_address IS NOT NULL)
+""")
+
+
+async def insert(tx: Connection, notices: Sequence[Notice]) -> None:
+    """Store the deliveries of notices that are new."""
+    pairs = [(notice, delivery) for notice in notices for delivery in notice.deliveries]
+    if not pairs:
+        return
+
+    def encrypted(column: str, values: Sequence[str | None]) -> list[bytes | None]:
+        return [
+            None
+            if value is None
+            else encrypt(tx, value, *aad(notice.key, notice.notice, delivery.channel, column))
+            for (notice, delivery), value in zip(pairs, values, strict=True)
+        ]
+
+    deliveries = [delivery for _, delivery in pairs]
+    await _INSERT.run(
+        tx,
+        **keys.of_notices([(notice.key, notice.notice) for notice, _ in pairs]),
+        channel=[delivery.channel for delivery in deliveries],
+        main=[delivery.main for delivery in deliveries],
+        state=[delivery.state for delivery in deliveries],
+        subject=encrypted("subject", [delivery.subject for delivery in deliveries]),
+        text=encrypted("text", [delivery.text for delivery in deliveries]),
+        secret_text=encrypted("secret_text", [delivery.secret_text for delivery in deliveries]),
+        next_attempt_time=[delivery.next_attempt_time for delivery in deliveries],
+        give_up_time=[delivery.give_up_time for delivery in deliveries],
+        failure_code=[delivery.failure_code for delivery in deliveries],
+        expire_time=[delivery.expire_time for delivery in deliveries],
+        own_address=encrypted("own_address", [delivery.address or None for delivery in deliveries]),
+    )
+
+
+async def of_notices(
+    tx: Connection, key: CustomerKey, notices: Sequence[NoticeId]
+) -> dict[NoticeId, list[Delivery]]:
+    """The deliveries of a customer's notices, the main one first."""
+    deliveries: dict[NoticeId, list[Delivery]] = defaultdict(list)
+    for row in await _OF_NOTICES.all(tx, **keys.of_customer(key), notices=list(notices)):
+        deliveries[row.notice].append(delivery_of(row, texts_of(tx, key, row)))
+    return deliveries
+
+
+async def erase_texts(tx: Connection, key: CustomerKey) -> None:
+    """Erase what a customer's notices say."""
+    await _ERASE_TEXTS.run(tx, **keys.of_customer(key))
+
+
+class Texts(NamedTuple):
+    """What a delivery says."""
+
+    subject: str
+    text: str
+    secret_text: str | None
+
+
+def texts_of(tx: Connection, key: CustomerKey, row: DeliveryRow) -> Texts:
+    """A row's texts, decrypted. Raises UnreadableError."""
+
+    def decrypted(column: str, encrypted: bytes) -> str:
+        return decrypt(tx, encrypted, *aad(key, row.notice, row.channel, column))
+
+    return Texts(
+        decrypted("subject", row.subject),
+        decrypted("text", row.text),
+        None if row.secret_text is None else decrypted("secret_text", row.secret_text),
+    )
+
+
+def delivery_of(row: DeliveryRow, texts: Texts) -> Delivery:
+    """The delivery of a row."""
+    return Delivery(
+        channel=Channel(row.channel),
+        main=row.main,
+        state=DeliveryState(row.state),
+        subject=texts.subject,
+        text=texts.text,
+        secret_text=texts.secret_text,
+        next_attempt_time=row.next_attempt_time,
+        give_up_time=row.give_up_time,
+        attempt_count=row.attempt_count,
+        deliver_time=row.deliver_time,
+        failure_code=row.failure_code,
+        expire_time=row.expire_time,
+    )
+
+
+def aad(key: CustomerKey, notice: str, channel: str, column: str) -> tuple[str, ...]:
+    """What an encrypted column of a delivery is bound to."""
+    return "deliveries", column, key.merchant, key.customer, notice, channel
