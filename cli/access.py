@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 from google.protobuf.json_format import MessageToDict
+from recurring.audit.v1 import audit_pb2
 from recurring.catalog.v1 import catalog_pb2
 from recurring.notify.v1 import notify_pb2
 from recurring.payments.v1 import payments_pb2
@@ -64,7 +65,7 @@ def register(app: typer.Typer) -> None:
         """Show what callers changed in a service: who, when, and which resource."""
         if service not in _CONTRACTS:
             raise CommandError(f"{service!r} is no service; they are {', '.join(SERVICES)}")
-        request = _CONTRACTS[service].ListAuditEntriesRequest(
+        request = audit_pb2.ListAuditEntriesRequest(
             parent=session.parent, resource=resource, subject=subject
         )
         method = getattr(getattr(session, service), "ListAuditEntries")  # noqa: B009 - any stub

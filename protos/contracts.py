@@ -33,6 +33,8 @@ _FILE_MESSAGE, _FILE_ENUM, _FILE_SERVICE = 4, 5, 6
 _MESSAGE_FIELD, _MESSAGE_NESTED, _MESSAGE_ENUM = 2, 3, 4
 _ENUM_VALUE = _SERVICE_METHOD = 2
 _FILE_PACKAGE = 2
+# Messages that every service uses as they are (AIP-213).
+SHARED_PACKAGES = (f"{PACKAGE}.audit.v1",)
 
 ContractPath: TypeAlias = tuple[int, ...]
 
@@ -111,7 +113,7 @@ class Contract:
     methods: tuple[Method, ...]
     messages: tuple[Message, ...]
     enums: tuple[Enum, ...]
-    # What it tells.
+    # What it publishes.
     events: tuple[Message, ...]
     # What events are made of.
     event_parts: tuple[Message, ...]
@@ -158,8 +160,9 @@ def read() -> tuple[Contract, ...]:
         write_image(image)
         files = descriptor_pb2.FileDescriptorSet.FromString(image.read_bytes()).file
     ours = {file.name: file for file in files if file.package.startswith(f"{PACKAGE}.")}
+    shared = [_Source(file) for file in ours.values() if file.package in SHARED_PACKAGES]
     return tuple(
-        _contract(_Source(file), _Source(ours[f"{name.rpartition('/')[0]}/events.proto"]))
+        _contract(_Source(file), shared, _Source(ours[f"{name.rpartition('/')[0]}/events.proto"]))
         for name, file in sorted(ours.items())
         if file.service
     )
@@ -203,12 +206,12 @@ class _Source:
                 yield f"{prefix}.{enum.name}", enum, (*path, _MESSAGE_ENUM, index)
 
 
-def _contract(source: _Source, events: _Source) -> Contract:
+def _contract(source: _Source, shared: list[_Source], events: _Source) -> Contract:
     package = source.file.package
     [service] = source.file.service
     name = package.split(".")[1]
-    told = [_message(events, *each) for each in events.messages()]
-    used = {field.type_name for message in told for field in message.fields}
+    published = [_message(events, *message) for message in events.messages()]
+    used = {field.type_name for message in published for field in message.fields}
     described = "\n\n".join(
         text for text in (source.comment(_FILE_PACKAGE), source.comment(_FILE_SERVICE, 0)) if text
     )
@@ -217,10 +220,12 @@ def _contract(source: _Source, events: _Source) -> Contract:
         full_name=f"{package}.{service.name}",
         comment=described,
         methods=tuple(_methods(source, name, service)),
-        messages=tuple(_message(source, *each) for each in source.messages()),
+        messages=tuple(
+            _message(file, *message) for file in (source, *shared) for message in file.messages()
+        ),
         enums=tuple(_enum(file, *each) for file in (source, events) for each in file.enums()),
-        events=tuple(one for one in told if f"{package}.{one.name}" not in used),
-        event_parts=tuple(one for one in told if f"{package}.{one.name}" in used),
+        events=tuple(event for event in published if f"{package}.{event.name}" not in used),
+        event_parts=tuple(part for part in published if f"{package}.{part.name}" in used),
     )
 
 

@@ -131,11 +131,12 @@ def _cell(element: Element) -> str:
 
 
 def _type(contract: Contract, name: str) -> str:
-    own = name.removeprefix(f"{contract.package}.")
-    if own != name:
-        requests = {method.input: method.name for method in contract.methods}
-        anchor = requests.get(own, own).lower().replace(".", "")
-        return f"[{own}](#{anchor})"
+    for package in (contract.package, *contracts.SHARED_PACKAGES):
+        own = name.removeprefix(f"{package}.")
+        if own != name:
+            requests = {method.input: method.name for method in contract.methods}
+            anchor = requests.get(own, own).lower().replace(".", "")
+            return f"[{own}](#{anchor})"
     for prefix, address in _EXTERNAL.items():
         if name.startswith(prefix):
             return f"[{name}]({address})"

@@ -8,6 +8,7 @@ from typing import Any
 
 from google.protobuf import field_mask_pb2
 from google.protobuf.message import Message
+from recurring.audit.v1 import audit_pb2
 from recurring.catalog.v1 import catalog_pb2
 from recurring.notify.v1 import notify_pb2
 from recurring.payments.v1 import payments_pb2
@@ -95,8 +96,8 @@ def platform_calls(merchant: str) -> list[Call]:
         *(Call("payments", *each) for each in _ledger(f"merchants/{merchant}")),
         *(Call("notify", *each) for each in _notify(f"merchants/{merchant}")),
     ]
-    for service, contract in CONTRACTS.items():
-        audit = contract.ListAuditEntriesRequest(parent=f"merchants/{merchant}")
+    for service in CONTRACTS:
+        audit = audit_pb2.ListAuditEntriesRequest(parent=f"merchants/{merchant}")
         calls.append(Call(service, "ListAuditEntries", audit))
     for call in calls:
         if call.takes("request_id"):

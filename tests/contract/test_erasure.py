@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from google.type.postal_address_pb2 import PostalAddress
+from recurring.audit.v1 import audit_pb2
 from recurring.notify.v1 import notify_pb2
 from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
@@ -159,7 +160,7 @@ async def test_what_others_ordered_stays(ann: Customer) -> None:
 async def test_what_is_personal_was_never_kept_for_the_audit(ann: Customer) -> None:
     made = await ann.subscribe(title="Tea for Ann", ship_to=HOME)
     await cancel(ann, made.name)
-    request = scheduler_pb2.ListAuditEntriesRequest(parent=ann.shop.name, resource=made.name)
+    request = audit_pb2.ListAuditEntriesRequest(parent=ann.shop.name, resource=made.name)
     [cancelled, created] = (await ann.shop.scheduler.ListAuditEntries(request)).audit_entries
     for state in (created.after, cancelled.before, cancelled.after):
         assert (state["title"], state["ship_to"]) == ("•••nn", "•••")

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
+from recurring.audit.v1 import audit_pb2
 from recurring.scheduler.v1 import events_pb2, scheduler_pb2
 
 from services.runtime.rpc.conversions import to_date, to_money
@@ -103,7 +104,7 @@ async def test_it_bills_with_the_number_that_the_other_system_had(
 async def test_an_import_is_audited_by_its_merchant_and_how_many_rows(ann: Customer) -> None:
     rows = [await row(ann), await row(ann, "old-2", customer="merchants/nobody/customers/x")]
     assert counts(await send(ann.shop, rows, partial=True)) == (1, 0, 1)
-    request = scheduler_pb2.ListAuditEntriesRequest(parent=ann.shop.name, resource=ann.shop.name)
+    request = audit_pb2.ListAuditEntriesRequest(parent=ann.shop.name, resource=ann.shop.name)
     [entry] = (await ann.shop.scheduler.ListAuditEntries(request)).audit_entries
     assert (entry.method, entry.request_id) == ("ImportStandingOrders", "")
     assert dict(entry.after) == {"imported_count": 1, "refused_count": 1}

@@ -1,5 +1,6 @@
 """The catalog's RPCs: request, use case, response; each method's contract is in its proto."""
 
+from recurring.audit.v1 import audit_pb2
 from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 
 from services.catalog.api import requests, responses
@@ -172,10 +173,10 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
     # --- audit ----------------------------------------------------------------------------------
 
     async def ListAuditEntries(
-        self, request: catalog_pb2.ListAuditEntriesRequest, _context: object
-    ) -> catalog_pb2.ListAuditEntriesResponse:
+        self, request: audit_pb2.ListAuditEntriesRequest, _context: object
+    ) -> audit_pb2.ListAuditEntriesResponse:
         """List what callers changed."""
-        return await audit.answer(self._database, request, catalog_pb2.ListAuditEntriesResponse)
+        return await audit.answer(self._database, request)
 
     # --- for the suite --------------------------------------------------------------------------
 

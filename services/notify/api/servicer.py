@@ -1,5 +1,6 @@
 """Notify's RPCs: request, use case, response; each method's contract is in its proto."""
 
+from recurring.audit.v1 import audit_pb2
 from recurring.notify.v1 import notify_pb2, notify_pb2_grpc
 
 from services.notify.api import requests, responses
@@ -182,10 +183,10 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
     # --- audit ----------------------------------------------------------------------------------
 
     async def ListAuditEntries(
-        self, request: notify_pb2.ListAuditEntriesRequest, _context: object
-    ) -> notify_pb2.ListAuditEntriesResponse:
+        self, request: audit_pb2.ListAuditEntriesRequest, _context: object
+    ) -> audit_pb2.ListAuditEntriesResponse:
         """List what callers changed."""
-        return await audit.answer(self._database, request, notify_pb2.ListAuditEntriesResponse)
+        return await audit.answer(self._database, request)
 
     # --- for the suite --------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """The RPCs of payments: request, use case, response; each method's contract is in its proto."""
 
+from recurring.audit.v1 import audit_pb2
 from recurring.payments.v1 import payments_pb2, payments_pb2_grpc
 
 from services.payments.api import requests, responses
@@ -281,10 +282,10 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
     # --- audit --------------------------------------------------------------------------------------
 
     async def ListAuditEntries(
-        self, request: payments_pb2.ListAuditEntriesRequest, _context: object
-    ) -> payments_pb2.ListAuditEntriesResponse:
+        self, request: audit_pb2.ListAuditEntriesRequest, _context: object
+    ) -> audit_pb2.ListAuditEntriesResponse:
         """List what callers changed."""
-        return await audit.answer(self._database, request, payments_pb2.ListAuditEntriesResponse)
+        return await audit.answer(self._database, request)
 
     # --- for the suite ------------------------------------------------------------------------------
 

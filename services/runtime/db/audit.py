@@ -3,16 +3,16 @@
 import contextvars
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.message import Message
-from google.protobuf.message_factory import GetMessageClass
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from recurring.audit.v1 import audit_pb2
 
 from services.runtime.auth.call_context import caller, origin
-from services.runtime.db.pool import Database, to_json
+from services.runtime.db.pool import Connection, Database, to_json
+from services.runtime.db.statements import Command, Query
 from services.runtime.errors import Violations
 from services.runtime.resource_names import require_within
 from services.runtime.rpc.conversions import to_timestamp
@@ -22,24 +22,40 @@ from services.runtime.rpc.paging import AFTER_ALL, read_page
 SHOWN_CHARACTERS = 2
 MASK = "•••"
 
-_PUT = text("""
+
+class _EntryRow(NamedTuple):
+    position: uuid.UUID
+    create_time: datetime
+    subject: str
+    origin: str
+    method: str
+    request_id: uuid.UUID | None
+    resource: str
+    state_before: dict[str, Any] | None
+    state_after: dict[str, Any]
+
+
+_PUT = Command("""
     INSERT INTO audit_entries
         (tenant, subject, origin, method, request_id, resource, state_before, state_after)
     SELECT tenant, CAST(:subject AS text), CAST(:origin AS text), CAST(:method AS text),
            CAST(:request_id AS uuid), resource, CAST(state_before AS jsonb), CAST(state_after AS jsonb)
-    FROM unnest(CAST(:tenant AS text[]), CAST(:resource AS text[]), CAST(:before AS text[]),
+    FROM unnest(CAST(:tenants AS text[]), CAST(:resources AS text[]), CAST(:before AS text[]),
                 CAST(:after AS text[]))
       AS change (tenant, resource, state_before, state_after)
 """)
 
-_LIST = text("""
-    SELECT * FROM audit_entries
+_LIST = Query(
+    """
+    SELECT position, create_time, subject, origin, method, request_id, resource, state_before,
+           state_after
+    FROM audit_entries
     WHERE tenant = :tenant AND position < :before
       AND (:resource = '' OR resource = :resource) AND (:subject = '' OR subject = :subject)
     ORDER BY position DESC LIMIT :limit
-""")
-
-R = TypeVar("R", bound=Message)
+    """,
+    _EntryRow,
+)
 
 
 class Change(NamedTuple):
@@ -62,7 +78,7 @@ def before(state: Message | None) -> None:
 
 
 async def put(
-    tx: AsyncConnection,
+    tx: Connection,
     request: Message,
     request_id: uuid.UUID | None,
     after: Message,
@@ -74,7 +90,7 @@ async def put(
 
 
 async def put_change(
-    tx: AsyncConnection,
+    tx: Connection,
     request: Message,
     request_id: uuid.UUID | None,
     after: Message,
@@ -96,7 +112,7 @@ async def put_change(
 
 
 async def put_all(
-    tx: AsyncConnection,
+    tx: Connection,
     request: Message,
     changes: Sequence[Change],
     request_id: uuid.UUID | None = None,
@@ -104,20 +120,16 @@ async def put_all(
     """Store who made the call under way, and what it made of each resource, in one statement."""
     if not changes:
         return
-    await tx.execute(
-        _PUT,
-        {
-            "subject": caller().subject,
-            "origin": origin(),
-            "method": request.DESCRIPTOR.name.removesuffix("Request"),
-            "request_id": request_id,
-            "tenant": [change.tenant for change in changes],
-            "resource": [change.resource for change in changes],
-            "before": [
-                None if change.before is None else to_json(change.before) for change in changes
-            ],
-            "after": [to_json(change.after) for change in changes],
-        },
+    await _PUT.run(
+        tx,
+        subject=caller().subject,
+        origin=origin(),
+        method=request.DESCRIPTOR.name.removesuffix("Request"),
+        request_id=request_id,
+        tenants=[change.tenant for change in changes],
+        resources=[change.resource for change in changes],
+        before=[None if change.before is None else to_json(change.before) for change in changes],
+        after=[to_json(change.after) for change in changes],
     )
 
 
@@ -137,7 +149,7 @@ def masked(message: Message) -> dict[str, Any]:
             plain[field.name] = _mask(value)
         elif field.type == field.TYPE_MESSAGE and _is_ours(field.message_type):
             many = isinstance(plain[field.name], list)
-            plain[field.name] = [masked(each) for each in value] if many else masked(value)
+            plain[field.name] = [masked(element) for element in value] if many else masked(value)
     return plain
 
 
@@ -152,7 +164,9 @@ def _mask(value: object) -> str:
     return MASK
 
 
-async def answer(database: Database, request: Any, response_type: type[R]) -> R:  # noqa: ANN401
+async def answer(
+    database: Database, request: audit_pb2.ListAuditEntriesRequest
+) -> audit_pb2.ListAuditEntriesResponse:
     """Answer ListAuditEntries, the newest first; every service's is the same."""
     tenant = request.parent.removeprefix("merchants/")
     caller().check(tenant)
@@ -162,23 +176,19 @@ async def answer(database: Database, request: Any, response_type: type[R]) -> R:
     page = read_page(request, keys=1)
     first = page.after_position(AFTER_ALL)
 
-    async def find(last: Any, limit: int) -> Sequence[Any]:  # noqa: ANN401 - rows
-        sought = {
-            "tenant": tenant,
-            "before": first if last is None else last.position,
-            "resource": request.resource,
-            "subject": request.subject,
-            "limit": limit,
-        }
+    async def find(last: _EntryRow | None, limit: int) -> Sequence[_EntryRow]:
         async with database.read() as connection:
-            return (await connection.execute(_LIST, sought)).all()
+            return await _LIST.all(
+                connection,
+                tenant=tenant,
+                before=first if last is None else last.position,
+                resource=request.resource,
+                subject=request.subject,
+                limit=limit,
+            )
 
-    # Each service has a type of its own for them.
-    fields: Any = response_type.DESCRIPTOR.fields_by_name
-    entry_type = GetMessageClass(fields["audit_entries"].message_type)
-
-    def message(row: Any) -> Any:  # noqa: ANN401 - a row, and the service's AuditEntry
-        entry: Any = entry_type(
+    def message(row: _EntryRow) -> audit_pb2.AuditEntry:
+        entry = audit_pb2.AuditEntry(
             name=f"{request.parent}/auditEntries/{row.position}",
             create_time=to_timestamp(row.create_time),
             subject=row.subject,
@@ -193,4 +203,4 @@ async def answer(database: Database, request: Any, response_type: type[R]) -> R:
         return entry
 
     entries, token = await page.fill(find, message, lambda row: (str(row.position),))
-    return response_type(audit_entries=entries, next_page_token=token)
+    return audit_pb2.ListAuditEntriesResponse(audit_entries=entries, next_page_token=token)

@@ -1,6 +1,7 @@
 """The scheduler's RPCs: validate, decide, store, answer."""
 
-from recurring.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
+from recurring.audit.v1 import audit_pb2
+from recurring.scheduler.v1 import scheduler_pb2_grpc
 
 from services.runtime.auth.authenticator import Access
 from services.runtime.db import audit
@@ -78,7 +79,7 @@ class Servicer(
         self._checking = ConcurrencyLimiter(CHECKS_AT_ONCE_MAX, CHECKS_OF_MERCHANT_MAX)
 
     async def ListAuditEntries(
-        self, request: scheduler_pb2.ListAuditEntriesRequest, _context: object
-    ) -> scheduler_pb2.ListAuditEntriesResponse:
+        self, request: audit_pb2.ListAuditEntriesRequest, _context: object
+    ) -> audit_pb2.ListAuditEntriesResponse:
         """List what callers changed."""
-        return await audit.answer(self.database, request, scheduler_pb2.ListAuditEntriesResponse)
+        return await audit.answer(self.database, request)

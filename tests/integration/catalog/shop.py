@@ -9,6 +9,7 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.type import money_pb2
+from recurring.audit.v1 import audit_pb2
 from recurring.catalog.v1 import catalog_pb2
 from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
 from sqlalchemy import text
@@ -204,7 +205,7 @@ class Shop:
 
     async def changes(self, resource: str) -> list[tuple[str, str, Any]]:
         """By whom and how a resource was changed, and what it is since, as its merchant reads it."""
-        request = catalog_pb2.ListAuditEntriesRequest(parent=MERCHANT, resource=resource)
+        request = audit_pb2.ListAuditEntriesRequest(parent=MERCHANT, resource=resource)
         found = (await self.call("ListAuditEntries", request)).audit_entries
         return [(each.subject, each.method, MessageToDict(each.after)) for each in found]
 

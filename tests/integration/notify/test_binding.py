@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from recurring.audit.v1 import audit_pb2
 from recurring.notify.v1 import events_pb2, notify_pb2
 from sqlalchemy import text
 
@@ -101,7 +102,7 @@ async def test_a_wrong_guess_is_audited_without_the_code(notify: Notify) -> None
     await notify.contact()
     wrong = another(await code_sent(notify))
     assert await reason(notify.confirm(wrong)) == "CODE_WRONG"
-    request = notify_pb2.ListAuditEntriesRequest(parent="merchants/acme", resource=CONTACT)
+    request = audit_pb2.ListAuditEntriesRequest(parent="merchants/acme", resource=CONTACT)
     entry = (await notify.call("ListAuditEntries", request)).audit_entries[0]
     assert (entry.method, dict(entry.after)) == ("ConfirmPhoneBinding", {"reason": "CODE_WRONG"})
 

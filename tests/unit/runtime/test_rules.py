@@ -4,6 +4,7 @@ import pytest
 from google.protobuf import field_mask_pb2
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from recurring.audit.v1 import audit_pb2
 from recurring.catalog.v1 import catalog_pb2
 from recurring.notify.v1 import notify_pb2
 from recurring.payments.v1 import payments_pb2
@@ -12,7 +13,7 @@ from recurring.scheduler.v1 import scheduler_pb2
 from services.runtime.errors import Problem, Violations
 from services.runtime.rpc import validation
 
-CONTRACTS = (catalog_pb2, scheduler_pb2, payments_pb2, notify_pb2)
+CONTRACTS = (audit_pb2, catalog_pb2, scheduler_pb2, payments_pb2, notify_pb2)
 REQUEST_ID = "0190b0c2-5e1c-7c3a-8d5e-1f2a3b4c5d6e"
 
 

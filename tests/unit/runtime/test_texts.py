@@ -27,11 +27,8 @@ TEXTS = {
     "recurring.payments.v1.Refund.note",
     "recurring.notify.v1.Contact.display_name",
     "recurring.notify.v1.ListNoticesRequest.subject_resource",
-    *(
-        f"recurring.{service}.v1.ListAuditEntriesRequest.{field}"
-        for service in ("catalog", "scheduler", "payments", "notify")
-        for field in ("resource", "subject")
-    ),
+    "recurring.audit.v1.ListAuditEntriesRequest.resource",
+    "recurring.audit.v1.ListAuditEntriesRequest.subject",
     *(
         f"google.type.PostalAddress.{field.name}"
         for field in PostalAddress.DESCRIPTOR.fields

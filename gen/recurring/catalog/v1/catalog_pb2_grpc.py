@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from recurring.audit.v1 import audit_pb2 as recurring_dot_audit_dot_v1_dot_audit__pb2
 from recurring.catalog.v1 import catalog_pb2 as recurring_dot_catalog_dot_v1_dot_catalog__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -102,8 +103,8 @@ class CatalogServiceStub:
                 _registered_method=True)
         self.ListAuditEntries = channel.unary_unary(
                 '/recurring.catalog.v1.CatalogService/ListAuditEntries',
-                request_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListAuditEntriesRequest.SerializeToString,
-                response_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListAuditEntriesResponse.FromString,
+                request_serializer=recurring_dot_audit_dot_v1_dot_audit__pb2.ListAuditEntriesRequest.SerializeToString,
+                response_deserializer=recurring_dot_audit_dot_v1_dot_audit__pb2.ListAuditEntriesResponse.FromString,
                 _registered_method=True)
 
 
@@ -307,8 +308,8 @@ def add_CatalogServiceServicer_to_server(servicer, server):
             ),
             'ListAuditEntries': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAuditEntries,
-                    request_deserializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListAuditEntriesRequest.FromString,
-                    response_serializer=recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListAuditEntriesResponse.SerializeToString,
+                    request_deserializer=recurring_dot_audit_dot_v1_dot_audit__pb2.ListAuditEntriesRequest.FromString,
+                    response_serializer=recurring_dot_audit_dot_v1_dot_audit__pb2.ListAuditEntriesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -688,8 +689,8 @@ class CatalogService:
             request,
             target,
             '/recurring.catalog.v1.CatalogService/ListAuditEntries',
-            recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListAuditEntriesRequest.SerializeToString,
-            recurring_dot_catalog_dot_v1_dot_catalog__pb2.ListAuditEntriesResponse.FromString,
+            recurring_dot_audit_dot_v1_dot_audit__pb2.ListAuditEntriesRequest.SerializeToString,
+            recurring_dot_audit_dot_v1_dot_audit__pb2.ListAuditEntriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

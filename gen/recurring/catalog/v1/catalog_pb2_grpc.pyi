@@ -26,6 +26,7 @@ Conventions, the same in all four services:
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from recurring.audit.v1 import audit_pb2 as _audit_pb2
 from recurring.catalog.v1 import catalog_pb2 as _catalog_pb2
 import abc as _abc_1
 
@@ -100,7 +101,7 @@ class CatalogServiceStub:
     """
     BatchCheckStock: _aio.UnaryUnaryMultiCallable[_catalog_pb2.BatchCheckStockRequest, _catalog_pb2.BatchCheckStockResponse]
     """Says what is short of many lists of items, each looked at by itself. Nothing is held. Scope `suite`."""
-    ListAuditEntries: _aio.UnaryUnaryMultiCallable[_catalog_pb2.ListAuditEntriesRequest, _catalog_pb2.ListAuditEntriesResponse]
+    ListAuditEntries: _aio.UnaryUnaryMultiCallable[_audit_pb2.ListAuditEntriesRequest, _audit_pb2.ListAuditEntriesResponse]
     """Lists what callers changed here, the newest first."""
 
 class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -250,9 +251,9 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
     def ListAuditEntries(
         self,
-        request: _catalog_pb2.ListAuditEntriesRequest,
-        context: _aio.ServicerContext[_catalog_pb2.ListAuditEntriesRequest, _abc.Awaitable[_catalog_pb2.ListAuditEntriesResponse]],
-    ) -> _abc.Awaitable[_catalog_pb2.ListAuditEntriesResponse]:
+        request: _audit_pb2.ListAuditEntriesRequest,
+        context: _aio.ServicerContext[_audit_pb2.ListAuditEntriesRequest, _abc.Awaitable[_audit_pb2.ListAuditEntriesResponse]],
+    ) -> _abc.Awaitable[_audit_pb2.ListAuditEntriesResponse]:
         """Lists what callers changed here, the newest first."""
 
 def add_CatalogServiceServicer_to_server(servicer: CatalogServiceServicer, server: _aio.Server) -> None: ...

@@ -22,25 +22,40 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.type import money_pb2 as google_dot_type_dot_money__pb2
 from recurring.notify.v1 import notify_pb2 as recurring_dot_notify_dot_v1_dot_notify__pb2
 from recurring.scheduler.v1 import scheduler_pb2 as recurring_dot_scheduler_dot_v1_dot_scheduler__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n recurring/notify/v1/events.proto\x12\x13recurring.notify.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\x1a recurring/notify/v1/notify.proto\x1a&recurring/scheduler/v1/scheduler.proto\"\xea\x01\n\x0fNoticeDelivered\x12\x0e\n\x06notice\x18\x01 \x01(\t\x12\x10\n\x08\x63ustomer\x18\x02 \x01(\t\x12-\n\x04kind\x18\x03 \x01(\x0e\x32\x1f.recurring.notify.v1.NoticeKind\x12\x18\n\x10subject_resource\x18\x04 \x01(\t\x12\x30\n\x0c\x64\x65liver_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12:\n\x0e\x63harge_promise\x18\x06 \x01(\x0b\x32\".recurring.notify.v1.ChargePromise\"\xaa\x01\n\rChargePromise\x12\"\n\x06\x61mount\x18\x01 \x01(\x0b\x32\x12.google.type.Money\x12:\n\x16\x63harge_not_before_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x39\n\x0c\x62illing_mode\x18\x03 \x01(\x0e\x32#.recurring.scheduler.v1.BillingMode\"\x8f\x01\n\x0cNoticeFailed\x12\x0e\n\x06notice\x18\x01 \x01(\t\x12\x10\n\x08\x63ustomer\x18\x02 \x01(\t\x12-\n\x04kind\x18\x03 \x01(\x0e\x32\x1f.recurring.notify.v1.NoticeKind\x12\x18\n\x10subject_resource\x18\x04 \x01(\t\x12\x14\n\x0c\x66\x61ilure_code\x18\x05 \x01(\t\"O\n\x0c\x43ontactBound\x12\x10\n\x08\x63ustomer\x18\x01 \x01(\t\x12-\n\tbind_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n recurring/notify/v1/events.proto\x12\x13recurring.notify.v1\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/type/money.proto\x1a recurring/notify/v1/notify.proto\x1a&recurring/scheduler/v1/scheduler.proto\"\xb2\x02\n\x0fNoticeDelivered\x12,\n\x06notice\x18\x01 \x01(\tB\x1c\xfa\x41\x19\n\x17notify.recurring/Notice\x12\x32\n\x08\x63ustomer\x18\x02 \x01(\tB \xfa\x41\x1d\n\x1bplatform.recurring/Customer\x12-\n\x04kind\x18\x03 \x01(\x0e\x32\x1f.recurring.notify.v1.NoticeKind\x12 \n\x10subject_resource\x18\x04 \x01(\tB\x06\xfa\x41\x03\n\x01*\x12\x30\n\x0c\x64\x65liver_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12:\n\x0e\x63harge_promise\x18\x06 \x01(\x0b\x32\".recurring.notify.v1.ChargePromise\"\xaa\x01\n\rChargePromise\x12\"\n\x06\x61mount\x18\x01 \x01(\x0b\x32\x12.google.type.Money\x12:\n\x16\x63harge_not_before_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x39\n\x0c\x62illing_mode\x18\x03 \x01(\x0e\x32#.recurring.scheduler.v1.BillingMode\"\xd7\x01\n\x0cNoticeFailed\x12,\n\x06notice\x18\x01 \x01(\tB\x1c\xfa\x41\x19\n\x17notify.recurring/Notice\x12\x32\n\x08\x63ustomer\x18\x02 \x01(\tB \xfa\x41\x1d\n\x1bplatform.recurring/Customer\x12-\n\x04kind\x18\x03 \x01(\x0e\x32\x1f.recurring.notify.v1.NoticeKind\x12 \n\x10subject_resource\x18\x04 \x01(\tB\x06\xfa\x41\x03\n\x01*\x12\x14\n\x0c\x66\x61ilure_code\x18\x05 \x01(\t\"q\n\x0c\x43ontactBound\x12\x32\n\x08\x63ustomer\x18\x01 \x01(\tB \xfa\x41\x1d\n\x1bplatform.recurring/Customer\x12-\n\tbind_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'recurring.notify.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_NOTICEDELIVERED']._serialized_start=190
-  _globals['_NOTICEDELIVERED']._serialized_end=424
-  _globals['_CHARGEPROMISE']._serialized_start=427
-  _globals['_CHARGEPROMISE']._serialized_end=597
-  _globals['_NOTICEFAILED']._serialized_start=600
-  _globals['_NOTICEFAILED']._serialized_end=743
-  _globals['_CONTACTBOUND']._serialized_start=745
-  _globals['_CONTACTBOUND']._serialized_end=824
+  _globals['_NOTICEDELIVERED'].fields_by_name['notice']._loaded_options = None
+  _globals['_NOTICEDELIVERED'].fields_by_name['notice']._serialized_options = b'\372A\031\n\027notify.recurring/Notice'
+  _globals['_NOTICEDELIVERED'].fields_by_name['customer']._loaded_options = None
+  _globals['_NOTICEDELIVERED'].fields_by_name['customer']._serialized_options = b'\372A\035\n\033platform.recurring/Customer'
+  _globals['_NOTICEDELIVERED'].fields_by_name['subject_resource']._loaded_options = None
+  _globals['_NOTICEDELIVERED'].fields_by_name['subject_resource']._serialized_options = b'\372A\003\n\001*'
+  _globals['_NOTICEFAILED'].fields_by_name['notice']._loaded_options = None
+  _globals['_NOTICEFAILED'].fields_by_name['notice']._serialized_options = b'\372A\031\n\027notify.recurring/Notice'
+  _globals['_NOTICEFAILED'].fields_by_name['customer']._loaded_options = None
+  _globals['_NOTICEFAILED'].fields_by_name['customer']._serialized_options = b'\372A\035\n\033platform.recurring/Customer'
+  _globals['_NOTICEFAILED'].fields_by_name['subject_resource']._loaded_options = None
+  _globals['_NOTICEFAILED'].fields_by_name['subject_resource']._serialized_options = b'\372A\003\n\001*'
+  _globals['_CONTACTBOUND'].fields_by_name['customer']._loaded_options = None
+  _globals['_CONTACTBOUND'].fields_by_name['customer']._serialized_options = b'\372A\035\n\033platform.recurring/Customer'
+  _globals['_NOTICEDELIVERED']._serialized_start=217
+  _globals['_NOTICEDELIVERED']._serialized_end=523
+  _globals['_CHARGEPROMISE']._serialized_start=526
+  _globals['_CHARGEPROMISE']._serialized_end=696
+  _globals['_NOTICEFAILED']._serialized_start=699
+  _globals['_NOTICEFAILED']._serialized_end=914
+  _globals['_CONTACTBOUND']._serialized_start=916
+  _globals['_CONTACTBOUND']._serialized_end=1029
 # @@protoc_insertion_point(module_scope)

@@ -23,14 +23,15 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from google.api import client_pb2 as google_dot_api_dot_client__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
-from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from recurring.audit.v1 import audit_pb2 as recurring_dot_audit_dot_v1_dot_audit__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n recurring/notify/v1/notify.proto\x12\x13recurring.notify.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x99\x05\n\x07\x43ontact\x12\x66\n\x04name\x18\x01 \x01(\tBX\xe2\x41\x01\x08\xbaHQrO2M^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}/contact$\x12(\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x12\x80\x01\x01\xe2\x41\x01\x02\xbaH\x08r\x06\x18<\xba\x01\x01\x00\x12j\n\x05\x65mail\x18\x03 \x01(\tB[\x80\x01\x01\xe2\x41\x01\x01\xbaHQrL\x18\xfe\x01\x32G^[A-Za-z0-9.!#$%&\'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\\.[A-Za-z0-9-]+)+$\xd8\x01\x01\x12\x1a\n\x0cmasked_phone\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x33\n\tbind_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x43\n\x0bpreferences\x18\x06 \x01(\x0b\x32(.recurring.notify.v1.Contact.PreferencesB\x04\xe2\x41\x01\x01\x12\x35\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\x08 \x01(\tB\x04\xe2\x41\x01\x03\x1aJ\n\x0bPreferences\x12 \n\x12sms_receipts_muted\x18\x01 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x19\n\x0b\x65mail_muted\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01:c\xea\x41`\n\x18notify.recurring/Contact\x12\x31merchants/{merchant}/customers/{customer}/contact*\x08\x63ontacts2\x07\x63ontact\"\x8b\x05\n\x06Notice\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x33\n\x04kind\x18\x02 \x01(\x0e\x32\x1f.recurring.notify.v1.NoticeKindB\x04\xe2\x41\x01\x03\x12\x1e\n\x10subject_resource\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12>\n\ndeliveries\x18\x04 \x03(\x0b\x32$.recurring.notify.v1.Notice.DeliveryB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x1a\xb5\x02\n\x08\x44\x65livery\x12-\n\x07\x63hannel\x18\x01 \x01(\x0e\x32\x1c.recurring.notify.v1.Channel\x12\x39\n\x05state\x18\x02 \x01(\x0e\x32*.recurring.notify.v1.Notice.Delivery.State\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x15\n\rattempt_count\x18\x04 \x01(\x05\x12\x30\n\x0c\x64\x65liver_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x66\x61ilure_code\x18\x06 \x01(\t\"R\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0b\n\x07PENDING\x10\x01\x12\r\n\tDELIVERED\x10\x02\x12\n\n\x06\x46\x41ILED\x10\x03\x12\n\n\x06VOIDED\x10\x04:i\xea\x41\x66\n\x17notify.recurring/Notice\x12:merchants/{merchant}/customers/{customer}/notices/{notice}*\x07notices2\x06notice\"\xc7\x01\n\x14UpdateContactRequest\x12\x39\n\x07\x63ontact\x18\x01 \x01(\x0b\x32\x1c.recurring.notify.v1.ContactB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x01\x12\x1b\n\rallow_missing\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12 \n\nrequest_id\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"{\n\x11GetContactRequest\x12\x66\n\x04name\x18\x01 \x01(\tBX\xe2\x41\x01\x02\xbaHQrO2M^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}/contact$\"\xd1\x01\n\x13ListContactsRequest\x12>\n\x06parent\x18\x01 \x01(\tB.\xe2\x41\x01\x02\xbaH\'r%2#^merchants/[a-z0-9][a-z0-9-]{0,62}$\x12`\n\tpage_size\x18\x02 \x01(\x05\x42M\xe2\x41\x01\x01\xbaHF\xba\x01\x43\n\x13PAGE_SIZE_TOO_LARGE\x12\x11must be 0 to 1000\x1a\x19this >= 0 && this <= 1000\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"_\n\x14ListContactsResponse\x12.\n\x08\x63ontacts\x18\x01 \x03(\x0b\x32\x1c.recurring.notify.v1.Contact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x98\x01\n\x14\x45raseCustomerRequest\x12^\n\x04name\x18\x01 \x01(\tBP\xe2\x41\x01\x02\xbaHIrG2E^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}$\x12 \n\nrequest_id\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"\x17\n\x15\x45raseCustomerResponse\"\xc7\x01\n\x18StartPhoneBindingRequest\x12\x66\n\x04name\x18\x01 \x01(\tBX\xe2\x41\x01\x02\xbaHQrO2M^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}/contact$\x12!\n\x05phone\x18\x02 \x01(\tB\x12\x80\x01\x01\xe2\x41\x01\x02\xbaH\x08r\x06\x18<\xba\x01\x01\x00\x12 \n\nrequest_id\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"L\n\x19StartPhoneBindingResponse\x12/\n\x0b\x65xpire_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xce\x01\n\x1a\x43onfirmPhoneBindingRequest\x12\x66\n\x04name\x18\x01 \x01(\tBX\xe2\x41\x01\x02\xbaHQrO2M^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}/contact$\x12&\n\x04\x63ode\x18\x02 \x01(\tB\x18\x80\x01\x01\xe2\x41\x01\x02\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12 \n\nrequest_id\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"\x9e\x02\n\x12ListNoticesRequest\x12`\n\x06parent\x18\x01 \x01(\tBP\xe2\x41\x01\x02\xbaHIrG2E^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}$\x12`\n\tpage_size\x18\x02 \x01(\x05\x42M\xe2\x41\x01\x01\xbaHF\xba\x01\x43\n\x13PAGE_SIZE_TOO_LARGE\x12\x11must be 0 to 1000\x1a\x19this >= 0 && this <= 1000\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12*\n\x10subject_resource\x18\x04 \x01(\tB\x10\xe2\x41\x01\x01\xbaH\tr\x07\x18\xac\x02\xba\x01\x01\x00\"\\\n\x13ListNoticesResponse\x12,\n\x07notices\x18\x01 \x03(\x0b\x32\x1b.recurring.notify.v1.Notice\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x92\x01\n\x10GetNoticeRequest\x12~\n\x04name\x18\x01 \x01(\tBp\xe2\x41\x01\x02\xbaHirg2e^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}/notices/[a-z0-9][a-z0-9-]{0,62}$\"\x95\x01\n\x14PreviewNoticeRequest\x12>\n\x06parent\x18\x01 \x01(\tB.\xe2\x41\x01\x02\xbaH\'r%2#^merchants/[a-z0-9][a-z0-9-]{0,62}$\x12=\n\x04kind\x18\x02 \x01(\x0e\x32\x1f.recurring.notify.v1.NoticeKindB\x0e\xe2\x41\x01\x02\xbaH\x07\x82\x01\x04\x10\x01 \x00\"T\n\x15PreviewNoticeResponse\x12\x10\n\x08sms_text\x18\x01 \x01(\t\x12\x15\n\remail_subject\x18\x02 \x01(\t\x12\x12\n\nemail_text\x18\x03 \x01(\t\"\x8a\x01\n\x19\x42\x61tchCheckContactsRequest\x12m\n\tcustomers\x18\x01 \x03(\tBZ\xe2\x41\x01\x02\xbaHS\x92\x01P\x08\x01\x10\xf4\x03\"IrG2E^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}$\"V\n\x1a\x42\x61tchCheckContactsResponse\x12\x38\n\x07results\x18\x01 \x03(\x0b\x32\'.recurring.notify.v1.ContactCheckResult\")\n\x12\x43ontactCheckResult\x12\x13\n\x0bphone_bound\x18\x01 \x01(\x08\"\xf3\x01\n\nAuditEntry\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x0e\n\x06origin\x18\x04 \x01(\t\x12\x0e\n\x06method\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12\x10\n\x08resource\x18\x07 \x01(\t\x12\'\n\x06\x62\x65\x66ore\x18\x08 \x01(\x0b\x32\x17.google.protobuf.Struct\x12&\n\x05\x61\x66ter\x18\t \x01(\x0b\x32\x17.google.protobuf.Struct\"\x9c\x02\n\x17ListAuditEntriesRequest\x12>\n\x06parent\x18\x01 \x01(\tB.\xe2\x41\x01\x02\xbaH\'r%2#^merchants/[a-z0-9][a-z0-9-]{0,62}$\x12`\n\tpage_size\x18\x02 \x01(\x05\x42M\xe2\x41\x01\x01\xbaHF\xba\x01\x43\n\x13PAGE_SIZE_TOO_LARGE\x12\x11must be 0 to 1000\x1a\x19this >= 0 && this <= 1000\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\"\n\x08resource\x18\x04 \x01(\tB\x10\xe2\x41\x01\x01\xbaH\tr\x07\x18\xac\x02\xba\x01\x01\x00\x12!\n\x07subject\x18\x05 \x01(\tB\x10\xe2\x41\x01\x01\xbaH\tr\x07\x18\xac\x02\xba\x01\x01\x00\"k\n\x18ListAuditEntriesResponse\x12\x36\n\raudit_entries\x18\x01 \x03(\x0b\x32\x1f.recurring.notify.v1.AuditEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*6\n\x07\x43hannel\x12\x17\n\x13\x43HANNEL_UNSPECIFIED\x10\x00\x12\x07\n\x03SMS\x10\x01\x12\t\n\x05\x45MAIL\x10\x02*\xa6\x02\n\nNoticeKind\x12\x1b\n\x17NOTICE_KIND_UNSPECIFIED\x10\x00\x12\x0e\n\nPHONE_CODE\x10\x01\x12\x12\n\x0eORDER_UPCOMING\x10\x02\x12\x13\n\x0fPAYMENT_REQUEST\x10\x03\x12\x14\n\x10PAYMENT_DECLINED\x10\x04\x12\x0b\n\x07RECEIPT\x10\x05\x12\x11\n\rORDER_SKIPPED\x10\x06\x12\x0e\n\nORDER_HELD\x10\x07\x12\x10\n\x0cORDER_LAPSED\x10\x08\x12\x13\n\x0fORDER_CANCELLED\x10\t\x12\x1a\n\x16STANDING_ORDER_CHANGED\x10\n\x12\n\n\x06REFUND\x10\x0b\x12\x1a\n\x16PAYMENT_METHOD_BLOCKED\x10\x0c\x12\x11\n\rPHONE_CHANGED\x10\r2\xe7\x08\n\rNotifyService\x12X\n\rUpdateContact\x12).recurring.notify.v1.UpdateContactRequest\x1a\x1c.recurring.notify.v1.Contact\x12R\n\nGetContact\x12&.recurring.notify.v1.GetContactRequest\x1a\x1c.recurring.notify.v1.Contact\x12\x63\n\x0cListContacts\x12(.recurring.notify.v1.ListContactsRequest\x1a).recurring.notify.v1.ListContactsResponse\x12\x66\n\rEraseCustomer\x12).recurring.notify.v1.EraseCustomerRequest\x1a*.recurring.notify.v1.EraseCustomerResponse\x12r\n\x11StartPhoneBinding\x12-.recurring.notify.v1.StartPhoneBindingRequest\x1a..recurring.notify.v1.StartPhoneBindingResponse\x12\x64\n\x13\x43onfirmPhoneBinding\x12/.recurring.notify.v1.ConfirmPhoneBindingRequest\x1a\x1c.recurring.notify.v1.Contact\x12`\n\x0bListNotices\x12\'.recurring.notify.v1.ListNoticesRequest\x1a(.recurring.notify.v1.ListNoticesResponse\x12O\n\tGetNotice\x12%.recurring.notify.v1.GetNoticeRequest\x1a\x1b.recurring.notify.v1.Notice\x12\x66\n\rPreviewNotice\x12).recurring.notify.v1.PreviewNoticeRequest\x1a*.recurring.notify.v1.PreviewNoticeResponse\x12u\n\x12\x42\x61tchCheckContacts\x12..recurring.notify.v1.BatchCheckContactsRequest\x1a/.recurring.notify.v1.BatchCheckContactsResponse\x12o\n\x10ListAuditEntries\x12,.recurring.notify.v1.ListAuditEntriesRequest\x1a-.recurring.notify.v1.ListAuditEntriesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n recurring/notify/v1/notify.proto\x12\x13recurring.notify.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1erecurring/audit/v1/audit.proto\"\x99\x05\n\x07\x43ontact\x12\x66\n\x04name\x18\x01 \x01(\tBX\xe2\x41\x01\x08\xbaHQrO2M^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}/contact$\x12(\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x12\x80\x01\x01\xe2\x41\x01\x02\xbaH\x08r\x06\x18<\xba\x01\x01\x00\x12j\n\x05\x65mail\x18\x03 \x01(\tB[\x80\x01\x01\xe2\x41\x01\x01\xbaHQrL\x18\xfe\x01\x32G^[A-Za-z0-9.!#$%&\'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\\.[A-Za-z0-9-]+)+$\xd8\x01\x01\x12\x1a\n\x0cmasked_phone\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12\x33\n\tbind_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x43\n\x0bpreferences\x18\x06 \x01(\x0b\x32(.recurring.notify.v1.Contact.PreferencesB\x04\xe2\x41\x01\x01\x12\x35\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x12\n\x04\x65tag\x18\x08 \x01(\tB\x04\xe2\x41\x01\x03\x1aJ\n\x0bPreferences\x12 \n\x12sms_receipts_muted\x18\x01 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x19\n\x0b\x65mail_muted\x18\x02 \x01(\x08\x42\x04\xe2\x41\x01\x01:c\xea\x41`\n\x18notify.recurring/Contact\x12\x31merchants/{merchant}/customers/{customer}/contact*\x08\x63ontacts2\x07\x63ontact\"\x91\x05\n\x06Notice\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x33\n\x04kind\x18\x02 \x01(\x0e\x32\x1f.recurring.notify.v1.NoticeKindB\x04\xe2\x41\x01\x03\x12$\n\x10subject_resource\x18\x03 \x01(\tB\n\xe2\x41\x01\x03\xfa\x41\x03\n\x01*\x12>\n\ndeliveries\x18\x04 \x03(\x0b\x32$.recurring.notify.v1.Notice.DeliveryB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x1a\xb5\x02\n\x08\x44\x65livery\x12-\n\x07\x63hannel\x18\x01 \x01(\x0e\x32\x1c.recurring.notify.v1.Channel\x12\x39\n\x05state\x18\x02 \x01(\x0e\x32*.recurring.notify.v1.Notice.Delivery.State\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x15\n\rattempt_count\x18\x04 \x01(\x05\x12\x30\n\x0c\x64\x65liver_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x66\x61ilure_code\x18\x06 \x01(\t\"R\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0b\n\x07PENDING\x10\x01\x12\r\n\tDELIVERED\x10\x02\x12\n\n\x06\x46\x41ILED\x10\x03\x12\n\n\x06VOIDED\x10\x04:i\xea\x41\x66\n\x17notify.recurring/Notice\x12:merchants/{merchant}/customers/{customer}/notices/{notice}*\x07notices2\x06notice\"\xc7\x01\n\x14UpdateContactRequest\x12\x39\n\x07\x63ontact\x18\x01 \x01(\x0b\x32\x1c.recurring.notify.v1.ContactB\n\xe2\x41\x01\x02\xbaH\x03\xc8\x01\x01\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x01\x12\x1b\n\rallow_missing\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12 \n\nrequest_id\x18\x04 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"\x99\x01\n\x11GetContactRequest\x12\x83\x01\n\x04name\x18\x01 \x01(\tBu\xe2\x41\x01\x02\xfa\x41\x1a\n\x18notify.recurring/Contact\xbaHQrO2M^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}/contact$\"\xf1\x01\n\x13ListContactsRequest\x12^\n\x06parent\x18\x01 \x01(\tBN\xe2\x41\x01\x02\xfa\x41\x1d\n\x1bplatform.recurring/Merchant\xbaH\'r%2#^merchants/[a-z0-9][a-z0-9-]{0,62}$\x12`\n\tpage_size\x18\x02 \x01(\x05\x42M\xe2\x41\x01\x01\xbaHF\xba\x01\x43\n\x13PAGE_SIZE_TOO_LARGE\x12\x11must be 0 to 1000\x1a\x19this >= 0 && this <= 1000\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\"_\n\x14ListContactsResponse\x12.\n\x08\x63ontacts\x18\x01 \x03(\x0b\x32\x1c.recurring.notify.v1.Contact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb8\x01\n\x14\x45raseCustomerRequest\x12~\n\x04name\x18\x01 \x01(\tBp\xe2\x41\x01\x02\xfa\x41\x1d\n\x1bplatform.recurring/Customer\xbaHIrG2E^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}$\x12 \n\nrequest_id\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"\x17\n\x15\x45raseCustomerResponse\"\xe5\x01\n\x18StartPhoneBindingRequest\x12\x83\x01\n\x04name\x18\x01 \x01(\tBu\xe2\x41\x01\x02\xfa\x41\x1a\n\x18notify.recurring/Contact\xbaHQrO2M^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}/contact$\x12!\n\x05phone\x18\x02 \x01(\tB\x12\x80\x01\x01\xe2\x41\x01\x02\xbaH\x08r\x06\x18<\xba\x01\x01\x00\x12 \n\nrequest_id\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"L\n\x19StartPhoneBindingResponse\x12/\n\x0b\x65xpire_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xec\x01\n\x1a\x43onfirmPhoneBindingRequest\x12\x83\x01\n\x04name\x18\x01 \x01(\tBu\xe2\x41\x01\x02\xfa\x41\x1a\n\x18notify.recurring/Contact\xbaHQrO2M^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}/contact$\x12&\n\x04\x63ode\x18\x02 \x01(\tB\x18\x80\x01\x01\xe2\x41\x01\x02\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12 \n\nrequest_id\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x02\xbaH\x05r\x03\xb0\x01\x01\"\xc0\x02\n\x12ListNoticesRequest\x12|\n\x06parent\x18\x01 \x01(\tBl\xe2\x41\x01\x02\xfa\x41\x19\x12\x17notify.recurring/Notice\xbaHIrG2E^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}$\x12`\n\tpage_size\x18\x02 \x01(\x05\x42M\xe2\x41\x01\x01\xbaHF\xba\x01\x43\n\x13PAGE_SIZE_TOO_LARGE\x12\x11must be 0 to 1000\x1a\x19this >= 0 && this <= 1000\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xe2\x41\x01\x01\x12\x30\n\x10subject_resource\x18\x04 \x01(\tB\x16\xe2\x41\x01\x01\xfa\x41\x03\n\x01*\xbaH\tr\x07\x18\xac\x02\xba\x01\x01\x00\"\\\n\x13ListNoticesResponse\x12,\n\x07notices\x18\x01 \x03(\x0b\x32\x1b.recurring.notify.v1.Notice\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb0\x01\n\x10GetNoticeRequest\x12\x9b\x01\n\x04name\x18\x01 \x01(\tB\x8c\x01\xe2\x41\x01\x02\xfa\x41\x19\n\x17notify.recurring/Notice\xbaHirg2e^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}/notices/[a-z0-9][a-z0-9-]{0,62}$\"\xb5\x01\n\x14PreviewNoticeRequest\x12^\n\x06parent\x18\x01 \x01(\tBN\xe2\x41\x01\x02\xfa\x41\x1d\n\x1bplatform.recurring/Merchant\xbaH\'r%2#^merchants/[a-z0-9][a-z0-9-]{0,62}$\x12=\n\x04kind\x18\x02 \x01(\x0e\x32\x1f.recurring.notify.v1.NoticeKindB\x0e\xe2\x41\x01\x02\xbaH\x07\x82\x01\x04\x10\x01 \x00\"T\n\x15PreviewNoticeResponse\x12\x10\n\x08sms_text\x18\x01 \x01(\t\x12\x15\n\remail_subject\x18\x02 \x01(\t\x12\x12\n\nemail_text\x18\x03 \x01(\t\"\xab\x01\n\x19\x42\x61tchCheckContactsRequest\x12\x8d\x01\n\tcustomers\x18\x01 \x03(\tBz\xe2\x41\x01\x02\xfa\x41\x1d\n\x1bplatform.recurring/Customer\xbaHS\x92\x01P\x08\x01\x10\xf4\x03\"IrG2E^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}$\"V\n\x1a\x42\x61tchCheckContactsResponse\x12\x38\n\x07results\x18\x01 \x03(\x0b\x32\'.recurring.notify.v1.ContactCheckResult\")\n\x12\x43ontactCheckResult\x12\x13\n\x0bphone_bound\x18\x01 \x01(\x08*6\n\x07\x43hannel\x12\x17\n\x13\x43HANNEL_UNSPECIFIED\x10\x00\x12\x07\n\x03SMS\x10\x01\x12\t\n\x05\x45MAIL\x10\x02*\xa6\x02\n\nNoticeKind\x12\x1b\n\x17NOTICE_KIND_UNSPECIFIED\x10\x00\x12\x0e\n\nPHONE_CODE\x10\x01\x12\x12\n\x0eORDER_UPCOMING\x10\x02\x12\x13\n\x0fPAYMENT_REQUEST\x10\x03\x12\x14\n\x10PAYMENT_DECLINED\x10\x04\x12\x0b\n\x07RECEIPT\x10\x05\x12\x11\n\rORDER_SKIPPED\x10\x06\x12\x0e\n\nORDER_HELD\x10\x07\x12\x10\n\x0cORDER_LAPSED\x10\x08\x12\x13\n\x0fORDER_CANCELLED\x10\t\x12\x1a\n\x16STANDING_ORDER_CHANGED\x10\n\x12\n\n\x06REFUND\x10\x0b\x12\x1a\n\x16PAYMENT_METHOD_BLOCKED\x10\x0c\x12\x11\n\rPHONE_CHANGED\x10\r2\xf6\t\n\rNotifyService\x12p\n\rUpdateContact\x12).recurring.notify.v1.UpdateContactRequest\x1a\x1c.recurring.notify.v1.Contact\"\x16\xda\x41\x13\x63ontact,update_mask\x12[\n\nGetContact\x12&.recurring.notify.v1.GetContactRequest\x1a\x1c.recurring.notify.v1.Contact\"\x07\xda\x41\x04name\x12n\n\x0cListContacts\x12(.recurring.notify.v1.ListContactsRequest\x1a).recurring.notify.v1.ListContactsResponse\"\t\xda\x41\x06parent\x12o\n\rEraseCustomer\x12).recurring.notify.v1.EraseCustomerRequest\x1a*.recurring.notify.v1.EraseCustomerResponse\"\x07\xda\x41\x04name\x12\x81\x01\n\x11StartPhoneBinding\x12-.recurring.notify.v1.StartPhoneBindingRequest\x1a..recurring.notify.v1.StartPhoneBindingResponse\"\r\xda\x41\nname,phone\x12r\n\x13\x43onfirmPhoneBinding\x12/.recurring.notify.v1.ConfirmPhoneBindingRequest\x1a\x1c.recurring.notify.v1.Contact\"\x0c\xda\x41\tname,code\x12k\n\x0bListNotices\x12\'.recurring.notify.v1.ListNoticesRequest\x1a(.recurring.notify.v1.ListNoticesResponse\"\t\xda\x41\x06parent\x12X\n\tGetNotice\x12%.recurring.notify.v1.GetNoticeRequest\x1a\x1b.recurring.notify.v1.Notice\"\x07\xda\x41\x04name\x12v\n\rPreviewNotice\x12).recurring.notify.v1.PreviewNoticeRequest\x1a*.recurring.notify.v1.PreviewNoticeResponse\"\x0e\xda\x41\x0bparent,kind\x12\x83\x01\n\x12\x42\x61tchCheckContacts\x12..recurring.notify.v1.BatchCheckContactsRequest\x1a/.recurring.notify.v1.BatchCheckContactsResponse\"\x0c\xda\x41\tcustomers\x12x\n\x10ListAuditEntries\x12+.recurring.audit.v1.ListAuditEntriesRequest\x1a,.recurring.audit.v1.ListAuditEntriesResponse\"\t\xda\x41\x06parentb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -64,7 +65,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NOTICE'].fields_by_name['kind']._loaded_options = None
   _globals['_NOTICE'].fields_by_name['kind']._serialized_options = b'\342A\001\003'
   _globals['_NOTICE'].fields_by_name['subject_resource']._loaded_options = None
-  _globals['_NOTICE'].fields_by_name['subject_resource']._serialized_options = b'\342A\001\003'
+  _globals['_NOTICE'].fields_by_name['subject_resource']._serialized_options = b'\342A\001\003\372A\003\n\001*'
   _globals['_NOTICE'].fields_by_name['deliveries']._loaded_options = None
   _globals['_NOTICE'].fields_by_name['deliveries']._serialized_options = b'\342A\001\003'
   _globals['_NOTICE'].fields_by_name['create_time']._loaded_options = None
@@ -80,109 +81,115 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATECONTACTREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_UPDATECONTACTREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
   _globals['_GETCONTACTREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_GETCONTACTREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\272HQrO2M^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}/contact$'
+  _globals['_GETCONTACTREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\032\n\030notify.recurring/Contact\272HQrO2M^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}/contact$'
   _globals['_LISTCONTACTSREQUEST'].fields_by_name['parent']._loaded_options = None
-  _globals['_LISTCONTACTSREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\272H\'r%2#^merchants/[a-z0-9][a-z0-9-]{0,62}$'
+  _globals['_LISTCONTACTSREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\035\n\033platform.recurring/Merchant\272H\'r%2#^merchants/[a-z0-9][a-z0-9-]{0,62}$'
   _globals['_LISTCONTACTSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTCONTACTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\342A\001\001\272HF\272\001C\n\023PAGE_SIZE_TOO_LARGE\022\021must be 0 to 1000\032\031this >= 0 && this <= 1000'
   _globals['_LISTCONTACTSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTCONTACTSREQUEST'].fields_by_name['page_token']._serialized_options = b'\342A\001\001'
   _globals['_ERASECUSTOMERREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_ERASECUSTOMERREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\272HIrG2E^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}$'
+  _globals['_ERASECUSTOMERREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\035\n\033platform.recurring/Customer\272HIrG2E^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}$'
   _globals['_ERASECUSTOMERREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_ERASECUSTOMERREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
   _globals['_STARTPHONEBINDINGREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_STARTPHONEBINDINGREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\272HQrO2M^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}/contact$'
+  _globals['_STARTPHONEBINDINGREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\032\n\030notify.recurring/Contact\272HQrO2M^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}/contact$'
   _globals['_STARTPHONEBINDINGREQUEST'].fields_by_name['phone']._loaded_options = None
   _globals['_STARTPHONEBINDINGREQUEST'].fields_by_name['phone']._serialized_options = b'\200\001\001\342A\001\002\272H\010r\006\030<\272\001\001\000'
   _globals['_STARTPHONEBINDINGREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_STARTPHONEBINDINGREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
   _globals['_CONFIRMPHONEBINDINGREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_CONFIRMPHONEBINDINGREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\272HQrO2M^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}/contact$'
+  _globals['_CONFIRMPHONEBINDINGREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\032\n\030notify.recurring/Contact\272HQrO2M^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}/contact$'
   _globals['_CONFIRMPHONEBINDINGREQUEST'].fields_by_name['code']._loaded_options = None
   _globals['_CONFIRMPHONEBINDINGREQUEST'].fields_by_name['code']._serialized_options = b'\200\001\001\342A\001\002\272H\016r\0142\n^[0-9]{6}$'
   _globals['_CONFIRMPHONEBINDINGREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_CONFIRMPHONEBINDINGREQUEST'].fields_by_name['request_id']._serialized_options = b'\342A\001\002\272H\005r\003\260\001\001'
   _globals['_LISTNOTICESREQUEST'].fields_by_name['parent']._loaded_options = None
-  _globals['_LISTNOTICESREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\272HIrG2E^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}$'
+  _globals['_LISTNOTICESREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\031\022\027notify.recurring/Notice\272HIrG2E^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}$'
   _globals['_LISTNOTICESREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTNOTICESREQUEST'].fields_by_name['page_size']._serialized_options = b'\342A\001\001\272HF\272\001C\n\023PAGE_SIZE_TOO_LARGE\022\021must be 0 to 1000\032\031this >= 0 && this <= 1000'
   _globals['_LISTNOTICESREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTNOTICESREQUEST'].fields_by_name['page_token']._serialized_options = b'\342A\001\001'
   _globals['_LISTNOTICESREQUEST'].fields_by_name['subject_resource']._loaded_options = None
-  _globals['_LISTNOTICESREQUEST'].fields_by_name['subject_resource']._serialized_options = b'\342A\001\001\272H\tr\007\030\254\002\272\001\001\000'
+  _globals['_LISTNOTICESREQUEST'].fields_by_name['subject_resource']._serialized_options = b'\342A\001\001\372A\003\n\001*\272H\tr\007\030\254\002\272\001\001\000'
   _globals['_GETNOTICEREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_GETNOTICEREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\272Hirg2e^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}/notices/[a-z0-9][a-z0-9-]{0,62}$'
+  _globals['_GETNOTICEREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\031\n\027notify.recurring/Notice\272Hirg2e^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}/notices/[a-z0-9][a-z0-9-]{0,62}$'
   _globals['_PREVIEWNOTICEREQUEST'].fields_by_name['parent']._loaded_options = None
-  _globals['_PREVIEWNOTICEREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\272H\'r%2#^merchants/[a-z0-9][a-z0-9-]{0,62}$'
+  _globals['_PREVIEWNOTICEREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\035\n\033platform.recurring/Merchant\272H\'r%2#^merchants/[a-z0-9][a-z0-9-]{0,62}$'
   _globals['_PREVIEWNOTICEREQUEST'].fields_by_name['kind']._loaded_options = None
   _globals['_PREVIEWNOTICEREQUEST'].fields_by_name['kind']._serialized_options = b'\342A\001\002\272H\007\202\001\004\020\001 \000'
   _globals['_BATCHCHECKCONTACTSREQUEST'].fields_by_name['customers']._loaded_options = None
-  _globals['_BATCHCHECKCONTACTSREQUEST'].fields_by_name['customers']._serialized_options = b'\342A\001\002\272HS\222\001P\010\001\020\364\003\"IrG2E^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}$'
-  _globals['_LISTAUDITENTRIESREQUEST'].fields_by_name['parent']._loaded_options = None
-  _globals['_LISTAUDITENTRIESREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\272H\'r%2#^merchants/[a-z0-9][a-z0-9-]{0,62}$'
-  _globals['_LISTAUDITENTRIESREQUEST'].fields_by_name['page_size']._loaded_options = None
-  _globals['_LISTAUDITENTRIESREQUEST'].fields_by_name['page_size']._serialized_options = b'\342A\001\001\272HF\272\001C\n\023PAGE_SIZE_TOO_LARGE\022\021must be 0 to 1000\032\031this >= 0 && this <= 1000'
-  _globals['_LISTAUDITENTRIESREQUEST'].fields_by_name['page_token']._loaded_options = None
-  _globals['_LISTAUDITENTRIESREQUEST'].fields_by_name['page_token']._serialized_options = b'\342A\001\001'
-  _globals['_LISTAUDITENTRIESREQUEST'].fields_by_name['resource']._loaded_options = None
-  _globals['_LISTAUDITENTRIESREQUEST'].fields_by_name['resource']._serialized_options = b'\342A\001\001\272H\tr\007\030\254\002\272\001\001\000'
-  _globals['_LISTAUDITENTRIESREQUEST'].fields_by_name['subject']._loaded_options = None
-  _globals['_LISTAUDITENTRIESREQUEST'].fields_by_name['subject']._serialized_options = b'\342A\001\001\272H\tr\007\030\254\002\272\001\001\000'
-  _globals['_CHANNEL']._serialized_start=4554
-  _globals['_CHANNEL']._serialized_end=4608
-  _globals['_NOTICEKIND']._serialized_start=4611
-  _globals['_NOTICEKIND']._serialized_end=4905
-  _globals['_CONTACT']._serialized_start=244
-  _globals['_CONTACT']._serialized_end=909
-  _globals['_CONTACT_PREFERENCES']._serialized_start=734
-  _globals['_CONTACT_PREFERENCES']._serialized_end=808
-  _globals['_NOTICE']._serialized_start=912
-  _globals['_NOTICE']._serialized_end=1563
-  _globals['_NOTICE_DELIVERY']._serialized_start=1147
-  _globals['_NOTICE_DELIVERY']._serialized_end=1456
-  _globals['_NOTICE_DELIVERY_STATE']._serialized_start=1374
-  _globals['_NOTICE_DELIVERY_STATE']._serialized_end=1456
-  _globals['_UPDATECONTACTREQUEST']._serialized_start=1566
-  _globals['_UPDATECONTACTREQUEST']._serialized_end=1765
-  _globals['_GETCONTACTREQUEST']._serialized_start=1767
-  _globals['_GETCONTACTREQUEST']._serialized_end=1890
-  _globals['_LISTCONTACTSREQUEST']._serialized_start=1893
-  _globals['_LISTCONTACTSREQUEST']._serialized_end=2102
-  _globals['_LISTCONTACTSRESPONSE']._serialized_start=2104
-  _globals['_LISTCONTACTSRESPONSE']._serialized_end=2199
-  _globals['_ERASECUSTOMERREQUEST']._serialized_start=2202
-  _globals['_ERASECUSTOMERREQUEST']._serialized_end=2354
-  _globals['_ERASECUSTOMERRESPONSE']._serialized_start=2356
-  _globals['_ERASECUSTOMERRESPONSE']._serialized_end=2379
-  _globals['_STARTPHONEBINDINGREQUEST']._serialized_start=2382
-  _globals['_STARTPHONEBINDINGREQUEST']._serialized_end=2581
-  _globals['_STARTPHONEBINDINGRESPONSE']._serialized_start=2583
-  _globals['_STARTPHONEBINDINGRESPONSE']._serialized_end=2659
-  _globals['_CONFIRMPHONEBINDINGREQUEST']._serialized_start=2662
-  _globals['_CONFIRMPHONEBINDINGREQUEST']._serialized_end=2868
-  _globals['_LISTNOTICESREQUEST']._serialized_start=2871
-  _globals['_LISTNOTICESREQUEST']._serialized_end=3157
-  _globals['_LISTNOTICESRESPONSE']._serialized_start=3159
-  _globals['_LISTNOTICESRESPONSE']._serialized_end=3251
-  _globals['_GETNOTICEREQUEST']._serialized_start=3254
-  _globals['_GETNOTICEREQUEST']._serialized_end=3400
-  _globals['_PREVIEWNOTICEREQUEST']._serialized_start=3403
-  _globals['_PREVIEWNOTICEREQUEST']._serialized_end=3552
-  _globals['_PREVIEWNOTICERESPONSE']._serialized_start=3554
-  _globals['_PREVIEWNOTICERESPONSE']._serialized_end=3638
-  _globals['_BATCHCHECKCONTACTSREQUEST']._serialized_start=3641
-  _globals['_BATCHCHECKCONTACTSREQUEST']._serialized_end=3779
-  _globals['_BATCHCHECKCONTACTSRESPONSE']._serialized_start=3781
-  _globals['_BATCHCHECKCONTACTSRESPONSE']._serialized_end=3867
-  _globals['_CONTACTCHECKRESULT']._serialized_start=3869
-  _globals['_CONTACTCHECKRESULT']._serialized_end=3910
-  _globals['_AUDITENTRY']._serialized_start=3913
-  _globals['_AUDITENTRY']._serialized_end=4156
-  _globals['_LISTAUDITENTRIESREQUEST']._serialized_start=4159
-  _globals['_LISTAUDITENTRIESREQUEST']._serialized_end=4443
-  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_start=4445
-  _globals['_LISTAUDITENTRIESRESPONSE']._serialized_end=4552
-  _globals['_NOTIFYSERVICE']._serialized_start=4908
-  _globals['_NOTIFYSERVICE']._serialized_end=6035
+  _globals['_BATCHCHECKCONTACTSREQUEST'].fields_by_name['customers']._serialized_options = b'\342A\001\002\372A\035\n\033platform.recurring/Customer\272HS\222\001P\010\001\020\364\003\"IrG2E^merchants/[a-z0-9][a-z0-9-]{0,62}/customers/[a-z0-9][a-z0-9-]{0,62}$'
+  _globals['_NOTIFYSERVICE'].methods_by_name['UpdateContact']._loaded_options = None
+  _globals['_NOTIFYSERVICE'].methods_by_name['UpdateContact']._serialized_options = b'\332A\023contact,update_mask'
+  _globals['_NOTIFYSERVICE'].methods_by_name['GetContact']._loaded_options = None
+  _globals['_NOTIFYSERVICE'].methods_by_name['GetContact']._serialized_options = b'\332A\004name'
+  _globals['_NOTIFYSERVICE'].methods_by_name['ListContacts']._loaded_options = None
+  _globals['_NOTIFYSERVICE'].methods_by_name['ListContacts']._serialized_options = b'\332A\006parent'
+  _globals['_NOTIFYSERVICE'].methods_by_name['EraseCustomer']._loaded_options = None
+  _globals['_NOTIFYSERVICE'].methods_by_name['EraseCustomer']._serialized_options = b'\332A\004name'
+  _globals['_NOTIFYSERVICE'].methods_by_name['StartPhoneBinding']._loaded_options = None
+  _globals['_NOTIFYSERVICE'].methods_by_name['StartPhoneBinding']._serialized_options = b'\332A\nname,phone'
+  _globals['_NOTIFYSERVICE'].methods_by_name['ConfirmPhoneBinding']._loaded_options = None
+  _globals['_NOTIFYSERVICE'].methods_by_name['ConfirmPhoneBinding']._serialized_options = b'\332A\tname,code'
+  _globals['_NOTIFYSERVICE'].methods_by_name['ListNotices']._loaded_options = None
+  _globals['_NOTIFYSERVICE'].methods_by_name['ListNotices']._serialized_options = b'\332A\006parent'
+  _globals['_NOTIFYSERVICE'].methods_by_name['GetNotice']._loaded_options = None
+  _globals['_NOTIFYSERVICE'].methods_by_name['GetNotice']._serialized_options = b'\332A\004name'
+  _globals['_NOTIFYSERVICE'].methods_by_name['PreviewNotice']._loaded_options = None
+  _globals['_NOTIFYSERVICE'].methods_by_name['PreviewNotice']._serialized_options = b'\332A\013parent,kind'
+  _globals['_NOTIFYSERVICE'].methods_by_name['BatchCheckContacts']._loaded_options = None
+  _globals['_NOTIFYSERVICE'].methods_by_name['BatchCheckContacts']._serialized_options = b'\332A\tcustomers'
+  _globals['_NOTIFYSERVICE'].methods_by_name['ListAuditEntries']._loaded_options = None
+  _globals['_NOTIFYSERVICE'].methods_by_name['ListAuditEntries']._serialized_options = b'\332A\006parent'
+  _globals['_CHANNEL']._serialized_start=4229
+  _globals['_CHANNEL']._serialized_end=4283
+  _globals['_NOTICEKIND']._serialized_start=4286
+  _globals['_NOTICEKIND']._serialized_end=4580
+  _globals['_CONTACT']._serialized_start=271
+  _globals['_CONTACT']._serialized_end=936
+  _globals['_CONTACT_PREFERENCES']._serialized_start=761
+  _globals['_CONTACT_PREFERENCES']._serialized_end=835
+  _globals['_NOTICE']._serialized_start=939
+  _globals['_NOTICE']._serialized_end=1596
+  _globals['_NOTICE_DELIVERY']._serialized_start=1180
+  _globals['_NOTICE_DELIVERY']._serialized_end=1489
+  _globals['_NOTICE_DELIVERY_STATE']._serialized_start=1407
+  _globals['_NOTICE_DELIVERY_STATE']._serialized_end=1489
+  _globals['_UPDATECONTACTREQUEST']._serialized_start=1599
+  _globals['_UPDATECONTACTREQUEST']._serialized_end=1798
+  _globals['_GETCONTACTREQUEST']._serialized_start=1801
+  _globals['_GETCONTACTREQUEST']._serialized_end=1954
+  _globals['_LISTCONTACTSREQUEST']._serialized_start=1957
+  _globals['_LISTCONTACTSREQUEST']._serialized_end=2198
+  _globals['_LISTCONTACTSRESPONSE']._serialized_start=2200
+  _globals['_LISTCONTACTSRESPONSE']._serialized_end=2295
+  _globals['_ERASECUSTOMERREQUEST']._serialized_start=2298
+  _globals['_ERASECUSTOMERREQUEST']._serialized_end=2482
+  _globals['_ERASECUSTOMERRESPONSE']._serialized_start=2484
+  _globals['_ERASECUSTOMERRESPONSE']._serialized_end=2507
+  _globals['_STARTPHONEBINDINGREQUEST']._serialized_start=2510
+  _globals['_STARTPHONEBINDINGREQUEST']._serialized_end=2739
+  _globals['_STARTPHONEBINDINGRESPONSE']._serialized_start=2741
+  _globals['_STARTPHONEBINDINGRESPONSE']._serialized_end=2817
+  _globals['_CONFIRMPHONEBINDINGREQUEST']._serialized_start=2820
+  _globals['_CONFIRMPHONEBINDINGREQUEST']._serialized_end=3056
+  _globals['_LISTNOTICESREQUEST']._serialized_start=3059
+  _globals['_LISTNOTICESREQUEST']._serialized_end=3379
+  _globals['_LISTNOTICESRESPONSE']._serialized_start=3381
+  _globals['_LISTNOTICESRESPONSE']._serialized_end=3473
+  _globals['_GETNOTICEREQUEST']._serialized_start=3476
+  _globals['_GETNOTICEREQUEST']._serialized_end=3652
+  _globals['_PREVIEWNOTICEREQUEST']._serialized_start=3655
+  _globals['_PREVIEWNOTICEREQUEST']._serialized_end=3836
+  _globals['_PREVIEWNOTICERESPONSE']._serialized_start=3838
+  _globals['_PREVIEWNOTICERESPONSE']._serialized_end=3922
+  _globals['_BATCHCHECKCONTACTSREQUEST']._serialized_start=3925
+  _globals['_BATCHCHECKCONTACTSREQUEST']._serialized_end=4096
+  _globals['_BATCHCHECKCONTACTSRESPONSE']._serialized_start=4098
+  _globals['_BATCHCHECKCONTACTSRESPONSE']._serialized_end=4184
+  _globals['_CONTACTCHECKRESULT']._serialized_start=4186
+  _globals['_CONTACTCHECKRESULT']._serialized_end=4227
+  _globals['_NOTIFYSERVICE']._serialized_start=4583
+  _globals['_NOTIFYSERVICE']._serialized_end=5853
 # @@protoc_insertion_point(module_scope)

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from recurring.audit.v1 import audit_pb2 as recurring_dot_audit_dot_v1_dot_audit__pb2
 from recurring.notify.v1 import notify_pb2 as recurring_dot_notify_dot_v1_dot_notify__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -87,8 +88,8 @@ class NotifyServiceStub:
                 _registered_method=True)
         self.ListAuditEntries = channel.unary_unary(
                 '/recurring.notify.v1.NotifyService/ListAuditEntries',
-                request_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ListAuditEntriesRequest.SerializeToString,
-                response_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ListAuditEntriesResponse.FromString,
+                request_serializer=recurring_dot_audit_dot_v1_dot_audit__pb2.ListAuditEntriesRequest.SerializeToString,
+                response_deserializer=recurring_dot_audit_dot_v1_dot_audit__pb2.ListAuditEntriesResponse.FromString,
                 _registered_method=True)
 
 
@@ -249,8 +250,8 @@ def add_NotifyServiceServicer_to_server(servicer, server):
             ),
             'ListAuditEntries': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAuditEntries,
-                    request_deserializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ListAuditEntriesRequest.FromString,
-                    response_serializer=recurring_dot_notify_dot_v1_dot_notify__pb2.ListAuditEntriesResponse.SerializeToString,
+                    request_deserializer=recurring_dot_audit_dot_v1_dot_audit__pb2.ListAuditEntriesRequest.FromString,
+                    response_serializer=recurring_dot_audit_dot_v1_dot_audit__pb2.ListAuditEntriesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -549,8 +550,8 @@ class NotifyService:
             request,
             target,
             '/recurring.notify.v1.NotifyService/ListAuditEntries',
-            recurring_dot_notify_dot_v1_dot_notify__pb2.ListAuditEntriesRequest.SerializeToString,
-            recurring_dot_notify_dot_v1_dot_notify__pb2.ListAuditEntriesResponse.FromString,
+            recurring_dot_audit_dot_v1_dot_audit__pb2.ListAuditEntriesRequest.SerializeToString,
+            recurring_dot_audit_dot_v1_dot_audit__pb2.ListAuditEntriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

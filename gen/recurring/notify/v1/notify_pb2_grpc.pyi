@@ -26,6 +26,7 @@ Conventions, the same in all four services:
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from recurring.audit.v1 import audit_pb2 as _audit_pb2
 from recurring.notify.v1 import notify_pb2 as _notify_pb2
 import abc as _abc_1
 
@@ -83,7 +84,7 @@ class NotifyServiceStub:
     """Whether customers can be told, many at once. Answers come in the order of the asking. Scope
     `suite`.
     """
-    ListAuditEntries: _aio.UnaryUnaryMultiCallable[_notify_pb2.ListAuditEntriesRequest, _notify_pb2.ListAuditEntriesResponse]
+    ListAuditEntries: _aio.UnaryUnaryMultiCallable[_audit_pb2.ListAuditEntriesRequest, _audit_pb2.ListAuditEntriesResponse]
     """Lists what callers changed here, the newest first."""
 
 class NotifyServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -198,9 +199,9 @@ class NotifyServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
     def ListAuditEntries(
         self,
-        request: _notify_pb2.ListAuditEntriesRequest,
-        context: _aio.ServicerContext[_notify_pb2.ListAuditEntriesRequest, _abc.Awaitable[_notify_pb2.ListAuditEntriesResponse]],
-    ) -> _abc.Awaitable[_notify_pb2.ListAuditEntriesResponse]:
+        request: _audit_pb2.ListAuditEntriesRequest,
+        context: _aio.ServicerContext[_audit_pb2.ListAuditEntriesRequest, _abc.Awaitable[_audit_pb2.ListAuditEntriesResponse]],
+    ) -> _abc.Awaitable[_audit_pb2.ListAuditEntriesResponse]:
         """Lists what callers changed here, the newest first."""
 
 def add_NotifyServiceServicer_to_server(servicer: NotifyServiceServicer, server: _aio.Server) -> None: ...

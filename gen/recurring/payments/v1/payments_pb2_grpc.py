@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from recurring.audit.v1 import audit_pb2 as recurring_dot_audit_dot_v1_dot_audit__pb2
 from recurring.payments.v1 import payments_pb2 as recurring_dot_payments_dot_v1_dot_payments__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -123,8 +124,8 @@ class PaymentsServiceStub:
                 _registered_method=True)
         self.ListAuditEntries = channel.unary_unary(
                 '/recurring.payments.v1.PaymentsService/ListAuditEntries',
-                request_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListAuditEntriesRequest.SerializeToString,
-                response_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListAuditEntriesResponse.FromString,
+                request_serializer=recurring_dot_audit_dot_v1_dot_audit__pb2.ListAuditEntriesRequest.SerializeToString,
+                response_deserializer=recurring_dot_audit_dot_v1_dot_audit__pb2.ListAuditEntriesResponse.FromString,
                 _registered_method=True)
 
 
@@ -377,8 +378,8 @@ def add_PaymentsServiceServicer_to_server(servicer, server):
             ),
             'ListAuditEntries': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAuditEntries,
-                    request_deserializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListAuditEntriesRequest.FromString,
-                    response_serializer=recurring_dot_payments_dot_v1_dot_payments__pb2.ListAuditEntriesResponse.SerializeToString,
+                    request_deserializer=recurring_dot_audit_dot_v1_dot_audit__pb2.ListAuditEntriesRequest.FromString,
+                    response_serializer=recurring_dot_audit_dot_v1_dot_audit__pb2.ListAuditEntriesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -867,8 +868,8 @@ class PaymentsService:
             request,
             target,
             '/recurring.payments.v1.PaymentsService/ListAuditEntries',
-            recurring_dot_payments_dot_v1_dot_payments__pb2.ListAuditEntriesRequest.SerializeToString,
-            recurring_dot_payments_dot_v1_dot_payments__pb2.ListAuditEntriesResponse.FromString,
+            recurring_dot_audit_dot_v1_dot_audit__pb2.ListAuditEntriesRequest.SerializeToString,
+            recurring_dot_audit_dot_v1_dot_audit__pb2.ListAuditEntriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,6 +27,7 @@ Conventions, the same in all four services:
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from recurring.audit.v1 import audit_pb2 as _audit_pb2
 from recurring.payments.v1 import payments_pb2 as _payments_pb2
 import abc as _abc_1
 
@@ -110,7 +111,7 @@ class PaymentsServiceStub:
     of the asking. What is planned beside what was charged already counts against a month's ceiling.
     Scope `suite`.
     """
-    ListAuditEntries: _aio.UnaryUnaryMultiCallable[_payments_pb2.ListAuditEntriesRequest, _payments_pb2.ListAuditEntriesResponse]
+    ListAuditEntries: _aio.UnaryUnaryMultiCallable[_audit_pb2.ListAuditEntriesRequest, _audit_pb2.ListAuditEntriesResponse]
     """Lists what callers changed here, the newest first."""
 
 class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -293,9 +294,9 @@ class PaymentsServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
     def ListAuditEntries(
         self,
-        request: _payments_pb2.ListAuditEntriesRequest,
-        context: _aio.ServicerContext[_payments_pb2.ListAuditEntriesRequest, _abc.Awaitable[_payments_pb2.ListAuditEntriesResponse]],
-    ) -> _abc.Awaitable[_payments_pb2.ListAuditEntriesResponse]:
+        request: _audit_pb2.ListAuditEntriesRequest,
+        context: _aio.ServicerContext[_audit_pb2.ListAuditEntriesRequest, _abc.Awaitable[_audit_pb2.ListAuditEntriesResponse]],
+    ) -> _abc.Awaitable[_audit_pb2.ListAuditEntriesResponse]:
         """Lists what callers changed here, the newest first."""
 
 def add_PaymentsServiceServicer_to_server(servicer: PaymentsServiceServicer, server: _aio.Server) -> None: ...

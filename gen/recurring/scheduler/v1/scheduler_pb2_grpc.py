@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from recurring.audit.v1 import audit_pb2 as recurring_dot_audit_dot_v1_dot_audit__pb2
 from recurring.scheduler.v1 import scheduler_pb2 as recurring_dot_scheduler_dot_v1_dot_scheduler__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -152,8 +153,8 @@ class SchedulerServiceStub:
                 _registered_method=True)
         self.ListAuditEntries = channel.unary_unary(
                 '/recurring.scheduler.v1.SchedulerService/ListAuditEntries',
-                request_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListAuditEntriesRequest.SerializeToString,
-                response_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListAuditEntriesResponse.FromString,
+                request_serializer=recurring_dot_audit_dot_v1_dot_audit__pb2.ListAuditEntriesRequest.SerializeToString,
+                response_deserializer=recurring_dot_audit_dot_v1_dot_audit__pb2.ListAuditEntriesResponse.FromString,
                 _registered_method=True)
 
 
@@ -578,8 +579,8 @@ def add_SchedulerServiceServicer_to_server(servicer, server):
             ),
             'ListAuditEntries': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAuditEntries,
-                    request_deserializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListAuditEntriesRequest.FromString,
-                    response_serializer=recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListAuditEntriesResponse.SerializeToString,
+                    request_deserializer=recurring_dot_audit_dot_v1_dot_audit__pb2.ListAuditEntriesRequest.FromString,
+                    response_serializer=recurring_dot_audit_dot_v1_dot_audit__pb2.ListAuditEntriesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1229,8 +1230,8 @@ class SchedulerService:
             request,
             target,
             '/recurring.scheduler.v1.SchedulerService/ListAuditEntries',
-            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListAuditEntriesRequest.SerializeToString,
-            recurring_dot_scheduler_dot_v1_dot_scheduler__pb2.ListAuditEntriesResponse.FromString,
+            recurring_dot_audit_dot_v1_dot_audit__pb2.ListAuditEntriesRequest.SerializeToString,
+            recurring_dot_audit_dot_v1_dot_audit__pb2.ListAuditEntriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,6 +27,7 @@ Conventions, the same in all four services:
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from recurring.audit.v1 import audit_pb2 as _audit_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as _scheduler_pb2
 import abc as _abc_1
 
@@ -231,7 +232,7 @@ class SchedulerServiceStub:
 
     Reasons: ABORTED ETAG_MISMATCH.
     """
-    ListAuditEntries: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.ListAuditEntriesRequest, _scheduler_pb2.ListAuditEntriesResponse]
+    ListAuditEntries: _aio.UnaryUnaryMultiCallable[_audit_pb2.ListAuditEntriesRequest, _audit_pb2.ListAuditEntriesResponse]
     """Lists what callers changed here, the newest first."""
 
 class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -571,9 +572,9 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
     def ListAuditEntries(
         self,
-        request: _scheduler_pb2.ListAuditEntriesRequest,
-        context: _aio.ServicerContext[_scheduler_pb2.ListAuditEntriesRequest, _abc.Awaitable[_scheduler_pb2.ListAuditEntriesResponse]],
-    ) -> _abc.Awaitable[_scheduler_pb2.ListAuditEntriesResponse]:
+        request: _audit_pb2.ListAuditEntriesRequest,
+        context: _aio.ServicerContext[_audit_pb2.ListAuditEntriesRequest, _abc.Awaitable[_audit_pb2.ListAuditEntriesResponse]],
+    ) -> _abc.Awaitable[_audit_pb2.ListAuditEntriesResponse]:
         """Lists what callers changed here, the newest first."""
 
 def add_SchedulerServiceServicer_to_server(servicer: SchedulerServiceServicer, server: _aio.Server) -> None: ...
