@@ -4,11 +4,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
-
+from services.runtime.db.pool import Connection
+from services.runtime.db.statements import Query
 from services.scheduler.domain.conditions import (
     SINCE_LAST_ORDER_MAX_DAYS,
     Action,
@@ -22,8 +21,9 @@ from services.scheduler.domain.conditions import (
     TotalCeiling,
     UnitPriceCeiling,
 )
-from services.scheduler.domain.ids import OrderKey
+from services.scheduler.domain.ids import MerchantId, OrderKey, StandingOrderId
 from services.scheduler.domain.order import Order, OrderState
+from services.scheduler.store.order_rows import arrays_of
 from services.scheduler.store.remembered import remembered
 
 _KINDS: dict[str, Any] = {
@@ -36,9 +36,20 @@ _KINDS: dict[str, Any] = {
 }
 _NAMES = {kind: name for name, kind in _KINDS.items()}
 
+
+class _PastRow(NamedTuple):
+    merchant: MerchantId
+    standing_order: StandingOrderId
+    cycle: int
+    # Year, month, currency, minor units.
+    spent: list[tuple[int, int, str, int]] | None
+    last_dates: dict[str, str] | None
+
+
 # Of each order's standing order, the other cycles: what the months from the order's on came to, and
 # the last date of each product.
-_PAST = text("""
+_PAST = Query(
+    """
     SELECT asked.merchant, asked.standing_order, asked.cycle, spent.total AS spent,
            last.dates AS last_dates
     FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:cycle AS int[]),
@@ -68,7 +79,9 @@ _PAST = text("""
               AND orders.local_date >= asked.earliest
             GROUP BY product) AS products
     ) AS last ON true
-""")
+    """,
+    _PastRow,
+)
 
 
 def dump(conditions: Sequence[Condition]) -> str:
@@ -98,21 +111,15 @@ def load(data: str) -> tuple[Condition, ...]:
 
 
 async def past(
-    connection: AsyncConnection, orders: Sequence[Order], states: Sequence[OrderState]
+    connection: Connection, orders: Sequence[Order], states: Sequence[OrderState]
 ) -> dict[OrderKey, Past]:
     """What the other cycles that are in one of the states came to, by order."""
-    rows = await connection.execute(
-        _PAST,
-        {
-            "merchant": [order.key.merchant for order in orders],
-            "standing_order": [order.key.standing_order for order in orders],
-            "cycle": [order.key.cycle for order in orders],
-            "month_start": [order.local_date.replace(day=1) for order in orders],
-            "earliest": [
-                order.local_date - timedelta(days=SINCE_LAST_ORDER_MAX_DAYS) for order in orders
-            ],
-            "states": list(states),
-        },
+    rows = await _PAST.all(
+        connection,
+        **arrays_of([order.key for order in orders]),
+        month_start=[order.local_date.replace(day=1) for order in orders],
+        earliest=[order.local_date - timedelta(days=SINCE_LAST_ORDER_MAX_DAYS) for order in orders],
+        states=list(states),
     )
     return {
         OrderKey(row.merchant, row.standing_order, row.cycle): Past(

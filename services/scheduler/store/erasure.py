@@ -1,14 +1,26 @@
 """What is known of a customer: whether it is still needed, and how it is erased."""
 
 from datetime import datetime
-from typing import Any
+from typing import NamedTuple
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
-
+from services.runtime.db.pool import Connection
+from services.runtime.db.statements import Command, Query
 from services.scheduler.domain.ids import CustomerId, MerchantId, StandingOrderId
 
-_NEEDED = text("""
+
+class _StandingOrderRow(NamedTuple):
+    standing_order: StandingOrderId
+
+
+class CustomerOrder(NamedTuple):
+    """A cycle of a customer's standing order; None where it has no order yet."""
+
+    standing_order: StandingOrderId
+    cycle: int | None
+
+
+_NEEDED = Query(
+    """
     SELECT standing_order FROM standing_orders
     WHERE merchant = :merchant AND customer = :customer
       AND (state IN ('ACTIVE', 'PAUSED') OR EXISTS (
@@ -17,9 +29,11 @@ _NEEDED = text("""
           AND orders.merchant = standing_orders.merchant
           AND orders.state IN ('UPCOMING', 'AWAITING_PAYMENT', 'HELD')))
     ORDER BY standing_order LIMIT :limit
-""")
+    """,
+    _StandingOrderRow,
+)
 
-_ERASE_STANDING_ORDERS = text("""
+_ERASE_STANDING_ORDERS = Command("""
     UPDATE standing_orders SET title = '', ship_to = '', changes = '{}', import_hash = '',
         version = version + 1, update_time = :now
     WHERE merchant = :merchant AND customer = :customer AND state IN ('CANCELLED', 'COMPLETED')
@@ -27,7 +41,7 @@ _ERASE_STANDING_ORDERS = text("""
 """)
 
 # The index of standing orders finds them, as it finds those that are listed.
-_ERASE_ORDERS = text("""
+_ERASE_ORDERS = Command("""
     UPDATE orders SET title = '', ship_to = '', update_time = :now
     WHERE merchant = :merchant AND (title <> '' OR ship_to <> '')
       AND standing_order IN (
@@ -35,33 +49,37 @@ _ERASE_ORDERS = text("""
         WHERE merchant = :merchant AND customer = :customer AND state IN ('CANCELLED', 'COMPLETED'))
 """)
 
-_ERASE_PURCHASES = text("DELETE FROM purchases WHERE customer = :customer AND merchant = :merchant")
+_ERASE_PURCHASES = Command(
+    "DELETE FROM purchases WHERE customer = :customer AND merchant = :merchant"
+)
 
-_ORDERS = text("""
+_ORDERS = Query(
+    """
     SELECT standing_order, cycle FROM standing_orders
     LEFT JOIN orders USING (merchant, standing_order)
     WHERE merchant = :merchant AND standing_orders.customer = :customer
-""")
+    """,
+    CustomerOrder,
+)
 
 
 async def needed_by(
-    tx: AsyncConnection, merchant: MerchantId, customer: CustomerId, limit: int
+    tx: Connection, merchant: MerchantId, customer: CustomerId, limit: int
 ) -> list[StandingOrderId]:
     """The first of the customer's standing orders that have not ended, or have an open order."""
-    found = await tx.execute(_NEEDED, {"merchant": merchant, "customer": customer, "limit": limit})
-    return list(found.scalars())
+    rows = await _NEEDED.all(tx, merchant=merchant, customer=customer, limit=limit)
+    return [row.standing_order for row in rows]
 
 
-async def erase(
-    tx: AsyncConnection, merchant: MerchantId, customer: CustomerId, now: datetime
-) -> None:
+async def erase(tx: Connection, merchant: MerchantId, customer: CustomerId, now: datetime) -> None:
     """Erase the addresses and titles of what has ended, and what was bought elsewhere."""
-    key = {"merchant": merchant, "customer": customer}
-    await tx.execute(_ERASE_STANDING_ORDERS, {**key, "now": now})
-    await tx.execute(_ERASE_ORDERS, {**key, "now": now})
-    await tx.execute(_ERASE_PURCHASES, key)
+    await _ERASE_STANDING_ORDERS.run(tx, merchant=merchant, customer=customer, now=now)
+    await _ERASE_ORDERS.run(tx, merchant=merchant, customer=customer, now=now)
+    await _ERASE_PURCHASES.run(tx, merchant=merchant, customer=customer)
 
 
-async def of_customer(tx: AsyncConnection, merchant: MerchantId, customer: CustomerId) -> list[Any]:
+async def of_customer(
+    tx: Connection, merchant: MerchantId, customer: CustomerId
+) -> list[CustomerOrder]:
     """A customer's orders by standing order and cycle; one without a cycle where there is none."""
-    return list(await tx.execute(_ORDERS, {"merchant": merchant, "customer": customer}))
+    return await _ORDERS.all(tx, merchant=merchant, customer=customer)

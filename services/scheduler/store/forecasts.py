@@ -3,12 +3,13 @@
 from datetime import datetime
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.runtime.db.pool import Connection
+from services.runtime.db.statements import Query
 from services.scheduler.domain.ids import MerchantId
 from services.scheduler.domain.order import Order
 from services.scheduler.domain.standing_order import StandingOrder
-from services.scheduler.store.order_rows import order_of
+from services.scheduler.store.order_rows import OrderRow, order_of
 from services.scheduler.store.standing_orders import standing_order_of
 
 _LIVE = text("""
@@ -18,17 +19,25 @@ _LIVE = text("""
     ORDER BY standing_order LIMIT :limit
 """)
 
-_OPEN = text("""
-    SELECT * FROM orders
-    WHERE merchant = :merchant AND due_time >= :from AND due_time < :before
+_OPEN = Query(
+    """
+    SELECT merchant, standing_order, cycle, customer, ship_to, state, title, billing_mode, mandate,
+           payment_window, time_zone, items, substitutes, hold_until_time, asks_condition,
+           local_date, due_time, notice_lead, lines, currency, notified_minor, amount_minor,
+           charge_not_before_time, notice_time, collect_time, pay_time, recheck_time, held_stage,
+           announcement_count, traceparent, reasons, confirmed_reasons, create_time, update_time
+    FROM orders
+    WHERE merchant = :merchant AND due_time >= :due_from AND due_time < :due_before
       AND state IN ('UPCOMING', 'HELD', 'AWAITING_PAYMENT')
       AND (standing_order, cycle) > (:after_standing_order, :after_cycle)
     ORDER BY standing_order, cycle LIMIT :limit
-""")
+    """,
+    OrderRow,
+)
 
 
 async def live_standing_orders(
-    tx: AsyncConnection, merchant: MerchantId, before: datetime, after: str, limit: int
+    tx: Connection, merchant: MerchantId, before: datetime, after: str, limit: int
 ) -> list[StandingOrder]:
     """Standing orders by id, after an id, that bill before an instant or may do so."""
     rows = await tx.execute(
@@ -38,7 +47,7 @@ async def live_standing_orders(
 
 
 async def open_orders(
-    tx: AsyncConnection,
+    tx: Connection,
     merchant: MerchantId,
     due_from: datetime,
     due_before: datetime,
@@ -46,15 +55,13 @@ async def open_orders(
     limit: int,
 ) -> list[Order]:
     """Orders that are not over and due between two instants, after a position."""
-    rows = await tx.execute(
-        _OPEN,
-        {
-            "merchant": merchant,
-            "from": due_from,
-            "before": due_before,
-            "after_standing_order": after[0],
-            "after_cycle": after[1],
-            "limit": limit,
-        },
+    rows = await _OPEN.all(
+        tx,
+        merchant=merchant,
+        due_from=due_from,
+        due_before=due_before,
+        after_standing_order=after[0],
+        after_cycle=after[1],
+        limit=limit,
     )
     return [order_of(row) for row in rows]

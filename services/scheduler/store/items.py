@@ -1,7 +1,7 @@
 """Items and one-cycle changes as the JSON in their columns, and back."""
 
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -15,7 +15,7 @@ def dump_items(items: Sequence[Item]) -> str:
     return to_json([[item.product, item.quantity] for item in items])
 
 
-def load_items(data: list[Any]) -> tuple[Item, ...]:
+def load_items(data: Iterable[tuple[str, int]]) -> tuple[Item, ...]:
     """Items from their column."""
     return tuple(Item(product, quantity) for product, quantity in data)
 

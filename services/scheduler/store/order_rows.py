@@ -1,10 +1,11 @@
 """Between orders and their rows."""
 
 from collections.abc import Sequence
-from typing import Any
+from datetime import date, datetime, timedelta
+from typing import Any, NamedTuple
 
 from services.runtime.db.pool import to_json
-from services.scheduler.domain.ids import OrderKey
+from services.scheduler.domain.ids import CustomerId, MerchantId, OrderKey, StandingOrderId
 from services.scheduler.domain.order import (
     Decision,
     Order,
@@ -18,54 +19,70 @@ from services.scheduler.domain.order import (
 from services.scheduler.domain.terms import BillingMode, Terms
 from services.scheduler.store.items import dump_items, load_items
 
-# The columns that change in an order's life, with their types.
-CHANGING = {
-    "state": "text",
-    "title": "text",
-    "billing_mode": "text",
-    "mandate": "text",
-    "payment_window": "interval",
-    "time_zone": "text",
-    "items": "jsonb",
-    "substitutes": "jsonb",
-    "hold_until_time": "timestamptz",
-    "asks_condition": "boolean",
-    "local_date": "date",
-    "due_time": "timestamptz",
-    "notice_lead": "interval",
-    "lines": "jsonb",
-    "currency": "text",
-    "notified_minor": "bigint",
-    "amount_minor": "bigint",
-    "charge_not_before_time": "timestamptz",
-    "notice_time": "timestamptz",
-    "collect_time": "timestamptz",
-    "pay_time": "timestamptz",
-    "recheck_time": "timestamptz",
-    "held_stage": "text",
-    "announcement_count": "integer",
-    "traceparent": "text",
-    "reasons": "text",
-    "confirmed_reasons": "text",
-    "history": "jsonb",
-}
-_FIXED = {
-    "merchant": "text",
-    "standing_order": "text",
-    "cycle": "integer",
-    "customer": "text",
-    "ship_to": "bytea",
-}
-COLUMNS = _FIXED | CHANGING
-COPIED = (*COLUMNS, "create_time", "update_time")
+
+class OrderRow(NamedTuple):
+    """An order as it is stored, without its history and its claim."""
+
+    merchant: MerchantId
+    standing_order: StandingOrderId
+    cycle: int
+    customer: CustomerId
+    ship_to: bytes
+    state: str
+    title: str
+    billing_mode: str
+    mandate: str
+    payment_window: timedelta
+    time_zone: str
+    items: list[tuple[str, int]]
+    substitutes: dict[str, tuple[str, str]]
+    hold_until_time: datetime
+    asks_condition: bool
+    local_date: date
+    due_time: datetime
+    notice_lead: timedelta
+    lines: list[dict[str, Any]]
+    currency: str
+    notified_minor: int | None
+    amount_minor: int | None
+    charge_not_before_time: datetime | None
+    notice_time: datetime | None
+    collect_time: datetime | None
+    pay_time: datetime | None
+    recheck_time: datetime | None
+    held_stage: str | None
+    announcement_count: int
+    traceparent: str
+    reasons: list[str]
+    confirmed_reasons: list[str]
+    create_time: datetime
+    update_time: datetime
+
+
+# In the order of `values_of`.
+_COLUMNS = (*OrderRow._fields[:-2], "history")
+COPIED = (*_COLUMNS, "create_time", "update_time")
 # Arrays of arrays must be even: in an unnest, reasons travel as one text an order.
-JOINED = ("reasons", "confirmed_reasons")
+_JOINED = ("reasons", "confirmed_reasons")
+# What an order keeps as it was first stored.
+_FIXED = ("customer", "ship_to")
+
+
+def arrays_of(keys: Sequence[OrderKey]) -> dict[str, list[Any]]:
+    """Keys as parameters of a statement, an array a column."""
+    return {
+        "merchant": [key.merchant for key in keys],
+        "standing_order": [key.standing_order for key in keys],
+        "cycle": [key.cycle for key in keys],
+    }
 
 
 def columns_of(orders: Sequence[Order]) -> dict[str, list[Any]]:
-    """Orders as parameters of a statement, an array a column."""
-    columns = dict(zip(COLUMNS, map(list, zip(*map(values_of, orders), strict=True)), strict=True))
-    for name in JOINED:
+    """What can change of orders, and their keys, as parameters of a statement, an array a column."""
+    columns = dict(zip(_COLUMNS, map(list, zip(*map(values_of, orders), strict=True)), strict=True))
+    for name in _FIXED:
+        del columns[name]
+    for name in _JOINED:
         columns[name] = [",".join(reasons) for reasons in columns[name]]
     return columns
 
@@ -125,7 +142,7 @@ def dump_decisions(decisions: Sequence[Decision]) -> str:
     )
 
 
-def order_of(row: Any) -> Order:  # noqa: ANN401 - a row
+def order_of(row: OrderRow) -> Order:
     """An order from its row, without its history."""
     return Order(
         key=OrderKey(row.merchant, row.standing_order, row.cycle),

@@ -1,14 +1,12 @@
-"""Rows of orders."""
+"""Statements about orders."""
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
-
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from typing import Any, NamedTuple
 
 from services.runtime.db import leases
-from services.runtime.db.pool import copy
+from services.runtime.db.pool import Connection, copy
+from services.runtime.db.statements import Command, Query
 from services.scheduler.domain.ids import (
     CustomerId,
     MerchantId,
@@ -19,62 +17,111 @@ from services.scheduler.domain.ids import (
 from services.scheduler.domain.order import Decision, Order, OrderState
 from services.scheduler.domain.rescheduling import LastOrder
 from services.scheduler.store.order_rows import (
-    CHANGING,
-    COLUMNS,
     COPIED,
-    JOINED,
+    OrderRow,
+    arrays_of,
     columns_of,
     dump_decisions,
     order_of,
     values_of,
 )
 
-_ARRAYS = ", ".join(
-    f"CAST(:{name} AS {'text' if kind == 'jsonb' else kind}[])" for name, kind in COLUMNS.items()
-)
+
+class _NextOpenRow(NamedTuple):
+    merchant: MerchantId
+    standing_order: StandingOrderId
+    cycle: int
+    due_time: datetime
 
 
-def _typed(name: str) -> str:
-    """A column out of an unnest, in the type of its table."""
-    if name in JOINED:
-        return f"coalesce(string_to_array(nullif(given.{name}, ''), ','), '{{}}')"
-    return f"CAST(given.{name} AS jsonb)" if COLUMNS[name] == "jsonb" else f"given.{name}"
+class _FirstRow(NamedTuple):
+    time: datetime | None
 
 
-_GIVEN = f"unnest({_ARRAYS}) AS given ({', '.join(COLUMNS)})"
+class _HistoryRow(NamedTuple):
+    history: list[dict[str, Any]]
+
 
 # Statements that are given keys compare `state || ''`, which no index serves: by the index of a state
 # the planner would read every order that is in it, wherever the statistics lag behind.
 
 # An order that left the expected state meanwhile (was skipped, cancelled), or that the customer said
 # yes to, stays as it is.
-_UPDATE = text(f"""
+_UPDATE = Query(
+    """
     UPDATE orders SET
-        {", ".join(f"{name} = {_typed(name)}" for name in CHANGING if name != "history")},
+        state = given.state, title = given.title, billing_mode = given.billing_mode,
+        mandate = given.mandate, payment_window = given.payment_window, time_zone = given.time_zone,
+        items = CAST(given.items AS jsonb), substitutes = CAST(given.substitutes AS jsonb),
+        hold_until_time = given.hold_until_time, asks_condition = given.asks_condition,
+        local_date = given.local_date, due_time = given.due_time, notice_lead = given.notice_lead,
+        lines = CAST(given.lines AS jsonb), currency = given.currency,
+        notified_minor = given.notified_minor, amount_minor = given.amount_minor,
+        charge_not_before_time = given.charge_not_before_time, notice_time = given.notice_time,
+        collect_time = given.collect_time, pay_time = given.pay_time,
+        recheck_time = given.recheck_time, held_stage = given.held_stage,
+        announcement_count = given.announcement_count, traceparent = given.traceparent,
+        reasons = coalesce(string_to_array(nullif(given.reasons, ''), ','), '{}'),
+        confirmed_reasons = coalesce(string_to_array(nullif(given.confirmed_reasons, ''), ','), '{}'),
         history = orders.history || CAST(given.history AS jsonb),
         update_time = :now, claim_time = NULL
-    FROM {_GIVEN}
+    FROM unnest(
+        CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:cycle AS integer[]),
+        CAST(:state AS text[]), CAST(:title AS text[]), CAST(:billing_mode AS text[]),
+        CAST(:mandate AS text[]), CAST(:payment_window AS interval[]), CAST(:time_zone AS text[]),
+        CAST(:items AS text[]), CAST(:substitutes AS text[]),
+        CAST(:hold_until_time AS timestamptz[]), CAST(:asks_condition AS boolean[]),
+        CAST(:local_date AS date[]), CAST(:due_time AS timestamptz[]),
+        CAST(:notice_lead AS interval[]), CAST(:lines AS text[]), CAST(:currency AS text[]),
+        CAST(:notified_minor AS bigint[]), CAST(:amount_minor AS bigint[]),
+        CAST(:charge_not_before_time AS timestamptz[]), CAST(:notice_time AS timestamptz[]),
+        CAST(:collect_time AS timestamptz[]), CAST(:pay_time AS timestamptz[]),
+        CAST(:recheck_time AS timestamptz[]), CAST(:held_stage AS text[]),
+        CAST(:announcement_count AS integer[]), CAST(:traceparent AS text[]),
+        CAST(:reasons AS text[]), CAST(:confirmed_reasons AS text[]), CAST(:history AS text[]))
+      AS given (merchant, standing_order, cycle, state, title, billing_mode, mandate,
+                payment_window, time_zone, items, substitutes, hold_until_time, asks_condition,
+                local_date, due_time, notice_lead, lines, currency, notified_minor, amount_minor,
+                charge_not_before_time, notice_time, collect_time, pay_time, recheck_time,
+                held_stage, announcement_count, traceparent, reasons, confirmed_reasons, history)
     WHERE orders.standing_order = given.standing_order AND orders.merchant = given.merchant
       AND orders.cycle = given.cycle AND orders.state || '' = :expected
-      AND orders.confirmed_reasons = {_typed("confirmed_reasons")}
+      AND orders.confirmed_reasons
+        = coalesce(string_to_array(nullif(given.confirmed_reasons, ''), ','), '{}')
     RETURNING orders.merchant, orders.standing_order, orders.cycle
-""")  # noqa: S608 - column names of this module
+    """,
+    OrderKey,
+)
 
 # Whoever is looking at the order finds it changed; it is free to be looked at again.
-_CONFIRM = text("""
+_CONFIRM = Command("""
     UPDATE orders SET confirmed_reasons = :confirmed_reasons, recheck_time = :recheck_time,
         history = history || CAST(:history AS jsonb), update_time = :now, claim_time = NULL
     WHERE standing_order = :standing_order AND merchant = :merchant AND cycle = :cycle
       AND state = 'HELD'
 """)
 
-_GET = text("""
-    SELECT * FROM orders
+_GET = Query(
+    """
+    SELECT merchant, standing_order, cycle, customer, ship_to, state, title, billing_mode, mandate,
+           payment_window, time_zone, items, substitutes, hold_until_time, asks_condition,
+           local_date, due_time, notice_lead, lines, currency, notified_minor, amount_minor,
+           charge_not_before_time, notice_time, collect_time, pay_time, recheck_time, held_stage,
+           announcement_count, traceparent, reasons, confirmed_reasons, create_time, update_time
+    FROM orders
     WHERE standing_order = :standing_order AND merchant = :merchant AND cycle = :cycle
-""")
+    """,
+    OrderRow,
+)
 
-_LIST = text("""
-    SELECT * FROM orders
+_LIST = Query(
+    """
+    SELECT merchant, standing_order, cycle, customer, ship_to, state, title, billing_mode, mandate,
+           payment_window, time_zone, items, substitutes, hold_until_time, asks_condition,
+           local_date, due_time, notice_lead, lines, currency, notified_minor, amount_minor,
+           charge_not_before_time, notice_time, collect_time, pay_time, recheck_time, held_stage,
+           announcement_count, traceparent, reasons, confirmed_reasons, create_time, update_time
+    FROM orders
     WHERE merchant = :merchant
       AND (CAST(:standing_order AS text) IS NULL OR standing_order = :standing_order)
       AND (standing_order, cycle) > (:after_standing_order, :after_cycle)
@@ -86,39 +133,74 @@ _LIST = text("""
       AND (CAST(:due_from AS timestamptz) IS NULL OR due_time >= :due_from)
       AND (CAST(:due_before AS timestamptz) IS NULL OR due_time < :due_before)
     ORDER BY standing_order, cycle LIMIT :limit
-""")
+    """,
+    OrderRow,
+)
 
-_OPEN_LOCKED = text("""
-    SELECT * FROM orders
+_OPEN_LOCKED = Query(
+    """
+    SELECT merchant, standing_order, cycle, customer, ship_to, state, title, billing_mode, mandate,
+           payment_window, time_zone, items, substitutes, hold_until_time, asks_condition,
+           local_date, due_time, notice_lead, lines, currency, notified_minor, amount_minor,
+           charge_not_before_time, notice_time, collect_time, pay_time, recheck_time, held_stage,
+           announcement_count, traceparent, reasons, confirmed_reasons, create_time, update_time
+    FROM orders
     WHERE standing_order = :standing_order AND merchant = :merchant
       AND state IN ('UPCOMING', 'HELD', 'AWAITING_PAYMENT')
     ORDER BY cycle FOR UPDATE
-""")
+    """,
+    OrderRow,
+)
 
-_WITHDRAWABLE_LOCKED = text("""
-    SELECT orders.* FROM orders
+_WITHDRAWABLE_LOCKED = Query(
+    """
+    SELECT merchant, standing_order, cycle, customer, ship_to, state, title, billing_mode, mandate,
+           payment_window, time_zone, items, substitutes, hold_until_time, asks_condition,
+           local_date, due_time, notice_lead, lines, currency, notified_minor, amount_minor,
+           charge_not_before_time, notice_time, collect_time, pay_time, recheck_time, held_stage,
+           announcement_count, traceparent, reasons, confirmed_reasons, create_time, update_time
+    FROM orders
     JOIN unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]))
       AS asked (merchant, standing_order) USING (merchant, standing_order)
     WHERE state IN ('UPCOMING', 'HELD')
     ORDER BY standing_order, cycle FOR UPDATE OF orders
-""")
+    """,
+    OrderRow,
+)
 
-_ANNOUNCED = text("""
-    SELECT orders.* FROM orders
+_ANNOUNCED = Query(
+    """
+    SELECT merchant, standing_order, cycle, customer, ship_to, state, title, billing_mode, mandate,
+           payment_window, time_zone, items, substitutes, hold_until_time, asks_condition,
+           local_date, due_time, notice_lead, lines, currency, notified_minor, amount_minor,
+           charge_not_before_time, notice_time, collect_time, pay_time, recheck_time, held_stage,
+           announcement_count, traceparent, reasons, confirmed_reasons, create_time, update_time
+    FROM orders
     JOIN unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]))
       AS asked (merchant, standing_order) USING (merchant, standing_order)
     WHERE state || '' = 'UPCOMING'
     ORDER BY charge_not_before_time, standing_order, cycle
-""")
+    """,
+    OrderRow,
+)
 
-_BY_KEY_LOCKED = text("""
-    SELECT orders.* FROM orders
+_BY_KEY_LOCKED = Query(
+    """
+    SELECT merchant, standing_order, cycle, customer, ship_to, state, title, billing_mode, mandate,
+           payment_window, time_zone, items, substitutes, hold_until_time, asks_condition,
+           local_date, due_time, notice_lead, lines, currency, notified_minor, amount_minor,
+           charge_not_before_time, notice_time, collect_time, pay_time, recheck_time, held_stage,
+           announcement_count, traceparent, reasons, confirmed_reasons, create_time, update_time
+    FROM orders
     JOIN unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:cycle AS int[]))
       AS asked (merchant, standing_order, cycle) USING (merchant, standing_order, cycle)
     ORDER BY standing_order, cycle FOR UPDATE OF orders
-""")
+    """,
+    OrderRow,
+)
 
-_CLAIM_TO_COLLECT = text("""
+_CLAIM_TO_COLLECT = Query(
+    """
     UPDATE orders SET claim_time = now()
     FROM (
         SELECT standing_order, merchant, cycle FROM orders
@@ -128,10 +210,18 @@ _CLAIM_TO_COLLECT = text("""
     ) AS due
     WHERE orders.standing_order = due.standing_order AND orders.merchant = due.merchant
       AND orders.cycle = due.cycle
-    RETURNING orders.*
-""")
+    RETURNING orders.merchant, orders.standing_order, orders.cycle, customer, ship_to, state, title,
+              billing_mode, mandate, payment_window, time_zone, items, substitutes, hold_until_time,
+              asks_condition, local_date, due_time, notice_lead, lines, currency, notified_minor,
+              amount_minor, charge_not_before_time, notice_time, collect_time, pay_time,
+              recheck_time, held_stage, announcement_count, traceparent, reasons, confirmed_reasons,
+              create_time, update_time
+    """,
+    OrderRow,
+)
 
-_CLAIM_HELD = text("""
+_CLAIM_HELD = Query(
+    """
     UPDATE orders SET claim_time = now()
     FROM (
         SELECT standing_order, merchant, cycle FROM orders
@@ -141,10 +231,17 @@ _CLAIM_HELD = text("""
     ) AS due
     WHERE orders.standing_order = due.standing_order AND orders.merchant = due.merchant
       AND orders.cycle = due.cycle
-    RETURNING orders.*
-""")
+    RETURNING orders.merchant, orders.standing_order, orders.cycle, customer, ship_to, state, title,
+              billing_mode, mandate, payment_window, time_zone, items, substitutes, hold_until_time,
+              asks_condition, local_date, due_time, notice_lead, lines, currency, notified_minor,
+              amount_minor, charge_not_before_time, notice_time, collect_time, pay_time,
+              recheck_time, held_stage, announcement_count, traceparent, reasons, confirmed_reasons,
+              create_time, update_time
+    """,
+    OrderRow,
+)
 
-_RELEASE = text("""
+_RELEASE = Command("""
     UPDATE orders SET claim_time = NULL
     FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:cycle AS int[]))
       AS claimed (merchant, standing_order, cycle)
@@ -152,13 +249,17 @@ _RELEASE = text("""
       AND orders.cycle = claimed.cycle
 """)
 
-_LAST = text("""
+_LAST = Query(
+    """
     SELECT cycle, local_date FROM orders
     WHERE standing_order = :standing_order AND merchant = :merchant
     ORDER BY cycle DESC LIMIT 1
-""")
+    """,
+    LastOrder,
+)
 
-_NEXT_OPEN = text("""
+_NEXT_OPEN = Query(
+    """
     SELECT asked.merchant, asked.standing_order, asked.cycle,
            min(greatest(orders.due_time, orders.charge_not_before_time)) AS due_time
     FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:cycle AS int[]))
@@ -168,18 +269,25 @@ _NEXT_OPEN = text("""
     WHERE orders.state IN ('UPCOMING', 'HELD')
       AND greatest(orders.due_time, orders.charge_not_before_time) > :now
     GROUP BY asked.merchant, asked.standing_order, asked.cycle
-""")
+    """,
+    _NextOpenRow,
+)
 
-_FIRST_TO_COLLECT = text("SELECT min(collect_time) FROM orders WHERE state = 'UPCOMING'")
-_FIRST_HELD = text("SELECT min(recheck_time) FROM orders WHERE state = 'HELD'")
+_FIRST_TO_COLLECT = Query(
+    "SELECT min(collect_time) AS time FROM orders WHERE state = 'UPCOMING'", _FirstRow
+)
+_FIRST_HELD = Query("SELECT min(recheck_time) AS time FROM orders WHERE state = 'HELD'", _FirstRow)
 
-_HISTORY = text("""
+_HISTORY = Query(
+    """
     SELECT history FROM orders
     WHERE standing_order = :standing_order AND merchant = :merchant AND cycle = :cycle
-""")
+    """,
+    _HistoryRow,
+)
 
 
-async def insert(tx: AsyncConnection, orders: Sequence[Order], now: datetime) -> None:
+async def insert(tx: Connection, orders: Sequence[Order], now: datetime) -> None:
     """Store new orders. Whoever does has moved their standing orders on, so none is there already."""
     if orders:
         rows = [(*values_of(order), now, now) for order in orders]
@@ -187,37 +295,34 @@ async def insert(tx: AsyncConnection, orders: Sequence[Order], now: datetime) ->
 
 
 async def update(
-    tx: AsyncConnection, orders: Sequence[Order], expected: OrderState, now: datetime
+    tx: Connection, orders: Sequence[Order], expected: OrderState, now: datetime
 ) -> list[Order]:
     """Store changed orders, those that are still in the state that was expected; returns them."""
     if not orders:
         return []
-    rows = await tx.execute(_UPDATE, {**columns_of(orders), "expected": expected, "now": now})
-    changed = {OrderKey(row.merchant, row.standing_order, row.cycle) for row in rows}
+    changed = set(await _UPDATE.all(tx, **columns_of(orders), expected=expected, now=now))
     return [order for order in orders if order.key in changed]
 
 
-async def confirm(tx: AsyncConnection, order: Order, now: datetime) -> None:
+async def confirm(tx: Connection, order: Order, now: datetime) -> None:
     """Store the customer's yes to a held order that is locked."""
-    await tx.execute(
-        _CONFIRM,
-        {
-            **_key(order.key),
-            "confirmed_reasons": list(order.confirmed_reasons),
-            "recheck_time": order.recheck_time,
-            "history": dump_decisions(order.decisions),
-            "now": now,
-        },
+    await _CONFIRM.run(
+        tx,
+        **order.key._asdict(),
+        confirmed_reasons=list(order.confirmed_reasons),
+        recheck_time=order.recheck_time,
+        history=dump_decisions(order.decisions),
+        now=now,
     )
 
 
-async def get(tx: AsyncConnection, key: OrderKey) -> Any:  # noqa: ANN401 - a row
+async def get(tx: Connection, key: OrderKey) -> OrderRow | None:
     """The row of an order, for showing; None if there is none."""
-    return (await tx.execute(_GET, _key(key))).one_or_none()
+    return await _GET.one_or_none(tx, **key._asdict())
 
 
 async def list_of_merchant(
-    tx: AsyncConnection,
+    tx: Connection,
     merchant: MerchantId,
     *,
     standing_order: StandingOrderId | None,
@@ -227,141 +332,113 @@ async def list_of_merchant(
     due_before: datetime | None,
     after: tuple[str, int],
     limit: int,
-) -> list[Any]:
+) -> list[OrderRow]:
     """Rows of orders by standing order and cycle, after a position."""
-    rows = await tx.execute(
-        _LIST,
-        {
-            "merchant": merchant,
-            "standing_order": standing_order,
-            "customer": customer,
-            "state": state,
-            "due_from": due_from,
-            "due_before": due_before,
-            "after_standing_order": after[0],
-            "after_cycle": after[1],
-            "limit": limit,
-        },
+    return await _LIST.all(
+        tx,
+        merchant=merchant,
+        standing_order=standing_order,
+        customer=customer,
+        state=state,
+        due_from=due_from,
+        due_before=due_before,
+        after_standing_order=after[0],
+        after_cycle=after[1],
+        limit=limit,
     )
-    return list(rows)
 
 
 async def open_orders(
-    tx: AsyncConnection, merchant: MerchantId, standing_order: StandingOrderId
+    tx: Connection, merchant: MerchantId, standing_order: StandingOrderId
 ) -> list[Order]:
     """The orders of a standing order that are not over, locked."""
-    rows = await tx.execute(_OPEN_LOCKED, {"merchant": merchant, "standing_order": standing_order})
+    rows = await _OPEN_LOCKED.all(tx, merchant=merchant, standing_order=standing_order)
     return [order_of(row) for row in rows]
 
 
-async def withdrawable(
-    tx: AsyncConnection, standing_orders: Sequence[StandingOrderKey]
-) -> list[Order]:
+async def withdrawable(tx: Connection, standing_orders: Sequence[StandingOrderKey]) -> list[Order]:
     """The announced and held orders of many standing orders (merchant, id), locked."""
-    rows = await tx.execute(
-        _WITHDRAWABLE_LOCKED,
-        {
-            "merchant": [merchant for merchant, _ in standing_orders],
-            "standing_order": [standing_order for _, standing_order in standing_orders],
-        },
+    rows = await _WITHDRAWABLE_LOCKED.all(
+        tx,
+        merchant=[merchant for merchant, _ in standing_orders],
+        standing_order=[standing_order for _, standing_order in standing_orders],
     )
     return [order_of(row) for row in rows]
 
 
-async def announced(
-    tx: AsyncConnection, standing_orders: Sequence[StandingOrderKey]
-) -> list[Order]:
+async def announced(tx: Connection, standing_orders: Sequence[StandingOrderKey]) -> list[Order]:
     """The announced orders of many standing orders (merchant, id), the first to be charged first."""
-    rows = await tx.execute(
-        _ANNOUNCED,
-        {
-            "merchant": [merchant for merchant, _ in standing_orders],
-            "standing_order": [standing_order for _, standing_order in standing_orders],
-        },
+    rows = await _ANNOUNCED.all(
+        tx,
+        merchant=[merchant for merchant, _ in standing_orders],
+        standing_order=[standing_order for _, standing_order in standing_orders],
     )
     return [order_of(row) for row in rows]
 
 
-async def by_key(tx: AsyncConnection, keys: Sequence[OrderKey]) -> dict[OrderKey, Order]:
+async def by_key(tx: Connection, keys: Sequence[OrderKey]) -> dict[OrderKey, Order]:
     """Many orders, locked."""
-    rows = await tx.execute(_BY_KEY_LOCKED, _keys(keys))
-    found = [order_of(row) for row in rows]
+    found = map(order_of, await _BY_KEY_LOCKED.all(tx, **arrays_of(keys)))
     return {order.key: order for order in found}
 
 
 async def next_open_times(
-    tx: AsyncConnection, keys: Sequence[OrderKey], now: datetime
+    tx: Connection, keys: Sequence[OrderKey], now: datetime
 ) -> dict[OrderKey, datetime]:
     """By order, when the next one of its standing order is due that is announced or held already."""
-    rows = await tx.execute(_NEXT_OPEN, {**_keys(keys), "now": now})
+    rows = await _NEXT_OPEN.all(tx, **arrays_of(keys), now=now)
     return {OrderKey(row.merchant, row.standing_order, row.cycle): row.due_time for row in rows}
 
 
 async def next_open_time(
-    tx: AsyncConnection, merchant: MerchantId, standing_order: StandingOrderId, now: datetime
+    tx: Connection, merchant: MerchantId, standing_order: StandingOrderId, now: datetime
 ) -> datetime | None:
     """When the next order of a standing order is due that is announced or held already."""
     key = OrderKey(merchant, standing_order, 0)
     return (await next_open_times(tx, [key], now)).get(key)
 
 
-async def claim_to_collect(tx: AsyncConnection, now: datetime, limit: int) -> list[Order]:
+async def claim_to_collect(tx: Connection, now: datetime, limit: int) -> list[Order]:
     """Claim announced orders whose time to be paid has come, the longest due first."""
     return await _claim(tx, _CLAIM_TO_COLLECT, now, limit)
 
 
-async def claim_held(tx: AsyncConnection, now: datetime, limit: int) -> list[Order]:
+async def claim_held(tx: Connection, now: datetime, limit: int) -> list[Order]:
     """Claim held orders that are to be looked at again, the longest due first."""
     return await _claim(tx, _CLAIM_HELD, now, limit)
 
 
-async def release(tx: AsyncConnection, keys: Sequence[OrderKey]) -> None:
+async def release(tx: Connection, keys: Sequence[OrderKey]) -> None:
     """Give claims back, so that they are taken up again at once."""
-    await tx.execute(_RELEASE, _keys(keys))
+    await _RELEASE.run(tx, **arrays_of(keys))
 
 
-async def first_to_collect(tx: AsyncConnection) -> datetime | None:
+async def first_to_collect(tx: Connection) -> datetime | None:
     """When the next order is to be collected, claimed or not."""
-    return (await tx.execute(_FIRST_TO_COLLECT)).scalar_one()  # type: ignore[no-any-return]
+    return (await _FIRST_TO_COLLECT.one(tx)).time
 
 
-async def first_held(tx: AsyncConnection) -> datetime | None:
+async def first_held(tx: Connection) -> datetime | None:
     """When the next held order is to be looked at, claimed or not."""
-    return (await tx.execute(_FIRST_HELD)).scalar_one()  # type: ignore[no-any-return]
+    return (await _FIRST_HELD.one(tx)).time
 
 
 async def last(
-    tx: AsyncConnection, merchant: MerchantId, standing_order: StandingOrderId
+    tx: Connection, merchant: MerchantId, standing_order: StandingOrderId
 ) -> LastOrder | None:
     """The last cycle that has an order, and its date."""
-    found = await tx.execute(_LAST, {"merchant": merchant, "standing_order": standing_order})
-    row = found.one_or_none()
-    return LastOrder(row.cycle, row.local_date) if row else None
+    return await _LAST.one_or_none(tx, merchant=merchant, standing_order=standing_order)
 
 
-async def history(tx: AsyncConnection, key: OrderKey) -> list[Decision]:
+async def history(tx: Connection, key: OrderKey) -> list[Decision]:
     """What was decided about an order, the oldest first."""
-    found = (await tx.execute(_HISTORY, _key(key))).scalar_one()
+    row = await _HISTORY.one(tx, **key._asdict())
     return [
         Decision(datetime.fromisoformat(one["time"]), one["kind"], one["summary"], one["data"])
-        for one in found
+        for one in row.history
     ]
 
 
-async def _claim(tx: AsyncConnection, claim: Any, now: datetime, limit: int) -> list[Order]:  # noqa: ANN401
-    rows = await tx.execute(
-        claim, {"now": now, "limit": limit, "claim_seconds": leases.SUITE.seconds}
-    )
+async def _claim(tx: Connection, claim: Query[OrderRow], now: datetime, limit: int) -> list[Order]:
+    rows = await claim.all(tx, now=now, limit=limit, claim_seconds=leases.SUITE.seconds)
     return [order_of(row) for row in rows]
-
-
-def _key(key: OrderKey) -> dict[str, Any]:
-    return {"merchant": key.merchant, "standing_order": key.standing_order, "cycle": key.cycle}
-
-
-def _keys(keys: Sequence[OrderKey]) -> dict[str, list[Any]]:
-    return {
-        "merchant": [key.merchant for key in keys],
-        "standing_order": [key.standing_order for key in keys],
-        "cycle": [key.cycle for key in keys],
-    }

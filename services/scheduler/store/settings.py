@@ -2,36 +2,63 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from services.scheduler.domain.ids import MerchantId, OrderKey
+from services.runtime.db.pool import Connection
+from services.runtime.db.statements import Command, Query
+from services.scheduler.domain.ids import MerchantId, OrderKey, StandingOrderId
 from services.scheduler.domain.settings import SchedulerSettings, UnpaidPolicy
+from services.scheduler.store.order_rows import arrays_of
 
 # An order is over long before so many cycles have passed.
 UNPAID_LOOK_BACK_CYCLES = 100
 
-_GET = text("SELECT * FROM scheduler_settings WHERE merchant = :merchant")
 
-_ENSURE = text("""
+class _SettingsRow(NamedTuple):
+    merchant: MerchantId
+    unpaid_policy: str
+    version: int
+
+
+class _UnpaidRow(NamedTuple):
+    merchant: MerchantId
+    standing_order: StandingOrderId
+    cycle: int
+    unpaid: int
+
+
+_GET = Query(
+    "SELECT merchant, unpaid_policy, version FROM scheduler_settings WHERE merchant = :merchant",
+    _SettingsRow,
+)
+
+_ENSURE = Command("""
     INSERT INTO scheduler_settings (merchant, unpaid_policy, version)
     VALUES (:merchant, :unpaid_policy, :version)
     ON CONFLICT (merchant) DO NOTHING
 """)
 
-_GET_LOCKED = text("SELECT * FROM scheduler_settings WHERE merchant = :merchant FOR UPDATE")
+_GET_LOCKED = Query(
+    """
+    SELECT merchant, unpaid_policy, version FROM scheduler_settings
+    WHERE merchant = :merchant FOR UPDATE
+    """,
+    _SettingsRow,
+)
 
-_CHANGE = text("""
+_CHANGE = Query(
+    """
     UPDATE scheduler_settings SET unpaid_policy = :unpaid_policy, version = version + 1
     WHERE merchant = :merchant
-    RETURNING *
-""")
+    RETURNING merchant, unpaid_policy, version
+    """,
+    _SettingsRow,
+)
 
 # An order is unpaid while its payment is asked for, and from its due time on. One that waits itself
 # is unpaid, too: cycles that wait go on in their order.
-_UNPAID_BEFORE = text("""
+_UNPAID_BEFORE = Query(
+    """
     SELECT asked.merchant, asked.standing_order, asked.cycle, max(before.cycle) AS unpaid
     FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:cycle AS int[]))
       AS asked (merchant, standing_order, cycle)
@@ -42,40 +69,32 @@ _UNPAID_BEFORE = text("""
        OR (before.state = 'UPCOMING' AND before.due_time <= :now)
        OR (before.state = 'HELD' AND 'PREVIOUS_UNPAID' = ANY (before.reasons))
     GROUP BY asked.merchant, asked.standing_order, asked.cycle
-""")
+    """,
+    _UnpaidRow,
+)
 
 
-async def get(
-    tx: AsyncConnection, merchant: MerchantId, *, lock: bool = False
-) -> SchedulerSettings:
+async def get(tx: Connection, merchant: MerchantId, *, lock: bool = False) -> SchedulerSettings:
     """A merchant's settings, or those that hold where none were stored; locked if asked for."""
     default = SchedulerSettings(merchant)
     if lock:
         # There must be a row to lock.
-        await tx.execute(_ENSURE, _columns(default))
-    found = await tx.execute(_GET_LOCKED if lock else _GET, {"merchant": merchant})
-    row = found.one_or_none()
+        await _ENSURE.run(tx, **_columns(default))
+    row = await (_GET_LOCKED if lock else _GET).one_or_none(tx, merchant=merchant)
     return default if row is None else _settings(row)
 
 
-async def change(tx: AsyncConnection, settings: SchedulerSettings) -> SchedulerSettings:
+async def change(tx: Connection, settings: SchedulerSettings) -> SchedulerSettings:
     """Store what a caller's change made of settings that are locked."""
-    return _settings((await tx.execute(_CHANGE, _columns(settings))).one())
+    return _settings(await _CHANGE.one(tx, **_columns(settings)))
 
 
 async def unpaid_before(
-    tx: AsyncConnection, keys: Sequence[OrderKey], now: datetime
+    tx: Connection, keys: Sequence[OrderKey], now: datetime
 ) -> Mapping[OrderKey, int]:
     """By order, the last cycle of its standing order before it that is unpaid, if there is one."""
-    rows = await tx.execute(
-        _UNPAID_BEFORE,
-        {
-            "merchant": [key.merchant for key in keys],
-            "standing_order": [key.standing_order for key in keys],
-            "cycle": [key.cycle for key in keys],
-            "look_back": UNPAID_LOOK_BACK_CYCLES,
-            "now": now,
-        },
+    rows = await _UNPAID_BEFORE.all(
+        tx, **arrays_of(keys), look_back=UNPAID_LOOK_BACK_CYCLES, now=now
     )
     return {OrderKey(row.merchant, row.standing_order, row.cycle): row.unpaid for row in rows}
 
@@ -88,5 +107,5 @@ def _columns(settings: SchedulerSettings) -> dict[str, Any]:
     }
 
 
-def _settings(row: Any) -> SchedulerSettings:  # noqa: ANN401 - a row
+def _settings(row: _SettingsRow) -> SchedulerSettings:
     return SchedulerSettings(row.merchant, UnpaidPolicy(row.unpaid_policy), row.version)
