@@ -26,14 +26,14 @@ from services.notify.domain.notices import (
 )
 from services.notify.domain.transitions import DeliveryState
 from services.notify.publishers import notice_delivered, notice_failed
-from services.notify.store import attempts, contacts, gauges, superseding
+from services.notify.store import attempts, contacts, superseding
 from services.notify.store.attempts import Ended, Outgoing
 from services.notify.store.contacts import SmsEnded
 from services.runtime.db import leases
 from services.runtime.db.pool import Database
 from services.runtime.messaging import outbox
 from services.runtime.messaging.events import OutboxEvent
-from services.runtime.observability import tracing
+from services.runtime.observability import metrics, tracing
 from services.runtime.workers.clock import Clock
 from services.runtime.workers.loop import Step
 
@@ -44,6 +44,18 @@ SENDS_CONCURRENT_MAX = 50
 # No send begins later than this in a batch; with a gateway's time-out that is less than a lease.
 SEND_BATCH_SECONDS = 15.0
 FAILURE_INTERNAL = "INTERNAL"
+
+_notices_counter = metrics.counter(
+    "recurring.notices",
+    "{notice}",
+    "Notices that were delivered, failed, or were voided before they went out",
+    [
+        {"kind": kind, "outcome": outcome}
+        for kind in NoticeKind
+        for outcome in DeliveryState
+        if outcome is not DeliveryState.PENDING
+    ],
+)
 
 _KEY_NAMESPACE = uuid.UUID("0c4f0c1e-7f0e-5f9c-8a55-6a4f3b0e9d27")
 
@@ -109,7 +121,8 @@ class Deliveries:
             now = self._clock.now()
             await contacts.count_sms(tx, _sms_ended(results), now)
             await outbox.put(tx, [event for notice in ended for event in _events(notice, now)])
-        gauges.ended((each.notice.kind, each.outcome) for each in ended)
+        for notice in ended:
+            _notices_counter.add(1, {"kind": notice.notice.kind, "outcome": notice.outcome})
 
     async def _attempt(self, outgoing: Outgoing) -> Attempt:
         delivery = outgoing.delivery

@@ -1,17 +1,14 @@
 """What operators watch of the catalog."""
 
-from sqlalchemy import text
-
-from services.runtime.observability.gauges import Gauge, GaugeQuery, lateness_of
+from services.runtime.observability.gauges import Gauge, GaugeQuery
 
 GAUGE_QUERIES = (
     GaugeQuery(
-        text(f"""
-            SELECT {
-            lateness_of('''(SELECT min(expire_time) FROM stock_holds
-                                    WHERE state = 'HELD')''')
-        } AS lateness
-        """),  # noqa: S608 - put together from constants
+        """
+            SELECT coalesce(greatest(extract(epoch FROM CAST(:now AS timestamptz) - (
+                       SELECT min(expire_time) FROM stock_holds WHERE state = 'HELD'
+                   )), 0), 0) AS lateness
+        """,
         {
             "lateness": Gauge(
                 "recurring.holds.oldest.lateness", "s", "How late the oldest expired hold is ended"

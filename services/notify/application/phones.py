@@ -18,15 +18,23 @@ from services.notify.domain.phone_codes import (
     hash_code,
 )
 from services.notify.publishers import contact_bound
-from services.notify.store import codes, gauges, notices
+from services.notify.store import codes, notices
 from services.notify.store import contacts as contact_store
 from services.runtime.db.idempotency import derived_id
 from services.runtime.db.pool import Connection
 from services.runtime.errors import wrong_state
 from services.runtime.mutations import Applied, Refused
+from services.runtime.observability import metrics
 from services.runtime.rpc.limits import exhausted
 
 SALT_BYTES = 16
+
+_codes_counter = metrics.counter(
+    "recurring.phone_codes",
+    "{code}",
+    "One-time codes: sent, verified, given wrongly, or refused since there were too many",
+    [{"outcome": outcome} for outcome in ("SENT", "VERIFIED", CodeCheck.CODE_WRONG, "REFUSED")],
+)
 
 _CODE_PROBLEMS = {
     CodeCheck.CODE_NOT_PENDING: "no code is waiting to be confirmed; start the binding again",
@@ -52,7 +60,7 @@ async def start_binding(
     await codes.void(tx, key)
     await notices.insert(tx, [code_notice(key, notice_id, code, now)])
     await codes.insert(tx, key, sent, now)
-    gauges.code("SENT")
+    _codes_counter.add(1, {"outcome": "SENT"})
     return Applied(sent)
 
 
@@ -66,7 +74,7 @@ async def confirm_binding(
     # The contact's lock lets one guess at a time be made.
     before = await contacts.existing(tx, key, lock=True)
     check = check_code(await codes.pending(tx, key), code, now)
-    gauges.code("VERIFIED" if check is CodeCheck.RIGHT else check)
+    _codes_counter.add(1, {"outcome": "VERIFIED" if check is CodeCheck.RIGHT else check})
     if check is CodeCheck.CODE_WRONG:
         await codes.count_wrong(tx, key)
         return Refused(wrong_state(check, _CODE_PROBLEMS[check]))
@@ -89,13 +97,13 @@ async def _count_code(
     """
     oldest = max(await codes.count_sent(tx, key, phone, now), default=None)
     if oldest is not None and oldest + CODES_MAX_PERIOD > now:
-        gauges.code("REFUSED")
+        _codes_counter.add(1, {"outcome": "REFUSED"})
         left_seconds = (oldest + CODES_MAX_PERIOD - now).total_seconds()
         message = f"{CODES_MAX} codes were sent within an hour"
         raise exhausted("CODES_TOO_MANY", message, left_seconds)
     hour, day = await codes.count_spent(tx, key.merchant, now)
     if day > budget.day_max or hour > budget.hour_max:
-        gauges.code("REFUSED")
+        _codes_counter.add(1, {"outcome": "REFUSED"})
         period = timedelta(days=1) if day > budget.day_max else timedelta(hours=1)
         message = "the merchant's codes of this period have all been sent"
         raise exhausted("CODE_BUDGET_SPENT", message, _left_seconds(now, period))

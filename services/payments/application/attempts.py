@@ -17,13 +17,26 @@ from services.payments.domain.outcomes import Declined, NotMade, Outcome, Succee
 from services.payments.domain.transitions import ChargeState
 from services.payments.store import attempts as attempt_store
 from services.payments.store import charges as charge_store
-from services.payments.store import gauges
 from services.payments.store import ledger as ledger_store
 from services.payments.store import payment_methods as payment_method_store
 from services.payments.store.encrypted import token_aad
 from services.runtime.crypto.encryption import UnreadableError
 from services.runtime.db.pool import Connection, Database
 from services.runtime.messaging import outbox
+from services.runtime.observability import metrics
+
+_OUTCOMES: dict[type[Outcome], str] = {
+    Succeeded: "SUCCEEDED",
+    Declined: "DECLINED",
+    NotMade: "NOT_MADE",
+    Unknown: "UNKNOWN",
+}
+_outcomes_counter = metrics.counter(
+    "recurring.charge.attempts",
+    "{attempt}",
+    "Answers of the provider to charges, by outcome",
+    [{"outcome": outcome} for outcome in _OUTCOMES.values()],
+)
 
 
 async def charge(database: Database, provider: Provider, attempt: Attempt) -> Outcome:
@@ -63,7 +76,8 @@ async def settle(
     tx: Connection, outcomes: Sequence[tuple[Attempt, Outcome]], now: datetime
 ) -> None:
     """Write what the provider said. An outcome that is known already is not written again."""
-    gauges.answered(outcome for _, outcome in outcomes)
+    for _, outcome in outcomes:
+        _outcomes_counter.add(1, {"outcome": _OUTCOMES[type(outcome)]})
     known = {a.charge: (a, o) for a, o in outcomes if not isinstance(o, Unknown)}
     if known:
         await _settle_known(tx, known, now)

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from services.runtime.db.pool import Database
 from services.runtime.messaging.broker import Broker
 from services.runtime.observability import metrics
-from services.runtime.observability.gauges import Gauge, GaugeQuery, count_of, lateness_of
+from services.runtime.observability.gauges import Gauge, GaugeQuery
 from services.runtime.workers.clock import Clock
 from services.runtime.workers.loop import Step
 
@@ -21,15 +21,18 @@ COUNT_MAX_ROWS = 10_000
 OVERLAP = timedelta(minutes=1)
 FIRST_LOOK = timedelta(days=1)
 RUNTIME = GaugeQuery(
-    text(f"""
-        SELECT {count_of("FROM outbox WHERE publish_time IS NULL")} AS unpublished,
-               {
-        lateness_of('''(SELECT occur_time FROM outbox WHERE publish_time IS NULL
-                                ORDER BY position LIMIT 1)''')
-    } AS outbox_age,
+    """
+        SELECT (SELECT count(*) FROM (
+                   SELECT FROM outbox WHERE publish_time IS NULL LIMIT :limit
+               ) AS counted) AS unpublished,
+               coalesce(greatest(extract(epoch FROM CAST(:now AS timestamptz) - (
+                   SELECT occur_time FROM outbox WHERE publish_time IS NULL ORDER BY position LIMIT 1
+               )), 0), 0) AS outbox_age,
                pg_total_relation_size('outbox') AS outbox_bytes,
-               {count_of("FROM dead_letters")} AS dead_letters
-    """),  # noqa: S608 - put together from constants
+               (SELECT count(*) FROM (
+                   SELECT FROM dead_letters LIMIT :limit
+               ) AS counted) AS dead_letters
+    """,
     {
         "unpublished": Gauge(
             "recurring.outbox.unpublished", "{message}", "Events that wait to be published"
@@ -75,7 +78,7 @@ class GaugeCollector:
 
     def show(self) -> None:
         """Have the last numbers read by metrics. Numbers that could not be read are not shown."""
-        gauges = [gauge for look in self._gauge_queries for gauge in look.gauges.values()]
+        gauges = [gauge for query in self._gauge_queries for gauge in query.gauges.values()]
         for gauge in {each.name: each for each in (*gauges, PENDING, UNACKNOWLEDGED)}.values():
             metrics.gauge(gauge.name, gauge.unit, gauge.description, self._shown(gauge.name))
 
@@ -96,18 +99,14 @@ class GaugeCollector:
         """The numbers as they are now."""
         now = self._clock.now()
         since = (self._since or now - FIRST_LOOK) - OVERLAP
-        asked = {"now": now, "since": since, "limit": COUNT_MAX_ROWS}
+        parameters = {"now": now, "since": since, "limit": COUNT_MAX_ROWS}
         reading: Reading = []
         async with self._database.check() as connection:
-            for look in self._gauge_queries:
-                names = look.statement.compile().params
-                found = await connection.execute(
-                    look.statement, {name: asked[name] for name in names}
-                )
-                row = found.mappings().one()
+            for query in self._gauge_queries:
+                row = (await connection.execute(text(query.sql), parameters)).mappings().one()
                 reading += [
                     (gauge, gauge.labels, float(row[column]))
-                    for column, gauge in look.gauges.items()
+                    for column, gauge in query.gauges.items()
                 ]
         self._since = now
         return reading + await self._read_consumers()

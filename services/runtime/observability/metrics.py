@@ -1,7 +1,7 @@
 """What a process counts and measures, named after the OpenTelemetry conventions.
 
 Served for Prometheus, which reads `rpc.server.call.duration` in seconds as
-`rpc_server_call_duration_seconds`. Gauges that ask the database are in `watch`.
+`rpc_server_call_duration_seconds`. Gauges that ask the database are in `gauges`.
 """
 
 import functools

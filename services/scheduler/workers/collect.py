@@ -16,7 +16,8 @@ from services.scheduler.application.evaluation.pricing import (
 )
 from services.scheduler.clients import Clients, is_transient
 from services.scheduler.domain.order import Order, OrderState
-from services.scheduler.store import gauges, orders, standing_orders
+from services.scheduler.store import orders, standing_orders
+from services.scheduler.workers import lateness
 
 BATCH_ORDERS = 500
 
@@ -39,7 +40,7 @@ class Collect:
             templates = await _templates(tx, claimed)
         with tracing.working("collect", len(claimed), [order.traceparent for order in claimed]):
             await self._work_surely(claimed, OrderState.UPCOMING, templates, now)
-        gauges.worked(gauges.COLLECT, [order.collect_time for order in claimed], now)
+        lateness.record_collected([order.collect_time for order in claimed], now)
         return Step(worked=len(claimed))
 
     async def held_step(self) -> Step:

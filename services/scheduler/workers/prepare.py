@@ -19,7 +19,8 @@ from services.scheduler.domain.ids import StandingOrderKey
 from services.scheduler.domain.order import Order, OrderState
 from services.scheduler.domain.standing_order import Opening, StandingOrder, State
 from services.scheduler.publishers import order_events
-from services.scheduler.store import gauges, orders, standing_orders
+from services.scheduler.store import orders, standing_orders
+from services.scheduler.workers import lateness
 
 BATCH_STANDING_ORDERS = 500
 # While one batch waits for what others answer, another is worked on.
@@ -48,7 +49,7 @@ class Prepare:
 
         with tracing.working("prepare", len(claimed)):
             await bisect_failures(claimed, work, is_transient)
-        gauges.worked(gauges.PREPARE, [one.prepare_time for one in claimed], now)
+        lateness.record_prepared([one.prepare_time for one in claimed], now)
         return Step(worked=len(claimed))
 
     async def _prepare(self, claimed: Sequence[StandingOrder], now: datetime) -> None:
