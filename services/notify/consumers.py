@@ -11,7 +11,7 @@ from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import events_pb2 as scheduler_events_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
-from services.notify.application.notices import Draft, post
+from services.notify.application.notices import Draft, create_notices
 from services.notify.domain.notices import BillingMode, Promise
 from services.notify.domain.templates import kinds
 from services.notify.domain.templates.wording import Line
@@ -211,7 +211,7 @@ def _subscription(clock: Clock, message_type: Any, reader: Reader) -> Subscripti
     async def handle(tx: Connection, events: Sequence[Event[Any]]) -> None:
         read = [(event, reader(event.message)) for event in events]
         drafts = [(event, draft) for event, draft in read if draft is not None]
-        await post(tx, _missed_together(drafts), clock.now())
+        await create_notices(tx, _missed_together(drafts), clock.now())
 
     return Subscription(message_type, handle)
 

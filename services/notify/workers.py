@@ -21,8 +21,8 @@ from services.notify.domain.notices import (
     Progress,
     Verdict,
     is_expired,
+    is_sendable,
     progress,
-    worth_sending,
 )
 from services.notify.domain.transitions import DeliveryState
 from services.notify.publishers import notice_delivered, notice_failed
@@ -126,7 +126,7 @@ class Deliveries:
 
     async def _attempt(self, outgoing: Outgoing) -> Attempt:
         delivery = outgoing.delivery
-        if not worth_sending(delivery, self._clock.now()):
+        if not is_sendable(delivery, self._clock.now()):
             return Attempt(Verdict.PERMANENT, FAILURE_CODE_VOID)
         if is_expired(delivery, self._clock.now()):
             return Attempt(Verdict.VOID, VOID_EXPIRED)

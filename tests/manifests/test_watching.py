@@ -6,12 +6,12 @@ from pathlib import Path
 import yaml
 
 from deploy.alerts.__main__ import RULE_FILE, prometheus_rule
-from services.catalog.consumers import subscriptions as catalog_hears
-from services.notify.consumers import subscriptions as notify_hears
-from services.payments.consumers import subscriptions as payments_hears
+from services.catalog.consumers import subscriptions as catalog_subscriptions
+from services.notify.consumers import subscriptions as notify_subscriptions
+from services.payments.consumers import subscriptions as payments_subscriptions
 from services.runtime.messaging.broker import DOMAIN
 from services.runtime.workers.clock import SystemClock
-from services.scheduler.consumers import subscriptions as scheduler_hears
+from services.scheduler.consumers import subscriptions as scheduler_subscriptions
 from tests.manifests.cluster import SERVICES, Cluster, Manifest, selects
 from tests.manifests.test_network import ingress
 from tests.prometheus import ALERTS, alert_queries, metrics_in
@@ -75,10 +75,10 @@ def test_the_collector_is_told_what_its_configuration_asks_for(prod: Cluster) ->
 
 def test_consumers_are_scaled_by_every_stream_that_they_hear(prod: Cluster) -> None:
     heard: dict[str, set[str]] = {
-        "catalog": set(catalog_hears(SystemClock())),
-        "scheduler": set(scheduler_hears(SystemClock())),
-        "payments": set(payments_hears(SystemClock())),
-        "notify": set(notify_hears(SystemClock())),
+        "catalog": set(catalog_subscriptions(SystemClock())),
+        "scheduler": set(scheduler_subscriptions(SystemClock())),
+        "payments": set(payments_subscriptions(SystemClock())),
+        "notify": set(notify_subscriptions(SystemClock())),
     }
     for service, streams in heard.items():
         watched = triggers(prod, service, "nats-jetstream")

@@ -56,7 +56,7 @@ async def update(tx: Connection, wanted: ContactUpdate, now: datetime) -> Applie
 
 
 async def existing(connection: Connection, key: CustomerKey, *, lock: bool = False) -> Contact:
-    """A contact, locked if asked for. Raises NOT_FOUND CONTACT_NOT_FOUND."""
+    """A contact, locked if `lock` is set. Raises NOT_FOUND CONTACT_NOT_FOUND."""
     contact = await contacts.one(connection, key, lock=lock)
     if contact is None:
         raise not_found("CONTACT_NOT_FOUND", contact_name(key))

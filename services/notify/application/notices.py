@@ -48,18 +48,20 @@ class Draft:
     # None: nobody is told, but what was to be told before may be untrue now.
     template: Template | None
     promise: Promise | None = None
-    # Whether facts of one minute that read the same are told once.
+    # Whether events of one minute that read the same make one notice.
     merges: bool = False
     # When what it says stops being true.
     expire_time: datetime | None = None
 
 
-async def post(tx: Connection, drafts: Sequence[tuple[Event[Any], Draft]], now: datetime) -> None:
+async def create_notices(
+    tx: Connection, drafts: Sequence[tuple[Event[Any], Draft]], now: datetime
+) -> None:
     """Make a notice of each event, once, with a delivery a channel; publish whom it cannot reach.
 
-    The notice has the event's id, which is derived from the fact: one fact, one notice. Several changes
+    The notice has the event's id, so there is one notice of each event. Several changes
     at one instant that read the same are one notice. Earlier notices that the events make untrue are
-    voided; what later facts have made untrue already is stored void.
+    voided; what later events have made untrue already is stored void.
     """
     keys = [parse_customer(draft.customer) for _, draft in drafts]
     found = await contacts.by_key(tx, keys)
@@ -89,7 +91,7 @@ async def post(tx: Connection, drafts: Sequence[tuple[Event[Any], Draft]], now: 
 
 
 def _notice_id(event: Event[Any], draft: Draft) -> NoticeId:
-    """The event's id, or one that facts of the same minute share which read the same."""
+    """The event's id, or one that events of the same minute share which read the same."""
     if not draft.merges:
         return NoticeId(str(event.id))
     minute = int(event.occur_time.timestamp()) // MERGE_SECONDS
@@ -189,7 +191,7 @@ def phone_changed_notice(
     )
 
 
-def code_notice(key: CustomerKey, notice_id: NoticeId, code: str, now: datetime) -> Notice:
+def phone_code_notice(key: CustomerKey, notice_id: NoticeId, code: str, now: datetime) -> Notice:
     """The SMS with a one-time code. What is kept of it, once it is sent, leaves the code out."""
     shown = _pending(
         Channel.SMS, render(PhoneCode(CODE_LEFT_OUT), ""), now, now + CODE_LIFE, main=True

@@ -4,7 +4,7 @@ import secrets
 from datetime import UTC, datetime, timedelta
 
 from services.notify.application import contacts
-from services.notify.application.notices import code_notice, phone_changed_notice
+from services.notify.application.notices import phone_changed_notice, phone_code_notice
 from services.notify.domain.notices import Contact, CustomerKey, NoticeId
 from services.notify.domain.phone_codes import (
     CODE_DIGITS,
@@ -58,7 +58,7 @@ async def start_binding(
     salt = secrets.token_bytes(SALT_BYTES)
     sent = PhoneCode(notice_id, phone, salt, hash_code(code, salt), 0, now + CODE_LIFE)
     await codes.void(tx, key)
-    await notices.insert(tx, [code_notice(key, notice_id, code, now)])
+    await notices.insert(tx, [phone_code_notice(key, notice_id, code, now)])
     await codes.insert(tx, key, sent, now)
     _codes_counter.add(1, {"outcome": "SENT"})
     return Applied(sent)

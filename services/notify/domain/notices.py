@@ -237,7 +237,7 @@ class Progress:
     is_permanent: bool = False
 
 
-def worth_sending(delivery: Delivery, now: datetime) -> bool:
+def is_sendable(delivery: Delivery, now: datetime) -> bool:
     """Whether a one-time code still lives; all else helps even late, while it is true."""
     return delivery.secret_text is None or now < delivery.give_up_time
 

@@ -213,7 +213,7 @@ class Shop:
         """One step of the loop that ends holds."""
         return await workers.HoldExpiry(self.database, self.clock).step()
 
-    async def told(self, message_type: type[Message]) -> list[Any]:
+    async def published(self, message_type: type[Message]) -> list[Any]:
         """What the outbox holds of a type, the oldest first."""
         async with self.database.read() as connection:
             rows = await connection.execute(

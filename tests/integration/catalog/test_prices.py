@@ -133,7 +133,7 @@ async def test_a_change_of_price_is_told_with_the_day_it_reaches_subscribers(sho
     await shop.price("tea", 1200, day(10))
     await shop.price("tea", 900, day(20))
     await shop.price("tea", 1100, day(90))
-    told = await shop.told(events_pb2.PriceChangeScheduled)
+    told = await shop.published(events_pb2.PriceChangeScheduled)
     first, rise, drop, late = told
     assert not first.HasField("previous_unit_price")
     assert [cents(change.previous_unit_price) for change in told[1:]] == [1000, 1200, 900]
@@ -154,7 +154,10 @@ async def test_a_price_put_between_two_is_told_with_the_one_before_it(shop: Shop
     await shop.sell("tea", 1000)
     await shop.price("tea", 1400, day(50))
     await shop.price("tea", 1200, day(40))
-    assert cents((await shop.told(events_pb2.PriceChangeScheduled))[-1].previous_unit_price) == 1000
+    assert (
+        cents((await shop.published(events_pb2.PriceChangeScheduled))[-1].previous_unit_price)
+        == 1000
+    )
 
 
 # --- a price that is taken back ------------------------------------------------------------------
@@ -191,7 +194,7 @@ async def test_what_was_taken_back_is_told_once_with_what_it_was(shop: Shop) -> 
     mistyped = await shop.price("tea", 120, day(10))
     for _ in range(2):
         await shop.withdraw(mistyped.name)
-    [told] = await shop.told(events_pb2.PriceChangeWithdrawn)
+    [told] = await shop.published(events_pb2.PriceChangeWithdrawn)
     assert (told.product, told.title, told.price) == (name("tea"), "Tea", mistyped.name)
     assert (cents(told.unit_price), from_timestamp(told.effective_time)) == (120, day(10))
     assert from_timestamp(told.withdraw_time) == NOW
@@ -211,7 +214,7 @@ async def test_a_new_price_is_told_with_the_one_before_it_that_holds(shop: Shop)
     await shop.sell("tea", 1000)
     await shop.withdraw((await shop.price("tea", 120, day(10))).name)
     await shop.price("tea", 1200, day(20))
-    told = (await shop.told(events_pb2.PriceChangeScheduled))[-1]
+    told = (await shop.published(events_pb2.PriceChangeScheduled))[-1]
     assert cents(told.previous_unit_price) == 1000
 
 

@@ -185,21 +185,21 @@ async def test_units_that_are_held_cannot_be_taken_away(shop: Shop) -> None:
 async def test_low_stock_is_told_when_it_comes_down_and_not_again(shop: Shop) -> None:
     await shop.sell("tea", 100, units=10, low_stock_threshold=5)
     await shop.hold((order("a"), [item("tea", 4)]))
-    assert await shop.told(events_pb2.StockLow) == []
+    assert await shop.published(events_pb2.StockLow) == []
     await shop.hold((order("b"), [item("tea", 2)]))
     await shop.hold((order("c"), [item("tea", 1)]))
-    [told] = await shop.told(events_pb2.StockLow)
+    [told] = await shop.published(events_pb2.StockLow)
     assert (told.available_units, told.low_stock_threshold) == (4, 5)
     await shop.adjust("tea", 10)
     await shop.adjust("tea", -9)
-    assert [told.available_units for told in await shop.told(events_pb2.StockLow)] == [4, 4]
+    assert [told.available_units for told in await shop.published(events_pb2.StockLow)] == [4, 4]
 
 
 async def test_a_retry_of_hold_tells_nothing_anew(shop: Shop) -> None:
     await shop.sell("tea", 100, units=3, low_stock_threshold=1)
     for _ in range(3):
         await shop.hold((order(), [item("tea", 2)]))
-    assert len(await shop.told(events_pb2.StockLow)) == 1
+    assert len(await shop.published(events_pb2.StockLow)) == 1
 
 
 async def test_the_books_of_stock_add_up(shop: Shop) -> None:

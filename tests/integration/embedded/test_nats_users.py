@@ -16,13 +16,13 @@ from nats.js.errors import NoStreamResponseError, ServiceUnavailableError
 
 from deploy.embedded.nats import EmbeddedNats
 from deploy.embedded.ports import HOST, free_ports
-from services.catalog.consumers import subscriptions as catalog_hears
-from services.notify.consumers import subscriptions as notify_hears
-from services.payments.consumers import subscriptions as payments_hears
+from services.catalog.consumers import subscriptions as catalog_subscriptions
+from services.notify.consumers import subscriptions as notify_subscriptions
+from services.payments.consumers import subscriptions as payments_subscriptions
 from services.runtime.messaging import streams
 from services.runtime.messaging.broker import DOMAIN
 from services.runtime.workers.clock import SystemClock
-from services.scheduler.consumers import subscriptions as scheduler_hears
+from services.scheduler.consumers import subscriptions as scheduler_subscriptions
 
 SERVICES = ("catalog", "scheduler", "payments", "notify")
 PLATFORM = "merchant-demo"
@@ -30,10 +30,10 @@ USERS = (*SERVICES, "streams", PLATFORM, "developer")
 API = f"$JS.{DOMAIN}.API"
 PASSWORD = "only-for-tests-on-this-machine"
 HEARS = {
-    "catalog": catalog_hears,
-    "scheduler": scheduler_hears,
-    "payments": payments_hears,
-    "notify": notify_hears,
+    "catalog": catalog_subscriptions,
+    "scheduler": scheduler_subscriptions,
+    "payments": payments_subscriptions,
+    "notify": notify_subscriptions,
 }
 # Who reads -> by a durable of which name, and the streams that it reads.
 READS = {

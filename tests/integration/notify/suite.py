@@ -166,7 +166,7 @@ class Notify:
         request = notify_pb2.ListNoticesRequest(parent=customer)
         return list((await self.call("ListNotices", request)).notices)
 
-    async def told(self, message_type: type[Message]) -> list[Any]:
+    async def published(self, message_type: type[Message]) -> list[Any]:
         """What the outbox holds of a type."""
         async with self.database.read() as connection:
             rows = await connection.execute(

@@ -42,7 +42,7 @@ async def test_a_code_from_the_phone_binds_it(notify: Notify) -> None:
     contact = await notify.confirm(await code_sent(notify))
 
     assert contact.masked_phone == "+49••••••••67"
-    [bound] = await notify.told(events_pb2.ContactBound)
+    [bound] = await notify.published(events_pb2.ContactBound)
     assert (bound.customer, bound.bind_time) == (ANN, contact.bind_time)
 
 
@@ -220,7 +220,7 @@ async def test_the_same_confirmation_again_is_answered_as_before(notify: Notify)
     answers = await asyncio.gather(*(notify.call("ConfirmPhoneBinding", request) for _ in range(2)))
 
     assert answers[0] == answers[1]
-    assert len(await notify.told(events_pb2.ContactBound)) == 1
+    assert len(await notify.published(events_pb2.ContactBound)) == 1
 
 
 async def test_a_code_is_sent_and_not_shown(notify: Notify) -> None:

@@ -128,7 +128,7 @@ async def test_a_notice_that_never_gets_through_fails_after_a_day(notify: Notify
         notify.clock.move_to(notify.wake_at)
         await notify.deliver()
 
-    [failed] = await notify.told(events_pb2.NoticeFailed)
+    [failed] = await notify.published(events_pb2.NoticeFailed)
     assert (failed.kind, failed.failure_code) == (
         notify_pb2.ORDER_UPCOMING,
         "service_unavailable",
@@ -148,7 +148,7 @@ async def test_a_phone_that_cannot_receive_fails_at_once(
     await notify.tell(order_upcoming())
     await notify.deliver()
 
-    [failed] = await notify.told(events_pb2.NoticeFailed)
+    [failed] = await notify.published(events_pb2.NoticeFailed)
     assert (failed.subject_resource, failed.failure_code) == (
         order_upcoming().ref.order,
         failure_code,
@@ -164,7 +164,7 @@ async def test_a_customer_without_phone_and_mail_is_told_of_as_unreachable(
     await notify.tell(order_upcoming())
     await notify.deliver()
 
-    [failed] = await notify.told(events_pb2.NoticeFailed)
+    [failed] = await notify.published(events_pb2.NoticeFailed)
     assert (failed.customer, failed.failure_code) == (ANN, "NO_CHANNEL")
     [delivery] = (await notify.notices())[0].deliveries
     assert (delivery.state, delivery.failure_code) == (Delivery.FAILED, "NO_CHANNEL")
@@ -176,7 +176,7 @@ async def test_a_notice_in_time_promises_what_the_event_says(notify: Notify) -> 
     await notify.tell(order_upcoming())
     await notify.deliver()
 
-    delivered = (await notify.told(events_pb2.NoticeDelivered))[-1]
+    delivered = (await notify.published(events_pb2.NoticeDelivered))[-1]
     assert delivered.charge_promise.amount.units == 12
     assert from_timestamp(delivered.charge_promise.charge_not_before_time) == DUE
 
@@ -191,7 +191,7 @@ async def test_a_late_notice_defers_the_charge_by_its_full_lead(notify: Notify) 
     notify.clock.move(timedelta(hours=5))
     await notify.deliver()
 
-    delivered = (await notify.told(events_pb2.NoticeDelivered))[-1]
+    delivered = (await notify.published(events_pb2.NoticeDelivered))[-1]
     promised = from_timestamp(delivered.charge_promise.charge_not_before_time)
     assert promised == notify.clock.now() + LEAD > DUE
 
@@ -220,7 +220,9 @@ async def test_a_receipt_is_copied_by_mail_with_the_lines_of_the_order(notify: N
     [mail] = await notify.mailbox("ann@example.com")
     assert (mail["from"], mail["subject"]) == ("orders@acme.example", "Receipt: Coffee")
     assert "2 x Espresso: 12.50 EUR" in mail["text"]
-    assert len(await notify.told(events_pb2.NoticeDelivered)) == 2  # The code's and this one's.
+    assert (
+        len(await notify.published(events_pb2.NoticeDelivered)) == 2
+    )  # The code's and this one's.
 
 
 async def test_an_outage_of_the_mail_server_leaves_one_mail_in_the_end(notify: Notify) -> None:
@@ -244,7 +246,7 @@ async def test_without_a_phone_the_mail_decides_whether_a_notice_was_delivered(
     await notify.tell(order_skipped())
     await notify.deliver()
 
-    [delivered] = await notify.told(events_pb2.NoticeDelivered)
+    [delivered] = await notify.published(events_pb2.NoticeDelivered)
     assert delivered.kind == notify_pb2.ORDER_SKIPPED
     assert len(await notify.mailbox("ann@example.com")) == 1
 
@@ -257,7 +259,7 @@ async def test_muted_receipts_do_not_reach_the_phone_and_other_notices_do(notify
     await notify.deliver()
 
     assert [text[:30] for text in (await notify.inbox())[1:]] == ["Hi Ann! Your order Coffee of S"]
-    assert await notify.told(events_pb2.NoticeFailed) == []
+    assert await notify.published(events_pb2.NoticeFailed) == []
 
 
 async def test_muted_mail_brings_none(notify: Notify) -> None:
@@ -290,7 +292,7 @@ async def test_a_batch_is_more_than_fits_on_the_wire_at_once(notify: Notify) -> 
     step = await notify.deliveries.step()
 
     assert step.worked == 80
-    assert len(await notify.told(events_pb2.NoticeDelivered)) == 81
+    assert len(await notify.published(events_pb2.NoticeDelivered)) == 81
 
 
 async def test_two_processes_share_the_work_and_send_nothing_twice(notify: Notify) -> None:

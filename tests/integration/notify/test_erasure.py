@@ -217,7 +217,7 @@ async def test_who_comes_back_is_not_told_what_was_erased(notify: Notify) -> Non
     await notify.start_binding()
     await notify.deliver()
 
-    [failed] = await notify.told(events_pb2.NoticeFailed)
+    [failed] = await notify.published(events_pb2.NoticeFailed)
     assert failed.failure_code == "NO_CHANNEL"
     assert all(await notify.inbox())
 

@@ -132,9 +132,9 @@ async def test_a_payment_voids_what_was_said_before_it(
 async def test_a_void_announcement_is_never_said_to_be_delivered(notify: Notify) -> None:
     await told_in_outage(notify, order_upcoming(), order_cancelled())
 
-    delivered = await notify.told(events_pb2.NoticeDelivered)
+    delivered = await notify.published(events_pb2.NoticeDelivered)
     assert notify_pb2.ORDER_UPCOMING not in {event.kind for event in delivered}
-    assert await notify.told(events_pb2.NoticeFailed) == []
+    assert await notify.published(events_pb2.NoticeFailed) == []
 
 
 async def test_facts_of_one_instant_count_in_the_order_of_their_arrival(notify: Notify) -> None:
@@ -201,13 +201,13 @@ async def test_an_e_mail_counts_when_the_phone_cannot_be_reached(notify: Notify)
     await notify.tell(order_upcoming())
     await notify.deliver()
 
-    delivered = (await notify.told(events_pb2.NoticeDelivered))[-1]
+    delivered = (await notify.published(events_pb2.NoticeDelivered))[-1]
     assert (delivered.kind, delivered.deliver_time) == (
         notify_pb2.ORDER_UPCOMING,
         to_timestamp(NOW),
     )
     assert delivered.charge_promise.charge_not_before_time == to_timestamp(DUE)
-    assert await notify.told(events_pb2.NoticeFailed) == []
+    assert await notify.published(events_pb2.NoticeFailed) == []
 
 
 async def test_an_e_mail_counts_while_the_gateway_is_away_and_the_date_stays(
@@ -224,7 +224,7 @@ async def test_an_e_mail_counts_while_the_gateway_is_away_and_the_date_stays(
 
     [delivered] = [
         event
-        for event in await notify.told(events_pb2.NoticeDelivered)
+        for event in await notify.published(events_pb2.NoticeDelivered)
         if event.kind == notify_pb2.ORDER_UPCOMING
     ]
     assert delivered.charge_promise.charge_not_before_time == to_timestamp(DUE)

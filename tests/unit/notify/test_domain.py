@@ -21,9 +21,9 @@ from services.notify.domain.notices import (
     Promise,
     Verdict,
     channels,
+    is_sendable,
     new_contact,
     progress,
-    worth_sending,
 )
 from services.notify.domain.phone_codes import (
     CodeCheck,
@@ -157,8 +157,8 @@ def test_a_message_whose_turn_did_not_come_has_not_been_tried() -> None:
 def test_a_notice_is_sent_however_late_and_a_code_only_while_it_lives() -> None:
     late = PENDING.give_up_time
 
-    assert worth_sending(PENDING, late)
-    assert not worth_sending(replace(PENDING, secret_text="123456"), late)
+    assert is_sendable(PENDING, late)
+    assert not is_sendable(replace(PENDING, secret_text="123456"), late)
 
 
 @given(
