@@ -5,7 +5,6 @@ from typing import NamedTuple, NewType
 MerchantId = NewType("MerchantId", str)
 CustomerId = NewType("CustomerId", str)
 StandingOrderId = NewType("StandingOrderId", str)
-ProductId = NewType("ProductId", str)
 
 
 # Tuples, since keys are made and compared more often than anything else.

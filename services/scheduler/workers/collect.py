@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from services.runtime.db.pool import Database
+from services.runtime.db.pool import Connection, Database
 from services.runtime.observability import tracing
 from services.runtime.workers.bisection import bisect_failures
 from services.runtime.workers.clock import Clock
@@ -81,7 +79,7 @@ class Collect:
             await collection.store(tx, decided, state, templates, now)
 
 
-async def _templates(tx: AsyncConnection, claimed: Sequence[Order]) -> Templates:
+async def _templates(tx: Connection, claimed: Sequence[Order]) -> Templates:
     return await standing_orders.by_key(tx, [order.key.template for order in claimed])
 
 

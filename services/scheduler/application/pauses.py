@@ -1,0 +1,41 @@
+"""Pauses: one that had an end is over, or has swallowed the last cycle."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from services.runtime.db.pool import Connection
+from services.runtime.messaging import outbox
+from services.scheduler.application import settlement
+from services.scheduler.domain.pauses import pause_recorded, resumed
+from services.scheduler.domain.standing_order import Opening, StandingOrder, State
+from services.scheduler.publishers import standing_order_changed
+from services.scheduler.store import orders, standing_orders
+
+
+async def resume(tx: Connection, claimed: Sequence[StandingOrder], now: datetime) -> None:
+    """Resume a batch, record what their pauses swallowed, and end those with no cycle left."""
+    openings = [_after_pause(paused, now) for paused in claimed]
+    await standing_orders.advance(tx, openings, State.PAUSED, now)
+    await orders.insert(tx, [o for opening in openings for o in opening.orders], now)
+    events = [
+        standing_order_changed(_stored(opening), "RESUMED", now)
+        for opening in openings
+        if opening.before.state is State.ACTIVE
+    ]
+    await outbox.put(tx, events)
+    over = [opening.before.key for opening in openings if opening.place.next_cycle is None]
+    await settlement.end_finished(tx, over, now)
+
+
+def _after_pause(paused: StandingOrder, now: datetime) -> Opening:
+    if paused.resume_time is None or paused.resume_time > now:
+        return pause_recorded(paused, now)
+    opening = resumed(paused, now)
+    # With no cycle left there is nothing to go on with: it ends once its last order is over.
+    return opening if opening.place.next_cycle else replace(opening, before=paused)
+
+
+def _stored(opening: Opening) -> StandingOrder:
+    """The standing order as `advance` has stored it."""
+    return replace(opening.standing_order, version=opening.before.version + 1)

@@ -1,0 +1,55 @@
+"""Preparation: standing orders get the orders of their due cycles, priced and announced."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from services.runtime.db.pool import Connection, Database
+from services.runtime.messaging import outbox
+from services.scheduler.application import settlement
+from services.scheduler.application.evaluation.evaluation import prepare
+from services.scheduler.application.evaluation.pricing import Templates, template_of
+from services.scheduler.clients import Clients
+from services.scheduler.domain.ids import StandingOrderKey
+from services.scheduler.domain.order import Order, OrderState
+from services.scheduler.domain.standing_order import Opening, State
+from services.scheduler.publishers import order_events
+from services.scheduler.store import orders, standing_orders
+
+
+async def decide(
+    database: Database,
+    clients: Clients,
+    openings: Sequence[Opening],
+    standing_orders_by_key: Templates,
+    now: datetime,
+) -> list[Order]:
+    """The orders of all openings, priced, or held for what is in the way."""
+    opened = [order for opening in openings for order in opening.orders]
+    to_prepare = [order for order in opened if order.state is OrderState.UPCOMING]
+    done = [order for order in opened if order.state is not OrderState.UPCOMING]
+    return done + await prepare(database, clients, to_prepare, standing_orders_by_key, now)
+
+
+async def store(
+    tx: Connection,
+    openings: Mapping[StandingOrderKey, Opening],
+    decided: Sequence[Order],
+    standing_orders_by_key: Templates,
+    now: datetime,
+) -> None:
+    """Store the orders of standing orders that are unchanged since their claim; release the others."""
+    advanced = await standing_orders.advance(tx, list(openings.values()), State.ACTIVE, now)
+    stored = [order for order in decided if order.key.template in advanced]
+    await orders.insert(tx, stored, now)
+    events = [
+        event
+        for order in stored
+        for event in order_events(order, template_of(order, standing_orders_by_key), now)
+    ]
+    await outbox.put(tx, events)
+    await settlement.pause_gone(tx, stored, now)
+    ended = [key for key in advanced if openings[key].place.next_cycle is None]
+    await settlement.end_finished(tx, ended, now)
+    changed_since = [key for key in openings if key not in advanced]
+    if changed_since:
+        await standing_orders.release(tx, changed_since)
