@@ -47,3 +47,7 @@ ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" IN SCHEMA public
 ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" IN SCHEMA public
     GRANT USAGE, SELECT ON SEQUENCES TO :"name", :"loops";
 ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" IN SCHEMA public GRANT SELECT ON TABLES TO :"readonly";
+-- The views that audits read show every merchant, so the service's own roles have no access to them.
+CREATE SCHEMA IF NOT EXISTS audit_v1 AUTHORIZATION :"owner";
+GRANT USAGE ON SCHEMA audit_v1 TO :"readonly";
+ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" IN SCHEMA audit_v1 GRANT SELECT ON TABLES TO :"readonly";

@@ -33,5 +33,9 @@ BEGIN
                    'GRANT USAGE, SELECT ON SEQUENCES TO %I, %I', owner, service, loops);
     EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA public '
                    'GRANT SELECT ON TABLES TO %I', owner, readonly);
+    EXECUTE format('CREATE SCHEMA audit_v1 AUTHORIZATION %I', owner);
+    EXECUTE format('GRANT USAGE ON SCHEMA audit_v1 TO %I', readonly);
+    EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA audit_v1 '
+                   'GRANT SELECT ON TABLES TO %I', owner, readonly);
 END
 $$;

@@ -140,6 +140,15 @@ CREATE TABLE served_revisions (
     revision       text        NOT NULL PRIMARY KEY
 );
 SELECT revoke_privileges('INSERT, UPDATE, DELETE', 'served_revisions', 'alembic_version');
+
+-- What audits read (docs/audit-views.md): a contract, unlike the tables. A view shows the rows of every
+-- merchant, since its owner, who owns the tables, is not subject to their policies. Services have no
+-- access to the schema.
+CREATE SCHEMA IF NOT EXISTS audit_v1;
+CREATE VIEW audit_v1.backlog AS
+    SELECT (SELECT count(*) FROM outbox WHERE publish_time IS NULL) AS unpublished_count,
+           (SELECT min(occur_time) FROM outbox WHERE publish_time IS NULL) AS oldest_unpublished_time,
+           (SELECT count(*) FROM dead_letters) AS dead_letter_count;
 """
 
 _SERVED = text("""

@@ -81,4 +81,14 @@ CREATE TABLE stock_holds (
 CREATE INDEX stock_holds_expiring ON stock_holds (expire_time) WHERE state = 'HELD';
 
 SELECT enable_tenant_rls('merchant', 'products', 'prices', 'protections', 'stock', 'stock_holds');
+
+CREATE VIEW audit_v1.stock_holds AS
+    SELECT merchant, standing_order, cycle, product, quantity AS quantity_units, state, expire_time
+    FROM stock_holds;
+CREATE VIEW audit_v1.stock AS
+    SELECT merchant, product, on_hand_units, held_units FROM stock;
+CREATE VIEW audit_v1.due_work AS
+    SELECT 'hold of stock for' AS kind, merchant,
+           merchant || '/' || standing_order || '/' || cycle AS subject, expire_time AS due_time
+    FROM stock_holds WHERE state = 'HELD';
 """

@@ -137,4 +137,21 @@ CREATE TABLE code_budgets (
 
 SELECT enable_tenant_rls('merchant', 'contacts', 'notices', 'deliveries', 'phone_codes', 'code_budgets',
                   'superseded_kinds');
+
+CREATE VIEW audit_v1.deliveries AS
+    SELECT notices.merchant, notices.customer, notice, kind, subject_resource, channel, main,
+           deliveries.state, deliver_time, billing_mode, promised_amount_minor,
+           coalesce(promised_currency, '') AS promised_currency,
+           charge_not_before AS charge_not_before_time, notice_lead,
+           -- Unknown of a customer who was erased, and of one who came again since.
+           contacts.bind_count AS bound_phone_count
+    FROM deliveries
+    JOIN notices USING (customer, merchant, notice)
+    LEFT JOIN contacts ON contacts.customer = notices.customer
+      AND contacts.merchant = notices.merchant AND contacts.create_time <= notices.create_time;
+CREATE VIEW audit_v1.due_work AS
+    SELECT channel || ' of notice' AS kind, merchant,
+           merchant || '/' || customer || '/' || notice AS subject,
+           least(next_attempt_time, give_up_time) AS due_time
+    FROM deliveries WHERE state = 'PENDING';
 """

@@ -224,6 +224,57 @@ CREATE INDEX ledger_entries_by_account ON ledger_entries (merchant, account, cur
 SELECT enable_tenant_rls('merchant', 'payment_methods', 'mandates', 'notices', 'withdrawals',
     'mandate_changes', 'charges', 'attempts', 'refunds', 'ledger_transactions', 'ledger_entries');
 SELECT revoke_privileges('UPDATE, DELETE', 'ledger_transactions', 'ledger_entries');
+
+CREATE VIEW audit_v1.charges AS
+    SELECT merchant, 'merchants/' || merchant || '/customers/' || customer || '/charges/' || charge
+               AS name,
+           order_name, state, billing_mode, amount_minor, currency, refusal_reasons, abandon_reason
+    FROM charges;
+CREATE VIEW audit_v1.attempts AS
+    SELECT merchant,
+           'merchants/' || merchant || '/customers/' || customer || '/charges/' || charge
+               AS charge_name,
+           number, idempotency_key, state, amount_minor, currency, provider_payment,
+           -- The guard is asked again before it is sent once more.
+           coalesce(resend_time, start_time) AS start_time, end_time,
+           CASE WHEN mandate = '' THEN '' ELSE
+               'merchants/' || merchant || '/customers/' || customer || '/mandates/' || mandate
+           END AS mandate_name
+    FROM attempts;
+CREATE VIEW audit_v1.mandates AS
+    SELECT merchant,
+           'merchants/' || merchant || '/customers/' || customer || '/mandates/' || mandate AS name,
+           charge_ceiling_minor, month_ceiling_minor, currency, valid_from_time, valid_until_time,
+           revoke_time
+    FROM mandates;
+CREATE VIEW audit_v1.notice_evidence AS
+    SELECT merchant,
+           'merchants/' || merchant || '/customers/' || customer || '/charges/' || charge
+               AS charge_name,
+           notice, billing_mode, amount_minor, currency, charge_not_before_time, deliver_time
+    FROM notices;
+CREATE VIEW audit_v1.refunds AS
+    SELECT merchant, 'merchants/' || merchant || '/customers/' || customer || '/charges/' || charge
+               || '/refunds/' || refund AS name,
+           state, amount_minor, currency, provider_refund
+    FROM refunds;
+CREATE VIEW audit_v1.ledger_entries AS
+    SELECT merchant, transaction::text AS transaction, source, kind, account, amount_minor, currency,
+           book_time
+    FROM ledger_entries JOIN ledger_transactions USING (customer, merchant, transaction);
+CREATE VIEW audit_v1.due_work AS
+    SELECT 'charge' AS kind, merchant, merchant || '/' || customer || '/' || charge AS subject,
+           coalesce(next_attempt_time, expire_time) AS due_time
+    FROM charges WHERE state IN ('SCHEDULED', 'REQUESTED')
+      AND coalesce(next_attempt_time, expire_time) IS NOT NULL
+    UNION ALL
+    SELECT 'attempt of unknown outcome', merchant, merchant || '/' || customer || '/' || charge,
+           next_lookup_time
+    FROM attempts WHERE state = 'UNKNOWN'
+    UNION ALL
+    SELECT 'refund', merchant, merchant || '/' || customer || '/' || charge || '/' || refund,
+           next_try_time
+    FROM refunds WHERE state = 'PENDING';
 """
 
 # A final state stays, whatever arrives late, twice or out of order.

@@ -161,4 +161,56 @@ CREATE TRIGGER orders_final BEFORE UPDATE OF state ON orders FOR EACH ROW
           AND NOT (OLD.state = 'SKIPPED' AND OLD.reasons = '{SKIPPED_BY_CUSTOMER}'
                    AND NEW.state = 'HELD'))
     EXECUTE FUNCTION refuse_regress();
+
+CREATE VIEW audit_v1.standing_orders AS
+    SELECT merchant, standing_order, state, base_cycle, first_cycle, next_cycle, last_cycle,
+           schedule, dates_changed, title = '' AS erased,
+           coalesce((
+               SELECT max(occur_time) FROM outbox
+               WHERE type = 'recurring.scheduler.v1.StandingOrderChanged'
+                 AND partition_key = 'merchants/' || merchant || '/standingOrders/' || standing_order
+           ), update_time) AS state_change_time
+    FROM standing_orders;
+CREATE VIEW audit_v1.orders AS
+    SELECT merchant, standing_order, cycle, customer, local_date, due_time, state, reasons,
+           billing_mode, notified_minor, amount_minor, currency, charge_not_before_time, notice_time,
+           pay_time,
+           history @> '[{"kind": "ORDERED_NOW"}]' OR history @> '[{"kind": "DEFERRED"}]' AS moved
+    FROM orders;
+-- The cycle that was next when somebody asked for it at once, and when it would have been due.
+CREATE VIEW audit_v1.cycles_brought_forward AS
+    SELECT DISTINCT ON (resource, state_before -> 'next_cycle')
+           split_part(resource, '/', 2) AS merchant, split_part(resource, '/', 4) AS standing_order,
+           (state_before ->> 'next_cycle')::integer AS cycle,
+           ((state_before ->> 'next_due_time')::timestamptz
+               AT TIME ZONE (state_before -> 'schedule' ->> 'time_zone'))::date AS nominal_date
+    FROM audit_entries
+    WHERE method = 'OrderNow' AND state_before -> 'next_due_time' IS NOT NULL
+      AND state_before IS DISTINCT FROM state_after
+    ORDER BY resource, state_before -> 'next_cycle', position;
+CREATE VIEW audit_v1.cycles_moved_by_customers AS
+    SELECT DISTINCT split_part(resource, '/', 2) AS merchant,
+           split_part(resource, '/', 4) AS standing_order, (change ->> 'cycle')::integer AS cycle
+    FROM audit_entries
+    CROSS JOIN LATERAL jsonb_array_elements(state_after -> 'cycle_changes') AS change
+    WHERE method = 'ChangeCycle' AND change -> 'local_date' IS NOT NULL;
+CREATE VIEW audit_v1.due_work AS
+    SELECT 'standing order' AS kind, merchant, merchant || '/' || standing_order AS subject,
+           prepare_time AS due_time
+    FROM standing_orders WHERE state = 'ACTIVE' AND prepare_time IS NOT NULL
+    UNION ALL
+    SELECT 'pause of', merchant, merchant || '/' || standing_order, resume_time
+    FROM standing_orders WHERE state = 'PAUSED' AND resume_time IS NOT NULL
+    UNION ALL
+    SELECT 'announced order', merchant, merchant || '/' || standing_order || '/' || cycle, collect_time
+    FROM orders WHERE state = 'UPCOMING' AND collect_time IS NOT NULL
+    UNION ALL
+    SELECT 'announced order without a delivered notice', merchant,
+           merchant || '/' || standing_order || '/' || cycle, hold_until_time
+    FROM orders WHERE state = 'UPCOMING' AND collect_time IS NULL
+    UNION ALL
+    SELECT 'held order', merchant, merchant || '/' || standing_order || '/' || cycle,
+           CASE WHEN reasons = ARRAY['PREVIOUS_UNPAID'] THEN recheck_time
+                ELSE least(recheck_time, hold_until_time) END
+    FROM orders WHERE state = 'HELD';
 """
