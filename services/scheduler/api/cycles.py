@@ -21,11 +21,11 @@ from services.scheduler.api.lookups import (
     cycle_out_of_range,
     existing,
     locked,
-    read_name,
     record_pause,
     refuse_items,
 )
 from services.scheduler.api.reading import read_items, read_ship_to
+from services.scheduler.api.requests import read_name
 from services.scheduler.api.schedules import read_calendar_date
 from services.scheduler.api.templates import TemplateMethods
 from services.scheduler.application import settlement

@@ -7,7 +7,6 @@ import grpc
 from recurring.catalog.v1 import catalog_pb2
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.runtime.auth.call_context import caller
 from services.runtime.crypto.encryption import keyring
 from services.runtime.db import audit
 from services.runtime.errors import (
@@ -19,9 +18,9 @@ from services.runtime.errors import (
     wrong_state,
 )
 from services.runtime.rpc.conversions import etag
-from services.scheduler import names
-from services.scheduler.api.messages import standing_order_message
-from services.scheduler.domain.ids import MerchantId, OrderKey, StandingOrderId, StandingOrderKey
+from services.scheduler.api.requests import read_name
+from services.scheduler.api.responses import standing_order_message
+from services.scheduler.domain.ids import MerchantId, StandingOrderId
 from services.scheduler.domain.order import Item
 from services.scheduler.domain.pauses import pause_recorded
 from services.scheduler.domain.standing_order import CHANGE_AHEAD_MAX_CYCLES, StandingOrder, State
@@ -29,29 +28,6 @@ from services.scheduler.names import product_name, standing_order_name
 from services.scheduler.store import orders, purchases, standing_orders
 
 LIVE_STATES = (State.ACTIVE, State.PAUSED)
-_CYCLE_MAX = 2**31 - 1
-
-
-def read_name(name: str, field: str = "name") -> StandingOrderKey:
-    """The merchant and the id of a standing order that the caller may see."""
-    violations = Violations()
-    merchant, standing_order = names.STANDING_ORDER.read(violations, field, name)
-    violations.check()
-    caller().check(merchant)
-    return StandingOrderKey(MerchantId(merchant), StandingOrderId(standing_order))
-
-
-def read_order_name(name: str) -> OrderKey:
-    """The key of an order that the caller may see."""
-    violations = Violations()
-    merchant, standing_order, cycle = names.ORDER.read(violations, "name", name)
-    if cycle and not cycle.isdecimal():
-        violations.add("name", "must end in the number of a cycle")
-    violations.check()
-    caller().check(merchant)
-    return OrderKey(
-        MerchantId(merchant), StandingOrderId(standing_order), min(int(cycle), _CYCLE_MAX)
-    )
 
 
 async def existing(

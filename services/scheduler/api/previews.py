@@ -11,7 +11,8 @@ from services.runtime.rpc.conversions import to_date, to_money, to_timestamp
 from services.runtime.rpc.limits import ConcurrencyLimiter
 from services.scheduler import publishers
 from services.scheduler.api.cycles import CycleMethods
-from services.scheduler.api.lookups import existing, read_name
+from services.scheduler.api.lookups import existing
+from services.scheduler.api.requests import read_name
 from services.scheduler.application.evaluation.evaluation import plan_announced
 from services.scheduler.application.evaluation.projection import Projection, project
 from services.scheduler.domain.calendar import CycleDate

@@ -26,13 +26,13 @@ from services.scheduler.api.lookups import (
     check_present,
     existing,
     locked,
-    read_name,
     record_pause,
     refuse_duplicate,
     refuse_items,
 )
-from services.scheduler.api.messages import standing_order_message
 from services.scheduler.api.reading import read_aside, read_standing_order
+from services.scheduler.api.requests import read_name
+from services.scheduler.api.responses import standing_order_message
 from services.scheduler.api.schedules import read_calendar_date
 from services.scheduler.api.sign_up import PRECONDITION_REASONS, sign_up_violations
 from services.scheduler.application import settlement

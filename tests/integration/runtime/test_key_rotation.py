@@ -22,7 +22,7 @@ from services.runtime.db import idempotency, key_rotation
 from services.runtime.db.key_rotation import EncryptedTable, Tally
 from services.runtime.db.pool import Database, connect
 from services.runtime.errors import Problem
-from services.scheduler.api.messages import standing_order_message
+from services.scheduler.api.responses import standing_order_message
 from services.scheduler.domain.cycles import open_cycles
 from services.scheduler.domain.ids import CustomerId, MerchantId, StandingOrderId
 from services.scheduler.domain.order import Item

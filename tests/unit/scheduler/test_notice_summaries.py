@@ -3,7 +3,7 @@
 import pytest
 from recurring.notify.v1 import notify_pb2
 
-from services.scheduler.api.messages import notice_decisions
+from services.scheduler.application.orders import notice_decisions
 
 Delivery = notify_pb2.Notice.Delivery
 

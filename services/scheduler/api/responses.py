@@ -4,18 +4,18 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from google.protobuf import duration_pb2, struct_pb2
-from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.json_format import ParseDict
 from google.type.postal_address_pb2 import PostalAddress
-from recurring.notify.v1 import notify_pb2
-from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
 from services.runtime.crypto.encryption import Keyring
-from services.runtime.rpc.conversions import etag, from_timestamp, to_date, to_money, to_timestamp
+from services.runtime.rpc.conversions import etag, to_date, to_money, to_timestamp
+from services.scheduler import names
 from services.scheduler.api.conditions import condition_messages
 from services.scheduler.api.schedules import schedule_message
 from services.scheduler.domain.ids import MerchantId, OrderKey
 from services.scheduler.domain.order import Decision, Item, line_of
+from services.scheduler.domain.settings import SchedulerSettings
 from services.scheduler.domain.standing_order import CycleChange, StandingOrder
 from services.scheduler.names import customer_name, order_name, product_name, standing_order_name
 from services.scheduler.publishers import line_messages
@@ -154,50 +154,10 @@ def _without_numbers(value: Any) -> Any:  # noqa: ANN401 - any JSON
     return value
 
 
-def charge_decisions(charge: payments_pb2.Charge) -> list[Decision]:
-    """What payments did about an order, attempt by attempt."""
-    return [
-        Decision(
-            from_timestamp(attempt.start_time),
-            "ATTEMPT",
-            f"Attempt {attempt.number} at the provider: "
-            f"{payments_pb2.Charge.Attempt.State.Name(attempt.state)}.",
-            MessageToDict(attempt, preserving_proto_field_name=True),
-        )
-        for attempt in charge.attempts
-    ]
-
-
-_HOW_DELIVERED = {
-    notify_pb2.Notice.Delivery.DELIVERED: "was delivered",
-    notify_pb2.Notice.Delivery.FAILED: "failed",
-    notify_pb2.Notice.Delivery.VOIDED: "was not sent",
-}
-
-
-def _notice_summary(notice: notify_pb2.Notice) -> str:
-    """What became of a notice on each of its channels."""
-    kind = notify_pb2.NoticeKind.Name(notice.kind)
-    if not notice.deliveries:
-        return f"{kind} was not sent: the customer does not want it."
-    return f"{kind} {', '.join(_delivery_summary(each) for each in notice.deliveries)}."
-
-
-def _delivery_summary(delivery: notify_pb2.Notice.Delivery) -> str:
-    waiting = "was tried and is tried again" if delivery.attempt_count else "is to be sent"
-    how = _HOW_DELIVERED.get(delivery.state, waiting)
-    why = f" ({delivery.failure_code})" if delivery.failure_code else ""
-    return f"by {notify_pb2.Channel.Name(delivery.channel)} {how}{why}"
-
-
-def notice_decisions(notices: Sequence[notify_pb2.Notice]) -> list[Decision]:
-    """What the customer was told about an order, and how it arrived."""
-    return [
-        Decision(
-            from_timestamp(notice.create_time),
-            "NOTICE",
-            _notice_summary(notice),
-            MessageToDict(notice, preserving_proto_field_name=True),
-        )
-        for notice in notices
-    ]
+def settings_message(settings: SchedulerSettings) -> scheduler_pb2.SchedulerSettings:
+    """A merchant's settings on the wire."""
+    return scheduler_pb2.SchedulerSettings(
+        name=names.SETTINGS.format(settings.merchant),
+        unpaid_policy=scheduler_pb2.SchedulerSettings.UnpaidPolicy.Value(settings.unpaid_policy),
+        etag=etag(settings.version),
+    )

@@ -1,0 +1,192 @@
+"""Orders: what became of cycles and why, and the customer's yes to one that asks for it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import grpc
+from google.protobuf.json_format import MessageToDict
+from recurring.notify.v1 import notify_pb2
+from recurring.payments.v1 import payments_pb2
+
+from services.runtime.db.pool import Connection, Database
+from services.runtime.errors import not_found, wrong_state
+from services.runtime.mutations import Applied, Apply
+from services.runtime.rpc.conversions import from_timestamp
+from services.scheduler.application import collection
+from services.scheduler.application.evaluation.pricing import Templates
+from services.scheduler.clients import Clients, is_transient
+from services.scheduler.domain.explanation import in_causal_order
+from services.scheduler.domain.ids import CustomerId, MerchantId, OrderKey, StandingOrderId
+from services.scheduler.domain.order import Decision, Order, OrderState, asks
+from services.scheduler.domain.order_lifecycle import confirmed
+from services.scheduler.names import customer_name, order_name
+from services.scheduler.store import orders, standing_orders
+from services.scheduler.store.order_rows import order_of
+
+EXPLAIN_MAX_NOTICES = 1000
+
+
+class OrdersQuery(NamedTuple):
+    """Which of a merchant's orders are wanted; None: whatever it is."""
+
+    merchant: MerchantId
+    standing_order: StandingOrderId | None
+    customer: CustomerId | None
+    state: str | None
+    due_from: datetime | None
+    due_before: datetime | None
+
+
+async def existing(connection: Connection, key: OrderKey) -> Any:  # noqa: ANN401 - a row
+    """The row of an order. Raises NOT_FOUND ORDER_NOT_FOUND."""
+    row = await orders.get(connection, key)
+    if row is None:
+        raise not_found("ORDER_NOT_FOUND", order_name(key))
+    return row
+
+
+async def find(
+    database: Database, query: OrdersQuery, after: tuple[str, int], limit: int
+) -> list[Any]:
+    """The rows of orders by standing order and cycle, after a position."""
+    async with database.read() as connection:
+        return await orders.list_of_merchant(
+            connection,
+            query.merchant,
+            standing_order=query.standing_order,
+            customer=query.customer,
+            state=query.state,
+            due_from=query.due_from,
+            due_before=query.due_before,
+            after=after,
+            limit=limit,
+        )
+
+
+# --- the customer's yes ----------------------------------------------------------------------------
+
+
+async def confirm(database: Database, clients: Clients, key: OrderKey, now: datetime) -> Apply[Any]:
+    """Let an order go on that is HELD to ask the customer, and show what became of it.
+
+    Raises NOT_FOUND ORDER_NOT_FOUND, FAILED_PRECONDITION ORDER_STATE.
+    """
+    async with database.read() as connection:
+        row = await orders.get(connection, key)
+        known = order_of(row) if row else None
+        templates = await standing_orders.by_key(connection, [key.template])
+    decided = await _decide(database, clients, _agreed(known, key, now), templates, now)
+
+    async def apply(tx: Connection) -> Applied[Any]:
+        order = (await orders.by_key(tx, [key])).get(key)
+        agreed = _agreed(order, key, now)
+        before = await orders.get(tx, key)
+        await orders.confirm(tx, agreed, now)
+        # Where the order changed meanwhile, it is looked at again by itself.
+        if order == known:
+            await collection.store(tx, decided, OrderState.HELD, templates, now)
+        return Applied(await orders.get(tx, key), before)
+
+    return apply
+
+
+def _agreed(order: Order | None, key: OrderKey, now: datetime) -> Order:
+    """An order with the customer's yes; raises why it does not wait for one."""
+    if order is None:
+        raise not_found("ORDER_NOT_FOUND", order_name(key))
+    if not asks(order):
+        raise wrong_state("ORDER_STATE", f"{order_name(key)} is not HELD to ask the customer")
+    return confirmed(order, now)
+
+
+async def _decide(
+    database: Database, clients: Clients, agreed: Order, templates: Templates, now: datetime
+) -> list[Order]:
+    """What becomes of an order now; nothing yet while another service is away."""
+    try:
+        undecided = [replace(agreed, decisions=())]
+        return await collection.decide(database, clients, undecided, templates, now)
+    except grpc.aio.AioRpcError as error:
+        if not is_transient(error):
+            raise
+        return []
+
+
+# --- why it became what it is ----------------------------------------------------------------------
+
+
+async def explain(
+    database: Database, clients: Clients, key: OrderKey
+) -> tuple[Any, Sequence[Decision]]:
+    """The row of an order and every decision about it, from what all services stored."""
+    async with database.read() as connection:
+        row = await existing(connection, key)
+        history = await orders.history(connection, key)
+    customer = customer_name(row.merchant, row.customer)
+    charge = f"{customer}/charges/{key.standing_order}-{key.cycle}"
+    attempts: list[Decision] = []
+    try:
+        attempts = charge_decisions(
+            await clients.payments.GetCharge(payments_pb2.GetChargeRequest(name=charge))
+        )
+    except grpc.aio.AioRpcError as error:
+        # An order that was never to be paid has no charge.
+        if error.code() is not grpc.StatusCode.NOT_FOUND:
+            raise
+    notices = await clients.notify.ListNotices(
+        notify_pb2.ListNoticesRequest(
+            parent=customer, subject_resource=order_name(key), page_size=EXPLAIN_MAX_NOTICES
+        )
+    )
+    return row, in_causal_order(history, attempts, notice_decisions(notices.notices))
+
+
+def charge_decisions(charge: payments_pb2.Charge) -> list[Decision]:
+    """What payments did about an order, attempt by attempt."""
+    return [
+        Decision(
+            from_timestamp(attempt.start_time),
+            "ATTEMPT",
+            f"Attempt {attempt.number} at the provider: "
+            f"{payments_pb2.Charge.Attempt.State.Name(attempt.state)}.",
+            MessageToDict(attempt, preserving_proto_field_name=True),
+        )
+        for attempt in charge.attempts
+    ]
+
+
+_HOW_DELIVERED = {
+    notify_pb2.Notice.Delivery.DELIVERED: "was delivered",
+    notify_pb2.Notice.Delivery.FAILED: "failed",
+    notify_pb2.Notice.Delivery.VOIDED: "was not sent",
+}
+
+
+def _notice_summary(notice: notify_pb2.Notice) -> str:
+    """What became of a notice on each of its channels."""
+    kind = notify_pb2.NoticeKind.Name(notice.kind)
+    if not notice.deliveries:
+        return f"{kind} was not sent: the customer does not want it."
+    return f"{kind} {', '.join(_delivery_summary(each) for each in notice.deliveries)}."
+
+
+def _delivery_summary(delivery: notify_pb2.Notice.Delivery) -> str:
+    waiting = "was tried and is tried again" if delivery.attempt_count else "is to be sent"
+    how = _HOW_DELIVERED.get(delivery.state, waiting)
+    why = f" ({delivery.failure_code})" if delivery.failure_code else ""
+    return f"by {notify_pb2.Channel.Name(delivery.channel)} {how}{why}"
+
+
+def notice_decisions(notices: Sequence[notify_pb2.Notice]) -> list[Decision]:
+    """What the customer was told about an order, and how it arrived."""
+    return [
+        Decision(
+            from_timestamp(notice.create_time),
+            "NOTICE",
+            _notice_summary(notice),
+            MessageToDict(notice, preserving_proto_field_name=True),
+        )
+        for notice in notices
+    ]
