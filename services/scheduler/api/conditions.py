@@ -7,6 +7,7 @@ from recurring.scheduler.v1 import scheduler_pb2
 from services.runtime.errors import Violations
 from services.runtime.rpc.conversions import read_money, to_money
 from services.scheduler import names
+from services.scheduler.application.sign_up import CONDITION_INVALID
 from services.scheduler.domain import expressions
 from services.scheduler.domain.conditions import (
     CONDITIONS_MAX,
@@ -28,7 +29,6 @@ from services.scheduler.domain.ids import MerchantId
 from services.scheduler.domain.order import Item
 from services.scheduler.names import product_name
 
-CONDITION_INVALID = "CONDITION_INVALID"
 CONDITION_TOO_COSTLY = "CONDITION_TOO_COSTLY"
 
 

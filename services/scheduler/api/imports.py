@@ -13,11 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.runtime.crypto.encryption import Keyring
 from services.runtime.db import audit
+from services.runtime.db.pool import Database
 from services.runtime.errors import FieldViolation, Violations, already_exists
 from services.runtime.messaging import outbox
 from services.runtime.resource_names import ID_PATTERN
 from services.runtime.rpc import validation
 from services.runtime.rpc.limits import ConcurrencyLimiter, exhausted
+from services.runtime.workers.clock import Clock
 from services.scheduler import names, publishers
 from services.scheduler.api.import_stream import (
     BATCH_MAX_ITEMS,
@@ -27,11 +29,12 @@ from services.scheduler.api.import_stream import (
     never_idle,
     read_config,
 )
-from services.scheduler.api.lookups import note_items
-from services.scheduler.api.previews import PreviewMethods
 from services.scheduler.api.reading import read_standing_order
+from services.scheduler.api.responses import preview_message
 from services.scheduler.api.schedules import read_calendar_date
-from services.scheduler.api.sign_up import sign_up_violations
+from services.scheduler.application import previews
+from services.scheduler.application.sign_up import note_items, sign_up_violations
+from services.scheduler.clients import Clients
 from services.scheduler.domain import calendar
 from services.scheduler.domain.ids import MerchantId, StandingOrderId
 from services.scheduler.domain.standing_order import StandingOrder
@@ -140,9 +143,12 @@ class Book:
         return sum(batch.count for batch in self.batches)
 
 
-class ImportMethods(PreviewMethods):
+class ImportMethods:
     """The method of recurring.scheduler.v1.SchedulerService that takes over standing orders."""
 
+    database: Database
+    _clock: Clock
+    _clients: Clients
     _importing: ConcurrencyLimiter
 
     async def ImportStandingOrders(self, requests: Requests, _context: object) -> Response:
@@ -271,9 +277,13 @@ class ImportMethods(PreviewMethods):
     async def _shadow_batch(
         self, batch: Sequence[Accepted], count: int
     ) -> list[scheduler_pb2.ShadowBill]:
-        previews = await self._previews_of([one.template for one in batch], count)
+        templates = [one.template for one in batch]
+        found = await previews.preview_all(
+            self.database, self._clients, templates, count, self._clock.now()
+        )
         bills = []
-        for one, cycles in zip(batch, previews, strict=True):
+        for one, coming in zip(batch, found, strict=True):
+            cycles = [preview_message(preview) for preview in coming]
             for cycle in cycles:
                 # Dates and amounts are what can be compared, and a thousand rows fit in one answer.
                 cycle.ClearField("lines")

@@ -3,17 +3,32 @@
 What names a resource of another merchant is PERMISSION_DENIED.
 """
 
-from datetime import datetime
+from dataclasses import replace
+from datetime import date, datetime
 from typing import Literal
 
+from google.protobuf import field_mask_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
 from services.runtime.auth.call_context import caller
+from services.runtime.crypto.encryption import Keyring
+from services.runtime.db.idempotency import derived_id
 from services.runtime.errors import Violations
-from services.runtime.resource_names import NamePattern
+from services.runtime.resource_names import NamePattern, read_id
 from services.runtime.rpc.conversions import read_bound, read_timestamp
+from services.runtime.rpc.limits import ConcurrencyLimiter
 from services.scheduler import names
+from services.scheduler.api.reading import (
+    read_aside,
+    read_items,
+    read_ship_to,
+    read_standing_order,
+)
+from services.scheduler.api.responses import standing_order_message
+from services.scheduler.api.schedules import read_calendar_date
 from services.scheduler.application.orders import OrdersQuery
+from services.scheduler.application.previews import PREVIEW_DEFAULT_CYCLES
+from services.scheduler.application.standing_orders import Update
 from services.scheduler.domain.ids import (
     CustomerId,
     MerchantId,
@@ -21,7 +36,20 @@ from services.scheduler.domain.ids import (
     StandingOrderId,
     StandingOrderKey,
 )
+from services.scheduler.domain.order import Item
 from services.scheduler.domain.settings import UnpaidPolicy
+from services.scheduler.domain.standing_order import (
+    CHANGE_AHEAD_MAX_CYCLES,
+    CycleChange,
+    StandingOrder,
+)
+from services.scheduler.store import addresses
+
+PREVIEW_MAX_CYCLES = 100
+CHANGEABLE_FIELDS = (
+    "title", "items", "schedule", "billing_mode", "mandate", "ship_to", "notice_lead",
+    "payment_window", "catch_up", "conditions", "repurchase_window", "repurchase_action",
+)  # fmt: skip
 
 DUE_FILTERS: tuple[Literal["due_from_time"], Literal["due_before_time"]] = (
     "due_from_time",
@@ -75,6 +103,181 @@ def read_customer_filter(
     if customer and owner != merchant:
         violations.add("customer", "must be a customer of the parent merchant")
     return customer
+
+
+# --- standing orders -------------------------------------------------------------------------------
+
+
+async def read_new(
+    request: scheduler_pb2.CreateStandingOrderRequest,
+    checking: ConcurrencyLimiter,
+    keyring: Keyring,
+    now: datetime,
+) -> StandingOrder:
+    """The standing order that is to be created."""
+
+    def read() -> StandingOrder:
+        violations = Violations()
+        merchant = names.read_merchant(violations, "parent", request.parent)
+        violations.check()
+        caller().check(merchant)
+        standing_order_id = request.standing_order_id
+        if standing_order_id:
+            read_id(violations, "standing_order_id", standing_order_id)
+        else:
+            standing_order_id = str(derived_id(merchant, request.request_id))
+        key = StandingOrderKey(merchant, StandingOrderId(standing_order_id))
+        template = read_standing_order(*key, request.standing_order, now, keyring, violations)
+        return _sound(template, violations)
+
+    return await read_aside(request.standing_order, checking, read)
+
+
+def read_update(
+    message: scheduler_pb2.StandingOrder,
+    mask: field_mask_pb2.FieldMask,
+    checking: ConcurrencyLimiter,
+    keyring: Keyring,
+    now: datetime,
+) -> Update:
+    """Which fields of which standing order are to be changed, and what that makes of it."""
+    violations = Violations()
+    _check_mask(violations, mask)
+    key = read_name(message.name, "standing_order.name")
+
+    async def merge(present: StandingOrder) -> StandingOrder:
+        merged = standing_order_message(present, keyring)
+        merged.schedule.ClearField("rrule")
+        mask.MergeMessage(message, merged, replace_message_field=True, replace_repeated_field=True)
+
+        def read() -> StandingOrder | None:
+            return read_standing_order(*key, merged, now, keyring, violations, present.plan)
+
+        return _sound(await read_aside(merged, checking, read), violations)
+
+    return Update(key, message.etag, frozenset(mask.paths), merge)
+
+
+def _check_mask(violations: Violations, mask: field_mask_pb2.FieldMask) -> None:
+    violations.require("update_mask", "must name at least one field", met=bool(mask.paths))
+    if not set(mask.paths) <= set(CHANGEABLE_FIELDS):
+        violations.add("update_mask", f"must name only {', '.join(CHANGEABLE_FIELDS)}")
+    violations.check()
+
+
+def _sound(template: StandingOrder | None, violations: Violations) -> StandingOrder:
+    """A standing order that was read without a violation."""
+    violations.check()
+    if template is None:
+        msg = "a message without violations gave no standing order"
+        raise RuntimeError(msg)
+    return template
+
+
+def read_standing_orders_query(
+    request: scheduler_pb2.ListStandingOrdersRequest,
+) -> tuple[MerchantId, CustomerId | None, str | None]:
+    """Whose standing orders in which state are to be listed; None: of all customers, in any."""
+    violations = Violations()
+    merchant = names.read_merchant(violations, "parent", request.parent)
+    customer = read_customer_filter(violations, merchant, request.customer)
+    violations.check()
+    caller().check(merchant)
+    state = scheduler_pb2.StandingOrder.State.Name(request.state) if request.state else None
+    return merchant, customer, state
+
+
+def read_pause(
+    request: scheduler_pb2.PauseStandingOrderRequest, now: datetime
+) -> tuple[StandingOrderKey, str, datetime | None, int | None]:
+    """Which standing order is to be paused, by its etag, until when or for how many cycles."""
+    violations = Violations()
+    until_time = cycle_count = None
+    match request.WhichOneof("duration"):
+        case "until_time":
+            until_time = read_timestamp(violations, "until_time", request.until_time)
+            violations.require("until_time", "must be later than now", met=until_time > now)
+        case "cycle_count":
+            cycle_count = request.cycle_count
+            violations.require_range("cycle_count", cycle_count, 1, CHANGE_AHEAD_MAX_CYCLES)
+    violations.check()
+    return read_name(request.name), request.etag, until_time, cycle_count
+
+
+def read_resume(
+    request: scheduler_pb2.ResumeStandingOrderRequest,
+) -> tuple[StandingOrderKey, str, date | None]:
+    """Which standing order is to go on, by its etag, and from which date if one is named."""
+    violations = Violations()
+    anchor_date = None
+    if request.HasField("anchor_date"):
+        anchor_date = read_calendar_date(violations, "anchor_date", request.anchor_date)
+    violations.check()
+    return read_name(request.name), request.etag, anchor_date
+
+
+# --- cycles ----------------------------------------------------------------------------------------
+
+
+def read_cycle(
+    request: scheduler_pb2.SkipCycleRequest | scheduler_pb2.RestoreCycleRequest, *, least: int
+) -> tuple[StandingOrderKey, str, int]:
+    """Which cycle of which standing order, by its etag."""
+    _check_cycle("cycle", request.cycle, least)
+    return read_name(request.name), request.etag, request.cycle
+
+
+def read_changed_cycle(
+    request: scheduler_pb2.ChangeCycleRequest,
+) -> tuple[OrderKey, str, tuple[Item, ...]]:
+    """Which cycle is to be changed, by its standing order's etag, and its items if they are."""
+    _check_cycle("change.cycle", request.change.cycle, 1)
+    key = read_name(request.name)
+    violations = Violations()
+    items: tuple[Item, ...] = ()
+    if request.change.items:
+        items = read_items(violations, "change.items", key.merchant, request.change.items)
+    violations.check()
+    return OrderKey(*key, request.change.cycle), request.etag, items
+
+
+def read_change(
+    message: scheduler_pb2.CycleChange, keyring: Keyring, template: StandingOrder
+) -> CycleChange:
+    """The cycle's change with what the message adds to it."""
+    violations = Violations()
+    change = template.change(message.cycle)
+    if message.HasField("local_date"):
+        day = read_calendar_date(violations, "change.local_date", message.local_date)
+        change = replace(change, local_date=day)
+    if message.items:
+        items = read_items(violations, "change.items", template.merchant, message.items)
+        change = replace(change, items=items)
+    address = read_ship_to(violations, "change.ship_to", message)
+    customer = template.merchant, template.customer
+    given = address.ByteSize() > 0
+    # The same address re-encrypted would look like another one.
+    if given and address != addresses.decrypt(keyring, *customer, change.ship_to):
+        change = replace(change, ship_to=addresses.encrypt(keyring, *customer, address))
+    named = message.HasField("local_date") or message.items or given
+    violations.require("change", "must change something", met=bool(named))
+    violations.check()
+    return change
+
+
+def _check_cycle(field: str, cycle: int, least: int) -> None:
+    violations = Violations()
+    violations.require(field, f"must be at least {least}", met=cycle >= least)
+    violations.check()
+
+
+def read_cycle_count(cycle_count: int) -> int:
+    """How many cycles are to be previewed."""
+    violations = Violations()
+    count = cycle_count or PREVIEW_DEFAULT_CYCLES
+    violations.require_range("cycle_count", count, 1, PREVIEW_MAX_CYCLES)
+    violations.check()
+    return count
 
 
 # --- orders ----------------------------------------------------------------------------------------

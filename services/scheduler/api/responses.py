@@ -6,6 +6,7 @@ from typing import Any
 from google.protobuf import duration_pb2, struct_pb2
 from google.protobuf.json_format import ParseDict
 from google.type.postal_address_pb2 import PostalAddress
+from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
 from services.runtime.crypto.encryption import Keyring
@@ -13,8 +14,10 @@ from services.runtime.rpc.conversions import etag, to_date, to_money, to_timesta
 from services.scheduler import names
 from services.scheduler.api.conditions import condition_messages
 from services.scheduler.api.schedules import schedule_message
+from services.scheduler.application.previews import CyclePreview
 from services.scheduler.domain.ids import MerchantId, OrderKey
-from services.scheduler.domain.order import Decision, Item, line_of
+from services.scheduler.domain.order import Decision, Item, OrderState, line_of, mandate_reasons
+from services.scheduler.domain.rulings import words
 from services.scheduler.domain.settings import SchedulerSettings
 from services.scheduler.domain.standing_order import CycleChange, StandingOrder
 from services.scheduler.names import customer_name, order_name, product_name, standing_order_name
@@ -161,3 +164,28 @@ def settings_message(settings: SchedulerSettings) -> scheduler_pb2.SchedulerSett
         unpaid_policy=scheduler_pb2.SchedulerSettings.UnpaidPolicy.Value(settings.unpaid_policy),
         etag=etag(settings.version),
     )
+
+
+def preview_message(preview: CyclePreview) -> scheduler_pb2.CyclePreview:
+    """A cycle to come on the wire."""
+    message = scheduler_pb2.CyclePreview(
+        cycle=preview.cycle,
+        local_date=to_date(preview.local_date),
+        due_time=to_timestamp(preview.due_time),
+        notice_time=to_timestamp(preview.notice_time),
+    )
+    if preview.skip_reason is not None:
+        message.skip_reason = scheduler_pb2.OrderReason.Value(preview.skip_reason)
+    projection = preview.projection
+    if projection is not None:
+        order, quote = projection.order, projection.quote
+        message.unmet_conditions.extend(words(projection.ruling))
+        if order.state is not OrderState.SKIPPED:
+            message.problems.extend(map(scheduler_pb2.OrderReason.Value, order.reasons))
+            message.mandate_reasons.extend(
+                map(payments_pb2.RefusalReason.Value, mandate_reasons(order))
+            )
+        if quote is not None:
+            message.amount.CopyFrom(to_money(quote.amount_minor, quote.currency))
+            message.lines.extend(line_messages(quote.lines, quote.currency))
+    return message

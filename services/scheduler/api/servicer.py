@@ -1,14 +1,17 @@
 """The scheduler's RPCs: request, use case, response; each method's contract is in its proto."""
 
+from datetime import datetime
+from functools import partial
 from typing import Any
 
+from google.protobuf.message import Message
 from recurring.audit.v1 import audit_pb2
 from recurring.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 
 from services.runtime.auth.authenticator import Access
 from services.runtime.db import audit
 from services.runtime.db.pool import Database
-from services.runtime.mutations import run_checked_mutation, run_mutation
+from services.runtime.mutations import Apply, Decide, run_checked_mutation, run_mutation
 from services.runtime.rpc.limits import ConcurrencyLimiter
 from services.runtime.rpc.paging import read_page
 from services.runtime.workers.clock import Clock
@@ -23,11 +26,24 @@ from services.scheduler.api.imports import (
     IMPORTS_OF_MERCHANT_MAX,
     ImportMethods,
 )
-from services.scheduler.api.previews import LONG_PREVIEWS_AT_ONCE_MAX, LONG_PREVIEWS_OF_MERCHANT_MAX
 from services.scheduler.api.reading import CHECKS_AT_ONCE_MAX, CHECKS_OF_MERCHANT_MAX
-from services.scheduler.application import erasure, orders, purchases, settings
+from services.scheduler.application import (
+    cycles,
+    erasure,
+    orders,
+    previews,
+    purchases,
+    settings,
+    standing_orders,
+)
+from services.scheduler.application.previews import (
+    LONG_PREVIEWS_AT_ONCE_MAX,
+    LONG_PREVIEWS_OF_MERCHANT_MAX,
+)
 from services.scheduler.clients import Clients
+from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.store import settings as settings_store
+from services.scheduler.store import standing_orders as standing_order_store
 
 READ, WRITE = "standing-orders:read", "standing-orders:write"
 # Method -> who may call it. What is not named here is closed to all.
@@ -76,6 +92,206 @@ class Servicer(
             LONG_PREVIEWS_AT_ONCE_MAX, LONG_PREVIEWS_OF_MERCHANT_MAX
         )
         self._checking = ConcurrencyLimiter(CHECKS_AT_ONCE_MAX, CHECKS_OF_MERCHANT_MAX)
+
+    # --- standing orders ------------------------------------------------------------------------
+
+    async def CreateStandingOrder(
+        self, request: scheduler_pb2.CreateStandingOrderRequest, _context: object
+    ) -> scheduler_pb2.StandingOrder:
+        """Create a standing order, once everything that it needs is known to be there."""
+
+        async def decide() -> Apply[StandingOrder]:
+            template = await requests.read_new(
+                request, self._checking, self.database.keyring, self._clock.now()
+            )
+            return await standing_orders.create(
+                self.database, self._clients, template, allow_duplicate=request.allow_duplicate
+            )
+
+        return await self._change_after(request, decide)
+
+    async def GetStandingOrder(
+        self, request: scheduler_pb2.GetStandingOrderRequest, _context: object
+    ) -> scheduler_pb2.StandingOrder:
+        """Get a standing order."""
+        key = requests.read_name(request.name)
+        async with self.database.read() as connection:
+            return self._message(await standing_orders.existing(connection, key))
+
+    async def ListStandingOrders(
+        self, request: scheduler_pb2.ListStandingOrdersRequest, _context: object
+    ) -> scheduler_pb2.ListStandingOrdersResponse:
+        """List a merchant's standing orders by id."""
+        merchant, customer, state = requests.read_standing_orders_query(request)
+        page = read_page(request, keys=1)
+        first = page.after[0] if page.after else ""
+
+        async def find(last: StandingOrder | None, limit: int) -> list[StandingOrder]:
+            after = last.standing_order if last else first
+            async with self.database.read() as connection:
+                return await standing_order_store.list_of_merchant(
+                    connection, merchant, customer=customer, state=state, after=after, limit=limit
+                )
+
+        shown, token = await page.fill(find, self._message, lambda one: (one.standing_order,))
+        return scheduler_pb2.ListStandingOrdersResponse(
+            standing_orders=shown, next_page_token=token
+        )
+
+    async def UpdateStandingOrder(
+        self, request: scheduler_pb2.UpdateStandingOrderRequest, _context: object
+    ) -> scheduler_pb2.StandingOrder:
+        """Change the template from its next cycle on."""
+        now = self._clock.now()
+        return await self._change_after(
+            request,
+            lambda: standing_orders.update(
+                self.database,
+                self._clients,
+                self._read_update(request, now),
+                now,
+                allow_duplicate=request.allow_duplicate,
+            ),
+        )
+
+    async def PreviewStandingOrderUpdate(
+        self, request: scheduler_pb2.PreviewStandingOrderUpdateRequest, _context: object
+    ) -> scheduler_pb2.PreviewStandingOrderUpdateResponse:
+        """Show the coming cycles as they are and as a change would make them."""
+        count, now = requests.read_cycle_count(request.cycle_count), self._clock.now()
+        update = self._read_update(request, now)
+        wanted = (await standing_orders.updated(self.database, update, now)).standing_order
+        async with self.database.read() as connection:
+            template = await standing_orders.existing(connection, update.key)
+        return scheduler_pb2.PreviewStandingOrderUpdateResponse(
+            before=await self._previews(template, count), after=await self._previews(wanted, count)
+        )
+
+    async def PauseStandingOrder(
+        self, request: scheduler_pb2.PauseStandingOrderRequest, _context: object
+    ) -> scheduler_pb2.StandingOrder:
+        """Stop opening cycles; an announced order is cancelled."""
+        now = self._clock.now()
+        return await self._change(
+            request,
+            lambda tx: standing_orders.pause(tx, *requests.read_pause(request, now), now),
+        )
+
+    async def ResumeStandingOrder(
+        self, request: scheduler_pb2.ResumeStandingOrderRequest, _context: object
+    ) -> scheduler_pb2.StandingOrder:
+        """Go on after a pause; the cycles that it swallowed are recorded."""
+        return await self._change(
+            request,
+            lambda tx: standing_orders.resume(
+                tx, *requests.read_resume(request), self._clock.now()
+            ),
+        )
+
+    async def CancelStandingOrder(
+        self, request: scheduler_pb2.CancelStandingOrderRequest, _context: object
+    ) -> scheduler_pb2.StandingOrder:
+        """End a standing order, at once or after its current cycle."""
+        end = standing_orders.cancel
+        if request.after_current_cycle:
+            end = standing_orders.end_after_current
+        return await self._change(
+            request,
+            lambda tx: end(tx, requests.read_name(request.name), request.etag, self._clock.now()),
+        )
+
+    # --- cycles ---------------------------------------------------------------------------------
+
+    async def SkipCycle(
+        self, request: scheduler_pb2.SkipCycleRequest, _context: object
+    ) -> scheduler_pb2.StandingOrder:
+        """Leave out one cycle, opened or yet to come."""
+        return await self._change(
+            request,
+            lambda tx: cycles.skip(tx, *requests.read_cycle(request, least=0), self._clock.now()),
+        )
+
+    async def RestoreCycle(
+        self, request: scheduler_pb2.RestoreCycleRequest, _context: object
+    ) -> scheduler_pb2.StandingOrder:
+        """Take back what was changed for one coming cycle."""
+        return await self._change(
+            request,
+            lambda tx: cycles.restore(
+                tx, *requests.read_cycle(request, least=1), self._clock.now()
+            ),
+        )
+
+    async def ChangeCycle(
+        self, request: scheduler_pb2.ChangeCycleRequest, _context: object
+    ) -> scheduler_pb2.StandingOrder:
+        """Change one coming cycle and no other."""
+        return await self._change_after(
+            request,
+            lambda: cycles.change(
+                self.database,
+                self._clients,
+                *requests.read_changed_cycle(request),
+                partial(requests.read_change, request.change, self.database.keyring),
+                self._clock.now(),
+            ),
+        )
+
+    async def OrderNow(
+        self, request: scheduler_pb2.OrderNowRequest, _context: object
+    ) -> scheduler_pb2.StandingOrder:
+        """Bring the next cycle forward to now."""
+        return await self._change(
+            request,
+            lambda tx: cycles.order_now(
+                tx, requests.read_name(request.name), request.etag, self._clock.now()
+            ),
+        )
+
+    async def PreviewCycles(
+        self, request: scheduler_pb2.PreviewCyclesRequest, _context: object
+    ) -> scheduler_pb2.PreviewCyclesResponse:
+        """Show the coming cycles, priced as they would be."""
+        count = requests.read_cycle_count(request.cycle_count)
+        key = requests.read_name(request.name)
+        async with self.database.read() as connection:
+            template = await standing_orders.existing(connection, key)
+        return scheduler_pb2.PreviewCyclesResponse(cycles=await self._previews(template, count))
+
+    async def _change(
+        self, request: Message, apply: Apply[StandingOrder]
+    ) -> scheduler_pb2.StandingOrder:
+        return await run_mutation(
+            self.database, request, scheduler_pb2.StandingOrder, self._message, apply
+        )
+
+    async def _change_after(
+        self, request: Message, decide: Decide[StandingOrder]
+    ) -> scheduler_pb2.StandingOrder:
+        return await run_checked_mutation(
+            self.database, request, scheduler_pb2.StandingOrder, self._message, decide
+        )
+
+    def _read_update(
+        self,
+        request: scheduler_pb2.UpdateStandingOrderRequest
+        | scheduler_pb2.PreviewStandingOrderUpdateRequest,
+        now: datetime,
+    ) -> standing_orders.Update:
+        message, mask = request.standing_order, request.update_mask
+        return requests.read_update(message, mask, self._checking, self.database.keyring, now)
+
+    async def _previews(
+        self, template: StandingOrder, count: int
+    ) -> list[scheduler_pb2.CyclePreview]:
+        now = self._clock.now()
+        shown = await previews.preview(
+            self.database, self._clients, self._previewing, template, count, now
+        )
+        return [responses.preview_message(preview) for preview in shown]
+
+    def _message(self, template: StandingOrder) -> scheduler_pb2.StandingOrder:
+        return responses.standing_order_message(template, self.database.keyring)
 
     # --- orders ---------------------------------------------------------------------------------
 

@@ -1,20 +1,61 @@
-"""What the other services say to new standing orders, a batch at a time."""
+"""Whether standing orders can be billed: what they repeat, and what the other services say of them."""
 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-from services.runtime.errors import Violations
-from services.scheduler.api.conditions import CONDITION_INVALID
-from services.scheduler.api.lookups import note_items
+from recurring.catalog.v1 import catalog_pb2
+
+from services.runtime.db.pool import Connection
+from services.runtime.errors import Violations, wrong_state
 from services.scheduler.clients import Cart, Clients, MandateQuestion
-from services.scheduler.domain.ids import OrderKey
+from services.scheduler.domain.ids import MerchantId, OrderKey
 from services.scheduler.domain.order import Item, Quote
 from services.scheduler.domain.standing_order import StandingOrder
-from services.scheduler.names import customer_name
+from services.scheduler.names import customer_name, product_name, standing_order_name
+from services.scheduler.store import purchases
+
+CONDITION_INVALID = "CONDITION_INVALID"
 
 # What is wrong with the world and not with the request.
 PRECONDITION_REASONS = frozenset({"PHONE_NOT_BOUND", "MANDATE_NOT_COVERING"})
+
+
+def products_of(items: Sequence[Item], known: Sequence[Item] = ()) -> list[str]:
+    """The products of items, but for those that were known."""
+    before = {item.product for item in known}
+    return [item.product for item in items if item.product not in before]
+
+
+async def refuse_duplicate(
+    connection: Connection, template: StandingOrder, products: Sequence[str]
+) -> None:
+    """Refuse products that another live standing order of the same customer has, naming that one."""
+    if not products:
+        return
+    merchant = template.merchant
+    first = await purchases.first_live(
+        connection, merchant, template.customer, template.standing_order, products
+    )
+    if first is not None:
+        name = standing_order_name(merchant, first)
+        raise wrong_state(
+            "DUPLICATE_STANDING_ORDER",
+            f"{name} of the same customer has one of the products already",
+            standing_order=name,
+        )
+
+
+async def check(clients: Clients, template: StandingOrder) -> None:
+    """Refuse what could not be billed; then have the sign-up prices remembered."""
+    (found,) = await sign_up_violations(clients, [template])
+    for violation in found.found:
+        if violation.reason in PRECONDITION_REASONS:
+            raise wrong_state(violation.reason, violation.description)
+    found.check()
+    (problems,) = await clients.protect_prices([template])
+    note_items(found, template.merchant, "standing_order.items", template.items, problems)
+    found.check()
 
 
 async def sign_up_violations(
@@ -96,3 +137,27 @@ def _mandate_question(template: StandingOrder, quote: Quote) -> MandateQuestion:
     promised = template.update_time + template.lead(template.next_cycle or 1)
     charge_time = max(template.next_due_time or promised, promised)
     return MandateQuestion(template.mandate, amount_minor, quote.currency, charge_time)
+
+
+def note_items(
+    violations: Violations,
+    merchant: MerchantId,
+    field: str,
+    items: Sequence[Item],
+    problems: Sequence[catalog_pb2.ItemProblem],
+) -> None:
+    """Note the products that cannot be ordered."""
+    places = {product_name(merchant, item.product): place for place, item in enumerate(items)}
+    for problem in problems:
+        reason = catalog_pb2.ItemProblem.Reason.Name(problem.reason)
+        violations.add(
+            f"{field}[{places[problem.product]}].product",
+            {
+                "PRODUCT_NOT_FOUND": "does not exist",
+                "PRODUCT_DISCONTINUED": "is off sale for good",
+                "PRICE_NOT_FOUND": "has no price at the due time",
+                "CURRENCY_MISMATCH": "has a price in another currency than the items before it",
+                "TOTAL_TOO_LARGE": "brings the order above what one payment can be",
+            }[reason],
+            reason,
+        )

@@ -1,0 +1,278 @@
+"""Single coming cycles: leave out, change, restore, bring forward."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import date, datetime
+
+import grpc
+
+from services.runtime.db.pool import Connection, Database
+from services.runtime.errors import FieldViolation, Problem, Violations, wrong_state
+from services.runtime.messaging import outbox
+from services.runtime.mutations import Applied, Apply
+from services.scheduler import publishers
+from services.scheduler.application import settlement, sign_up
+from services.scheduler.application.standing_orders import (
+    LIVE_STATES,
+    existing,
+    locked,
+    record_pause,
+)
+from services.scheduler.clients import Cart, Clients
+from services.scheduler.domain import calendar
+from services.scheduler.domain.ids import OrderKey, StandingOrderKey
+from services.scheduler.domain.order import (
+    WITHDRAWABLE_STATES,
+    Item,
+    Order,
+    OrderReason,
+    OrderState,
+    Quote,
+    Stage,
+)
+from services.scheduler.domain.order_lifecycle import brought_forward, restored, skipped
+from services.scheduler.domain.standing_order import (
+    CHANGE_AHEAD_MAX_CYCLES,
+    CycleChange,
+    StandingOrder,
+    State,
+    with_change,
+)
+from services.scheduler.names import standing_order_name
+from services.scheduler.store import orders, standing_orders
+
+# --- leave out, and take that back -----------------------------------------------------------------
+
+
+async def skip(
+    tx: Connection, key: StandingOrderKey, present_etag: str, cycle: int, now: datetime
+) -> Applied[StandingOrder]:
+    """Leave out one cycle, opened or yet to come; 0: the first that can be.
+
+    Raises OUT_OF_RANGE CYCLE_OUT_OF_RANGE, FAILED_PRECONDITION ORDER_STATE.
+    """
+    present = await locked(tx, key, present_etag, LIVE_STATES)
+    template = await record_pause(tx, present, now)
+    cycle = cycle or _next_to_skip(template, await orders.open_orders(tx, *key))
+    if template.next_cycle is not None and cycle >= template.next_cycle:
+        _require_coming(template, cycle)
+        change = replace(template.change(cycle), skip=True)
+        changed = await _store_change(tx, template, cycle, change, now)
+    else:
+        changed = await _skip_opened(tx, template, cycle, now)
+    return Applied(changed, before=present)
+
+
+async def _skip_opened(
+    tx: Connection, template: StandingOrder, cycle: int, now: datetime
+) -> StandingOrder:
+    order = await _order_of(tx, template, cycle)
+    if order is None:
+        raise cycle_out_of_range()
+    if order.state is OrderState.SKIPPED:
+        return template
+    if order.state not in WITHDRAWABLE_STATES:
+        name = standing_order_name(*template.key)
+        raise wrong_state(
+            "ORDER_STATE", f"cycle {cycle} of {name} is {order.state}, too late to leave it out"
+        )
+    left_out = skipped(order, OrderReason.SKIPPED_BY_CUSTOMER, now)
+    await orders.update(tx, [left_out], order.state, now)
+    await outbox.put(tx, publishers.order_events(left_out, template, now))
+    # It may have been the last one.
+    over = await settlement.end_finished(tx, [template.key], now)
+    return over.get(template.key, template)
+
+
+async def restore(
+    tx: Connection, key: StandingOrderKey, present_etag: str, cycle: int, now: datetime
+) -> Applied[StandingOrder]:
+    """Take back what was changed for one coming cycle.
+
+    Raises OUT_OF_RANGE CYCLE_OUT_OF_RANGE, FAILED_PRECONDITION CYCLE_CUT_OFF.
+    """
+    present = await locked(tx, key, present_etag, LIVE_STATES)
+    template = await record_pause(tx, present, now)
+    if template.next_cycle is None or cycle < template.next_cycle:
+        await _restore_skipped(tx, template, cycle, now)
+        return Applied(template, before=present)
+    _require_coming(template, cycle)
+    # The date that a postponed cycle kept under another schedule is its own.
+    change = CycleChange(kept_date=template.change(cycle).kept_date)
+    return Applied(await _store_change(tx, template, cycle, change, now), before=present)
+
+
+async def _restore_skipped(
+    tx: Connection, template: StandingOrder, cycle: int, now: datetime
+) -> None:
+    """Take back a skip of a cycle that had its order: it is announced again, with its lead."""
+    order = await _order_of(tx, template, cycle)
+    left_out = (
+        order is not None
+        and order.state is OrderState.SKIPPED
+        and order.reasons == (OrderReason.SKIPPED_BY_CUSTOMER,)
+    )
+    if order is None or not left_out:
+        raise _cut_off("it was not left out by the customer, so there is no skip to take back")
+    if template.state is not State.ACTIVE or order.due_time <= now:
+        raise _cut_off("its skip can be taken back only before it is due and while billing goes on")
+    await orders.update(tx, [restored(order, now)], OrderState.SKIPPED, now)
+
+
+# --- change ----------------------------------------------------------------------------------------
+
+
+async def change(
+    database: Database,
+    clients: Clients,
+    key: OrderKey,
+    present_etag: str,
+    items: Sequence[Item],
+    merge: Callable[[StandingOrder], CycleChange],
+    now: datetime,
+) -> Apply[StandingOrder]:
+    """Change one coming cycle and no other: `merge` adds what is asked to what it has.
+
+    Raises OUT_OF_RANGE CYCLE_OUT_OF_RANGE, FAILED_PRECONDITION CYCLE_CUT_OFF, INVALID_ARGUMENT
+    DATE_OUT_OF_RANGE, and for items that cannot be ordered.
+    """
+    if items:
+        await _check_items(database, clients, key, items)
+
+    async def apply(tx: Connection) -> Applied[StandingOrder]:
+        present = await locked(tx, key.template, present_etag, LIVE_STATES)
+        template = await record_pause(tx, present, now)
+        _require_coming(template, key.cycle)
+        wanted = merge(template)
+        if wanted.local_date is not None:
+            last = await orders.last(tx, *key.template)
+            last_date = last.local_date if last else None
+            _require_free_date(template, key.cycle, wanted.local_date, last_date, now)
+        changed = await _store_change(tx, template, key.cycle, wanted, now)
+        return Applied(changed, before=present)
+
+    return apply
+
+
+async def _check_items(
+    database: Database, clients: Clients, key: OrderKey, items: Sequence[Item]
+) -> None:
+    """Refuse products that cannot be priced for that cycle, before anything is stored."""
+    async with database.read() as connection:
+        template = await existing(connection, key.template)
+    found = template.date(key.cycle)
+    if found is None:
+        raise cycle_out_of_range()
+    quote = await clients.first_quote(Cart(key, tuple(items), found.due_at))
+    if not isinstance(quote, Quote):
+        violations = Violations()
+        sign_up.note_items(violations, key.merchant, "change.items", items, quote)
+        violations.check()
+
+
+def _require_free_date(
+    template: StandingOrder, cycle: int, day: date, last_date: date | None, now: datetime
+) -> None:
+    """Refuse a date that is past, or that meets or passes the cycle before or after."""
+    zone = template.schedule.time_zone
+    due_at = calendar.local_to_utc(day, template.schedule.local_time, zone)
+    before = template.date(cycle - 1)
+    after = template.date(cycle + 1)
+    earlier = before.local_date if before else None
+    if cycle == template.next_cycle:
+        earlier = last_date
+    free = (
+        calendar.is_day(day, zone)
+        and due_at > now
+        and (earlier is None or day > earlier)
+        and (after is None or day < (after.local_date or after.nominal_date))
+    )
+    if not free:
+        violations = Violations()
+        violations.add(
+            "change.local_date",
+            "must be to come, after the cycle before and before the cycle after",
+            "DATE_OUT_OF_RANGE",
+        )
+        violations.check()
+
+
+# --- bring forward ---------------------------------------------------------------------------------
+
+
+async def order_now(
+    tx: Connection, key: StandingOrderKey, present_etag: str, now: datetime
+) -> Applied[StandingOrder]:
+    """Bring the next cycle forward to now. Raises OUT_OF_RANGE CYCLE_OUT_OF_RANGE."""
+    template = await locked(tx, key, present_etag, (State.ACTIVE,))
+    today = calendar.utc_to_local_date(now, template.schedule.time_zone)
+    for order in await orders.open_orders(tx, *key):
+        waits = order.state is OrderState.UPCOMING or order.held_stage is Stage.PREPARE
+        if waits and order.due_time > now:
+            # It is announced already: it is announced anew, for now.
+            await orders.update(tx, [brought_forward(order, today, now)], order.state, now)
+            return Applied(template, before=template)
+    cycle = template.next_cycle
+    if cycle is None:
+        raise cycle_out_of_range()
+    sooner = replace(template.change(cycle), skip=False, local_date=None, order_now_time=now)
+    return Applied(await _store_change(tx, template, cycle, sooner, now), before=template)
+
+
+async def _store_change(
+    tx: Connection, template: StandingOrder, cycle: int, wanted: CycleChange, now: datetime
+) -> StandingOrder:
+    if wanted == template.change(cycle):
+        return template
+    changed = await standing_orders.change(tx, with_change(template, cycle, wanted), now)
+    following = await orders.next_open_time(tx, *template.key, now)
+    await outbox.put(tx, [publishers.standing_order_changed(changed, "UPDATED", now, following)])
+    return changed
+
+
+# --- which cycle -----------------------------------------------------------------------------------
+
+
+async def _order_of(tx: Connection, template: StandingOrder, cycle: int) -> Order | None:
+    key = OrderKey(template.merchant, template.standing_order, cycle)
+    return (await orders.by_key(tx, [key])).get(key)
+
+
+def cycle_out_of_range() -> Problem:
+    """The standing order has no such coming cycle."""
+    return Problem(
+        grpc.StatusCode.OUT_OF_RANGE,
+        "CYCLE_OUT_OF_RANGE",
+        f"there is no such cycle, or it is over {CHANGE_AHEAD_MAX_CYCLES} cycles ahead",
+        (FieldViolation("cycle", "CYCLE_OUT_OF_RANGE", "must be a coming cycle"),),
+    )
+
+
+def _cut_off(advice: str) -> Problem:
+    return Problem(
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "CYCLE_CUT_OFF",
+        f"the cycle has its order already; {advice}",
+        (FieldViolation("cycle", "CYCLE_CUT_OFF", "must have no order yet"),),
+    )
+
+
+def _require_coming(template: StandingOrder, cycle: int) -> None:
+    """Refuse a cycle that has its order already, that does not exist, or that is too far ahead."""
+    if template.next_cycle is None or cycle < template.next_cycle:
+        raise _cut_off("an order that is not to be paid yet can be left out or ordered now instead")
+    if cycle - template.next_cycle > CHANGE_AHEAD_MAX_CYCLES or template.date(cycle) is None:
+        raise cycle_out_of_range()
+
+
+def _next_to_skip(template: StandingOrder, found: Sequence[Order]) -> int:
+    """The first cycle that can still be left out and is not left out yet."""
+    for order in found:
+        if order.state in WITHDRAWABLE_STATES:
+            return order.key.cycle
+    cycle = template.next_cycle
+    while cycle is not None and template.change(cycle).skip:
+        cycle += 1
+    if cycle is None:
+        raise cycle_out_of_range()
+    return cycle

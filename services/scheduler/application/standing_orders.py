@@ -1,0 +1,361 @@
+"""Standing orders as a whole: create, change, pause, resume, cancel."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from datetime import date, datetime
+from functools import partial
+from typing import NamedTuple
+
+from services.runtime.db.pool import Connection, Database
+from services.runtime.errors import (
+    Violations,
+    already_exists,
+    etag_mismatch,
+    not_found,
+    wrong_state,
+)
+from services.runtime.messaging import outbox
+from services.runtime.messaging.events import OutboxEvent
+from services.runtime.mutations import Applied, Apply
+from services.runtime.observability import tracing
+from services.runtime.rpc.conversions import etag
+from services.scheduler import publishers
+from services.scheduler.application import settlement, sign_up
+from services.scheduler.clients import Clients
+from services.scheduler.domain import calendar, validation
+from services.scheduler.domain.ids import StandingOrderKey
+from services.scheduler.domain.order import WITHDRAWABLE_STATES, Order, OrderReason, OrderState
+from services.scheduler.domain.order_lifecycle import cancelled, mandate_changed
+from services.scheduler.domain.overdue import ended, overdue_opened
+from services.scheduler.domain.pauses import pause_recorded, paused, reactivated, resumed
+from services.scheduler.domain.rescheduling import LastOrder, rescheduled
+from services.scheduler.domain.standing_order import (
+    Opening,
+    StandingOrder,
+    State,
+    at_cycle,
+    place_of,
+)
+from services.scheduler.names import standing_order_name
+from services.scheduler.store import orders, purchases, sign_ups
+from services.scheduler.store import standing_orders as store
+
+LIVE_STATES = (State.ACTIVE, State.PAUSED)
+# What a change of these asks of the other services is asked again.
+CHECKED_FIELDS = frozenset({"items", "billing_mode", "mandate", "conditions"})
+
+
+class Update(NamedTuple):
+    """A change of some fields of a standing order."""
+
+    key: StandingOrderKey
+    present_etag: str
+    fields: frozenset[str]
+    # What the change makes of the standing order that is there.
+    merge: Callable[[StandingOrder], Awaitable[StandingOrder]]
+
+
+# --- finding ---------------------------------------------------------------------------------------
+
+
+async def existing(
+    connection: Connection, key: StandingOrderKey, *, lock: bool = False
+) -> StandingOrder:
+    """A standing order. Raises NOT_FOUND STANDING_ORDER_NOT_FOUND."""
+    template = await store.get(connection, *key, lock=lock)
+    if template is None:
+        raise not_found("STANDING_ORDER_NOT_FOUND", standing_order_name(*key))
+    return template
+
+
+def check_present(
+    template: StandingOrder, present_etag: str, states: Sequence[State]
+) -> StandingOrder:
+    """Refuse a change that is decided on another version, or that its state does not allow."""
+    name = standing_order_name(*template.key)
+    if present_etag and present_etag != etag(template.version):
+        raise etag_mismatch(name)
+    if template.state not in states:
+        raise wrong_state("STANDING_ORDER_STATE", f"{name} is {template.state}")
+    return template
+
+
+async def locked(
+    tx: Connection, key: StandingOrderKey, present_etag: str, states: Sequence[State]
+) -> StandingOrder:
+    """A standing order in one of the states, as the caller knows it, locked for a change."""
+    return check_present(await existing(tx, key, lock=True), present_etag, states)
+
+
+async def record_pause(tx: Connection, template: StandingOrder, now: datetime) -> StandingOrder:
+    """A locked standing order whose next cycle is one to come, once the rows of a pause are stored.
+
+    Raises FAILED_PRECONDITION STANDING_ORDER_STATE if none is to come.
+    """
+    if template.state is not State.PAUSED:
+        return template
+    opening = pause_recorded(template, now)
+    if not opening.orders:
+        return template
+    if opening.place.next_cycle is None:
+        name = standing_order_name(*template.key)
+        raise wrong_state("STANDING_ORDER_STATE", f"{name} has no cycle left")
+    await orders.insert(tx, opening.orders, now)
+    return await store.change(tx, opening.standing_order, now)
+
+
+# --- create ----------------------------------------------------------------------------------------
+
+
+async def create(
+    database: Database, clients: Clients, template: StandingOrder, *, allow_duplicate: bool
+) -> Apply[StandingOrder]:
+    """Create a standing order, once everything that it needs is known to be there.
+
+    Raises ALREADY_EXISTS STANDING_ORDER_ALREADY_EXISTS, FAILED_PRECONDITION DUPLICATE_STANDING_ORDER,
+    PHONE_NOT_BOUND or MANDATE_NOT_COVERING, INVALID_ARGUMENT for what cannot be ordered.
+    """
+    taken = already_exists("STANDING_ORDER_ALREADY_EXISTS", standing_order_name(*template.key))
+    # Refused first, so that a duplicate leaves nothing behind anywhere.
+    products = () if allow_duplicate else sign_up.products_of(template.items)
+    async with database.read() as connection:
+        if await store.get(connection, *template.key) is not None:
+            raise taken
+        await sign_up.refuse_duplicate(connection, template, products)
+    await sign_up.check(clients, template)
+
+    async def apply(tx: Connection) -> Applied[StandingOrder]:
+        await purchases.lock_customer(tx, template.merchant, template.customer)
+        await sign_up.refuse_duplicate(tx, template, products)
+        if not await sign_ups.insert(tx, [template]):
+            raise taken
+        event = publishers.standing_order_changed(template, "CREATED", template.create_time)
+        return Applied(template, events=[event])
+
+    return apply
+
+
+# --- change ----------------------------------------------------------------------------------------
+
+
+async def update(
+    database: Database, clients: Clients, update: Update, now: datetime, *, allow_duplicate: bool
+) -> Apply[StandingOrder]:
+    """Change a standing order from its next cycle on.
+
+    Raises what `create` does of what is changed, and what `updated` does.
+    """
+    opening = await updated(database, update, now)
+    wanted = opening.standing_order
+    unique = "items" in update.fields and not allow_duplicate
+    if unique:
+        async with database.read() as connection:
+            known = await existing(connection, update.key)
+            products = sign_up.products_of(wanted.items, known.items)
+            await sign_up.refuse_duplicate(connection, wanted, products)
+    if CHECKED_FIELDS & update.fields:
+        await sign_up.check(clients, wanted)
+
+    async def apply(tx: Connection) -> Applied[StandingOrder]:
+        # Whatever changed the standing order meanwhile decided on another one: try again.
+        present = await locked(tx, update.key, "", LIVE_STATES)
+        check_present(wanted, etag(present.version), LIVE_STATES)
+        if unique:
+            await purchases.lock_customer(tx, wanted.merchant, wanted.customer)
+            products = sign_up.products_of(wanted.items, present.items)
+            await sign_up.refuse_duplicate(tx, wanted, products)
+        unchanged = replace(wanted, update_time=present.update_time) == present
+        if unchanged and not opening.orders:
+            return Applied(present, before=present)
+        changed = await _store(tx, opening, "UPDATED", now)
+        opened = opening.orders if wanted.state is State.ACTIVE else ()
+        await outbox.put(
+            tx,
+            [event for order in opened for event in publishers.order_events(order, changed, now)],
+        )
+        events = await _pay_under_mandate(tx, changed, now) if "mandate" in update.fields else ()
+        return Applied(changed, before=present, events=events)
+
+    return apply
+
+
+async def updated(database: Database, update: Update, now: datetime) -> Opening:
+    """What an update makes of the standing order.
+
+    With the rows of the cycles that fell due before, by the schedule that they had. Raises NOT_FOUND
+    STANDING_ORDER_NOT_FOUND, FAILED_PRECONDITION STANDING_ORDER_STATE, ABORTED ETAG_MISMATCH.
+    """
+    async with database.read() as connection:
+        template = await existing(connection, update.key)
+        last = await orders.last(connection, *update.key)
+    check_present(template, update.present_etag, LIVE_STATES)
+    wanted = await update.merge(template)
+    opening = Opening(template, (), place_of(template))
+    changes_dates = "schedule" in update.fields and not calendar.same_dates(
+        wanted.schedule, template.plan
+    )
+    if template.state is State.PAUSED or changes_dates:
+        new_trace = partial(tracing.new_traceparent, "prepare cycle", alone=True)
+        opening = overdue_opened(template, now, new_trace)
+    changed = replace(
+        opening.standing_order,
+        title=wanted.title,
+        items=wanted.items,
+        billing_mode=wanted.billing_mode,
+        mandate=wanted.mandate,
+        ship_to=wanted.ship_to,
+        notice_lead=wanted.notice_lead,
+        payment_window=wanted.payment_window,
+        catch_up=wanted.catch_up,
+        conditions=wanted.conditions,
+        repurchase=wanted.repurchase,
+        update_time=now,
+    )
+    if changes_dates:
+        changed = rescheduled(changed, wanted.schedule, _last(opening, last), now)
+    elif changed.next_cycle:
+        changed = at_cycle(changed, changed.next_cycle)
+    return replace(opening, before=changed, place=place_of(changed))
+
+
+async def _pay_under_mandate(
+    tx: Connection, changed: StandingOrder, now: datetime
+) -> Sequence[OutboxEvent]:
+    """Have orders that await payment paid under the new mandate, if there is one.
+
+    What was announced as to be confirmed by the customer has no mandate, and gets none.
+    """
+    mended = [
+        mandate_changed(order, changed.mandate, now)
+        for order in await orders.open_orders(tx, *changed.key)
+        if order.state is OrderState.AWAITING_PAYMENT
+        and order.terms.mandate
+        and changed.mandate not in {"", order.terms.mandate}
+    ]
+    stored = await orders.update(tx, mended, OrderState.AWAITING_PAYMENT, now)
+    return [publishers.payment_mandate_changed(order, changed, now) for order in stored]
+
+
+# --- pause and resume ------------------------------------------------------------------------------
+
+
+async def pause(
+    tx: Connection,
+    key: StandingOrderKey,
+    present_etag: str,
+    until_time: datetime | None,
+    cycle_count: int | None,
+    now: datetime,
+) -> Applied[StandingOrder]:
+    """Stop opening cycles; an announced order is cancelled."""
+    template = await locked(tx, key, present_etag, (State.ACTIVE,))
+    resting = paused(template, until_time, cycle_count)
+    opening = Opening(resting, (), place_of(resting))
+    found = await orders.open_orders(tx, *key)
+    changed = await _end_open_orders(tx, opening, found, OrderReason.PAUSED, now)
+    return Applied(changed, before=template)
+
+
+async def resume(
+    tx: Connection,
+    key: StandingOrderKey,
+    present_etag: str,
+    anchor_date: date | None,
+    now: datetime,
+) -> Applied[StandingOrder]:
+    """Go on after a pause, on from a new date if one is given; what it swallowed is recorded."""
+    template = await locked(tx, key, present_etag, (State.PAUSED,))
+    if anchor_date is None:
+        opening = resumed(template, now)
+    else:
+        # From a new day on, nothing has to be left out for being too near to be announced.
+        opening = overdue_opened(template, now)
+        last = _last(opening, await orders.last(tx, *key))
+        schedule = replace(template.plan, start_date=_checked_anchor(template, anchor_date, now))
+        going_on = rescheduled(reactivated(opening.standing_order), schedule, last, now)
+        opening = replace(opening, before=going_on, place=place_of(going_on))
+    return Applied(await _store(tx, opening, "RESUMED", now), before=template)
+
+
+def _checked_anchor(template: StandingOrder, anchor_date: date, now: datetime) -> date:
+    """A date from which the standing order can go on."""
+    violations = Violations()
+    today = calendar.utc_to_local_date(now, template.schedule.time_zone)
+    violations.require("anchor_date", "must not be past", met=anchor_date >= today)
+    violations.check()
+    # What is put together is as sound as what is created.
+    for found in validation.violations(replace(template.plan, start_date=anchor_date), today=None):
+        violations.add("anchor_date", f"{found.field}: {found.message}", found.reason)
+    violations.check()
+    return anchor_date
+
+
+# --- end -------------------------------------------------------------------------------------------
+
+
+async def cancel(
+    tx: Connection, key: StandingOrderKey, present_etag: str, now: datetime
+) -> Applied[StandingOrder]:
+    """End a standing order at once."""
+    template = await locked(tx, key, present_etag, LIVE_STATES)
+    found = await orders.open_orders(tx, *key)
+    reason = OrderReason.STANDING_ORDER_CANCELLED
+    changed = await _end_open_orders(tx, ended(template, now), found, reason, now)
+    withdrawn = [
+        publishers.payment_withdrawn(order, now)
+        for order in found
+        if order.state is OrderState.AWAITING_PAYMENT
+    ]
+    return Applied(changed, before=template, events=withdrawn)
+
+
+async def end_after_current(
+    tx: Connection, key: StandingOrderKey, present_etag: str, now: datetime
+) -> Applied[StandingOrder]:
+    """Let the cycle that is under way, or else the next one, be the last."""
+    present = await locked(tx, key, present_etag, LIVE_STATES)
+    template = await record_pause(tx, present, now)
+    if template.next_cycle is None:
+        return Applied(template, before=present)
+    found = await orders.open_orders(tx, *key)
+    last = found[-1].key.cycle if found else template.next_cycle
+    ending = at_cycle(replace(template, last_cycle=last), template.next_cycle)
+    opening = Opening(ending, (), place_of(ending))
+    return Applied(await _store(tx, opening, "UPDATED", now), before=present)
+
+
+async def _end_open_orders(
+    tx: Connection, opening: Opening, found: Sequence[Order], reason: OrderReason, now: datetime
+) -> StandingOrder:
+    """Store a pause or a cancellation, and cancel those of the orders that nobody paid for yet."""
+    template = opening.standing_order
+    events = []
+    for state in WITHDRAWABLE_STATES:
+        ending = [cancelled(order, reason, now) for order in found if order.state is state]
+        for order in await orders.update(tx, ending, state, now):
+            events += publishers.order_events(order, template, now)
+    changed = await _store(tx, opening, str(template.state), now)
+    await outbox.put(tx, events)
+    return changed
+
+
+async def _store(tx: Connection, opening: Opening, change: str, now: datetime) -> StandingOrder:
+    """Store a changed standing order and the rows that it leaves; with nothing left, it ends."""
+    changed = await store.change(tx, opening.standing_order, now)
+    await orders.insert(tx, opening.orders, now)
+    key = changed.key
+    if changed.state is not State.CANCELLED and changed.next_cycle is None:
+        over = await settlement.end_finished(tx, [key], now)
+        if key in over:
+            return over[key]
+    following = await orders.next_open_time(tx, *key, now)
+    await outbox.put(tx, [publishers.standing_order_changed(changed, change, now, following)])
+    return changed
+
+
+def _last(opening: Opening, stored: LastOrder | None) -> LastOrder | None:
+    """The last cycle that has an order, once those of an opening are stored."""
+    if not opening.orders:
+        return stored
+    order = opening.orders[-1]
+    return LastOrder(order.key.cycle, order.local_date)
