@@ -1,18 +1,26 @@
 """What the caller of an import sends: a config, then rows."""
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import datetime
 
 import grpc
 from recurring.scheduler.v1 import scheduler_pb2
 
 from services.runtime.auth.call_context import caller
+from services.runtime.crypto.encryption import Keyring
 from services.runtime.errors import FieldViolation, Problem, Violations
 from services.runtime.rpc import validation
 from services.scheduler import names
+from services.scheduler.api.reading import read_standing_order
+from services.scheduler.api.schedules import read_calendar_date
+from services.scheduler.application.imports import BATCH_MAX_ITEMS, Row
 from services.scheduler.clients import BATCH_MAX_ENTRIES
+from services.scheduler.domain import calendar
+from services.scheduler.domain.ids import MerchantId, StandingOrderId
+from services.scheduler.domain.standing_order import StandingOrder
+from services.scheduler.domain.takeover import nearest_dates, taken_over
 
 IMPORT_MAX_ROWS = 200_000
 # Each is remembered until the end, to find the customers who would have a product twice.
@@ -21,30 +29,10 @@ IMPORT_MAX_ITEMS = 400_000
 IMPORT_MAX_BYTES = 48 * 1024**2
 # Whoever sends nothing for so long makes room.
 IMPORT_IDLE_SECONDS = 30.0
-# Keeps what other services are asked at once well below the size of a message.
-BATCH_MAX_ITEMS = 5_000
 # A row may be as large as a message.
 BATCH_MAX_BYTES = 1024**2
 
 Requests = AsyncIterator[scheduler_pb2.ImportStandingOrdersRequest]
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A row as it came."""
-
-    number: int
-    message: scheduler_pb2.ImportRow
-
-    @property
-    def standing_order(self) -> str:
-        """The id that its standing order gets."""
-        return self.message.standing_order_id
-
-    @property
-    def content_hash(self) -> bytes:
-        """The same for the same row."""
-        return hashlib.sha256(self.message.SerializeToString(deterministic=True)).digest()
 
 
 @dataclass(slots=True)
@@ -137,3 +125,40 @@ async def batches(requests: Requests) -> AsyncIterator[list[Row]]:
         batch.add(request.row)
     if rows:
         yield rows
+
+
+def read_row(
+    merchant: MerchantId,
+    keyring: Keyring,
+    violations: Violations,
+    message: scheduler_pb2.ImportRow,
+    now: datetime,
+) -> StandingOrder | None:
+    """The standing order of a row; None, with violations, if there is something wrong with it."""
+    validation.note(violations, message)
+    if violations.found:
+        return None
+    next_date = read_calendar_date(violations, "next_date", message.next_date)
+    template = read_standing_order(
+        merchant,
+        StandingOrderId(message.standing_order_id),
+        message.standing_order,
+        now,
+        keyring,
+        violations,
+        began_elsewhere=True,
+    )
+    if template is None or violations.found:
+        return None
+    placed = taken_over(template, message.next_cycle, next_date)
+    if placed is None:
+        nearest = " and ".join(map(str, nearest_dates(template.schedule, next_date)))
+        violations.add(
+            "next_date",
+            f"must be a date of the schedule; near it are {nearest or 'none'}",
+            "NEXT_DATE_NOT_SCHEDULED",
+        )
+    elif next_date < calendar.utc_to_local_date(now, template.schedule.time_zone):
+        violations.add("next_date", "must not be past", "NEXT_DATE_PAST")
+        return None
+    return placed

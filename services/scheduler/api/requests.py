@@ -4,7 +4,7 @@ What names a resource of another merchant is PERMISSION_DENIED.
 """
 
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 
 from google.protobuf import field_mask_pb2
@@ -26,6 +26,7 @@ from services.scheduler.api.reading import (
 )
 from services.scheduler.api.responses import standing_order_message
 from services.scheduler.api.schedules import read_calendar_date
+from services.scheduler.application.forecasts import Span
 from services.scheduler.application.orders import OrdersQuery
 from services.scheduler.application.previews import PREVIEW_DEFAULT_CYCLES
 from services.scheduler.application.standing_orders import Update
@@ -37,6 +38,7 @@ from services.scheduler.domain.ids import (
     StandingOrderKey,
 )
 from services.scheduler.domain.order import Item
+from services.scheduler.domain.schedule import LAST_DATE
 from services.scheduler.domain.settings import UnpaidPolicy
 from services.scheduler.domain.standing_order import (
     CHANGE_AHEAD_MAX_CYCLES,
@@ -46,6 +48,8 @@ from services.scheduler.domain.standing_order import (
 from services.scheduler.store import addresses
 
 PREVIEW_MAX_CYCLES = 100
+FORECAST_DEFAULT_DAYS = 30
+FORECAST_MAX_DAYS = 366
 CHANGEABLE_FIELDS = (
     "title", "items", "schedule", "billing_mode", "mandate", "ship_to", "notice_lead",
     "payment_window", "catch_up", "conditions", "repurchase_window", "repurchase_action",
@@ -303,6 +307,31 @@ def read_orders_query(request: scheduler_pb2.ListOrdersRequest) -> OrdersQuery:
         due_from,
         due_before,
     )
+
+
+# --- demand ----------------------------------------------------------------------------------------
+
+
+def read_span(request: scheduler_pb2.ForecastDemandRequest, now: datetime) -> Span:
+    """Whose demand is to be forecast, from which date to which."""
+    violations = Violations()
+    merchant = names.read_merchant(violations, "parent", request.parent)
+    first = today = now.astimezone(UTC).date()
+    if request.HasField("start_date"):
+        first = read_calendar_date(violations, "start_date", request.start_date)
+        violations.check()
+        violations.require("start_date", "must not be past", met=first >= today)
+    last = min(first + timedelta(days=FORECAST_DEFAULT_DAYS), LAST_DATE)
+    if request.HasField("end_date"):
+        last = read_calendar_date(violations, "end_date", request.end_date)
+        violations.require(
+            "end_date",
+            f"must be 0 to {FORECAST_MAX_DAYS} days after start_date",
+            met=0 <= (last - first).days <= FORECAST_MAX_DAYS,
+        )
+    violations.check()
+    caller().check(merchant)
+    return Span(merchant, first, last)
 
 
 # --- purchases -------------------------------------------------------------------------------------

@@ -14,7 +14,9 @@ from services.runtime.rpc.conversions import etag, to_date, to_money, to_timesta
 from services.scheduler import names
 from services.scheduler.api.conditions import condition_messages
 from services.scheduler.api.schedules import schedule_message
+from services.scheduler.application.imports import Book, ShadowBill
 from services.scheduler.application.previews import CyclePreview
+from services.scheduler.domain.forecast import Demand, DemandKey
 from services.scheduler.domain.ids import MerchantId, OrderKey
 from services.scheduler.domain.order import Decision, Item, OrderState, line_of, mandate_reasons
 from services.scheduler.domain.rulings import words
@@ -189,3 +191,46 @@ def preview_message(preview: CyclePreview) -> scheduler_pb2.CyclePreview:
             message.amount.CopyFrom(to_money(quote.amount_minor, quote.currency))
             message.lines.extend(line_messages(quote.lines, quote.currency))
     return message
+
+
+def demand_message(key: DemandKey, demand: Demand) -> scheduler_pb2.DemandForecast:
+    """What a day will want of a product, on the wire."""
+    return scheduler_pb2.DemandForecast(
+        date=to_date(key.local_date),
+        product=key.product,
+        units=demand.units,
+        revenue=to_money(demand.revenue_minor, key.currency),
+        list_revenue=to_money(demand.list_revenue_minor, key.currency),
+    )
+
+
+def import_message(
+    book: Book, bills: Sequence[ShadowBill]
+) -> scheduler_pb2.ImportStandingOrdersResponse:
+    """What became of an import, on the wire."""
+    return scheduler_pb2.ImportStandingOrdersResponse(
+        imported_count=book.accepted_count if book.storable else 0,
+        unchanged_count=book.unchanged_count,
+        refused_count=book.refused_count,
+        problems=[
+            scheduler_pb2.ImportProblem(
+                row=problem.number,
+                standing_order_id=problem.standing_order,
+                field=problem.violation.field,
+                reason=problem.violation.reason,
+                description=problem.violation.description,
+            )
+            for problem in book.problems
+        ],
+        shadow_bills=[_shadow_message(bill) for bill in bills],
+    )
+
+
+def _shadow_message(bill: ShadowBill) -> scheduler_pb2.ShadowBill:
+    cycles = [preview_message(cycle) for cycle in bill.cycles]
+    for cycle in cycles:
+        # Dates and amounts are what can be compared, and a thousand rows fit in one answer.
+        cycle.ClearField("lines")
+    return scheduler_pb2.ShadowBill(
+        row=bill.number, standing_order_id=bill.standing_order, cycles=cycles
+    )

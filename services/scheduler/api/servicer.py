@@ -15,30 +15,19 @@ from services.runtime.mutations import Apply, Decide, run_checked_mutation, run_
 from services.runtime.rpc.limits import ConcurrencyLimiter
 from services.runtime.rpc.paging import read_page
 from services.runtime.workers.clock import Clock
-from services.scheduler.api import requests, responses
-from services.scheduler.api.forecast import (
-    FORECASTS_AT_ONCE_MAX,
-    FORECASTS_OF_MERCHANT_MAX,
-    ForecastMethods,
-)
-from services.scheduler.api.imports import (
-    IMPORTS_AT_ONCE_MAX,
-    IMPORTS_OF_MERCHANT_MAX,
-    ImportMethods,
-)
+from services.scheduler import names
+from services.scheduler.api import import_stream, requests, responses
 from services.scheduler.api.reading import CHECKS_AT_ONCE_MAX, CHECKS_OF_MERCHANT_MAX
 from services.scheduler.application import (
     cycles,
     erasure,
+    forecasts,
+    imports,
     orders,
     previews,
     purchases,
     settings,
     standing_orders,
-)
-from services.scheduler.application.previews import (
-    LONG_PREVIEWS_AT_ONCE_MAX,
-    LONG_PREVIEWS_OF_MERCHANT_MAX,
 )
 from services.scheduler.clients import Clients
 from services.scheduler.domain.standing_order import StandingOrder
@@ -76,8 +65,6 @@ ACCESS = {
 
 
 class Servicer(
-    ImportMethods,
-    ForecastMethods,
     scheduler_pb2_grpc.SchedulerServiceServicer,
 ):
     """Answers recurring.scheduler.v1.SchedulerService; each method's contract is in its proto."""
@@ -86,10 +73,14 @@ class Servicer(
         self.database = database
         self._clock = clock
         self._clients = clients
-        self._importing = ConcurrencyLimiter(IMPORTS_AT_ONCE_MAX, IMPORTS_OF_MERCHANT_MAX)
-        self._forecasting = ConcurrencyLimiter(FORECASTS_AT_ONCE_MAX, FORECASTS_OF_MERCHANT_MAX)
+        self._importing = ConcurrencyLimiter(
+            imports.IMPORTS_AT_ONCE_MAX, imports.IMPORTS_OF_MERCHANT_MAX
+        )
+        self._forecasting = ConcurrencyLimiter(
+            forecasts.FORECASTS_AT_ONCE_MAX, forecasts.FORECASTS_OF_MERCHANT_MAX
+        )
         self._previewing = ConcurrencyLimiter(
-            LONG_PREVIEWS_AT_ONCE_MAX, LONG_PREVIEWS_OF_MERCHANT_MAX
+            previews.LONG_PREVIEWS_AT_ONCE_MAX, previews.LONG_PREVIEWS_OF_MERCHANT_MAX
         )
         self._checking = ConcurrencyLimiter(CHECKS_AT_ONCE_MAX, CHECKS_OF_MERCHANT_MAX)
 
@@ -258,6 +249,26 @@ class Servicer(
             template = await standing_orders.existing(connection, key)
         return scheduler_pb2.PreviewCyclesResponse(cycles=await self._previews(template, count))
 
+    async def ImportStandingOrders(
+        self, requests: import_stream.Requests, _context: object
+    ) -> scheduler_pb2.ImportStandingOrdersResponse:
+        """Take over standing orders from another system."""
+        sent = import_stream.never_idle(requests)
+        config = await import_stream.read_config(sent)
+        merchant = names.parse_merchant(config.parent)
+        async with imports.place_for(self._importing, merchant):
+            book = imports.Book(merchant, self._clock.now(), config.partial, config.allow_duplicate)
+            bills = await imports.take_over(
+                self.database,
+                self._clients,
+                book,
+                import_stream.batches(sent),
+                partial(import_stream.read_row, merchant, self.database.keyring),
+                shadow_cycle_count=config.shadow_cycle_count,
+                dry_run=config.dry_run,
+            )
+            return responses.import_message(book, bills)
+
     async def _change(
         self, request: Message, apply: Apply[StandingOrder]
     ) -> scheduler_pb2.StandingOrder:
@@ -351,6 +362,18 @@ class Servicer(
     def _order_message(self, row: Any) -> scheduler_pb2.Order:  # noqa: ANN401 - a row
         return responses.order_message(row, self.database.keyring)
 
+    async def ForecastDemand(
+        self, request: scheduler_pb2.ForecastDemandRequest, _context: object
+    ) -> scheduler_pb2.ForecastDemandResponse:
+        """Sum up what the cycles to come will bring."""
+        now = self._clock.now()
+        span = requests.read_span(request, now)
+        async with self._forecasting.of(span.merchant):
+            demand = await forecasts.forecast(self.database, self._clients, span, now)
+        return scheduler_pb2.ForecastDemandResponse(
+            forecasts=[responses.demand_message(*one) for one in demand.demands.items()]
+        )
+
     # --- customers ------------------------------------------------------------------------------
 
     async def RecordPurchase(
@@ -361,7 +384,7 @@ class Servicer(
             self.database,
             request,
             scheduler_pb2.RecordPurchaseResponse,
-            lambda names: scheduler_pb2.RecordPurchaseResponse(standing_orders=names),
+            lambda found: scheduler_pb2.RecordPurchaseResponse(standing_orders=found),
             lambda tx: purchases.record(tx, *requests.read_purchase(request, self._clock.now())),
         )
 

@@ -5,28 +5,18 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 
 import grpc
-from recurring.scheduler.v1 import scheduler_pb2
 
-from services.runtime.auth.call_context import caller
 from services.runtime.db.pool import Database
-from services.runtime.errors import FieldViolation, Problem, Violations
-from services.runtime.rpc.conversions import to_date, to_money
-from services.runtime.rpc.limits import ConcurrencyLimiter
-from services.runtime.workers.clock import Clock
-from services.scheduler import names
-from services.scheduler.api.schedules import read_calendar_date
+from services.runtime.errors import FieldViolation, Problem
 from services.scheduler.application.evaluation.evaluation import plan_announced
 from services.scheduler.application.evaluation.projection import project
 from services.scheduler.clients import BATCH_MAX_ENTRIES, Cart, Clients, PlannedCharges
-from services.scheduler.domain.forecast import Demand, DemandKey, Forecast, coming_orders
+from services.scheduler.domain.forecast import Forecast, coming_orders
 from services.scheduler.domain.ids import MerchantId, StandingOrderKey
 from services.scheduler.domain.order import Line, Order, OrderState, Quote, asks
-from services.scheduler.domain.schedule import LAST_DATE
 from services.scheduler.domain.standing_order import StandingOrder
-from services.scheduler.store import forecasts
+from services.scheduler.store import forecasts as store
 
-FORECAST_DEFAULT_DAYS = 30
-FORECAST_MAX_DAYS = 366
 # What one call may cost the scheduler and the catalog.
 FORECAST_MAX_STANDING_ORDERS = 50_000
 FORECAST_MAX_CYCLES = 50_000
@@ -59,64 +49,51 @@ class Span:
         return datetime.combine(self.last, time(), UTC) + 2 * ZONE_MARGIN
 
 
-class ForecastMethods:
-    """The methods of recurring.scheduler.v1.SchedulerService about demand."""
+async def forecast(database: Database, clients: Clients, span: Span, now: datetime) -> Forecast:
+    """Sum up what the cycles to come will bring, page by page of the standing orders.
 
-    database: Database
-    _clock: Clock
-    _clients: Clients
-    _forecasting: ConcurrencyLimiter
+    Raises INVALID_ARGUMENT FORECAST_TOO_LARGE.
+    """
+    tally = _Tally(database, clients, span, now)
+    async for order in _open_orders(database, span):
+        await tally.add_open(order)
+    seen = 0
+    async for template in _live_standing_orders(database, span):
+        seen += 1
+        _require_at_most(seen, FORECAST_MAX_STANDING_ORDERS, "standing orders")
+        await tally.add_coming(template)
+    await tally.finish()
+    return tally.forecast
 
-    async def ForecastDemand(
-        self, request: scheduler_pb2.ForecastDemandRequest, _context: object
-    ) -> scheduler_pb2.ForecastDemandResponse:
-        """Sum up what the cycles to come will bring, page by page of the standing orders."""
-        now = self._clock.now()
-        span = _read_span(request, now)
-        async with self._forecasting.of(span.merchant):
-            return await self._forecast(span, now)
 
-    async def _forecast(self, span: Span, now: datetime) -> scheduler_pb2.ForecastDemandResponse:
-        tally = _Tally(self.database, self._clients, span, now)
-        async for order in self._open_orders(span):
-            await tally.add_open(order)
-        seen = 0
-        async for template in self._live_standing_orders(span):
-            seen += 1
-            _require_at_most(seen, FORECAST_MAX_STANDING_ORDERS, "standing orders")
-            await tally.add_coming(template)
-        await tally.finish()
-        return scheduler_pb2.ForecastDemandResponse(
-            forecasts=[_message(key, demand) for key, demand in tally.forecast.demands.items()]
-        )
+async def _open_orders(database: Database, span: Span) -> AsyncIterator[Order]:
+    """Orders that are announced, held or to be paid."""
+    after = ("", 0)
+    while True:
+        async with database.read() as connection:
+            page = await store.open_orders(
+                connection, span.merchant, span.from_time, span.before_time, after, PAGE_ROWS
+            )
+        for order in page:
+            yield order
+        if len(page) < PAGE_ROWS:
+            return
+        after = (page[-1].key.standing_order, page[-1].key.cycle)
 
-    async def _open_orders(self, span: Span) -> AsyncIterator[Order]:
-        """Orders that are announced, held or to be paid."""
-        after = ("", 0)
-        while True:
-            async with self.database.read() as connection:
-                page = await forecasts.open_orders(
-                    connection, span.merchant, span.from_time, span.before_time, after, PAGE_ROWS
-                )
-            for order in page:
-                yield order
-            if len(page) < PAGE_ROWS:
-                return
-            after = (page[-1].key.standing_order, page[-1].key.cycle)
 
-    async def _live_standing_orders(self, span: Span) -> AsyncIterator[StandingOrder]:
-        """Standing orders that may have a cycle in the span."""
-        after = ""
-        while True:
-            async with self.database.read() as connection:
-                page = await forecasts.live_standing_orders(
-                    connection, span.merchant, span.before_time, after, PAGE_ROWS
-                )
-            for template in page:
-                yield template
-            if len(page) < PAGE_ROWS:
-                return
-            after = page[-1].standing_order
+async def _live_standing_orders(database: Database, span: Span) -> AsyncIterator[StandingOrder]:
+    """Standing orders that may have a cycle in the span."""
+    after = ""
+    while True:
+        async with database.read() as connection:
+            page = await store.live_standing_orders(
+                connection, span.merchant, span.before_time, after, PAGE_ROWS
+            )
+        for template in page:
+            yield template
+        if len(page) < PAGE_ROWS:
+            return
+        after = page[-1].standing_order
 
 
 @dataclass(slots=True)
@@ -219,27 +196,6 @@ class _Tally:
             self.forecast.add(order.local_date, currency, lines)
 
 
-def _read_span(request: scheduler_pb2.ForecastDemandRequest, now: datetime) -> Span:
-    violations = Violations()
-    merchant = names.read_merchant(violations, "parent", request.parent)
-    first = today = now.astimezone(UTC).date()
-    if request.HasField("start_date"):
-        first = read_calendar_date(violations, "start_date", request.start_date)
-        violations.check()
-        violations.require("start_date", "must not be past", met=first >= today)
-    last = min(first + timedelta(days=FORECAST_DEFAULT_DAYS), LAST_DATE)
-    if request.HasField("end_date"):
-        last = read_calendar_date(violations, "end_date", request.end_date)
-        violations.require(
-            "end_date",
-            f"must be 0 to {FORECAST_MAX_DAYS} days after start_date",
-            met=0 <= (last - first).days <= FORECAST_MAX_DAYS,
-        )
-    violations.check()
-    caller().check(merchant)
-    return Span(merchant, first, last)
-
-
 def _require_at_most(number: int, most: int, what: str) -> None:
     if number > most:
         description = f"must be sooner: over {most} {what} are more than one call gives"
@@ -249,13 +205,3 @@ def _require_at_most(number: int, most: int, what: str) -> None:
             f"the forecast is of over {most} {what}; ask for fewer days at once",
             (FieldViolation("end_date", "FORECAST_TOO_LARGE", description),),
         )
-
-
-def _message(key: DemandKey, demand: Demand) -> scheduler_pb2.DemandForecast:
-    return scheduler_pb2.DemandForecast(
-        date=to_date(key.local_date),
-        product=key.product,
-        units=demand.units,
-        revenue=to_money(demand.revenue_minor, key.currency),
-        list_revenue=to_money(demand.list_revenue_minor, key.currency),
-    )
