@@ -1,6 +1,5 @@
 """What callers changed, kept where nobody alters it: who, what, when, from where, before, after."""
 
-import contextvars
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -67,26 +66,6 @@ class Change(NamedTuple):
     after: Mapping[str, Any]
     # None: there was none, or nobody looked.
     before: Mapping[str, Any] | None = None
-
-
-_before: contextvars.ContextVar[Message | None] = contextvars.ContextVar("before", default=None)
-
-
-def before(state: Message | None) -> None:
-    """Remember what a resource was before the mutation under way changes it; None: there was none."""
-    _before.set(state)
-
-
-async def put(
-    tx: Connection,
-    request: Message,
-    request_id: uuid.UUID | None,
-    after: Message,
-    *,
-    resource: str = "",
-) -> None:
-    """Store who made the mutation under way, and what it changed, in its transaction."""
-    await put_change(tx, request, request_id, after, before=_before.get(), resource=resource)
 
 
 async def put_change(

@@ -1,10 +1,9 @@
 """A mutation happens once a request id: the same id answers the same again (AIP-155)."""
 
-import functools
 import hashlib
 import uuid
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -13,13 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.runtime.auth.call_context import caller
 from services.runtime.crypto import encryption
-from services.runtime.db import audit
 from services.runtime.db.key_rotation import EncryptedColumn, EncryptedTable
 from services.runtime.db.pool import Database
 from services.runtime.errors import FieldViolation, Problem, Violations
 from services.runtime.rpc.conversions import read_uuid
 
-Req = TypeVar("Req", bound=Message)
 Res = TypeVar("Res", bound=Message)
 
 _FIND = text("""
@@ -50,12 +47,6 @@ _FORGET = text("""
         SELECT request_id FROM audit_entries
         WHERE tenant = :tenant AND resource = ANY(CAST(:resources AS text[])))
 """)
-
-
-class HasDatabase(Protocol):
-    """A servicer whose mutations are remembered in its service's database."""
-
-    database: Database
 
 
 class Mutation:
@@ -122,21 +113,6 @@ class Mutation:
         """Free the request id, which this transaction took, for the request to be made again."""
         await tx.execute(_RELEASE, self._key)
 
-    async def once(
-        self,
-        tx: AsyncConnection,
-        response_type: type[Res],
-        act: Callable[[AsyncConnection], Awaitable[Res]],
-    ) -> Res:
-        """Act and remember the answer in the same transaction, or answer as before."""
-        if (answer := await self.take(tx, response_type)) is not None:
-            return answer
-        audit.before(None)
-        response = await act(tx)
-        await audit.put(tx, self._request, self.request_id, response)
-        await self.remember(tx, response)
-        return response
-
     # Answers repeat what is stored elsewhere, personal data among it, and a short request could be
     # found from its hash by trying all that it may be: both are encrypted.
 
@@ -150,28 +126,6 @@ class Mutation:
 def aad(column: str, tenant: str, request_id: uuid.UUID) -> tuple[str, ...]:
     """What an encrypted column of a request is bound to."""
     return "requests", column, tenant, str(request_id)
-
-
-Method = Callable[[Any, Any, Any], Awaitable[Res]]
-
-
-def mutation(response_type: type[Res]) -> Callable[[Callable[..., Awaitable[Res]]], Method[Res]]:
-    """Make `async def Method(self, request, tx)` an RPC whose effect happens once a request id.
-
-    For mutations that need nothing from other services: validation, effect and the remembered answer
-    share one transaction.
-    """
-
-    def decorate(method: Callable[..., Awaitable[Res]]) -> Method[Res]:
-        @functools.wraps(method)
-        async def call(self: HasDatabase, request: Any, context: Any) -> Res:  # noqa: ANN401, ARG001
-            once = Mutation(request, request.request_id)
-            async with self.database.begin() as tx:
-                return await once.once(tx, response_type, lambda tx: method(self, request, tx))
-
-        return call
-
-    return decorate
 
 
 async def forget_answers(tx: AsyncConnection, tenant: str, resources: Iterable[str]) -> None:

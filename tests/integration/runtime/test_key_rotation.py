@@ -14,14 +14,14 @@ import pytest
 from google.type.postal_address_pb2 import PostalAddress
 from recurring.catalog.v1 import catalog_pb2
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.runtime.auth.call_context import Caller, act_for_all, set_caller
 from services.runtime.crypto.encryption import Keyring, UnreadableError
 from services.runtime.db import idempotency, key_rotation
 from services.runtime.db.key_rotation import EncryptedTable, Tally
-from services.runtime.db.pool import Database, connect
+from services.runtime.db.pool import Connection, Database, connect
 from services.runtime.errors import Problem
+from services.runtime.mutations import Applied, run_mutation
 from services.scheduler.api.responses import standing_order_message
 from services.scheduler.domain.cycles import open_cycles
 from services.scheduler.domain.ids import CustomerId, MerchantId, StandingOrderId
@@ -195,24 +195,25 @@ async def waits_for_lock(database: Database) -> bool:
         return bool((await connection.execute(waiting)).scalar_one())
 
 
-class Namer:
-    """Answers a mutation."""
+async def name_product(
+    database: Database, request: catalog_pb2.DiscontinueProductRequest
+) -> catalog_pb2.Product:
+    """Answer a mutation, each time it is carried out with another title."""
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
+    async def apply(_tx: Connection) -> Applied[str]:
+        return Applied(str(uuid.uuid4()))
 
-    @idempotency.mutation(catalog_pb2.Product)
-    async def Name(  # noqa: N802
-        self, request: catalog_pb2.DiscontinueProductRequest, _tx: AsyncConnection
-    ) -> catalog_pb2.Product:
-        return catalog_pb2.Product(name=request.name, title=str(uuid.uuid4()))
+    def respond(title: str) -> catalog_pb2.Product:
+        return catalog_pb2.Product(name=request.name, title=title)
+
+    return await run_mutation(database, request, catalog_pb2.Product, respond, apply)
 
 
 async def test_a_request_is_known_again_under_the_new_key(url: str) -> None:
     asked = catalog_pb2.DiscontinueProductRequest(name="tea", request_id=str(uuid.uuid4()))
     async with opened(url, KEYRING) as database:
         set_caller(Caller("shop", "acme", frozenset()))
-        first = await Namer(database).Name(asked, None)
+        first = await name_product(database, asked)
     async with opened(url, BOTH) as database:
         assert await key_rotation.reencrypt(database, idempotency.ENCRYPTED_TABLES) == Tally(
             rows=1, reencrypted=1
@@ -220,10 +221,10 @@ async def test_a_request_is_known_again_under_the_new_key(url: str) -> None:
 
     async with opened(url, NEWER) as database:
         set_caller(Caller("shop", "acme", frozenset()))
-        assert await Namer(database).Name(asked, None) == first
+        assert await name_product(database, asked) == first
         asked.name = "coffee"
         with pytest.raises(Problem) as refused:
-            await Namer(database).Name(asked, None)
+            await name_product(database, asked)
     assert refused.value.reason == "REQUEST_ID_REUSED"
 
 

@@ -7,12 +7,11 @@ import uuid
 import pytest
 from recurring.catalog.v1 import catalog_pb2
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.runtime.auth.call_context import Caller, set_caller
-from services.runtime.db.idempotency import mutation
-from services.runtime.db.pool import Database
+from services.runtime.db.pool import Connection, Database
 from services.runtime.errors import Problem
+from services.runtime.mutations import Applied, run_mutation
 from tests.integration.runtime.postbox import count
 from tests.owner import as_owner
 
@@ -26,20 +25,26 @@ class Counter:
         self.database = database
         self.broken = False
 
-    @mutation(catalog_pb2.Product)
-    async def Act(self, request: Request, tx: AsyncConnection) -> catalog_pb2.Product:  # noqa: N802
-        await tx.execute(text("INSERT INTO acts VALUES (:name)"), {"name": request.name})
-        acts = (await tx.execute(text("SELECT count(*) FROM acts"))).scalar_one()
-        if self.broken:
-            raise LookupError
-        return catalog_pb2.Product(name=request.name, title=f"act {acts}")
+    async def act(self, request: Request) -> catalog_pb2.Product:
+        async def apply(tx: Connection) -> Applied[int]:
+            await tx.execute(text("INSERT INTO acts VALUES (:name)"), {"name": request.name})
+            acts = (await tx.execute(text("SELECT count(*) FROM acts"))).scalar_one()
+            if self.broken:
+                raise LookupError
+            return Applied(acts)
 
-    @mutation(catalog_pb2.Stock)
-    async def ActOtherwise(  # noqa: N802
-        self, request: catalog_pb2.AdjustStockRequest, tx: AsyncConnection
-    ) -> catalog_pb2.Stock:
-        del request, tx
-        return catalog_pb2.Stock()
+        def respond(acts: int) -> catalog_pb2.Product:
+            return catalog_pb2.Product(name=request.name, title=f"act {acts}")
+
+        return await run_mutation(self.database, request, catalog_pb2.Product, respond, apply)
+
+    async def act_otherwise(self, request: catalog_pb2.AdjustStockRequest) -> catalog_pb2.Stock:
+        async def apply(_tx: Connection) -> Applied[None]:
+            return Applied(None)
+
+        return await run_mutation(
+            self.database, request, catalog_pb2.Stock, lambda _: catalog_pb2.Stock(), apply
+        )
 
 
 @pytest.fixture
@@ -56,28 +61,28 @@ def request(name: str = "tea", request_id: str = "") -> Request:
 
 async def test_the_same_request_is_answered_the_same_and_done_once(counter: Counter) -> None:
     asked = request()
-    answers = [await counter.Act(asked, None) for _ in range(3)]
+    answers = [await counter.act(asked) for _ in range(3)]
     assert [answer.title for answer in answers] == ["act 1"] * 3
     assert await count(counter.database, "acts") == 1
 
 
 async def test_another_id_is_another_request(counter: Counter) -> None:
-    await counter.Act(request(), None)
-    assert (await counter.Act(request(), None)).title == "act 2"
+    await counter.act(request())
+    assert (await counter.act(request())).title == "act 2"
 
 
 async def test_an_id_with_other_content_is_refused(counter: Counter) -> None:
     asked = request()
-    await counter.Act(asked, None)
+    await counter.act(asked)
     with pytest.raises(Problem) as refused:
-        await counter.Act(request("coffee", asked.request_id), None)
+        await counter.act(request("coffee", asked.request_id))
     assert refused.value.reason == "REQUEST_ID_REUSED"
     assert [violation.field for violation in refused.value.violations] == ["request_id"]
 
 
 async def test_what_was_asked_cannot_be_found_from_what_is_kept_by_trying(counter: Counter) -> None:
     asked = request()
-    await counter.Act(asked, None)
+    await counter.act(asked)
     async with counter.database.begin() as tx:
         kept = (await tx.execute(text("SELECT content_hash FROM requests"))).scalar_one()
 
@@ -87,24 +92,22 @@ async def test_what_was_asked_cannot_be_found_from_what_is_kept_by_trying(counte
 
 async def test_an_id_is_for_one_method(counter: Counter) -> None:
     asked = request()
-    await counter.Act(asked, None)
+    await counter.act(asked)
     with pytest.raises(Problem) as refused:
-        await counter.ActOtherwise(
-            catalog_pb2.AdjustStockRequest(request_id=asked.request_id), None
-        )
+        await counter.act_otherwise(catalog_pb2.AdjustStockRequest(request_id=asked.request_id))
     assert refused.value.reason == "REQUEST_ID_REUSED"
 
 
 async def test_every_merchant_has_ids_of_its_own(counter: Counter) -> None:
     asked = request()
-    await counter.Act(asked, None)
+    await counter.act(asked)
     set_caller(Caller("shop", "other", frozenset()))
-    assert (await counter.Act(asked, None)).title == "act 2"
+    assert (await counter.act(asked)).title == "act 2"
 
 
 async def test_many_at_once_with_one_id_act_once(counter: Counter) -> None:
     asked = request()
-    answers = await asyncio.gather(*(counter.Act(asked, None) for _ in range(5)))
+    answers = await asyncio.gather(*(counter.act(asked) for _ in range(5)))
     assert {answer.title for answer in answers} == {"act 1"}
     assert await count(counter.database, "acts") == 1
 
@@ -112,9 +115,7 @@ async def test_many_at_once_with_one_id_act_once(counter: Counter) -> None:
 async def test_many_at_once_with_one_id_and_other_contents_act_once(counter: Counter) -> None:
     identity = str(uuid.uuid4())
     asked = [request(name, identity) for name in ("tea", "coffee", "milk")]
-    answers = await asyncio.gather(
-        *(counter.Act(one, None) for one in asked), return_exceptions=True
-    )
+    answers = await asyncio.gather(*(counter.act(one) for one in asked), return_exceptions=True)
     assert sum(isinstance(answer, catalog_pb2.Product) for answer in answers) == 1
     assert await count(counter.database, "acts") == 1
 
@@ -123,9 +124,9 @@ async def test_a_request_that_failed_is_not_remembered(counter: Counter) -> None
     asked = request()
     counter.broken = True
     with pytest.raises(LookupError):
-        await counter.Act(asked, None)
+        await counter.act(asked)
     counter.broken = False
-    assert (await counter.Act(asked, None)).title == "act 1"
+    assert (await counter.act(asked)).title == "act 1"
 
 
 async def test_a_request_that_was_cut_short_is_not_remembered(counter: Counter) -> None:
@@ -134,12 +135,12 @@ async def test_a_request_that_was_cut_short_is_not_remembered(counter: Counter) 
         # Somebody else is in the way, so the request waits, and its caller goes away.
         await tx.execute(text("LOCK TABLE acts"))
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(counter.Act(asked, None), 0.1)
-    assert (await counter.Act(asked, None)).title == "act 1"
+            await asyncio.wait_for(counter.act(asked), 0.1)
+    assert (await counter.act(asked)).title == "act 1"
 
 
 @pytest.mark.parametrize("request_id", ["", "1", "tea"])
 async def test_a_mutation_needs_an_id(counter: Counter, request_id: str) -> None:
     with pytest.raises(Problem) as refused:
-        await counter.Act(Request(name="tea", request_id=request_id), None)
+        await counter.act(Request(name="tea", request_id=request_id))
     assert [violation.field for violation in refused.value.violations] == ["request_id"]
