@@ -1,5 +1,6 @@
-"""The scheduler's RPCs: validate, decide, store, answer."""
+"""The scheduler's RPCs: request, use case, response."""
 
-from services.scheduler.api.servicer import ACCESS, Servicer
+from services.scheduler.api.access import ACCESS
+from services.scheduler.api.servicer import Servicer
 
 __all__ = ["ACCESS", "Servicer"]

@@ -5,6 +5,7 @@ from typing import Any
 
 from google.protobuf import duration_pb2, struct_pb2
 from google.protobuf.json_format import ParseDict
+from google.type import dayofweek_pb2, timeofday_pb2
 from google.type.postal_address_pb2 import PostalAddress
 from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
@@ -12,14 +13,32 @@ from recurring.scheduler.v1 import scheduler_pb2
 from services.runtime.crypto.encryption import Keyring
 from services.runtime.rpc.conversions import etag, to_date, to_money, to_timestamp
 from services.scheduler import names
-from services.scheduler.api.conditions import condition_messages
-from services.scheduler.api.schedules import schedule_message
 from services.scheduler.application.imports import Book, ShadowBill
 from services.scheduler.application.previews import CyclePreview
+from services.scheduler.domain.conditions import (
+    Condition,
+    DaysSinceLastOrder,
+    Expression,
+    InStock,
+    MonthCeiling,
+    TotalCeiling,
+    UnitPriceCeiling,
+)
 from services.scheduler.domain.forecast import Demand, DemandKey
 from services.scheduler.domain.ids import MerchantId, OrderKey
 from services.scheduler.domain.order import Decision, Item, OrderState, line_of, mandate_reasons
+from services.scheduler.domain.rrule import to_rrule
 from services.scheduler.domain.rulings import words
+from services.scheduler.domain.schedule import (
+    BusinessDayRule,
+    Daily,
+    EndAfter,
+    EndOn,
+    Monthly,
+    Schedule,
+    Weekly,
+    Yearly,
+)
 from services.scheduler.domain.settings import SchedulerSettings
 from services.scheduler.domain.standing_order import CycleChange, StandingOrder
 from services.scheduler.names import customer_name, order_name, product_name, standing_order_name
@@ -41,7 +60,7 @@ def standing_order_message(
         customer=customer_name(merchant, template.customer),
         title=template.title,
         items=_item_messages(merchant, template.items),
-        schedule=schedule_message(template.plan),
+        schedule=_schedule_message(template.plan),
         billing_mode=scheduler_pb2.BillingMode.Value(template.billing_mode),
         mandate=template.mandate,
         notice_lead=duration_pb2.Duration(seconds=int(template.notice_lead.total_seconds())),
@@ -52,7 +71,7 @@ def standing_order_message(
             mode=scheduler_pb2.CatchUp.Mode.Value(template.catch_up.mode),
             window=duration_pb2.Duration(seconds=int(template.catch_up.window.total_seconds())),
         ),
-        conditions=condition_messages(merchant, template.conditions),
+        conditions=[_condition_message(merchant, one) for one in template.conditions],
         skipped_cycles=template.skipped_cycles,
         cycle_changes=[
             message
@@ -103,6 +122,86 @@ def _change_message(
     if change.ship_to:
         message.ship_to.CopyFrom(opened(change.ship_to))
     return message if len(message.ListFields()) > 1 else None
+
+
+def _schedule_message(schedule: Schedule) -> scheduler_pb2.Schedule:
+    """A schedule on the wire, as fields and as a rule."""
+    message = scheduler_pb2.Schedule(
+        start_date=to_date(schedule.start_date),
+        local_time=timeofday_pb2.TimeOfDay(
+            hours=schedule.local_time.hour, minutes=schedule.local_time.minute
+        ),
+        time_zone=schedule.time_zone,
+        blackouts=[
+            scheduler_pb2.Schedule.Blackout(
+                start_date=to_date(one.start_date), end_date=to_date(one.end_date)
+            )
+            for one in schedule.blackouts
+        ],
+        rrule=to_rrule(schedule),
+    )
+    if schedule.blackouts:
+        message.blackout_rule = scheduler_pb2.Schedule.BlackoutRule.Value(schedule.blackout_rule)
+    if schedule.business_days.rule is not BusinessDayRule.NONE:
+        message.business_days.rule = scheduler_pb2.Schedule.BusinessDays.Rule.Value(
+            schedule.business_days.rule
+        )
+        message.business_days.country = schedule.business_days.country
+        message.business_days.subdivision = schedule.business_days.subdivision
+    match schedule.recurrence:
+        case Daily(every_days):
+            message.daily.every_days = every_days
+        case Weekly(every_weeks, weekdays):
+            message.weekly.every_weeks = every_weeks
+            message.weekly.weekdays.extend(
+                dayofweek_pb2.DayOfWeek.Name(int(day)) for day in weekdays
+            )
+        case Monthly(every_months, month_days, nth_weekdays):
+            message.monthly.every_months = every_months
+            message.monthly.month_days.extend(month_days)
+            message.monthly.nth_weekdays.extend(
+                scheduler_pb2.Schedule.NthWeekday(
+                    nth=one.nth, weekday=dayofweek_pb2.DayOfWeek.Name(int(one.weekday))
+                )
+                for one in nth_weekdays
+            )
+        case Yearly(every_years, month, month_day):
+            message.yearly.every_years = every_years
+            message.yearly.month = month
+            message.yearly.month_day = month_day
+    match schedule.end:
+        case EndAfter(cycle_count):
+            message.cycle_count = cycle_count
+        case EndOn(end_date):
+            message.end_date.CopyFrom(to_date(end_date))
+    return message
+
+
+def _condition_message(merchant: MerchantId, condition: Condition) -> scheduler_pb2.Condition:
+    otherwise = condition.otherwise
+    message = scheduler_pb2.Condition(
+        otherwise=scheduler_pb2.Otherwise(
+            action=scheduler_pb2.Otherwise.Action.Value(otherwise.action),
+            defer_days=otherwise.defer_days,
+        )
+    )
+    if otherwise.substitute:
+        message.otherwise.substitute = product_name(merchant, otherwise.substitute)
+    match condition.kind:
+        case UnitPriceCeiling(product, ceiling_minor, currency):
+            message.unit_price_ceiling.product = product_name(merchant, product)
+            message.unit_price_ceiling.ceiling.CopyFrom(to_money(ceiling_minor, currency))
+        case TotalCeiling(ceiling_minor, currency):
+            message.total_ceiling.CopyFrom(to_money(ceiling_minor, currency))
+        case MonthCeiling(ceiling_minor, currency):
+            message.month_ceiling.CopyFrom(to_money(ceiling_minor, currency))
+        case InStock():
+            message.in_stock.SetInParent()
+        case DaysSinceLastOrder(days):
+            message.days_since_last_order = days
+        case Expression(source):
+            message.expression = source
+    return message
 
 
 def order_message(row: Any, keyring: Keyring) -> scheduler_pb2.Order:  # noqa: ANN401 - a row

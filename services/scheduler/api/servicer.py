@@ -8,7 +8,6 @@ from google.protobuf.message import Message
 from recurring.audit.v1 import audit_pb2
 from recurring.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 
-from services.runtime.auth.authenticator import Access
 from services.runtime.db import audit
 from services.runtime.db.pool import Database
 from services.runtime.mutations import Apply, Decide, run_checked_mutation, run_mutation
@@ -16,8 +15,9 @@ from services.runtime.rpc.limits import ConcurrencyLimiter
 from services.runtime.rpc.paging import read_page
 from services.runtime.workers.clock import Clock
 from services.scheduler import names
-from services.scheduler.api import import_stream, requests, responses
-from services.scheduler.api.reading import CHECKS_AT_ONCE_MAX, CHECKS_OF_MERCHANT_MAX
+from services.scheduler.api import requests, responses
+from services.scheduler.api.requests import imports as import_requests
+from services.scheduler.api.requests import standing_orders as standing_order_requests
 from services.scheduler.application import (
     cycles,
     erasure,
@@ -34,43 +34,12 @@ from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.store import settings as settings_store
 from services.scheduler.store import standing_orders as standing_order_store
 
-READ, WRITE = "standing-orders:read", "standing-orders:write"
-# Method -> who may call it. What is not named here is closed to all.
-ACCESS = {
-    "CreateStandingOrder": Access(WRITE),
-    "GetStandingOrder": Access(READ),
-    "ListStandingOrders": Access(READ),
-    "UpdateStandingOrder": Access(WRITE),
-    "PreviewStandingOrderUpdate": Access(READ),
-    "PauseStandingOrder": Access(WRITE),
-    "ResumeStandingOrder": Access(WRITE),
-    "CancelStandingOrder": Access(WRITE),
-    "SkipCycle": Access(WRITE),
-    "RestoreCycle": Access(WRITE),
-    "ChangeCycle": Access(WRITE),
-    "OrderNow": Access(WRITE),
-    "PreviewCycles": Access(READ),
-    "GetOrder": Access(READ),
-    "ListOrders": Access(READ),
-    "ForecastDemand": Access(READ),
-    "ExplainOrder": Access(READ),
-    "ImportStandingOrders": Access(WRITE),
-    "ConfirmOrder": Access(WRITE),
-    "RecordPurchase": Access(WRITE),
-    "EraseCustomer": Access(WRITE),
-    "GetSchedulerSettings": Access(READ),
-    "UpdateSchedulerSettings": Access(WRITE),
-    "ListAuditEntries": Access("audit:read"),
-}
 
-
-class Servicer(
-    scheduler_pb2_grpc.SchedulerServiceServicer,
-):
+class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
     """Answers recurring.scheduler.v1.SchedulerService; each method's contract is in its proto."""
 
     def __init__(self, database: Database, clock: Clock, clients: Clients) -> None:
-        self.database = database
+        self._database = database
         self._clock = clock
         self._clients = clients
         self._importing = ConcurrencyLimiter(
@@ -82,7 +51,10 @@ class Servicer(
         self._previewing = ConcurrencyLimiter(
             previews.LONG_PREVIEWS_AT_ONCE_MAX, previews.LONG_PREVIEWS_OF_MERCHANT_MAX
         )
-        self._checking = ConcurrencyLimiter(CHECKS_AT_ONCE_MAX, CHECKS_OF_MERCHANT_MAX)
+        self._checking = ConcurrencyLimiter(
+            standing_order_requests.CHECKS_AT_ONCE_MAX,
+            standing_order_requests.CHECKS_OF_MERCHANT_MAX,
+        )
 
     # --- standing orders ------------------------------------------------------------------------
 
@@ -93,10 +65,10 @@ class Servicer(
 
         async def decide() -> Apply[StandingOrder]:
             template = await requests.read_new(
-                request, self._checking, self.database.keyring, self._clock.now()
+                request, self._checking, self._database.keyring, self._clock.now()
             )
             return await standing_orders.create(
-                self.database, self._clients, template, allow_duplicate=request.allow_duplicate
+                self._database, self._clients, template, allow_duplicate=request.allow_duplicate
             )
 
         return await self._change_after(request, decide)
@@ -106,7 +78,7 @@ class Servicer(
     ) -> scheduler_pb2.StandingOrder:
         """Get a standing order."""
         key = requests.read_name(request.name)
-        async with self.database.read() as connection:
+        async with self._database.read() as connection:
             return self._message(await standing_orders.existing(connection, key))
 
     async def ListStandingOrders(
@@ -119,7 +91,7 @@ class Servicer(
 
         async def find(last: StandingOrder | None, limit: int) -> list[StandingOrder]:
             after = last.standing_order if last else first
-            async with self.database.read() as connection:
+            async with self._database.read() as connection:
                 return await standing_order_store.list_of_merchant(
                     connection, merchant, customer=customer, state=state, after=after, limit=limit
                 )
@@ -137,7 +109,7 @@ class Servicer(
         return await self._change_after(
             request,
             lambda: standing_orders.update(
-                self.database,
+                self._database,
                 self._clients,
                 self._read_update(request, now),
                 now,
@@ -151,8 +123,8 @@ class Servicer(
         """Show the coming cycles as they are and as a change would make them."""
         count, now = requests.read_cycle_count(request.cycle_count), self._clock.now()
         update = self._read_update(request, now)
-        wanted = (await standing_orders.updated(self.database, update, now)).standing_order
-        async with self.database.read() as connection:
+        wanted = (await standing_orders.updated(self._database, update, now)).standing_order
+        async with self._database.read() as connection:
             template = await standing_orders.existing(connection, update.key)
         return scheduler_pb2.PreviewStandingOrderUpdateResponse(
             before=await self._previews(template, count), after=await self._previews(wanted, count)
@@ -220,10 +192,10 @@ class Servicer(
         return await self._change_after(
             request,
             lambda: cycles.change(
-                self.database,
+                self._database,
                 self._clients,
                 *requests.read_changed_cycle(request),
-                partial(requests.read_change, request.change, self.database.keyring),
+                partial(requests.read_change, request.change, self._database.keyring),
                 self._clock.now(),
             ),
         )
@@ -245,25 +217,30 @@ class Servicer(
         """Show the coming cycles, priced as they would be."""
         count = requests.read_cycle_count(request.cycle_count)
         key = requests.read_name(request.name)
-        async with self.database.read() as connection:
+        async with self._database.read() as connection:
             template = await standing_orders.existing(connection, key)
         return scheduler_pb2.PreviewCyclesResponse(cycles=await self._previews(template, count))
 
     async def ImportStandingOrders(
-        self, requests: import_stream.Requests, _context: object
+        self, requests: import_requests.Requests, _context: object
     ) -> scheduler_pb2.ImportStandingOrdersResponse:
         """Take over standing orders from another system."""
-        sent = import_stream.never_idle(requests)
-        config = await import_stream.read_config(sent)
+        sent = import_requests.never_idle(requests)
+        config = await import_requests.read_config(sent)
         merchant = names.parse_merchant(config.parent)
         async with imports.place_for(self._importing, merchant):
-            book = imports.Book(merchant, self._clock.now(), config.partial, config.allow_duplicate)
+            book = imports.Book(
+                merchant,
+                self._clock.now(),
+                partial=config.partial,
+                allow_duplicate=config.allow_duplicate,
+            )
             bills = await imports.take_over(
-                self.database,
+                self._database,
                 self._clients,
                 book,
-                import_stream.batches(sent),
-                partial(import_stream.read_row, merchant, self.database.keyring),
+                import_requests.batches(sent),
+                partial(import_requests.read_row, merchant, self._database.keyring),
                 shadow_cycle_count=config.shadow_cycle_count,
                 dry_run=config.dry_run,
             )
@@ -273,14 +250,14 @@ class Servicer(
         self, request: Message, apply: Apply[StandingOrder]
     ) -> scheduler_pb2.StandingOrder:
         return await run_mutation(
-            self.database, request, scheduler_pb2.StandingOrder, self._message, apply
+            self._database, request, scheduler_pb2.StandingOrder, self._message, apply
         )
 
     async def _change_after(
         self, request: Message, decide: Decide[StandingOrder]
     ) -> scheduler_pb2.StandingOrder:
         return await run_checked_mutation(
-            self.database, request, scheduler_pb2.StandingOrder, self._message, decide
+            self._database, request, scheduler_pb2.StandingOrder, self._message, decide
         )
 
     def _read_update(
@@ -290,19 +267,19 @@ class Servicer(
         now: datetime,
     ) -> standing_orders.Update:
         message, mask = request.standing_order, request.update_mask
-        return requests.read_update(message, mask, self._checking, self.database.keyring, now)
+        return requests.read_update(message, mask, self._checking, self._database.keyring, now)
 
     async def _previews(
         self, template: StandingOrder, count: int
     ) -> list[scheduler_pb2.CyclePreview]:
         now = self._clock.now()
         shown = await previews.preview(
-            self.database, self._clients, self._previewing, template, count, now
+            self._database, self._clients, self._previewing, template, count, now
         )
         return [responses.preview_message(preview) for preview in shown]
 
     def _message(self, template: StandingOrder) -> scheduler_pb2.StandingOrder:
-        return responses.standing_order_message(template, self.database.keyring)
+        return responses.standing_order_message(template, self._database.keyring)
 
     # --- orders ---------------------------------------------------------------------------------
 
@@ -311,7 +288,7 @@ class Servicer(
     ) -> scheduler_pb2.Order:
         """Get an order."""
         key = requests.read_order_name(request.name)
-        async with self.database.read() as connection:
+        async with self._database.read() as connection:
             return self._order_message(await orders.existing(connection, key))
 
     async def ListOrders(
@@ -324,7 +301,7 @@ class Servicer(
 
         async def find(last: Any, limit: int) -> list[Any]:  # noqa: ANN401 - rows
             after = (last.standing_order, last.cycle) if last else first
-            return await orders.find(self.database, query, after, limit)
+            return await orders.find(self._database, query, after, limit)
 
         shown, token = await page.fill(
             find, self._order_message, lambda row: (row.standing_order, str(row.cycle))
@@ -336,12 +313,12 @@ class Servicer(
     ) -> scheduler_pb2.Order:
         """Let an order go on that is held to ask the customer, and answer with what became of it."""
         return await run_checked_mutation(
-            self.database,
+            self._database,
             request,
             scheduler_pb2.Order,
             self._order_message,
             lambda: orders.confirm(
-                self.database,
+                self._database,
                 self._clients,
                 requests.read_order_name(request.name),
                 self._clock.now(),
@@ -353,14 +330,14 @@ class Servicer(
     ) -> scheduler_pb2.ExplainOrderResponse:
         """Show every decision about an order, from what all services stored."""
         key = requests.read_order_name(request.name)
-        row, decisions = await orders.explain(self.database, self._clients, key)
+        row, decisions = await orders.explain(self._database, self._clients, key)
         return scheduler_pb2.ExplainOrderResponse(
             order=self._order_message(row),
             decisions=[responses.decision_message(decision) for decision in decisions],
         )
 
     def _order_message(self, row: Any) -> scheduler_pb2.Order:  # noqa: ANN401 - a row
-        return responses.order_message(row, self.database.keyring)
+        return responses.order_message(row, self._database.keyring)
 
     async def ForecastDemand(
         self, request: scheduler_pb2.ForecastDemandRequest, _context: object
@@ -369,7 +346,7 @@ class Servicer(
         now = self._clock.now()
         span = requests.read_span(request, now)
         async with self._forecasting.of(span.merchant):
-            demand = await forecasts.forecast(self.database, self._clients, span, now)
+            demand = await forecasts.forecast(self._database, self._clients, span, now)
         return scheduler_pb2.ForecastDemandResponse(
             forecasts=[responses.demand_message(*one) for one in demand.demands.items()]
         )
@@ -381,7 +358,7 @@ class Servicer(
     ) -> scheduler_pb2.RecordPurchaseResponse:
         """Remember what a customer bought elsewhere."""
         return await run_mutation(
-            self.database,
+            self._database,
             request,
             scheduler_pb2.RecordPurchaseResponse,
             lambda found: scheduler_pb2.RecordPurchaseResponse(standing_orders=found),
@@ -393,7 +370,7 @@ class Servicer(
     ) -> scheduler_pb2.EraseCustomerResponse:
         """Erase what is known of a customer who orders nothing any more."""
         return await run_mutation(
-            self.database,
+            self._database,
             request,
             scheduler_pb2.EraseCustomerResponse,
             lambda _: scheduler_pb2.EraseCustomerResponse(),
@@ -409,7 +386,7 @@ class Servicer(
     ) -> scheduler_pb2.SchedulerSettings:
         """Get a merchant's settings; every merchant has some."""
         merchant = requests.read_settings_name(request.name)
-        async with self.database.read() as connection:
+        async with self._database.read() as connection:
             return responses.settings_message(await settings_store.get(connection, merchant))
 
     async def UpdateSchedulerSettings(
@@ -418,7 +395,7 @@ class Servicer(
         """Change a merchant's settings as a whole."""
         message = request.scheduler_settings
         return await run_mutation(
-            self.database,
+            self._database,
             request,
             scheduler_pb2.SchedulerSettings,
             responses.settings_message,
@@ -429,4 +406,4 @@ class Servicer(
         self, request: audit_pb2.ListAuditEntriesRequest, _context: object
     ) -> audit_pb2.ListAuditEntriesResponse:
         """List what callers changed."""
-        return await audit.answer(self.database, request)
+        return await audit.answer(self._database, request)

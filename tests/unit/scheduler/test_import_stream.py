@@ -7,7 +7,7 @@ import pytest
 from recurring.scheduler.v1 import scheduler_pb2
 
 from services.runtime.errors import Problem
-from services.scheduler.api import import_stream
+from services.scheduler.api.requests import imports as import_stream
 
 Request = scheduler_pb2.ImportStandingOrdersRequest
 

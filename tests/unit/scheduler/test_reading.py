@@ -7,7 +7,7 @@ import pytest
 from recurring.scheduler.v1 import scheduler_pb2
 
 from services.runtime.rpc.limits import ConcurrencyLimiter
-from services.scheduler.api.reading import read_aside
+from services.scheduler.api.requests.standing_orders import read_aside
 
 READ_SECONDS = 0.2
 

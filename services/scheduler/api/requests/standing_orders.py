@@ -16,8 +16,8 @@ from services.runtime.errors import Violations
 from services.runtime.rpc.conversions import put_time, read_timestamp
 from services.runtime.rpc.limits import ConcurrencyLimiter
 from services.scheduler import names
-from services.scheduler.api.conditions import read_conditions
-from services.scheduler.api.schedules import read_schedule
+from services.scheduler.api.requests.conditions import read_conditions
+from services.scheduler.api.requests.schedules import read_schedule
 from services.scheduler.domain.ids import CustomerId, MerchantId, StandingOrderId
 from services.scheduler.domain.order import Item
 from services.scheduler.domain.purchases import RepurchaseAction, RepurchaseRule

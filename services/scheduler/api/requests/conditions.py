@@ -1,11 +1,11 @@
-"""Conditions: from a caller's messages to the domain, and back."""
+"""Conditions: from a caller's messages to the domain."""
 
 from collections.abc import Sequence
 
 from recurring.scheduler.v1 import scheduler_pb2
 
 from services.runtime.errors import Violations
-from services.runtime.rpc.conversions import read_money, to_money
+from services.runtime.rpc.conversions import read_money
 from services.scheduler import names
 from services.scheduler.application.sign_up import CONDITION_INVALID
 from services.scheduler.domain import expressions
@@ -27,7 +27,6 @@ from services.scheduler.domain.conditions import (
 from services.scheduler.domain.expressions import CONDITIONS_MAX_STEPS
 from services.scheduler.domain.ids import MerchantId
 from services.scheduler.domain.order import Item
-from services.scheduler.names import product_name
 
 CONDITION_TOO_COSTLY = "CONDITION_TOO_COSTLY"
 
@@ -151,37 +150,3 @@ def _read_product(violations: Violations, field: str, merchant: MerchantId, name
     if product and owner != merchant:
         violations.add(field, "must be a product of the parent merchant")
     return product
-
-
-def condition_messages(
-    merchant: MerchantId, conditions: Sequence[Condition]
-) -> list[scheduler_pb2.Condition]:
-    """Conditions on the wire."""
-    return [_condition_message(merchant, one) for one in conditions]
-
-
-def _condition_message(merchant: MerchantId, condition: Condition) -> scheduler_pb2.Condition:
-    otherwise = condition.otherwise
-    message = scheduler_pb2.Condition(
-        otherwise=scheduler_pb2.Otherwise(
-            action=scheduler_pb2.Otherwise.Action.Value(otherwise.action),
-            defer_days=otherwise.defer_days,
-        )
-    )
-    if otherwise.substitute:
-        message.otherwise.substitute = product_name(merchant, otherwise.substitute)
-    match condition.kind:
-        case UnitPriceCeiling(product, ceiling_minor, currency):
-            message.unit_price_ceiling.product = product_name(merchant, product)
-            message.unit_price_ceiling.ceiling.CopyFrom(to_money(ceiling_minor, currency))
-        case TotalCeiling(ceiling_minor, currency):
-            message.total_ceiling.CopyFrom(to_money(ceiling_minor, currency))
-        case MonthCeiling(ceiling_minor, currency):
-            message.month_ceiling.CopyFrom(to_money(ceiling_minor, currency))
-        case InStock():
-            message.in_stock.SetInParent()
-        case DaysSinceLastOrder(days):
-            message.days_since_last_order = days
-        case Expression(source):
-            message.expression = source
-    return message

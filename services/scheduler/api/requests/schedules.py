@@ -1,15 +1,15 @@
-"""Schedules: from a caller's messages to the domain, and back."""
+"""Schedules: from a caller's messages to the domain."""
 
 from dataclasses import replace
 from datetime import date, datetime, time
 
-from google.type import date_pb2, dayofweek_pb2, timeofday_pb2
+from google.type import date_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
 from services.runtime.errors import Violations
-from services.runtime.rpc.conversions import read_date, to_date
+from services.runtime.rpc.conversions import read_date
 from services.scheduler.domain import calendar, validation
-from services.scheduler.domain.rrule import from_rrule, to_rrule
+from services.scheduler.domain.rrule import from_rrule
 from services.scheduler.domain.schedule import (
     EVERY_DAY,
     MAX_BLACKOUTS,
@@ -205,56 +205,3 @@ def _read_end(violations: Violations, field: str, message: scheduler_pb2.Schedul
         case "end_date":
             return EndOn(read_date(violations, f"{field}.end_date", message.end_date))
     return None
-
-
-def schedule_message(schedule: Schedule) -> scheduler_pb2.Schedule:
-    """A schedule on the wire, as fields and as a rule."""
-    message = scheduler_pb2.Schedule(
-        start_date=to_date(schedule.start_date),
-        local_time=timeofday_pb2.TimeOfDay(
-            hours=schedule.local_time.hour, minutes=schedule.local_time.minute
-        ),
-        time_zone=schedule.time_zone,
-        blackouts=[
-            scheduler_pb2.Schedule.Blackout(
-                start_date=to_date(one.start_date), end_date=to_date(one.end_date)
-            )
-            for one in schedule.blackouts
-        ],
-        rrule=to_rrule(schedule),
-    )
-    if schedule.blackouts:
-        message.blackout_rule = scheduler_pb2.Schedule.BlackoutRule.Value(schedule.blackout_rule)
-    if schedule.business_days.rule is not BusinessDayRule.NONE:
-        message.business_days.rule = scheduler_pb2.Schedule.BusinessDays.Rule.Value(
-            schedule.business_days.rule
-        )
-        message.business_days.country = schedule.business_days.country
-        message.business_days.subdivision = schedule.business_days.subdivision
-    match schedule.recurrence:
-        case Daily(every_days):
-            message.daily.every_days = every_days
-        case Weekly(every_weeks, weekdays):
-            message.weekly.every_weeks = every_weeks
-            message.weekly.weekdays.extend(
-                dayofweek_pb2.DayOfWeek.Name(int(day)) for day in weekdays
-            )
-        case Monthly(every_months, month_days, nth_weekdays):
-            message.monthly.every_months = every_months
-            message.monthly.month_days.extend(month_days)
-            message.monthly.nth_weekdays.extend(
-                scheduler_pb2.Schedule.NthWeekday(
-                    nth=one.nth, weekday=dayofweek_pb2.DayOfWeek.Name(int(one.weekday))
-                )
-                for one in nth_weekdays
-            )
-        case Yearly(every_years, month, month_day):
-            message.yearly.every_years = every_years
-            message.yearly.month = month
-            message.yearly.month_day = month_day
-    match schedule.end:
-        case EndAfter(cycle_count):
-            message.cycle_count = cycle_count
-        case EndOn(end_date):
-            message.end_date.CopyFrom(to_date(end_date))
-    return message

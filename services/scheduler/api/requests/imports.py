@@ -13,8 +13,8 @@ from services.runtime.crypto.encryption import Keyring
 from services.runtime.errors import FieldViolation, Problem, Violations
 from services.runtime.rpc import validation
 from services.scheduler import names
-from services.scheduler.api.reading import read_standing_order
-from services.scheduler.api.schedules import read_calendar_date
+from services.scheduler.api.requests.schedules import read_calendar_date
+from services.scheduler.api.requests.standing_orders import read_standing_order
 from services.scheduler.application.imports import BATCH_MAX_ITEMS, Row
 from services.scheduler.clients import BATCH_MAX_ENTRIES
 from services.scheduler.domain import calendar

@@ -18,14 +18,14 @@ from services.runtime.resource_names import NamePattern, read_id
 from services.runtime.rpc.conversions import read_bound, read_timestamp
 from services.runtime.rpc.limits import ConcurrencyLimiter
 from services.scheduler import names
-from services.scheduler.api.reading import (
+from services.scheduler.api.requests.schedules import read_calendar_date
+from services.scheduler.api.requests.standing_orders import (
     read_aside,
     read_items,
     read_ship_to,
     read_standing_order,
 )
 from services.scheduler.api.responses import standing_order_message
-from services.scheduler.api.schedules import read_calendar_date
 from services.scheduler.application.forecasts import Span
 from services.scheduler.application.orders import OrdersQuery
 from services.scheduler.application.previews import PREVIEW_DEFAULT_CYCLES
