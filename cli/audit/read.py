@@ -1,4 +1,4 @@
-"""Reading the facts: each database in one read-only snapshot, then the outside world's records."""
+"""Reading the records: each database in one read-only snapshot, then the outside world's records."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,7 +8,7 @@ from typing import TypeVar
 import asyncpg
 
 from cli.audit import views
-from cli.audit.facts import Backlog, Facts, Message, Payment, Waiting
+from cli.audit.records import Backlog, Message, Payment, Records, Waiting
 from cli.audit.views import ViewQuery
 from cli.connect import Session
 from cli.errors import CommandError
@@ -47,7 +47,7 @@ class Snapshot:
         return tuple(query.record(**row) for row in rows)
 
 
-async def read_facts(session: Session) -> Facts:
+async def read_records(session: Session) -> Records:
     """Read everything; the sandbox's clock stands still meanwhile.
 
     Raises CommandError if a database or the sandbox is out of reach.
@@ -63,7 +63,7 @@ async def read_facts(session: Session) -> Facts:
         _snapshot(session, "notify") as notify,
     ):
         services = (catalog, scheduler, payments, notify)
-        return Facts(
+        return Records(
             now=await sandbox.now(),
             standing_orders=await scheduler.read(views.STANDING_ORDERS),
             orders=await scheduler.read(views.ORDERS),

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import typer
 from rich.text import Text
 
-from cli.audit.checks import Check, Kind
-from cli.audit.read import read_facts
-from cli.audit.rules import CHECKS
+from cli.audit.checks import CHECKS
+from cli.audit.findings import Check, Kind
+from cli.audit.read import read_records
 from cli.command import FAILED, command
 from cli.connect import Session
 from cli.output import new_table
@@ -20,8 +20,8 @@ async def run_audit(session: Session) -> list[str]:
 
     Raises CommandError if something to be compared is out of reach.
     """
-    facts = await read_facts(session)
-    checks = [check(facts) for check in CHECKS]
+    records = await read_records(session)
+    checks = [check(records) for check in CHECKS]
     if session.output.as_json:
         session.output.data([_data(check) for check in checks])
     else:

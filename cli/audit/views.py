@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Generic, TypeVar
 
-from cli.audit.facts import (
+from cli.audit.records import (
     Attempt,
     Backlog,
     BroughtForward,

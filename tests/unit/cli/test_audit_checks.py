@@ -1,4 +1,4 @@
-"""Each check is given facts that agree, then facts that do not: an audit must be able to fail."""
+"""Each check is given records that agree, then records that do not: an audit must be able to fail."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,32 +7,26 @@ from typing import Any
 
 import pytest
 
-from cli.audit.checks import (
-    Check,
-    Kind,
-    check_backlogs,
-    check_cycles,
-    check_ledger,
-    check_messages,
-    check_payments,
-    check_promises,
-    check_refunds,
-)
-from cli.audit.facts import (
+from cli.audit.checks import CHECKS
+from cli.audit.cycles import check_cycles
+from cli.audit.findings import Check, Kind
+from cli.audit.money import check_ledger, check_payments, check_refunds
+from cli.audit.notices import check_messages, check_promises
+from cli.audit.progress import check_backlogs
+from cli.audit.records import (
     Attempt,
     Backlog,
     Charge,
     Delivery,
-    Facts,
     LedgerEntry,
     Mandate,
     Message,
     Order,
     Payment,
+    Records,
     Refund,
     StandingOrder,
 )
-from cli.audit.rules import CHECKS
 
 DUE = datetime(2026, 1, 31, 9, tzinfo=UTC)
 NEXT_DUE = datetime(2026, 2, 28, 9, tzinfo=UTC)
@@ -77,7 +71,7 @@ MANDATE = Mandate(
     revoke_time=DUE + timedelta(hours=1),
 )
 
-SOUND = Facts(
+SOUND = Records(
     now=DUE + timedelta(days=1),
     standing_orders=(
         StandingOrder(
@@ -116,7 +110,7 @@ PAID = SOUND.orders[0]
 STANDING_ORDER = SOUND.standing_orders[0]
 
 
-def sound_but(**changed: Any) -> Facts:  # noqa: ANN401 - any part of the facts
+def sound_but(**changed: Any) -> Records:  # noqa: ANN401 - any part of the records
     return replace(SOUND, **changed)
 
 
@@ -125,7 +119,7 @@ def kinds(check: Check) -> list[Kind]:
 
 
 @pytest.mark.parametrize("check", CHECKS)
-def test_facts_that_agree_pass(check: Callable[[Facts], Check]) -> None:
+def test_facts_that_agree_pass(check: Callable[[Records], Check]) -> None:
     assert check(SOUND).findings == ()
 
 
@@ -162,8 +156,8 @@ def test_dates_that_the_plain_calendar_cannot_tell_are_not_judged(beyond: dict[s
 def test_a_gap_between_cycles_whose_dates_were_changed_is_found_all_the_same() -> None:
     changed = replace(STANDING_ORDER, dates_changed=True)
     third = replace(PAID, key=("demo", "tea", 3), due_time=NEXT_DUE + timedelta(days=30))
-    facts = sound_but(standing_orders=(changed,), orders=(PAID, third))
-    assert kinds(check_cycles(facts)) == [Kind.MISSING]
+    records = sound_but(standing_orders=(changed,), orders=(PAID, third))
+    assert kinds(check_cycles(records)) == [Kind.MISSING]
 
 
 def test_a_cycle_that_another_system_billed_is_not_missing() -> None:
@@ -198,16 +192,16 @@ def test_cycles_after_a_cancellation_need_no_order() -> None:
 
 def test_cycles_before_a_cancellation_need_one() -> None:
     cancelled = replace(STANDING_ORDER, state="CANCELLED", change_time=DUE + timedelta(hours=1))
-    facts = sound_but(standing_orders=(cancelled,), orders=())
-    assert kinds(check_cycles(facts)) == [Kind.MISSING]
+    records = sound_but(standing_orders=(cancelled,), orders=())
+    assert kinds(check_cycles(records)) == [Kind.MISSING]
 
 
 # Payments.
 
 
 def test_a_paid_order_that_nobody_was_charged_for_is_found() -> None:
-    facts = sound_but(charges=(), attempts=(), payments=())
-    assert kinds(check_payments(facts)) == [Kind.MISSING]
+    records = sound_but(charges=(), attempts=(), payments=())
+    assert kinds(check_payments(records)) == [Kind.MISSING]
 
 
 def test_a_payment_that_the_provider_does_not_know_is_missing() -> None:
@@ -221,14 +215,14 @@ def test_an_attempt_that_the_provider_declined_is_missing_its_payment() -> None:
 
 def test_two_payments_of_one_attempt_are_a_duplicate() -> None:
     again = replace(SOUND.payments[0], id="pi_2")
-    facts = sound_but(payments=(*SOUND.payments, again))
-    assert kinds(check_payments(facts)) == [Kind.DUPLICATE]
+    records = sound_but(payments=(*SOUND.payments, again))
+    assert kinds(check_payments(records)) == [Kind.DUPLICATE]
 
 
 def test_a_payment_that_we_know_nothing_of_is_a_duplicate() -> None:
     stray = Payment("pi_2", "key-2", "SUCCEEDED", 12_00, "EUR")
-    facts = sound_but(payments=(*SOUND.payments, stray))
-    assert kinds(check_payments(facts)) == [Kind.DUPLICATE]
+    records = sound_but(payments=(*SOUND.payments, stray))
+    assert kinds(check_payments(records)) == [Kind.DUPLICATE]
 
 
 def test_a_payment_of_another_amount_is_an_imbalance() -> None:
@@ -252,14 +246,14 @@ def test_a_charge_that_succeeded_for_an_order_that_is_not_paid_is_wrong() -> Non
 
 
 def test_two_succeeded_charges_of_one_order_are_a_duplicate() -> None:
-    facts = sound_but(charges=SOUND.charges * 2)
-    assert Kind.DUPLICATE in kinds(check_payments(facts))
+    records = sound_but(charges=SOUND.charges * 2)
+    assert Kind.DUPLICATE in kinds(check_payments(records))
 
 
 def test_an_attempt_that_nobody_has_looked_up_is_wrong() -> None:
     unknown = replace(SOUND.attempts[0], number=2, state="UNKNOWN")
-    facts = sound_but(attempts=(*SOUND.attempts, unknown))
-    assert kinds(check_payments(facts)) == [Kind.WRONG]
+    records = sound_but(attempts=(*SOUND.attempts, unknown))
+    assert kinds(check_payments(records)) == [Kind.WRONG]
 
 
 # Refunds.
@@ -283,36 +277,36 @@ def test_a_refund_of_another_amount_is_an_imbalance() -> None:
 
 def test_a_transaction_that_does_not_sum_to_zero_is_an_imbalance() -> None:
     [first, second, *others] = SOUND.ledger_entries
-    facts = sound_but(ledger_entries=(first, replace(second, amount_minor=-11_00), *others))
-    assert kinds(check_ledger(facts)) == [Kind.IMBALANCE]
+    records = sound_but(ledger_entries=(first, replace(second, amount_minor=-11_00), *others))
+    assert kinds(check_ledger(records)) == [Kind.IMBALANCE]
 
 
 def test_legs_that_sum_to_zero_over_two_currencies_are_no_balance() -> None:
     [first, second, *others] = SOUND.ledger_entries
-    facts = sound_but(ledger_entries=(first, replace(second, currency="USD"), *others))
-    assert kinds(check_ledger(facts)) == [Kind.IMBALANCE, Kind.IMBALANCE]
+    records = sound_but(ledger_entries=(first, replace(second, currency="USD"), *others))
+    assert kinds(check_ledger(records)) == [Kind.IMBALANCE, Kind.IMBALANCE]
 
 
 def test_a_charge_that_was_not_booked_is_missing_and_missed_by_the_provider() -> None:
-    facts = sound_but(ledger_entries=SOUND.ledger_entries[2:])
-    assert set(kinds(check_ledger(facts))) == {Kind.MISSING, Kind.IMBALANCE}
+    records = sound_but(ledger_entries=SOUND.ledger_entries[2:])
+    assert set(kinds(check_ledger(records))) == {Kind.MISSING, Kind.IMBALANCE}
 
 
 def test_a_charge_that_was_booked_twice_is_a_duplicate() -> None:
     again = tuple(replace(each, transaction="t-3") for each in SOUND.ledger_entries[:2])
-    facts = sound_but(ledger_entries=(*SOUND.ledger_entries, *again))
-    assert set(kinds(check_ledger(facts))) == {Kind.DUPLICATE, Kind.IMBALANCE}
+    records = sound_but(ledger_entries=(*SOUND.ledger_entries, *again))
+    assert set(kinds(check_ledger(records))) == {Kind.DUPLICATE, Kind.IMBALANCE}
 
 
 def test_a_booking_of_what_never_succeeded_is_wrong() -> None:
-    facts = sound_but(refunds=(replace(SOUND.refunds[0], state="FAILED"),))
-    assert kinds(check_ledger(facts)) == [Kind.WRONG]
+    records = sound_but(refunds=(replace(SOUND.refunds[0], state="FAILED"),))
+    assert kinds(check_ledger(records)) == [Kind.WRONG]
 
 
 def test_books_that_hold_less_than_the_provider_are_an_imbalance() -> None:
     stray = Payment("pi_2", "key-2", "SUCCEEDED", 1, "EUR")
-    facts = sound_but(payments=(*SOUND.payments, stray))
-    assert kinds(check_ledger(facts)) == [Kind.IMBALANCE]
+    records = sound_but(payments=(*SOUND.payments, stray))
+    assert kinds(check_ledger(records)) == [Kind.IMBALANCE]
 
 
 # What customers were promised.
@@ -358,8 +352,8 @@ def test_a_payment_above_its_notice_breaks_a_promise() -> None:
 def test_a_request_to_pay_is_notice_enough_for_one_who_confirms() -> None:
     confirmed = replace(SOUND.charges[0], billing_mode="PAY_ON_NOTICE")
     asked = replace(UPCOMING, kind="PAYMENT_REQUEST", promised_minor=None, promised_currency="")
-    facts = sound_but(charges=(confirmed,), deliveries=(asked,))
-    assert kinds(check_promises(facts)) == []
+    records = sound_but(charges=(confirmed,), deliveries=(asked,))
+    assert kinds(check_promises(records)) == []
 
 
 # Messages.
@@ -370,25 +364,25 @@ def test_a_notice_that_never_left_is_missing() -> None:
 
 
 def test_a_message_that_arrived_twice_is_a_duplicate() -> None:
-    facts = sound_but(messages=(*SOUND.messages, message(RECEIPT)))
-    assert kinds(check_messages(facts)) == [Kind.DUPLICATE]
+    records = sound_but(messages=(*SOUND.messages, message(RECEIPT)))
+    assert kinds(check_messages(records)) == [Kind.DUPLICATE]
 
 
 def test_a_notice_sent_to_two_phones_of_one_customer_is_a_duplicate() -> None:
     both = tuple(Message("SMS", key) for key in RECEIPT.keys)
-    facts = sound_but(messages=(message(UPCOMING), *both))
-    assert kinds(check_messages(facts)) == [Kind.DUPLICATE]
+    records = sound_but(messages=(message(UPCOMING), *both))
+    assert kinds(check_messages(records)) == [Kind.DUPLICATE]
 
 
 def test_a_message_for_no_notice_is_a_duplicate() -> None:
-    facts = sound_but(messages=(*SOUND.messages, Message("SMS", "unheard-of")))
-    assert kinds(check_messages(facts)) == [Kind.DUPLICATE]
+    records = sound_but(messages=(*SOUND.messages, Message("SMS", "unheard-of")))
+    assert kinds(check_messages(records)) == [Kind.DUPLICATE]
 
 
 def test_a_notice_that_could_not_be_delivered_needs_no_message() -> None:
     failed = replace(RECEIPT, state="FAILED", deliver_time=None)
-    facts = sound_but(deliveries=(UPCOMING, failed), messages=(message(UPCOMING),))
-    assert kinds(check_messages(facts)) == []
+    records = sound_but(deliveries=(UPCOMING, failed), messages=(message(UPCOMING),))
+    assert kinds(check_messages(records)) == []
 
 
 # What is left to do.

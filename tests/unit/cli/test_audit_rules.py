@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from cli.audit.facts import Attempt, BroughtForward, Facts, Hold, Order, Stock, Waiting
-from cli.audit.rules import CHECKS
+from cli.audit.checks import CHECKS
+from cli.audit.records import Attempt, BroughtForward, Hold, Order, Records, Stock, Waiting
 from tests.unit.cli.test_audit_checks import CHARGE, DUE, NEXT_DUE, SOUND, UPCOMING
 
 [PAID] = SOUND.orders
@@ -27,23 +27,23 @@ WHOLE = replace(
 [PROMISE, RECEIPT] = WHOLE.deliveries
 
 
-def but(**changed: Any) -> Facts:  # noqa: ANN401 - any part of the facts
+def but(**changed: Any) -> Records:  # noqa: ANN401 - any part of the records
     return replace(WHOLE, **changed)
 
 
-def mandate(**changed: Any) -> Facts:  # noqa: ANN401
+def mandate(**changed: Any) -> Records:  # noqa: ANN401
     return but(mandates=(replace(MANDATE, **changed),))
 
 
-def failed(facts: Facts) -> set[str]:
-    return {check.__name__ for check in CHECKS if check(facts).findings}
+def failed(records: Records) -> set[str]:
+    return {check.__name__ for check in CHECKS if check(records).findings}
 
 
 FORWARD = BroughtForward(PAID.key, NEXT_DUE.date())
 
 
 @pytest.mark.parametrize(
-    ("facts", "check"),
+    ("records", "check"),
     [
         (mandate(name="merchants/demo/customers/ada/mandates/other"), "check_consent"),
         (mandate(revoke_time=DUE - timedelta(seconds=1)), "check_consent"),
@@ -93,11 +93,11 @@ FORWARD = BroughtForward(PAID.key, NEXT_DUE.date())
         (but(orders=()), "check_cycles"),
     ],
 )  # fmt: skip
-def test_one_changed_fact_fails_its_check(facts: Facts, check: str) -> None:
-    found = failed(facts)
+def test_one_changed_fact_fails_its_check(records: Records, check: str) -> None:
+    found = failed(records)
     assert check in found
     # An order that is not there leaves its money without one.
-    assert found - {check} <= ({"check_payments", "check_stock"} if not facts.orders else set())
+    assert found - {check} <= ({"check_payments", "check_stock"} if not records.orders else set())
 
 
 def test_two_charges_of_one_month_are_counted_together() -> None:
@@ -105,13 +105,13 @@ def test_two_charges_of_one_month_are_counted_together() -> None:
     assert failed(but(attempts=(SUCCEEDED, again))) == {"check_consent", "check_payments"}
 
 
-def paused(**changed: Any) -> Facts:  # noqa: ANN401
+def paused(**changed: Any) -> Records:  # noqa: ANN401
     tea = replace(TEA, state="PAUSED", next_cycle=2, **changed)
     return but(now=NEXT_DUE + timedelta(days=60), standing_orders=(tea,))
 
 
 @pytest.mark.parametrize(
-    "facts",
+    "records",
     [
         WHOLE,
         # Its title was changed during the pause; the rows of what passes come at its end.
@@ -142,17 +142,17 @@ def paused(**changed: Any) -> Facts:  # noqa: ANN401
     ],
     ids=["sound", "paused", "erased", "last cycle", "chosen date"],
 )  # fmt: skip
-def test_an_ordinary_history_is_silent(facts: Facts) -> None:
-    assert failed(facts) == set()
+def test_an_ordinary_history_is_silent(records: Records) -> None:
+    assert failed(records) == set()
 
 
 def test_a_cycle_that_a_pause_swallowed_is_missed_once_the_pause_is_over() -> None:
     cancelled = replace(TEA, state="CANCELLED", change_time=NEXT_DUE + timedelta(days=1))
-    facts = but(now=NEXT_DUE + timedelta(days=2), standing_orders=(cancelled,))
-    assert failed(facts) == {"check_cycles"}
+    records = but(now=NEXT_DUE + timedelta(days=2), standing_orders=(cancelled,))
+    assert failed(records) == {"check_cycles"}
     skipped = Order(("demo", "tea", 2), NEXT_DUE, "SKIPPED", None, "EUR",
                     local_date=date(2026, 2, 28))  # fmt: skip
-    assert failed(replace(facts, orders=(*WHOLE.orders, skipped))) == set()
+    assert failed(replace(records, orders=(*WHOLE.orders, skipped))) == set()
 
 
 def test_weekdays_that_are_repeated_are_one_day_each() -> None:
@@ -165,6 +165,6 @@ def test_an_outage_of_some_hours_leaves_an_attempt_unknown_without_a_finding() -
     now: datetime = SOUND.now
     fresh = replace(SUCCEEDED, number=2, state="UNKNOWN", start_time=now - timedelta(hours=3),
                     amount_minor=1)  # fmt: skip
-    facts = but(attempts=(SUCCEEDED, fresh), mandates=(replace(MANDATE, month_ceiling_minor=None,
+    records = but(attempts=(SUCCEEDED, fresh), mandates=(replace(MANDATE, month_ceiling_minor=None,
                 revoke_time=None),))  # fmt: skip
-    assert failed(facts) == set()
+    assert failed(records) == set()

@@ -224,7 +224,7 @@ class Backlog:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class Records:
     """Everything that the audit looks at, read at one moment of a clock that stands still."""
 
     now: datetime
