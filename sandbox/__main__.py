@@ -16,8 +16,9 @@ from aiohttp import web
 
 from sandbox import mail, provider, record, sms
 from sandbox.clock import SETTLE_TIMEOUT_SECONDS, Clock, parse_time
-from sandbox.door import Door, Outages
+from sandbox.endpoint import Endpoint
 from sandbox.guard import Guard
+from sandbox.outages import Outages
 from sandbox.record import Record
 
 PREFIX = "SANDBOX_"
@@ -128,21 +129,21 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) -> web.Application:
     """Put the parts behind one HTTP address."""
     behavior = provider.Behavior(book)
-    provider_door = Door(
+    provider_endpoint = Endpoint(
         "provider",
         settings.provider_api_key,
         book,
         clock,
         outages,
         provider.refusal_body,
-        lambda: behavior.key_life,
+        lambda: behavior.key_lifetime,
     )
-    provider_app = web.Application(middlewares=[provider_door.middleware])
-    provider_app.add_routes(provider.Provider(book, clock, provider_door, behavior).routes())
+    provider_app = web.Application(middlewares=[provider_endpoint.middleware])
+    provider_app.add_routes(provider.Provider(book, clock, provider_endpoint, behavior).routes())
 
-    sms_door = Door("sms", settings.sms_api_key, book, clock, outages, sms.refusal_body)
-    sms_app = web.Application(middlewares=[sms_door.middleware])
-    sms_app.add_routes(sms.Gateway(book, clock, sms_door).routes())
+    sms_endpoint = Endpoint("sms", settings.sms_api_key, book, clock, outages, sms.refusal_body)
+    sms_app = web.Application(middlewares=[sms_endpoint.middleware])
+    sms_app.add_routes(sms.Gateway(book, clock, sms_endpoint).routes())
 
     async def healthz(_: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})

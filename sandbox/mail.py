@@ -16,8 +16,8 @@ from aiohttp import web
 from aiosmtpd.smtp import SMTP, Envelope
 
 from sandbox.clock import Clock, format_time
-from sandbox.door import Outages
 from sandbox.guard import Guard
+from sandbox.outages import Outages
 from sandbox.record import Asked, Record, bad_request, note_request, page_size
 
 MESSAGE_BYTES_MAX = 1_048_576

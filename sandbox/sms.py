@@ -10,7 +10,7 @@ import sqlite3
 from aiohttp import web
 
 from sandbox.clock import Clock, format_time
-from sandbox.door import Door, RefusedError, Reply
+from sandbox.endpoint import Endpoint, RefusedError, Reply
 from sandbox.guard import Guard
 from sandbox.record import Record, bad_request, page_size
 
@@ -32,10 +32,10 @@ def refusal_body(refused: RefusedError) -> dict[str, object]:
 class Gateway:
     """What the merchant's side sees of the gateway, behind its API key."""
 
-    def __init__(self, record: Record, clock: Clock, door: Door) -> None:
+    def __init__(self, record: Record, clock: Clock, endpoint: Endpoint) -> None:
         self._record = record
         self._clock = clock
-        self._door = door
+        self._endpoint = endpoint
 
     def routes(self) -> list[web.RouteDef]:
         """Routes below `/sms/v1`."""
@@ -48,7 +48,7 @@ class Gateway:
         """Deliver a message: 201 with its status, delivered or undelivered."""
         message = await _read_message(request)
         created = format_time(self._clock.now)
-        return await self._door.answer_once(
+        return await self._endpoint.answer_once(
             request, message, lambda db, tries: _deliver(db, message, created, tries)
         )
 

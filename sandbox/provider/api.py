@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from sandbox.clock import Clock
-from sandbox.door import Door
+from sandbox.endpoint import Endpoint
 from sandbox.provider.behavior import Behavior
 from sandbox.provider.books import (
     CARDS,
@@ -44,10 +44,12 @@ REFUND_REASONS = ("duplicate", "fraudulent", "requested_by_customer")
 class Provider:
     """The provider's API; every public method is one endpoint."""
 
-    def __init__(self, record: Record, clock: Clock, door: Door, behavior: Behavior) -> None:
+    def __init__(
+        self, record: Record, clock: Clock, endpoint: Endpoint, behavior: Behavior
+    ) -> None:
         self._record = record
         self._clock = clock
-        self._door = door
+        self._endpoint = endpoint
         self._behavior = behavior
 
     def routes(self) -> list[web.RouteDef]:
@@ -84,7 +86,7 @@ class Provider:
             "payment_method": method,
             "created": self._unix_time(),
         }
-        return await self._door.answer_once(
+        return await self._endpoint.answer_once(
             request, form, lambda db, tries: charge(db, row, metadata, tries)
         )
 
@@ -128,7 +130,9 @@ class Provider:
         form = await read_form(request)
         _, metadata = split_metadata(form, frozenset())
         created = self._unix_time()
-        return await self._door.answer_once(request, form, lambda _, __: setup(metadata, created))
+        return await self._endpoint.answer_once(
+            request, form, lambda _, __: setup(metadata, created)
+        )
 
     async def get_payment_method(self, request: web.Request) -> web.Response:
         """Return what may be shown of a card."""
@@ -149,7 +153,7 @@ class Provider:
         if reason is not None and reason not in REFUND_REASONS:
             raise invalid(f"Give one of {', '.join(REFUND_REASONS)}.", param="reason")
         row = {"reason": reason, "metadata": json.dumps(metadata), "created": self._unix_time()}
-        return await self._door.answer_once(
+        return await self._endpoint.answer_once(
             request, form, lambda db, _: refund(db, intent, amount, row)
         )
 

@@ -26,7 +26,7 @@ class Behavior:
         return self._seconds.get(SEARCH_LAG, 0)
 
     @property
-    def key_life(self) -> timedelta | None:
+    def key_lifetime(self) -> timedelta | None:
         """How long an Idempotency-Key is remembered; None: for ever."""
         seconds = self._seconds.get(KEY_LIFE)
         return None if seconds is None else timedelta(seconds=seconds)

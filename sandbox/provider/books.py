@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sandbox.door import Reply
+from sandbox.endpoint import Reply
 from sandbox.provider.forms import check_step, invalid, missing
 
 DECLINE_FIRST_ATTEMPT = "pm_sandbox_declineFirstAttempt"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from sandbox.door import RefusedError
+from sandbox.endpoint import RefusedError
 from sandbox.provider.currencies import LEAST, MOST, STEPS, SUPPORTED
 
 METADATA_KEYS_MAX = 50

@@ -1,6 +1,6 @@
-"""What a request to the outside world passes on its way in: outage, key, idempotency, record.
+"""What every request to a part passes through: outage, API key, idempotency, record.
 
-The payment provider and the SMS gateway share it and differ in how they word a refusal.
+The payment provider and the SMS gateway share it and differ in the body of an error.
 """
 
 import hashlib
@@ -14,9 +14,9 @@ from datetime import timedelta
 from aiohttp import web
 
 from sandbox.clock import Clock, format_time, parse_time
-from sandbox.record import Asked, Record, bad_request, note_request
+from sandbox.outages import Outages
+from sandbox.record import Asked, Record, note_request
 
-PARTS = ("provider", "sms", "mail")
 IDEMPOTENCY_KEY_CHARACTERS_MAX = 255
 """As Stripe documents it."""
 
@@ -58,51 +58,8 @@ Perform = Callable[[sqlite3.Connection, int], Reply]
 RefusalBody = Callable[[RefusedError], Mapping[str, object]]
 
 
-class Outages:
-    """Which parts are switched off at the moment; survives a restart."""
-
-    def __init__(self, record: Record) -> None:
-        self._record = record
-        self._off = {str(row["part"]) for row in record.read("SELECT part FROM outages")}
-
-    def has(self, part: str) -> bool:
-        """Say whether the part is down."""
-        return part in self._off
-
-    async def switch(self, part: str, *, on: bool) -> None:
-        """Begin or end an outage of a part."""
-        statement = (
-            "INSERT OR IGNORE INTO outages (part) VALUES (?)"
-            if on
-            else "DELETE FROM outages WHERE part = ?"
-        )
-        await self._record.execute(statement, part)
-        (self._off.add if on else self._off.discard)(part)
-
-    def routes(self) -> list[web.RouteDef]:
-        """Routes that look at the outages and switch them."""
-
-        async def show(_: web.Request) -> web.Response:
-            return web.json_response({part: {"on": self.has(part)} for part in PARTS})
-
-        async def put(request: web.Request) -> web.Response:
-            part = request.match_info["part"]
-            if part not in PARTS:
-                raise bad_request(f"no such part; there are {', '.join(PARTS)}")
-            try:
-                on = (await request.json())["on"]
-            except (ValueError, TypeError, KeyError):
-                on = None
-            if not isinstance(on, bool):
-                raise bad_request('body: give {"on": true} or {"on": false}')
-            await self.switch(part, on=on)
-            return web.json_response({"on": on})
-
-        return [web.get("/outages", show), web.put("/outages/{part}", put)]
-
-
-class Door:
-    """The way into one part. Its `middleware` stands before every handler of the part."""
+class Endpoint:
+    """The HTTP interface of one part. Its `middleware` runs before every handler of the part."""
 
     def __init__(
         self,
@@ -112,7 +69,7 @@ class Door:
         clock: Clock,
         outages: Outages,
         refusal_body: RefusalBody,
-        key_life: Callable[[], timedelta | None] = lambda: None,
+        key_lifetime: Callable[[], timedelta | None] = lambda: None,
     ) -> None:
         self._part = part
         self._api_key = api_key.encode()
@@ -120,21 +77,22 @@ class Door:
         self._clock = clock
         self._outages = outages
         self._refusal_body = refusal_body
-        self._key_life = key_life
+        self._key_lifetime = key_lifetime
         self._in_flight: set[str] = set()
 
     @property
     def middleware(self) -> Callable[..., Awaitable[web.StreamResponse]]:
-        """Refuse whom it must, word every refusal, and note every request in the record."""
+        """Authenticate a request, turn errors into responses, and note it in the record."""
 
         @web.middleware
-        async def pass_the_door(
+        async def check_and_record(
             request: web.Request,
             handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
         ) -> web.StreamResponse:
             asked = self._asked(request)
             try:
-                self._admit(request)
+                self._check_available()
+                self._authenticate(request)
                 response = await handler(request)
             except RefusedError as refused:
                 response = self._refusal(refused)
@@ -147,7 +105,7 @@ class Door:
                 self._record.submit(lambda db: note_request(db, asked, outcome))
             return response
 
-        return pass_the_door
+        return check_and_record
 
     async def answer_once(
         self, request: web.Request, parameters: Mapping[str, str], perform: Perform
@@ -188,9 +146,11 @@ class Door:
     def _refusal(self, refused: RefusedError) -> web.Response:
         return web.json_response(self._refusal_body(refused), status=refused.status)
 
-    def _admit(self, request: web.Request) -> None:
+    def _check_available(self) -> None:
         if self._outages.has(self._part):
             raise RefusedError(503, "api_error", "service_unavailable", "An outage is switched on.")
+
+    def _authenticate(self, request: web.Request) -> None:
         given = request.headers.getall("Authorization", [])
         # Of two, nobody can say which counts.
         scheme, _, token = (given[0] if len(given) == 1 else "").partition(" ")
@@ -205,8 +165,8 @@ class Door:
     def _carry_out(
         self, db: sqlite3.Connection, asked: Asked, fingerprint: str, perform: Perform
     ) -> Reply:
-        if (life := self._key_life()) is not None:
-            _forget(db, asked, format_time(parse_time(asked.at) - life))
+        if (lifetime := self._key_lifetime()) is not None:
+            _forget(db, asked, format_time(parse_time(asked.at) - lifetime))
         before = db.execute(
             "SELECT fingerprint, tries, status, body FROM idempotency WHERE part = ? AND key = ?",
             (asked.part, asked.key),
