@@ -10,7 +10,9 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-EXIT_RESTART = 75  # As services.runtime.app.bootstrap says.
+EXIT_RESTART = (
+    75  # As services.runtime.app.bootstrap, which is not imported here; a test compares them.
+)
 STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
 WATCHED_SIGNALS = STOP_SIGNALS | {signal.SIGCHLD}
 # PR_SET_PDEATHSIG of prctl(2).

@@ -166,10 +166,10 @@ async def _letters(context: CommandContext, options: argparse.Namespace) -> Asyn
     failed = False
     for letter in await inbox.dead_letters(context.database, options.event):
         line = {
-            "event": letter["event_id"],
-            "type": letter["type"],
-            "about": letter["partition_key"],
-            "given_up": letter["dead_letter_time"],
+            "event": letter.event_id,
+            "type": letter.type,
+            "about": letter.partition_key,
+            "given_up": letter.dead_letter_time,
         }
         if options.discard:
             await inbox.discard_dead_letter(context.database, letter)
@@ -179,7 +179,7 @@ async def _letters(context: CommandContext, options: argparse.Namespace) -> Asyn
             failed |= bool(why)
             yield {**line, "outcome": why or "handled"}
         else:
-            yield {**line, "error": letter["error"]}
+            yield {**line, "error": letter.error}
     if failed:
         raise CommandFailed
 

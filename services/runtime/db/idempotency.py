@@ -3,45 +3,53 @@
 import hashlib
 import uuid
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import grpc
 from google.protobuf.message import Message
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.runtime.auth.call_context import caller
 from services.runtime.crypto import encryption
 from services.runtime.db.key_rotation import EncryptedColumn, EncryptedTable
-from services.runtime.db.pool import Database
+from services.runtime.db.pool import Connection, Database
+from services.runtime.db.statements import Command, Query
 from services.runtime.errors import FieldViolation, Problem, Violations
 from services.runtime.rpc.conversions import read_uuid
 
 Res = TypeVar("Res", bound=Message)
 
-_FIND = text("""
+
+class _Request(NamedTuple):
+    method: str
+    content_hash: bytes
+    response: bytes
+
+
+_FIND = Query(
+    """
     SELECT method, content_hash, response FROM requests
     WHERE tenant = :tenant AND request_id = :request_id
-""")
+    """,
+    _Request,
+)
 
-_TAKE = text("""
+_TAKE = Command("""
     INSERT INTO requests (tenant, request_id, method, content_hash, response)
     VALUES (:tenant, :request_id, :method, :content_hash, '')
     ON CONFLICT (tenant, request_id) DO NOTHING
-    RETURNING request_id
 """)
 
-_RELEASE = text("""
+_RELEASE = Command("""
     DELETE FROM requests WHERE tenant = :tenant AND request_id = :request_id
 """)
 
-_ANSWER = text("""
+_ANSWER = Command("""
     UPDATE requests SET response = :response WHERE tenant = :tenant AND request_id = :request_id
 """)
 
 
 # Answers to requests about resources, forgotten: who repeats one of them is answered with nothing.
-_FORGET = text("""
+_FORGET = Command("""
     UPDATE requests SET response = ''
     WHERE tenant = :tenant AND response <> '' AND request_id IN (
         SELECT request_id FROM audit_entries
@@ -67,12 +75,12 @@ class Mutation:
         async with database.read() as connection:
             return await self.replay(connection, response_type)
 
-    async def replay(self, connection: AsyncConnection, response_type: type[Res]) -> Res | None:
+    async def replay(self, connection: Connection, response_type: type[Res]) -> Res | None:
         """What this request was answered before; None if it is new.
 
         Raises INVALID_ARGUMENT REQUEST_ID_REUSED if the id came with other content.
         """
-        row = (await connection.execute(_FIND, self._key)).one_or_none()
+        row = await _FIND.one_or_none(connection, **self._key)
         if row is None:
             return None
         known_hash = self._open(connection, "content_hash", row.content_hash)
@@ -89,13 +97,10 @@ class Mutation:
             )
         return response_type.FromString(self._open(connection, "response", row.response))
 
-    async def take(self, tx: AsyncConnection, response_type: type[Res]) -> Res | None:
+    async def take(self, tx: Connection, response_type: type[Res]) -> Res | None:
         """Take the request id for this transaction; the earlier answer if it is taken already."""
         content_hash = self._encrypt(tx, "content_hash", self._hash)
-        taken = await tx.execute(
-            _TAKE, {**self._key, "method": self.method, "content_hash": content_hash}
-        )
-        if taken.one_or_none() is not None:
+        if await _TAKE.run(tx, **self._key, method=self.method, content_hash=content_hash):
             return None
         # Whoever took the id has committed by now: the insert waited for it.
         answer = await self.replay(tx, response_type)
@@ -104,22 +109,22 @@ class Mutation:
             raise RuntimeError(msg)
         return answer
 
-    async def remember(self, tx: AsyncConnection, response: Message) -> None:
+    async def remember(self, tx: Connection, response: Message) -> None:
         """Keep the answer, for the same request to be answered with again."""
         plain = response.SerializeToString(deterministic=True)
-        await tx.execute(_ANSWER, {**self._key, "response": self._encrypt(tx, "response", plain)})
+        await _ANSWER.run(tx, **self._key, response=self._encrypt(tx, "response", plain))
 
-    async def release(self, tx: AsyncConnection) -> None:
+    async def release(self, tx: Connection) -> None:
         """Free the request id, which this transaction took, for the request to be made again."""
-        await tx.execute(_RELEASE, self._key)
+        await _RELEASE.run(tx, **self._key)
 
     # Answers repeat what is stored elsewhere, personal data among it, and a short request could be
     # found from its hash by trying all that it may be: both are encrypted.
 
-    def _encrypt(self, tx: AsyncConnection, column: str, plain: bytes) -> bytes:
+    def _encrypt(self, tx: Connection, column: str, plain: bytes) -> bytes:
         return encryption.keyring(tx.engine).encrypt(plain, *aad(column, **self._key))
 
-    def _open(self, tx: AsyncConnection, column: str, encrypted: bytes) -> bytes:
+    def _open(self, tx: Connection, column: str, encrypted: bytes) -> bytes:
         return encryption.keyring(tx.engine).decrypt(encrypted, *aad(column, **self._key))
 
 
@@ -128,9 +133,9 @@ def aad(column: str, tenant: str, request_id: uuid.UUID) -> tuple[str, ...]:
     return "requests", column, tenant, str(request_id)
 
 
-async def forget_answers(tx: AsyncConnection, tenant: str, resources: Iterable[str]) -> None:
+async def forget_answers(tx: Connection, tenant: str, resources: Iterable[str]) -> None:
     """Forget what was answered to the mutations of resources, whose requests stay known."""
-    await tx.execute(_FORGET, {"tenant": tenant, "resources": list(resources)})
+    await _FORGET.run(tx, tenant=tenant, resources=list(resources))
 
 
 def _aad_of(column: str) -> Callable[[Any], tuple[str, ...]]:

@@ -77,23 +77,6 @@ class Subscription:
 Subscriptions = Mapping[str, Sequence[Subscription]]
 
 
-def headers(row: Mapping[str, Any], source: str) -> dict[str, str]:
-    """The headers of an outbox row on the wire."""
-    event_id = str(row["event_id"])
-    return {
-        "ce-specversion": SPEC_VERSION,
-        "ce-id": event_id,
-        "ce-type": row["type"],
-        "ce-source": source,
-        "ce-time": row["occur_time"].isoformat(),
-        "ce-partitionkey": row["partition_key"],
-        "ce-tenant": row["tenant"],
-        "content-type": CONTENT_TYPE,
-        "traceparent": row["traceparent"],
-        "Nats-Msg-Id": event_id,
-    }
-
-
 def read(message_type: type[M], head: Mapping[str, str], data: bytes) -> Event[M]:
     """An event from the wire. Raises ValueError, KeyError or DecodeError if it is not well-formed."""
     message = message_type()

@@ -1,4 +1,4 @@
-"""Facts arrive by the inbox: each is handled once, its effect and its row in one transaction."""
+"""Events arrive by the inbox: each is handled once, its effect and its row in one transaction."""
 
 import asyncio
 import json
@@ -12,10 +12,8 @@ from typing import Any, NamedTuple
 from google.protobuf.message import DecodeError
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.runtime.db.pool import Database
+from services.runtime.db.pool import Connection, Database
 from services.runtime.db.statements import Command, Query
 from services.runtime.messaging import streams
 from services.runtime.messaging.broker import Broker, Pull
@@ -39,14 +37,34 @@ LEFT_SECONDS = 15.0
 OUTAGE_PAUSE_SECONDS = 0.5
 SETTLE_POLL_SECONDS = 0.01
 
-_NEW = text("""
+
+class _NewEvent(NamedTuple):
+    event_id: uuid.UUID
+
+
+class DeadLetter(NamedTuple):
+    """An event that was given up."""
+
+    partition_key: str
+    event_id: uuid.UUID
+    type: str
+    headers: dict[str, str]
+    data: bytes
+    error: str
+    dead_letter_time: datetime
+
+
+_NEW = Query(
+    """
     INSERT INTO inbox (partition_key, event_id)
     SELECT * FROM unnest(CAST(:partition_key AS text[]), CAST(:event_id AS uuid[]))
     ON CONFLICT (partition_key, event_id) DO NOTHING
     RETURNING event_id
-""")
+    """,
+    _NewEvent,
+)
 
-_DEAD_LETTER = text("""
+_DEAD_LETTER = Command("""
     INSERT INTO dead_letters (partition_key, event_id, type, headers, data, error)
     VALUES (:partition_key, :event_id, :type, CAST(:headers AS jsonb), :data, :error)
     ON CONFLICT (partition_key, event_id) DO NOTHING
@@ -75,17 +93,20 @@ _FORGET_FAILURES = Command("""
         SELECT * FROM unnest(CAST(:partition_key AS text[]), CAST(:event_id AS uuid[])))
 """)
 
-_LIST = text("""
+_LIST = Query(
+    """
     SELECT partition_key, event_id, type, headers, data, error, dead_letter_time FROM dead_letters
     WHERE CAST(:event_id AS uuid) IS NULL OR event_id = :event_id
     ORDER BY dead_letter_time, event_id LIMIT :limit
-""")
+    """,
+    DeadLetter,
+)
 
-_DELETE = text("""
+_DELETE = Command("""
     DELETE FROM dead_letters WHERE partition_key = :partition_key AND event_id = :event_id
 """)
 
-_KEEP_FAILING = text("""
+_KEEP_FAILING = Command("""
     UPDATE dead_letters SET error = :error
     WHERE partition_key = :partition_key AND event_id = :event_id
 """)
@@ -105,17 +126,15 @@ def read_as(
 
 
 async def handle_new(
-    tx: AsyncConnection, subscriptions: Mapping[str, Subscription], events: EventsRead
+    tx: Connection, subscriptions: Mapping[str, Subscription], events: EventsRead
 ) -> dict[str, int]:
     """Handle those of the events that were not handled before; returns how many of each type."""
-    found = await tx.execute(
-        _NEW,
-        {
-            "partition_key": [event.partition_key for _, event in events],
-            "event_id": [event.id for _, event in events],
-        },
+    rows = await _NEW.all(
+        tx,
+        partition_key=[event.partition_key for _, event in events],
+        event_id=[event.id for _, event in events],
     )
-    new = set(found.scalars())
+    new = {row.event_id for row in rows}
     by_type: dict[str, dict[Any, Event[Any]]] = {}
     for event_type, event in events:
         if event.id in new:
@@ -127,44 +146,43 @@ async def handle_new(
     return {event_type: len(fresh) for event_type, fresh in by_type.items()}
 
 
-async def dead_letters(database: Database, event_id: uuid.UUID | None) -> Sequence[Any]:
+async def dead_letters(database: Database, event_id: uuid.UUID | None) -> Sequence[DeadLetter]:
     """The events that were given up, the oldest first; or the one that is named."""
     async with database.read() as connection:
-        found = await connection.execute(_LIST, {"event_id": event_id, "limit": DEAD_LETTERS_MAX})
-        return found.mappings().all()
+        return await _LIST.all(connection, event_id=event_id, limit=DEAD_LETTERS_MAX)
 
 
 async def redrive(
     database: Database,
     subscriptions: Mapping[str, Subscription],
-    letter: Any,  # noqa: ANN401 - a mapping row
+    letter: DeadLetter,
 ) -> str:
     """Handle an event that was given up, as if it came now; returns why it failed, or nothing.
 
     One that was handled since (another replica may have had no trouble with it) is only forgotten.
     """
-    key = {"partition_key": letter["partition_key"], "event_id": letter["event_id"]}
+    key = {"partition_key": letter.partition_key, "event_id": letter.event_id}
     try:
-        subscription = subscriptions[letter["type"]]
-        event = read_as(subscription, letter["headers"], letter["data"])
+        subscription = subscriptions[letter.type]
+        event = read_as(subscription, letter.headers, letter.data)
         async with database.begin() as tx:
             await handle_new(tx, subscriptions, [event])
-            await tx.execute(_DELETE, key)
+            await _DELETE.run(tx, **key)
     except Exception as error:
         if is_outage(error):
             raise
         why = error_format.one_line(error)[:ERROR_MAX_CHARACTERS]
         async with database.begin() as tx:
-            await tx.execute(_KEEP_FAILING, {**key, "error": why})
+            await _KEEP_FAILING.run(tx, **key, error=why)
         return why
     return ""
 
 
-async def discard_dead_letter(database: Database, letter: Any) -> None:  # noqa: ANN401 - a mapping row
+async def discard_dead_letter(database: Database, letter: DeadLetter) -> None:
     """Forget an event that was given up without handling it."""
-    key = {"partition_key": letter["partition_key"], "event_id": letter["event_id"]}
+    key = {"partition_key": letter.partition_key, "event_id": letter.event_id}
     async with database.begin() as tx:
-        await tx.execute(_DELETE, key)
+        await _DELETE.run(tx, **key)
 
 
 class Consumer:
@@ -351,21 +369,19 @@ class Consumer:
             if failed.failure_count < FAILURES_MAX:
                 return False
             # Where an operator finds the event and can replay it.
-            await tx.execute(
-                _DEAD_LETTER,
-                {
-                    **key,
-                    "type": message.subject,
-                    "headers": json.dumps(dict(message.headers or {})),
-                    "data": message.data,
-                    "error": error[:ERROR_MAX_CHARACTERS],
-                },
+            await _DEAD_LETTER.run(
+                tx,
+                **key,
+                type=message.subject,
+                headers=json.dumps(dict(message.headers or {})),
+                data=message.data,
+                error=error[:ERROR_MAX_CHARACTERS],
             )
             await _forget_failures(tx, [(partition_key, event_id)])
             return True
 
 
-async def _forget_failures(tx: AsyncConnection, keys: Sequence[tuple[str, uuid.UUID]]) -> None:
+async def _forget_failures(tx: Connection, keys: Sequence[tuple[str, uuid.UUID]]) -> None:
     await _FORGET_FAILURES.run(
         tx, partition_key=[key for key, _ in keys], event_id=[event_id for _, event_id in keys]
     )

@@ -1,19 +1,18 @@
-"""Facts leave by the outbox: stored with their effect, published afterwards, kept for replay."""
+"""Events leave by the outbox: stored with their effect, published afterwards, kept for replay."""
 
 import asyncio
+import uuid
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
-
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from typing import NamedTuple
 
 from services.runtime.db import leases
-from services.runtime.db.pool import Database
+from services.runtime.db.pool import Connection, Database
+from services.runtime.db.statements import Command, Query
 from services.runtime.messaging import streams
 from services.runtime.messaging.broker import STREAM_MAX_AGE_SECONDS, Broker
-from services.runtime.messaging.events import OutboxEvent, headers
+from services.runtime.messaging.events import CONTENT_TYPE, SPEC_VERSION, OutboxEvent
 from services.runtime.messaging.streams import MERCHANTS_PREFIX, MERCHANTS_STREAM, Make
 from services.runtime.observability import metrics, tracing
 from services.runtime.workers.loop import Step
@@ -25,7 +24,29 @@ CLOCKS_APART_SECONDS = 60
 PURGE_BATCH_ROWS = 5000
 REPLAY_BATCH_ROWS = 5000
 
-_PUT = text("""
+
+class OutboxRow(NamedTuple):
+    """An event that waits to be published."""
+
+    position: int
+    partition_key: str
+    event_id: uuid.UUID
+    type: str
+    tenant: str
+    data: bytes
+    traceparent: str
+    occur_time: datetime
+
+
+class _Pending(NamedTuple):
+    any_unpublished: bool
+
+
+class _Now(NamedTuple):
+    now: datetime
+
+
+_PUT = Command("""
     INSERT INTO outbox (partition_key, event_id, type, tenant, data, traceparent, occur_time)
     SELECT * FROM unnest(
         CAST(:partition_key AS text[]), CAST(:event_id AS uuid[]), CAST(:type AS text[]),
@@ -34,7 +55,8 @@ _PUT = text("""
     ON CONFLICT (partition_key, event_id) DO NOTHING
 """)
 
-_CLAIM = text("""
+_CLAIM = Query(
+    """
     UPDATE outbox SET claim_time = now()
     FROM (
         SELECT partition_key, event_id FROM outbox
@@ -43,26 +65,31 @@ _CLAIM = text("""
         ORDER BY position LIMIT :limit FOR UPDATE SKIP LOCKED
     ) AS due
     WHERE outbox.partition_key = due.partition_key AND outbox.event_id = due.event_id
-    RETURNING outbox.*
-""")
+    RETURNING outbox.position, outbox.partition_key, outbox.event_id, outbox.type, outbox.tenant,
+              outbox.data, outbox.traceparent, outbox.occur_time
+    """,
+    OutboxRow,
+)
 
-_PUBLISHED = text("""
+_PUBLISHED = Command("""
     UPDATE outbox SET publish_time = now()
     FROM unnest(CAST(:partition_key AS text[]), CAST(:event_id AS uuid[])) AS done (key, id)
     WHERE outbox.partition_key = done.key AND outbox.event_id = done.id
 """)
 
-_RELEASE = text("""
+_RELEASE = Command("""
     UPDATE outbox SET claim_time = NULL
     FROM unnest(CAST(:partition_key AS text[]), CAST(:event_id AS uuid[])) AS failed (key, id)
     WHERE outbox.partition_key = failed.key AND outbox.event_id = failed.id
       AND outbox.publish_time IS NULL
 """)
 
-_PENDING = text("SELECT EXISTS (SELECT FROM outbox WHERE publish_time IS NULL)")
+_PENDING = Query(
+    "SELECT EXISTS (SELECT FROM outbox WHERE publish_time IS NULL) AS any_unpublished", _Pending
+)
 
 # Only what was published before the replay began: what it publishes is not published once more.
-_REPLAY = text("""
+_REPLAY = Command("""
     UPDATE outbox SET publish_time = NULL, claim_time = NULL
     WHERE (partition_key, event_id) IN (
         SELECT partition_key, event_id FROM outbox
@@ -70,25 +97,25 @@ _REPLAY = text("""
         LIMIT :limit)
 """)
 
-_NOW = text("SELECT now()")
+_NOW = Query("SELECT now()", _Now)
 
 _PURGES = (
-    text("""
+    Command("""
         DELETE FROM outbox WHERE (partition_key, event_id) IN (
             SELECT partition_key, event_id FROM outbox
             WHERE publish_time < now() - make_interval(days => :days) LIMIT :limit)
     """),
-    text("""
+    Command("""
         DELETE FROM inbox WHERE (partition_key, event_id) IN (
             SELECT partition_key, event_id FROM inbox
             WHERE handle_time < now() - make_interval(days => :days) LIMIT :limit)
     """),
-    text("""
+    Command("""
         DELETE FROM failed_deliveries WHERE (partition_key, event_id) IN (
             SELECT partition_key, event_id FROM failed_deliveries
             WHERE failure_time < now() - make_interval(days => :days) LIMIT :limit)
     """),
-    text("""
+    Command("""
         DELETE FROM requests WHERE (tenant, request_id) IN (
             SELECT tenant, request_id FROM requests
             WHERE create_time < now() - make_interval(days => :days) LIMIT :limit)
@@ -96,22 +123,20 @@ _PURGES = (
 )
 
 
-async def put(tx: AsyncConnection, facts: Sequence[OutboxEvent]) -> None:
-    """Store facts in the transaction that makes them true; telling one again changes nothing."""
-    if not facts:
+async def put(tx: Connection, events: Sequence[OutboxEvent]) -> None:
+    """Store events in the transaction that makes them true; storing one again changes nothing."""
+    if not events:
         return
     current = tracing.current_traceparent()
-    await tx.execute(
-        _PUT,
-        {
-            "partition_key": [fact.partition_key for fact in facts],
-            "event_id": [fact.event_id for fact in facts],
-            "type": [fact.type for fact in facts],
-            "tenant": [fact.tenant for fact in facts],
-            "data": [fact.message.SerializeToString(deterministic=True) for fact in facts],
-            "traceparent": [fact.traceparent or current for fact in facts],
-            "occur_time": [fact.occur_time for fact in facts],
-        },
+    await _PUT.run(
+        tx,
+        partition_key=[event.partition_key for event in events],
+        event_id=[event.event_id for event in events],
+        type=[event.type for event in events],
+        tenant=[event.tenant for event in events],
+        data=[event.message.SerializeToString(deterministic=True) for event in events],
+        traceparent=[event.traceparent or current for event in events],
+        occur_time=[event.occur_time for event in events],
     )
 
 
@@ -186,8 +211,8 @@ class Relay:
         done = [row for row, result in zip(rows, results, strict=True) if result is None]
         failed = [row for row, result in zip(rows, results, strict=True) if result is not None]
         async with self._database.engine.begin() as tx:
-            await tx.execute(_PUBLISHED, _keys(done))
-        for event_type, count in Counter(row["type"] for row in done).items():
+            await _PUBLISHED.run(tx, **_keys(done))
+        for event_type, count in Counter(row.type for row in done).items():
             metrics.events_sent(event_type, count)
         errors = [result for result in results if isinstance(result, BaseException)]
         if errors:
@@ -197,28 +222,28 @@ class Relay:
             raise errors[0]
         return Step(worked=len(done))
 
-    async def _release(self, rows: Sequence[Any]) -> None:
+    async def _release(self, rows: Sequence[OutboxRow]) -> None:
         async with self._database.engine.begin() as tx:
-            await tx.execute(_RELEASE, _keys(rows))
+            await _RELEASE.run(tx, **_keys(rows))
 
-    async def _claim(self) -> list[Any]:
+    async def _claim(self) -> list[OutboxRow]:
         async with self._database.engine.begin() as tx:
-            found = await tx.execute(
-                _CLAIM, {"limit": RELAY_BATCH_EVENTS, "claim_seconds": leases.BROKER.seconds}
+            rows = await _CLAIM.all(
+                tx, limit=RELAY_BATCH_EVENTS, claim_seconds=leases.BROKER.seconds
             )
-            return sorted(found.mappings(), key=lambda row: int(row["position"]))
+        return sorted(rows, key=lambda row: row.position)
 
     async def _claimed_elsewhere(self) -> bool:
         """Whether another relay is publishing rows, or died over them."""
         async with self._database.read() as connection:
-            return bool((await connection.execute(_PENDING)).scalar_one())
+            return (await _PENDING.one(connection)).any_unpublished
 
-    async def _publish(self, row: Any) -> None:  # noqa: ANN401 - a mapping row
+    async def _publish(self, row: OutboxRow) -> None:
         head = headers(row, self._source)
-        await self._broker.publish(row["type"], row["data"], head, PUBLISH_TIMEOUT_SECONDS)
+        await self._broker.publish(row.type, row.data, head, PUBLISH_TIMEOUT_SECONDS)
         if self._by_merchant:
-            subject = f"{MERCHANTS_PREFIX}.{row['tenant']}.{row['type']}"
-            await self._broker.publish(subject, row["data"], head, PUBLISH_TIMEOUT_SECONDS)
+            subject = f"{MERCHANTS_PREFIX}.{row.tenant}.{row.type}"
+            await self._broker.publish(subject, row.data, head, PUBLISH_TIMEOUT_SECONDS)
 
 
 async def replay(
@@ -230,15 +255,14 @@ async def replay(
     Who has handled one already finds it in the inbox.
     """
     async with database.read() as connection:
-        now = (await connection.execute(_NOW)).scalar_one()
+        now = (await _NOW.one(connection)).now
     until = min(until or now, now)
-    limits = {
-        "since": since, "until": until, "position": position, "limit": REPLAY_BATCH_ROWS,
-    }  # fmt: skip
     replayed = 0
     while True:
         async with database.begin() as tx:
-            count = (await tx.execute(_REPLAY, limits)).rowcount
+            count = await _REPLAY.run(
+                tx, since=since, until=until, position=position, limit=REPLAY_BATCH_ROWS
+            )
         replayed += count
         if count < REPLAY_BATCH_ROWS:
             return replayed
@@ -246,14 +270,33 @@ async def replay(
 
 async def purge(database: Database, retention_days: int) -> Step:
     """Delete a batch of what was published (or handled, or answered) longer ago than is kept."""
-    limits = {"days": retention_days, "limit": PURGE_BATCH_ROWS}
     async with database.engine.begin() as tx:
-        deleted = [await tx.execute(statement, limits) for statement in _PURGES]
-        return Step(worked=sum(result.rowcount for result in deleted))
+        deleted = [
+            await purge_rows.run(tx, days=retention_days, limit=PURGE_BATCH_ROWS)
+            for purge_rows in _PURGES
+        ]
+    return Step(worked=sum(deleted))
 
 
-def _keys(rows: Sequence[Any]) -> dict[str, list[Any]]:
+def _keys(rows: Sequence[OutboxRow]) -> dict[str, list[str] | list[uuid.UUID]]:
     return {
-        "partition_key": [row["partition_key"] for row in rows],
-        "event_id": [row["event_id"] for row in rows],
+        "partition_key": [row.partition_key for row in rows],
+        "event_id": [row.event_id for row in rows],
+    }
+
+
+def headers(row: OutboxRow, source: str) -> dict[str, str]:
+    """The headers of an event on the wire."""
+    event_id = str(row.event_id)
+    return {
+        "ce-specversion": SPEC_VERSION,
+        "ce-id": event_id,
+        "ce-type": row.type,
+        "ce-source": source,
+        "ce-time": row.occur_time.isoformat(),
+        "ce-partitionkey": row.partition_key,
+        "ce-tenant": row.tenant,
+        "content-type": CONTENT_TYPE,
+        "traceparent": row.traceparent,
+        "Nats-Msg-Id": event_id,
     }

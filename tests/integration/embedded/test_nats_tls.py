@@ -18,7 +18,7 @@ from deploy.embedded.ports import HOST, free_ports
 from services.runtime.auth import tls
 from services.runtime.messaging import streams
 from services.runtime.messaging.broker import Broker
-from services.runtime.messaging.events import headers
+from services.runtime.messaging.outbox import OutboxRow, headers
 from tests.integration.runtime.postbox import until
 
 USERS = ("catalog", "scheduler", "payments", "notify", "streams", "merchant-demo", "developer")
@@ -52,7 +52,7 @@ def keys(tmp_path: Path) -> Keys:
 
 @pytest.fixture
 async def server(tmp_path: Path, keys: Keys) -> AsyncIterator[TlsNats]:
-    """A server with a fact of the merchant `demo` on it, which the catalog has told."""
+    """A server with an event of the merchant `demo`, which the catalog has published."""
     [port] = free_ports(1)
     server = TlsNats(tmp_path / "nats", port, keys.certificate_folder("nats"))
     server.start()
@@ -61,17 +61,19 @@ async def server(tmp_path: Path, keys: Keys) -> AsyncIterator[TlsNats]:
     await streams.make_at(server.url_of("streams"), "catalog", trust, 1, durables)
     broker = await Broker.connect(server.url_of("catalog"), "catalog", trust)
     event = events_pb2.ProductDiscontinued(product=PRODUCT)
-    row = {
-        "event_id": uuid.uuid4(),
-        "type": event.DESCRIPTOR.full_name,
-        "occur_time": datetime.now(UTC),
-        "partition_key": PRODUCT,
-        "tenant": "demo",
-        "traceparent": "",
-    }
+    row = OutboxRow(
+        position=0,
+        data=event.SerializeToString(),
+        event_id=uuid.uuid4(),
+        type=event.DESCRIPTOR.full_name,
+        occur_time=datetime.now(UTC),
+        partition_key=PRODUCT,
+        tenant="demo",
+        traceparent="",
+    )
     await broker.publish(
-        f"merchants.demo.{row['type']}",
-        event.SerializeToString(),
+        f"merchants.demo.{row.type}",
+        row.data,
         headers(row, "//recurring/catalog"),
         HEARD_SECONDS,
     )

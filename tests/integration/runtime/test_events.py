@@ -14,9 +14,9 @@ from deploy.embedded.nats import EmbeddedNats
 from deploy.embedded.postgres import EmbeddedPostgres
 from services.runtime.messaging import outbox, streams
 from services.runtime.messaging.broker import CLOSE_TIMEOUT_SECONDS, Broker
-from services.runtime.messaging.events import OutboxEvent, headers
+from services.runtime.messaging.events import OutboxEvent
 from services.runtime.messaging.inbox import FAILURES_MAX, dead_letters, redrive
-from services.runtime.messaging.outbox import Relay
+from services.runtime.messaging.outbox import OutboxRow, Relay, headers
 from services.runtime.messaging.streams import StreamMissingError
 from tests.integration.runtime.postbox import (
     DURABLE,
@@ -208,9 +208,7 @@ async def test_what_only_a_newer_version_knows_is_kept_for_it_where_none_runs(
         await until(listener.dead_letters)
     assert await listener.heard() == ["coffee"]
     [letter] = await dead_letters(listener.database, None)
-    assert (
-        letter["error"] == "LookupError: this version does not know recurring.catalog.v1.StockLow"
-    )
+    assert letter.error == "LookupError: this version does not know recurring.catalog.v1.StockLow"
 
 
 async def test_a_replay_of_everything_changes_nothing(
@@ -476,16 +474,17 @@ async def _publish(broker: Broker, key: str, traceparent: str = "") -> None:
 
 
 async def _publish_fact(broker: Broker, told: OutboxEvent, traceparent: str = "") -> None:
-    row = {
-        "event_id": told.event_id,
-        "type": told.type,
-        "occur_time": NOW,
-        "partition_key": told.partition_key,
-        "tenant": "acme",
-        "traceparent": traceparent,
-    }
-    data = told.message.SerializeToString()
-    await broker.publish(told.type, data, headers(row, f"//recurring/{SERVICE}"), GRACE_SECONDS)
+    row = OutboxRow(
+        position=0,
+        data=told.message.SerializeToString(),
+        event_id=told.event_id,
+        type=told.type,
+        occur_time=NOW,
+        partition_key=told.partition_key,
+        tenant="acme",
+        traceparent=traceparent,
+    )
+    await broker.publish(told.type, row.data, headers(row, f"//recurring/{SERVICE}"), GRACE_SECONDS)
 
 
 async def _was_redelivered(broker: Broker) -> bool:
