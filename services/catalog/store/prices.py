@@ -74,10 +74,14 @@ _PRICES_BY_KEY = Query(
     """
     SELECT merchant, product, price, amount_minor, currency, effective_time, announce_time,
            withdraw_time
-    FROM prices
-    JOIN unnest(CAST(:merchant AS text[]), CAST(:product AS text[])) AS asked (merchant, product)
-      USING (merchant, product)
-    WHERE effective_time <= :until AND withdraw_time IS NULL
+    FROM unnest(CAST(:merchant AS text[]), CAST(:product AS text[]))
+      AS asked (of_merchant, of_product)
+    -- OFFSET has each product looked up by its key, not all prices joined.
+    CROSS JOIN LATERAL (
+        SELECT * FROM prices
+        WHERE product = of_product AND merchant = of_merchant
+          AND effective_time <= :until AND withdraw_time IS NULL
+        OFFSET 0) AS found
     ORDER BY effective_time
     """,
     _PriceRow,

@@ -117,6 +117,7 @@ _ADD_HELD = Query(
     _StockRow,
 )
 
+# By its key: `state || ''` keeps the planner from the index of a state, and from all that is in it.
 _END_HOLDS = Query(
     """
     UPDATE stock_holds SET state = :state
@@ -124,7 +125,7 @@ _END_HOLDS = Query(
       AS asked (merchant, standing_order, cycle)
     WHERE stock_holds.standing_order = asked.standing_order
       AND stock_holds.merchant = asked.merchant
-      AND stock_holds.cycle = asked.cycle AND state = 'HELD'
+      AND stock_holds.cycle = asked.cycle AND state || '' = 'HELD'
     RETURNING stock_holds.merchant, product, quantity
     """,
     _EndedHoldRow,

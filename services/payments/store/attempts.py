@@ -137,13 +137,14 @@ _UNKNOWN = Query(
     UnknownAttempt,
 )
 
+# By its key: `state || ''` keeps the planner from the index of a state, and from all that is in it.
 _LOOK_UP = Command("""
     UPDATE attempts SET next_lookup_time = :now
     FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
                 CAST(:number AS integer[])) AS asked (customer, merchant, charge, number)
     WHERE attempts.customer = asked.customer AND attempts.merchant = asked.merchant
       AND attempts.charge = asked.charge AND attempts.number = asked.number
-      AND attempts.state = 'UNKNOWN' AND attempts.next_lookup_time > :now
+      AND attempts.state || '' = 'UNKNOWN' AND attempts.next_lookup_time > :now
 """)
 
 _RESEND = Query(

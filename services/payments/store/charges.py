@@ -180,13 +180,14 @@ _OF_MERCHANT = Query(
     _ChargeRow,
 )
 
+# By its key: `state || ''` keeps the planner from the index of a state, and from all that is in it.
 _WAKE = Command("""
     UPDATE charges SET next_attempt_time = :now
     FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
       AS asked (customer, merchant, charge)
     WHERE charges.customer = asked.customer AND charges.merchant = asked.merchant
       AND charges.charge = asked.charge
-      AND state = 'SCHEDULED' AND notice_wait_until_time IS NOT NULL
+      AND state || '' = 'SCHEDULED' AND notice_wait_until_time IS NOT NULL
 """)
 
 # One charge a method, the oldest: others wait for that one. What is locked is being decided anyway.

@@ -139,6 +139,7 @@ _NEXT_TRY = Query(
     "SELECT min(next_try_time) AS time FROM refunds WHERE state = 'PENDING'", keys.TimeRow
 )
 
+# By its key: `state || ''` keeps the planner from the index of a state, and from all that is in it.
 _SETTLE = Query(
     """
     UPDATE refunds SET state = done.state, failure_code = done.failure_code,
@@ -150,7 +151,7 @@ _SETTLE = Query(
       AS done (customer, merchant, charge, refund, state, failure_code, provider_refund)
     WHERE refunds.customer = done.customer AND refunds.merchant = done.merchant
       AND refunds.charge = done.charge AND refunds.refund = done.refund
-      AND refunds.state = 'PENDING'
+      AND refunds.state || '' = 'PENDING'
     RETURNING refunds.merchant, refunds.customer, refunds.charge, refunds.refund, amount_minor,
               currency, note, refunds.state, idempotency_key, create_time, update_time, try_count,
               mismatch, traceparent
@@ -167,7 +168,7 @@ _POSTPONE = Command("""
       AS later (customer, merchant, charge, refund, try_count, next_try_time, mismatch)
     WHERE refunds.customer = later.customer AND refunds.merchant = later.merchant
       AND refunds.charge = later.charge AND refunds.refund = later.refund
-      AND refunds.state = 'PENDING'
+      AND refunds.state || '' = 'PENDING'
 """)
 
 

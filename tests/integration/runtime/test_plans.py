@@ -1,0 +1,239 @@
+"""Statements read the rows that they are about, however many others there are.
+
+The tables have grown since they were analyzed, and all that is in them waits for work: what the planner
+believes least fits what is there.
+"""
+
+import importlib
+import json
+import pkgutil
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import asyncpg
+import pytest
+from sqlalchemy import TextClause, text
+from sqlalchemy.dialects.postgresql.asyncpg import dialect
+
+import services
+from services.runtime.db.statements import Command, Query
+from services.runtime.observability.gauges import GaugeQuery
+from tests.conftest import ServiceDatabase
+
+SERVICES = ("catalog", "payments")
+ROWS = 20_000
+# So many keys are given at once, of a thousand times as many rows.
+BATCH = 20
+
+# What may read more than what it is given or has a limit for, and why.
+_PURGE = "once in a while, in bounded batches: any rows that are old enough will do"
+_DUE = "all that waits is read and sorted when the planner knows nothing of how much does"
+EXEMPT = {
+    "payments.store.attempts._CLAIM": _DUE,
+    "payments.store.attempts._UNKNOWN": "an operator's question, by age and not by time of lookup",
+    "payments.store.gauges.GAUGE_QUERIES[1]": "the recent ones, of which statistics must know",
+    "runtime.messaging.inbox._LIST": "an operator's question about dead letters, which are few",
+    "runtime.messaging.outbox._CLAIM": _DUE,
+    "runtime.messaging.outbox._PENDING": "asks whether there is any, and ends at the first",
+    **{f"runtime.messaging.outbox._PURGES[{number}]": _PURGE for number in range(4)},
+}
+
+# Tables that stay small.
+SMALL = {"alembic_version", "served_revisions"}
+# What reads all that is below it before it gives a row, or may.
+READS_ALL = {"Sort", "Aggregate", "Hash", "Hash Join", "Merge Join", "Materialize"}
+# Columns that many rows have in common: a condition on them alone is met by a large part of a table.
+SHARED = {"merchant", "tenant", "state", "kind", "channel", "account", "currency"}
+
+VALUES = {
+    "text": "'{name}-' || number",
+    "uuid": "CAST(md5('{name}' || number) AS uuid)",
+    "bytea": "decode(md5('{name}' || number), 'hex')",
+    "int4": "number",
+    "int8": "number",
+    "bool": "false",
+    "interval": "interval '1 day'",
+    "jsonb": "'[]'",
+    "date": "current_date",
+    "timestamptz": "now() + number * interval '1 second'",
+}
+PARAMETERS = {
+    "text": "'ada'",
+    "uuid": "'0198b2a4-0000-7000-8000-000000000000'",
+    "bytea": "'ada'",
+    "int2": "1",
+    "int4": "1",
+    "int8": "100",
+    "float8": "30",
+    "numeric": "30",
+    "bool": "false",
+    "interval": "interval '1 day'",
+    "jsonb": "'[]'",
+    "date": "current_date",
+    "timestamptz": "now()",
+}
+
+COLUMNS = """
+    SELECT attrelid::regclass::text AS table, attname AS name, typname AS type,
+           attname IN ('merchant', 'tenant') AS is_tenant,
+           (SELECT substring(pg_get_expr(indpred, indrelid) FROM 'state = ''(\\w+)''')
+            FROM pg_index WHERE indrelid = attrelid AND indpred IS NOT NULL
+            AND pg_get_expr(indpred, indrelid) LIKE '%state = %' LIMIT 1) AS state
+    FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+    JOIN pg_type ON pg_type.oid = atttypid
+    WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND attnum > 0
+      AND NOT attisdropped AND attgenerated = '' AND attidentity = ''
+      AND relname <> ALL($1)
+      AND (attnotnull AND NOT atthasdef
+           OR attname = 'state'
+           OR attname <> 'publish_time' AND EXISTS (
+             SELECT FROM pg_index WHERE indrelid = attrelid AND attnum = ANY(indkey)))
+    ORDER BY 1, attnum
+"""
+# Index -> its first column, empty for an expression.
+LEADING = """
+    SELECT indexrelid::regclass::text, coalesce(attname, '')
+    FROM pg_index LEFT JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]
+    WHERE indrelid::regclass::text NOT LIKE 'pg\\_%'
+"""
+RULES = """
+    SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname)
+    FROM pg_constraint WHERE contype IN ('f', 'c') AND connamespace = 'public'::regnamespace
+      AND conrelid <> 0
+    UNION ALL
+    SELECT format('DROP TRIGGER %I ON %s', tgname, tgrelid::regclass)
+    FROM pg_trigger WHERE NOT tgisinternal
+"""
+
+
+def statements(service: str) -> dict[str, TextClause]:
+    """Those of a service and of the runtime, by module and name."""
+    found: dict[str, TextClause] = {}
+    for module in pkgutil.walk_packages(services.__path__, "services."):
+        if not module.name.startswith((f"services.{service}.", "services.runtime.")):
+            continue
+        if module.name.endswith("__main__") or ".migrations" in module.name:
+            continue
+        for name, value in vars(importlib.import_module(module.name)).items():
+            for number, statement in enumerate(_flattened(value)):
+                suffix = f"[{number}]" if isinstance(value, tuple | list | dict) else ""
+                if statement not in found.values():
+                    found[f"{module.name.removeprefix('services.')}.{name}{suffix}"] = statement
+    return found
+
+
+def _flattened(value: object) -> Iterator[TextClause]:
+    match value:
+        case TextClause():
+            yield value
+        case Query() | Command() | GaugeQuery():
+            yield text(value.sql)
+        case tuple() | list():
+            for each in value:
+                yield from _flattened(each)
+        case dict():
+            yield from _flattened(list(value.values()))
+
+
+async def fill(owner: asyncpg.Connection) -> None:
+    """Many rows in every table, of which the statistics know nothing."""
+    tables: dict[str, dict[str, str]] = {}
+    for column in await owner.fetch(COLUMNS, list(SMALL)):
+        value = "'{}'" if column["type"].startswith("_") else VALUES[column["type"]]
+        value = value.replace("{name}", column["name"])
+        if column["is_tenant"]:
+            value = "'acme'"
+        elif column["name"] == "state" and column["state"]:
+            value = f"'{column['state']}'"
+        tables.setdefault(column["table"], {})[column["name"]] = value
+    for rule in await owner.fetch(RULES):
+        await owner.execute(rule[0])
+    for table, columns in tables.items():
+        await owner.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
+        await owner.execute(f"ANALYZE {table}")
+        await owner.execute(
+            f"INSERT INTO {table} ({', '.join(columns)})"  # noqa: S608 - of the catalog
+            f" SELECT {', '.join(columns.values())} FROM generate_series(1, {ROWS}) AS number"
+        )
+
+
+def _parameter(name: str, kind: asyncpg.Type) -> str:
+    known = {"merchant": "'acme'", "tenant": "'acme'", "limit": "100"}
+    if kind.kind == "array":
+        element = kind.name.removesuffix("[]")
+        return f"array_fill({PARAMETERS[element]}::{element}, ARRAY[{BATCH}])"
+    return f"{known.get(name, PARAMETERS[kind.name])}"
+
+
+def _too_wide(
+    plan: dict[str, Any], leading: dict[str, str], *, keyed: bool, ends: bool = False
+) -> Iterator[str]:
+    """The scans of a plan that read a large part of a table, with nothing that ends them early."""
+    node = plan["Node Type"]
+    if plan.get("Parent Relationship") in {"InitPlan", "SubPlan"}:
+        ends = False
+    counted = ends and "Filter" not in plan
+    if node == "Seq Scan" and plan["Relation Name"] not in SMALL and not counted:
+        yield f"{node} of {plan['Relation Name']}"
+    if index := plan.get("Index Name"):
+        condition = plan.get("Index Cond", "")
+        given = set(re.findall(r"(\w+)\)?(?:::\w+)? = ", condition))
+        # Without keys: what is due by its time, or a page of a merchant's.
+        found = given - SHARED and leading[index] in given if keyed else leading[index] in condition
+        if not ends and not found:
+            yield f"{node} by {index} {condition}"
+    if node == "Limit":
+        ends = True
+    elif node in READS_ALL:
+        ends = False
+    for below in plan.get("Plans", []):
+        yield from _too_wide(below, leading, keyed=keyed, ends=ends)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_no_statement_reads_a_whole_table_when_statistics_are_stale(
+    service: str, service_database: ServiceDatabase
+) -> None:
+    url = service_database(service).replace("postgresql+asyncpg", "postgresql")
+    role, rest = url.removeprefix("postgresql://").split(":", 1)
+    owner = await asyncpg.connect(f"postgresql://{role}_migrator:{rest}")
+    await fill(owner)
+    leading = {row[0]: row[1] for row in await owner.fetch(LEADING)}
+    await owner.close()
+
+    connection = await asyncpg.connect(url)
+    await connection.execute("SET recurring.tenant = 'acme'")
+    read_too_much: dict[str, set[str]] = {}
+    for name, statement in statements(service).items():
+        if name in EXEMPT:
+            continue
+        compiled = statement.compile(dialect=dialect())  # type: ignore[no-untyped-call]
+        sql = str(compiled)
+        types = (await connection.prepare(sql)).get_parameters()
+        given = ", ".join(map(_parameter, compiled.positiontup or [], types))
+        call = f"q({given})" if given else "q"
+        await connection.execute(f"PREPARE q AS {sql}")
+        # By a worker for all merchants, and by a caller for theirs.
+        workers = f"{role}_loops"
+        callers = {"merchant", "tenant"} & {
+            name
+            for name, kind in zip(compiled.positiontup or [], types, strict=True)
+            if kind.kind != "array"
+        }
+        for acting in (workers, "none") if callers else (workers,):
+            await connection.execute(f"SET ROLE {acting}")
+            for mode in ("force_custom_plan", "force_generic_plan"):
+                await connection.execute(f"SET plan_cache_mode = {mode}")
+                explained = await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE {call}")
+                plan = json.loads(explained)[0]["Plan"]
+                wide = set(_too_wide(plan, leading, keyed="unnest(" in sql))
+                if wide:
+                    read_too_much.setdefault(name, set()).update(
+                        f"{acting} {mode}: {scan}" for scan in wide
+                    )
+        await connection.execute("SET ROLE none")
+        await connection.execute("DEALLOCATE q")
+    await connection.close()
+
+    assert read_too_much == {}
