@@ -1,6 +1,6 @@
 """`python -m bench.cost`: what one cycle costs, from preparation to receipt, on a stack of its own.
 
-CPU time of each process, rows and bytes in each database, log that PostgreSQL writes, events told.
+CPU time of each process, rows and bytes in each database, log that PostgreSQL writes, events published.
 Absolute figures are of this machine; docs/scaling.md uses them for sums.
 """
 
@@ -142,7 +142,7 @@ def _show(before: Spent, after: Spent, lives: int, seconds: float, console: Cons
         "commits",
         "bytes",
         "of these for 30 days",
-        "events told",
+        "events published",
     )
     for service in SERVICES:
         rows.add_row(

@@ -29,7 +29,7 @@ PREPARED = """
     SELECT count(*) FROM orders
     WHERE state = 'UPCOMING' AND notified_minor > 0 AND merchant = $1
 """
-TOLD = """
+OUTBOX_EVENTS = """
     SELECT count(*) FROM outbox
     WHERE type = 'recurring.scheduler.v1.OrderUpcoming' AND tenant = $1
 """
@@ -59,15 +59,15 @@ async def _until_done(prepare: Prepare) -> int:
 
 
 async def check_prepared(url: str, book: Book) -> None:
-    """Raise WrongResultError unless each standing order has one order, and that was told once."""
+    """Raise WrongResultError unless each standing order has one order, and that was published once."""
     connection = await asyncpg.connect(url)
     try:
         prepared = await connection.fetchval(PREPARED, book.merchant)
-        told = await connection.fetchval(TOLD, book.merchant)
+        event_count = await connection.fetchval(OUTBOX_EVENTS, book.merchant)
     finally:
         await connection.close()
     check("orders prepared", book.count, prepared)
-    check("events in the outbox", book.count, told)
+    check("events in the outbox", book.count, event_count)
 
 
 @asynccontextmanager

@@ -31,7 +31,7 @@ class Stack:
     yardstick_url: str
 
     def environment(self, service: str, addresses: Addresses | None = None) -> dict[str, str]:
-        """What a service's process is told, on the stack's ports or on others."""
+        """The settings of a service's process, on the stack's ports or on others."""
         return wiring.service_environment(service, addresses or self.addresses, self.keys)
 
     def keyring(self, service: str) -> Keyring:

@@ -31,7 +31,7 @@ from cli.errors import CommandError
 from cli.names import id_of, last_id, short_name
 from cli.values import format_moment, format_money, format_timestamp
 
-events = group("What the services tell each other and everybody.")
+events = group("Events that the services publish.")
 
 ALL_EVENTS = "recurring.>"
 CONNECT_TIMEOUT_SECONDS = 5

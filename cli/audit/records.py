@@ -216,7 +216,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What a service has not told yet, and what it could not handle."""
+    """The events that a service has not published yet, and those that it could not handle."""
 
     service: str
     unpublished_count: int

@@ -62,18 +62,24 @@ def _laid_out(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
     number, top = 0, 0
     for row in rows:
         number += 1
-        place = {"x": 0, "y": top, "w": COLUMNS, "h": 1}
-        yield {"id": number, "type": "row", "title": row.title, "gridPos": place, "panels": []}
+        grid_position = {"x": 0, "y": top, "w": COLUMNS, "h": 1}
+        yield {
+            "id": number,
+            "type": "row",
+            "title": row.title,
+            "gridPos": grid_position,
+            "panels": [],
+        }
         top += 1
         width = COLUMNS // len(row.panels)
         for column, panel in enumerate(row.panels):
             number += 1
-            place = {"x": column * width, "y": top, "w": width, "h": PANEL_HEIGHT}
-            yield _panel(number, panel, place)
+            grid_position = {"x": column * width, "y": top, "w": width, "h": PANEL_HEIGHT}
+            yield _panel(number, panel, grid_position)
         top += PANEL_HEIGHT
 
 
-def _panel(number: int, panel: Panel, place: dict[str, int]) -> dict[str, Any]:
+def _panel(number: int, panel: Panel, grid_position: dict[str, int]) -> dict[str, Any]:
     defaults: dict[str, Any] = {"unit": panel.unit, "min": 0}
     if panel.bad_from is not None:
         steps = [{"color": "green", "value": None}, {"color": "red", "value": panel.bad_from}]
@@ -87,7 +93,7 @@ def _panel(number: int, panel: Panel, place: dict[str, int]) -> dict[str, Any]:
         "title": panel.title,
         "description": panel.description,
         "datasource": SOURCE,
-        "gridPos": place,
+        "gridPos": grid_position,
         "fieldConfig": {"defaults": defaults, "overrides": []},
         "options": {"legend": {"displayMode": "list"}, "tooltip": {"mode": "multi"}},
         "targets": [

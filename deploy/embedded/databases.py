@@ -109,8 +109,8 @@ class Databases:
         server = urlsplit(self.url)
         ssl = parse_qs(server.query).get("sslmode")
         query = f"?ssl={ssl[0]}" if ssl else ""
-        place = f"{server.hostname}:{server.port or 5432}"
-        return f"postgresql+asyncpg://{role}:{quote(password)}@{place}/{database}{query}"
+        address = f"{server.hostname}:{server.port or 5432}"
+        return f"postgresql+asyncpg://{role}:{quote(password)}@{address}/{database}{query}"
 
     def _connection(self) -> dict[str, str]:
         """The address as libpq's variables: an argument would show the password to everybody."""

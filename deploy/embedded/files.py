@@ -9,9 +9,9 @@ PRIVATE_UMASK = 0o077
 
 def private_folder(folder: Path) -> Path:
     """Make a folder, and those above it that are missing, which only their owner can look into."""
-    missing = [place for place in (folder, *folder.parents) if not place.exists()]
-    for place in reversed(missing):
-        place.mkdir(mode=0o700, exist_ok=True)
+    missing = [directory for directory in (folder, *folder.parents) if not directory.exists()]
+    for directory in reversed(missing):
+        directory.mkdir(mode=0o700, exist_ok=True)
     return folder
 
 

@@ -38,7 +38,7 @@ jetstream {{
 
 {users}
 """
-# Who may tell and hear what, here and in Kubernetes.
+# Who may publish and consume what, here and in Kubernetes.
 USERS_FILE = Path(__file__).resolve().parents[1] / "components" / "nats-users" / "users.conf"
 # What a developer's questions are about, beyond what production answers anybody.
 DEVELOPER_EXPORTS = """\

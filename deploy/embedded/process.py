@@ -102,7 +102,7 @@ class Process:
         """Start it in a session of its own; does not wait until it is ready."""
         if self.find() is not None:
             raise PartError(f"{self.name} runs already")
-        self._forget()
+        self._remove_pid_file()
         private_folder(self.log_file.parent)
         if self.log_file.exists() and self.log_file.stat().st_size > LOG_MAX_BYTES:
             self.log_file.replace(self.log_file.with_suffix(".log.old"))
@@ -122,7 +122,7 @@ class Process:
                 group=self.account.gid if self.account else None,
                 extra_groups=[] if self.account else None,
             )
-        self._remember(psutil.Process(self._child.pid))
+        self._write_pid_file(psutil.Process(self._child.pid))
 
     def stop(self, grace_seconds: float = STOP_GRACE_SECONDS) -> bool:
         """Ask it to end, then make it; returns whether it had to be made to."""
@@ -134,7 +134,7 @@ class Process:
             alive = still_alive(family, grace_seconds)
             forced = bool(alive)
             self._end(alive)
-        self._forget()
+        self._remove_pid_file()
         return forced
 
     def kill(self) -> None:
@@ -147,7 +147,7 @@ class Process:
             family = [process, *_children(process)]
             _send(process, signal.SIGKILL)
             self._end(still_alive(family, KILL_GRACE_SECONDS))
-        self._forget()
+        self._remove_pid_file()
 
     def log_tail(self, lines: int = LOG_TAIL_LINES) -> str:
         """Return the last lines of its log, or an empty string if there is none."""
@@ -173,11 +173,11 @@ class Process:
             # A file cut short by a crash says as little as none.
             return None
 
-    def _remember(self, process: psutil.Process) -> None:
+    def _write_pid_file(self, process: psutil.Process) -> None:
         record = _Record(process.pid, process.create_time(), self.fingerprint)
         write_secret(self.pid_file, json.dumps(asdict(record)))
 
-    def _forget(self) -> None:
+    def _remove_pid_file(self) -> None:
         if self._child is not None:
             self._child.wait(timeout=KILL_GRACE_SECONDS)
             self._child = None

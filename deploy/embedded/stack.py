@@ -1,7 +1,7 @@
 """All parts together: what is missing is started, what runs with other settings is started anew.
 
 Everything the stack keeps is in its home folder: data, keys, logs, the numbers of its processes and
-`stack.json`, which tells clients where everything answers.
+`stack.json`, which has the addresses of everything, for clients.
 """
 
 import fcntl
@@ -78,7 +78,7 @@ class EmbeddedStack:
 
     @property
     def description_file(self) -> Path:
-        """The file that tells clients where everything answers."""
+        """The file that has the addresses of everything, for clients."""
         return self.home / "stack.json"
 
     def up(self) -> list[str]:
@@ -89,7 +89,7 @@ class EmbeddedStack:
         prepare(STACK, self.home)
         with self._locked():
             self._check_replacements()
-            self._stop_misfits()
+            self._stop_outdated()
             missing = [name for name in self._names if not self._parts[name].process.find()]
             self._check_ports(missing)
             for wave in WAVES:
@@ -217,16 +217,16 @@ class EmbeddedStack:
         for wave in reversed(WAVES):
             _all_at_once(lambda name: self._parts[name].stop(), [n for n in wave if n in names])
 
-    def _stop_misfits(self) -> None:
+    def _stop_outdated(self) -> None:
         """Stop what runs with other settings than this stack would start it with."""
-        misfits = []
+        outdated = []
         for name in self._names:
             part = self._parts[name]
             if part.process.find():
                 part.prepare()
                 if not part.process.is_current():
-                    misfits.append(name)
-        self._stop_all(misfits)
+                    outdated.append(name)
+        self._stop_all(outdated)
 
     def _ensure_databases(self) -> None:
         services = [name for name in self._names if name in SERVICES]

@@ -1,4 +1,4 @@
-"""What each program is told, and what clients are told of the whole stack."""
+"""The settings of each program, and the description of the whole stack for clients."""
 
 from pathlib import Path
 from typing import Any
@@ -8,12 +8,12 @@ from deploy.embedded.databases import Databases, Passwords
 from deploy.embedded.keys import AUDIENCE, ISSUER, Keys
 
 DEMO_MERCHANT = "demo"
-# Who hears of that merchant's events.
+# Who consumes that merchant's events.
 DEMO_USER = f"merchant-{DEMO_MERCHANT}"
 # Who makes the streams and the durables.
 STREAMS_USER = "streams"
 SCOPE_PLATFORM = "platform"
-# Whom a service calls; it is told their targets.
+# Whom a service calls; its settings have their targets.
 CALLS = {"scheduler": ("catalog", "payments", "notify")}
 
 

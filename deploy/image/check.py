@@ -1,6 +1,6 @@
 """Runs the development overlay from the image, container by container, and plays the demo against it.
 
-A small stand-in for a cluster, by podman: what each pod is told, mounts and may do is read from the
+A small stand-in for a cluster, by podman: the settings, mounts and rights of each pod are read from the
 rendered manifests. What it leaves out: scheduling, autoscaling, network policies. Whatever any manifest
 runs in one of the images has to have been run at the end, and so has each operator's command.
 """
@@ -253,12 +253,14 @@ class Check:
         return [*command, *container.get("args", ())]
 
     def _environment(self, container: Manifest) -> dict[str, str]:
-        told: dict[str, str] = {}
+        settings: dict[str, str] = {}
         for source in container.get("envFrom", ()):
-            told |= self._find("ConfigMap", source["configMapRef"]["name"])["data"]
+            settings |= self._find("ConfigMap", source["configMapRef"]["name"])["data"]
         for variable in container.get("env", ()):
-            told[variable["name"]] = variable.get("value") or self._referred(variable["valueFrom"])
-        return told
+            settings[variable["name"]] = variable.get("value") or self._referred(
+                variable["valueFrom"]
+            )
+        return settings
 
     def _referred(self, source: Manifest) -> str:
         reference = source["configMapKeyRef"]

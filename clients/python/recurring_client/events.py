@@ -34,9 +34,9 @@ RETRY_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Event:
-    """A fact that a service told (CloudEvents 1.0)."""
+    """An event that a service published (CloudEvents 1.0)."""
 
-    # The same whenever it is told again: remember it to do something once.
+    # The same whenever it is published again: remember it to do something once.
     id: str
     type: str
     source: str
@@ -76,10 +76,10 @@ async def subscribe(
         subscription = await jetstream.pull_subscribe_bind(merchant, STREAM)
         while True:
             await _until_there(jetstream, merchant)
-            while told := await _fetch(subscription):
-                for one in told:
-                    yield read_event(dict(one.headers or {}), one.data)
-                    await one.ack()
+            while messages := await _fetch(subscription):
+                for message in messages:
+                    yield read_event(dict(message.headers or {}), message.data)
+                    await message.ack()
     finally:
         await client.close()
 
