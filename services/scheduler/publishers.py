@@ -30,7 +30,7 @@ _CACHED_LINES = 16_384
 
 def order_events(
     order: Order,
-    template: StandingOrder,
+    standing_order: StandingOrder,
     now: datetime,
     *,
     payment_begins: bool = False,
@@ -46,12 +46,12 @@ def order_events(
     suffix = ""
     match order.state:
         case OrderState.UPCOMING:
-            message = _upcoming(order, template, ref)
+            message = _upcoming(order, standing_order, ref)
             suffix = f"#{order.announcement_count}"
         case OrderState.AWAITING_PAYMENT if payment_begins:
             message = _payment_due(order, ref, now)
         case OrderState.PAID:
-            message = _confirmed(order, template, ref, next_open_time)
+            message = _confirmed(order, standing_order, ref, next_open_time)
         case OrderState.SKIPPED:
             message = events_pb2.OrderSkipped(ref=ref, reason=reasons[0])
             # A customer can take a skip back, and skip it again after it was announced again.
@@ -95,14 +95,16 @@ def payment_withdrawn(order: Order, now: datetime) -> OutboxEvent:
     return _order_event(order, events_pb2.PaymentWithdrawn(ref=_ref(order)), "", now)
 
 
-def payment_mandate_changed(order: Order, template: StandingOrder, now: datetime) -> OutboxEvent:
+def payment_mandate_changed(
+    order: Order, standing_order: StandingOrder, now: datetime
+) -> OutboxEvent:
     """An order that awaits payment is to be paid under its standing order's new mandate."""
     message = events_pb2.PaymentMandateChanged(ref=_ref(order), mandate=order.terms.mandate)
-    return _order_event(order, message, f"@{template.version}", now)
+    return _order_event(order, message, f"@{standing_order.version}", now)
 
 
 def standing_order_changed(
-    template: StandingOrder,
+    standing_order: StandingOrder,
     change: str,
     now: datetime,
     next_open_time: datetime | None = None,
@@ -114,34 +116,34 @@ def standing_order_changed(
     `next_open_time` is when the next cycle is due whose order is open already, if there is one;
     `reason` is why it was paused by itself.
     """
-    name = standing_order_name(template.merchant, template.standing_order)
+    name = standing_order_name(standing_order.merchant, standing_order.standing_order)
     message = events_pb2.StandingOrderChanged(
         standing_order=name,
-        customer=customer_name(template.merchant, template.customer),
-        title=template.title,
+        customer=customer_name(standing_order.merchant, standing_order.customer),
+        title=standing_order.title,
         change=events_pb2.StandingOrderChanged.Change.Value(change),
-        state=scheduler_pb2.StandingOrder.State.Value(template.state),
-        time_zone=template.schedule.time_zone,
+        state=scheduler_pb2.StandingOrder.State.Value(standing_order.state),
+        time_zone=standing_order.schedule.time_zone,
     )
-    next_due = next_open_time or next_due_time(template)
+    next_due = next_open_time or next_due_time(standing_order)
     if next_due is not None:
         message.next_due_time.CopyFrom(to_timestamp(next_due))
     if reason is not None:
         message.reason = scheduler_pb2.OrderReason.Value(reason)
-    if template.resume_time is not None:
-        message.resume_time.CopyFrom(to_timestamp(template.resume_time))
+    if standing_order.resume_time is not None:
+        message.resume_time.CopyFrom(to_timestamp(standing_order.resume_time))
     return OutboxEvent(
-        key=f"{name}@{template.version}",
+        key=f"{name}@{standing_order.version}",
         message=message,
-        tenant=template.merchant,
+        tenant=standing_order.merchant,
         partition_key=name,
         occur_time=now,
     )
 
 
-def standing_order_ended(template: StandingOrder, now: datetime) -> OutboxEvent:
+def standing_order_ended(standing_order: StandingOrder, now: datetime) -> OutboxEvent:
     """A standing order had its last cycle: its schedule's, or the customer's."""
-    return standing_order_changed(template, str(template.state), now)
+    return standing_order_changed(standing_order, str(standing_order.state), now)
 
 
 def line_messages(lines: Sequence[Line], currency: str) -> list[scheduler_pb2.OrderLine]:
@@ -181,7 +183,7 @@ def _ref(order: Order) -> events_pb2.OrderRef:
 
 
 def _upcoming(
-    order: Order, template: StandingOrder, ref: events_pb2.OrderRef
+    order: Order, standing_order: StandingOrder, ref: events_pb2.OrderRef
 ) -> events_pb2.OrderUpcoming:
     message = events_pb2.OrderUpcoming(
         ref=ref,
@@ -190,9 +192,9 @@ def _upcoming(
         charge_not_before_time=to_timestamp(order.charge_not_before_time or order.due_time),
         notice_lead=duration_pb2.Duration(seconds=int(order.notice_lead.total_seconds())),
     )
-    if template.last_amount_minor is not None:
+    if standing_order.last_amount_minor is not None:
         message.previous_amount.CopyFrom(
-            to_money(template.last_amount_minor, template.last_currency)
+            to_money(standing_order.last_amount_minor, standing_order.last_currency)
         )
     return message
 
@@ -210,7 +212,7 @@ def _payment_due(order: Order, ref: events_pb2.OrderRef, now: datetime) -> event
 
 def _confirmed(
     order: Order,
-    template: StandingOrder,
+    standing_order: StandingOrder,
     ref: events_pb2.OrderRef,
     next_open_time: datetime | None,
 ) -> events_pb2.OrderConfirmed:
@@ -219,9 +221,9 @@ def _confirmed(
         amount=to_money(order.amount_minor or 0, order.currency),
         lines=line_messages(order.lines, order.currency),
         pay_time=to_timestamp(order.pay_time or order.due_time),
-        standing_order_state=scheduler_pb2.StandingOrder.State.Value(template.state),
+        standing_order_state=scheduler_pb2.StandingOrder.State.Value(standing_order.state),
     )
-    next_due = next_open_time or next_due_time(template)
+    next_due = next_open_time or next_due_time(standing_order)
     if next_due is not None:
         message.next_due_time.CopyFrom(to_timestamp(next_due))
     return message

@@ -47,56 +47,60 @@ from services.scheduler.store import addresses
 
 
 def standing_order_message(
-    template: StandingOrder, keyring: Keyring
+    standing_order: StandingOrder, keyring: Keyring
 ) -> scheduler_pb2.StandingOrder:
     """A standing order on the wire, its addresses opened."""
-    merchant, customer = template.merchant, template.customer
+    merchant, customer = standing_order.merchant, standing_order.customer
 
     def opened(ship_to: bytes) -> PostalAddress:
         return addresses.decrypt(keyring, merchant, customer, ship_to)
 
     message = scheduler_pb2.StandingOrder(
-        name=standing_order_name(merchant, template.standing_order),
-        customer=customer_name(merchant, template.customer),
-        title=template.title,
-        items=_item_messages(merchant, template.items),
-        schedule=_schedule_message(template.plan),
-        billing_mode=scheduler_pb2.BillingMode.Value(template.billing_mode),
-        mandate=template.mandate,
-        notice_lead=duration_pb2.Duration(seconds=int(template.notice_lead.total_seconds())),
-        payment_window=duration_pb2.Duration(seconds=int(template.payment_window.total_seconds())),
-        state=scheduler_pb2.StandingOrder.State.Value(template.state),
-        next_cycle=template.next_cycle or 0,
-        catch_up=scheduler_pb2.CatchUp(
-            mode=scheduler_pb2.CatchUp.Mode.Value(template.catch_up.mode),
-            window=duration_pb2.Duration(seconds=int(template.catch_up.window.total_seconds())),
+        name=standing_order_name(merchant, standing_order.standing_order),
+        customer=customer_name(merchant, standing_order.customer),
+        title=standing_order.title,
+        items=_item_messages(merchant, standing_order.items),
+        schedule=_schedule_message(standing_order.plan),
+        billing_mode=scheduler_pb2.BillingMode.Value(standing_order.billing_mode),
+        mandate=standing_order.mandate,
+        notice_lead=duration_pb2.Duration(seconds=int(standing_order.notice_lead.total_seconds())),
+        payment_window=duration_pb2.Duration(
+            seconds=int(standing_order.payment_window.total_seconds())
         ),
-        conditions=[_condition_message(merchant, one) for one in template.conditions],
-        skipped_cycles=template.skipped_cycles,
+        state=scheduler_pb2.StandingOrder.State.Value(standing_order.state),
+        next_cycle=standing_order.next_cycle or 0,
+        catch_up=scheduler_pb2.CatchUp(
+            mode=scheduler_pb2.CatchUp.Mode.Value(standing_order.catch_up.mode),
+            window=duration_pb2.Duration(
+                seconds=int(standing_order.catch_up.window.total_seconds())
+            ),
+        ),
+        conditions=[_condition_message(merchant, one) for one in standing_order.conditions],
+        skipped_cycles=standing_order.skipped_cycles,
         cycle_changes=[
             message
-            for cycle in sorted(template.changes)
-            if (message := _change_message(merchant, cycle, template.changes[cycle], opened))
+            for cycle in sorted(standing_order.changes)
+            if (message := _change_message(merchant, cycle, standing_order.changes[cycle], opened))
         ],
-        last_cycle=template.last_cycle or 0,
-        paid_order_count=template.paid_order_count,
-        create_time=to_timestamp(template.create_time),
-        update_time=to_timestamp(template.update_time),
-        etag=etag(template.version),
+        last_cycle=standing_order.last_cycle or 0,
+        paid_order_count=standing_order.paid_order_count,
+        create_time=to_timestamp(standing_order.create_time),
+        update_time=to_timestamp(standing_order.update_time),
+        etag=etag(standing_order.version),
     )
-    if template.repurchase is not None:
-        rule = template.repurchase
+    if standing_order.repurchase is not None:
+        rule = standing_order.repurchase
         message.repurchase_window.FromTimedelta(rule.window)
         message.repurchase_action = scheduler_pb2.Otherwise.Action.Value(rule.action)
-    if template.next_due_time is not None:
-        message.next_due_time.CopyFrom(to_timestamp(template.next_due_time))
-    if template.resume_time is not None:
-        message.resume_time.CopyFrom(to_timestamp(template.resume_time))
-    if template.ship_to:
-        message.ship_to.CopyFrom(opened(template.ship_to))
-    if template.price_protection is not None:
+    if standing_order.next_due_time is not None:
+        message.next_due_time.CopyFrom(to_timestamp(standing_order.next_due_time))
+    if standing_order.resume_time is not None:
+        message.resume_time.CopyFrom(to_timestamp(standing_order.resume_time))
+    if standing_order.ship_to:
+        message.ship_to.CopyFrom(opened(standing_order.ship_to))
+    if standing_order.price_protection is not None:
         message.price_protection.CopyFrom(
-            ParseDict(dict(template.price_protection), scheduler_pb2.PriceProtection())
+            ParseDict(dict(standing_order.price_protection), scheduler_pb2.PriceProtection())
         )
     return message
 

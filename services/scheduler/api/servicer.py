@@ -64,11 +64,14 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         """Create a standing order, once everything that it needs is known to be there."""
 
         async def decide() -> Apply[StandingOrder]:
-            template = await requests.read_new(
+            standing_order = await requests.read_new(
                 request, self._checking, self._database.keyring, self._clock.now()
             )
             return await standing_orders.create(
-                self._database, self._clients, template, allow_duplicate=request.allow_duplicate
+                self._database,
+                self._clients,
+                standing_order,
+                allow_duplicate=request.allow_duplicate,
             )
 
         return await self._change_after(request, decide)
@@ -104,7 +107,7 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
     async def UpdateStandingOrder(
         self, request: scheduler_pb2.UpdateStandingOrderRequest, _context: object
     ) -> scheduler_pb2.StandingOrder:
-        """Change the template from its next cycle on."""
+        """Change the standing order from its next cycle on."""
         now = self._clock.now()
         return await self._change_after(
             request,
@@ -125,9 +128,10 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         update = self._read_update(request, now)
         wanted = (await standing_orders.updated(self._database, update, now)).standing_order
         async with self._database.read() as connection:
-            template = await standing_orders.existing(connection, update.key)
+            standing_order = await standing_orders.existing(connection, update.key)
         return scheduler_pb2.PreviewStandingOrderUpdateResponse(
-            before=await self._previews(template, count), after=await self._previews(wanted, count)
+            before=await self._previews(standing_order, count),
+            after=await self._previews(wanted, count),
         )
 
     async def PauseStandingOrder(
@@ -218,8 +222,10 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         count = requests.read_cycle_count(request.cycle_count)
         key = requests.read_name(request.name)
         async with self._database.read() as connection:
-            template = await standing_orders.existing(connection, key)
-        return scheduler_pb2.PreviewCyclesResponse(cycles=await self._previews(template, count))
+            standing_order = await standing_orders.existing(connection, key)
+        return scheduler_pb2.PreviewCyclesResponse(
+            cycles=await self._previews(standing_order, count)
+        )
 
     async def ImportStandingOrders(
         self, requests: import_requests.Requests, _context: object
@@ -270,16 +276,16 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         return requests.read_update(message, mask, self._checking, self._database.keyring, now)
 
     async def _previews(
-        self, template: StandingOrder, count: int
+        self, standing_order: StandingOrder, count: int
     ) -> list[scheduler_pb2.CyclePreview]:
         now = self._clock.now()
         shown = await previews.preview(
-            self._database, self._clients, self._previewing, template, count, now
+            self._database, self._clients, self._previewing, standing_order, count, now
         )
         return [responses.preview_message(preview) for preview in shown]
 
-    def _message(self, template: StandingOrder) -> scheduler_pb2.StandingOrder:
-        return responses.standing_order_message(template, self._database.keyring)
+    def _message(self, standing_order: StandingOrder) -> scheduler_pb2.StandingOrder:
+        return responses.standing_order_message(standing_order, self._database.keyring)
 
     # --- orders ---------------------------------------------------------------------------------
 

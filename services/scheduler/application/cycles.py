@@ -52,36 +52,36 @@ async def skip(
     Raises OUT_OF_RANGE CYCLE_OUT_OF_RANGE, FAILED_PRECONDITION ORDER_STATE.
     """
     present = await locked(tx, key, present_etag, LIVE_STATES)
-    template = await record_pause(tx, present, now)
-    cycle = cycle or _next_to_skip(template, await orders.open_orders(tx, *key))
-    if template.next_cycle is not None and cycle >= template.next_cycle:
-        _require_coming(template, cycle)
-        change = replace(template.change(cycle), skip=True)
-        changed = await _store_change(tx, template, cycle, change, now)
+    standing_order = await record_pause(tx, present, now)
+    cycle = cycle or _next_to_skip(standing_order, await orders.open_orders(tx, *key))
+    if standing_order.next_cycle is not None and cycle >= standing_order.next_cycle:
+        _require_coming(standing_order, cycle)
+        change = replace(standing_order.change(cycle), skip=True)
+        changed = await _store_change(tx, standing_order, cycle, change, now)
     else:
-        changed = await _skip_opened(tx, template, cycle, now)
+        changed = await _skip_opened(tx, standing_order, cycle, now)
     return Applied(changed, before=present)
 
 
 async def _skip_opened(
-    tx: Connection, template: StandingOrder, cycle: int, now: datetime
+    tx: Connection, standing_order: StandingOrder, cycle: int, now: datetime
 ) -> StandingOrder:
-    order = await _order_of(tx, template, cycle)
+    order = await _order_of(tx, standing_order, cycle)
     if order is None:
         raise cycle_out_of_range()
     if order.state is OrderState.SKIPPED:
-        return template
+        return standing_order
     if order.state not in WITHDRAWABLE_STATES:
-        name = standing_order_name(*template.key)
+        name = standing_order_name(*standing_order.key)
         raise wrong_state(
             "ORDER_STATE", f"cycle {cycle} of {name} is {order.state}, too late to leave it out"
         )
     left_out = skipped(order, OrderReason.SKIPPED_BY_CUSTOMER, now)
     await orders.update(tx, [left_out], order.state, now)
-    await outbox.put(tx, publishers.order_events(left_out, template, now))
+    await outbox.put(tx, publishers.order_events(left_out, standing_order, now))
     # It may have been the last one.
-    over = await settlement.end_finished(tx, [template.key], now)
-    return over.get(template.key, template)
+    over = await settlement.end_finished(tx, [standing_order.key], now)
+    return over.get(standing_order.key, standing_order)
 
 
 async def restore(
@@ -92,21 +92,21 @@ async def restore(
     Raises OUT_OF_RANGE CYCLE_OUT_OF_RANGE, FAILED_PRECONDITION CYCLE_CUT_OFF.
     """
     present = await locked(tx, key, present_etag, LIVE_STATES)
-    template = await record_pause(tx, present, now)
-    if template.next_cycle is None or cycle < template.next_cycle:
-        await _restore_skipped(tx, template, cycle, now)
-        return Applied(template, before=present)
-    _require_coming(template, cycle)
+    standing_order = await record_pause(tx, present, now)
+    if standing_order.next_cycle is None or cycle < standing_order.next_cycle:
+        await _restore_skipped(tx, standing_order, cycle, now)
+        return Applied(standing_order, before=present)
+    _require_coming(standing_order, cycle)
     # The date that a postponed cycle kept under another schedule is its own.
-    change = CycleChange(kept_date=template.change(cycle).kept_date)
-    return Applied(await _store_change(tx, template, cycle, change, now), before=present)
+    change = CycleChange(kept_date=standing_order.change(cycle).kept_date)
+    return Applied(await _store_change(tx, standing_order, cycle, change, now), before=present)
 
 
 async def _restore_skipped(
-    tx: Connection, template: StandingOrder, cycle: int, now: datetime
+    tx: Connection, standing_order: StandingOrder, cycle: int, now: datetime
 ) -> None:
     """Take back a skip of a cycle that had its order: it is announced again, with its lead."""
-    order = await _order_of(tx, template, cycle)
+    order = await _order_of(tx, standing_order, cycle)
     left_out = (
         order is not None
         and order.state is OrderState.SKIPPED
@@ -114,7 +114,7 @@ async def _restore_skipped(
     )
     if order is None or not left_out:
         raise _cut_off("it was not left out by the customer, so there is no skip to take back")
-    if template.state is not State.ACTIVE or order.due_time <= now:
+    if standing_order.state is not State.ACTIVE or order.due_time <= now:
         raise _cut_off("its skip can be taken back only before it is due and while billing goes on")
     await orders.update(tx, [restored(order, now)], OrderState.SKIPPED, now)
 
@@ -140,15 +140,15 @@ async def change(
         await _check_items(database, clients, key, items)
 
     async def apply(tx: Connection) -> Applied[StandingOrder]:
-        present = await locked(tx, key.template, present_etag, LIVE_STATES)
-        template = await record_pause(tx, present, now)
-        _require_coming(template, key.cycle)
-        wanted = merge(template)
+        present = await locked(tx, key.standing_order_key, present_etag, LIVE_STATES)
+        standing_order = await record_pause(tx, present, now)
+        _require_coming(standing_order, key.cycle)
+        wanted = merge(standing_order)
         if wanted.local_date is not None:
-            last = await orders.last(tx, *key.template)
+            last = await orders.last(tx, *key.standing_order_key)
             last_date = last.local_date if last else None
-            _require_free_date(template, key.cycle, wanted.local_date, last_date, now)
-        changed = await _store_change(tx, template, key.cycle, wanted, now)
+            _require_free_date(standing_order, key.cycle, wanted.local_date, last_date, now)
+        changed = await _store_change(tx, standing_order, key.cycle, wanted, now)
         return Applied(changed, before=present)
 
     return apply
@@ -159,8 +159,8 @@ async def _check_items(
 ) -> None:
     """Refuse products that cannot be priced for that cycle, before anything is stored."""
     async with database.read() as connection:
-        template = await existing(connection, key.template)
-    found = template.date(key.cycle)
+        standing_order = await existing(connection, key.standing_order_key)
+    found = standing_order.date(key.cycle)
     if found is None:
         raise cycle_out_of_range()
     quote = await clients.first_quote(Cart(key, tuple(items), found.due_at))
@@ -171,15 +171,15 @@ async def _check_items(
 
 
 def _require_free_date(
-    template: StandingOrder, cycle: int, day: date, last_date: date | None, now: datetime
+    standing_order: StandingOrder, cycle: int, day: date, last_date: date | None, now: datetime
 ) -> None:
     """Refuse a date that is past, or that meets or passes the cycle before or after."""
-    zone = template.schedule.time_zone
-    due_at = calendar.local_to_utc(day, template.schedule.local_time, zone)
-    before = template.date(cycle - 1)
-    after = template.date(cycle + 1)
+    zone = standing_order.schedule.time_zone
+    due_at = calendar.local_to_utc(day, standing_order.schedule.local_time, zone)
+    before = standing_order.date(cycle - 1)
+    after = standing_order.date(cycle + 1)
     earlier = before.local_date if before else None
-    if cycle == template.next_cycle:
+    if cycle == standing_order.next_cycle:
         earlier = last_date
     free = (
         calendar.is_day(day, zone)
@@ -204,28 +204,30 @@ async def order_now(
     tx: Connection, key: StandingOrderKey, present_etag: str, now: datetime
 ) -> Applied[StandingOrder]:
     """Bring the next cycle forward to now. Raises OUT_OF_RANGE CYCLE_OUT_OF_RANGE."""
-    template = await locked(tx, key, present_etag, (State.ACTIVE,))
-    today = calendar.utc_to_local_date(now, template.schedule.time_zone)
+    standing_order = await locked(tx, key, present_etag, (State.ACTIVE,))
+    today = calendar.utc_to_local_date(now, standing_order.schedule.time_zone)
     for order in await orders.open_orders(tx, *key):
         waits = order.state is OrderState.UPCOMING or order.held_stage is Stage.PREPARE
         if waits and order.due_time > now:
             # It is announced already: it is announced anew, for now.
             await orders.update(tx, [brought_forward(order, today, now)], order.state, now)
-            return Applied(template, before=template)
-    cycle = template.next_cycle
+            return Applied(standing_order, before=standing_order)
+    cycle = standing_order.next_cycle
     if cycle is None:
         raise cycle_out_of_range()
-    sooner = replace(template.change(cycle), skip=False, local_date=None, order_now_time=now)
-    return Applied(await _store_change(tx, template, cycle, sooner, now), before=template)
+    sooner = replace(standing_order.change(cycle), skip=False, local_date=None, order_now_time=now)
+    return Applied(
+        await _store_change(tx, standing_order, cycle, sooner, now), before=standing_order
+    )
 
 
 async def _store_change(
-    tx: Connection, template: StandingOrder, cycle: int, wanted: CycleChange, now: datetime
+    tx: Connection, standing_order: StandingOrder, cycle: int, wanted: CycleChange, now: datetime
 ) -> StandingOrder:
-    if wanted == template.change(cycle):
-        return template
-    changed = await standing_orders.change(tx, with_change(template, cycle, wanted), now)
-    following = await orders.next_open_time(tx, *template.key, now)
+    if wanted == standing_order.change(cycle):
+        return standing_order
+    changed = await standing_orders.change(tx, with_change(standing_order, cycle, wanted), now)
+    following = await orders.next_open_time(tx, *standing_order.key, now)
     await outbox.put(tx, [publishers.standing_order_changed(changed, "UPDATED", now, following)])
     return changed
 
@@ -233,8 +235,8 @@ async def _store_change(
 # --- which cycle -----------------------------------------------------------------------------------
 
 
-async def _order_of(tx: Connection, template: StandingOrder, cycle: int) -> Order | None:
-    key = OrderKey(template.merchant, template.standing_order, cycle)
+async def _order_of(tx: Connection, standing_order: StandingOrder, cycle: int) -> Order | None:
+    key = OrderKey(standing_order.merchant, standing_order.standing_order, cycle)
     return (await orders.by_key(tx, [key])).get(key)
 
 
@@ -257,21 +259,24 @@ def _cut_off(advice: str) -> Problem:
     )
 
 
-def _require_coming(template: StandingOrder, cycle: int) -> None:
+def _require_coming(standing_order: StandingOrder, cycle: int) -> None:
     """Refuse a cycle that has its order already, that does not exist, or that is too far ahead."""
-    if template.next_cycle is None or cycle < template.next_cycle:
+    if standing_order.next_cycle is None or cycle < standing_order.next_cycle:
         raise _cut_off("an order that is not to be paid yet can be left out or ordered now instead")
-    if cycle - template.next_cycle > CHANGE_AHEAD_MAX_CYCLES or template.date(cycle) is None:
+    if (
+        cycle - standing_order.next_cycle > CHANGE_AHEAD_MAX_CYCLES
+        or standing_order.date(cycle) is None
+    ):
         raise cycle_out_of_range()
 
 
-def _next_to_skip(template: StandingOrder, found: Sequence[Order]) -> int:
+def _next_to_skip(standing_order: StandingOrder, found: Sequence[Order]) -> int:
     """The first cycle that can still be left out and is not left out yet."""
     for order in found:
         if order.state in WITHDRAWABLE_STATES:
             return order.key.cycle
-    cycle = template.next_cycle
-    while cycle is not None and template.change(cycle).skip:
+    cycle = standing_order.next_cycle
+    while cycle is not None and standing_order.change(cycle).skip:
         cycle += 1
     if cycle is None:
         raise cycle_out_of_range()

@@ -58,10 +58,10 @@ async def forecast(database: Database, clients: Clients, span: Span, now: dateti
     async for order in _open_orders(database, span):
         await tally.add_open(order)
     seen = 0
-    async for template in _live_standing_orders(database, span):
+    async for standing_order in _live_standing_orders(database, span):
         seen += 1
         _require_at_most(seen, FORECAST_MAX_STANDING_ORDERS, "standing orders")
-        await tally.add_coming(template)
+        await tally.add_coming(standing_order)
     await tally.finish()
     return tally.forecast
 
@@ -89,8 +89,8 @@ async def _live_standing_orders(database: Database, span: Span) -> AsyncIterator
             page = await store.live_standing_orders(
                 connection, span.merchant, span.before_time, after, PAGE_ROWS
             )
-        for template in page:
-            yield template
+        for standing_order in page:
+            yield standing_order
         if len(page) < PAGE_ROWS:
             return
         after = page[-1].standing_order
@@ -123,22 +123,22 @@ class _Tally:
         if len(self._open) == BATCH_MAX_ENTRIES:
             await self.finish()
 
-    async def add_coming(self, template: StandingOrder) -> None:
+    async def add_coming(self, standing_order: StandingOrder) -> None:
         """Count the cycles of a standing order that have no order, all of them together."""
-        first = self._first_date(template)
-        for order in coming_orders(template, first, self.span.last, self.now):
+        first = self._first_date(standing_order)
+        for order in coming_orders(standing_order, first, self.span.last, self.now):
             self._count_cycle()
             self._coming.append(order)
-            self._templates[template.key] = template
+            self._templates[standing_order.key] = standing_order
         if len(self._coming) >= BATCH_MAX_ENTRIES:
             await self.finish()
 
-    def _first_date(self, template: StandingOrder) -> date:
+    def _first_date(self, standing_order: StandingOrder) -> date:
         """The first date whose cycle matters to those of the span."""
-        if template.conditions:
+        if standing_order.conditions:
             # What conditions say of a cycle depends on those before it.
             return date.min
-        if template.mandate:
+        if standing_order.mandate:
             # So does what is left of a mandate's ceiling in its month (UTC).
             return self.span.first.replace(day=1) - ZONE_MARGIN
         return self.span.first
@@ -173,12 +173,12 @@ class _Tally:
         """Price what waits, and sum it up."""
         await self._finish_open()
         coming, self._coming = self._coming, []
-        templates, self._templates = self._templates, {}
+        standing_orders, self._templates = self._templates, {}
         for one in await project(
             self.database,
             self.clients,
             coming,
-            templates,
+            standing_orders,
             self._planned,
             self.now,
             demand_only=True,

@@ -88,7 +88,7 @@ class Accepted:
 
     number: int
     content_hash: bytes
-    template: StandingOrder
+    standing_order: StandingOrder
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +210,7 @@ async def _check(
         )
     # Their expressions take time to check: others are served meanwhile.
     accepted = await asyncio.to_thread(_read_rows, book, rows, known, read)
-    noted = await sign_up_violations(clients, [one.template for one in accepted])
+    noted = await sign_up_violations(clients, [one.standing_order for one in accepted])
     if not book.allow_duplicate:
         _note_repeated(book, accepted, noted)
         async with database.read() as connection:
@@ -223,11 +223,17 @@ async def _protect(clients: Clients, book: Book) -> None:
     """Have the sign-up prices remembered, as late as can be: a product may have gone by now."""
     for place, packed in enumerate(book.batches):
         batch = packed.rows
-        answers = await clients.protect_prices([one.template for one in batch])
+        answers = await clients.protect_prices([one.standing_order for one in batch])
         noted = [Violations() for _ in batch]
         for one, found, problems in zip(batch, noted, answers, strict=True):
-            template = one.template
-            note_items(found, template.merchant, "standing_order.items", template.items, problems)
+            standing_order = one.standing_order
+            note_items(
+                found,
+                standing_order.merchant,
+                "standing_order.items",
+                standing_order.items,
+                problems,
+            )
         _drop_bad(book, place, batch, noted)
 
 
@@ -240,16 +246,19 @@ async def _store_book(database: Database, book: Book) -> None:
                 return
         for packed in book.batches:
             batch = packed.rows
-            templates = [one.template for one in batch]
+            standing_orders = [one.standing_order for one in batch]
             hashes = [one.content_hash for one in batch]
-            stored = await sign_ups.insert(tx, templates, hashes)
-            for template in templates:
-                if template.standing_order not in stored:
-                    name = standing_order_name(book.merchant, template.standing_order)
+            stored = await sign_ups.insert(tx, standing_orders, hashes)
+            for standing_order in standing_orders:
+                if standing_order.standing_order not in stored:
+                    name = standing_order_name(book.merchant, standing_order.standing_order)
                     raise already_exists("STANDING_ORDER_ALREADY_EXISTS", name)
             await outbox.put(
                 tx,
-                [publishers.standing_order_changed(one, "CREATED", book.now) for one in templates],
+                [
+                    publishers.standing_order_changed(one, "CREATED", book.now)
+                    for one in standing_orders
+                ],
             )
         await audit.put_change(
             tx,
@@ -273,7 +282,7 @@ async def _shadow_bills(
     batch: list[Accepted] = []
     for one in book.accepted if count else ():
         batch.append(one)
-        items = sum(len(each.template.items) for each in batch) * count
+        items = sum(len(each.standing_order.items) for each in batch) * count
         if items >= BATCH_MAX_ITEMS:
             bills += await _shadow_batch(database, clients, batch, count, book.now)
             batch = []
@@ -285,10 +294,10 @@ async def _shadow_bills(
 async def _shadow_batch(
     database: Database, clients: Clients, batch: Sequence[Accepted], count: int, now: datetime
 ) -> list[ShadowBill]:
-    templates = [one.template for one in batch]
-    found = await previews.preview_all(database, clients, templates, count, now)
+    standing_orders = [one.standing_order for one in batch]
+    found = await previews.preview_all(database, clients, standing_orders, count, now)
     return [
-        ShadowBill(one.number, one.template.standing_order, cycles)
+        ShadowBill(one.number, one.standing_order.standing_order, cycles)
         for one, cycles in zip(batch, found, strict=True)
     ]
 
@@ -308,7 +317,7 @@ def _read_rows(
             book.unchanged_count += 1
             continue
         violations = Violations()
-        template = None
+        standing_order = None
         if first != row.number:
             violations.add("standing_order_id", f"row {first} has it already", "ROW_REPEATED")
         elif row.standing_order in known:
@@ -316,19 +325,21 @@ def _read_rows(
                 "standing_order_id", "exists with other content", "STANDING_ORDER_ALREADY_EXISTS"
             )
         else:
-            template = read(violations, row.message, book.now)
-        if template is None:
+            standing_order = read(violations, row.message, book.now)
+        if standing_order is None:
             book.refuse(row.number, row.standing_order, violations.found)
         else:
-            accepted.append(Accepted(row.number, content_hash, template))
+            accepted.append(Accepted(row.number, content_hash, standing_order))
     return accepted
 
 
 def _note_repeated(book: Book, batch: Sequence[Accepted], noted: Sequence[Violations]) -> None:
     """Note the products that a customer has in a row before."""
     for one, violations in zip(batch, noted, strict=True):
-        for place, item in enumerate(one.template.items):
-            first = book.wanted.setdefault(hash((one.template.customer, item.product)), one.number)
+        for place, item in enumerate(one.standing_order.items):
+            first = book.wanted.setdefault(
+                hash((one.standing_order.customer, item.product)), one.number
+            )
             if first != one.number:
                 _note_duplicate(violations, place, f"row {first}")
 
@@ -337,11 +348,11 @@ async def _note_duplicates(
     connection: Connection, book: Book, batch: Sequence[Accepted], noted: Sequence[Violations]
 ) -> None:
     """Note the products that a customer has in a standing order that is live already."""
-    customers = [one.template.customer for one in batch]
+    customers = [one.standing_order.customer for one in batch]
     live = await purchases.live_of_customers(connection, book.merchant, customers)
     for one, violations in zip(batch, noted, strict=True):
-        for place, item in enumerate(one.template.items):
-            found = live.get((one.template.customer, item.product))
+        for place, item in enumerate(one.standing_order.items):
+            found = live.get((one.standing_order.customer, item.product))
             if found is not None:
                 name = standing_order_name(book.merchant, found)
                 _note_duplicate(violations, place, name)
@@ -382,7 +393,7 @@ def _without_bad(
     good: list[Accepted] = []
     for one, violations in zip(batch, noted, strict=True):
         if violations.found:
-            book.refuse(one.number, one.template.standing_order, violations.found)
+            book.refuse(one.number, one.standing_order.standing_order, violations.found)
         else:
             good.append(one)
     return good

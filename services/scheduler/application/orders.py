@@ -76,7 +76,7 @@ async def confirm(database: Database, clients: Clients, key: OrderKey, now: date
     async with database.read() as connection:
         row = await orders.get(connection, key)
         known = order_of(row) if row else None
-        templates = await standing_orders.by_key(connection, [key.template])
+        templates = await standing_orders.by_key(connection, [key.standing_order_key])
     decided = await _decide(database, clients, _agreed(known, key, now), templates, now)
 
     async def apply(tx: Connection) -> Applied[Any]:

@@ -39,7 +39,7 @@ async def store(
 ) -> None:
     """Store the orders of standing orders that are unchanged since their claim; release the others."""
     advanced = await standing_orders.advance(tx, list(openings.values()), State.ACTIVE, now)
-    stored = [order for order in decided if order.key.template in advanced]
+    stored = [order for order in decided if order.key.standing_order_key in advanced]
     await orders.insert(tx, stored, now)
     events = [
         event

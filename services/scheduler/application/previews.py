@@ -40,35 +40,35 @@ async def preview(
     database: Database,
     clients: Clients,
     limiter: ConcurrencyLimiter,
-    template: StandingOrder,
+    standing_order: StandingOrder,
     count: int,
     now: datetime,
 ) -> list[CyclePreview]:
     """The coming cycles of a standing order, priced as they would be; long ones wait their turn."""
-    if count <= PREVIEW_DEFAULT_CYCLES and not has_expression(template.conditions):
-        (previews,) = await preview_all(database, clients, [template], count, now)
+    if count <= PREVIEW_DEFAULT_CYCLES and not has_expression(standing_order.conditions):
+        (previews,) = await preview_all(database, clients, [standing_order], count, now)
         return previews
-    async with limiter.of(template.merchant):
-        (previews,) = await preview_all(database, clients, [template], count, now)
+    async with limiter.of(standing_order.merchant):
+        (previews,) = await preview_all(database, clients, [standing_order], count, now)
         return previews
 
 
 async def preview_all(
     database: Database,
     clients: Clients,
-    templates: Sequence[StandingOrder],
+    standing_orders: Sequence[StandingOrder],
     count: int,
     now: datetime,
 ) -> list[list[CyclePreview]]:
     """The coming cycles of many standing orders, in their order, priced at once."""
-    dates = [list(_coming(template, count)) for template in templates]
+    dates = [list(_coming(standing_order, count)) for standing_order in standing_orders]
     wanted = [
-        new_order(template, cycle, found, now)
-        for template, coming in zip(templates, dates, strict=True)
+        new_order(standing_order, cycle, found, now)
+        for standing_order, coming in zip(standing_orders, dates, strict=True)
         for cycle, found in coming
-        if reason_against(template, cycle, found, now) is None
+        if reason_against(standing_order, cycle, found, now) is None
     ]
-    by_key = {template.key: template for template in templates}
+    by_key = {standing_order.key: standing_order for standing_order in standing_orders}
     async with database.read() as connection:
         announced = await orders.announced(connection, list(by_key))
     planned, _ = await plan_announced(clients, announced)
@@ -76,40 +76,42 @@ async def preview_all(
     projections = {projection.order.key: projection for projection in projected}
     return [
         [
-            _preview(template, cycle, found, projections.get(_key(template, cycle)), now)
+            _preview(
+                standing_order, cycle, found, projections.get(_key(standing_order, cycle)), now
+            )
             for cycle, found in coming
         ]
-        for template, coming in zip(templates, dates, strict=True)
+        for standing_order, coming in zip(standing_orders, dates, strict=True)
     ]
 
 
-def _coming(template: StandingOrder, count: int) -> Iterator[tuple[int, CycleDate]]:
+def _coming(standing_order: StandingOrder, count: int) -> Iterator[tuple[int, CycleDate]]:
     """The next cycles without an order, at most so many, and their dates."""
-    first = template.next_cycle
+    first = standing_order.next_cycle
     for cycle in range(first, first + count) if first is not None else ():
-        found = template.date(cycle)
+        found = standing_order.date(cycle)
         if found is None:
             return
         yield cycle, found
 
 
 def _preview(
-    template: StandingOrder,
+    standing_order: StandingOrder,
     cycle: int,
     found: CycleDate,
     projection: Projection | None,
     now: datetime,
 ) -> CyclePreview:
     local_date, due_time = found.local_date or found.nominal_date, found.due_at
-    reason = reason_against(template, cycle, found, now)
+    reason = reason_against(standing_order, cycle, found, now)
     if projection is not None:
         order = projection.order
         local_date, due_time = order.local_date, order.due_time
         if order.state is OrderState.SKIPPED:
             (reason,) = order.reasons
-    notice_time = max(template.prepare_at(cycle, due_time), now)
+    notice_time = max(standing_order.prepare_at(cycle, due_time), now)
     return CyclePreview(cycle, local_date, due_time, notice_time, reason, projection)
 
 
-def _key(template: StandingOrder, cycle: int) -> OrderKey:
-    return OrderKey(template.merchant, template.standing_order, cycle)
+def _key(standing_order: StandingOrder, cycle: int) -> OrderKey:
+    return OrderKey(standing_order.merchant, standing_order.standing_order, cycle)

@@ -36,11 +36,11 @@ async def settle(
     if not moved:
         return
     now = max(times[order.key] for order in moved)
-    keys = [order.key.template for order in moved]
+    keys = [order.key.standing_order_key for order in moved]
     paid = [order for order in moved if order.state is OrderState.PAID]
     if paid:
         await standing_order_rows.settled(tx, paid, now)
-    templates = await standing_order_rows.by_key(tx, keys)
+    standing_orders = await standing_order_rows.by_key(tx, keys)
     following = (
         await order_rows.next_open_times(tx, [order.key for order in paid], now) if paid else {}
     )
@@ -49,7 +49,7 @@ async def settle(
         for order in moved
         for fact in order_events(
             order,
-            templates[order.key.template],
+            standing_orders[order.key.standing_order_key],
             times[order.key],
             next_open_time=following.get(order.key),
         )
@@ -65,7 +65,7 @@ async def _pause_unpaid(
     tx: Connection, unpaid: Sequence[Order], now: datetime
 ) -> list[OutboxEvent]:
     """Pause the standing orders of orders that ended unpaid, where the merchant wants that."""
-    keys = [order.key.template for order in unpaid]
+    keys = [order.key.standing_order_key for order in unpaid]
     resting = await standing_order_rows.pause_unpaid(tx, keys, now)
     return await _paused(tx, resting, None, now)
 
@@ -73,7 +73,7 @@ async def _pause_unpaid(
 async def pause_gone(tx: Connection, decided: Sequence[Order], now: datetime) -> None:
     """Pause the standing orders of orders that were left out since a product is off sale for good."""
     keys = [
-        order.key.template
+        order.key.standing_order_key
         for order in decided
         if order.state is OrderState.SKIPPED and order.reasons == (OrderReason.PRODUCT_UNAVAILABLE,)
     ]
@@ -95,6 +95,6 @@ async def _paused(
     for state in WITHDRAWABLE_STATES:
         ending = [cancelled(o, OrderReason.PAUSED, now) for o in found if o.state is state]
         for order in await order_rows.update(tx, ending, state, now):
-            template = by_key[order.key.template]
-            facts += order_events(order, template, now)
+            standing_order = by_key[order.key.standing_order_key]
+            facts += order_events(order, standing_order, now)
     return facts

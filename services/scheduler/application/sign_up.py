@@ -28,14 +28,14 @@ def products_of(items: Sequence[Item], known: Sequence[Item] = ()) -> list[str]:
 
 
 async def refuse_duplicate(
-    connection: Connection, template: StandingOrder, products: Sequence[str]
+    connection: Connection, standing_order: StandingOrder, products: Sequence[str]
 ) -> None:
     """Refuse products that another live standing order of the same customer has, naming that one."""
     if not products:
         return
-    merchant = template.merchant
+    merchant = standing_order.merchant
     first = await purchases.first_live(
-        connection, merchant, template.customer, template.standing_order, products
+        connection, merchant, standing_order.customer, standing_order.standing_order, products
     )
     if first is not None:
         name = standing_order_name(merchant, first)
@@ -46,40 +46,46 @@ async def refuse_duplicate(
         )
 
 
-async def check(clients: Clients, template: StandingOrder) -> None:
+async def check(clients: Clients, standing_order: StandingOrder) -> None:
     """Refuse what could not be billed; then have the sign-up prices remembered."""
-    (found,) = await sign_up_violations(clients, [template])
+    (found,) = await sign_up_violations(clients, [standing_order])
     for violation in found.found:
         if violation.reason in PRECONDITION_REASONS:
             raise wrong_state(violation.reason, violation.description)
     found.check()
-    (problems,) = await clients.protect_prices([template])
-    note_items(found, template.merchant, "standing_order.items", template.items, problems)
+    (problems,) = await clients.protect_prices([standing_order])
+    note_items(
+        found, standing_order.merchant, "standing_order.items", standing_order.items, problems
+    )
     found.check()
 
 
 async def sign_up_violations(
-    clients: Clients, templates: Sequence[StandingOrder]
+    clients: Clients, standing_orders: Sequence[StandingOrder]
 ) -> list[Violations]:
     """Why each of them, in their order, could not be billed; nothing is stored anywhere."""
-    customers = [customer_name(one.merchant, one.customer) for one in templates]
+    customers = [customer_name(one.merchant, one.customer) for one in standing_orders]
     bound, quotes = await asyncio.gather(
         clients.phones_bound(customers),
-        clients.first_quotes([_first_cart(one) for one in templates]),
+        clients.first_quotes([_first_cart(one) for one in standing_orders]),
     )
-    noted = [Violations() for _ in templates]
+    noted = [Violations() for _ in standing_orders]
     asked: list[tuple[Violations, MandateQuestion]] = []
-    for template, is_bound, quote, found in zip(templates, bound, quotes, noted, strict=True):
+    for standing_order, is_bound, quote, found in zip(
+        standing_orders, bound, quotes, noted, strict=True
+    ):
         if not is_bound:
             found.add(
                 "standing_order.customer", "the customer has no bound phone", "PHONE_NOT_BOUND"
             )
         if not isinstance(quote, Quote):
-            note_items(found, template.merchant, "standing_order.items", template.items, quote)
+            note_items(
+                found, standing_order.merchant, "standing_order.items", standing_order.items, quote
+            )
             continue
-        _note_currencies(found, template, quote.currency)
-        if template.mandate:
-            asked.append((found, _mandate_question(template, quote)))
+        _note_currencies(found, standing_order, quote.currency)
+        if standing_order.mandate:
+            asked.append((found, _mandate_question(standing_order, quote)))
     refusals = await clients.refusals([question for _, question in asked])
     for (found, _), reasons in zip(asked, refusals, strict=True):
         if reasons:
@@ -88,13 +94,13 @@ async def sign_up_violations(
                 f"the mandate does not cover the next cycle: {', '.join(reasons)}",
                 "MANDATE_NOT_COVERING",
             )
-    await _note_substitutes(clients, templates, quotes, noted)
+    await _note_substitutes(clients, standing_orders, quotes, noted)
     return noted
 
 
-def _note_currencies(found: Violations, template: StandingOrder, currency: str) -> None:
+def _note_currencies(found: Violations, standing_order: StandingOrder, currency: str) -> None:
     """Refuse ceilings in another currency than the items: they could never hold."""
-    for place, condition in enumerate(template.conditions):
+    for place, condition in enumerate(standing_order.conditions):
         if getattr(condition.kind, "currency", currency) != currency:
             field = f"standing_order.conditions[{place}]"
             found.add(field, f"must be in {currency}, as the items", CONDITION_INVALID)
@@ -102,14 +108,14 @@ def _note_currencies(found: Violations, template: StandingOrder, currency: str) 
 
 async def _note_substitutes(
     clients: Clients,
-    templates: Sequence[StandingOrder],
+    standing_orders: Sequence[StandingOrder],
     quotes: Sequence[Quote | object],
     noted: Sequence[Violations],
 ) -> None:
     """Refuse substitutes that could not be ordered, asked about all at once."""
     asked = [
         (found, place, quote.currency, replace(_first_cart(one), items=(Item(substitute, 1),)))
-        for one, quote, found in zip(templates, quotes, noted, strict=True)
+        for one, quote, found in zip(standing_orders, quotes, noted, strict=True)
         if isinstance(quote, Quote)
         for place, condition in enumerate(one.conditions)
         if (substitute := condition.otherwise.substitute)
@@ -126,17 +132,21 @@ async def _note_substitutes(
             )
 
 
-def _first_cart(template: StandingOrder) -> Cart:
-    key = OrderKey(template.merchant, template.standing_order, template.next_cycle or 1)
-    return Cart(key, template.items, template.next_due_time or template.update_time)
+def _first_cart(standing_order: StandingOrder) -> Cart:
+    key = OrderKey(
+        standing_order.merchant, standing_order.standing_order, standing_order.next_cycle or 1
+    )
+    return Cart(
+        key, standing_order.items, standing_order.next_due_time or standing_order.update_time
+    )
 
 
-def _mandate_question(template: StandingOrder, quote: Quote) -> MandateQuestion:
+def _mandate_question(standing_order: StandingOrder, quote: Quote) -> MandateQuestion:
     # A new customer pays the list price.
     amount_minor = sum(line.list_unit_price_minor * line.quantity for line in quote.lines)
-    promised = template.update_time + template.lead(template.next_cycle or 1)
-    charge_time = max(template.next_due_time or promised, promised)
-    return MandateQuestion(template.mandate, amount_minor, quote.currency, charge_time)
+    promised = standing_order.update_time + standing_order.lead(standing_order.next_cycle or 1)
+    charge_time = max(standing_order.next_due_time or promised, promised)
+    return MandateQuestion(standing_order.mandate, amount_minor, quote.currency, charge_time)
 
 
 def note_items(

@@ -62,22 +62,22 @@ async def existing(
     connection: Connection, key: StandingOrderKey, *, lock: bool = False
 ) -> StandingOrder:
     """A standing order. Raises NOT_FOUND STANDING_ORDER_NOT_FOUND."""
-    template = await store.get(connection, *key, lock=lock)
-    if template is None:
+    standing_order = await store.get(connection, *key, lock=lock)
+    if standing_order is None:
         raise not_found("STANDING_ORDER_NOT_FOUND", standing_order_name(*key))
-    return template
+    return standing_order
 
 
 def check_present(
-    template: StandingOrder, present_etag: str, states: Sequence[State]
+    standing_order: StandingOrder, present_etag: str, states: Sequence[State]
 ) -> StandingOrder:
     """Refuse a change that is decided on another version, or that its state does not allow."""
-    name = standing_order_name(*template.key)
-    if present_etag and present_etag != etag(template.version):
+    name = standing_order_name(*standing_order.key)
+    if present_etag and present_etag != etag(standing_order.version):
         raise etag_mismatch(name)
-    if template.state not in states:
-        raise wrong_state("STANDING_ORDER_STATE", f"{name} is {template.state}")
-    return template
+    if standing_order.state not in states:
+        raise wrong_state("STANDING_ORDER_STATE", f"{name} is {standing_order.state}")
+    return standing_order
 
 
 async def locked(
@@ -87,18 +87,20 @@ async def locked(
     return check_present(await existing(tx, key, lock=True), present_etag, states)
 
 
-async def record_pause(tx: Connection, template: StandingOrder, now: datetime) -> StandingOrder:
+async def record_pause(
+    tx: Connection, standing_order: StandingOrder, now: datetime
+) -> StandingOrder:
     """A locked standing order whose next cycle is one to come, once the rows of a pause are stored.
 
     Raises FAILED_PRECONDITION STANDING_ORDER_STATE if none is to come.
     """
-    if template.state is not State.PAUSED:
-        return template
-    opening = pause_recorded(template, now)
+    if standing_order.state is not State.PAUSED:
+        return standing_order
+    opening = pause_recorded(standing_order, now)
     if not opening.orders:
-        return template
+        return standing_order
     if opening.place.next_cycle is None:
-        name = standing_order_name(*template.key)
+        name = standing_order_name(*standing_order.key)
         raise wrong_state("STANDING_ORDER_STATE", f"{name} has no cycle left")
     await orders.insert(tx, opening.orders, now)
     return await store.change(tx, opening.standing_order, now)
@@ -108,29 +110,33 @@ async def record_pause(tx: Connection, template: StandingOrder, now: datetime) -
 
 
 async def create(
-    database: Database, clients: Clients, template: StandingOrder, *, allow_duplicate: bool
+    database: Database, clients: Clients, standing_order: StandingOrder, *, allow_duplicate: bool
 ) -> Apply[StandingOrder]:
     """Create a standing order, once everything that it needs is known to be there.
 
     Raises ALREADY_EXISTS STANDING_ORDER_ALREADY_EXISTS, FAILED_PRECONDITION DUPLICATE_STANDING_ORDER,
     PHONE_NOT_BOUND or MANDATE_NOT_COVERING, INVALID_ARGUMENT for what cannot be ordered.
     """
-    taken = already_exists("STANDING_ORDER_ALREADY_EXISTS", standing_order_name(*template.key))
+    taken = already_exists(
+        "STANDING_ORDER_ALREADY_EXISTS", standing_order_name(*standing_order.key)
+    )
     # Refused first, so that a duplicate leaves nothing behind anywhere.
-    products = () if allow_duplicate else sign_up.products_of(template.items)
+    products = () if allow_duplicate else sign_up.products_of(standing_order.items)
     async with database.read() as connection:
-        if await store.get(connection, *template.key) is not None:
+        if await store.get(connection, *standing_order.key) is not None:
             raise taken
-        await sign_up.refuse_duplicate(connection, template, products)
-    await sign_up.check(clients, template)
+        await sign_up.refuse_duplicate(connection, standing_order, products)
+    await sign_up.check(clients, standing_order)
 
     async def apply(tx: Connection) -> Applied[StandingOrder]:
-        await purchases.lock_customer(tx, template.merchant, template.customer)
-        await sign_up.refuse_duplicate(tx, template, products)
-        if not await sign_ups.insert(tx, [template]):
+        await purchases.lock_customer(tx, standing_order.merchant, standing_order.customer)
+        await sign_up.refuse_duplicate(tx, standing_order, products)
+        if not await sign_ups.insert(tx, [standing_order]):
             raise taken
-        event = publishers.standing_order_changed(template, "CREATED", template.create_time)
-        return Applied(template, events=[event])
+        event = publishers.standing_order_changed(
+            standing_order, "CREATED", standing_order.create_time
+        )
+        return Applied(standing_order, events=[event])
 
     return apply
 
@@ -186,17 +192,17 @@ async def updated(database: Database, update: Update, now: datetime) -> Opening:
     STANDING_ORDER_NOT_FOUND, FAILED_PRECONDITION STANDING_ORDER_STATE, ABORTED ETAG_MISMATCH.
     """
     async with database.read() as connection:
-        template = await existing(connection, update.key)
+        standing_order = await existing(connection, update.key)
         last = await orders.last(connection, *update.key)
-    check_present(template, update.present_etag, LIVE_STATES)
-    wanted = await update.merge(template)
-    opening = Opening(template, (), place_of(template))
+    check_present(standing_order, update.present_etag, LIVE_STATES)
+    wanted = await update.merge(standing_order)
+    opening = Opening(standing_order, (), place_of(standing_order))
     changes_dates = "schedule" in update.fields and not calendar.same_dates(
-        wanted.schedule, template.plan
+        wanted.schedule, standing_order.plan
     )
-    if template.state is State.PAUSED or changes_dates:
+    if standing_order.state is State.PAUSED or changes_dates:
         new_trace = partial(tracing.new_traceparent, "prepare cycle", alone=True)
-        opening = overdue_opened(template, now, new_trace)
+        opening = overdue_opened(standing_order, now, new_trace)
     changed = replace(
         opening.standing_order,
         title=wanted.title,
@@ -248,12 +254,12 @@ async def pause(
     now: datetime,
 ) -> Applied[StandingOrder]:
     """Stop opening cycles; an announced order is cancelled."""
-    template = await locked(tx, key, present_etag, (State.ACTIVE,))
-    resting = paused(template, until_time, cycle_count)
+    standing_order = await locked(tx, key, present_etag, (State.ACTIVE,))
+    resting = paused(standing_order, until_time, cycle_count)
     opening = Opening(resting, (), place_of(resting))
     found = await orders.open_orders(tx, *key)
     changed = await _end_open_orders(tx, opening, found, OrderReason.PAUSED, now)
-    return Applied(changed, before=template)
+    return Applied(changed, before=standing_order)
 
 
 async def resume(
@@ -264,27 +270,31 @@ async def resume(
     now: datetime,
 ) -> Applied[StandingOrder]:
     """Go on after a pause, on from a new date if one is given; what it swallowed is recorded."""
-    template = await locked(tx, key, present_etag, (State.PAUSED,))
+    standing_order = await locked(tx, key, present_etag, (State.PAUSED,))
     if anchor_date is None:
-        opening = resumed(template, now)
+        opening = resumed(standing_order, now)
     else:
         # From a new day on, nothing has to be left out for being too near to be announced.
-        opening = overdue_opened(template, now)
+        opening = overdue_opened(standing_order, now)
         last = _last(opening, await orders.last(tx, *key))
-        schedule = replace(template.plan, start_date=_checked_anchor(template, anchor_date, now))
+        schedule = replace(
+            standing_order.plan, start_date=_checked_anchor(standing_order, anchor_date, now)
+        )
         going_on = rescheduled(reactivated(opening.standing_order), schedule, last, now)
         opening = replace(opening, before=going_on, place=place_of(going_on))
-    return Applied(await _store(tx, opening, "RESUMED", now), before=template)
+    return Applied(await _store(tx, opening, "RESUMED", now), before=standing_order)
 
 
-def _checked_anchor(template: StandingOrder, anchor_date: date, now: datetime) -> date:
+def _checked_anchor(standing_order: StandingOrder, anchor_date: date, now: datetime) -> date:
     """A date from which the standing order can go on."""
     violations = Violations()
-    today = calendar.utc_to_local_date(now, template.schedule.time_zone)
+    today = calendar.utc_to_local_date(now, standing_order.schedule.time_zone)
     violations.require("anchor_date", "must not be past", met=anchor_date >= today)
     violations.check()
     # What is put together is as sound as what is created.
-    for found in validation.violations(replace(template.plan, start_date=anchor_date), today=None):
+    for found in validation.violations(
+        replace(standing_order.plan, start_date=anchor_date), today=None
+    ):
         violations.add("anchor_date", f"{found.field}: {found.message}", found.reason)
     violations.check()
     return anchor_date
@@ -297,16 +307,16 @@ async def cancel(
     tx: Connection, key: StandingOrderKey, present_etag: str, now: datetime
 ) -> Applied[StandingOrder]:
     """End a standing order at once."""
-    template = await locked(tx, key, present_etag, LIVE_STATES)
+    standing_order = await locked(tx, key, present_etag, LIVE_STATES)
     found = await orders.open_orders(tx, *key)
     reason = OrderReason.STANDING_ORDER_CANCELLED
-    changed = await _end_open_orders(tx, ended(template, now), found, reason, now)
+    changed = await _end_open_orders(tx, ended(standing_order, now), found, reason, now)
     withdrawn = [
         publishers.payment_withdrawn(order, now)
         for order in found
         if order.state is OrderState.AWAITING_PAYMENT
     ]
-    return Applied(changed, before=template, events=withdrawn)
+    return Applied(changed, before=standing_order, events=withdrawn)
 
 
 async def end_after_current(
@@ -314,12 +324,12 @@ async def end_after_current(
 ) -> Applied[StandingOrder]:
     """Let the cycle that is under way, or else the next one, be the last."""
     present = await locked(tx, key, present_etag, LIVE_STATES)
-    template = await record_pause(tx, present, now)
-    if template.next_cycle is None:
-        return Applied(template, before=present)
+    standing_order = await record_pause(tx, present, now)
+    if standing_order.next_cycle is None:
+        return Applied(standing_order, before=present)
     found = await orders.open_orders(tx, *key)
-    last = found[-1].key.cycle if found else template.next_cycle
-    ending = at_cycle(replace(template, last_cycle=last), template.next_cycle)
+    last = found[-1].key.cycle if found else standing_order.next_cycle
+    ending = at_cycle(replace(standing_order, last_cycle=last), standing_order.next_cycle)
     opening = Opening(ending, (), place_of(ending))
     return Applied(await _store(tx, opening, "UPDATED", now), before=present)
 
@@ -328,13 +338,13 @@ async def _end_open_orders(
     tx: Connection, opening: Opening, found: Sequence[Order], reason: OrderReason, now: datetime
 ) -> StandingOrder:
     """Store a pause or a cancellation, and cancel those of the orders that nobody paid for yet."""
-    template = opening.standing_order
+    standing_order = opening.standing_order
     events = []
     for state in WITHDRAWABLE_STATES:
         ending = [cancelled(order, reason, now) for order in found if order.state is state]
         for order in await orders.update(tx, ending, state, now):
-            events += publishers.order_events(order, template, now)
-    changed = await _store(tx, opening, str(template.state), now)
+            events += publishers.order_events(order, standing_order, now)
+    changed = await _store(tx, opening, str(standing_order.state), now)
     await outbox.put(tx, events)
     return changed
 

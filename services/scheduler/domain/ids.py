@@ -23,6 +23,6 @@ class OrderKey(NamedTuple):
     cycle: int
 
     @property
-    def template(self) -> StandingOrderKey:
+    def standing_order_key(self) -> StandingOrderKey:
         """Its standing order."""
         return StandingOrderKey(self.merchant, self.standing_order)

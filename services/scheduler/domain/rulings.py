@@ -28,14 +28,14 @@ _NOT_MET = (OrderReason.CONDITION_NOT_MET,)
 
 
 def prepared(
-    order: Order, findings: Findings, ruling: Ruling, template: StandingOrder, now: datetime
+    order: Order, findings: Findings, ruling: Ruling, standing_order: StandingOrder, now: datetime
 ) -> Order:
     """An order after its preparation, as conditions allow, with the standing order's present terms."""
-    order = replace(order, terms=template.terms)
+    order = replace(order, terms=standing_order.terms)
     if findings.gone:
         done = skipped(order, OrderReason.PRODUCT_UNAVAILABLE, now)
     elif ruling.action is not None:
-        done = stopped(order, ruling, template, Stage.PREPARE, now)
+        done = stopped(order, ruling, standing_order, Stage.PREPARE, now)
     else:
         done = passed(opened(order, findings, now), ruling, now)
     if not order.decisions:
@@ -63,7 +63,7 @@ def as_charged(order: Order, quote: Quote) -> Quote:
 
 
 def stopped(
-    order: Order, ruling: Ruling, template: StandingOrder, stage: Stage, now: datetime
+    order: Order, ruling: Ruling, standing_order: StandingOrder, stage: Stage, now: datetime
 ) -> Order:
     """An order that does not go on as it is."""
     match ruling.action:
@@ -71,21 +71,21 @@ def stopped(
             waiting = held(order, _NOT_MET, stage, now, asks_condition=True)
             return _explained(waiting, ruling)
         case Action.DEFER:
-            return _deferred(order, ruling, template, now)
+            return _deferred(order, ruling, standing_order, now)
         case _:
             # A substitute that could have been taken was taken before.
             return _left_out(order, ruling, now)
 
 
 def deferred_to(
-    order: Order, ruling: Ruling, template: StandingOrder, now: datetime
+    order: Order, ruling: Ruling, standing_order: StandingOrder, now: datetime
 ) -> Order | None:
     """The order at its later date; None if that would meet or pass the next cycle."""
-    zone = template.schedule.time_zone
+    zone = standing_order.schedule.time_zone
     base = max(order.local_date, calendar.utc_to_local_date(now, zone))
     day = base + timedelta(days=ruling.decisive.condition.otherwise.defer_days)
-    due_time = calendar.local_to_utc(day, template.schedule.local_time, zone)
-    following = following_due_time(template, order.key.cycle)
+    due_time = calendar.local_to_utc(day, standing_order.schedule.local_time, zone)
+    following = following_due_time(standing_order, order.key.cycle)
     if following is not None and due_time >= following:
         return None
     hold_until = due_time + HOLD_WINDOW
@@ -97,8 +97,8 @@ def deferred_to(
     )
 
 
-def _deferred(order: Order, ruling: Ruling, template: StandingOrder, now: datetime) -> Order:
-    later = deferred_to(order, ruling, template, now)
+def _deferred(order: Order, ruling: Ruling, standing_order: StandingOrder, now: datetime) -> Order:
+    later = deferred_to(order, ruling, standing_order, now)
     if later is None:
         return _left_out(order, ruling, now)
     begins = later.due_time - order.notice_lead - NOTICE_HEADROOM

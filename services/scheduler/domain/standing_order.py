@@ -1,4 +1,4 @@
-"""Standing orders: the template, and which of its cycles are to be opened. Pure functions."""
+"""Standing orders, and which of its cycles are to be opened. Pure functions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -60,12 +60,12 @@ class KeptDate:
 
 @dataclass(frozen=True, slots=True)
 class CycleChange:
-    """What is different in one cycle; what is None or empty is as in the template."""
+    """What is different in one cycle; what is None or empty is as in the standing order."""
 
     skip: bool = False
     local_date: date | None = None
     items: tuple[Item, ...] | None = None
-    # Encrypted, like that of the template.
+    # Encrypted, like that of the standing order.
     ship_to: bytes = b""
     # When the customer asked for the cycle to take place at once.
     order_now_time: datetime | None = None

@@ -313,7 +313,7 @@ async def settled(tx: AsyncConnection, paid: Sequence[Order], now: datetime) -> 
     await tx.execute(
         _SETTLED,
         {
-            **_keys([order.key.template for order in paid]),
+            **_keys([order.key.standing_order_key for order in paid]),
             "cycle": [order.key.cycle for order in paid],
             "amount_minor": [order.amount_minor for order in paid],
             "currency": [order.currency for order in paid],

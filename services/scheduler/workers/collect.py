@@ -80,7 +80,7 @@ class Collect:
 
 
 async def _templates(tx: Connection, claimed: Sequence[Order]) -> Templates:
-    return await standing_orders.by_key(tx, [order.key.template for order in claimed])
+    return await standing_orders.by_key(tx, [order.key.standing_order_key for order in claimed])
 
 
 def _idle(first: datetime | None, now: datetime) -> Step:

@@ -109,13 +109,13 @@ async def test_a_wake_up_during_a_step_is_not_lost() -> None:
         await step.begun.acquire()
 
 
-async def test_an_idle_loop_gauge_queries_again_by_itself() -> None:
+async def test_an_idle_loop_looks_again_by_itself() -> None:
     script = Script()
     async with running(loop(script, poll_seconds=0.001)):
         await script.until_begun(3)
 
 
-async def test_a_loop_gauge_queries_again_when_its_time_has_come() -> None:
+async def test_a_loop_looks_again_when_its_time_has_come() -> None:
     script = Script(Step(wake_at=NOW))
     async with running(loop(script)):
         await script.until_begun(2)

@@ -98,7 +98,7 @@ def test_a_text_with_room_for_paragraphs_may_have_lines_and_nothing_else() -> No
     assert list(faults("I agree.\x1b[1A", 2000, lines=True)) != []
 
 
-def test_what_gauge_queries_the_same_is_the_same() -> None:
+def test_what_looks_the_same_is_the_same() -> None:
     assert normalised("Cafe\u0301") == "Café"
 
 

@@ -103,7 +103,7 @@ def test_a_cycle_is_opened_its_lead_and_some_headroom_before_it_is_due() -> None
 
 
 @given(recurrence=recurrences, lead=leads, wait_hours=waits)
-def test_every_cycle_gets_exactly_one_row_whenever_somebody_gauge_queries(
+def test_every_cycle_gets_exactly_one_row_whenever_somebody_looks(
     recurrence: Recurrence, lead: timedelta, wait_hours: list[int]
 ) -> None:
     template, orders = play(standing_order(recurrence, lead=lead), wait_hours)

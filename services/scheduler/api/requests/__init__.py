@@ -131,8 +131,8 @@ async def read_new(
         else:
             standing_order_id = str(derived_id(merchant, request.request_id))
         key = StandingOrderKey(merchant, StandingOrderId(standing_order_id))
-        template = read_standing_order(*key, request.standing_order, now, keyring, violations)
-        return _sound(template, violations)
+        standing_order = read_standing_order(*key, request.standing_order, now, keyring, violations)
+        return _sound(standing_order, violations)
 
     return await read_aside(request.standing_order, checking, read)
 
@@ -169,13 +169,13 @@ def _check_mask(violations: Violations, mask: field_mask_pb2.FieldMask) -> None:
     violations.check()
 
 
-def _sound(template: StandingOrder | None, violations: Violations) -> StandingOrder:
+def _sound(standing_order: StandingOrder | None, violations: Violations) -> StandingOrder:
     """A standing order that was read without a violation."""
     violations.check()
-    if template is None:
+    if standing_order is None:
         msg = "a message without violations gave no standing order"
         raise RuntimeError(msg)
-    return template
+    return standing_order
 
 
 def read_standing_orders_query(
@@ -246,19 +246,19 @@ def read_changed_cycle(
 
 
 def read_change(
-    message: scheduler_pb2.CycleChange, keyring: Keyring, template: StandingOrder
+    message: scheduler_pb2.CycleChange, keyring: Keyring, standing_order: StandingOrder
 ) -> CycleChange:
     """The cycle's change with what the message adds to it."""
     violations = Violations()
-    change = template.change(message.cycle)
+    change = standing_order.change(message.cycle)
     if message.HasField("local_date"):
         day = read_calendar_date(violations, "change.local_date", message.local_date)
         change = replace(change, local_date=day)
     if message.items:
-        items = read_items(violations, "change.items", template.merchant, message.items)
+        items = read_items(violations, "change.items", standing_order.merchant, message.items)
         change = replace(change, items=items)
     address = read_ship_to(violations, "change.ship_to", message)
-    customer = template.merchant, template.customer
+    customer = standing_order.merchant, standing_order.customer
     given = address.ByteSize() > 0
     # The same address re-encrypted would look like another one.
     if given and address != addresses.decrypt(keyring, *customer, change.ship_to):

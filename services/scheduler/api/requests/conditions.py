@@ -38,7 +38,7 @@ def read_conditions(
     items: Sequence[Item],
     messages: Sequence[scheduler_pb2.Condition],
 ) -> tuple[Condition, ...]:
-    """The conditions of a template, at most CONDITIONS_MAX."""
+    """The conditions of a standing order, at most CONDITIONS_MAX."""
     violations.require(
         field, f"must have at most {CONDITIONS_MAX}", met=len(messages) <= CONDITIONS_MAX
     )

@@ -139,7 +139,7 @@ def read_row(
     if violations.found:
         return None
     next_date = read_calendar_date(violations, "next_date", message.next_date)
-    template = read_standing_order(
+    standing_order = read_standing_order(
         merchant,
         StandingOrderId(message.standing_order_id),
         message.standing_order,
@@ -148,17 +148,17 @@ def read_row(
         violations,
         began_elsewhere=True,
     )
-    if template is None or violations.found:
+    if standing_order is None or violations.found:
         return None
-    placed = taken_over(template, message.next_cycle, next_date)
+    placed = taken_over(standing_order, message.next_cycle, next_date)
     if placed is None:
-        nearest = " and ".join(map(str, nearest_dates(template.schedule, next_date)))
+        nearest = " and ".join(map(str, nearest_dates(standing_order.schedule, next_date)))
         violations.add(
             "next_date",
             f"must be a date of the schedule; near it are {nearest or 'none'}",
             "NEXT_DATE_NOT_SCHEDULED",
         )
-    elif next_date < calendar.utc_to_local_date(now, template.schedule.time_zone):
+    elif next_date < calendar.utc_to_local_date(now, standing_order.schedule.time_zone):
         violations.add("next_date", "must not be past", "NEXT_DATE_PAST")
         return None
     return placed

@@ -92,7 +92,7 @@ def read_standing_order(
     repurchase = _read_repurchase(violations, field, message)
     if mode is None or schedule is None:
         return None
-    template = StandingOrder(
+    standing_order = StandingOrder(
         merchant=merchant,
         standing_order=standing_order_id,
         customer=customer,
@@ -111,7 +111,7 @@ def read_standing_order(
         create_time=now,
         update_time=now,
     )
-    return at_cycle(template, template.base_cycle)
+    return at_cycle(standing_order, standing_order.base_cycle)
 
 
 def _read_customer(
@@ -126,7 +126,7 @@ def _read_customer(
 def read_items(
     violations: Violations, field: str, merchant: MerchantId, messages: Sequence[scheduler_pb2.Item]
 ) -> tuple[Item, ...]:
-    """The items of a template or of one cycle: at least one, each product once."""
+    """The items of a standing order or of one cycle: at least one, each product once."""
     violations.require(field, "must have an item", met=bool(messages))
     items: list[Item] = []
     for place, item in enumerate(messages):

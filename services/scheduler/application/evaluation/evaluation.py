@@ -39,18 +39,18 @@ async def prepare(
     database: Database,
     clients: Clients,
     orders: Sequence[Order],
-    templates: Templates,
+    standing_orders: Templates,
     now: datetime,
 ) -> list[Order]:
     """Orders after their preparation: announced, held, deferred or left out."""
-    known = await check_locally(database, orders, templates, Stage.PREPARE, now)
+    known = await check_locally(database, orders, standing_orders, Stage.PREPARE, now)
     if not known.going_on:
         return known.decided
-    past = await pasts(database, known.going_on, templates)
-    planned = await planned_charges(database, clients, known.going_on, templates, now)
-    evaluations = await evaluate(clients, known.going_on, templates, past, planned, now)
+    past = await pasts(database, known.going_on, standing_orders)
+    planned = await planned_charges(database, clients, known.going_on, standing_orders, now)
+    evaluations = await evaluate(clients, known.going_on, standing_orders, past, planned, now)
     return known.decided + [
-        prepared(one.order, one.findings, one.ruling, template_of(one.order, templates), now)
+        prepared(one.order, one.findings, one.ruling, template_of(one.order, standing_orders), now)
         for one in evaluations
     ]
 
@@ -58,21 +58,21 @@ async def prepare(
 async def evaluate(
     clients: Clients,
     orders: Sequence[Order],
-    templates: Templates,
+    standing_orders: Templates,
     known: Pasts,
     planned: PlannedCharges,
     now: datetime,
 ) -> list[Evaluation]:
     """Price orders, and ask whether the customer can be told and charged; in their order."""
     priced, bound = await asyncio.gather(
-        price(clients, orders, templates, known, now),
+        price(clients, orders, standing_orders, known, now),
         clients.phones_bound([customer_name(o.key.merchant, o.customer) for o in orders]),
     )
-    refused = await _refusals(clients, priced, templates, planned, now)
+    refused = await _refusals(clients, priced, standing_orders, planned, now)
     return [
         Evaluation(
             one.order,
-            _findings(one, templates, refused.get(place, ()), phone_bound=bound[place]),
+            _findings(one, standing_orders, refused.get(place, ()), phone_bound=bound[place]),
             one.ruling,
         )
         for place, one in enumerate(priced)
@@ -82,7 +82,7 @@ async def evaluate(
 async def evaluate_ahead(
     clients: Clients,
     orders: Sequence[Order],
-    templates: Templates,
+    standing_orders: Templates,
     known: Pasts,
     planned: PlannedCharges,
     now: datetime,
@@ -94,13 +94,13 @@ async def evaluate_ahead(
     With `demand_only`, as if there were stock enough.
     """
     priced = await price(
-        clients, orders, templates, known, now, in_turn=True, ample_stock=demand_only
+        clients, orders, standing_orders, known, now, in_turn=True, ample_stock=demand_only
     )
-    refused = await _refusals(clients, priced, templates, planned, now)
+    refused = await _refusals(clients, priced, standing_orders, planned, now)
     return [
         Evaluation(
             one.order,
-            _findings(one, templates, refused.get(place, ()), phone_bound=True),
+            _findings(one, standing_orders, refused.get(place, ()), phone_bound=True),
             one.ruling,
         )
         for place, one in enumerate(priced)
@@ -108,7 +108,7 @@ async def evaluate_ahead(
 
 
 async def with_present_mandates(
-    clients: Clients, orders: Sequence[Order], templates: Templates, now: datetime
+    clients: Clients, orders: Sequence[Order], standing_orders: Templates, now: datetime
 ) -> list[Order]:
     """Announced orders; one whose mandate covers it no more gets the standing order's present one.
 
@@ -118,7 +118,7 @@ async def with_present_mandates(
         place: order
         for place, order in enumerate(orders)
         if order.terms.mandate
-        and template_of(order, templates).mandate not in {"", order.terms.mandate}
+        and template_of(order, standing_orders).mandate not in {"", order.terms.mandate}
     }
     questions = [
         MandateQuestion(order.terms.mandate, order.notified_minor or 0, order.currency, now)
@@ -128,7 +128,7 @@ async def with_present_mandates(
     result = list(orders)
     for (place, order), reasons in zip(replaced.items(), refusals, strict=True):
         if reasons:
-            result[place] = under_mandate(order, template_of(order, templates).mandate, now)
+            result[place] = under_mandate(order, template_of(order, standing_orders).mandate, now)
     return result
 
 
@@ -155,14 +155,14 @@ async def planned_charges(
     database: Database,
     clients: Clients,
     orders: Sequence[Order],
-    templates: Templates,
+    standing_orders: Templates,
     now: datetime,
 ) -> PlannedCharges:
     """What the orders before are still to be charged, where one is announced before another is paid."""
     overlapping = {
-        order.key.template
+        order.key.standing_order_key
         for order in orders
-        if _overlaps(order, template_of(order, templates), now)
+        if _overlaps(order, template_of(order, standing_orders), now)
     }
     if not overlapping:
         return {}
@@ -172,15 +172,15 @@ async def planned_charges(
     return planned
 
 
-def _overlaps(order: Order, template: StandingOrder, now: datetime) -> bool:
-    before = template.date(order.key.cycle - 1) if template.mandate else None
+def _overlaps(order: Order, standing_order: StandingOrder, now: datetime) -> bool:
+    before = standing_order.date(order.key.cycle - 1) if standing_order.mandate else None
     return before is not None and before.due_at + order.notice_lead > now
 
 
 async def _refusals(
     clients: Clients,
     priced: Sequence[Priced],
-    templates: Templates,
+    standing_orders: Templates,
     planned: PlannedCharges,
     now: datetime,
 ) -> dict[int, tuple[str, ...]]:
@@ -190,7 +190,7 @@ async def _refusals(
     """
     questions: dict[int, MandateQuestion] = {}
     for place, one in enumerate(priced):
-        mandate, quote = template_of(one.order, templates).mandate, one.answer
+        mandate, quote = template_of(one.order, standing_orders).mandate, one.answer
         if mandate and isinstance(quote, Quote) and _goes_on(one):
             questions[place] = MandateQuestion(
                 mandate, quote.amount_minor, quote.currency, promised_charge_time(one.order, now)
@@ -213,7 +213,7 @@ def _mandate_problem(reasons: Sequence[str]) -> OrderReason:
 
 
 def _findings(
-    one: Priced, templates: Templates, mandate_reasons: tuple[str, ...], *, phone_bound: bool
+    one: Priced, standing_orders: Templates, mandate_reasons: tuple[str, ...], *, phone_bound: bool
 ) -> Findings:
     answer = one.answer
     problems = () if isinstance(answer, Quote) else answer.reasons
@@ -223,5 +223,5 @@ def _findings(
         problems = (*problems, _mandate_problem(mandate_reasons))
     if isinstance(answer, Quote):
         return Findings(answer, problems, mandate_reasons)
-    lost = gone(one.order, answer, template_of(one.order, templates).conditions)
+    lost = gone(one.order, answer, template_of(one.order, standing_orders).conditions)
     return Findings(None, problems, mandate_reasons, gone=lost)

@@ -38,13 +38,17 @@ class CheckedBatch:
 
 
 async def check_locally(
-    database: Database, orders: Sequence[Order], templates: Templates, stage: Stage, now: datetime
+    database: Database,
+    orders: Sequence[Order],
+    standing_orders: Templates,
+    stage: Stage,
+    now: datetime,
 ) -> CheckedBatch:
     """Leave out or hold the orders that our own rows speak against, before anybody is asked."""
-    found = await _load(database, orders, templates, now)
+    found = await _load(database, orders, standing_orders, now)
     result = CheckedBatch([], [])
     for order in orders:
-        decided = _decide(order, templates, found, stage, now) if found else None
+        decided = _decide(order, standing_orders, found, stage, now) if found else None
         if decided is None:
             result.going_on.append(order)
         else:
@@ -53,11 +57,13 @@ async def check_locally(
 
 
 async def _load(
-    database: Database, orders: Sequence[Order], templates: Templates, now: datetime
+    database: Database, orders: Sequence[Order], standing_orders: Templates, now: datetime
 ) -> LocalChecks | None:
     """One statement for each rule that any of the standing orders has; None where none has one."""
-    counting = [order for order in orders if template_of(order, templates).repurchase]
-    waiting = [order.key for order in orders if template_of(order, templates).waits_for_payment]
+    counting = [order for order in orders if template_of(order, standing_orders).repurchase]
+    waiting = [
+        order.key for order in orders if template_of(order, standing_orders).waits_for_payment
+    ]
     if not counting and not waiting:
         return None
     async with database.read() as connection:
@@ -69,9 +75,9 @@ async def _load(
 
 
 def _decide(
-    order: Order, templates: Templates, found: LocalChecks, stage: Stage, now: datetime
+    order: Order, standing_orders: Templates, found: LocalChecks, stage: Stage, now: datetime
 ) -> Order | None:
-    rule = template_of(order, templates).repurchase
+    rule = template_of(order, standing_orders).repurchase
     bought = repeated(order, rule, found.bought)
     if bought is not None and rule is not None:
         data = {"product": bought.product, "purchase_time": bought.purchase_time.isoformat()}

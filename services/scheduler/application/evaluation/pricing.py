@@ -49,19 +49,19 @@ class Priced:
     ruling: Ruling
 
 
-def template_of(order: Order, templates: Templates) -> StandingOrder:
+def template_of(order: Order, standing_orders: Templates) -> StandingOrder:
     """The standing order that an order belongs to."""
-    return templates[order.key.template]
+    return standing_orders[order.key.standing_order_key]
 
 
 async def pasts(
     database: Database,
     orders: Sequence[Order],
-    templates: Templates,
+    standing_orders: Templates,
     states: Sequence[OrderState] = PAID,
 ) -> Pasts:
     """What other cycles came to, of the orders whose conditions ask about it; one statement."""
-    asking = [one for one in orders if asks_past(_conditions(one, templates))]
+    asking = [one for one in orders if asks_past(_conditions(one, standing_orders))]
     if not asking:
         return {}
     async with database.read() as connection:
@@ -71,7 +71,7 @@ async def pasts(
 async def price(
     clients: Clients,
     orders: Sequence[Order],
-    templates: Templates,
+    standing_orders: Templates,
     known: Pasts,
     now: datetime,
     *,
@@ -84,12 +84,12 @@ async def price(
     `ample_stock`, as if there were enough of everything.
     """
     answers = await quoted(clients, orders, now)
-    short = {} if ample_stock else await _short(clients, orders, templates)
-    priced = await judge(orders, answers, templates, known, short, in_turn=in_turn)
+    short = {} if ample_stock else await _short(clients, orders, standing_orders)
+    priced = await judge(orders, answers, standing_orders, known, short, in_turn=in_turn)
     # By place, what was tried instead of something and could not be taken.
     refused: dict[int, set[str]] = {}
     for _ in range(SUBSTITUTION_MAX_ROUNDS - 1):
-        tried = _tried(priced, templates, refused, now)
+        tried = _tried(priced, standing_orders, refused, now)
         if not tried:
             break
         asked = await quoted(clients, list(tried.values()), now)
@@ -104,9 +104,14 @@ async def price(
         changed = {_standing_order(order) for order in tried.values()}
         places = [at for at, one in enumerate(priced) if _standing_order(one.order) in changed]
         wanted = [priced[at].order for at in places]
-        short = {} if ample_stock else await _short(clients, wanted, templates)
+        short = {} if ample_stock else await _short(clients, wanted, standing_orders)
         judged = await judge(
-            wanted, [priced[at].answer for at in places], templates, known, short, in_turn=in_turn
+            wanted,
+            [priced[at].answer for at in places],
+            standing_orders,
+            known,
+            short,
+            in_turn=in_turn,
         )
         for at, one in zip(places, judged, strict=True):
             priced[at] = one
@@ -114,7 +119,10 @@ async def price(
 
 
 def _tried(
-    priced: Sequence[Priced], templates: Templates, refused: dict[int, set[str]], now: datetime
+    priced: Sequence[Priced],
+    standing_orders: Templates,
+    refused: dict[int, set[str]],
+    now: datetime,
 ) -> dict[int, Order]:
     """By place, orders with the next substitute that was agreed on, where something is missing."""
     tried: dict[int, Order] = {}
@@ -124,7 +132,7 @@ def _tried(
             continue
         # A substitute that turns out short is not tried again either.
         refused.setdefault(place, set()).update(lacking.titles)
-        conditions = _conditions(one.order, templates)
+        conditions = _conditions(one.order, standing_orders)
         order = substituted(one.order, lacking, conditions, refused[place], now)
         if order is not None:
             tried[place] = order
@@ -156,13 +164,13 @@ async def quoted(clients: Clients, orders: Sequence[Order], now: datetime) -> li
 
 
 def _standing_order(order: Order) -> StandingOrderKey:
-    return order.key.template
+    return order.key.standing_order_key
 
 
 async def judge(
     orders: Sequence[Order],
     answers: Sequence[QuoteAnswer],
-    templates: Templates,
+    standing_orders: Templates,
     known: Pasts,
     short: Mapping[OrderKey, frozenset[str]],
     *,
@@ -177,8 +185,8 @@ async def judge(
     passed: dict[StandingOrderKey, Past] = {}
     turn_end = time.monotonic() + JUDGE_TURN_SECONDS
     for order, answer in zip(orders, answers, strict=True):
-        template = template_of(order, templates)
-        if not isinstance(answer, Quote) or not template.conditions:
+        standing_order = template_of(order, standing_orders)
+        if not isinstance(answer, Quote) or not standing_order.conditions:
             judged.append(Priced(order, answer, NO_RULING))
             continue
         if time.monotonic() > turn_end:
@@ -186,10 +194,10 @@ async def judge(
             turn_end = time.monotonic() + JUDGE_TURN_SECONDS
         key = _standing_order(order)
         past = passed.get(key) or replace(
-            known.get(order.key, _NO_PAST), paid_order_count=template.paid_order_count
+            known.get(order.key, _NO_PAST), paid_order_count=standing_order.paid_order_count
         )
         facts = Facts(answer, past, short.get(order.key, frozenset()))
-        ruling = rule(template.conditions, order, facts)
+        ruling = rule(standing_order.conditions, order, facts)
         judged.append(Priced(order, answer, ruling))
         if in_turn:
             goes_on = ruling.action in {None, Action.HOLD_AND_ASK, Action.DEFER}
@@ -198,15 +206,15 @@ async def judge(
 
 
 async def _short(
-    clients: Clients, orders: Sequence[Order], templates: Templates
+    clients: Clients, orders: Sequence[Order], standing_orders: Templates
 ) -> dict[OrderKey, frozenset[str]]:
-    asking = [one for one in orders if asks_stock(_conditions(one, templates))]
+    asking = [one for one in orders if asks_stock(_conditions(one, standing_orders))]
     found = await clients.check_stock(asking) if asking else []
     return {order.key: short for order, short in zip(asking, found, strict=True)}
 
 
-def _conditions(order: Order, templates: Templates) -> Sequence[Condition]:
-    return template_of(order, templates).conditions
+def _conditions(order: Order, standing_orders: Templates) -> Sequence[Condition]:
+    return template_of(order, standing_orders).conditions
 
 
 def _cart(order: Order, now: datetime) -> Cart:

@@ -45,7 +45,7 @@ async def project(
     database: Database,
     clients: Clients,
     coming: Sequence[Order],
-    templates: Templates,
+    standing_orders: Templates,
     planned: PlannedCharges,
     now: datetime,
     *,
@@ -56,30 +56,33 @@ async def project(
     `planned` is what announced orders are still to be charged, and gets what these will be. With
     `demand_only`, as if there were stock enough.
     """
-    known = await check_locally(database, coming, templates, Stage.PREPARE, now)
+    known = await check_locally(database, coming, standing_orders, Stage.PREPARE, now)
     # Those after the first wait for that one, which is looked at as if it were paid.
-    first = {one.key.template: one.key for one in reversed(coming)}
+    first = {one.key.standing_order_key: one.key for one in reversed(coming)}
     decided = {
         one.key: one
         for one in known.decided
-        if one.reasons != (OrderReason.PREVIOUS_UNPAID,) or first[one.key.template] == one.key
+        if one.reasons != (OrderReason.PREVIOUS_UNPAID,)
+        or first[one.key.standing_order_key] == one.key
     }
     to_price = [one for one in coming if not _is_left_out(decided.get(one.key))]
-    past = await pasts(database, to_price, templates, EXPECTED)
+    past = await pasts(database, to_price, standing_orders, EXPECTED)
     found = await evaluate_ahead(
-        clients, to_price, templates, past, planned, now, demand_only=demand_only
+        clients, to_price, standing_orders, past, planned, now, demand_only=demand_only
     )
     projections = {key: Projection(order) for key, order in decided.items()}
     for one in found:
         held = decided.get(one.order.key)
-        projections[one.order.key] = _projection(one, held, template_of(one.order, templates), now)
+        projections[one.order.key] = _projection(
+            one, held, template_of(one.order, standing_orders), now
+        )
     return [projections[order.key] for order in coming]
 
 
 def _projection(
-    found: Evaluation, held: Order | None, template: StandingOrder, now: datetime
+    found: Evaluation, held: Order | None, standing_order: StandingOrder, now: datetime
 ) -> Projection:
-    order = held or prepared(found.order, found.findings, found.ruling, template, now)
+    order = held or prepared(found.order, found.findings, found.ruling, standing_order, now)
     quote = None if _is_left_out(order) else found.findings.quote
     return Projection(order, quote, found.ruling)
 
