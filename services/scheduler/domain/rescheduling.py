@@ -102,7 +102,10 @@ def _kept_date(
     day = pending.local_date
     while calendar.local_to_utc(day, schedule.local_time, schedule.time_zone) <= now:
         day += _ONE_DAY
-    in_time = first is None or day < (first.local_date or first.nominal_date)
+    # What was brought forward has used up its nominal date: a first date before that is its own.
+    in_time = first is None or (
+        day < (first.local_date or first.nominal_date) and pending.nominal_date < first.nominal_date
+    )
     before_end = not isinstance(schedule.end, EndOn) or day <= schedule.end.end_date
     return KeptDate(pending.nominal_date, day) if lost and in_time and before_end else None
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from services.scheduler.domain import calendar
@@ -180,7 +180,8 @@ def expected(life: Life, schedule: Schedule) -> list[tuple[date, date]]:
         else:
             lost = any(one.due_at <= now < nominal_time(one, schedule) for one in unused)
         ends = isinstance(schedule.end, EndOn) and day > schedule.end.end_date
-        if lost and not ends and (not dates or day < dates[0][1]):
+        precedes = not dates or (pending.nominal_date < dates[0][0] and day < dates[0][1])
+        if lost and not ends and precedes:
             dates.insert(0, (pending.nominal_date, day))
     if isinstance(schedule.end, EndAfter):
         dates = dates[: max(schedule.end.cycle_count - len(life.opened), 0)]
@@ -230,8 +231,17 @@ changes = st.lists(
 )
 
 
+FORTNIGHTLY = Schedule(
+    date(2027, 1, 20), time(0, 0), "UTC", Weekly(2, (Weekday.MONDAY,)),
+    business_days=BusinessDays(BusinessDayRule.PREVIOUS),
+)  # fmt: skip
+SATURDAYS = replace(FORTNIGHTLY, recurrence=Weekly(1, (Weekday.SATURDAY,)))
+
+
 @settings(max_examples=400)
 @given(schedules, changes)
+# A cycle brought forward to the days before the first date of the next schedule.
+@example(FORTNIGHTLY, [([(100, "move", -4)], {"recurrence"}, SATURDAYS)])
 def test_another_schedule_goes_on_without_a_gap_or_an_overlap(
     first: Schedule,
     changes: Sequence[tuple[Sequence[tuple[int, str, int]], set[str], Schedule]],
