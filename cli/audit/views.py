@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Generic, TypeVar
+from zoneinfo import ZoneInfo
 
 from cli.audit.records import (
     Attempt,
@@ -67,8 +68,9 @@ def _order(
 
 
 def _brought_forward(
-    merchant: str, standing_order: str, cycle: int, nominal_date: date
+    merchant: str, standing_order: str, cycle: int, due_time: datetime, time_zone: str
 ) -> BroughtForward:
+    nominal_date = due_time.astimezone(ZoneInfo(time_zone)).date()
     return BroughtForward((merchant, standing_order, cycle), nominal_date)
 
 
@@ -125,7 +127,8 @@ ORDERS = ViewQuery(
 )
 CYCLES_BROUGHT_FORWARD = ViewQuery(
     """
-    SELECT merchant, standing_order, cycle, nominal_date FROM audit_v1.cycles_brought_forward
+    SELECT merchant, standing_order, cycle, due_time, time_zone
+    FROM audit_v1.cycles_brought_forward
     """,
     _brought_forward,
 )

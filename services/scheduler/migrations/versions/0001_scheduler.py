@@ -182,8 +182,8 @@ CREATE VIEW audit_v1.cycles_brought_forward AS
     SELECT DISTINCT ON (resource, state_before -> 'next_cycle')
            split_part(resource, '/', 2) AS merchant, split_part(resource, '/', 4) AS standing_order,
            (state_before ->> 'next_cycle')::integer AS cycle,
-           ((state_before ->> 'next_due_time')::timestamptz
-               AT TIME ZONE (state_before -> 'schedule' ->> 'time_zone'))::date AS nominal_date
+           (state_before ->> 'next_due_time')::timestamptz AS due_time,
+           state_before -> 'schedule' ->> 'time_zone' AS time_zone
     FROM audit_entries
     WHERE method = 'OrderNow' AND state_before -> 'next_due_time' IS NOT NULL
       AND state_before IS DISTINCT FROM state_after
