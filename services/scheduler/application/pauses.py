@@ -10,13 +10,13 @@ from services.scheduler.application import settlement
 from services.scheduler.domain.pauses import pause_recorded, resumed
 from services.scheduler.domain.standing_order import Opening, StandingOrder, State
 from services.scheduler.publishers import standing_order_changed
-from services.scheduler.store import orders, standing_orders
+from services.scheduler.store import orders, standing_order_claims
 
 
 async def resume(tx: Connection, claimed: Sequence[StandingOrder], now: datetime) -> None:
     """Resume a batch, record what their pauses swallowed, and end those with no cycle left."""
     openings = [_after_pause(paused, now) for paused in claimed]
-    await standing_orders.advance(tx, openings, State.PAUSED, now)
+    await standing_order_claims.advance(tx, openings, State.PAUSED, now)
     await orders.insert(tx, [o for opening in openings for o in opening.orders], now)
     events = [
         standing_order_changed(_stored(opening), "RESUMED", now)

@@ -13,7 +13,7 @@ from services.scheduler.domain.ids import StandingOrderKey
 from services.scheduler.domain.order import Order, OrderState
 from services.scheduler.domain.standing_order import Opening, State
 from services.scheduler.publishers import order_events
-from services.scheduler.store import orders, standing_orders
+from services.scheduler.store import orders, standing_order_claims
 
 
 async def decide(
@@ -38,7 +38,7 @@ async def store(
     now: datetime,
 ) -> None:
     """Store the orders of standing orders that are unchanged since their claim; release the others."""
-    advanced = await standing_orders.advance(tx, list(openings.values()), State.ACTIVE, now)
+    advanced = await standing_order_claims.advance(tx, list(openings.values()), State.ACTIVE, now)
     stored = [order for order in decided if order.key.standing_order_key in advanced]
     await orders.insert(tx, stored, now)
     events = [
@@ -52,4 +52,4 @@ async def store(
     await settlement.end_finished(tx, ended, now)
     changed_since = [key for key in openings if key not in advanced]
     if changed_since:
-        await standing_orders.release(tx, changed_since)
+        await standing_order_claims.release(tx, changed_since)

@@ -2,22 +2,30 @@
 
 from datetime import datetime
 
-from sqlalchemy import text
-
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Query
 from services.scheduler.domain.ids import MerchantId
 from services.scheduler.domain.order import Order
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.store.order_rows import OrderRow, order_of
-from services.scheduler.store.standing_orders import standing_order_of
+from services.scheduler.store.standing_order_rows import StandingOrderRow, standing_order_of
 
-_LIVE = text("""
-    SELECT * FROM standing_orders
+_LIVE = Query(
+    """
+    SELECT merchant, standing_order, customer, title, items, schedule, billing_mode, mandate,
+           ship_to, price_protection, notice_lead, payment_window, create_time, update_time,
+           state, base_cycle, plan_first_cycle, last_nominal_date, next_cycle, next_due_time,
+           prepare_time, catch_up_mode, catch_up_window, conditions, repurchase_window,
+           repurchase_action, last_cycle, resume_time, changes, paid_order_count,
+           last_amount_minor, last_currency, version,
+           false AS waits_for_payment
+    FROM standing_orders
     WHERE merchant = :merchant AND standing_order > :after AND next_due_time < :before
       AND (state = 'ACTIVE' OR (state = 'PAUSED' AND resume_time < :before))
     ORDER BY standing_order LIMIT :limit
-""")
+    """,
+    StandingOrderRow,
+)
 
 _OPEN = Query(
     """
@@ -40,9 +48,7 @@ async def live_standing_orders(
     tx: Connection, merchant: MerchantId, before: datetime, after: str, limit: int
 ) -> list[StandingOrder]:
     """Standing orders by id, after an id, that bill before an instant or may do so."""
-    rows = await tx.execute(
-        _LIVE, {"merchant": merchant, "before": before, "after": after, "limit": limit}
-    )
+    rows = await _LIVE.all(tx, merchant=merchant, before=before, after=after, limit=limit)
     return [standing_order_of(row) for row in rows]
 
 

@@ -1,93 +1,99 @@
 """New standing orders, a set at a time."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from typing import Any, NamedTuple
 
 from services.runtime.crypto.encryption import keyring
+from services.runtime.db.pool import Connection
+from services.runtime.db.statements import Query
 from services.scheduler.domain.ids import MerchantId, StandingOrderId
 from services.scheduler.domain.standing_order import StandingOrder
-from services.scheduler.store.standing_orders import columns_of, dump_data
+from services.scheduler.store.standing_order_rows import columns_of, dump_data
 
-# The columns that sign-up fills, with their types; the others begin with their defaults.
-COLUMN_TYPES = {
-    "merchant": "text",
-    "standing_order": "text",
-    "customer": "text",
-    "title": "text",
-    "items": "jsonb",
-    "schedule": "text",
-    "billing_mode": "text",
-    "mandate": "text",
-    "ship_to": "bytea",
-    "price_protection": "jsonb",
-    "notice_lead": "interval",
-    "payment_window": "interval",
-    "catch_up_mode": "text",
-    "catch_up_window": "interval",
-    "conditions": "text",
-    "repurchase_window": "interval",
-    "repurchase_action": "text",
-    "state": "text",
-    "base_cycle": "integer",
-    "plan_first_cycle": "integer",
-    "last_nominal_date": "date",
-    "first_cycle": "integer",
-    "next_cycle": "integer",
-    "next_due_time": "timestamptz",
-    "prepare_time": "timestamptz",
-    "last_cycle": "integer",
-    "resume_time": "timestamptz",
-    "last_due_time": "timestamptz",
-    "changes": "jsonb",
-    "import_hash": "bytea",
-    "create_time": "timestamptz",
-    "update_time": "timestamptz",
-}
-# JSON travels as text.
-_ARRAYS = ", ".join(
-    f"CAST(:{name} AS {'text' if kind == 'jsonb' else kind}[])"
-    for name, kind in COLUMN_TYPES.items()
-)
-_VALUES = ", ".join(
-    f"CAST(given.{name} AS jsonb)" if kind == "jsonb" else f"given.{name}"
-    for name, kind in COLUMN_TYPES.items()
-)
 
-_INSERT = text(f"""
-    INSERT INTO standing_orders ({", ".join(COLUMN_TYPES)})
-    SELECT {_VALUES} FROM unnest({_ARRAYS}) AS given ({", ".join(COLUMN_TYPES)})
+class _IdRow(NamedTuple):
+    standing_order: StandingOrderId
+
+
+class _ImportedRow(NamedTuple):
+    standing_order: StandingOrderId
+    import_hash: bytes
+
+
+# JSON travels as text. The columns that sign-up does not fill begin with their defaults.
+_INSERT = Query(
+    """
+    INSERT INTO standing_orders (
+        merchant, standing_order, customer, title, items, schedule, billing_mode, mandate,
+        ship_to, price_protection, notice_lead, payment_window, catch_up_mode, catch_up_window,
+        conditions, repurchase_window, repurchase_action, state, base_cycle, plan_first_cycle,
+        last_nominal_date, first_cycle, next_cycle, next_due_time, prepare_time, last_cycle,
+        resume_time, last_due_time, changes, import_hash, create_time, update_time
+    )
+    SELECT given.merchant, given.standing_order, given.customer, given.title, CAST(given.items
+           AS jsonb), given.schedule, given.billing_mode, given.mandate, given.ship_to,
+           CAST(given.price_protection AS jsonb), given.notice_lead, given.payment_window,
+           given.catch_up_mode, given.catch_up_window, given.conditions,
+           given.repurchase_window, given.repurchase_action, given.state, given.base_cycle,
+           given.plan_first_cycle, given.last_nominal_date, given.first_cycle, given.next_cycle,
+           given.next_due_time, given.prepare_time, given.last_cycle, given.resume_time,
+           given.last_due_time, CAST(given.changes AS jsonb), given.import_hash,
+           given.create_time, given.update_time
+    FROM unnest(
+        CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:customer AS text[]),
+        CAST(:title AS text[]), CAST(:items AS text[]), CAST(:schedule AS text[]),
+        CAST(:billing_mode AS text[]), CAST(:mandate AS text[]), CAST(:ship_to AS bytea[]),
+        CAST(:price_protection AS text[]), CAST(:notice_lead AS interval[]),
+        CAST(:payment_window AS interval[]), CAST(:catch_up_mode AS text[]),
+        CAST(:catch_up_window AS interval[]), CAST(:conditions AS text[]),
+        CAST(:repurchase_window AS interval[]), CAST(:repurchase_action AS text[]), CAST(:state
+        AS text[]), CAST(:base_cycle AS integer[]), CAST(:plan_first_cycle AS integer[]),
+        CAST(:last_nominal_date AS date[]), CAST(:first_cycle AS integer[]), CAST(:next_cycle AS
+        integer[]), CAST(:next_due_time AS timestamptz[]), CAST(:prepare_time AS timestamptz[]),
+        CAST(:last_cycle AS integer[]), CAST(:resume_time AS timestamptz[]), CAST(:last_due_time
+        AS timestamptz[]), CAST(:changes AS text[]), CAST(:import_hash AS bytea[]),
+        CAST(:create_time AS timestamptz[]), CAST(:update_time AS timestamptz[])
+    ) AS given (
+        merchant, standing_order, customer, title, items, schedule, billing_mode, mandate,
+        ship_to, price_protection, notice_lead, payment_window, catch_up_mode, catch_up_window,
+        conditions, repurchase_window, repurchase_action, state, base_cycle, plan_first_cycle,
+        last_nominal_date, first_cycle, next_cycle, next_due_time, prepare_time, last_cycle,
+        resume_time, last_due_time, changes, import_hash, create_time, update_time
+    )
     ON CONFLICT (standing_order, merchant) DO NOTHING
     RETURNING standing_order
-""")  # noqa: S608 - column names of this module
+    """,
+    _IdRow,
+)
 
-_IMPORT_HASHES = text("""
+_IMPORT_HASHES = Query(
+    """
     SELECT standing_order, import_hash FROM standing_orders
     WHERE merchant = :merchant AND standing_order = ANY(CAST(:standing_orders AS text[]))
-""")
+    """,
+    _ImportedRow,
+)
 
 
 async def insert(
-    tx: AsyncConnection,
+    tx: Connection,
     standing_orders: Sequence[StandingOrder],
     import_hashes: Sequence[bytes] | None = None,
-) -> set[str]:
+) -> set[StandingOrderId]:
     """Store new standing orders of one merchant; returns the ids of those whose id was free."""
     hashes = import_hashes or [b""] * len(standing_orders)
     rows = [_row(tx, one, found) for one, found in zip(standing_orders, hashes, strict=True)]
-    stored = await tx.execute(_INSERT, {name: [row[name] for row in rows] for name in COLUMN_TYPES})
-    return set(stored.scalars())
+    if not rows:
+        return set()
+    stored = await _INSERT.all(tx, **{name: [row[name] for row in rows] for name in rows[0]})
+    return {row.standing_order for row in stored}
 
 
 async def import_hashes(
-    tx: AsyncConnection, merchant: MerchantId, standing_orders: Sequence[str]
+    tx: Connection, merchant: MerchantId, standing_orders: Sequence[str]
 ) -> dict[str, bytes]:
     """Of those ids that are taken: the hash of the row it was imported from, empty if it was not."""
-    rows = await tx.execute(
-        _IMPORT_HASHES, {"merchant": merchant, "standing_orders": list(standing_orders)}
-    )
+    rows = await _IMPORT_HASHES.all(tx, merchant=merchant, standing_orders=list(standing_orders))
     ring = keyring(tx.engine)
     return {
         row.standing_order: ring.decrypt(row.import_hash, *hash_aad(merchant, row.standing_order))
@@ -100,17 +106,15 @@ def hash_aad(merchant: MerchantId, standing_order: StandingOrderId) -> tuple[str
     return "standing_orders", "import_hash", merchant, standing_order
 
 
-def _row(
-    tx: AsyncConnection, standing_order: StandingOrder, import_hash: bytes
-) -> Mapping[str, Any]:
+def _row(tx: Connection, standing_order: StandingOrder, import_hash: bytes) -> Mapping[str, Any]:
     # A row could be found from its hash by trying all addresses.
-    place = hash_aad(standing_order.merchant, standing_order.standing_order)
+    aad = hash_aad(standing_order.merchant, standing_order.standing_order)
     return {
         **columns_of(standing_order),
         "customer": standing_order.customer,
         "price_protection": dump_data(standing_order.price_protection),
         "first_cycle": standing_order.next_cycle or 1,
-        "import_hash": keyring(tx.engine).encrypt(import_hash, *place),
+        "import_hash": keyring(tx.engine).encrypt(import_hash, *aad),
         "create_time": standing_order.create_time,
         "update_time": standing_order.update_time,
     }

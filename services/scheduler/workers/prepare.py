@@ -13,7 +13,7 @@ from services.scheduler.application import preparation
 from services.scheduler.clients import Clients, is_transient
 from services.scheduler.domain.cycles import open_cycles
 from services.scheduler.domain.standing_order import StandingOrder
-from services.scheduler.store import standing_orders
+from services.scheduler.store import standing_order_claims
 from services.scheduler.workers import lateness
 
 BATCH_STANDING_ORDERS = 500
@@ -33,9 +33,9 @@ class Prepare:
         """Prepare a batch: claim, ask the others without a transaction, then store all at once."""
         now = self._clock.now()
         async with self._database.engine.begin() as tx:
-            claimed = await standing_orders.claim_due(tx, now, BATCH_STANDING_ORDERS)
+            claimed = await standing_order_claims.claim_due(tx, now, BATCH_STANDING_ORDERS)
             if not claimed:
-                first = await standing_orders.first_due(tx)
+                first = await standing_order_claims.first_due(tx)
                 return Step(wake_at=first, pending=first is not None and first <= now)
 
         async def work(batch: Sequence[StandingOrder]) -> None:
@@ -66,4 +66,4 @@ class Prepare:
 
     async def _release(self, claimed: Sequence[StandingOrder]) -> None:
         async with self._database.engine.begin() as tx:
-            await standing_orders.release(tx, [one.key for one in claimed])
+            await standing_order_claims.release(tx, [one.key for one in claimed])

@@ -5,7 +5,7 @@ from services.runtime.observability import tracing
 from services.runtime.workers.clock import Clock
 from services.runtime.workers.loop import Step
 from services.scheduler.application import pauses
-from services.scheduler.store import standing_orders
+from services.scheduler.store import standing_order_claims
 
 BATCH_STANDING_ORDERS = 500
 
@@ -21,11 +21,11 @@ class Resume:
         """Resume a batch; nobody has to be asked, so one transaction does it."""
         now = self._clock.now()
         async with self._database.read() as connection:
-            first = await standing_orders.first_rested(connection)
+            first = await standing_order_claims.first_rested(connection)
         if first is None or first > now:
             return Step(wake_at=first)
         async with self._database.begin() as tx:
-            claimed = await standing_orders.claim_rested(tx, now, BATCH_STANDING_ORDERS)
+            claimed = await standing_order_claims.claim_rested(tx, now, BATCH_STANDING_ORDERS)
             if not claimed:
                 return Step(pending=True)
             with tracing.working("resume", len(claimed)):

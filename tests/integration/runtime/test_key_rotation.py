@@ -34,7 +34,13 @@ from services.scheduler.domain.standing_order import (
     with_change,
 )
 from services.scheduler.domain.terms import BillingMode
-from services.scheduler.store import addresses, orders, sign_ups, standing_orders
+from services.scheduler.store import (
+    addresses,
+    orders,
+    sign_ups,
+    standing_order_claims,
+    standing_orders,
+)
 from services.scheduler.store.encrypted import ENCRYPTED_TABLES
 from tests.conftest import DATA_KEYS, KEYRING, ServiceDatabase
 from tests.integration.runtime.postbox import until
@@ -162,7 +168,7 @@ async def test_what_does_not_open_is_counted_and_does_not_hold_up_the_others(url
 
 async def test_a_cycle_is_opened_while_its_address_does_not_open(url: str) -> None:
     async with opened(url, NEWER) as database, database.begin() as tx:
-        claimed = await standing_orders.claim_due(tx, NOW, 9)
+        claimed = await standing_order_claims.claim_due(tx, NOW, 9)
         opening = [order for one in claimed for order in open_cycles(one, NOW + DAY).orders]
         before = {one.standing_order: one.ship_to for one in claimed}
 

@@ -1,3 +1,4 @@
+import re
 from datetime import UTC, date, datetime, time, timedelta
 
 from hypothesis import given
@@ -11,7 +12,7 @@ from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.domain.takeover import index_on, nearest_dates, taken_over
 from services.scheduler.domain.terms import BillingMode
 from services.scheduler.store import sign_ups
-from services.scheduler.store.standing_orders import columns_of
+from services.scheduler.store.standing_order_rows import columns_of
 from tests.unit.scheduler.strategies import adjusted
 
 MONTHLY = Schedule(date(2024, 1, 31), time(9), "Europe/Berlin", Monthly(month_days=(31,)))
@@ -89,4 +90,4 @@ def test_after_its_end_a_schedule_has_no_date() -> None:
 
 
 def test_sign_up_stores_all_that_a_change_can_change() -> None:
-    assert columns_of(template()).keys() <= sign_ups.COLUMN_TYPES.keys()
+    assert columns_of(template()).keys() <= set(re.findall(r":(\w+)", sign_ups._INSERT.sql))

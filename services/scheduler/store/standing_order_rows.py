@@ -1,0 +1,146 @@
+"""Rows of standing orders, and the domain's values."""
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from typing import Any, NamedTuple
+
+from services.runtime.db.pool import to_json
+from services.scheduler.domain.ids import CustomerId, MerchantId, StandingOrderId, StandingOrderKey
+from services.scheduler.domain.purchases import RepurchaseAction, RepurchaseRule
+from services.scheduler.domain.standing_order import CatchUp, CatchUpMode, StandingOrder, State
+from services.scheduler.domain.terms import BillingMode
+from services.scheduler.store import conditions, schedules
+from services.scheduler.store.items import dump_changes, dump_items, load_change, load_items
+
+
+class StandingOrderRow(NamedTuple):
+    """A standing order, and what its merchant's settings mean for it."""
+
+    merchant: MerchantId
+    standing_order: StandingOrderId
+    customer: CustomerId
+    title: str
+    items: list[tuple[str, int]]
+    schedule: str
+    billing_mode: str
+    mandate: str
+    ship_to: bytes
+    price_protection: dict[str, Any] | None
+    notice_lead: timedelta
+    payment_window: timedelta
+    create_time: datetime
+    update_time: datetime
+    state: str
+    base_cycle: int
+    plan_first_cycle: int
+    last_nominal_date: date | None
+    next_cycle: int | None
+    next_due_time: datetime | None
+    prepare_time: datetime | None
+    catch_up_mode: str
+    catch_up_window: timedelta
+    conditions: str
+    repurchase_window: timedelta | None
+    repurchase_action: str
+    last_cycle: int | None
+    resume_time: datetime | None
+    changes: dict[str, dict[str, Any]]
+    paid_order_count: int
+    last_amount_minor: int | None
+    last_currency: str
+    version: int
+    # Whether cycles wait while an order is unpaid; looked up only for those who decide about cycles.
+    waits_for_payment: bool
+
+
+def standing_order_of(row: StandingOrderRow) -> StandingOrder:
+    """A standing order from its row."""
+    return StandingOrder(
+        merchant=row.merchant,
+        standing_order=row.standing_order,
+        customer=row.customer,
+        title=row.title,
+        items=load_items(row.items),
+        schedule=schedules.load(row.schedule),
+        billing_mode=BillingMode[row.billing_mode],
+        mandate=row.mandate,
+        ship_to=row.ship_to,
+        price_protection=row.price_protection,
+        notice_lead=row.notice_lead,
+        payment_window=row.payment_window,
+        create_time=row.create_time,
+        update_time=row.update_time,
+        state=State[row.state],
+        base_cycle=row.base_cycle,
+        plan_first_cycle=row.plan_first_cycle,
+        last_nominal_date=row.last_nominal_date,
+        next_cycle=row.next_cycle,
+        next_due_time=row.next_due_time,
+        prepare_time=row.prepare_time,
+        catch_up=CatchUp(CatchUpMode[row.catch_up_mode], row.catch_up_window),
+        conditions=conditions.load(row.conditions),
+        repurchase=(
+            RepurchaseRule(row.repurchase_window, RepurchaseAction[row.repurchase_action])
+            if row.repurchase_window is not None
+            else None
+        ),
+        waits_for_payment=row.waits_for_payment,
+        last_cycle=row.last_cycle,
+        resume_time=row.resume_time,
+        changes={int(cycle): load_change(data) for cycle, data in row.changes.items()},
+        paid_order_count=row.paid_order_count,
+        last_amount_minor=row.last_amount_minor,
+        last_currency=row.last_currency,
+        version=row.version,
+    )
+
+
+def columns_of(standing_order: StandingOrder) -> dict[str, Any]:
+    """The columns that a change of a standing order can change, and its key."""
+    return {
+        "merchant": standing_order.merchant,
+        "standing_order": standing_order.standing_order,
+        "title": standing_order.title,
+        "items": dump_items(standing_order.items),
+        "schedule": schedules.dump(standing_order.schedule),
+        "billing_mode": standing_order.billing_mode,
+        "mandate": standing_order.mandate,
+        "ship_to": standing_order.ship_to,
+        "notice_lead": standing_order.notice_lead,
+        "payment_window": standing_order.payment_window,
+        "catch_up_mode": standing_order.catch_up.mode,
+        "catch_up_window": standing_order.catch_up.window,
+        "conditions": conditions.dump(standing_order.conditions),
+        **_repurchase_columns(standing_order.repurchase),
+        "state": standing_order.state,
+        "base_cycle": standing_order.base_cycle,
+        "plan_first_cycle": standing_order.plan_first_cycle,
+        "last_nominal_date": standing_order.last_nominal_date,
+        "next_cycle": standing_order.next_cycle,
+        "next_due_time": standing_order.next_due_time,
+        "prepare_time": standing_order.prepare_time,
+        "last_cycle": standing_order.last_cycle,
+        "resume_time": standing_order.resume_time,
+        "last_due_time": standing_order.last_due_time,
+        "changes": dump_changes(standing_order.changes),
+    }
+
+
+def _repurchase_columns(rule: RepurchaseRule | None) -> dict[str, Any]:
+    return {
+        "repurchase_window": rule.window if rule else None,
+        "repurchase_action": rule.action if rule else RepurchaseAction.SKIP,
+    }
+
+
+def dump_data(data: Any) -> str | None:  # noqa: ANN401 - any JSON
+    """Plain data as JSON text; None for none."""
+    return None if data is None else to_json(data)
+
+
+def arrays_of(keys: Sequence[StandingOrderKey]) -> dict[str, list[str]]:
+    """Keys as parameters of a statement, an array a column."""
+    return {
+        "merchant": [key.merchant for key in keys],
+        "standing_order": [key.standing_order for key in keys],
+    }
