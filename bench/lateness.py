@@ -1,6 +1,6 @@
 """How late a cycle is prepared when so many fall due each second: from its time to its commit.
 
-The scheduler's own loops run here on the machine's clock, against the other services as processes.
+The scheduler's own workers run here on the machine's clock, against the other services as processes.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from bench.measure import Aim, Finding, percentile
 from bench.seed import Book
 from bench.stack import Stack
 from services.runtime.workers.clock import SystemClock
-from services.runtime.workers.loop import Loop
+from services.runtime.workers.loop import WorkerLoop
 from services.scheduler.domain.standing_order import NOTICE_HEADROOM
 from services.scheduler.workers.prepare import PREPARE_LANES, Prepare
 
@@ -65,13 +65,13 @@ async def measure(stack: Stack, book: Book) -> list[float]:
 
 
 async def _run(book: Book, work: Prepare, steps: _Steps) -> None:
-    """Let time pass until all of the book is due, and then the loops until nothing is left to do."""
-    loops = [Loop(f"prepare-{lane}", steps, work.step) for lane in range(PREPARE_LANES)]
-    running = [asyncio.create_task(loop.run()) for loop in loops]
+    """Let time pass until all of the book is due, and then the workers until nothing is left to do."""
+    workers = [WorkerLoop(f"prepare-{lane}", steps, work.step) for lane in range(PREPARE_LANES)]
+    running = [asyncio.create_task(worker.run()) for worker in workers]
     try:
         await asyncio.sleep(AHEAD.total_seconds() + book.count / DUE_PER_SECOND)
         async with asyncio.timeout(GIVE_UP_SECONDS):
-            await asyncio.gather(*(loop.settle() for loop in loops))
+            await asyncio.gather(*(worker.settle() for worker in workers))
     finally:
         for task in running:
             task.cancel()

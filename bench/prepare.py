@@ -1,6 +1,6 @@
 """The prepare stage: due → quoted → order and outbox rows committed.
 
-The scheduler's own loop step runs here, without the scheduler's other loops, against catalog,
+The scheduler's own worker step runs here, without the scheduler's other workers, against catalog,
 payments and notify as processes of their own over gRPC.
 """
 
@@ -51,7 +51,7 @@ async def measure(stack: Stack, book: Book) -> Run:
 
 
 async def _until_done(prepare: Prepare) -> int:
-    """One of the loops that the scheduler runs side by side; returns how many it prepared."""
+    """One of the workers that the scheduler runs side by side; returns how many it prepared."""
     worked = 0
     while step := (await prepare.step()).worked:
         worked += step
@@ -72,7 +72,7 @@ async def check_prepared(url: str, book: Book) -> None:
 
 @asynccontextmanager
 async def wired(stack: Stack, clock: Clock) -> AsyncIterator[tuple[Prepare, Database]]:
-    """The loop's work, wired as the scheduler's process wires it, and its database."""
+    """The worker's work, wired as the scheduler's process wires it, and its database."""
     environment = stack.environment("scheduler")
     identity = Identity(Path(environment["RECURRING_TLS_FOLDER"]), production=False)
     act_for_all("bench")

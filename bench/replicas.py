@@ -23,7 +23,7 @@ POLL_SECONDS = 0.02
 GIVE_UP_SECONDS = 240.0
 AT_ONCE_PER_SECOND = 1_000_000.0
 OWN_PORTS = ("scheduler", "scheduler_metrics", "scheduler_peer", "scheduler_health")
-ROWS_METRIC = "recurring_loop_rows_total"
+ROWS_METRIC = "recurring_worker_rows_total"
 # Both are to have worked, however the machine shared its processors out.
 SHARE_AIM = Aim(0.2)
 TWICE_AIM = Aim(0, at_least=False)
@@ -106,7 +106,9 @@ async def _rows(replica: Replica) -> int:
     async with aiohttp.ClientSession() as http, http.get(replica.metrics_url) as response:
         text = await response.text()
     lines = (line for line in text.splitlines() if line.startswith(ROWS_METRIC))
-    return int(sum(float(line.rsplit(maxsplit=1)[1]) for line in lines if 'loop="prepare' in line))
+    return int(
+        sum(float(line.rsplit(maxsplit=1)[1]) for line in lines if 'worker="prepare' in line)
+    )
 
 
 def findings(one: Shared, two: Shared) -> list[Finding]:

@@ -93,7 +93,7 @@ def suite_rows() -> list[Row]:
 
 
 def service_rows(service: str) -> list[Row]:
-    """One service: its calls, events and loops, and what only it has."""
+    """One service: its calls, events and workers, and what only it has."""
     job = f'{{job="{service}"}}'
     calls = f"rpc_server_call_duration_seconds_count{job}"
     failing = f'{{job="{service}", outcome="error"}}'
@@ -136,15 +136,15 @@ def service_rows(service: str) -> list[Row]:
                 (f"max(recurring_outbox_oldest_age_seconds{job})", "age")], bad_from=60),
             Panel("Size", "bytes", [(f"max(recurring_outbox_size_bytes{job})", "outbox")]),
         ]),
-        Row("Loops", [
+        Row("Workers", [
             Panel("Rows", "ops", [
-                (_rate(f"recurring_loop_rows_total{job}", "loop") + " > 0", "{{loop}}")]),
+                (_rate(f"recurring_worker_rows_total{job}", "worker") + " > 0", "{{worker}}")]),
             Panel("Steps that failed", "ops", [
-                (_rate(f"recurring_loop_step_duration_seconds_count{failing}", "loop"),
-                 "{{loop}}")]),
+                (_rate(f"recurring_worker_step_duration_seconds_count{failing}", "worker"),
+                 "{{worker}}")]),
             Panel("Time of a step, 99th percentile", "s", [
-                (_percentile(f"recurring_loop_step_duration_seconds_bucket{job}", "loop"),
-                 "{{loop}}")]),
+                (_percentile(f"recurring_worker_step_duration_seconds_bucket{job}", "worker"),
+                 "{{worker}}")]),
         ]),
         Row(f"Only {service}", _OWN[service]),
         Row("Processes", [

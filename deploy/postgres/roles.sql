@@ -7,22 +7,22 @@
 --   <name>_owner     owns the database and all in it; nobody can log in as this role
 --   <name>_migrator  acts as the owner: for `python -m services.<service> migrate` alone
 --   <name>           the service: reads and writes rows, sees one merchant at a time, changes no schema
---   <name>_loops     what the service turns into for work that is about every merchant
+--   <name>_workers   the service's workers and consumers: they see every merchant
 --   <name>_readonly  for operators and audits: sees every merchant, changes nothing
 
-SELECT format('CREATE ROLE %I NOLOGIN', :'name' || suffix) FROM unnest('{_owner,_loops}'::text[]) suffix
+SELECT format('CREATE ROLE %I NOLOGIN', :'name' || suffix) FROM unnest('{_owner,_workers}'::text[]) suffix
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'name' || suffix) \gexec
 SELECT format('CREATE ROLE %I LOGIN', :'name' || suffix)
 FROM unnest(ARRAY['', '_migrator', '_readonly']) suffix
 WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'name' || suffix) \gexec
 
-SELECT :'name' || '_owner' AS owner, :'name' || '_migrator' AS migrator, :'name' || '_loops' AS loops,
+SELECT :'name' || '_owner' AS owner, :'name' || '_migrator' AS migrator, :'name' || '_workers' AS workers,
        :'name' || '_readonly' AS readonly \gset
 ALTER ROLE :"name" PASSWORD :'app_password' NOBYPASSRLS;
 ALTER ROLE :"migrator" PASSWORD :'migrator_password';
 ALTER ROLE :"readonly" PASSWORD :'readonly_password' BYPASSRLS;
 ALTER ROLE :"readonly" SET default_transaction_read_only = on;
-ALTER ROLE :"loops" BYPASSRLS;
+ALTER ROLE :"workers" BYPASSRLS;
 -- The service says so itself; whoever else comes by its password, or an operator's, begins with the same.
 SELECT format('ALTER ROLE %I SET %s = %L', role, setting, value)
 FROM unnest(ARRAY[:'name', :'readonly']) role,
@@ -30,8 +30,8 @@ FROM unnest(ARRAY[:'name', :'readonly']) role,
              ('idle_in_transaction_session_timeout', '15s')) limits (setting, value) \gexec
 GRANT :"owner" TO :"migrator";
 ALTER ROLE :"migrator" SET role = :'owner';
--- The service says when it turns into this role; it has nothing of it otherwise.
-GRANT :"loops" TO :"name" WITH INHERIT FALSE, SET TRUE;
+-- The service takes this role with SET ROLE; otherwise it has none of its rights.
+GRANT :"workers" TO :"name" WITH INHERIT FALSE, SET TRUE;
 
 SELECT format('CREATE DATABASE %I OWNER %I', :'name', :'owner')
 WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'name') \gexec
@@ -41,11 +41,11 @@ GRANT CONNECT ON DATABASE :"name" TO :"name", :"migrator", :"readonly";
 \connect :"name"
 ALTER SCHEMA public OWNER TO :"owner";
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
-GRANT USAGE ON SCHEMA public TO :"name", :"loops", :"readonly";
+GRANT USAGE ON SCHEMA public TO :"name", :"workers", :"readonly";
 ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" IN SCHEMA public
-    GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO :"name", :"loops";
+    GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO :"name", :"workers";
 ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" IN SCHEMA public
-    GRANT USAGE, SELECT ON SEQUENCES TO :"name", :"loops";
+    GRANT USAGE, SELECT ON SEQUENCES TO :"name", :"workers";
 ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" IN SCHEMA public GRANT SELECT ON TABLES TO :"readonly";
 -- The views that audits read show every merchant, so the service's own roles have no access to them.
 CREATE SCHEMA IF NOT EXISTS audit_v1 AUTHORIZATION :"owner";

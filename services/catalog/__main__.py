@@ -16,7 +16,7 @@ async def assemble(runtime: Runtime[RuntimeSettings]) -> Components:
         register=catalog_pb2_grpc.add_CatalogServiceServicer_to_server,
         grpc_service="recurring.catalog.v1.CatalogService",
         access=api.ACCESS,
-        loops={"hold-expiry": workers.HoldExpiry(runtime.database, runtime.clock).step},
+        workers={"hold-expiry": workers.HoldExpiry(runtime.database, runtime.clock).step},
         gauge_queries=gauges.GAUGE_QUERIES,
     )
 

@@ -104,7 +104,7 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
         register=notify_pb2_grpc.add_NotifyServiceServicer_to_server,
         grpc_service="recurring.notify.v1.NotifyService",
         access=api.ACCESS,
-        loops={"delivery": delivering.step},
+        workers={"delivery": delivering.step},
         lease=leases.OUTSIDE,
         gauge_queries=gauges.GAUGE_QUERIES,
         encrypted=ENCRYPTED_TABLES,

@@ -48,7 +48,7 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
         register=payments_pb2_grpc.add_PaymentsServiceServicer_to_server,
         grpc_service="recurring.payments.v1.PaymentsService",
         access=api.ACCESS,
-        loops={
+        workers={
             "charge": charges.Charging(database, clock, provider).step,
             "lookup": attempts.Lookup(database, clock, provider).step,
             "request-expiry": charges.Expiry(database, clock).step,

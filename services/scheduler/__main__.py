@@ -37,7 +37,7 @@ async def assemble(runtime: Runtime[SchedulerSettings]) -> Components:
         register=scheduler_pb2_grpc.add_SchedulerServiceServicer_to_server,
         grpc_service="recurring.scheduler.v1.SchedulerService",
         access=api.ACCESS,
-        loops={
+        workers={
             **{f"prepare-{lane}": prepare.step for lane in range(1, PREPARE_LANES + 1)},
             "collect": collect.collect_step,
             "held": collect.held_step,

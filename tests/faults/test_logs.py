@@ -1,4 +1,4 @@
-"""An outage is one line in the log of a process, not a stack from each loop at each retry."""
+"""An outage is one line in the log of a process, not a stack from each worker at each retry."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from tests.faults.conftest import Operator
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
-# Loops try again at most 5 s apart, so each has failed several times.
+# Workers try again at most 5 s apart, so each has failed several times.
 OUTAGE_SECONDS = 20.0
 BACK_SECONDS = 60.0
 LOUD = {"WARNING", "ERROR", "CRITICAL"}

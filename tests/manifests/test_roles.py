@@ -13,7 +13,7 @@ SCRIPT = Path("deploy/components/cloudnative-pg/roles.sql")
 PASSWORD = "only-for-tests-on-this-machine"
 # By psql as everywhere else, and as the operator does it.
 BY_SCRIPT, BY_OPERATOR = "roles_by_script", "roles_by_operator"
-SUFFIXES = ("", "_owner", "_migrator", "_loops", "_readonly")
+SUFFIXES = ("", "_owner", "_migrator", "_workers", "_readonly")
 
 # Whatever has an order of its own is put into one that both have.
 RIGHTS = """
@@ -54,7 +54,7 @@ def test_the_operators_roles_have_the_same_rights(databases: Databases) -> None:
         databases.execute(RIGHTS.format(name=name)).replace(name, "<name>")
         for name in (BY_SCRIPT, BY_OPERATOR)
     )
-    assert "<name>_loops" in by_script
+    assert "<name>_workers" in by_script
     assert by_operator == by_script
 
 
@@ -72,10 +72,10 @@ def test_the_operator_is_told_the_same_roles_again(prod: Cluster, service: str) 
         "_readonly",
     }
     assert {suffix for suffix, role in roles.items() if role.get("bypassrls")} == {
-        "_loops",
+        "_workers",
         "_readonly",
     }
-    assert roles[""]["inRoles"] == [f"{name}_loops"]
+    assert roles[""]["inRoles"] == [f"{name}_workers"]
     assert roles["_migrator"]["inRoles"] == [f"{name}_owner"]
     database = prod.named("Database", service)["spec"]
     assert (database["name"], database["owner"]) == (name, f"{name}_owner")

@@ -5,11 +5,11 @@ DECLARE
     service  text := current_database();
     owner    text := current_database() || '_owner';
     migrator text := current_database() || '_migrator';
-    loops    text := current_database() || '_loops';
+    workers  text := current_database() || '_workers';
     readonly text := current_database() || '_readonly';
     limited  text;
 BEGIN
-    EXECUTE format('CREATE ROLE %I NOLOGIN BYPASSRLS', loops);
+    EXECUTE format('CREATE ROLE %I NOLOGIN BYPASSRLS', workers);
     EXECUTE format('CREATE ROLE %I NOLOGIN', service);
     EXECUTE format('CREATE ROLE %I NOLOGIN', migrator);
     EXECUTE format('CREATE ROLE %I NOLOGIN BYPASSRLS', readonly);
@@ -21,16 +21,16 @@ BEGIN
         EXECUTE format('ALTER ROLE %I SET lock_timeout = %L', limited, '5s');
         EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = %L', limited, '15s');
     END LOOP;
-    EXECUTE format('GRANT %I TO %I WITH INHERIT FALSE, SET TRUE', loops, service);
+    EXECUTE format('GRANT %I TO %I WITH INHERIT FALSE, SET TRUE', workers, service);
     EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', service);
     EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I, %I, %I', service, service, migrator, readonly);
     EXECUTE format('ALTER SCHEMA public OWNER TO %I', owner);
     REVOKE ALL ON SCHEMA public FROM PUBLIC;
-    EXECUTE format('GRANT USAGE ON SCHEMA public TO %I, %I, %I', service, loops, readonly);
+    EXECUTE format('GRANT USAGE ON SCHEMA public TO %I, %I, %I', service, workers, readonly);
     EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA public '
-                   'GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO %I, %I', owner, service, loops);
+                   'GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO %I, %I', owner, service, workers);
     EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA public '
-                   'GRANT USAGE, SELECT ON SEQUENCES TO %I, %I', owner, service, loops);
+                   'GRANT USAGE, SELECT ON SEQUENCES TO %I, %I', owner, service, workers);
     EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA public '
                    'GRANT SELECT ON TABLES TO %I', owner, readonly);
     EXECUTE format('CREATE SCHEMA audit_v1 AUTHORIZATION %I', owner);

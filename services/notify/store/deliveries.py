@@ -47,7 +47,7 @@ _INSERT = Command("""
     ON CONFLICT (customer, merchant, notice, channel) DO NOTHING
 """)
 
-# The secret text stays where it is: nobody but the delivery loop reads it.
+# The secret text stays where it is: nobody but the delivery worker reads it.
 _OF_NOTICES = Query(
     """
     SELECT notice, channel, main, state, subject, text, NULL AS secret_text, next_attempt_time,

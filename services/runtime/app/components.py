@@ -36,8 +36,8 @@ class Components:
     grpc_service: str
     # Method name -> who may call it.
     access: Mapping[str, Access]
-    # Name of a loop -> its step.
-    loops: Mapping[str, Callable[[], Awaitable[Step]]] = field(default_factory=dict)
+    # Name of a worker -> its step.
+    workers: Mapping[str, Callable[[], Awaitable[Step]]] = field(default_factory=dict)
     # What the steps claim is theirs under this lease.
     lease: Lease = leases.SUITE
     # What operators watch of its database.

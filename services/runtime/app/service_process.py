@@ -1,4 +1,4 @@
-"""The life of a process that serves: settings, connections, server, loops, drain."""
+"""The life of a process that serves: settings, connections, server, workers, drain."""
 
 import asyncio
 import logging
@@ -45,7 +45,7 @@ from services.runtime.rpc.health import PROBE_INTERVAL_SECONDS, Health
 from services.runtime.rpc.limits import RateLimit
 from services.runtime.rpc.server import Addresses, Server
 from services.runtime.workers.clock import Clock, SandboxClock
-from services.runtime.workers.loop import Loop, PeriodicWorker, Step, Worker, Workers
+from services.runtime.workers.loop import PeriodicWorker, Step, Worker, WorkerLoop, Workers
 from services.runtime.workers.retry import in_one_line, retry_until_success
 from services.runtime.workers.tasks import end, run_together
 
@@ -283,14 +283,14 @@ def _workers(
     async def purge() -> Step:
         return await outbox.purge(database, settings.outbox_retention_days)
 
-    loops = [
+    steps = [
         ("relay", relay.step, leases.BROKER),
-        *((name, step, components.lease) for name, step in components.loops.items()),
+        *((name, step, components.lease) for name, step in components.workers.items()),
     ]
     return [
         *(
-            Loop(name, clock, step, deadline_seconds=lease.step_deadline_seconds)
-            for name, step, lease in loops
+            WorkerLoop(name, clock, step, deadline_seconds=lease.step_deadline_seconds)
+            for name, step, lease in steps
         ),
         PeriodicWorker("purge", clock, purge, PURGE_POLL_SECONDS),
         PeriodicWorker("watch", clock, watch.step, GAUGE_INTERVAL_SECONDS),

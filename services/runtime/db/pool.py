@@ -14,7 +14,7 @@ from services.runtime.auth import call_context
 from services.runtime.crypto.encryption import KEYRING_OPTION, Keyring, keyring
 from services.runtime.observability import tracing
 
-# A statement that takes longer than this is stuck: the loops and calls that made it try again.
+# A statement that takes longer than this is stuck: the workers and calls that made it try again.
 STATEMENT_TIMEOUT_SECONDS = 15
 LOCK_TIMEOUT_SECONDS = 5
 IDLE_IN_TRANSACTION_TIMEOUT_SECONDS = 15
@@ -71,7 +71,7 @@ def _leave_out_closed(connection: Any, _record: object, _proxy: object) -> None:
 # row-level security holds against a query that forgets to ask. Work about every merchant is done as
 # another role, which the database's administrator made for it.
 _FOR_TENANT = "SELECT set_config('role', 'none', false), set_config('recurring.tenant', $1, false)"
-_FOR_ALL = "SELECT set_config('role', session_user || '_loops', false)"
+_FOR_ALL = "SELECT set_config('role', session_user || '_workers', false)"
 
 
 def _act_for_caller(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:  # noqa: ANN401
@@ -111,15 +111,15 @@ class Database:
         return self._workers if call_context.is_due_work() else self._calls
 
     def on_commit(self, committed: Callable[[], None]) -> None:
-        """Have a function called after each commit, so that loops look for new work at once."""
+        """Have a function called after each commit, so that workers look for new work at once."""
         self._committed = committed
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
         """A transaction: committed at the end of the block, rolled back if it raises.
 
-        No network call may be made inside the block. All loops look for work after it, so a loop that
-        only looks uses `read`, or the engine's own transaction.
+        No network call may be made inside the block. The commit wakes all workers, so a worker that
+        only reads uses `read`, or the engine's own transaction.
         """
         async with self.engine.begin() as tx:
             yield tx

@@ -84,9 +84,9 @@ _unreadable = counter(
 )
 _dead_lettered = counter("recurring.dead_letters", "{message}", "Events given up")
 _step_seconds = seconds(
-    "recurring.loop.step.duration", CALL_BOUNDS_SECONDS, "Time of one step of a loop"
+    "recurring.worker.step.duration", CALL_BOUNDS_SECONDS, "Time of one step of a worker"
 )
-_worked = counter("recurring.loop.rows", "{row}", "Rows that loops worked on")
+_worked = counter("recurring.worker.rows", "{row}", "Rows that workers processed")
 
 
 def start(service: str, address: str, schema: str) -> None:
@@ -154,8 +154,8 @@ def unreadable() -> None:
     _unreadable.add(1)
 
 
-def step_done(loop: str, outcome: str, worked: int, duration_seconds: float) -> None:
-    """Count one step of a loop."""
-    _step_seconds.record(duration_seconds, {"loop": loop, "outcome": outcome})
+def step_done(worker: str, outcome: str, worked: int, duration_seconds: float) -> None:
+    """Count one step of a worker."""
+    _step_seconds.record(duration_seconds, {"worker": worker, "outcome": outcome})
     if worked:
-        _worked.add(worked, {"loop": loop})
+        _worked.add(worked, {"worker": worker})

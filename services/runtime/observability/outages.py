@@ -1,4 +1,4 @@
-"""An outage is one line in a process's log, however many loops, consumers and calls meet it.
+"""An outage is one line in a process's log, however many workers, consumers and calls meet it.
 
 Each of them has a `Reporter`. The first that meets an outage has it logged; the others join it, and
 once the last of them works again the end is logged. Anything else that fails is no outage, and is
@@ -60,7 +60,7 @@ def is_lost_connection(cause: BaseException) -> bool:
 
 
 class Reporter:
-    """What one loop, consumer or connection has to say of outages."""
+    """What one worker, consumer or connection has to say of outages."""
 
     def __init__(self) -> None:
         self._met: str | None = None

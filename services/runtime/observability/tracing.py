@@ -111,12 +111,12 @@ def continued(name: str, parent: str) -> str:
 
 
 @contextlib.contextmanager
-def working(loop: str, count: int, parents: Sequence[str] = ()) -> Iterator[None]:
-    """A span for the work that a step of a loop found; a step that finds none leaves no trace.
+def working(worker: str, count: int, parents: Sequence[str] = ()) -> Iterator[None]:
+    """A span for the work that a step of a worker found; a step that finds none leaves no trace.
 
     The parents are the traces that the work belongs to: it is below the one, or linked to the many.
     """
-    with _for_all(f"work {loop}", parents, trace.SpanKind.INTERNAL, {"recurring.rows": count}):
+    with _for_all(f"work {worker}", parents, trace.SpanKind.INTERNAL, {"recurring.rows": count}):
         yield
 
 
@@ -231,7 +231,7 @@ def statement(text: str) -> Iterator[None]:
 def trace_statements(engine: Engine) -> None:
     """Give each statement below a recorded span a span of its own, without its parameters.
 
-    Statements below none (a loop that looks for work) are too many to be worth one.
+    Statements below none (a worker that polls) are too many to be worth one.
     """
 
     def before(

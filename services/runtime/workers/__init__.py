@@ -1,1 +1,1 @@
-"""Background work: loops, retries, bisection, the clock."""
+"""Background work: worker loops, retries, bisection, the clock."""

@@ -84,7 +84,7 @@ class SandboxClock:
     async def run(self, settle: Callable[[float], Awaitable[Activity]]) -> None:
         """Follow the clock until cancelled.
 
-        `settle` lets every loop of the process look for work at the present instant, waits up to so
+        `settle` lets every worker of the process look for work at the present instant, waits up to so
         many seconds until none has any, and tells how it went.
         """
         timeout = aiohttp.ClientTimeout(total=REPORT_TIMEOUT_SECONDS)

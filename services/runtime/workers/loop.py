@@ -1,4 +1,4 @@
-"""Due work, done in steps by loops that run on any number of replicas and stop cleanly."""
+"""Due work, done in steps by workers that run on any number of replicas and stop cleanly."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ STEP_DEADLINE_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one step of a loop did: rows worked on, and when there will be more to do."""
+    """What one step of a worker did: rows worked on, and when there will be more to do."""
 
     worked: int = 0
     wake_at: datetime | None = None
@@ -50,7 +50,7 @@ class Worker(Protocol):
         """Return, with the next instant of work, once there is nothing to do at the present one."""
 
 
-class Loop:
+class WorkerLoop:
     """Calls a step again and again: at once while there is work, else when woken, due or polling.
 
     A step that fails, or that runs into its deadline, is tried again, later and later up to
@@ -102,11 +102,11 @@ class Loop:
                 self._settling = waiting + self._settling
                 pause = min(BACKOFF_MAX_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(failures, 10))
                 if deadline.expired():
-                    log.warning("step cut off at its deadline", extra={"loop": self.name})
+                    log.warning("step cut off at its deadline", extra={"worker": self.name})
                 elif what := outages.out_of_reach(error):
                     self._outage.failed(what, error)
                 else:
-                    log.exception("step failed", extra={"loop": self.name, "failures": failures})
+                    log.exception("step failed", extra={"worker": self.name, "failures": failures})
                 metrics.step_done(self.name, "error", 0, time.perf_counter() - started)
                 await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter only
                 continue
@@ -138,7 +138,7 @@ class Loop:
                 await self._woken.wait()
 
 
-class PeriodicWorker(Loop):
+class PeriodicWorker(WorkerLoop):
     """House-keeping, done now and then: nothing announces it and nobody waits for it."""
 
     def wake(self) -> None:

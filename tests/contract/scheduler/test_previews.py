@@ -1,4 +1,4 @@
-"""A preview says of each coming cycle what would become of it, as the loops would decide."""
+"""A preview says of each coming cycle what would become of it, as the workers would decide."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""The catalog without its process: its calls, handlers and loop, on a real database."""
+"""The catalog without its process: its calls, handlers and worker, on a real database."""
 
 import uuid
 from collections.abc import Sequence
@@ -210,7 +210,7 @@ class Shop:
         return [(each.subject, each.method, MessageToDict(each.after)) for each in found]
 
     async def expire(self) -> Step:
-        """One step of the loop that ends holds."""
+        """One step of the worker that ends holds."""
         return await workers.HoldExpiry(self.database, self.clock).step()
 
     async def published(self, message_type: type[Message]) -> list[Any]:

@@ -163,7 +163,7 @@ async def test_an_order_whose_hold_ended_can_hold_again(shop: Shop) -> None:
     assert await shop.units("tea") == (10, 2, 8)
 
 
-async def test_two_loops_end_every_hold_once(shop: Shop) -> None:
+async def test_two_workers_end_every_hold_once(shop: Shop) -> None:
     await shop.sell("tea", 100, units=50)
     await shop.hold(*((order(f"o{number}"), [item("tea")]) for number in range(50)))
     shop.clock.move_to(day(3))

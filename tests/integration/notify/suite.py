@@ -56,7 +56,7 @@ class ManualClock:
 
 @dataclass
 class Notify:
-    """The service without its process: its calls, its handlers, its loop."""
+    """The service without its process: its calls, its handlers, its worker."""
 
     database: Database
     clock: ManualClock

@@ -58,7 +58,7 @@ async def erase(notify: Notify, customer: str = ANN) -> None:
 async def stored(notify: Notify) -> Rows:
     """Every row of every table, by a role that sees them all."""
     async with notify.database.engine.begin() as tx:
-        await tx.execute(text("SELECT set_config('role', session_user || '_loops', true)"))
+        await tx.execute(text("SELECT set_config('role', session_user || '_workers', true)"))
         tables = await tx.execute(
             text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
         )

@@ -68,7 +68,7 @@ def charge_name(number: int, customer: str = ANN) -> str:
 
 @dataclass
 class Payments:
-    """The service without its process: its calls, its handlers, its loops."""
+    """The service without its process: its calls, its handlers, its workers."""
 
     database: Database
     clock: ManualClock
@@ -78,7 +78,7 @@ class Payments:
     def __post_init__(self) -> None:
         self.api = api.Servicer(self.database, self.clock, self.provider)
         self.handlers = Handlers(self.clock)
-        self.loops: list[Charging | Lookup | Expiry | Refunding] = [
+        self.workers: list[Charging | Lookup | Expiry | Refunding] = [
             Charging(self.database, self.clock, self.provider),
             Lookup(self.database, self.clock, self.provider),
             Expiry(self.database, self.clock),
@@ -244,9 +244,9 @@ class Payments:
     # --- time -----------------------------------------------------------------------------------
 
     async def work(self) -> datetime | None:
-        """Run all loops until none has anything to do now; returns when there will be something."""
+        """Run all workers until none has anything to do now; returns when there will be something."""
         while True:
-            steps: list[Step] = [await loop.step() for loop in self.loops]
+            steps: list[Step] = [await worker.step() for worker in self.workers]
             if not any(step.worked for step in steps):
                 return min((step.wake_at for step in steps if step.wake_at), default=None)
 

@@ -127,7 +127,7 @@ async def test_a_claimed_attempt_keeps_the_service_busy_until_its_claim_ends(
         await tx.exec_driver_sql("UPDATE attempts SET claim_time = now()")
     payments.clock.move(MINUTE)
 
-    [_, lookup, _, _] = payments.loops
+    [_, lookup, _, _] = payments.workers
     assert (await lookup.step()).pending
     assert (await payments.charge()).state == State.IN_FLIGHT
 

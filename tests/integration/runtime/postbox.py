@@ -19,7 +19,7 @@ from services.runtime.messaging.events import Event, OutboxEvent, Subscription
 from services.runtime.messaging.inbox import Consumer
 from services.runtime.messaging.outbox import Relay
 from services.runtime.workers.clock import SystemClock
-from services.runtime.workers.loop import Loop, Worker, Workers
+from services.runtime.workers.loop import Worker, WorkerLoop, Workers
 from tests.owner import as_owner
 
 SERVICE, STREAM, DURABLE = "catalog", "CATALOG", "listener"
@@ -68,8 +68,8 @@ class Teller:
         """Make the streams, and what the listener reads by."""
         await streams.make(self.broker, [LISTENERS])
 
-    def relay_loop(self) -> Loop:
-        return Loop("relay", SystemClock(), self.relay().step, poll_seconds=0.05)
+    def relay_worker(self) -> WorkerLoop:
+        return WorkerLoop("relay", SystemClock(), self.relay().step, poll_seconds=0.05)
 
     async def tell(self, *keys: str) -> None:
         async with self.database.begin() as tx:

@@ -83,7 +83,7 @@ async def test_the_service_itself_has_no_access(
     async with connected(service_database(service), "") as connection:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.fetch("SELECT * FROM audit_v1.backlog")
-        await connection.execute(f"SET ROLE recurring_{service}_loops")
+        await connection.execute(f"SET ROLE recurring_{service}_workers")
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.fetch("SELECT * FROM audit_v1.backlog")
 

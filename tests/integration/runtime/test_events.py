@@ -40,7 +40,7 @@ RESTART_SECONDS = 0.4
 
 async def test_a_fact_is_told_once_and_handled_once(teller: Teller, listener: Listener) -> None:
     await teller.tell("tea", "coffee")
-    async with at_work(teller.relay_loop(), listener.consumer()) as workers:
+    async with at_work(teller.relay_worker(), listener.consumer()) as workers:
         await listener.until_heard(2)
         assert (await workers.settle(GRACE_SECONDS)).quiet
     assert await listener.heard() == ["coffee", "tea"]
@@ -48,7 +48,7 @@ async def test_a_fact_is_told_once_and_handled_once(teller: Teller, listener: Li
 
 
 async def test_telling_a_fact_again_changes_nothing(teller: Teller, listener: Listener) -> None:
-    async with at_work(teller.relay_loop(), listener.consumer()) as workers:
+    async with at_work(teller.relay_worker(), listener.consumer()) as workers:
         await teller.tell("tea")
         await listener.until_heard(1)
         await teller.tell("tea")
@@ -89,7 +89,7 @@ async def test_what_was_rolled_back_is_not_told(teller: Teller, listener: Listen
             await outbox.put(tx, [fact("tea")])
             raise LookupError
 
-    async with at_work(teller.relay_loop(), listener.consumer()) as workers:
+    async with at_work(teller.relay_worker(), listener.consumer()) as workers:
         with_error = await asyncio.gather(fail(), return_exceptions=True)
         assert isinstance(with_error[0], LookupError)
         await teller.tell("coffee")
@@ -100,7 +100,7 @@ async def test_what_was_rolled_back_is_not_told(teller: Teller, listener: Listen
 
 async def test_what_is_published_twice_is_handled_once(teller: Teller, listener: Listener) -> None:
     await teller.tell("tea")
-    async with at_work(teller.relay_loop(), listener.consumer()) as workers:
+    async with at_work(teller.relay_worker(), listener.consumer()) as workers:
         await listener.until_heard(1)
         await teller.forget_publishing()
         assert (await workers.settle(GRACE_SECONDS)).quiet
@@ -112,7 +112,7 @@ async def test_a_lost_stream_comes_back_with_all_that_it_had(
     teller: Teller, listener: Listener, nats_url: str
 ) -> None:
     await teller.tell("tea")
-    async with at_work(teller.relay_loop()):
+    async with at_work(teller.relay_worker()):
         await until(lambda: _is_zero(teller))
         await _delete_stream(nats_url)
         await teller.tell("coffee")
@@ -125,7 +125,7 @@ async def test_a_stream_that_others_made_anew_is_filled_by_who_may_not_make_one(
     teller: Teller, listener: Listener, broker: Broker, nats_url: str
 ) -> None:
     await teller.tell("tea")
-    async with at_work(teller.relay_loop()):
+    async with at_work(teller.relay_worker()):
         await until(lambda: _is_zero(teller))
     await _delete_stream(nats_url)
     relay = Relay(teller.database, broker, SERVICE)
@@ -133,7 +133,7 @@ async def test_a_stream_that_others_made_anew_is_filled_by_who_may_not_make_one(
         await relay.ensure_streams()
     await teller.make()
     await relay.ensure_streams()
-    async with at_work(teller.relay_loop(), listener.consumer()):
+    async with at_work(teller.relay_worker(), listener.consumer()):
         await listener.until_heard(1)
     assert await listener.heard() == ["tea"]
 
@@ -147,7 +147,7 @@ async def test_a_durable_that_nobody_has_made_is_waited_for(
 ) -> None:
     await _delete_stream(nats_url)
     await streams.make(broker, [])
-    async with at_work(listener.consumer(), teller.relay_loop()):
+    async with at_work(listener.consumer(), teller.relay_worker()):
 
         async def said() -> bool:
             return "durable listener of stream CATALOG is not there: migrate" in caplog.text
@@ -166,7 +166,7 @@ async def test_a_durable_that_hears_too_little_is_waited_for(
     teller: Teller, listener: Listener, broker: Broker, caplog: pytest.LogCaptureFixture
 ) -> None:
     await teller.tell("tea")
-    async with at_work(listener.consumer(events_pb2.StockLow), teller.relay_loop()):
+    async with at_work(listener.consumer(events_pb2.StockLow), teller.relay_worker()):
 
         async def said() -> bool:
             return "does not hear recurring.catalog.v1.StockLow: migrate" in caplog.text
@@ -202,7 +202,7 @@ async def test_what_only_a_newer_version_knows_is_kept_for_it_where_none_runs(
 ) -> None:
     await broker.ensure_durable(NEWER)
     await _publish_newer(broker, "tea")
-    async with at_work(listener.consumer(), teller.relay_loop()):
+    async with at_work(listener.consumer(), teller.relay_worker()):
         # It holds nothing up.
         await teller.tell("coffee")
         await until(listener.dead_letters)
@@ -214,7 +214,7 @@ async def test_what_only_a_newer_version_knows_is_kept_for_it_where_none_runs(
 async def test_a_replay_of_everything_changes_nothing(
     teller: Teller, listener: Listener, nats_url: str
 ) -> None:
-    async with at_work(teller.relay_loop(), listener.consumer()) as workers:
+    async with at_work(teller.relay_worker(), listener.consumer()) as workers:
         await teller.tell("tea", "coffee")
         await listener.until_heard(2)
         # Without the stream its memory of what it had is gone, too.
@@ -230,7 +230,7 @@ async def test_a_broker_that_lost_everything_is_filled_again(
     teller: Teller, listener: Listener, nats_server: EmbeddedNats
 ) -> None:
     await teller.tell("tea")
-    async with at_work(teller.relay_loop()):
+    async with at_work(teller.relay_worker()):
         await until(lambda: _is_zero(teller))
         await asyncio.to_thread(_wipe, nats_server)
         async with at_work(listener.consumer()):
@@ -241,7 +241,7 @@ async def test_a_broker_that_lost_everything_is_filled_again(
 async def test_a_crash_of_the_broker_is_survived(
     teller: Teller, listener: Listener, nats_server: EmbeddedNats
 ) -> None:
-    async with at_work(teller.relay_loop(), listener.consumer()):
+    async with at_work(teller.relay_worker(), listener.consumer()):
         await teller.tell("tea")
         await listener.until_heard(1)
         await asyncio.to_thread(nats_server.kill)
@@ -254,7 +254,7 @@ async def test_a_crash_of_the_broker_is_survived(
 async def test_a_restart_of_the_database_is_survived(
     teller: Teller, listener: Listener, broker: Broker, postgres: EmbeddedPostgres
 ) -> None:
-    async with at_work(teller.relay_loop(), listener.consumer()) as workers:
+    async with at_work(teller.relay_worker(), listener.consumer()) as workers:
         await teller.tell("tea")
         await listener.until_heard(1)
         # What is heard before that is written down would be claimed until long after the restart.
@@ -275,7 +275,7 @@ async def test_one_bad_event_holds_nobody_up_and_is_given_up(
 ) -> None:
     listener.poison = {"poison"}
     await teller.tell("coffee", "poison", "tea")
-    async with at_work(teller.relay_loop(), listener.consumer()) as workers:
+    async with at_work(teller.relay_worker(), listener.consumer()) as workers:
         await listener.until_heard(2)
         await until(listener.dead_letters)
         assert (await workers.settle(GRACE_SECONDS)).quiet
@@ -310,7 +310,7 @@ async def test_a_bad_event_is_given_up_after_so_many_tries_of_all_replicas_and_r
 async def test_a_bad_event_that_gets_better_is_handled(teller: Teller, listener: Listener) -> None:
     listener.poison = {"tea"}
     await teller.tell("tea")
-    async with at_work(teller.relay_loop(), listener.consumer()):
+    async with at_work(teller.relay_worker(), listener.consumer()):
         await asyncio.wait_for(listener.handling.wait(), GRACE_SECONDS)
         listener.poison = set()
         await listener.until_heard(1)
@@ -322,7 +322,7 @@ async def test_what_is_no_event_is_given_up(
 ) -> None:
     await broker.publish(SUBJECT, b"\xff", {}, GRACE_SECONDS)
     await teller.tell("tea")
-    async with at_work(teller.relay_loop(), listener.consumer()):
+    async with at_work(teller.relay_worker(), listener.consumer()):
         await listener.until_heard(1)
         await until(listener.dead_letters)
     assert await listener.heard() == ["tea"]
@@ -358,7 +358,7 @@ async def test_two_relays_share_the_work(teller: Teller, nats_url: str) -> None:
 async def test_two_consumers_share_the_work(teller: Teller, listener: Listener) -> None:
     keys = sorted(f"p{number}" for number in range(1200))
     consumers = [listener.consumer(), listener.consumer()]
-    async with at_work(teller.relay_loop(), *consumers) as workers:
+    async with at_work(teller.relay_worker(), *consumers) as workers:
         await teller.tell(*keys)
         await listener.until_heard(len(keys))
         assert (await workers.settle(GRACE_SECONDS)).quiet
@@ -371,7 +371,7 @@ async def test_a_relay_that_is_stopped_gives_back_what_it_claimed(
 ) -> None:
     await asyncio.to_thread(nats_server.stop)
     await teller.tell("tea")
-    async with at_work(teller.relay_loop()):
+    async with at_work(teller.relay_worker()):
         await until(lambda: count(teller.database, "outbox WHERE claim_time IS NOT NULL"))
     assert await count(teller.database, "outbox WHERE claim_time IS NOT NULL") == 0
     await asyncio.to_thread(nats_server.start)
@@ -396,7 +396,7 @@ async def test_a_consumer_that_is_stopped_leaves_its_events_to_another_at_once(
 ) -> None:
     await teller.tell("tea", "coffee")
     listener.free.clear()
-    async with at_work(teller.relay_loop(), listener.consumer()):
+    async with at_work(teller.relay_worker(), listener.consumer()):
         await asyncio.wait_for(listener.handling.wait(), GRACE_SECONDS)
     listener.free.set()
     async with at_work(listener.consumer()):
@@ -423,7 +423,7 @@ async def test_an_outage_is_not_held_against_an_event(
 
 
 async def test_what_was_settled_long_ago_is_deleted(teller: Teller, listener: Listener) -> None:
-    async with at_work(teller.relay_loop(), listener.consumer()):
+    async with at_work(teller.relay_worker(), listener.consumer()):
         await teller.tell("old", "new")
         await listener.until_heard(2)
     long_ago = "now() - interval '31 days'"
@@ -495,7 +495,7 @@ async def test_an_event_that_was_given_up_is_handled_once_when_it_is_replayed(
     teller: Teller, listener: Listener
 ) -> None:
     listener.poison = {"bad"}
-    async with at_work(teller.relay_loop(), listener.consumer()):
+    async with at_work(teller.relay_worker(), listener.consumer()):
         await teller.tell("bad")
 
         async def given_up() -> bool:

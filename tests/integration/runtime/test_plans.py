@@ -215,7 +215,7 @@ async def test_no_statement_reads_a_whole_table_when_statistics_are_stale(
         call = f"q({given})" if given else "q"
         await connection.execute(f"PREPARE q AS {sql}")
         # By a worker for all merchants, and by a caller for theirs.
-        workers = f"{role}_loops"
+        workers = f"{role}_workers"
         callers = {"merchant", "tenant"} & {
             name
             for name, kind in zip(compiled.positiontup or [], types, strict=True)

@@ -39,22 +39,22 @@ def quiet_log(
 def test_many_that_meet_an_outage_make_one_line_and_the_last_to_leave_another(
     quiet_log: pytest.LogCaptureFixture,
 ) -> None:
-    loops = [Reporter() for _ in range(5)]
+    workers = [Reporter() for _ in range(5)]
     for _ in range(3):
-        for each in loops:
+        for each in workers:
             each.failed(DATABASE, REFUSED)
         note(DATABASE, REFUSED)
     assert messages(quiet_log) == ["waiting for database: ConnectionRefusedError: refused"]
-    for each in loops[:-1]:
+    for each in workers[:-1]:
         each.works()
-    loops[0].failed(DATABASE, REFUSED)
+    workers[0].failed(DATABASE, REFUSED)
     assert len(messages(quiet_log)) == 1
-    for each in loops:
+    for each in workers:
         each.works()
     assert messages(quiet_log)[1:] == ["database: back"]
     # The next one is news again.
-    loops[0].failed(DATABASE, REFUSED)
-    loops[0].works()
+    workers[0].failed(DATABASE, REFUSED)
+    workers[0].works()
     assert len(messages(quiet_log)) == 4
 
 
@@ -63,16 +63,16 @@ def test_another_cause_is_told_after_a_while(
 ) -> None:
     now = 0.0
     monkeypatch.setattr("time.monotonic", lambda: now)
-    loop = Reporter()
-    loop.failed(DATABASE, REFUSED)
+    worker = Reporter()
+    worker.failed(DATABASE, REFUSED)
     starting = asyncpg.CannotConnectNowError("the database system is starting up")
-    loop.failed(DATABASE, starting)
+    worker.failed(DATABASE, starting)
     assert len(messages(quiet_log)) == 1
     now = REPEAT_SECONDS
-    loop.failed(DATABASE, starting)
-    loop.failed(DATABASE, starting)
+    worker.failed(DATABASE, starting)
+    worker.failed(DATABASE, starting)
     assert len(messages(quiet_log)) == 2
-    loop.works()
+    worker.works()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What orders cost, and what their conditions say of it: the same for loops and for previews."""
+"""What orders cost, and what their conditions say of it: the same for workers and for previews."""
 
 import asyncio
 import time

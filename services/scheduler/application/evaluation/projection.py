@@ -1,6 +1,6 @@
 """What would become of cycles without an order by what is known now: for previews and forecasts.
 
-The loops' own questions and rules decide, as if every cycle before were paid. Nothing is stored.
+The workers' own questions and rules decide, as if every cycle before were paid. Nothing is stored.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Loops: work goes on while there is any, waits well, and says truly when there is none."""
+"""Workers: work goes on while there is any, waits well, and says truly when there is none."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -9,7 +9,7 @@ import pytest
 
 from services.runtime.db import leases
 from services.runtime.observability import outages
-from services.runtime.workers.loop import Loop, Step, Worker, Workers
+from services.runtime.workers.loop import Step, Worker, WorkerLoop, Workers
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(days=1)
@@ -77,22 +77,22 @@ async def running(*workers: Worker) -> AsyncIterator[Workers]:
         await asyncio.wait({task})
 
 
-def loop(step: "Script | HeldStep", poll_seconds: float = NEVER_POLL_SECONDS) -> Loop:
-    return Loop("test", StoppedClock(), step, poll_seconds)
+def worker(step: "Script | HeldStep", poll_seconds: float = NEVER_POLL_SECONDS) -> WorkerLoop:
+    return WorkerLoop("test", StoppedClock(), step, poll_seconds)
 
 
 async def test_work_is_done_at_once_while_there_is_any() -> None:
     script = Script(Step(worked=3), Step(worked=2))
-    work = loop(script)
+    work = worker(script)
     async with running(work):
         await work.settle()
     assert work.activity == 5
     assert script.left == []
 
 
-async def test_a_wake_up_wakes_an_idle_loop() -> None:
+async def test_a_wake_up_wakes_an_idle_worker() -> None:
     script = Script()
-    work = loop(script)
+    work = worker(script)
     async with running(work):
         await script.until_begun(1)
         work.wake()
@@ -101,7 +101,7 @@ async def test_a_wake_up_wakes_an_idle_loop() -> None:
 
 async def test_a_wake_up_during_a_step_is_not_lost() -> None:
     step = HeldStep()
-    work = loop(step)
+    work = worker(step)
     async with running(work):
         await step.begun.acquire()
         work.wake()
@@ -111,19 +111,19 @@ async def test_a_wake_up_during_a_step_is_not_lost() -> None:
 
 async def test_an_idle_loop_looks_again_by_itself() -> None:
     script = Script()
-    async with running(loop(script, poll_seconds=0.001)):
+    async with running(worker(script, poll_seconds=0.001)):
         await script.until_begun(3)
 
 
-async def test_a_loop_looks_again_when_its_time_has_come() -> None:
+async def test_a_worker_looks_again_when_its_time_has_come() -> None:
     script = Script(Step(wake_at=NOW))
-    async with running(loop(script)):
+    async with running(worker(script)):
         await script.until_begun(2)
 
 
 async def test_rest_is_only_believed_of_a_step_that_began_after_the_question() -> None:
     step = HeldStep()
-    work = loop(step)
+    work = worker(step)
     async with running(work):
         await step.begun.acquire()
         rest = asyncio.create_task(work.settle())
@@ -136,14 +136,14 @@ async def test_rest_is_only_believed_of_a_step_that_began_after_the_question() -
 
 
 async def test_rest_tells_when_there_is_work_next() -> None:
-    work = loop(Script(Step(worked=1), Step(wake_at=LATER), Step(wake_at=LATER)))
+    work = worker(Script(Step(worked=1), Step(wake_at=LATER), Step(wake_at=LATER)))
     async with running(work):
         assert await work.settle() == LATER
 
 
 async def test_work_in_other_hands_is_no_rest() -> None:
     script = Script(Step(pending=True), Step(pending=True), Step(pending=True))
-    work = loop(script)
+    work = worker(script)
     async with running(work):
         await work.settle()
     assert script.left == []
@@ -155,7 +155,7 @@ async def test_an_outage_has_no_stack_in_the_log(
     monkeypatch.setattr(outages, "_outages", {})
     caplog.set_level("INFO")
     step = Script(ConnectionRefusedError("refused"), ConnectionRefusedError("refused"))
-    async with running(loop(step)):
+    async with running(worker(step)):
         await step.until_begun(3)
     assert [(record.getMessage(), record.exc_info) for record in caplog.records] == [
         ("waiting for database: ConnectionRefusedError: refused", None),
@@ -165,23 +165,23 @@ async def test_an_outage_has_no_stack_in_the_log(
 
 async def test_a_failing_step_is_tried_until_it_works(caplog: pytest.LogCaptureFixture) -> None:
     script = Script(ValueError("a bug"), ValueError("still there"), Step(worked=1))
-    work = loop(script)
+    work = worker(script)
     async with running(work):
         await work.settle()
     assert work.activity == 1
     assert [record.getMessage() for record in caplog.records] == ["step failed"] * 2
 
 
-async def test_a_loop_that_fails_is_not_at_rest() -> None:
-    work = loop(Script(*[OSError("out")] * 100))
+async def test_a_worker_that_fails_is_not_at_rest() -> None:
+    work = worker(Script(*[OSError("out")] * 100))
     async with running(work) as workers:
         activity = await workers.settle(0.05)
     assert not activity.quiet
 
 
-async def test_a_process_is_at_rest_when_all_its_loops_are() -> None:
+async def test_a_process_is_at_rest_when_all_its_workers_are() -> None:
     held = HeldStep()
-    workers: Sequence[Worker] = [loop(Script()), loop(held)]
+    workers: Sequence[Worker] = [worker(Script()), worker(held)]
     async with running(*workers) as together:
         assert not (await together.settle(0.05)).quiet
         held.let_go.release()
@@ -190,39 +190,39 @@ async def test_a_process_is_at_rest_when_all_its_loops_are() -> None:
         assert (await together.settle(GRACE_SECONDS)).quiet
 
 
-async def test_a_process_wakes_for_the_earliest_of_its_loops() -> None:
+async def test_a_process_wakes_for_the_earliest_of_its_workers() -> None:
     sooner = LATER - timedelta(hours=1)
-    work = [loop(Script(*[Step(wake_at=when)] * 9)) for when in (LATER, sooner)]
-    async with running(*work, loop(Script())) as together:
+    work = [worker(Script(*[Step(wake_at=when)] * 9)) for when in (LATER, sooner)]
+    async with running(*work, worker(Script())) as together:
         activity = await together.settle(GRACE_SECONDS)
     assert (activity.quiet, activity.wake_at) == (True, sooner)
 
 
-async def test_a_process_counts_the_work_of_all_its_loops() -> None:
-    work = [loop(Script(Step(worked=2))), loop(Script(Step(worked=3)))]
+async def test_a_process_counts_the_work_of_all_its_workers() -> None:
+    work = [worker(Script(Step(worked=2))), worker(Script(Step(worked=3)))]
     async with running(*work) as together:
         assert (await together.settle(GRACE_SECONDS)).count == 5
 
 
-async def test_a_process_without_loops_is_at_rest() -> None:
+async def test_a_process_without_workers_is_at_rest() -> None:
     assert (await Workers([]).settle(GRACE_SECONDS)).quiet
 
 
-async def test_a_loop_stops_although_it_is_woken_at_that_moment() -> None:
+async def test_a_worker_stops_although_it_is_woken_at_that_moment() -> None:
     script = Script()
-    work = loop(script)
+    work = worker(script)
     task = asyncio.create_task(work.run())
     await script.until_begun(1)
     await asyncio.sleep(0)
     work.wake()
-    # The wake-up is on its way to the loop, which has not run since.
+    # The wake-up is on its way to the worker, which has not run since.
     await asyncio.sleep(0)
     task.cancel()
     done, _ = await asyncio.wait({task}, timeout=GRACE_SECONDS)
     assert done
 
 
-async def test_loops_stop_although_a_step_fails_on_the_way_out() -> None:
+async def test_workers_stop_although_a_step_fails_on_the_way_out() -> None:
     begun = asyncio.Event()
 
     async def step() -> Step:
@@ -234,7 +234,7 @@ async def test_loops_stop_although_a_step_fails_on_the_way_out() -> None:
             raise ConnectionError(msg) from None
         return IDLE
 
-    task = asyncio.create_task(Workers([Loop("work", StoppedClock(), step)]).run())
+    task = asyncio.create_task(Workers([WorkerLoop("work", StoppedClock(), step)]).run())
     await begun.wait()
     task.cancel()
     done, _ = await asyncio.wait({task}, timeout=GRACE_SECONDS)
@@ -253,7 +253,7 @@ async def test_a_step_that_hangs_is_cut_off_at_its_deadline_and_taken_again(
             await asyncio.Event().wait()
         return Step()
 
-    hanging = Loop("test", StoppedClock(), step, deadline_seconds=0.05)
+    hanging = WorkerLoop("test", StoppedClock(), step, deadline_seconds=0.05)
     task = asyncio.create_task(hanging.run())
     await asyncio.wait_for(hanging.settle(), 5)
     task.cancel()
