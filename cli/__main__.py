@@ -19,10 +19,10 @@ from cli import (
     standing_orders,
     status,
 )
-from cli.audit import report
 from cli.command import run_to_exit
 from cli.demo import play
 from cli.imports import command as imports
+from cli.prove import report
 
 app = typer.Typer(
     name="recurring",
@@ -66,7 +66,7 @@ call.register(app)
 
 @app.command("demo")
 def demo() -> None:
-    """Play six months of standing orders on the sandbox's clock, then audit them."""
+    """Play six months of standing orders on the sandbox's clock, then prove them."""
     run_to_exit(play.demo())
 
 

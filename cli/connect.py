@@ -12,7 +12,7 @@ and is enough where there is no such file:
 | `RECURRING_CA_FILE` | whom to trust, where the system does not know the authority |
 | `RECURRING_GRPC_PLAINTEXT` | `true`: no TLS, for development; a target on this machine needs none |
 | `RECURRING_NATS_URL`, `RECURRING_SANDBOX_URL` | the broker, the sandbox |
-| `RECURRING_<SERVICE>_DATABASE_URL`, `RECURRING_PROVIDER_API_KEY` | for audits only |
+| `RECURRING_<SERVICE>_DATABASE_URL`, `RECURRING_PROVIDER_API_KEY` | for proofs only |
 """
 
 import asyncio
@@ -73,7 +73,7 @@ class Stack:
     merchant: str
     nats_url: str
     sandbox_url: str
-    # For audits: service -> postgresql:// address, and the key to the provider's books. Empty where
+    # For proofs: service -> postgresql:// address, and the key to the provider's books. Empty where
     # only the contracts can be reached.
     database_urls: Mapping[str, str]
     provider_api_key: str

@@ -1,4 +1,4 @@
-"""The whole demo: sign-up, six months, a time line for each customer, the audit, the verdict."""
+"""The whole demo: sign-up, six months, a time line for each customer, the proof, the verdict."""
 
 import time
 import traceback
@@ -8,7 +8,6 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from cli.audit.report import run_audit
 from cli.command import FAILED
 from cli.connect import Session, this_session
 from cli.demo import plan
@@ -20,6 +19,7 @@ from cli.demo.story import Story, boxes_left
 from cli.demo.timeline import render
 from cli.demo.verdict import deviations
 from cli.errors import CommandError, describe_rpc_error
+from cli.prove.report import prove
 
 # Long enough for a process that was killed to be started again meanwhile.
 PATIENCE_SECONDS = 60.0
@@ -46,7 +46,7 @@ async def play(session: Session) -> list[str]:
     outcomes = [await read_outcome(session, cast, role, dates.start) for role in cast.roles]
     for outcome in outcomes:
         console.print(render(outcome))
-    wrong = [*await run_audit(session), *await _verdict(session, cast, dates, outcomes)]
+    wrong = [*await prove(session), *await _verdict(session, cast, dates, outcomes)]
     console.print(f"six months in {time.monotonic() - begun:.0f} seconds", style="dim")
     return wrong
 

@@ -1,4 +1,4 @@
-"""Stacks of their own: the audit looks at everything that is on one, and another exports its traces."""
+"""Stacks of their own: a proof looks at everything that is on one, and another exports its traces."""
 
 import asyncio
 import os

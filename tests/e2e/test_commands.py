@@ -64,7 +64,7 @@ def test_a_newcomer_comes_from_a_product_to_a_paid_order(recurring: Recurring) -
     notices = [each["kind"] for each in ok(recurring, "notices", "list", "eve")]
     assert {"ORDER_UPCOMING", "RECEIPT", "REFUND"} <= set(notices)
     assert ok(recurring, "standing-orders", "cancel", "eve-tea")["state"] == "CANCELLED"
-    assert recurring.run("audit").returncode == 0
+    assert recurring.run("prove").returncode == 0
 
 
 def test_people_get_tables(recurring: Recurring) -> None:

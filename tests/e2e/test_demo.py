@@ -19,7 +19,7 @@ PARTS_AT_WORK = [
 LINES_BETWEEN_KILLS = 20
 
 
-def test_the_demo_plays_and_the_audit_agrees(recurring: Recurring) -> None:
+def test_the_demo_plays_and_the_proof_holds(recurring: Recurring) -> None:
     played = recurring.run("demo")
     assert played.stdout.splitlines()[-1:] == ["demo: ok"], played.stdout[-4000:]
     assert played.returncode == 0

@@ -36,9 +36,9 @@ class Operator:
         printed = await self._run(settings, "-m", f"services.{service}", *arguments)
         return [json.loads(line) for line in printed.splitlines()]
 
-    async def audit(self) -> str:
+    async def prove(self) -> str:
         """Compare the four databases with the sandbox's own records; returns what that found."""
-        return await self._run({"RECURRING_HOME": str(self.stack.home)}, "-m", "cli", "audit")
+        return await self._run({"RECURRING_HOME": str(self.stack.home)}, "-m", "cli", "prove")
 
     async def postgres(self, program: str, service: str, *arguments: str) -> None:
         """Run one of PostgreSQL's own programs on the database of a service."""

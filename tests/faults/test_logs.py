@@ -84,7 +84,7 @@ async def test_an_outage_is_one_line_in_each_service_and_its_end_another(
     assert loud(after) == loud(during)
     assert not [line for each in after.values() for line in each if "exception" in line]
     await operator.suite.sandbox.settle()
-    assert await operator.audit()
+    assert await operator.prove()
 
 
 async def call(ann: Customer) -> None:

@@ -93,7 +93,7 @@ async def test_a_database_from_a_backup_hears_again_what_it_has_forgotten(
     # Life goes on.
     await operator.suite.advance(WEEK)
     assert await state(ann, tea, 2) == PAID
-    assert await operator.audit()
+    assert await operator.prove()
 
 
 async def test_streams_that_were_wiped_are_filled_again_and_change_nothing(
@@ -114,7 +114,7 @@ async def test_streams_that_were_wiped_are_filled_again_and_change_nothing(
     assert await notices(ann) == told
     await operator.suite.advance(UNTIL_PAID)
     assert await state(ann, tea, 1) == PAID
-    assert await operator.audit()
+    assert await operator.prove()
 
 
 def wipe_streams(stack: EmbeddedStack) -> None:
@@ -143,7 +143,7 @@ async def test_charges_that_the_provider_did_not_answer_are_known_in_the_end(
     await operator.suite.sandbox.settle()
     assert await state(ann, tea, 1) == PAID
     assert await operator.types("payments", "unknown") == []
-    assert await operator.audit()
+    assert await operator.prove()
 
 
 async def test_what_is_cancelled_during_an_outage_is_not_paid_after_it(
@@ -166,4 +166,4 @@ async def test_what_is_cancelled_during_an_outage_is_not_paid_after_it(
     # The audit holds every payment in the provider's own books against a paid order.
     [charge] = await charges(ann)
     assert [each.state for each in charge.attempts] == [payments_pb2.Charge.Attempt.NOT_MADE]
-    assert await operator.audit()
+    assert await operator.prove()

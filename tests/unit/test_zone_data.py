@@ -31,7 +31,7 @@ READERS = {
         f"print(moment if time_text(moment, {ZONE!r}).endswith('10:00') else 'another hour')"
     ),
     "the audit": (
-        "from cli.audit.calendar import due_times\n"
+        "from cli.prove.calendar import due_times\n"
         "from datetime import UTC, datetime\n"
         f"print(*due_times({_SCHEDULE}, datetime(2028, 1, 1, tzinfo=UTC)))"
     ),

@@ -122,7 +122,7 @@ def test_the_audit_names_nothing_but_views() -> None:
     views = {view for section in documented().values() for view in section}
     named = [
         name
-        for path in Path("cli/audit").glob("*.py")
+        for path in Path("cli/prove").glob("*.py")
         for name in re.findall(r"\b(?:FROM|JOIN)\s+([a-z_0-9.]+)", path.read_text())
     ]
     assert named

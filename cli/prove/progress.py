@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
-from cli.audit.findings import Check, new_check, wrong
-from cli.audit.records import Records
+from cli.prove.findings import Check, new_check, wrong
+from cli.prove.records import Records
 from cli.values import format_moment
 
 # How late something may be done after its time: services that were away catch up meanwhile.

@@ -3,8 +3,8 @@
 from collections import defaultdict
 from datetime import UTC, datetime
 
-from cli.audit.findings import SUCCEEDED, Check, Finding, wrong
-from cli.audit.records import Attempt, Mandate, Records
+from cli.prove.findings import SUCCEEDED, Check, Finding, wrong
+from cli.prove.records import Attempt, Mandate, Records
 from cli.values import format_minor
 
 # Attempts that took money, or may have.

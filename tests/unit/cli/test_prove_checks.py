@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from cli.audit.checks import CHECKS
-from cli.audit.cycles import check_cycles
-from cli.audit.findings import Check, Kind
-from cli.audit.money import check_ledger, check_payments, check_refunds
-from cli.audit.notices import check_messages, check_promises
-from cli.audit.progress import check_backlogs
-from cli.audit.records import (
+from cli.prove.checks import CHECKS
+from cli.prove.cycles import check_cycles
+from cli.prove.findings import Check, Kind
+from cli.prove.money import check_ledger, check_payments, check_refunds
+from cli.prove.notices import check_messages, check_promises
+from cli.prove.progress import check_backlogs
+from cli.prove.records import (
     Attempt,
     Backlog,
     Charge,

@@ -1,4 +1,4 @@
-"""The audit on a stack: silent on ordinary histories."""
+"""The proof on a stack: silent on ordinary histories."""
 
 import json
 from datetime import date, timedelta
@@ -11,9 +11,9 @@ from tests.e2e.test_commands import ok, sign_up
 pytestmark = [pytest.mark.e2e]
 
 
-def audited(recurring: Recurring) -> dict[str, list[str]]:
+def proved(recurring: Recurring) -> dict[str, list[str]]:
     """What does not agree, by check."""
-    done = recurring.run("audit", "--json")
+    done = recurring.run("prove", "--json")
     assert done.stdout, done.stderr
     found = {
         each["what"]: [one["text"] for one in each["findings"]] for each in json.loads(done.stdout)
@@ -23,7 +23,7 @@ def audited(recurring: Recurring) -> dict[str, list[str]]:
     return found
 
 
-def test_the_audit_is_silent_on_ordinary_lives(
+def test_a_proof_is_silent_on_ordinary_lives(
     recurring: Recurring,
 ) -> None:
     ok(recurring, "products", "create", "oats", "--title", "Oats", "--stock-tracked")
@@ -42,10 +42,10 @@ def test_the_audit_is_silent_on_ordinary_lives(
     ok(recurring, "standing-orders", "pause", "gil-swallowed")
     ok(recurring, "standing-orders", "pause", "gil-titled")
     recurring.run("clock", "advance", "7d")
-    assert audited(recurring) == {}
+    assert proved(recurring) == {}
     ok(recurring, "standing-orders", "update", "gil-titled", "--title", "Rolled oats")
     ok(recurring, "standing-orders", "cancel", "gil-swallowed")
-    assert audited(recurring) == {}
+    assert proved(recurring) == {}
 
     ok(recurring, "standing-orders", "cancel", "gil-titled")
     ok(recurring, "standing-orders", "cancel", "gil-now")
@@ -53,4 +53,4 @@ def test_the_audit_is_silent_on_ordinary_lives(
     erased = recurring.run("customers", "erase", "odo")
     assert erased.returncode == 0, erased.stderr
     recurring.run("clock", "advance", "2d")
-    assert audited(recurring) == {}
+    assert proved(recurring) == {}

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from cli.audit.findings import (
+from cli.prove.findings import (
     SUCCEEDED,
     Check,
     Finding,
@@ -15,7 +15,7 @@ from cli.audit.findings import (
     same_amount,
     wrong,
 )
-from cli.audit.records import Attempt, Payment, Records
+from cli.prove.records import Attempt, Payment, Records
 from cli.values import format_minor
 
 PROVIDER_CLEARING = "provider-clearing"

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from cli.audit.checks import CHECKS
-from cli.audit.records import Attempt, BroughtForward, Hold, Order, Records, Stock, Waiting
-from tests.unit.cli.test_audit_checks import CHARGE, DUE, NEXT_DUE, SOUND, UPCOMING
+from cli.prove.checks import CHECKS
+from cli.prove.records import Attempt, BroughtForward, Hold, Order, Records, Stock, Waiting
+from tests.unit.cli.test_prove_checks import CHARGE, DUE, NEXT_DUE, SOUND, UPCOMING
 
 [PAID] = SOUND.orders
 [MANDATE] = SOUND.mandates

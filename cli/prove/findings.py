@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
-from cli.audit.records import OrderKey
+from cli.prove.records import OrderKey
 from cli.values import format_minor
 
 SUCCEEDED = "SUCCEEDED"

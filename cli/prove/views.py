@@ -10,7 +10,7 @@ from datetime import date, datetime
 from typing import Generic, TypeVar
 from zoneinfo import ZoneInfo
 
-from cli.audit.records import (
+from cli.prove.records import (
     Attempt,
     Backlog,
     BroughtForward,

@@ -2,8 +2,8 @@
 
 from collections import defaultdict
 
-from cli.audit.findings import Check, Finding, Kind, cycle_text, wrong
-from cli.audit.records import Records
+from cli.prove.findings import Check, Finding, Kind, cycle_text, wrong
+from cli.prove.records import Records
 
 ENDED_ORDER_STATES = {"PAID", "SKIPPED", "LAPSED", "CANCELLED"}
 

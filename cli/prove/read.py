@@ -7,11 +7,11 @@ from typing import TypeVar
 
 import asyncpg
 
-from cli.audit import views
-from cli.audit.records import Backlog, Message, Payment, Records, Waiting
-from cli.audit.views import ViewQuery
 from cli.connect import Session
 from cli.errors import CommandError
+from cli.prove import views
+from cli.prove.records import Backlog, Message, Payment, Records, Waiting
+from cli.prove.views import ViewQuery
 from cli.sandbox import Sandbox
 from cli.values import minor_digits
 

@@ -5,17 +5,17 @@ from collections.abc import Sequence
 import typer
 from rich.text import Text
 
-from cli.audit.checks import CHECKS
-from cli.audit.findings import Check, Kind
-from cli.audit.read import read_records
 from cli.command import FAILED, command
 from cli.connect import Session
 from cli.output import new_table
+from cli.prove.checks import CHECKS
+from cli.prove.findings import Check, Kind
+from cli.prove.read import read_records
 
 FINDINGS_SHOWN_MAX = 20
 
 
-async def run_audit(session: Session) -> list[str]:
+async def prove(session: Session) -> list[str]:
     """Compare everything, show it, and return what does not agree.
 
     Raises CommandError if something to be compared is out of reach.
@@ -32,8 +32,8 @@ async def run_audit(session: Session) -> list[str]:
 def register(app: typer.Typer) -> None:
     """Add the command to the app."""
 
-    @command(app, "audit")
-    async def audit(session: Session) -> None:
+    @command(app, "prove")
+    async def run(session: Session) -> None:
         """Compare the databases with the outside world's records; status 1 if they disagree.
 
         Checked are: an order for each due cycle, on the calendar's date, none billed again after it was
@@ -41,12 +41,12 @@ def register(app: typer.Typer) -> None:
         its notice, amount, time and lead, its mandate and ceilings; messages against the gateways;
         stock; that nothing is overdue, unpublished or dead. Erased customers are checked, too.
         """
-        if await run_audit(session):
+        if await prove(session):
             raise typer.Exit(FAILED)
 
 
 def _show(session: Session, checks: Sequence[Check]) -> None:
-    table = new_table("audit", "expected", "found", *(kind.value for kind in Kind))
+    table = new_table("clause", "expected", "found", *(kind.value for kind in Kind))
     for column in table.columns[1:]:
         column.justify = "right"
     for check in checks:
@@ -60,7 +60,7 @@ def _show(session: Session, checks: Sequence[Check]) -> None:
     if len(findings) > FINDINGS_SHOWN_MAX:
         session.output.say(f"… and {len(findings) - FINDINGS_SHOWN_MAX} more")
     totals = ", ".join(f"{kind} {sum(check.count(kind) for check in checks)}" for kind in Kind)
-    session.output.say(f"audit: {totals}")
+    session.output.say(f"proof: {totals}")
 
 
 def _data(check: Check) -> dict[str, object]:

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
-from cli.audit import cycles, mandates, money, notices, progress, stock
-from cli.audit.findings import Check
-from cli.audit.records import Records
+from cli.prove import cycles, mandates, money, notices, progress, stock
+from cli.prove.findings import Check
+from cli.prove.records import Records
 
 CHECKS: Sequence[Callable[[Records], Check]] = (
     cycles.check_cycles,

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from cli.audit.calendar import due_times, is_plain
+from cli.prove.calendar import due_times, is_plain
 
 UNTIL = datetime(2027, 1, 1, tzinfo=UTC)
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from cli.audit.calendar import due_times, is_plain
-from cli.audit.findings import (
+from cli.prove.calendar import due_times, is_plain
+from cli.prove.findings import (
     Check,
     Finding,
     Kind,
@@ -14,7 +14,7 @@ from cli.audit.findings import (
     new_check,
     wrong,
 )
-from cli.audit.records import Order, Records, StandingOrder
+from cli.prove.records import Order, Records, StandingOrder
 from cli.values import format_moment
 
 ENDED_STATES = {"CANCELLED", "COMPLETED"}

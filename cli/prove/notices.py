@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from cli.audit.findings import (
+from cli.prove.findings import (
     SUCCEEDED,
     Check,
     Finding,
@@ -13,7 +13,7 @@ from cli.audit.findings import (
     new_check,
     wrong,
 )
-from cli.audit.records import Attempt, Charge, Delivery, Records
+from cli.prove.records import Attempt, Charge, Delivery, Records
 
 
 def check_promises(records: Records) -> Check:
