@@ -29,6 +29,7 @@ from services.notify.publishers import notice_delivered, notice_failed
 from services.notify.store import attempts, contacts, superseding
 from services.notify.store.attempts import Ended, Outgoing
 from services.notify.store.contacts import SmsEnded
+from services.runtime.crash_points import CrashPoint
 from services.runtime.db import leases
 from services.runtime.db.pool import Database
 from services.runtime.messaging import outbox
@@ -44,6 +45,9 @@ SENDS_CONCURRENT_MAX = 50
 # No send begins later than this in a batch; with a gateway's time-out that is less than a lease.
 SEND_BATCH_SECONDS = 15.0
 FAILURE_INTERNAL = "INTERNAL"
+_CLAIMED = CrashPoint("notify.delivery_claimed", "Deliveries are claimed and not sent.")
+_SENT = CrashPoint("notify.delivery_sent", "Deliveries are sent and not finished.")
+_FINISHED = CrashPoint("notify.delivery_finished", "What became of deliveries is committed.")
 
 _notices_counter = metrics.counter(
     "recurring.notices",
@@ -81,6 +85,7 @@ class Deliveries:
             sendable = [o for o in claimed if (o.notice.key, o.notice.notice) not in void]
             wake_at = None if claimed else await attempts.next_time(tx)
         if claimed:
+            _CLAIMED.reached()
             parents = [outgoing.notice.traceparent for outgoing in claimed]
             with tracing.working("deliveries", len(claimed), parents):
                 await self._deliver(sendable)
@@ -116,11 +121,13 @@ class Deliveries:
         results = [result for queue in queues for result in queue]
         if not results:
             return
+        _SENT.reached()
         async with self._database.begin() as tx:
             ended = await attempts.finish(tx, results)
             now = self._clock.now()
             await contacts.count_sms(tx, _sms_ended(results), now)
             await outbox.put(tx, [event for notice in ended for event in _events(notice, now)])
+        _FINISHED.reached()
         for notice in ended:
             _notices_counter.add(1, {"kind": notice.notice.kind, "outcome": notice.outcome})
 

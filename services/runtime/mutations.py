@@ -14,12 +14,15 @@ from typing import Any, Generic, TypeVar
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import ErrorInfo
 
+from services.runtime.crash_points import CrashPoint
 from services.runtime.db import audit
 from services.runtime.db.idempotency import Mutation
 from services.runtime.db.pool import Connection, Database
 from services.runtime.errors import Problem
 from services.runtime.messaging import outbox
 from services.runtime.messaging.events import OutboxEvent
+
+_COMMITTED = CrashPoint("mutation.committed", "A call's change is committed and not answered.")
 
 T = TypeVar("T")
 Res = TypeVar("Res", bound=Message)
@@ -90,17 +93,31 @@ async def run_checked_mutation(
     async with database.begin() as tx:
         if (answer := await mutation.take(tx, response_type)) is not None:
             return answer
-        applied = await apply(tx)
-        if isinstance(applied, Applied):
-            response = respond(applied.after)
-            before = None if applied.before is None else respond(applied.before)
-            await audit.put_change(
-                tx, request, mutation.request_id, response, before=before, resource=applied.resource
-            )
-            await outbox.put(tx, applied.events)
-            await mutation.remember(tx, response)
-            return response
+        outcome = await _write(tx, mutation, request, respond, await apply(tx))
+    _COMMITTED.reached()
+    if isinstance(outcome, Problem):
+        raise outcome
+    return outcome
+
+
+async def _write(
+    tx: Connection,
+    mutation: Mutation,
+    request: Any,  # noqa: ANN401 - any request with a request_id
+    respond: Callable[[T], Res],
+    applied: Applied[T] | Refused,
+) -> Res | Problem:
+    """Audit, publish and remember what was applied; returns what the caller is to hear."""
+    if isinstance(applied, Refused):
         await mutation.release(tx)
         reason = ErrorInfo(reason=applied.problem.reason)
         await audit.put_change(tx, request, mutation.request_id, reason, before=None)
-    raise applied.problem
+        return applied.problem
+    response = respond(applied.after)
+    before = None if applied.before is None else respond(applied.before)
+    await audit.put_change(
+        tx, request, mutation.request_id, response, before=before, resource=applied.resource
+    )
+    await outbox.put(tx, applied.events)
+    await mutation.remember(tx, response)
+    return response

@@ -10,6 +10,7 @@ from services.catalog.store import prices as price_store
 from services.catalog.store import products as product_store
 from services.catalog.store import stock as stock_store
 from services.runtime.auth.authenticator import Access
+from services.runtime.crash_points import CrashPoint
 from services.runtime.db import audit
 from services.runtime.db.pool import Database
 from services.runtime.messaging import outbox
@@ -35,6 +36,8 @@ ACCESS = {
     "BatchCheckStock": Access(services=("scheduler",)),
     "ListAuditEntries": Access("audit:read"),
 }
+
+_HELD = CrashPoint("catalog.stock_held", "Stock is held, and the scheduler is not answered.")
 
 
 class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
@@ -215,6 +218,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
             changes = [responses.hold_change(hold) for hold in granted if hold.items]
             await audit.put_all(tx, request, changes)
             await outbox.put(tx, events)
+        _HELD.reached()
         return responses.hold_response([short.get(hold.order, []) for hold in wanted])
 
     async def BatchCheckStock(

@@ -10,9 +10,16 @@ from services.payments.domain.outcomes import Outcome, Unknown
 from services.payments.store import attempts as attempt_store
 from services.payments.workers import due
 from services.payments.workers.due import not_due
+from services.runtime.crash_points import CrashPoint
 from services.runtime.db.pool import Database
 from services.runtime.workers.clock import Clock
 from services.runtime.workers.loop import Step
+
+_LOOKUP_CLAIMED = CrashPoint("payments.lookup_claimed", "Attempts are claimed and not looked up.")
+_LOOKUP_FOUND = CrashPoint("payments.lookup_found", "Attempts are looked up and not settled.")
+_RESEND_COMMITTED = CrashPoint(
+    "payments.resend_committed", "It is stored which are sent once more."
+)
 
 
 class Lookup:
@@ -32,10 +39,12 @@ class Lookup:
             claimed = await attempt_store.claim(tx, now, due.BATCH_ROWS)
         if not claimed:
             return Step(pending=True)
+        _LOOKUP_CLAIMED.reached()
         found = await ask_all(claimed, self._provider.find)
         outcomes = [(attempt, outcome) for attempt, outcome in found if outcome is not None]
         missing = [attempt for attempt, outcome in found if outcome is None]
         outcomes += await self._ask_about_missing(missing)
+        _LOOKUP_FOUND.reached()
         async with self._database.begin() as tx:
             await attempts.settle(tx, outcomes, self._clock.now())
         return Step(worked=len(claimed))
@@ -52,6 +61,7 @@ class Lookup:
         now = self._clock.now()
         async with self._database.begin() as tx:
             resent = await attempts.resend_allowed(tx, lost, now)
+        _RESEND_COMMITTED.reached()
 
         async def ask(attempt: Attempt) -> Outcome:
             if attempt.charge in resent:

@@ -8,10 +8,20 @@ from services.payments.clients.provider import Provider
 from services.payments.store import charges as charge_store
 from services.payments.workers import due
 from services.payments.workers.due import not_due
+from services.runtime.crash_points import CrashPoint
 from services.runtime.db.pool import Database
 from services.runtime.observability import tracing
 from services.runtime.workers.clock import Clock
 from services.runtime.workers.loop import Step
+
+_ATTEMPT_COMMITTED = CrashPoint("payments.attempt_committed", "Attempts are stored and not sent.")
+_ATTEMPT_ANSWERED = CrashPoint(
+    "payments.attempt_answered", "Attempts are answered and not settled."
+)
+_ATTEMPT_SETTLED = CrashPoint("payments.attempt_settled", "Outcomes of attempts are committed.")
+_REQUEST_EXPIRED = CrashPoint(
+    "payments.request_expired", "Requests to pay are ended and committed."
+)
 
 
 class Charging:
@@ -32,12 +42,15 @@ class Charging:
         if not taken:
             return Step(pending=True)
         if begun:
+            _ATTEMPT_COMMITTED.reached()
             with tracing.working("charging", len(begun)):
                 outcomes = await ask_all(
                     begun, partial(attempts.charge, self._database, self._provider)
                 )
+                _ATTEMPT_ANSWERED.reached()
                 async with self._database.begin() as tx:
                     await attempts.settle(tx, outcomes, self._clock.now())
+                _ATTEMPT_SETTLED.reached()
         return Step(worked=taken)
 
 
@@ -55,4 +68,7 @@ class Expiry:
             return wait
         async with self._database.begin() as tx:
             expired = await charges.expire_requests(tx, now, due.BATCH_ROWS)
-        return Step(worked=expired) if expired else Step(pending=True)
+        if not expired:
+            return Step(pending=True)
+        _REQUEST_EXPIRED.reached()
+        return Step(worked=expired)

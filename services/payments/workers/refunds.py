@@ -8,9 +8,13 @@ from services.payments.clients.provider import Provider
 from services.payments.store import refunds as refund_store
 from services.payments.workers import due
 from services.payments.workers.due import not_due
+from services.runtime.crash_points import CrashPoint
 from services.runtime.db.pool import Database
 from services.runtime.workers.clock import Clock
 from services.runtime.workers.loop import Step
+
+_REFUND_CLAIMED = CrashPoint("payments.refund_claimed", "Refunds are claimed and not sent.")
+_REFUND_ANSWERED = CrashPoint("payments.refund_answered", "Refunds are answered and not settled.")
 
 
 class Refunding:
@@ -30,7 +34,9 @@ class Refunding:
             claimed = await refund_store.claim(tx, now, due.BATCH_ROWS)
         if not claimed:
             return Step(pending=True)
+        _REFUND_CLAIMED.reached()
         outcomes = await ask_all(claimed, partial(refunds.send, self._provider))
+        _REFUND_ANSWERED.reached()
         async with self._database.begin() as tx:
             await refunds.settle(tx, outcomes, self._clock.now())
         return Step(worked=len(claimed))

@@ -9,6 +9,7 @@ from typing import Generic
 import aiohttp
 import tzdata
 
+from services.runtime import crash_points
 from services.runtime.app.components import (
     Assemble,
     Components,
@@ -103,6 +104,7 @@ class ServiceProcess(Generic[S]):
         """Start in an order in which nothing is asked of a part that is not there, and serve."""
         settings = await retry_until_success("settings", self._load)
         structured_logging.set_level(settings.log_level)
+        crash_points.arm(settings.crash_point)
         self._stop_delay_seconds = settings.stop_delay_seconds
         metrics.start(self._service, settings.metrics_address, migrations.head(self._service))
         self._health.show()

@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.runtime import crash_points
 from services.runtime.auth import tls
 from services.runtime.auth.key_sets import DEVELOPMENT_KEY_PREFIX
 from services.runtime.crypto.encryption import Keyring
@@ -117,6 +118,8 @@ class RuntimeSettings(BaseSettings):
     # Replicas that Restart for the same changed files do so within this time.
     restart_jitter_seconds: float = Field(default=0, ge=0, le=600)
     outbox_retention_days: int = Field(default=30, ge=1, le=3650)
+    # Where a fault suite ends this process.
+    crash_point: str = Field(default="", pattern=crash_points.PATTERN)
 
     @field_validator("data_keys")
     @classmethod
@@ -139,6 +142,7 @@ class RuntimeSettings(BaseSettings):
         jwks_file = self.auth_jwks_file
         found = {
             ("CLOCK_URL", "a simulated clock"): self.clock_url,
+            ("CRASH_POINT", "a process that ends itself"): self.crash_point,
             ("GRPC_PLAINTEXT", "a server without TLS"): self.grpc_plaintext,
             ("REFLECTION_ENABLED", "reflection"): self.reflection_enabled,
             ("MIGRATE_ON_START", "a service that may change its schema"): self.migrate_on_start,

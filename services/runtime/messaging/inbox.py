@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
+from services.runtime.crash_points import CrashPoint
 from services.runtime.db.pool import Connection, Database
 from services.runtime.db.statements import Command, Query
 from services.runtime.messaging import streams
@@ -36,6 +37,8 @@ REDELIVERY_SECONDS = 2.0
 LEFT_SECONDS = 15.0
 OUTAGE_PAUSE_SECONDS = 0.5
 SETTLE_POLL_SECONDS = 0.01
+_RECEIVED = CrashPoint("inbox.received", "Events are delivered and not handled.")
+_HANDLED = CrashPoint("inbox.handled", "Events are handled and not acknowledged.")
 
 
 class _NewEvent(NamedTuple):
@@ -277,6 +280,7 @@ class Consumer:
     async def _handle(self, batch: list[Msg]) -> None:
         started = time.perf_counter()
         outcome = "ok"
+        _RECEIVED.reached()
         try:
             await self._transact(batch)
         except Exception as error:
@@ -288,6 +292,7 @@ class Consumer:
                 await self._handle_one_by_one(batch)
         else:
             self._database_outage.works()
+            _HANDLED.reached()
             await asyncio.gather(*(message.ack() for message in batch))
         metrics.events_processed(self._stream, outcome, time.perf_counter() - started)
 

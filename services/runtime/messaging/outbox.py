@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from services.runtime.crash_points import CrashPoint
 from services.runtime.db import leases
 from services.runtime.db.pool import Connection, Database
 from services.runtime.db.statements import Command, Query
@@ -23,6 +24,10 @@ PUBLISH_TIMEOUT_SECONDS = 10.0
 CLOCKS_APART_SECONDS = 60
 PURGE_BATCH_ROWS = 5000
 REPLAY_BATCH_ROWS = 5000
+_CLAIMED = CrashPoint("outbox.claimed", "Events are claimed and none is published.")
+_SENT = CrashPoint(
+    "outbox.published", "The stream has taken events that are not marked as published."
+)
 
 
 class OutboxRow(NamedTuple):
@@ -200,6 +205,7 @@ class Relay:
         rows = await self._claim()
         if not rows:
             return Step(pending=await self._claimed_elsewhere())
+        _CLAIMED.reached()
         try:
             results = await asyncio.gather(
                 *(self._publish(row) for row in rows), return_exceptions=True
@@ -208,6 +214,7 @@ class Relay:
             # Whoever stops gives back what it claimed, so that nobody waits for the claim to end.
             await self._release(rows)
             raise
+        _SENT.reached()
         done = [row for row, result in zip(rows, results, strict=True) if result is None]
         failed = [row for row, result in zip(rows, results, strict=True) if result is not None]
         async with self._database.engine.begin() as tx:

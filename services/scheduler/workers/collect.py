@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from services.runtime.crash_points import CrashPoint
 from services.runtime.db.pool import Connection, Database
 from services.runtime.observability import tracing
 from services.runtime.workers.bisection import bisect_failures
@@ -18,6 +19,9 @@ from services.scheduler.store import orders, standing_orders
 from services.scheduler.workers import lateness
 
 BATCH_ORDERS = 500
+_CLAIMED = CrashPoint("scheduler.collect_claimed", "Orders are claimed, and nobody is asked yet.")
+_HELD = CrashPoint("scheduler.collect_held", "Stock is held for orders that are not stored as due.")
+_COMMITTED = CrashPoint("scheduler.collect_committed", "It is committed that payments are due.")
 
 
 class Collect:
@@ -66,6 +70,7 @@ class Collect:
     async def _work(
         self, claimed: Sequence[Order], state: OrderState, templates: Templates, now: datetime
     ) -> None:
+        _CLAIMED.reached()
         try:
             decided = await collection.decide(
                 self._database, self._clients, claimed, templates, now
@@ -75,8 +80,10 @@ class Collect:
                 async with self._database.engine.begin() as tx:
                     await orders.release(tx, [order.key for order in claimed])
             raise
+        _HELD.reached()
         async with self._database.begin() as tx:
             await collection.store(tx, decided, state, templates, now)
+        _COMMITTED.reached()
 
 
 async def _templates(tx: Connection, claimed: Sequence[Order]) -> Templates:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 
+from services.runtime.crash_points import CrashPoint
 from services.runtime.db.pool import Database
 from services.runtime.observability import tracing
 from services.runtime.workers.bisection import bisect_failures
@@ -19,6 +20,9 @@ from services.scheduler.workers import lateness
 BATCH_STANDING_ORDERS = 500
 # While one batch waits for what others answer, another is worked on.
 PREPARE_LANES = 2
+_CLAIMED = CrashPoint("scheduler.prepare_claimed", "Cycles are claimed, and nobody is asked yet.")
+_DECIDED = CrashPoint("scheduler.prepare_decided", "Orders are priced and not stored.")
+_COMMITTED = CrashPoint("scheduler.prepare_committed", "Orders and their events are committed.")
 
 
 class Prepare:
@@ -37,6 +41,8 @@ class Prepare:
             if not claimed:
                 first = await standing_order_claims.first_due(tx)
                 return Step(wake_at=first, pending=first is not None and first <= now)
+
+        _CLAIMED.reached()
 
         async def work(batch: Sequence[StandingOrder]) -> None:
             await self._prepare(batch, now)
@@ -61,8 +67,10 @@ class Prepare:
             if is_transient(error):
                 await self._release(claimed)
             raise
+        _DECIDED.reached()
         async with self._database.begin() as tx:
             await preparation.store(tx, openings, decided, by_key, now)
+        _COMMITTED.reached()
 
     async def _release(self, claimed: Sequence[StandingOrder]) -> None:
         async with self._database.engine.begin() as tx:

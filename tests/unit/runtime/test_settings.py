@@ -188,6 +188,7 @@ def production(good: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 # Variable -> a value that is for development only.
 DANGERS = {
     "RECURRING_CLOCK_URL": "http://localhost:7002",
+    "RECURRING_CRASH_POINT": "outbox.claimed",
     "RECURRING_GRPC_PLAINTEXT": "true",
     "RECURRING_REFLECTION_ENABLED": "true",
     "RECURRING_DATABASE_URL": f"postgresql+asyncpg://me:{SECRET}@db.example/db?ssl=prefer",
