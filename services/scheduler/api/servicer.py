@@ -234,19 +234,19 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         sent = import_requests.never_idle(requests)
         config = await import_requests.read_config(sent)
         merchant = names.parse_merchant(config.parent)
-        async with imports.place_for(self._importing, merchant):
+        async with imports.slot(self._importing, merchant):
             book = imports.Book(
                 merchant,
+                partial(import_requests.read_row, merchant, self._database.keyring),
                 self._clock.now(),
                 partial=config.partial,
                 allow_duplicate=config.allow_duplicate,
             )
-            bills = await imports.take_over(
+            bills = await imports.import_book(
                 self._database,
                 self._clients,
                 book,
                 import_requests.batches(sent),
-                partial(import_requests.read_row, merchant, self._database.keyring),
                 shadow_cycle_count=config.shadow_cycle_count,
                 dry_run=config.dry_run,
             )

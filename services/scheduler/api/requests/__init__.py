@@ -44,6 +44,7 @@ from services.scheduler.domain.standing_order import (
     CHANGE_AHEAD_MAX_CYCLES,
     CycleChange,
     StandingOrder,
+    at_cycle,
 )
 from services.scheduler.store import addresses
 
@@ -132,7 +133,7 @@ async def read_new(
             standing_order_id = str(derived_id(merchant, request.request_id))
         key = StandingOrderKey(merchant, StandingOrderId(standing_order_id))
         standing_order = read_standing_order(*key, request.standing_order, now, keyring, violations)
-        return _sound(standing_order, violations)
+        return at_cycle(_sound(standing_order, violations), 1)
 
     return await read_aside(request.standing_order, checking, read)
 

@@ -15,20 +15,22 @@ from services.runtime.rpc import validation
 from services.scheduler import names
 from services.scheduler.api.requests.schedules import read_calendar_date
 from services.scheduler.api.requests.standing_orders import read_standing_order
-from services.scheduler.application.imports import BATCH_MAX_ITEMS, Row
+from services.scheduler.application.imports import Row
 from services.scheduler.clients import BATCH_MAX_ENTRIES
 from services.scheduler.domain import calendar
 from services.scheduler.domain.ids import MerchantId, StandingOrderId
+from services.scheduler.domain.imports import continued, nearest_dates
 from services.scheduler.domain.standing_order import StandingOrder
-from services.scheduler.domain.takeover import nearest_dates, taken_over
 
 IMPORT_MAX_ROWS = 200_000
-# Each is remembered until the end, to find the customers who would have a product twice.
+# Each is kept until the end, to find the customers who would have a product twice.
 IMPORT_MAX_ITEMS = 400_000
-# Of the rows as they are sent, which wait until the end in less than that.
+# Of the rows as they are sent, which are kept until the end.
 IMPORT_MAX_BYTES = 48 * 1024**2
 # Whoever sends nothing for so long makes room.
 IMPORT_IDLE_SECONDS = 30.0
+# Keeps what other services are asked at once well below the size of a message.
+BATCH_MAX_ITEMS = 5_000
 # A row may be as large as a message.
 BATCH_MAX_BYTES = 1024**2
 
@@ -121,7 +123,7 @@ async def batches(requests: Requests) -> AsyncIterator[list[Row]]:
         if batch.is_full:
             yield rows
             rows, batch = [], Size()
-        rows.append(Row(whole.rows, request.row))
+        rows.append(Row(whole.rows, request.row.SerializeToString(deterministic=True)))
         batch.add(request.row)
     if rows:
         yield rows
@@ -134,10 +136,7 @@ def read_row(
     message: scheduler_pb2.ImportRow,
     now: datetime,
 ) -> StandingOrder | None:
-    """The standing order of a row; None, with violations, if there is something wrong with it."""
-    validation.note(violations, message)
-    if violations.found:
-        return None
+    """The standing order of a valid row; None, with violations, if it describes none."""
     next_date = read_calendar_date(violations, "next_date", message.next_date)
     standing_order = read_standing_order(
         merchant,
@@ -150,8 +149,8 @@ def read_row(
     )
     if standing_order is None or violations.found:
         return None
-    placed = taken_over(standing_order, message.next_cycle, next_date)
-    if placed is None:
+    going_on = continued(standing_order, message.next_cycle, next_date)
+    if going_on is None:
         nearest = " and ".join(map(str, nearest_dates(standing_order.schedule, next_date)))
         violations.add(
             "next_date",
@@ -161,4 +160,4 @@ def read_row(
     elif next_date < calendar.utc_to_local_date(now, standing_order.schedule.time_zone):
         violations.add("next_date", "must not be past", "NEXT_DATE_PAST")
         return None
-    return placed
+    return going_on

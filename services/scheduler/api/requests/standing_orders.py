@@ -29,7 +29,6 @@ from services.scheduler.domain.standing_order import (
     CatchUp,
     CatchUpMode,
     StandingOrder,
-    at_cycle,
 )
 from services.scheduler.domain.terms import BillingMode
 from services.scheduler.store import addresses
@@ -72,7 +71,7 @@ def read_standing_order(
     """A standing order, its address encrypted; None, with violations, if the message describes none.
 
     Its schedule starts today or later, or as `known` does, which runs already; at any time if it began
-    in another system.
+    in another system. When its next cycle is due is left to the caller.
     """
     field = "standing_order"
     customer = _read_customer(violations, f"{field}.customer", merchant, message.customer)
@@ -92,7 +91,7 @@ def read_standing_order(
     repurchase = _read_repurchase(violations, field, message)
     if mode is None or schedule is None:
         return None
-    standing_order = StandingOrder(
+    return StandingOrder(
         merchant=merchant,
         standing_order=standing_order_id,
         customer=customer,
@@ -111,7 +110,6 @@ def read_standing_order(
         create_time=now,
         update_time=now,
     )
-    return at_cycle(standing_order, standing_order.base_cycle)
 
 
 def _read_customer(

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 
 from services.scheduler.domain import calendar
 from services.scheduler.domain.ids import CustomerId, MerchantId, StandingOrderId
+from services.scheduler.domain.imports import continued, cycle_on, nearest_dates
 from services.scheduler.domain.order import Item
 from services.scheduler.domain.schedule import DateRange, Monthly, Schedule
 from services.scheduler.domain.standing_order import StandingOrder
-from services.scheduler.domain.takeover import index_on, nearest_dates, taken_over
 from services.scheduler.domain.terms import BillingMode
 from services.scheduler.store import sign_ups
 from services.scheduler.store.standing_order_rows import columns_of
@@ -33,21 +33,20 @@ def template(schedule: Schedule = MONTHLY) -> StandingOrder:
 def test_each_cycle_is_found_again_by_its_date(schedule: Schedule, index: int) -> None:
     found = calendar.cycle(schedule, index) if index < calendar.cycle_count(schedule) else None
     if found is not None and found.local_date is not None:
-        assert index_on(schedule, found.local_date) == index
+        assert cycle_on(schedule, found.local_date) == found
 
 
 @given(adjusted(), st.integers(-40, 400))
 def test_a_day_is_found_only_if_a_cycle_takes_place_on_it(schedule: Schedule, days: int) -> None:
     day = min(schedule.start_date, date(2098, 1, 1)) + timedelta(days=days)
-    index = index_on(schedule, day)
-    if index is not None:
-        found = calendar.cycle(schedule, index)
-        assert found is not None
+    found = cycle_on(schedule, day)
+    if found is not None:
+        assert found == calendar.cycle(schedule, found.index)
         assert found.local_date == day
 
 
 def test_the_next_cycle_has_the_number_and_the_date_that_it_had_elsewhere() -> None:
-    taken = taken_over(template(), 7, date(2026, 2, 28))
+    taken = continued(template(), 7, date(2026, 2, 28))
     assert taken is not None
     assert taken.next_cycle == 7
     assert taken.next_due_time == datetime(2026, 2, 28, 8, tzinfo=UTC)
@@ -57,19 +56,19 @@ def test_the_next_cycle_has_the_number_and_the_date_that_it_had_elsewhere() -> N
 
 
 def test_a_schedule_that_began_long_ago_is_numbered_back_below_one() -> None:
-    taken = taken_over(template(), 1, date(2026, 2, 28))
+    taken = continued(template(), 1, date(2026, 2, 28))
     assert taken is not None
     assert taken.base_cycle < 1
 
 
 def test_a_number_may_be_ahead_of_the_schedule() -> None:
-    taken = taken_over(template(), 99, date(2024, 1, 31))
+    taken = continued(template(), 99, date(2024, 1, 31))
     assert taken is not None
     assert (taken.base_cycle, taken.next_cycle) == (99, 99)
 
 
 def test_a_day_without_a_cycle_is_no_next_date() -> None:
-    assert taken_over(template(), 7, date(2026, 2, 27)) is None
+    assert continued(template(), 7, date(2026, 2, 27)) is None
 
 
 def test_a_day_without_a_cycle_has_those_around_it() -> None:
@@ -82,11 +81,11 @@ def test_a_cycle_in_a_blackout_is_no_next_date() -> None:
     schedule = Schedule(
         MONTHLY.start_date, time(9), "UTC", MONTHLY.recurrence, blackouts=(blackout,)
     )
-    assert index_on(schedule, date(2026, 2, 28)) is None
+    assert cycle_on(schedule, date(2026, 2, 28)) is None
 
 
 def test_after_its_end_a_schedule_has_no_date() -> None:
-    assert index_on(MONTHLY, date(2101, 1, 31)) is None
+    assert cycle_on(MONTHLY, date(2101, 1, 31)) is None
 
 
 def test_sign_up_stores_all_that_a_change_can_change() -> None:
