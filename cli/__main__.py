@@ -21,6 +21,7 @@ from cli import (
 )
 from cli.command import run_to_exit
 from cli.demo import play
+from cli.faults import command as faults
 from cli.imports import command as imports
 from cli.prove import report
 
@@ -62,6 +63,7 @@ forecast.register(app)
 orders.register(app)
 imports.register(app)
 call.register(app)
+faults.register(app)
 
 
 @app.command("demo")

@@ -9,11 +9,12 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 from deploy.embedded import wiring
@@ -33,6 +34,7 @@ from deploy.embedded.machine import STACK, prepare
 from deploy.embedded.nats import EmbeddedNats, greets
 from deploy.embedded.ports import (
     becomes_free,
+    free_ports,
     holder,
     start_timeout_seconds,
     wait_until_ready,
@@ -134,9 +136,34 @@ class EmbeddedStack:
             part.start()
 
     def kill(self, name: str) -> None:
-        """End a part as a crash would; `up` brings it back."""
+        """End a part as a crash would; `up` or `start` brings it back."""
         with self._locked():
             self._part(name).kill()
+
+    def start(self, name: str, settings: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Start a part unless it runs; returns when it is ready.
+
+        A service may be given settings of its own; `up` takes them away again.
+        """
+        with self._locked():
+            part = self._service(name, settings) if settings else self._part(name)
+            if part.process.find() is None:
+                part.start()
+
+    def replica(self, name: str, number: int, settings: Mapping[str, str] | None = None) -> Program:
+        """One more process of a service, on ports of its own; whoever starts it also stops it."""
+        own = list(port_names(name))
+        ports = {**self.addresses.ports, **dict(zip(own, free_ports(len(own)), strict=True))}
+        addresses = replace(self.addresses, ports=ports)
+        target = addresses.local(name)
+        environment = wiring.service_environment(name, addresses, self._keys)
+        return Program(
+            f"{name}-{number}",
+            f"services.{name}",
+            self.home,
+            {**environment, **(settings or {})},
+            lambda: answers_grpc(target),
+        )
 
     def process_of(self, name: str) -> Process:
         """How a part is run here."""
@@ -183,8 +210,9 @@ class EmbeddedStack:
         url = f"{self.addresses.sandbox_url}/healthz"
         return Program("sandbox", "sandbox", self.home, environment, lambda: answers_http(url))
 
-    def _service(self, name: str) -> Program:
+    def _service(self, name: str, settings: Mapping[str, str] = MappingProxyType({})) -> Program:
         environment = wiring.service_environment(name, self.addresses, self._keys)
+        environment |= settings
         target = self.addresses.target(name)
         module = f"services.{name}"
         return Program(name, module, self.home, environment, lambda: answers_grpc(target))

@@ -1,0 +1,301 @@
+"""What customers and merchants do in a history. A refusal is a result: the state may have moved on."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from google.protobuf import field_mask_pb2
+from google.protobuf.message import Message
+from recurring.catalog.v1 import catalog_pb2
+from recurring.notify.v1 import notify_pb2
+from recurring.payments.v1 import payments_pb2
+from recurring.scheduler.v1 import scheduler_pb2
+
+from cli.connect import all_pages
+from cli.faults.history import Step
+from cli.faults.shop import CURRENCY, Shop
+from cli.values import from_minor, to_date
+
+# The word of a step -> the method that does it.
+_METHODS = {
+    "skip": "_skip",
+    "restore": "_restore",
+    "move": "_move",
+    "change_items": "_change_items",
+    "cancel": "_cancel",
+    "pause": "_pause",
+    "hold_off": "_pause_for_days",
+    "resume": "_resume",
+    "order_now": "_order_now",
+    "quantity": "_quantity",
+    "schedule": "_schedule",
+    "mode": "_mode",
+    "mandate": "_mandate",
+    "purchase": "_purchase",
+    "unpaid_policy": "_unpaid_policy",
+    "ask_confirm": "_confirm_held",
+    "revoke": "_revoke",
+    "refund": "_refund",
+    "confirm": "_confirm",
+    "rebind": "_rebind",
+    "erase": "_erase",
+    "price": "_price",
+    "restock": "_restock",
+    "discontinue": "_discontinue",
+}
+
+
+@dataclass
+class Acknowledged:
+    """What was answered with success, and so must hold for good."""
+
+    # Standing order -> when it was cancelled.
+    cancels: dict[str, datetime] = field(default_factory=dict)
+    # Mandate -> when it was revoked.
+    revocations: dict[str, datetime] = field(default_factory=dict)
+    refunds: set[str] = field(default_factory=set)
+    erased: set[int] = field(default_factory=set)
+
+
+class Actions:
+    """All actions, by the word that a step has for them."""
+
+    def __init__(self, shop: Shop) -> None:
+        self._shop = shop
+        self._session = shop.session
+        self.acknowledged = Acknowledged()
+
+    @staticmethod
+    def words() -> set[str]:
+        """The words of all actions."""
+        return set(_METHODS)
+
+    async def act(self, step: Step) -> None:
+        """Do what a step says."""
+        await getattr(self, _METHODS[step["act"]])(step)
+
+    async def _call(self, method: Any, request: Message, step: Step) -> Any | None:  # noqa: ANN401
+        return await self._shop.caller.call(method, request, twice=step["twice"])
+
+    # --- a cycle ----------------------------------------------------------------------------------
+
+    async def _next_cycle(self, step: Step) -> int:
+        name = self._shop.standing_order(step["order"])
+        request = scheduler_pb2.GetStandingOrderRequest(name=name)
+        found = await self._shop.caller.call(self._session.scheduler.GetStandingOrder, request)
+        return int(found.next_cycle) if found is not None else 0
+
+    async def _skip(self, step: Step) -> None:
+        request = scheduler_pb2.SkipCycleRequest(name=self._shop.standing_order(step["order"]))
+        # Now and then one that has its order already, or one far ahead.
+        if step["number"] > 2:  # noqa: PLR2004 - of 1 to 5
+            request.cycle = max(1, await self._next_cycle(step) + step["number"] - 4)
+        await self._call(self._session.scheduler.SkipCycle, request, step)
+
+    async def _restore(self, step: Step) -> None:
+        request = scheduler_pb2.RestoreCycleRequest(
+            name=self._shop.standing_order(step["order"]), cycle=await self._next_cycle(step) or 1
+        )
+        await self._call(self._session.scheduler.RestoreCycle, request, step)
+
+    async def _move(self, step: Step) -> None:
+        day = (await self._shop.now()).date() + timedelta(days=step["number"])
+        change = scheduler_pb2.CycleChange(
+            cycle=await self._next_cycle(step) or 1, local_date=to_date(day)
+        )
+        await self._change_cycle(step, change)
+
+    async def _change_items(self, step: Step) -> None:
+        change = scheduler_pb2.CycleChange(
+            cycle=await self._next_cycle(step) or 1,
+            items=self._shop.items({step["product"]: step["number"]}),
+        )
+        await self._change_cycle(step, change)
+
+    async def _change_cycle(self, step: Step, change: scheduler_pb2.CycleChange) -> None:
+        request = scheduler_pb2.ChangeCycleRequest(
+            name=self._shop.standing_order(step["order"]), change=change
+        )
+        await self._call(self._session.scheduler.ChangeCycle, request, step)
+
+    async def _order_now(self, step: Step) -> None:
+        request = scheduler_pb2.OrderNowRequest(name=self._shop.standing_order(step["order"]))
+        await self._call(self._session.scheduler.OrderNow, request, step)
+
+    async def _confirm_held(self, step: Step) -> None:
+        request = scheduler_pb2.ListOrdersRequest(
+            parent=self._shop.standing_order(step["order"]), state=scheduler_pb2.Order.HELD
+        )
+        found = await self._shop.caller.call(self._session.scheduler.ListOrders, request)
+        for order in found.orders if found is not None else ():
+            confirm = scheduler_pb2.ConfirmOrderRequest(name=order.name)
+            await self._call(self._session.scheduler.ConfirmOrder, confirm, step)
+
+    # --- a standing order -------------------------------------------------------------------------
+
+    async def _cancel(self, step: Step) -> None:
+        name = self._shop.standing_order(step["order"])
+        request = scheduler_pb2.CancelStandingOrderRequest(
+            name=name,
+            after_current_cycle=step["number"] == 1,
+        )
+        answer = await self._call(self._session.scheduler.CancelStandingOrder, request, step)
+        if answer is not None and answer.state == scheduler_pb2.StandingOrder.CANCELLED:
+            self.acknowledged.cancels.setdefault(name, answer.update_time.ToDatetime(tzinfo=UTC))
+
+    async def _pause(self, step: Step) -> None:
+        request = scheduler_pb2.PauseStandingOrderRequest(
+            name=self._shop.standing_order(step["order"])
+        )
+        await self._call(self._session.scheduler.PauseStandingOrder, request, step)
+
+    async def _pause_for_days(self, step: Step) -> None:
+        request = scheduler_pb2.PauseStandingOrderRequest(
+            name=self._shop.standing_order(step["order"])
+        )
+        request.until_time.FromDatetime(
+            await self._shop.now() + timedelta(hours=20 * step["number"])
+        )
+        await self._call(self._session.scheduler.PauseStandingOrder, request, step)
+
+    async def _resume(self, step: Step) -> None:
+        request = scheduler_pb2.ResumeStandingOrderRequest(
+            name=self._shop.standing_order(step["order"])
+        )
+        await self._call(self._session.scheduler.ResumeStandingOrder, request, step)
+
+    async def _update(self, step: Step, path: str, **fields: Any) -> None:  # noqa: ANN401
+        wanted = scheduler_pb2.StandingOrder(
+            name=self._shop.standing_order(step["order"]), **fields
+        )
+        request = scheduler_pb2.UpdateStandingOrderRequest(
+            standing_order=wanted,
+            update_mask=field_mask_pb2.FieldMask(paths=path.split(",")),
+            allow_duplicate=True,
+        )
+        await self._call(self._session.scheduler.UpdateStandingOrder, request, step)
+
+    async def _quantity(self, step: Step) -> None:
+        items = self._shop.items({step["product"]: step["number"]})
+        await self._update(step, "items", items=items)
+
+    async def _schedule(self, step: Step) -> None:
+        await self._update(step, "schedule", schedule=await self._shop.schedule(step["schedule"]))
+
+    async def _mode(self, step: Step) -> None:
+        customer = self._shop.history.standing_orders[step["order"]]["customer"]
+        if step["number"] > 2:  # noqa: PLR2004 - of 1 to 5
+            await self._update(
+                step,
+                "billing_mode,mandate",
+                billing_mode=scheduler_pb2.AUTOMATIC,
+                mandate=self._shop.mandate(customer),
+            )
+        else:
+            await self._update(
+                step, "billing_mode,mandate", billing_mode=scheduler_pb2.PAY_ON_NOTICE
+            )
+
+    async def _mandate(self, step: Step) -> None:
+        customer = self._shop.history.standing_orders[step["order"]]["customer"]
+        await self._update(step, "mandate", mandate=await self._shop.consent(customer))
+
+    # --- a customer -------------------------------------------------------------------------------
+
+    async def _revoke(self, step: Step) -> None:
+        name = self._shop.mandate(step["customer"])
+        request = payments_pb2.RevokeMandateRequest(name=name)
+        answer = await self._call(self._session.payments.RevokeMandate, request, step)
+        if answer is not None:
+            revoked = answer.revoke_time.ToDatetime(tzinfo=UTC)
+            self.acknowledged.revocations.setdefault(name, revoked)
+
+    async def charges(self, customer: int) -> list[payments_pb2.Charge]:
+        """All charges of a customer."""
+        request = payments_pb2.ListChargesRequest(parent=self._shop.customer(customer))
+        return await all_pages(
+            lambda page: self._shop.caller.call(self._session.payments.ListCharges, page),
+            request,
+            "charges",
+        )
+
+    async def _refund(self, step: Step) -> None:
+        paid = [
+            charge
+            for charge in await self.charges(step["customer"])
+            if charge.state == payments_pb2.Charge.SUCCEEDED
+        ]
+        if not paid:
+            return
+        charge = paid[step["number"] % len(paid)]
+        refund_id = f"r{len(self.acknowledged.refunds)}-{step['number']}"
+        request = payments_pb2.CreateRefundRequest(parent=charge.name, refund_id=refund_id)
+        request.refund.note = "faults"
+        if step["number"] > 3:  # noqa: PLR2004 - of 1 to 5; else all of it
+            request.refund.amount.CopyFrom(from_minor(100, CURRENCY))
+        if await self._call(self._session.payments.CreateRefund, request, step) is not None:
+            self.acknowledged.refunds.add(f"{charge.name}/refunds/{refund_id}")
+
+    async def _confirm(self, step: Step) -> None:
+        for charge in await self.charges(step["customer"]):
+            if charge.state == payments_pb2.Charge.REQUESTED:
+                request = payments_pb2.ConfirmPaymentRequestRequest(
+                    name=charge.name, payment_method=self._shop.payment_method(step["customer"])
+                )
+                await self._call(self._session.payments.ConfirmPaymentRequest, request, step)
+
+    async def _purchase(self, step: Step) -> None:
+        request = scheduler_pb2.RecordPurchaseRequest(
+            customer=self._shop.customer(step["customer"]),
+            products=[self._shop.product(step["product"])],
+        )
+        await self._call(self._session.scheduler.RecordPurchase, request, step)
+
+    async def _rebind(self, step: Step) -> None:
+        await self._shop.bind_phone(step["customer"])
+
+    async def _erase(self, step: Step) -> None:
+        """As the guide says: ask the scheduler first, then the others."""
+        # Rarely: it is the end of a customer.
+        if step["number"] != 1:
+            return
+        name = self._shop.customer(step["customer"])
+        first = scheduler_pb2.EraseCustomerRequest(name=name)
+        if await self._call(self._session.scheduler.EraseCustomer, first, step) is None:
+            return
+        then = payments_pb2.EraseCustomerRequest(name=name)
+        if await self._call(self._session.payments.EraseCustomer, then, step) is None:
+            return
+        last = notify_pb2.EraseCustomerRequest(name=name)
+        if await self._call(self._session.notify.EraseCustomer, last, step) is not None:
+            self.acknowledged.erased.add(step["customer"])
+
+    # --- the merchant -----------------------------------------------------------------------------
+
+    async def _price(self, step: Step) -> None:
+        now = await self._shop.now()
+        effective = None if step["number"] == 1 else now + timedelta(days=step["number"])
+        amount_minor = 300 * step["number"]
+        price_id = f"p{int(now.timestamp())}-{step['number']}"
+        await self._shop.set_price(step["product"], price_id, amount_minor, effective)
+
+    async def _restock(self, step: Step) -> None:
+        request = catalog_pb2.AdjustStockRequest(
+            product=self._shop.product("beans"), delta_units=step["number"] - 2 or 10
+        )
+        await self._call(self._session.catalog.AdjustStock, request, step)
+
+    async def _discontinue(self, step: Step) -> None:
+        # Rarely: it ends all orders of the product.
+        if step["number"] == 1:
+            name = self._shop.product(step["product"])
+            request = catalog_pb2.DiscontinueProductRequest(name=name)
+            await self._call(self._session.catalog.DiscontinueProduct, request, step)
+
+    async def _unpaid_policy(self, step: Step) -> None:
+        settings = scheduler_pb2.SchedulerSettings(
+            name=f"{self._shop.parent}/schedulerSettings",
+            unpaid_policy=scheduler_pb2.SchedulerSettings.UnpaidPolicy.Value(step["word"]),
+        )
+        request = scheduler_pb2.UpdateSchedulerSettingsRequest(scheduler_settings=settings)
+        await self._call(self._session.scheduler.UpdateSchedulerSettings, request, step)

@@ -1,0 +1,94 @@
+"""Calls as a careful platform makes them: repeated under the same request id until answered."""
+
+import asyncio
+import time
+import uuid
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf.message import Message
+
+from cli.errors import reason_of
+
+# As long may a service be away, with all that a slow machine takes to start it again.
+PATIENCE_SECONDS = 120.0
+PAUSE_SECONDS = 0.1
+CALL_TIMEOUT_SECONDS = 15.0
+_REPEATED = frozenset({
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    grpc.StatusCode.CANCELLED,
+})  # fmt: skip
+# What a service never answers to a request that is well-formed, whatever state things are in.
+_NEVER = frozenset({
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.UNKNOWN,
+    grpc.StatusCode.DATA_LOSS,
+    grpc.StatusCode.UNIMPLEMENTED,
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.PERMISSION_DENIED,
+})  # fmt: skip
+_NAMESPACE = uuid.UUID("5b8b8c1e-3d43-4a77-9a55-2f0c8c6ff6f1")
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """Something that must never be, and the clause that it breaks."""
+
+    clause: str
+    text: str
+
+
+@dataclass(slots=True)
+class Caller:
+    """Sends requests, and keeps what was answered that must never be answered."""
+
+    tag: str
+    answered_count: int = 0
+    refusals: Counter[str] = field(default_factory=Counter)
+    violations: list[Violation] = field(default_factory=list)
+    _sent_count: int = 0
+
+    async def call(self, method: Any, request: Message, *, twice: bool = False) -> Any | None:  # noqa: ANN401 - any stub, any answer
+        """The answer, or None if it was refused. Raises TimeoutError if nobody answers at all."""
+        self._sent_count += 1
+        if "request_id" in request.DESCRIPTOR.fields_by_name:
+            request_id = uuid.uuid5(_NAMESPACE, f"{self.tag}|{self._sent_count}")
+            setattr(request, "request_id", str(request_id))  # noqa: B010 - of a field just looked up
+        answers = await asyncio.gather(
+            *(self._until_answered(method, request) for _ in range(2 if twice else 1))
+        )
+        given = [answer for answer in answers if isinstance(answer, Message)]
+        if any(answer != given[0] for answer in given):
+            self._violate(request, "the same request was answered in two ways")
+        return given[0] if given else None
+
+    async def _until_answered(self, method: Any, request: Message) -> Message | None:  # noqa: ANN401
+        patient_until = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                answer: Message = await method(request, timeout=CALL_TIMEOUT_SECONDS)
+            except grpc.aio.AioRpcError as error:
+                if error.code() not in _REPEATED:
+                    self._refused(request, error)
+                    return None
+                if time.monotonic() > patient_until:
+                    name = request.DESCRIPTOR.name
+                    raise TimeoutError(f"{name}: {error.code().name} for too long") from error
+                await asyncio.sleep(PAUSE_SECONDS)
+            else:
+                self.answered_count += 1
+                return answer
+
+    def _refused(self, request: Message, error: grpc.aio.AioRpcError) -> None:
+        reason = reason_of(error)
+        if error.code() in _NEVER:
+            self._violate(request, f"{error.code().name} {error.details()}")
+        self.refusals[f"{request.DESCRIPTOR.name} {error.code().name} {reason}"] += 1
+
+    def _violate(self, request: Message, text: str) -> None:
+        self.violations.append(Violation("answers", f"{request.DESCRIPTOR.name}: {text}"))

@@ -1,0 +1,190 @@
+"""`recurring faults`: break a deployment in many ways, and see that what must hold does."""
+
+import asyncio
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.command import FAILED, run_to_exit
+from cli.errors import CommandError
+from cli.faults.generate import generate
+from cli.faults.history import History, read_history
+from cli.faults.play import Report, total
+from cli.faults.staging import read_target
+from cli.faults.suite import OpenTarget, Outcome, play_all
+from cli.faults.target import Target
+
+SEEDS = 20
+SHRINK_PLAYS_MAX = 40
+VIOLATIONS_SHOWN_MAX = 20
+TARGETS_AT_ONCE_MAX = 8
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+
+    @app.command("faults")
+    def faults(
+        seeds: Annotated[int, typer.Option(min=1, help="So many histories.")] = SEEDS,
+        seed: Annotated[int, typer.Option(min=0, help="The first one's seed.")] = 1,
+        only: Annotated[str, typer.Option(help="Only faults whose names contain this.")] = "",
+        history: Annotated[
+            Path | None, typer.Option(help="Play what a run has printed, instead of seeds.")
+        ] = None,
+        target: Annotated[
+            Path | None,
+            typer.Option(
+                help="Your own staging deployment, as a file describes it (docs/reliability.md)."
+            ),
+        ] = None,
+        real_time: Annotated[
+            bool,
+            typer.Option("--real-time", help="Needed where the target has no simulated clock."),
+        ] = False,
+        stacks: Annotated[
+            int,
+            typer.Option(
+                min=1,
+                max=TARGETS_AT_ONCE_MAX,
+                help="Without a target: so many stacks side by side.",
+            ),
+        ] = 1,
+        shrink_plays: Annotated[
+            int, typer.Option(min=0, help="Plays to make a failing history shorter with.")
+        ] = SHRINK_PLAYS_MAX,
+    ) -> None:
+        """Play histories of a shop while parts of the suite fail; status 1 if something breaks.
+
+        Each seed is a history: standing orders, what customers and merchants do, time, and faults.
+        At its end all faults are healed, and the proof, the contracts and the sandbox's record must
+        agree. A history that fails is made shorter, and printed for --history. Without a target,
+        stacks of its own are started on this machine and deleted afterwards.
+        """
+        run_to_exit(
+            _run(
+                _Choice(seeds, seed, only, history, target, real_time, stacks, shrink_plays),
+            )
+        )
+
+
+class _Choice:
+    """What was asked for."""
+
+    def __init__(
+        self,
+        seeds: int,
+        first_seed: int,
+        only: str,
+        history: Path | None,
+        target: Path | None,
+        real_time: bool,
+        stacks: int,
+        shrink_plays: int,
+    ) -> None:
+        self.seeds = range(first_seed, first_seed + seeds)
+        self.only = only
+        self.history = history
+        self.target = target
+        self.real_time = real_time
+        self.stacks = stacks if target is None else 1
+        self.shrink_plays = shrink_plays
+
+
+async def _run(choice: _Choice) -> None:
+    open_target, faults, simulated = _place(choice)
+    names = sorted(name for name in faults if choice.only in name)
+    if not names:
+        raise CommandError(
+            f"no fault is called {choice.only}; there are {', '.join(sorted(faults))}"
+        )
+    outcome = await play_all(
+        _histories(choice, names, simulated=simulated),
+        open_target,
+        targets_at_once=choice.stacks,
+        tell=_tell,
+        shrink_plays_max=choice.shrink_plays,
+    )
+    _summarize(outcome)
+    if outcome.violations:
+        raise typer.Exit(FAILED)
+
+
+def _histories(choice: _Choice, faults: list[str], *, simulated: bool) -> Iterator[History]:
+    if choice.history is not None:
+        yield read_history(choice.history)
+        return
+    for seed in choice.seeds:
+        yield generate(seed, faults, simulated=simulated)
+
+
+def _place(choice: _Choice) -> tuple[OpenTarget, Mapping[str, object], bool]:
+    """How a target is had, which faults it has, and whether its clock is simulated."""
+    if choice.target is not None:
+        staging = read_target(choice.target)
+        if not staging.simulated and not choice.real_time:
+            raise CommandError(
+                f"{choice.target} has no simulated clock: nothing falls due while a history is played."
+                " Say --real-time to play actions and faults alone."
+            )
+
+        @asynccontextmanager
+        async def there() -> AsyncIterator[Target]:
+            yield staging
+
+        return there, staging.faults, staging.simulated
+    try:
+        # Where there is a target, what stacks of one's own are made of need not be installed.
+        from cli.faults.embedded import EmbeddedTarget  # noqa: PLC0415
+    except ImportError as error:
+        raise CommandError(
+            f"stacks of one's own need `pip install recurring[embedded]` ({error}); else give --target"
+        ) from error
+
+    @asynccontextmanager
+    async def own() -> AsyncIterator[Target]:
+        with tempfile.TemporaryDirectory(prefix="recurring-faults-") as name:
+            # PostgreSQL runs under an account of its own where the command is root's.
+            await asyncio.to_thread(Path(name).chmod, 0o711)
+            target = EmbeddedTarget(Path(name) / "stack")
+            try:
+                await target.open()
+                yield target
+            finally:
+                await target.close()
+
+    return own, EmbeddedTarget(Path(tempfile.gettempdir()) / "none").faults, True
+
+
+def _tell(report: Report) -> None:
+    what = "; ".join(report.faults) or "no fault"
+    ends = ", ".join(f"{count} {state}" for state, count in sorted(report.orders.items()))
+    how = f"{len(report.violations)} VIOLATIONS" if report.violations else "ok"
+    typer.echo(
+        f"seed {report.seed}: {how}, {report.seconds:.1f} s, {report.actions} actions, {what}, "
+        f"orders: {ends or 'none'}"
+    )
+
+
+def _summarize(outcome: Outcome) -> None:
+    whole = total(outcome.reports)
+    count = len(outcome.reports)
+    kinds: Counter[str] = Counter(name.split()[0] for name in whole.faults.elements())
+    faults = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common())
+    typer.echo(
+        f"{count} histories in {outcome.seconds:.0f} s ({outcome.seconds / max(count, 1):.1f} s each): "
+        f"{whole.faults.total()} faults ({faults}), {whole.actions} actions, {whole.answers} answers, "
+        f"{whole.refusals.total()} refusals, {whole.orders.total()} orders "
+        f"({', '.join(f'{number} {state}' for state, number in whole.orders.most_common())}), "
+        f"{len(whole.violations)} violations"
+    )
+    for violation in outcome.violations[:VIOLATIONS_SHOWN_MAX]:
+        typer.echo(f"{violation.clause}: {violation.text}")
+    if outcome.failure is not None:
+        typer.echo(
+            f"the shortest history found that breaks it, for --history:\n{outcome.failure.to_json()}"
+        )

@@ -1,0 +1,326 @@
+"""The faults of a stack on this machine: its processes, broker, databases and outside world fail."""
+
+import asyncio
+import json
+import shutil
+import urllib.request
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import nats
+import psutil
+from nats.errors import Error as NatsError
+
+from cli.connect import Session, find_stack
+from cli.errors import CommandError
+from cli.faults.target import Fault
+from cli.output import Output
+from deploy.embedded import wiring
+from deploy.embedded.addresses import SERVICES, Addresses
+from deploy.embedded.databases import Databases
+from deploy.embedded.keys import Keys
+from deploy.embedded.postgres import EmbeddedPostgres
+from deploy.embedded.stack import EmbeddedStack
+
+CRASH_POINT = "RECURRING_CRASH_POINT"
+POLL_SECONDS = 0.02
+TERMINATE_TIMES = 8
+# Of the stream's memory of what it has had, while a fault wants it to forget.
+FORGETFUL_SECONDS = 0.1
+JETSTREAM_DOMAIN = "events"
+PROVIDER_BEHAVIOR = "/provider/behavior"
+
+# Crash points by service; a test compares them with those that there are.
+RUNTIME_POINTS = (
+    "mutation.committed", "outbox.claimed", "outbox.published", "inbox.received", "inbox.handled",
+)  # fmt: skip
+POINTS: Mapping[str, tuple[str, ...]] = {
+    "catalog": (*RUNTIME_POINTS, "catalog.stock_held", "catalog.holds_expired"),
+    "scheduler": (
+        *RUNTIME_POINTS,
+        *("scheduler.prepare_claimed", "scheduler.prepare_decided", "scheduler.prepare_committed"),
+        *("scheduler.collect_claimed", "scheduler.collect_held", "scheduler.collect_committed"),
+    ),
+    "payments": (
+        *RUNTIME_POINTS,
+        *("payments.attempt_committed", "payments.attempt_answered", "payments.attempt_settled"),
+        *("payments.lookup_claimed", "payments.lookup_found", "payments.resend_committed"),
+        *("payments.refund_claimed", "payments.refund_answered", "payments.request_expired"),
+    ),
+    "notify": (
+        *RUNTIME_POINTS,
+        *("notify.delivery_claimed", "notify.delivery_sent", "notify.delivery_finished"),
+    ),
+}
+# Streams that a service has a durable on, beside the one of its own name.
+DURABLES = (
+    *(("SCHEDULER", service) for service in ("catalog", "payments", "notify")),
+    *(("PAYMENTS", service) for service in ("scheduler", "notify")),
+    *(("NOTIFY", service) for service in ("scheduler", "payments")),
+)
+
+
+class EmbeddedTarget:
+    """A stack of its own, in a folder that is deleted with it."""
+
+    simulated = True
+
+    def __init__(self, home: Path) -> None:
+        self.stack = EmbeddedStack(home, Addresses.free())
+        self._crashes: dict[str, asyncio.Task[None]] = {}
+        self._locks = {part: asyncio.Lock() for part in (*SERVICES, "nats", "postgres")}
+        self.faults = self._all_faults()
+
+    async def open(self) -> None:
+        """Start the stack."""
+        await asyncio.to_thread(self.stack.up)
+
+    async def close(self) -> None:
+        """End the stack and all that it kept."""
+        for task in self._crashes.values():
+            task.cancel()
+        await asyncio.to_thread(self.stack.destroy)
+
+    def session(self, tag: str) -> Session:
+        """A session as the merchant of a history."""
+        described = find_stack({"RECURRING_HOME": str(self.stack.home)})
+        token = self._keys.token("faults", tag, "platform", timedelta(days=1))
+        stack = replace(described, token=token, merchant=tag)
+        return Session(stack, Output(as_json=True))
+
+    async def restore(self) -> None:
+        """Heal all faults, in an order in which one does not keep another from it."""
+        for name in self.faults:
+            if not name.startswith("crash "):
+                await self.faults[name].heal()
+        for service in SERVICES:
+            await self._disarm(service)
+        await asyncio.to_thread(self.stack.up)
+
+    @property
+    def _keys(self) -> Keys:
+        return Keys(self.stack.home / "keys")
+
+    def _all_faults(self) -> dict[str, Fault]:
+        faults: dict[str, Fault] = {}
+        for part in (*SERVICES, "nats", "postgres"):
+            faults[f"kill {part}"] = Fault(self._does(self._kill, part), self._heals(part))
+        for service in SERVICES:
+            faults[f"stop {service}"] = Fault(
+                self._does(self._signal, service, "suspend"),
+                partial(self._signal, service, "resume"),
+            )
+            faults[f"terminate backends of {service}"] = Fault(
+                self._does(self._terminate, service), _nothing
+            )
+            faults[f"read-only database of {service}"] = Fault(
+                self._does(self._read_only, service, "on"),
+                partial(self._read_only, service, "off"),
+            )
+            faults[f"few connections of {service}"] = Fault(
+                self._does(self._connection_limit, service, 3),
+                partial(self._connection_limit, service, -1),
+            )
+            faults[f"replay {service}"] = Fault(self._does(self._replay, service), _nothing)
+            for point in POINTS[service]:
+                faults[f"crash {service} at {point}"] = Fault(
+                    self._crashes_at(service, point),
+                    partial(self._disarm, service),
+                    lasting=True,
+                )
+        faults["wipe the broker's store"] = Fault(self._does(self._wipe), self._heals("nats"))
+        for stream, service in DURABLES:
+            faults[f"delete durable {service} of {stream}"] = Fault(
+                self._does(self._delete_durable, stream, service), _nothing
+            )
+        for part in ("provider", "sms", "mail"):
+            faults[f"outage of {part}"] = Fault(
+                self._does(self._put, f"/outages/{part}", {"on": True}),
+                partial(self._put, f"/outages/{part}", {"on": False}),
+                lasting=True,
+            )
+        for behavior, seconds in (
+            ("search_lag_seconds", 5400),
+            ("keys_forgotten_after_seconds", 86400),
+        ):
+            faults[f"provider: {behavior}"] = Fault(
+                self._does(self._put, PROVIDER_BEHAVIOR, {behavior: seconds}),
+                partial(self._put, PROVIDER_BEHAVIOR, {behavior: None}),
+                lasting=True,
+            )
+        return faults
+
+    @staticmethod
+    def _does(
+        work: Callable[..., Awaitable[None]], *arguments: object
+    ) -> Callable[[Mapping[str, Any]], Awaitable[None]]:
+        async def make(_step: Mapping[str, Any]) -> None:
+            await work(*arguments)
+
+        return make
+
+    # --- processes --------------------------------------------------------------------------------
+
+    def _heals(self, part: str) -> Callable[[], Awaitable[None]]:
+        async def heal() -> None:
+            async with self._locks[part]:
+                await asyncio.to_thread(self.stack.start, part)
+
+        return heal
+
+    async def _kill(self, part: str) -> None:
+        async with self._locks[part]:
+            await asyncio.to_thread(self.stack.kill, part)
+
+    async def _signal(self, service: str, what: str) -> None:
+        process = self.stack.process_of(service).find()
+        if process is None:
+            return
+        with suppress(psutil.NoSuchProcess):
+            for each in (process, *process.children(recursive=True)):
+                getattr(each, what)()
+
+    def _crashes_at(
+        self, service: str, point: str
+    ) -> Callable[[Mapping[str, Any]], Awaitable[None]]:
+        async def make(step: Mapping[str, Any]) -> None:
+            await self._disarm(service)
+            setting = f"{point}:{step.get('nth', 1)}"
+            async with self._locks[service]:
+                await asyncio.to_thread(self.stack.kill, service)
+                await asyncio.to_thread(self.stack.start, service, {CRASH_POINT: setting})
+            self._crashes[service] = asyncio.create_task(self._start_again(service))
+
+        return make
+
+    async def _start_again(self, service: str) -> None:
+        """Start a service that has come to its end; as it ever was."""
+        while self.stack.process_of(service).find() is not None:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(POLL_SECONDS)
+        async with self._locks[service]:
+            await asyncio.to_thread(self.stack.start, service)
+
+    async def _disarm(self, service: str) -> None:
+        watch = self._crashes.pop(service, None)
+        if watch is None:
+            return
+        if watch.done():
+            await watch
+            return
+        # It never came to its point: whoever starts it now starts it without.
+        async with self._locks[service]:
+            await asyncio.to_thread(self.stack.kill, service)
+        await watch
+
+    # --- databases --------------------------------------------------------------------------------
+
+    async def _execute(self, sql: str) -> None:
+        port = self.stack.addresses.ports["postgres"]
+        server = EmbeddedPostgres(self.stack.home / "postgres", port, self.stack.home / "log")
+        databases: Databases = server.databases
+        for attempt in range(20):
+            try:
+                await asyncio.to_thread(databases.execute, sql)
+            except Exception:
+                if attempt == 19:  # noqa: PLR2004 - the last
+                    raise
+                # Another fault may have taken the server away.
+                await asyncio.sleep(0.5)
+            else:
+                return
+
+    async def _terminate(self, service: str) -> None:
+        sql = f"""
+            SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE datname = '{wiring.role(service)}' AND pid <> pg_backend_pid()
+        """  # noqa: S608 - fixed names
+        for _ in range(TERMINATE_TIMES):
+            await self._execute(sql)
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _read_only(self, service: str, switch: str) -> None:
+        role = wiring.role(service)
+        await self._execute(f"ALTER ROLE {role} SET default_transaction_read_only = {switch}")
+        await self._execute(
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'"  # noqa: S608
+        )
+
+    async def _connection_limit(self, service: str, limit: int) -> None:
+        role = wiring.role(service)
+        await self._execute(f"ALTER ROLE {role} CONNECTION LIMIT {limit}")
+        if limit > 0:
+            await self._execute(
+                f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'"  # noqa: S608
+            )
+
+    # --- broker -----------------------------------------------------------------------------------
+
+    async def _wipe(self) -> None:
+        async with self._locks["nats"]:
+            await asyncio.to_thread(self.stack.kill, "nats")
+            shutil.rmtree(self.stack.home / "nats" / "store", ignore_errors=True)
+            await asyncio.to_thread(self.stack.start, "nats")
+
+    async def _with_streams(self, work: Callable[[Any], Awaitable[None]]) -> None:
+        url = wiring.nats_url(wiring.STREAMS_USER, self.stack.addresses, self._keys)
+        with suppress(NatsError, OSError, TimeoutError):
+            client = await nats.connect(url, allow_reconnect=False)
+            try:
+                await work(client.jetstream(domain=JETSTREAM_DOMAIN))
+            finally:
+                await client.close()
+
+    async def _delete_durable(self, stream: str, service: str) -> None:
+        async def delete(jetstream: Any) -> None:  # noqa: ANN401 - untyped in nats-py
+            await jetstream.delete_consumer(stream, service)
+
+        await self._with_streams(delete)
+
+    async def _forget(self, stream: str) -> None:
+        """Let a stream forget what it has had, so that it takes it again."""
+
+        async def shorten(jetstream: Any) -> None:  # noqa: ANN401 - untyped in nats-py
+            config = (await jetstream.stream_info(stream)).config
+            config.duplicate_window = FORGETFUL_SECONDS
+            await jetstream.update_stream(config)
+
+        await self._with_streams(shorten)
+
+    async def _replay(self, service: str) -> None:
+        """Publish again all that a service ever has, beyond what the stream knows for a duplicate."""
+        await self._forget(service.upper())
+        process = self.stack.process_of(service)
+        since = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+        done = await asyncio.create_subprocess_exec(
+            *process.command,
+            *("replay", "--since", since),
+            env=dict(process.environment),
+            cwd=process.working_folder,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        await done.wait()
+
+    # --- the outside world ------------------------------------------------------------------------
+
+    async def _put(self, path: str, body: Mapping[str, object]) -> None:
+        request = urllib.request.Request(  # noqa: S310 - of this machine
+            f"{self.stack.addresses.sandbox_url}{path}",
+            json.dumps(body).encode(),
+            {"Content-Type": "application/json"},
+            method="PUT",
+        )
+        try:
+            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            await asyncio.to_thread(opener.open, request, timeout=10)
+        except OSError as error:
+            raise CommandError(f"the sandbox does not answer: {error}") from error
+
+
+async def _nothing() -> None:
+    """What was made is over already."""

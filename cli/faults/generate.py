@@ -1,0 +1,151 @@
+"""Histories from a seed: the same seed gives the same history, on any machine."""
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cli.faults.history import History, Step
+
+# The clock begins shortly before what calendars get wrong: ends of months, changes of the clocks.
+STARTS: Sequence[Mapping[str, int]] = (
+    {},
+    {"month": 1, "day": 29, "hour": 20},
+    {"month": 2, "day": 26, "hour": 3},
+    {"month": 3, "day": 5, "hour": 22},
+    {"month": 3, "day": 25, "hour": 12},
+    {"month": 10, "day": 22, "hour": 23},
+    {"month": 10, "day": 30, "hour": 6},
+    {"month": 12, "day": 28, "hour": 9},
+)
+ZONES = (
+    *("Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe", "UTC"),
+    *("America/Santiago", "Pacific/Auckland"),
+)
+LOCAL_TIMES = ("00:00", "01:30", "02:30", "09:00", "12:00", "23:59")
+# Each once in a while; most customers have a card that works.
+CARDS = (
+    *("pm_card_visa", "pm_card_visa", "pm_card_visa", "pm_card_visa", "pm_card_mastercard"),
+    *("pm_sandbox_declineFirstAttempt", "pm_sandbox_timeoutAfterCharge"),
+    *("pm_sandbox_timeoutAfterCharge", "pm_sandbox_timeoutBeforeCharge"),
+    *("pm_card_chargeDeclinedInsufficientFunds", "pm_card_chargeDeclinedLostCard"),
+    *("pm_card_visa", "pm_card_visa", "pm_card_visa"),
+)
+PHONES = ("ordinary", "ordinary", "ordinary", "dropped answer", "unavailable twice")
+MODES = ("AUTOMATIC", "AUTOMATIC", "PAY_ON_NOTICE")
+ACTIONS = (
+    *("skip", "skip", "cancel", "pause", "resume", "resume", "quantity", "quantity", "schedule"),
+    *("mode", "mandate", "revoke", "rebind", "refund", "refund", "confirm", "confirm", "confirm"),
+    *("price", "price", "restock", "restore", "move", "order_now", "purchase", "unpaid_policy"),
+    *("ask_confirm", "erase", "change_items", "discontinue", "hold_off"),
+)
+STEP_COUNTS = (12, 22)
+ADVANCE_HOURS = (1, 3, 6, 12, 24, 24, 36, 48, 72, 120)
+
+
+def generate(seed: int, faults: Sequence[str], *, simulated: bool = True) -> History:
+    """The history of a seed, with faults of these names; without a simulated clock no time passes."""
+    rng = random.Random(seed)  # noqa: S311 - no secret; it must be the same everywhere
+    products: list[dict[str, Any]] = [
+        {"id": "tea", "price_minor": rng.choice((250, 420, 999))},
+        {"id": "coffee", "price_minor": rng.choice((1290, 1550))},
+        {
+            "id": "beans",
+            "price_minor": 800,
+            "stock_units": rng.choice((2, 5, 50)),
+        },
+    ]
+    customers = [_customer(rng) for _ in range(rng.choice((1, 2, 2, 3)))]
+    orders = [
+        _standing_order(rng, rng.randrange(len(customers))) for _ in range(rng.choice((2, 3, 3, 4)))
+    ]
+    # Both ways to pay are in each book.
+    orders[0]["mode"], orders[1]["mode"] = "AUTOMATIC", "PAY_ON_NOTICE"
+    start = rng.choice(STARTS) if simulated else {}
+    steps = _steps(rng, len(customers), len(orders), faults, simulated=simulated)
+    return History(seed, start, products, customers, orders, tuple(steps))
+
+
+def _customer(rng: random.Random) -> dict[str, Any]:
+    return {
+        "card": rng.choice(CARDS),
+        "phone": rng.choice(PHONES),
+        "ceiling_minor": rng.choice((100_000, 100_000, 6_000)),
+        "month_ceiling_minor": rng.choice((0, 0, 12_000)),
+        "valid_days": rng.choice((0, 0, 0, 9)),
+    }
+
+
+def _standing_order(rng: random.Random, customer: int) -> dict[str, Any]:
+    items = {rng.choice(("tea", "coffee", "beans")): rng.choice((1, 2, 3)) for _ in range(2)}
+    return {
+        "customer": customer,
+        "mode": rng.choice(MODES),
+        "items": items,
+        "schedule": _schedule(rng),
+        "lead_hours": rng.choice((1, 24, 24, 72)),
+        "window_hours": rng.choice((1, 24, 72)),
+        "catch_up": rng.choice(("", "LATEST_ONLY", "ALL_IN_ORDER", "NONE")),
+        "protection": rng.choice(("", "", "lock", "cap")),
+        "condition": rng.choice(("", "", "in_stock", "total_ceiling", "expression", "days_since")),
+        "otherwise": rng.choice(("SKIP", "HOLD_AND_ASK", "DEFER")),
+    }
+
+
+def _schedule(rng: random.Random) -> dict[str, Any]:
+    return {
+        "first_days": rng.choice((1, 2, 3, 4)),
+        "time": rng.choice(LOCAL_TIMES),
+        "zone": rng.choice(ZONES),
+        "rule": rng.choice(("daily", "daily", "weekly", "monthly", "month_end")),
+        "every": rng.choice((1, 1, 2, 3)),
+        "count": rng.choice((0, 0, 0, 3)),
+        "business_days": rng.choice(("", "", "", "NEXT", "PREVIOUS")),
+    }
+
+
+def _steps(
+    rng: random.Random, customers: int, orders: int, faults: Sequence[str], *, simulated: bool
+) -> list[Step]:
+    count = rng.randint(*STEP_COUNTS)
+    made: list[Step] = []
+    # Few enough that each is seen by itself, and that a history plays in seconds.
+    at = set(rng.sample(range(1, count), k=min(rng.choice((1, 2, 2, 3)), count - 1)))
+    for number in range(count):
+        if number in at and faults:
+            made.append(_fault(rng, faults))
+        made.extend(_action(rng, customers, orders) for _ in range(rng.choice((0, 1, 1, 2))))
+        if simulated:
+            made.append({"advance_hours": rng.choice(ADVANCE_HOURS)})
+        # Most customers who are asked to pay do.
+        made.extend(
+            _action(rng, customers, orders) | {"act": "confirm", "customer": customer}
+            for customer in range(customers)
+            if rng.random() < 0.5  # noqa: PLR2004 - a coin
+        )
+    return made
+
+
+def _fault(rng: random.Random, faults: Sequence[str]) -> Step:
+    return {
+        "fault": rng.choice(faults),
+        # Of real time: into what comes next, and until it is over.
+        "after_seconds": round(rng.uniform(0, 0.6), 2),
+        "for_seconds": round(rng.uniform(0.1, 1.0), 2),
+        # Of what lasts longer.
+        "for_steps": rng.choice((2, 4, 6)),
+        "nth": rng.choice((1, 1, 2, 3)),
+    }
+
+
+def _action(rng: random.Random, customers: int, orders: int) -> dict[str, Any]:
+    return {
+        "act": rng.choice(ACTIONS),
+        "customer": rng.randrange(customers),
+        "order": rng.randrange(orders),
+        "product": rng.choice(("tea", "coffee", "beans")),
+        "number": rng.randint(1, 5),
+        "word": rng.choice(("GO_ON", "WAIT", "PAUSE")),
+        "schedule": _schedule(rng),
+        # As after a time-out: the same request again, at the same moment.
+        "twice": rng.random() < 0.2,  # noqa: PLR2004 - one in five
+    }

@@ -1,0 +1,206 @@
+"""Play a history: its steps in turn, faults between and meanwhile, then look at what came of it."""
+
+import asyncio
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import grpc.aio
+from recurring.scheduler.v1 import scheduler_pb2
+
+from cli.errors import CommandError, describe_rpc_error
+from cli.faults.actions import Actions
+from cli.faults.caller import Caller, Violation
+from cli.faults.checks import contract_violations, proof_violations
+from cli.faults.history import History, Step
+from cli.faults.shop import Shop
+from cli.faults.target import Fault, Target
+
+# Long enough for what waits for a provider, a gateway or a retry to have happened.
+AFTERMATH = timedelta(days=3)
+# The sandbox gives up on a step after 90 s; a fault may take the first half of that.
+ADVANCE_TRIES = 2
+
+
+@dataclass(slots=True)
+class Report:
+    """What a history came to."""
+
+    seed: int
+    seconds: float = 0.0
+    actions: int = 0
+    answers: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    orders: Counter[str] = field(default_factory=Counter)
+    refusals: Counter[str] = field(default_factory=Counter)
+    violations: list[Violation] = field(default_factory=list)
+
+
+class Player:
+    """Plays histories on one target, one after another."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        # What the proof has found before, which is no later history's doing.
+        self._known: set[Violation] = set()
+
+    async def play(self, history: History) -> Report:
+        """Play a history as a merchant, or with ids, of its own."""
+        tag = f"s{history.seed}-{uuid.uuid4().hex[:6]}"
+        report = Report(history.seed)
+        started = time.monotonic()
+        async with self._target.session(tag) as session:
+            caller = Caller(tag)
+            shop = Shop(session, caller, history, tag)
+            run = _Run(self._target, shop, report)
+            try:
+                await run.through()
+                proof = await proof_violations(session)
+            except (CommandError, TimeoutError) as error:
+                proof = [Violation("progress", str(error))]
+            except grpc.aio.AioRpcError as error:
+                proof = [Violation("progress", describe_rpc_error(error))]
+            finally:
+                await run.end_faults()
+            new = [violation for violation in proof if violation not in self._known]
+            self._known |= set(new)
+            report.violations = [*caller.violations, *run.violations, *new]
+            report.answers, report.refusals = caller.answered_count, caller.refusals
+        report.seconds = time.monotonic() - started
+        return report
+
+
+class _Run:
+    """One history under way."""
+
+    def __init__(self, target: Target, shop: Shop, report: Report) -> None:
+        self._target = target
+        self._shop = shop
+        self._report = report
+        self._actions = Actions(shop)
+        self._passing: list[asyncio.Task[None]] = []
+        # Fault -> how many steps it stays.
+        self._lasting: dict[str, int] = {}
+        self.violations: list[Violation] = []
+
+    async def through(self) -> None:
+        """From the opening of the shop to the last look at it."""
+        history = self._shop.history
+        await self._move_to(history)
+        await self._shop.open()
+        for step in history.steps:
+            await self._do(step)
+            await self._count_down()
+        await self.end_faults()
+        await self._target.restore()
+        if self._target.simulated:
+            await self._advance(AFTERMATH)
+            await self._shop.session.sandbox.settle()
+        self.violations += await contract_violations(self._shop, self._actions.acknowledged)
+        await self._end_orders()
+        if self._target.simulated:
+            await self._shop.session.sandbox.settle()
+
+    async def end_faults(self) -> None:
+        """Heal what is still broken."""
+        await asyncio.gather(*self._passing)
+        self._passing.clear()
+        for name in list(self._lasting):
+            await self._target.faults[name].heal()
+        self._lasting.clear()
+
+    async def _do(self, step: Step) -> None:
+        if "act" in step:
+            self._report.actions += 1
+            await self._actions.act(step)
+        elif "fault" in step:
+            self._report.faults[step["fault"]] += 1
+            await self._break(step["fault"], step)
+        else:
+            await self._advance(timedelta(hours=step["advance_hours"]))
+
+    async def _break(self, name: str, step: Step) -> None:
+        fault = self._target.faults[name]
+        if fault.lasting:
+            await fault.make(step)
+            self._lasting[name] = step["for_steps"]
+        else:
+            self._passing.append(asyncio.create_task(_pass_by(fault, step)))
+
+    async def _count_down(self) -> None:
+        for name in list(self._lasting):
+            self._lasting[name] -= 1
+            if self._lasting[name] <= 0:
+                del self._lasting[name]
+                await self._target.faults[name].heal()
+
+    # --- time -------------------------------------------------------------------------------------
+
+    async def _move_to(self, history: History) -> None:
+        """Move the clock to where the history begins: the next such month, day and hour."""
+        if not history.start or not self._target.simulated:
+            return
+        now = await self._shop.now()
+        month, day, hour = (history.start[part] for part in ("month", "day", "hour"))
+        start = now.replace(month=month, day=day, hour=hour, minute=0, second=0, microsecond=0)
+        if start <= now:
+            start = start.replace(year=start.year + 1)
+        await self._advance(start - now)
+
+    async def _advance(self, by: timedelta) -> None:
+        """Let time pass. Raises CommandError if the suite does not come to rest meanwhile."""
+        sandbox = self._shop.session.sandbox
+        to = await sandbox.now() + by
+        for tries_left in reversed(range(ADVANCE_TRIES)):
+            try:
+                async for _ in sandbox.advance(to):
+                    pass
+            except CommandError:
+                if not tries_left or await sandbox.now() >= to:
+                    raise
+            else:
+                return
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    async def _end_orders(self) -> None:
+        """Count what there is, and leave nothing alive that would go on beside later histories."""
+        scheduler = self._shop.session.scheduler
+        for number in range(len(self._shop.history.standing_orders)):
+            name = self._shop.standing_order(number)
+            found = await self._shop.caller.call(
+                scheduler.ListOrders, scheduler_pb2.ListOrdersRequest(parent=name, page_size=1000)
+            )
+            for order in found.orders if found is not None else ():
+                self._report.orders[scheduler_pb2.Order.State.Name(order.state)] += 1
+            await self._shop.caller.call(
+                scheduler.CancelStandingOrder,
+                scheduler_pb2.CancelStandingOrderRequest(name=name),
+            )
+
+
+async def _pass_by(fault: Fault, step: Step) -> None:
+    """Make a fault a little later, while something else goes on, and heal it."""
+    await asyncio.sleep(step["after_seconds"])
+    try:
+        await fault.make(step)
+        await asyncio.sleep(step["for_seconds"])
+    finally:
+        await fault.heal()
+
+
+def total(reports: Iterable[Report]) -> Report:
+    """The sums of many histories."""
+    whole = Report(0)
+    for report in reports:
+        whole.seconds += report.seconds
+        whole.actions += report.actions
+        whole.answers += report.answers
+        whole.faults += report.faults
+        whole.orders += report.orders
+        whole.refusals += report.refusals
+        whole.violations += report.violations
+    return whole

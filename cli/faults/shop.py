@@ -1,0 +1,270 @@
+"""The shop of a history: products, customers and their standing orders, by the public contracts."""
+
+import random
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from google.type import timeofday_pb2
+from recurring.catalog.v1 import catalog_pb2
+from recurring.notify.v1 import notify_pb2
+from recurring.payments.v1 import payments_pb2
+from recurring.scheduler.v1 import scheduler_pb2
+
+from cli.connect import Session
+from cli.faults.caller import Caller
+from cli.faults.history import History
+from cli.values import from_minor, to_date, to_duration, to_timestamp
+
+CURRENCY = "EUR"
+PHONE_OF = {"dropped answer": "+15005550004", "unavailable twice": "+15005550003"}
+_CODE = re.compile(r"\b\d{6}\b")
+TOTAL_CEILING_MINOR = 3_000
+CODE_PATIENCE = timedelta(minutes=15)
+
+
+@dataclass
+class Shop:
+    """Names, and the requests that make things."""
+
+    session: Session
+    caller: Caller
+    history: History
+    # Ids begin with it, so that one merchant can have many histories.
+    tag: str
+    mandate_counts: dict[int, int] = field(default_factory=dict)
+    phones: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def parent(self) -> str:
+        """The merchant."""
+        return self.session.parent
+
+    def product(self, product: str) -> str:
+        """The name of a product."""
+        return f"{self.parent}/products/{self.tag}-{product}"
+
+    def customer(self, number: int) -> str:
+        """The name of a customer."""
+        return f"{self.parent}/customers/{self.tag}-c{number}"
+
+    def standing_order(self, number: int) -> str:
+        """The name of a standing order."""
+        return f"{self.parent}/standingOrders/{self.tag}-o{number}"
+
+    def payment_method(self, customer: int) -> str:
+        """The name of a customer's card."""
+        return f"{self.customer(customer)}/paymentMethods/card"
+
+    async def now(self) -> datetime:
+        """The time of the deployment."""
+        return (await self.session.now()).astimezone(UTC)
+
+    async def open(self) -> None:
+        """Make everything that the history begins with."""
+        for product in self.history.products:
+            await self._sell(product)
+        for number, customer in enumerate(self.history.customers):
+            await self._sign_up(number, customer)
+        for number, order in enumerate(self.history.standing_orders):
+            await self.caller.call(
+                self.session.scheduler.CreateStandingOrder,
+                scheduler_pb2.CreateStandingOrderRequest(
+                    parent=self.parent,
+                    standing_order_id=f"{self.tag}-o{number}",
+                    standing_order=await self._wanted(number, order),
+                    allow_duplicate=True,
+                ),
+            )
+
+    async def _sell(self, product: Mapping[str, Any]) -> None:
+        name = self.product(product["id"])
+        wanted = catalog_pb2.Product(
+            title=product["id"].title(), stock_tracked="stock_units" in product
+        )
+        await self.caller.call(
+            self.session.catalog.CreateProduct,
+            catalog_pb2.CreateProductRequest(
+                parent=self.parent, product_id=f"{self.tag}-{product['id']}", product=wanted
+            ),
+        )
+        await self.set_price(product["id"], "first", product["price_minor"], None)
+        if "stock_units" in product:
+            await self.caller.call(
+                self.session.catalog.AdjustStock,
+                catalog_pb2.AdjustStockRequest(product=name, delta_units=product["stock_units"]),
+            )
+
+    async def set_price(
+        self, product: str, price_id: str, amount_minor: int, effective: datetime | None
+    ) -> None:
+        """Add a price, from now or from a later time on."""
+        price = catalog_pb2.Price(
+            unit_price=from_minor(amount_minor, CURRENCY), effective_time=to_timestamp(effective)
+        )
+        await self.caller.call(
+            self.session.catalog.CreatePrice,
+            catalog_pb2.CreatePriceRequest(
+                parent=self.product(product), price_id=price_id, price=price
+            ),
+        )
+
+    async def _sign_up(self, number: int, customer: Mapping[str, Any]) -> None:
+        name = self.customer(number)
+        contact = notify_pb2.Contact(
+            name=f"{name}/contact",
+            display_name=f"Customer {number}",
+            email=f"{self.tag}-c{number}@example.com",
+        )
+        await self.caller.call(
+            self.session.notify.UpdateContact,
+            notify_pb2.UpdateContactRequest(contact=contact, allow_missing=True),
+        )
+        await self.bind_phone(number, PHONE_OF.get(customer["phone"], ""))
+        await self.caller.call(
+            self.session.payments.CreatePaymentMethod,
+            payments_pb2.CreatePaymentMethodRequest(
+                parent=name,
+                payment_method_id="card",
+                payment_method=payments_pb2.PaymentMethod(provider_token=customer["card"]),
+            ),
+        )
+        await self.consent(number)
+
+    async def bind_phone(self, number: int, phone: str = "") -> None:
+        """Have a customer prove a phone, a new one unless it is given."""
+        # A number has to be its owner's alone; which one it is changes nothing in a history.
+        phone = phone or f"+4917{random.randrange(10**9):09}"  # noqa: S311 - no secret
+        contact = f"{self.customer(number)}/contact"
+        known = len(await self.session.sandbox.inbox(phone))
+        started = await self.caller.call(
+            self.session.notify.StartPhoneBinding,
+            notify_pb2.StartPhoneBindingRequest(name=contact, phone=phone),
+        )
+        if started is None:
+            return
+        inbox = await self._received(phone, known)
+        codes = [found[0] for message in inbox if (found := _CODE.search(message["body"]))]
+        if not codes:
+            return
+        await self.caller.call(
+            self.session.notify.ConfirmPhoneBinding,
+            notify_pb2.ConfirmPhoneBindingRequest(name=contact, code=codes[-1]),
+        )
+        self.phones[number] = phone
+
+    async def _received(self, phone: str, known: int) -> list[dict[str, Any]]:
+        """What came to a phone since; a gateway that is slow is given a quarter of an hour."""
+        sandbox = self.session.sandbox
+        await sandbox.settle()
+        if len(await sandbox.inbox(phone)) == known:
+            async for _ in sandbox.advance(await sandbox.now() + CODE_PATIENCE):
+                pass
+        return (await sandbox.inbox(phone))[known:]
+
+    async def consent(self, number: int) -> str:
+        """A new mandate of a customer; returns its name."""
+        customer = self.history.customers[number]
+        count = self.mandate_counts.get(number, 0)
+        self.mandate_counts[number] = count + 1
+        now = await self.now()
+        mandate = payments_pb2.Mandate(
+            payment_method=self.payment_method(number),
+            charge_ceiling=from_minor(customer["ceiling_minor"], CURRENCY),
+            evidence=payments_pb2.Mandate.Evidence(
+                text="Charge me.", accept_time=to_timestamp(now), source="faults"
+            ),
+        )
+        if customer["month_ceiling_minor"]:
+            month = from_minor(
+                max(customer["month_ceiling_minor"], customer["ceiling_minor"]), CURRENCY
+            )
+            mandate.month_ceiling.CopyFrom(month)
+        if customer["valid_days"]:
+            until = to_timestamp(now + timedelta(days=customer["valid_days"]))
+            assert until is not None  # noqa: S101 - for the type checker
+            mandate.valid_until_time.CopyFrom(until)
+        mandate_id = f"m{count}"
+        await self.caller.call(
+            self.session.payments.CreateMandate,
+            payments_pb2.CreateMandateRequest(
+                parent=self.customer(number), mandate_id=mandate_id, mandate=mandate
+            ),
+        )
+        return self.mandate(number)
+
+    def mandate(self, number: int) -> str:
+        """The name of a customer's newest mandate."""
+        return f"{self.customer(number)}/mandates/m{self.mandate_counts.get(number, 1) - 1}"
+
+    async def _wanted(self, number: int, order: Mapping[str, Any]) -> scheduler_pb2.StandingOrder:
+        wanted = scheduler_pb2.StandingOrder(
+            customer=self.customer(order["customer"]),
+            title=f"Order {number}",
+            items=self.items(order["items"]),
+            schedule=await self.schedule(order["schedule"]),
+            billing_mode=scheduler_pb2.BillingMode.Value(order["mode"]),
+            notice_lead=to_duration(timedelta(hours=order["lead_hours"])),
+            payment_window=to_duration(timedelta(hours=order["window_hours"])),
+        )
+        if order["mode"] == "AUTOMATIC":
+            wanted.mandate = self.mandate(order["customer"])
+        if order["catch_up"]:
+            wanted.catch_up.mode = scheduler_pb2.CatchUp.Mode.Value(order["catch_up"])
+        if order["protection"] == "lock":
+            wanted.price_protection.lock.cycle_count = 3
+        elif order["protection"] == "cap":
+            wanted.price_protection.cap.increase_limit_bps = 500
+        if order["condition"]:
+            wanted.conditions.append(_condition(order))
+        return wanted
+
+    def items(self, quantities: Mapping[str, int]) -> list[scheduler_pb2.Item]:
+        """The items of a standing order."""
+        return [
+            scheduler_pb2.Item(product=self.product(product), quantity=quantity)
+            for product, quantity in quantities.items()
+        ]
+
+    async def schedule(self, given: Mapping[str, Any]) -> scheduler_pb2.Schedule:
+        """A schedule that begins some days from now."""
+        hours, minutes = map(int, given["time"].split(":"))
+        start = (await self.now()).date() + timedelta(days=given["first_days"])
+        schedule = scheduler_pb2.Schedule(
+            start_date=to_date(start),
+            local_time=timeofday_pb2.TimeOfDay(hours=hours, minutes=minutes),
+            time_zone=given["zone"],
+        )
+        if given["rule"] == "daily":
+            schedule.daily.every_days = given["every"]
+        elif given["rule"] == "weekly":
+            schedule.weekly.every_weeks = given["every"]
+        else:
+            schedule.monthly.every_months = 1
+            schedule.monthly.month_days.extend([1, 15, 31] if given["rule"] == "monthly" else [-1])
+        if given["count"]:
+            schedule.cycle_count = given["count"]
+        if given["business_days"]:
+            rule = scheduler_pb2.Schedule.BusinessDays.Rule.Value(given["business_days"])
+            schedule.business_days.rule = rule
+            schedule.business_days.country = "DE"
+        return schedule
+
+
+def _condition(order: Mapping[str, Any]) -> scheduler_pb2.Condition:
+    action = scheduler_pb2.Otherwise.Action.Value(order["otherwise"])
+    otherwise = scheduler_pb2.Otherwise(action=action)
+    if order["otherwise"] == "DEFER":
+        otherwise.defer_days = 1
+    condition = scheduler_pb2.Condition(otherwise=otherwise)
+    if order["condition"] == "in_stock":
+        condition.in_stock.SetInParent()
+    elif order["condition"] == "total_ceiling":
+        condition.total_ceiling.CopyFrom(from_minor(TOTAL_CEILING_MINOR, CURRENCY))
+    elif order["condition"] == "days_since":
+        condition.days_since_last_order = 2
+    else:
+        condition.expression = "cycle % 3 != 2 || total < 900"
+    return condition

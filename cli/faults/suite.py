@@ -1,0 +1,104 @@
+"""Many histories, on some deployments at once: each seed once, the first violation shrunk and shown."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass, field
+
+from cli.faults.caller import Violation
+from cli.faults.history import History
+from cli.faults.play import Player, Report
+from cli.faults.shrink import shrink
+from cli.faults.target import Target
+
+# A deployment of one's own is renewed after so many: its clock has gone on for decades by then.
+HISTORIES_PER_TARGET = 40
+
+OpenTarget = Callable[[], AbstractAsyncContextManager[Target]]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of all histories."""
+
+    reports: list[Report] = field(default_factory=list)
+    # A history that failed, as short as it could be made, and what it breaks.
+    failure: History | None = None
+    violations: list[Violation] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+async def play_all(
+    histories: Iterable[History],
+    open_target: OpenTarget,
+    *,
+    targets_at_once: int,
+    tell: Callable[[Report], None],
+    shrink_plays_max: int,
+) -> Outcome:
+    """Play histories until one fails."""
+    started = time.monotonic()
+    outcome = Outcome()
+    left = iter(histories)
+    failed: list[tuple[History, Report]] = []
+
+    async def work() -> None:
+        for batch in _batches(left, HISTORIES_PER_TARGET):
+            async with open_target() as target:
+                player = Player(target)
+                for history in batch:
+                    if failed:
+                        return
+                    report = await player.play(history)
+                    outcome.reports.append(report)
+                    tell(report)
+                    if report.violations:
+                        failed.append((history, report))
+                        return
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(targets_at_once):
+            group.create_task(work())
+    outcome.seconds = time.monotonic() - started
+    if failed:
+        history, report = failed[0]
+        outcome.failure = await _shortest(history, report, open_target, shrink_plays_max)
+        outcome.violations = report.violations
+    return outcome
+
+
+async def _shortest(
+    history: History, report: Report, open_target: OpenTarget, plays_max: int
+) -> History:
+    """The history as short as it can be made while one of the same clauses breaks."""
+    clauses = {violation.clause for violation in report.violations}
+    async with AsyncExitStack() as opened:
+        players: list[Player] = []
+
+        async def fails(shorter: History) -> bool:
+            if not players:
+                players.append(Player(await opened.enter_async_context(open_target())))
+            found = (await players[-1].play(shorter)).violations
+            if found:
+                # What a violation leaves behind is not to be taken for another.
+                players.clear()
+                await opened.aclose()
+            return bool(clauses & {violation.clause for violation in found})
+
+        return await shrink(history, fails, plays_max) if plays_max else history
+
+
+def _batches(left: Iterator[History], size: int) -> Iterator[Iterator[History]]:
+    """What is left, shared by all who take from it, so many at a time."""
+    for first in left:
+        yield _some(first, left, size - 1)
+
+
+def _some(first: History, left: Iterator[History], more: int) -> Iterator[History]:
+    yield first
+    for _ in range(more):
+        following = next(left, None)
+        if following is None:
+            return
+        yield following

@@ -1,0 +1,35 @@
+"""Where histories are played, and which faults can be made there."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from cli.connect import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that fails, and how it is made whole again; both may be done twice."""
+
+    make: Callable[[Mapping[str, Any]], Awaitable[None]]
+    heal: Callable[[], Awaitable[None]]
+    # It stays over some steps; else it begins and ends while one goes on.
+    lasting: bool = False
+
+
+class Target(Protocol):
+    """A deployment."""
+
+    @property
+    def faults(self) -> Mapping[str, Fault]:
+        """What can be made to fail, by name."""
+
+    @property
+    def simulated(self) -> bool:
+        """Whether its clock moves when it is told to."""
+
+    def session(self, tag: str) -> Session:
+        """A session for a history, as a merchant of its own where that can be had."""
+
+    async def restore(self) -> None:
+        """See that everything is as it was before the first fault."""

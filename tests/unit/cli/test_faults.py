@@ -1,0 +1,149 @@
+"""Histories of the fault suite: the same for a seed, kept as text, made shorter while they fail."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from cli.errors import CommandError
+from cli.faults.actions import Actions
+from cli.faults.embedded import POINTS, EmbeddedTarget
+from cli.faults.generate import ACTIONS, generate
+from cli.faults.history import History, Step, read_history
+from cli.faults.shrink import shrink
+from cli.faults.staging import read_target
+
+FAULTS = ("kill payments", "outage of sms")
+
+
+def test_a_seed_gives_the_same_history_again() -> None:
+    assert generate(7, FAULTS) == generate(7, FAULTS)
+    assert generate(7, FAULTS) != generate(8, FAULTS)
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_every_history_has_both_ways_to_pay_an_advance_and_a_fault(seed: int) -> None:
+    history = generate(seed, FAULTS)
+    assert {"AUTOMATIC", "PAY_ON_NOTICE"} <= {order["mode"] for order in history.standing_orders}
+    assert any("advance_hours" in step for step in history.steps)
+    assert any("fault" in step for step in history.steps)
+
+
+def test_without_a_simulated_clock_no_time_is_asked_to_pass() -> None:
+    steps = generate(7, FAULTS, simulated=False).steps
+    assert not any("advance_hours" in step for step in steps)
+
+
+def test_a_history_is_the_same_after_it_was_printed(tmp_path: Path) -> None:
+    history = generate(7, FAULTS)
+    file = tmp_path / "history.json"
+    file.write_text(history.to_json())
+    assert read_history(file).to_json() == history.to_json()
+
+
+def test_a_text_that_is_no_history_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "history.json"
+    file.write_text('{"seed": 1}')
+    with pytest.raises(CommandError, match="is no history"):
+        read_history(file)
+
+
+async def test_a_failing_history_is_shrunk_to_the_steps_that_it_needs() -> None:
+    history = generate(7, FAULTS)
+    needed = [history.steps[3], history.steps[-2]]
+    plays: list[int] = []
+
+    async def fails(shorter: History) -> bool:
+        plays.append(len(shorter.steps))
+        return all(step in shorter.steps for step in needed)
+
+    assert list((await shrink(history, fails, plays_max=500)).steps) == needed
+
+
+async def test_shrinking_ends_after_so_many_plays() -> None:
+    plays: list[History] = []
+
+    async def fails(shorter: History) -> bool:
+        plays.append(shorter)
+        return False
+
+    history = generate(7, FAULTS)
+    assert await shrink(history, fails, plays_max=5) == history
+    assert len(plays) == 5
+
+
+def test_every_action_of_a_history_can_be_played() -> None:
+    known = Actions.words()
+    assert set(ACTIONS) == known
+
+
+def test_a_stack_of_ones_own_can_be_ended_at_each_crash_point(tmp_path: Path) -> None:
+    faults = EmbeddedTarget(tmp_path / "stack").faults
+    for service, points in POINTS.items():
+        assert all(f"crash {service} at {point}" in faults for point in points)
+
+
+GOOD = """
+merchant = "acme"
+token_file = "{token}"
+sandbox_url = "http://sandbox:8400"
+[targets]
+catalog = "c:1"
+scheduler = "s:1"
+payments = "p:1"
+notify = "n:1"
+[faults."kill payments"]
+make = "true"
+heal = "true"
+"""
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    token = tmp_path / "token"
+    token.write_text("secret")
+    file = tmp_path / "target.toml"
+    file.write_text(GOOD.format(token=token))
+    return file
+
+
+def test_a_target_file_says_where_and_what_can_fail(good: Path) -> None:
+    target = read_target(good)
+    assert target.simulated
+    assert list(target.faults) == ["kill payments"]
+    assert target.session("any").merchant == "acme"
+
+
+@pytest.mark.parametrize(
+    ("was", "becomes", "complaint"),
+    [
+        ('merchant = "acme"', "", "merchant: is missing"),
+        ('payments = "p:1"', "", "targets.payments: is missing"),
+        ('heal = "true"', "", "faults.kill payments: give the commands make and heal"),
+        (
+            'heal = "true"',
+            'heal = "true"\nheel = "true"',
+            "faults.kill payments.heel: is not known",
+        ),
+        ('sandbox_url = "http://sandbox:8400"', "", "customers: in real time"),
+        ("[targets]", "[target]", "target: is not known"),
+    ],
+)
+def test_a_target_file_that_is_wrong_says_where(
+    good: Path, was: str, becomes: str, complaint: str
+) -> None:
+    good.write_text(good.read_text().replace(was, becomes))
+    with pytest.raises(CommandError, match=complaint):
+        read_target(good)
+
+
+def test_a_command_of_a_target_file_that_fails_says_which(good: Path) -> None:
+    good.write_text(good.read_text().replace('make = "true"', 'make = "echo no such pod; false"'))
+    make = read_target(good).faults["kill payments"].make
+    with pytest.raises(CommandError, match=r"fault kill payments: .*no such pod"):
+        asyncio.run(_made(make))
+
+
+async def _made(make: Callable[[Step], Awaitable[None]]) -> None:
+    await make({})
