@@ -28,6 +28,7 @@ LEFT_OUT = {
     "RECURRING_MIGRATION_NATS_URL": "the service has no such right; its migrations are told",
     "RECURRING_AUTH_JWKS_URL": "the keys come as a file, AUTH_JWKS_FILE",
     "RECURRING_CLOCK_URL": "production has none",
+    "RECURRING_CRASH_POINT": "no deployment ends its own processes",
     "RECURRING_PHONE_TEST_PREFIXES": "production has no numbers that nobody has",
     "RECURRING_SMTP_USER": "the sandbox's mail asks for no login",
     "RECURRING_SMTP_PASSWORD": "the sandbox's mail asks for no login",
