@@ -179,7 +179,7 @@ status: $(SETUP) ## Show what runs
 demo: $(SETUP) ## Play six months of standing orders on the stack, then audit them
 	@$(PYTHON) -m deploy.embedded run -- $(BIN)/recurring demo
 
-bench: $(SETUP) ## Measure speed, lateness, previews and imports, beside a limit and a peer
+bench: $(SETUP) ## Measure speed, lateness, previews and imports, beside bare SQL and pgqueuer
 	@$(PYTHON) -m bench
 
 clean: ## Stop the stack and delete what was made: environment, data, caches

@@ -1,1 +1,1 @@
-"""How many cycles a second the suite bills, beside a limit and a peer on the same PostgreSQL."""
+"""How many cycles a second the suite bills, beside bare SQL and pgqueuer on the same PostgreSQL."""

@@ -1,4 +1,4 @@
-"""`python -m bench`: measure the suite on a stack of its own, and say how fast it is."""
+"""`python -m bench`: start a stack, measure how fast the suite is, print the figures and store them."""
 
 import argparse
 import os
@@ -13,12 +13,12 @@ import aiohttp
 from rich.console import Console
 
 from bench import (
-    door,
+    admission,
+    bare_sql,
+    full_cycle,
     imports,
     lateness,
-    life,
-    limit,
-    peer,
+    pgqueuer_jobs,
     prepare,
     preview,
     replicas,
@@ -27,9 +27,9 @@ from bench import (
     seed,
     stack,
 )
-from bench.measure import Finding, Run, WrongResultError
+from bench.measure import Figure, Run, WrongResultError
 from bench.replicas import Replica, Shared
-from bench.report import LIFE, LIMIT, PEER, PREPARE, Report
+from bench.report import BARE_SQL, FULL_CYCLE, PGQUEUER, PREPARE, Report
 from bench.seed import Book
 from bench.stack import Stack
 from deploy.embedded.__main__ import DEFAULT_HOME, HOME_VARIABLE
@@ -39,9 +39,9 @@ from services.scheduler.domain.calendar import local_to_utc
 
 ROUNDS = 3
 STANDING_ORDERS = 10_000
-LIVES = 2_000
+CYCLES = 2_000
 WARM_UP = 1_000
-PEER_JOBS = 10_000
+PGQUEUER_JOBS = 10_000
 # Prepared already when it is seeded, and not due yet.
 PREPARED_BY_NOW = timedelta(days=2)
 # Not prepared before the clock is moved.
@@ -76,39 +76,39 @@ def _measure(running: Stack, chosen: argparse.Namespace, console: Console) -> Re
     prepare.start_tracing()
     runs: Runs = defaultdict(list)
     run_loop(_stages(running, chosen, runs, console))
-    findings = run_loop(_alone(running, chosen, console))
-    findings += _shared(running, chosen, console)
+    figures = run_loop(_alone(running, chosen, console))
+    figures += _shared(running, chosen, console)
     running.start_scheduler()
-    run_loop(_lives(running, chosen, runs, console))
-    findings += run_loop(_previews(running, console))
-    findings += run_loop(_door(running, console))
-    findings += _imports(running, chosen, console)
-    return Report(datetime.now(UTC), runs, findings, running.memory_megabytes())
+    run_loop(_full_cycles(running, chosen, runs, console))
+    figures += run_loop(_previews(running, console))
+    figures += run_loop(_admission(running, console))
+    figures += _imports(running, chosen, console)
+    return Report(datetime.now(UTC), runs, figures, running.memory_megabytes())
 
 
 async def _stages(running: Stack, chosen: argparse.Namespace, runs: Runs, console: Console) -> None:
-    """Limit, peer and prepare in turns, so that what slows one round slows all three of it."""
+    """Bare SQL, pgqueuer and prepare in turns: what slows a round slows all three measurements."""
     for name, counts, standing_orders in _rounds(chosen.rounds, chosen.standing_orders):
-        jobs = min(standing_orders, PEER_JOBS)
+        jobs = min(standing_orders, PGQUEUER_JOBS)
         now = await _now(running.sandbox_url)
         book = _book(name, standing_orders, now, PREPARED_BY_NOW)
         await seed.fill(running, book)
-        with console.status(f"{name}: limit, peer, prepare"):
+        with console.status(f"{name}: bare SQL, pgqueuer, prepare"):
             running.checkpoint()
-            at_limit = await limit.measure(running.yardstick_url, standing_orders)
+            of_bare_sql = await bare_sql.measure(running.comparison_url, standing_orders)
             running.checkpoint()
-            of_peer = await peer.measure(running.yardstick_url, jobs)
+            of_pgqueuer = await pgqueuer_jobs.measure(running.comparison_url, jobs)
             running.checkpoint()
             prepared = await prepare.measure(running, book)
         await seed.clear(running)
         if counts:
-            runs[LIMIT].append(at_limit)
-            runs[PEER].append(of_peer)
+            runs[BARE_SQL].append(of_bare_sql)
+            runs[PGQUEUER].append(of_pgqueuer)
             runs[PREPARE].append(prepared)
 
 
-async def _alone(running: Stack, chosen: argparse.Namespace, console: Console) -> list[Finding]:
-    """What is measured of prepare alone: among ever more standing orders, and as time goes by."""
+async def _alone(running: Stack, chosen: argparse.Namespace, console: Console) -> list[Figure]:
+    """Prepare by itself: in a growing table, and in real time."""
     now = await _now(running.sandbox_url)
     sizes = [*(size for size in scale.SIZES if size < chosen.table), chosen.table]
     due = _book("due", min(scale.DUE, sizes[0]), now, PREPARED_BY_NOW)
@@ -116,18 +116,18 @@ async def _alone(running: Stack, chosen: argparse.Namespace, console: Console) -
     with console.status(f"prepare among up to {chosen.table:,} standing orders"):
         runs = await scale.measure(running, due, resting, sizes, chosen.rounds)
     await seed.clear(running)
-    # Here time goes by, as the machine's clock has it.
+    # This part runs on the machine's clock.
     count = lateness.DUE_PER_SECOND * chosen.late_seconds
     book = _book("lateness", count, datetime.now(UTC), PREPARED_LATER)
     await seed.fill(running, book)
     with console.status(f"lateness for {chosen.late_seconds} seconds"):
         late = await lateness.measure(running, book)
     await seed.clear(running)
-    return scale.findings(runs) + lateness.findings(late)
+    return scale.figures(runs) + lateness.figures(late)
 
 
-def _shared(running: Stack, chosen: argparse.Namespace, console: Console) -> list[Finding]:
-    """The same by one scheduler's process, and by two."""
+def _shared(running: Stack, chosen: argparse.Namespace, console: Console) -> list[Figure]:
+    """Prepare by one scheduler process, and by two."""
     found = []
     for count in (1, 2):
         with (
@@ -136,7 +136,7 @@ def _shared(running: Stack, chosen: argparse.Namespace, console: Console) -> lis
         ):
             found.append(run_loop(_share(running, chosen, schedulers)))
     one, two = found
-    return replicas.findings(one, two)
+    return replicas.figures(one, two)
 
 
 async def _share(
@@ -148,40 +148,42 @@ async def _share(
     running.checkpoint()
     shared = await replicas.measure(running, book, schedulers)
     # Its notices go out before anything else begins.
-    await life.advance(running.sandbox_url, now + NEXT)
+    await full_cycle.advance(running.sandbox_url, now + NEXT)
     await seed.rest(running)
     return shared
 
 
-async def _lives(running: Stack, chosen: argparse.Namespace, runs: Runs, console: Console) -> None:
-    for name, counts, lives in _rounds(chosen.rounds, chosen.lives):
+async def _full_cycles(
+    running: Stack, chosen: argparse.Namespace, runs: Runs, console: Console
+) -> None:
+    for name, counts, cycles in _rounds(chosen.rounds, chosen.cycles):
         now = await _now(running.sandbox_url)
         await seed.rest(running)
-        book = _book(f"life-{name}", lives, now, PREPARED_LATER)
+        book = _book(f"full-cycle-{name}", cycles, now, PREPARED_LATER)
         await seed.fill(running, book)
         running.checkpoint()
-        with console.status(f"{name}: whole life"):
-            lived = await life.measure(running, book)
+        with console.status(f"{name}: full cycle"):
+            run = await full_cycle.measure(running, book)
         if counts:
-            runs[LIFE].append(lived)
+            runs[FULL_CYCLE].append(run)
 
 
-async def _previews(running: Stack, console: Console) -> list[Finding]:
+async def _previews(running: Stack, console: Console) -> list[Figure]:
     await seed.rest(running)
     book = _book("previews", PREVIEWED, await _now(running.sandbox_url), PREPARED_LATER)
     await seed.fill(running, book)
     with console.status("previews"):
-        return preview.findings(await preview.measure(running, book))
+        return preview.figures(await preview.measure(running, book))
 
 
-async def _door(running: Stack, console: Console) -> list[Finding]:
-    with console.status("the door of a service, and a Get"):
-        return await door.measure() + await door.measure_get(
-            running, f"door-{uuid.uuid4().hex[:8]}"
+async def _admission(running: Stack, console: Console) -> list[Figure]:
+    with console.status("admission, and a Get"):
+        return await admission.measure() + await admission.measure_get(
+            running, f"admission-{uuid.uuid4().hex[:8]}"
         )
 
 
-def _imports(running: Stack, chosen: argparse.Namespace, console: Console) -> list[Finding]:
+def _imports(running: Stack, chosen: argparse.Namespace, console: Console) -> list[Figure]:
     async def seeded() -> Book:
         book = _book("import", chosen.import_rows, await _now(running.sandbox_url), RESTING)
         await seed.fill_world(running, book)
@@ -189,7 +191,7 @@ def _imports(running: Stack, chosen: argparse.Namespace, console: Console) -> li
 
     book = run_loop(seeded())
     with console.status(f"import of {book.count:,} rows"):
-        return imports.findings(imports.measure(running, book))
+        return imports.figures(imports.measure(running, book))
 
 
 def _rounds(rounds: int, count: int) -> Iterator[tuple[str, bool, int]]:
@@ -211,23 +213,41 @@ async def _now(sandbox_url: str) -> datetime:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--standing-orders", type=_positive, default=STANDING_ORDERS)
-    parser.add_argument("--lives", type=_positive, default=LIVES)
-    parser.add_argument("--rounds", type=_positive, default=ROUNDS)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="Start a stack, measure how fast the suite is, print the figures and store them.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument(
+        "--standing-orders",
+        type=_positive,
+        default=STANDING_ORDERS,
+        help="how many each measurement of prepare has",
+    )
+    parser.add_argument(
+        "--cycles",
+        type=_positive,
+        default=CYCLES,
+        help="how many run from due to receipt",
+    )
+    parser.add_argument(
+        "--rounds", type=_positive, default=ROUNDS, help="how often each ratio is measured"
+    )
     parser.add_argument(
         "--table",
         type=_positive,
         default=scale.SIZES[-1],
-        help="the most standing orders among which some are due",
+        help="the size of the table of standing orders in the last measurement of its growth",
     )
     parser.add_argument(
         "--late-seconds",
         type=_positive,
         default=LATE_SECONDS,
-        help=f"how long {lateness.DUE_PER_SECOND} a second fall due",
+        help=f"for how many seconds {lateness.DUE_PER_SECOND} standing orders a second fall due",
     )
-    parser.add_argument("--import-rows", type=_positive, default=imports.ROWS)
+    parser.add_argument(
+        "--import-rows", type=_positive, default=imports.ROWS, help="the size of the imported file"
+    )
     return parser
 
 

@@ -18,7 +18,7 @@ import asyncpg
 from rich.console import Console
 from rich.table import Table
 
-from bench import life, seed, stack
+from bench import full_cycle, seed, stack
 from bench.measure import WrongResultError
 from bench.seed import Book
 from bench.stack import Stack
@@ -27,8 +27,8 @@ from deploy.embedded.addresses import SERVICES
 from deploy.embedded.process import PartError
 from services.scheduler.domain.calendar import local_to_utc
 
-LIVES = 5_000
-# What is no part of the suite: the outside world, and this process.
+CYCLES = 5_000
+# Processes that are no part of the suite: the simulated outside world, and this one.
 OUTSIDE = ("sandbox", "bench")
 AHEAD = timedelta(days=5)
 WARM_UP = 1_000
@@ -55,36 +55,32 @@ class Spent:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; returns the exit status."""
     parser = argparse.ArgumentParser(prog="bench.cost", description=__doc__)
-    parser.add_argument("--lives", type=int, default=LIVES)
+    parser.add_argument("--cycles", type=int, default=CYCLES, help="how many cycles to run")
     chosen = parser.parse_args(arguments)
     home = Path(os.environ.get(HOME_VARIABLE) or DEFAULT_HOME) / "bench"
     try:
         with stack.running(home / "stack") as running:
             stack.migrate_scheduler(running)
             running.start_scheduler()
-            before, after, seconds = asyncio.run(_measure(running, chosen.lives))
+            before, after, seconds = asyncio.run(_measure(running, chosen.cycles))
     except (PartError, WrongResultError) as error:
         print(f"bench.cost: {error}", file=sys.stderr)
         return 1
-    _show(before, after, chosen.lives, seconds, Console(highlight=False))
+    _show(before, after, chosen.cycles, seconds, Console(highlight=False))
     return 0
 
 
-async def _measure(running: Stack, lives: int) -> tuple[Spent, Spent, float]:
-    await _live(running, "warm-up", min(WARM_UP, lives))
+async def _measure(running: Stack, cycles: int) -> tuple[Spent, Spent, float]:
+    warm_up = await _book(running, "warm-up", min(WARM_UP, cycles))
+    await seed.fill(running, warm_up)
+    await full_cycle.measure(running, warm_up)
     await seed.rest(running)
-    book = await _book(running, "cost", lives)
+    book = await _book(running, "cost", cycles)
     await seed.fill(running, book)
     running.checkpoint()
     before = await _spent(running)
-    run = await life.measure(running, book)
+    run = await full_cycle.measure(running, book)
     return before, await _spent(running), run.seconds
-
-
-async def _live(running: Stack, name: str, lives: int) -> None:
-    book = await _book(running, name, lives)
-    await seed.fill(running, book)
-    await life.measure(running, book)
 
 
 async def _book(running: Stack, merchant: str, count: int) -> Book:
@@ -123,11 +119,11 @@ async def _spent(running: Stack) -> Spent:
     )
 
 
-def _show(before: Spent, after: Spent, lives: int, seconds: float, console: Console) -> None:
+def _show(before: Spent, after: Spent, cycles: int, seconds: float, console: Console) -> None:
     def each(of: str, what: str) -> float:
-        return float(getattr(after, what)[of] - getattr(before, what)[of]) / lives
+        return float(getattr(after, what)[of] - getattr(before, what)[of]) / cycles
 
-    console.print(f"{lives:,} cycles from preparation to receipt in {seconds:.1f} s; each costs:")
+    console.print(f"{cycles:,} cycles from preparation to receipt in {seconds:.1f} s; each costs:")
     cpu = Table("part", "CPU, microseconds")
     parts = [part for part in after.cpu_seconds if part not in OUTSIDE]
     for part in parts:
@@ -156,7 +152,7 @@ def _show(before: Spent, after: Spent, lives: int, seconds: float, console: Cons
             f"{each(service, 'events'):.2f}",
         )
     console.print(rows)
-    console.print(f"write-ahead log: {(after.wal_bytes - before.wal_bytes) / lives:,.0f} bytes")
+    console.print(f"write-ahead log: {(after.wal_bytes - before.wal_bytes) / cycles:,.0f} bytes")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-from bench.measure import Aim, Finding, Run, check
+from bench.measure import Aim, Figure, Run, check
 from bench.seed import PRODUCTS, TIME_ZONE, Book
 from bench.stack import Stack
 from deploy.embedded.program import ROOT
@@ -64,10 +64,10 @@ def _rows(book: Book) -> Iterator[tuple[object, ...]]:
         )  # fmt: skip
 
 
-def findings(run: Run) -> list[Finding]:
+def figures(run: Run) -> list[Figure]:
     """How fast it was, and how long 100 000 rows take at that rate."""
     minutes = ROWS / run.per_second / SECONDS_PER_MINUTE
     return [
-        Finding(f"import of {run.count:,} rows", run.per_second, "rows/s"),
-        Finding(f"import: {ROWS:,} rows at that rate", minutes, "min", MINUTES_AIM),
+        Figure(f"import of {run.count:,} rows", run.per_second, "rows/s"),
+        Figure(f"import: {ROWS:,} rows at that rate", minutes, "min", MINUTES_AIM),
     ]

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 
 from bench import prepare, seed
-from bench.measure import Aim, Finding, percentile
+from bench.measure import Aim, Figure, percentile
 from bench.seed import Book
 from bench.stack import Stack
 from services.runtime.workers.clock import SystemClock
@@ -78,10 +78,10 @@ async def _run(book: Book, work: Prepare, steps: _Steps) -> None:
         await asyncio.gather(*running, return_exceptions=True)
 
 
-def findings(late_milliseconds: list[float]) -> list[Finding]:
+def figures(late_milliseconds: list[float]) -> list[Figure]:
     """The median, and what one in a hundred is later than."""
     name = f"lateness at {DUE_PER_SECOND} due a second"
     return [
-        Finding(f"{name}, p50", percentile(late_milliseconds, 0.5), "ms"),
-        Finding(f"{name}, p99", percentile(late_milliseconds, 0.99), "ms", AIM),
+        Figure(f"{name}, p50", percentile(late_milliseconds, 0.5), "ms"),
+        Figure(f"{name}, p99", percentile(late_milliseconds, 0.99), "ms", AIM),
     ]

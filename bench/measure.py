@@ -1,4 +1,4 @@
-"""What one measurement is, and how several of one kind are summed up."""
+"""Measurements, and summaries of several of one kind."""
 
 import math
 import statistics
@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """So many cycles (or jobs), done in so long."""
+    """A number of cycles (or jobs), and the time that they took."""
 
     count: int
     seconds: float
-    # Part -> the time that its processors worked for it, where that was looked at.
+    # Part of the stack -> its CPU time, where it was measured.
     cpu_seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -47,13 +47,13 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """How much something is to be: at least so much, or at most."""
+    """The lower or upper bound that a figure should keep."""
 
     bound: float
     at_least: bool = True
 
     def reached(self, value: float) -> bool:
-        """Whether a value is what it is to be."""
+        """Whether a value keeps the bound."""
         return value >= self.bound if self.at_least else value <= self.bound
 
     def __str__(self) -> str:
@@ -61,8 +61,8 @@ class Aim:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One number that was found, and what it is to be, if that was ever said."""
+class Figure:
+    """One measured number, and its aim if it has one."""
 
     name: str
     value: float

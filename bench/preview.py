@@ -5,7 +5,7 @@ import time
 import grpc
 from recurring.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 
-from bench.measure import Aim, Finding, check, percentile
+from bench.measure import Aim, Figure, check, percentile
 from bench.seed import Book
 from bench.stack import Stack
 from deploy.embedded.wiring import SCOPE_PLATFORM
@@ -34,9 +34,9 @@ async def measure(stack: Stack, book: Book) -> list[float]:
     return taken[WARM_UP_CALLS:]
 
 
-def findings(taken_milliseconds: list[float]) -> list[Finding]:
+def figures(taken_milliseconds: list[float]) -> list[Figure]:
     """The median, and what one call in a hundred takes longer than."""
     return [
-        Finding(f"PreviewCycles of {CYCLES}, p50", percentile(taken_milliseconds, 0.5), "ms"),
-        Finding(f"PreviewCycles of {CYCLES}, p99", percentile(taken_milliseconds, 0.99), "ms", AIM),
+        Figure(f"PreviewCycles of {CYCLES}, p50", percentile(taken_milliseconds, 0.5), "ms"),
+        Figure(f"PreviewCycles of {CYCLES}, p99", percentile(taken_milliseconds, 0.99), "ms", AIM),
     ]

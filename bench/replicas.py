@@ -12,7 +12,7 @@ import aiohttp
 import asyncpg
 
 from bench import prepare, seed
-from bench.measure import Aim, Finding, Run
+from bench.measure import Aim, Figure, Run
 from bench.seed import Book
 from bench.stack import Stack
 from deploy.embedded.addresses import Addresses
@@ -111,11 +111,11 @@ async def _rows(replica: Replica) -> int:
     )
 
 
-def findings(one: Shared, two: Shared) -> list[Finding]:
+def figures(one: Shared, two: Shared) -> list[Figure]:
     """Whether both worked and nothing was done twice, and what the second brings."""
     least = min(two.worked) / sum(two.worked)
     return [
-        Finding("two replicas: standing orders done twice", two.twice, "", TWICE_AIM),
-        Finding("two replicas: share of the one that did less", least, "", SHARE_AIM),
-        Finding("two replicas / one", two.run.per_second / one.run.per_second, "times"),
+        Figure("two replicas: standing orders done twice", two.twice, "", TWICE_AIM),
+        Figure("two replicas: share of the one that did less", least, "", SHARE_AIM),
+        Figure("two replicas / one", two.run.per_second / one.run.per_second, "times"),
     ]

@@ -12,13 +12,13 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from bench import peer
-from bench.measure import Aim, Finding, Run, Summary
+from bench import pgqueuer_jobs
+from bench.measure import Aim, Figure, Run, Summary
 
-LIMIT = "limit: claim and insert in sets"
-PEER = "peer: pgqueuer, one insert a job"
+BARE_SQL = "bare SQL: claim and insert in sets"
+PGQUEUER = "pgqueuer: one insert a job"
 PREPARE = "prepare: due to order and outbox"
-LIFE = "whole life: due to receipt"
+FULL_CYCLE = "full cycle: due to receipt"
 # From here on decimals say nothing.
 SHOWN_WHOLE = 100
 
@@ -34,11 +34,11 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that one run of the bench found."""
+    """All that one run of the benchmark measured."""
 
     time: datetime
     runs: Mapping[str, Sequence[Run]]
-    findings: Sequence[Finding]
+    figures: Sequence[Figure]
     memory_megabytes: Mapping[str, float]
 
     def ratios(self) -> list[Ratio]:
@@ -48,9 +48,9 @@ class Report:
             return Summary.of_ratios(self.runs[upper], self.runs[lower])
 
         return [
-            Ratio("prepare / pgqueuer", ratio(PREPARE, PEER), Aim(5.0)),
-            Ratio("whole life / pgqueuer", ratio(LIFE, PEER), Aim(0.5)),
-            Ratio("prepare / limit", ratio(PREPARE, LIMIT)),
+            Ratio("prepare / pgqueuer", ratio(PREPARE, PGQUEUER), Aim(5.0)),
+            Ratio("full cycle / pgqueuer", ratio(FULL_CYCLE, PGQUEUER), Aim(0.5)),
+            Ratio("prepare / bare SQL", ratio(PREPARE, BARE_SQL)),
         ]
 
     def costs_microseconds(self) -> dict[str, float]:
@@ -86,16 +86,16 @@ def show(report: Report, console: Console) -> None:
     for part, microseconds in report.costs_microseconds().items():
         costs.add_row(part, f"{microseconds:.0f}")
     console.print(costs)
-    others = _table("found", "", "unit", "aim", "reached")
-    for finding in report.findings:
-        number = f"{finding.value:,.2f}" if finding.value < SHOWN_WHOLE else f"{finding.value:,.0f}"
-        others.add_row(finding.name, number, finding.unit, *_reached(finding.aim, finding.value))
+    others = _table("figure", "", "unit", "aim", "reached")
+    for figure in report.figures:
+        number = f"{figure.value:,.2f}" if figure.value < SHOWN_WHOLE else f"{figure.value:,.0f}"
+        others.add_row(figure.name, number, figure.unit, *_reached(figure.aim, figure.value))
     console.print(others)
     memory = _table("memory after the run", "MB")
     for service, megabytes in report.memory_megabytes.items():
         memory.add_row(service, f"{megabytes:.0f}")
     console.print(memory)
-    console.print(f"  pgqueuer: {peer.SETTINGS}", style="dim")
+    console.print(f"  pgqueuer: {pgqueuer_jobs.SETTINGS}", style="dim")
 
 
 def _reached(aim: Aim | None, value: float) -> tuple[str, str]:
@@ -111,7 +111,7 @@ def write(report: Report, folder: Path) -> Path:
     data = {
         "time": report.time.isoformat(),
         "machine": {"cores": os.cpu_count(), "python": platform.python_version()},
-        "peer_settings": peer.SETTINGS,
+        "pgqueuer_settings": pgqueuer_jobs.SETTINGS,
         "runs": {
             name: [{**asdict(run), "per_second": run.per_second} for run in runs]
             for name, runs in report.runs.items()
@@ -121,9 +121,9 @@ def write(report: Report, folder: Path) -> Path:
             for ratio in report.ratios()
         ],
         "prepare_cpu_microseconds": report.costs_microseconds(),
-        "findings": [
-            {**asdict(one), "reached": one.aim and one.aim.reached(one.value)}
-            for one in report.findings
+        "figures": [
+            {**asdict(figure), "reached": figure.aim and figure.aim.reached(figure.value)}
+            for figure in report.figures
         ],
         "memory_megabytes": dict(report.memory_megabytes),
     }
@@ -133,7 +133,7 @@ def write(report: Report, folder: Path) -> Path:
 
 def _table(*headers: str) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for place, header in enumerate(headers):
+    for position, header in enumerate(headers):
         # Where it is narrow, words are broken and numbers are not.
-        table.add_column(header, justify="right" if place else "left", no_wrap=place > 0)
+        table.add_column(header, justify="right" if position else "left", no_wrap=position > 0)
     return table

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from bench import prepare, seed
-from bench.measure import Aim, Finding, Run
+from bench.measure import Aim, Figure, Run
 from bench.seed import Book
 from bench.stack import Stack
 
@@ -40,18 +40,18 @@ async def measure(
     return runs
 
 
-def findings(runs: Mapping[int, Sequence[Run]]) -> list[Finding]:
+def figures(runs: Mapping[int, Sequence[Run]]) -> list[Figure]:
     """What a cycle costs at each size, and how much more at the last than at the first."""
     costs = {
         size: sum(sum(run.cpu_seconds.values()) for run in each) / sum(run.count for run in each)
         for size, each in runs.items()
     }
     found = [
-        finding
+        figure
         for size, each in runs.items()
-        for finding in (
-            Finding(f"prepare among {size:,}: CPU a cycle", costs[size] * 1e6, "µs"),
-            Finding(
+        for figure in (
+            Figure(f"prepare among {size:,}: CPU a cycle", costs[size] * 1e6, "µs"),
+            Figure(
                 f"prepare among {size:,}: cycles a second",
                 statistics.median(run.per_second for run in each),
                 "/s",
@@ -62,5 +62,5 @@ def findings(runs: Mapping[int, Sequence[Run]]) -> list[Finding]:
     if first != last:
         growth = costs[last] / costs[first]
         name = f"CPU a cycle among {last:,} / among {first:,}"
-        found.append(Finding(name, growth, "times", GROWTH_AIM))
+        found.append(Figure(name, growth, "times", GROWTH_AIM))
     return found

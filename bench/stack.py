@@ -17,7 +17,7 @@ from services.runtime.crypto.encryption import Keyring
 from services.runtime.db import migrations
 
 BYTES_PER_MEGABYTE = 1_000_000
-YARDSTICK_DATABASE = "recurring_yardstick"
+COMPARISON_DATABASE = "recurring_comparison"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,8 @@ class Stack:
     home: Path
     addresses: Addresses
     keys: Keys
-    # The database of the limit and the peer, on the same server as the services' own.
-    yardstick_url: str
+    # The database of bare SQL and pgqueuer, on the same server as the services' own.
+    comparison_url: str
 
     def environment(self, service: str, addresses: Addresses | None = None) -> dict[str, str]:
         """The settings of a service's process, on the stack's ports or on others."""
@@ -52,7 +52,7 @@ class Stack:
         return self.addresses.sandbox_url
 
     def start_scheduler(self) -> None:
-        """Start the one service that the earlier measurements take the place of."""
+        """Start the scheduler, whose work the earlier measurements do in this process."""
         EmbeddedStack(self.home, self.addresses).up()
 
     def checkpoint(self) -> None:
@@ -91,7 +91,7 @@ def running(home: Path) -> Iterator[Stack]:
         embedded.up()
         keys = Keys(home / "keys")
         databases = _postgres(home, addresses).databases
-        yield Stack(home, addresses, keys, _yardstick(databases, keys))
+        yield Stack(home, addresses, keys, _comparison_database(databases, keys))
     finally:
         EmbeddedStack(home, addresses).destroy()
 
@@ -114,11 +114,11 @@ def _cpu_seconds(process: psutil.Process) -> float:
     return float(times.user + times.system + times.children_user + times.children_system)
 
 
-def _yardstick(databases: Databases, keys: Keys) -> str:
-    password = keys.password(YARDSTICK_DATABASE)
-    databases.ensure(YARDSTICK_DATABASE, Passwords(password, password, password))
-    owner = f"{YARDSTICK_DATABASE}_migrator"
-    return _plain(databases.address(owner, password, YARDSTICK_DATABASE))
+def _comparison_database(databases: Databases, keys: Keys) -> str:
+    password = keys.password(COMPARISON_DATABASE)
+    databases.ensure(COMPARISON_DATABASE, Passwords(password, password, password))
+    owner = f"{COMPARISON_DATABASE}_migrator"
+    return _plain(databases.address(owner, password, COMPARISON_DATABASE))
 
 
 def _postgres(home: Path, addresses: Addresses) -> EmbeddedPostgres:

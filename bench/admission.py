@@ -1,8 +1,8 @@
-"""What the door of a service costs: tokens, field rules, limits and telemetry, beside a bare method.
+"""What admission costs: tokens, field rules, limits and telemetry, beside a bare method.
 
-The same method answers the same question in two processes of their own, one behind the door and one
-without. On a machine with few processors the client is the slower half, so what counts is the time that
-the server's processor works for a call: that bounds how many it can answer.
+The same method answers the same request in two processes, one with admission and one without. On a
+machine with few processors the client is the bottleneck, so the measured quantity is the server's
+processor time per call, which bounds its throughput.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ import grpc
 import psutil
 from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 
-from bench.measure import Aim, Finding, Run, Summary, WrongResultError, percentile
+from bench.measure import Aim, Figure, Run, Summary, WrongResultError, percentile
 from bench.stack import Stack
 from deploy.embedded.keys import AUDIENCE, ISSUER, Keys
 from deploy.embedded.ports import HOST, free_ports
@@ -35,7 +35,7 @@ from services.runtime.rpc.limits import RateLimit
 from services.runtime.rpc.server import Addresses, Server
 
 SERVICE = "recurring.catalog.v1.CatalogService"
-QUESTION = catalog_pb2.GetProductRequest(name="merchants/bench/products/tea")
+REQUEST = catalog_pb2.GetProductRequest(name="merchants/bench/products/tea")
 CALLS = 5_000
 CALLERS = 32
 ROUNDS = 3
@@ -60,36 +60,38 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         return catalog_pb2.Product(name=request.name)
 
 
-async def measure() -> list[Finding]:
-    """The cost of the door, in turns with the bare method."""
-    runs: dict[str, list[Run]] = {"bare": [], "guarded": []}
+async def measure() -> list[Figure]:
+    """The cost of admission, in turns with the bare method."""
+    runs: dict[str, list[Run]] = {"bare": [], "admitted": []}
     with tempfile.TemporaryDirectory(prefix="recurring-bench-") as folder:
         token = _token(Keys(Path(folder)))
         for _ in range(ROUNDS):
             for kind, found in runs.items():
                 async with _served(kind, Path(folder)) as (process, address):
                     found.append(await _answered(process, address, token))
-    # The processor's time for a call with the door, of which so much is the door's.
+    # Admission's share of the processor time for a call.
     shares = [
-        100 * (1 - bare.cpu_microseconds / guarded.cpu_microseconds)
-        for bare, guarded in zip(runs["bare"], runs["guarded"], strict=True)
+        100 * (1 - bare.cpu_microseconds / admitted.cpu_microseconds)
+        for bare, admitted in zip(runs["bare"], runs["admitted"], strict=True)
     ]
     cost = {
         kind: Summary.of([run.cpu_microseconds for run in found]) for kind, found in runs.items()
     }
     return [
-        Finding("bare method: processor time of the server", cost["bare"].median, "µs a call"),
-        Finding("behind the door", cost["guarded"].median, "µs a call"),
-        Finding(
-            "throughput that the door takes", Summary.of(shares).median, "%",
+        Figure("bare method: processor time of the server", cost["bare"].median, "µs a call"),
+        Figure("with admission", cost["admitted"].median, "µs a call"),
+        Figure(
+            "throughput lost to admission", Summary.of(shares).median, "%",
             Aim(OVERHEAD_MAX_PERCENT, at_least=False),
         ),
     ]  # fmt: skip
 
 
-async def measure_get(stack: Stack, merchant: str) -> list[Finding]:
+async def measure_get(stack: Stack, merchant: str) -> list[Figure]:
     """A `Get` of the running catalog: its peak, and how long it takes at half of that."""
-    token = stack.keys.token_file("bench-door", merchant=merchant, scope=SCOPE_PLATFORM).read_text()
+    token = stack.keys.token_file(
+        "bench-admission", merchant=merchant, scope=SCOPE_PLATFORM
+    ).read_text()
     target, name = stack.addresses.target("catalog"), f"merchants/{merchant}/products/tea"
     async with grpc.aio.insecure_channel(target, [("grpc.enable_http_proxy", 0)]) as channel:
         stub = catalog_pb2_grpc.CatalogServiceStub(channel)
@@ -115,8 +117,8 @@ async def measure_get(stack: Stack, merchant: str) -> list[Finding]:
         peak = CALLS / (time.perf_counter() - started)
         seconds = await _steady(get, peak / 2)
     return [
-        Finding("Get of a product: peak", peak, "calls a second"),
-        Finding(
+        Figure("Get of a product: peak", peak, "calls a second"),
+        Figure(
             "p99 at half of it", 1000 * percentile(seconds, 0.99), "ms",
             Aim(GET_P99_MAX_MILLISECONDS, at_least=False),
         ),
@@ -129,7 +131,7 @@ async def _answered(process: psutil.Process, address: str, token: str) -> Run:
         metadata = (("authorization", f"Bearer {token}"),)
 
         def get() -> Awaitable[Any]:
-            return stub.GetProduct(QUESTION, metadata=metadata, timeout=TIMEOUT_SECONDS)
+            return stub.GetProduct(REQUEST, metadata=metadata, timeout=TIMEOUT_SECONDS)
 
         await _closed(get, CALLS // 10)
         before, started = _worked(process), time.perf_counter()
@@ -179,7 +181,7 @@ def _token(keys: Keys) -> str:
 async def _served(kind: str, folder: Path) -> AsyncIterator[tuple[psutil.Process, str]]:
     ports = [str(port) for port in free_ports(3)]
     address = f"{HOST}:{ports[0]}"
-    command = [sys.executable, "-m", "bench.door", kind, str(folder), *ports]
+    command = [sys.executable, "-m", "bench.admission", kind, str(folder), *ports]
     process = await asyncio.create_subprocess_exec(*command, cwd=ROOT)
     try:
         async with grpc.aio.insecure_channel(address) as channel:
@@ -205,7 +207,7 @@ async def _serve(kind: str, folder: Path, *ports: str) -> None:
     metrics.start("bench", f"{HOST}:0", "0001")
     keys = Keys(folder)
     access = {f"/{SERVICE}/GetProduct": Access("products:read")}
-    guarded = Server(
+    admitted = Server(
         "catalog",
         Authenticator(KeyFile(keys.jwks_file, production=False), ISSUER, AUDIENCE, access),
         Addresses(platforms=own, peers=peers, plaintext=True),
@@ -213,9 +215,9 @@ async def _serve(kind: str, folder: Path, *ports: str) -> None:
         Health(health),
         AMPLE,
     )
-    guarded.add(catalog_pb2_grpc.add_CatalogServiceServicer_to_server, servicer)
-    await guarded.start()
-    await guarded.ready(serving=True)
+    admitted.add(catalog_pb2_grpc.add_CatalogServiceServicer_to_server, servicer)
+    await admitted.start()
+    await admitted.ready(serving=True)
     await asyncio.Event().wait()
 
 

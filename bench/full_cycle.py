@@ -1,8 +1,7 @@
-"""The whole life: due → prepared → announced → charged → confirmed → receipt on the phone.
+"""A full cycle: due → prepared → announced → charged → confirmed → receipt on the phone.
 
-All four services and the sandbox run as processes; time is the sandbox's, which is moved from before
-the preparation to after the due time. What is measured is how long the suite takes until nothing is
-left to do.
+All four services and the sandbox run as processes. The sandbox's clock is moved from before the
+preparation to after the due time. The measured time ends when no service has anything left to do.
 """
 
 import json
@@ -28,7 +27,7 @@ RECEIPTS = """
 
 
 async def measure(stack: Stack, book: Book) -> Run:
-    """Live through the first cycle of every standing order of a book that is yet to be due."""
+    """Run the first cycle of every standing order of a book that is not due yet."""
     started = time.perf_counter()
     await advance(stack.sandbox_url, book.due_time + AFTER_DUE)
     seconds = time.perf_counter() - started

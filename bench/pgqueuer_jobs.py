@@ -1,4 +1,4 @@
-"""The peer: pgqueuer, running one idempotent insert a job.
+"""pgqueuer, a job queue on PostgreSQL, running one idempotent insert a job.
 
 It is run as its documentation says: a `PgQueuer` over an asyncpg pool and an async
 entrypoint, under uvloop as its own command does. The settings are those that were the fastest for it
@@ -51,7 +51,7 @@ async def measure(url: str, count: int) -> Run:
         seconds = time.perf_counter() - started
         worker.shutdown.set()
         await running
-        check("inserts by the peer", count, await pool.fetchval("SELECT count(*) FROM done"))
+        check("inserts by pgqueuer", count, await pool.fetchval("SELECT count(*) FROM done"))
     return Run(count, seconds)
 
 

@@ -1,4 +1,4 @@
-"""The limit: the least that PostgreSQL has to do for a cycle, in sets, and nothing else.
+"""Bare SQL: the least that PostgreSQL has to do for a cycle, in sets, and nothing else.
 
 Claim due rows, insert an order and an outbox row for each, and move the due rows on, in one
 transaction a batch. There is no pricing, no other service and no object for a row.
@@ -14,7 +14,7 @@ import asyncpg
 from bench.measure import Run, check
 
 BATCH_ROWS = 500
-# What an order's lines and an event weigh in the suite, more or less.
+# About as large as an order's lines and an event in the suite.
 LINES = json.dumps([{"product": "product-1", "title": "Coffee", "quantity": 2, "pad": "x" * 200}])
 EVENT = b"e" * 300
 
@@ -85,9 +85,7 @@ async def measure(url: str, count: int) -> Run:
         while batch := await _batch(connection, now):
             done += batch
         seconds = time.perf_counter() - started
-        check(
-            "orders at the limit", count, await connection.fetchval("SELECT count(*) FROM orders")
-        )
+        check("orders by bare SQL", count, await connection.fetchval("SELECT count(*) FROM orders"))
     finally:
         await connection.close()
     return Run(done, seconds)
