@@ -39,7 +39,7 @@ export NODE_EXTRA_CA_CERTS ?= $(AUTHORITIES)
 endif
 
 .PHONY: help setup lock gen gen-check baseline lint format types imports manifests rules test test-suite \
-	test-parts fuzz audit contract clients check image image-check up down status demo bench clean
+	test-parts fuzz faults audit contract clients check image image-check up down status demo bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -127,6 +127,16 @@ test-parts: $(SETUP)
 
 fuzz: $(SETUP) ## Send ten thousand requests of every kind to every method
 	@FUZZ_CASES=$${FUZZ_CASES:-10000} $(BIN)/pytest tests/fuzz
+
+faults: $(SETUP) ## Break stacks in many ways: SEEDS=1000; SEED=123 alone; ARGS="--history FILE"
+ifdef ARGS
+	@$(BIN)/recurring faults --stacks 2 $(ARGS)
+else ifdef SEED
+	@$(BIN)/recurring faults --seed $(SEED) --seeds $(or $(SEEDS),1)
+else
+	@$(BIN)/recurring faults --stacks 2 --seeds $(or $(SEEDS),20)
+	@$(BIN)/recurring faults --stacks 2 --points
+endif
 
 contract: $(SETUP) ## Try the contracts, on the stack's own or on TARGET=host:port TOKEN=… (docs/guide.md)
 ifdef KEYS

@@ -5,6 +5,7 @@ import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +37,10 @@ def register(app: typer.Typer) -> None:
         history: Annotated[
             Path | None, typer.Option(help="Play what a run has printed, instead of seeds.")
         ] = None,
+        points: Annotated[
+            bool,
+            typer.Option("--points", help="Try every crash point once each way, instead of seeds."),
+        ] = False,
         target: Annotated[
             Path | None,
             typer.Option(
@@ -67,32 +72,32 @@ def register(app: typer.Typer) -> None:
         """
         run_to_exit(
             _run(
-                _Choice(seeds, seed, only, history, target, real_time, stacks, shrink_plays),
+                _Choice(
+                    range(seed, seed + seeds),
+                    only,
+                    history,
+                    points,
+                    target,
+                    real_time,
+                    stacks if target is None else 1,
+                    shrink_plays,
+                ),
             )
         )
 
 
+@dataclass(frozen=True, slots=True)
 class _Choice:
     """What was asked for."""
 
-    def __init__(
-        self,
-        seeds: int,
-        first_seed: int,
-        only: str,
-        history: Path | None,
-        target: Path | None,
-        real_time: bool,
-        stacks: int,
-        shrink_plays: int,
-    ) -> None:
-        self.seeds = range(first_seed, first_seed + seeds)
-        self.only = only
-        self.history = history
-        self.target = target
-        self.real_time = real_time
-        self.stacks = stacks if target is None else 1
-        self.shrink_plays = shrink_plays
+    seeds: range
+    only: str
+    history: Path | None
+    points: bool
+    target: Path | None
+    real_time: bool
+    stacks: int
+    shrink_plays: int
 
 
 async def _run(choice: _Choice) -> None:
@@ -118,6 +123,12 @@ def _histories(choice: _Choice, faults: list[str], *, simulated: bool) -> Iterat
     if choice.history is not None:
         yield read_history(choice.history)
         return
+    if choice.points:
+        # Only stacks of one's own have crash points, and what these are made of.
+        from cli.faults.life import lives  # noqa: PLC0415
+
+        yield from lives()
+        return
     for seed in choice.seeds:
         yield generate(seed, faults, simulated=simulated)
 
@@ -125,6 +136,10 @@ def _histories(choice: _Choice, faults: list[str], *, simulated: bool) -> Iterat
 def _place(choice: _Choice) -> tuple[OpenTarget, Mapping[str, object], bool]:
     """How a target is had, which faults it has, and whether its clock is simulated."""
     if choice.target is not None:
+        if choice.points:
+            raise CommandError(
+                "a deployment of your own has no crash points: production refuses them"
+            )
         staging = read_target(choice.target)
         if not staging.simulated and not choice.real_time:
             raise CommandError(

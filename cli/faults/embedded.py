@@ -18,6 +18,7 @@ from nats.errors import Error as NatsError
 
 from cli.connect import Session, find_stack
 from cli.errors import CommandError
+from cli.faults.crashes import Crashes
 from cli.faults.target import Fault
 from cli.output import Output
 from deploy.embedded import wiring
@@ -27,7 +28,6 @@ from deploy.embedded.keys import Keys
 from deploy.embedded.postgres import EmbeddedPostgres
 from deploy.embedded.stack import EmbeddedStack
 
-CRASH_POINT = "RECURRING_CRASH_POINT"
 POLL_SECONDS = 0.02
 TERMINATE_TIMES = 8
 # Of the stream's memory of what it has had, while a fault wants it to forget.
@@ -35,28 +35,6 @@ FORGETFUL_SECONDS = 0.1
 JETSTREAM_DOMAIN = "events"
 PROVIDER_BEHAVIOR = "/provider/behavior"
 
-# Crash points by service; a test compares them with those that there are.
-RUNTIME_POINTS = (
-    "mutation.committed", "outbox.claimed", "outbox.published", "inbox.received", "inbox.handled",
-)  # fmt: skip
-POINTS: Mapping[str, tuple[str, ...]] = {
-    "catalog": (*RUNTIME_POINTS, "catalog.stock_held", "catalog.holds_expired"),
-    "scheduler": (
-        *RUNTIME_POINTS,
-        *("scheduler.prepare_claimed", "scheduler.prepare_decided", "scheduler.prepare_committed"),
-        *("scheduler.collect_claimed", "scheduler.collect_held", "scheduler.collect_committed"),
-    ),
-    "payments": (
-        *RUNTIME_POINTS,
-        *("payments.attempt_committed", "payments.attempt_answered", "payments.attempt_settled"),
-        *("payments.lookup_claimed", "payments.lookup_found", "payments.resend_committed"),
-        *("payments.refund_claimed", "payments.refund_answered", "payments.request_expired"),
-    ),
-    "notify": (
-        *RUNTIME_POINTS,
-        *("notify.delivery_claimed", "notify.delivery_sent", "notify.delivery_finished"),
-    ),
-}
 # Streams that a service has a durable on, beside the one of its own name.
 DURABLES = (
     *(("SCHEDULER", service) for service in ("catalog", "payments", "notify")),
@@ -72,9 +50,9 @@ class EmbeddedTarget:
 
     def __init__(self, home: Path) -> None:
         self.stack = EmbeddedStack(home, Addresses.free())
-        self._crashes: dict[str, asyncio.Task[None]] = {}
         self._locks = {part: asyncio.Lock() for part in (*SERVICES, "nats", "postgres")}
-        self.faults = self._all_faults()
+        self.crashes = Crashes(self.stack, self._locks)
+        self.faults = {**self._all_faults(), **self.crashes.faults()}
 
     async def open(self) -> None:
         """Start the stack."""
@@ -82,8 +60,7 @@ class EmbeddedTarget:
 
     async def close(self) -> None:
         """End the stack and all that it kept."""
-        for task in self._crashes.values():
-            task.cancel()
+        await self.crashes.close()
         await asyncio.to_thread(self.stack.destroy)
 
     def session(self, tag: str) -> Session:
@@ -94,13 +71,15 @@ class EmbeddedTarget:
         return Session(stack, Output(as_json=True))
 
     async def restore(self) -> None:
-        """Heal all faults, in an order in which one does not keep another from it."""
-        for name in self.faults:
-            if not name.startswith("crash "):
-                await self.faults[name].heal()
+        """See that every part runs as it ever did; each fault has healed what it made."""
         for service in SERVICES:
-            await self._disarm(service)
+            await self.crashes.disarm(service)
         await asyncio.to_thread(self.stack.up)
+
+    @property
+    def reached(self) -> Mapping[str, int]:
+        """How often a process has come to the crash point of a fault, by the fault's name."""
+        return self.crashes.reached
 
     @property
     def _keys(self) -> Keys:
@@ -127,12 +106,6 @@ class EmbeddedTarget:
                 partial(self._connection_limit, service, -1),
             )
             faults[f"replay {service}"] = Fault(self._does(self._replay, service), _nothing)
-            for point in POINTS[service]:
-                faults[f"crash {service} at {point}"] = Fault(
-                    self._crashes_at(service, point),
-                    partial(self._disarm, service),
-                    lasting=True,
-                )
         faults["wipe the broker's store"] = Fault(self._does(self._wipe), self._heals("nats"))
         for stream, service in DURABLES:
             faults[f"delete durable {service} of {stream}"] = Fault(
@@ -184,38 +157,6 @@ class EmbeddedTarget:
         with suppress(psutil.NoSuchProcess):
             for each in (process, *process.children(recursive=True)):
                 getattr(each, what)()
-
-    def _crashes_at(
-        self, service: str, point: str
-    ) -> Callable[[Mapping[str, Any]], Awaitable[None]]:
-        async def make(step: Mapping[str, Any]) -> None:
-            await self._disarm(service)
-            setting = f"{point}:{step.get('nth', 1)}"
-            async with self._locks[service]:
-                await asyncio.to_thread(self.stack.kill, service)
-                await asyncio.to_thread(self.stack.start, service, {CRASH_POINT: setting})
-            self._crashes[service] = asyncio.create_task(self._start_again(service))
-
-        return make
-
-    async def _start_again(self, service: str) -> None:
-        """Start a service that has come to its end; as it ever was."""
-        while self.stack.process_of(service).find() is not None:  # noqa: ASYNC110 - another process
-            await asyncio.sleep(POLL_SECONDS)
-        async with self._locks[service]:
-            await asyncio.to_thread(self.stack.start, service)
-
-    async def _disarm(self, service: str) -> None:
-        watch = self._crashes.pop(service, None)
-        if watch is None:
-            return
-        if watch.done():
-            await watch
-            return
-        # It never came to its point: whoever starts it now starts it without.
-        async with self._locks[service]:
-            await asyncio.to_thread(self.stack.kill, service)
-        await watch
 
     # --- databases --------------------------------------------------------------------------------
 

@@ -39,6 +39,8 @@ ACTIONS = (
     *("ask_confirm", "erase", "change_items", "discontinue", "hold_off"),
 )
 STEP_COUNTS = (12, 22)
+# Of faults, by the first word of their names: how often, where others are made once.
+RARE_KINDS = {"crash": 3.0, "take": 0.5, "outlive": 0.1}
 ADVANCE_HOURS = (1, 3, 6, 12, 24, 24, 36, 48, 72, 120)
 
 
@@ -127,7 +129,7 @@ def _steps(
 
 def _fault(rng: random.Random, faults: Sequence[str]) -> Step:
     return {
-        "fault": rng.choice(faults),
+        "fault": _fault_name(rng, faults),
         # Of real time: into what comes next, and until it is over.
         "after_seconds": round(rng.uniform(0, 0.6), 2),
         "for_seconds": round(rng.uniform(0.1, 1.0), 2),
@@ -135,6 +137,14 @@ def _fault(rng: random.Random, faults: Sequence[str]) -> Step:
         "for_steps": rng.choice((2, 4, 6)),
         "nth": rng.choice((1, 1, 2, 3)),
     }
+
+
+def _fault_name(rng: random.Random, faults: Sequence[str]) -> str:
+    """A fault, each kind as often as another but those that take half a minute."""
+    kinds = sorted({name.split()[0] for name in faults})
+    weights = [RARE_KINDS.get(kind, 1.0) for kind in kinds]
+    [kind] = rng.choices(kinds, weights)
+    return rng.choice([name for name in faults if name.split()[0] == kind])
 
 
 def _action(rng: random.Random, customers: int, orders: int) -> dict[str, Any]:

@@ -34,6 +34,8 @@ class Report:
     actions: int = 0
     answers: int = 0
     faults: Counter[str] = field(default_factory=Counter)
+    # Of crash points: how often a process came to it.
+    reached: Counter[str] = field(default_factory=Counter)
     orders: Counter[str] = field(default_factory=Counter)
     refusals: Counter[str] = field(default_factory=Counter)
     violations: list[Violation] = field(default_factory=list)
@@ -51,7 +53,7 @@ class Player:
         """Play a history as a merchant, or with ids, of its own."""
         tag = f"s{history.seed}-{uuid.uuid4().hex[:6]}"
         report = Report(history.seed)
-        started = time.monotonic()
+        started, reached_before = time.monotonic(), Counter(self._target.reached)
         async with self._target.session(tag) as session:
             caller = Caller(tag)
             shop = Shop(session, caller, history, tag)
@@ -69,6 +71,12 @@ class Player:
             self._known |= set(new)
             report.violations = [*caller.violations, *run.violations, *new]
             report.answers, report.refusals = caller.answered_count, caller.refusals
+        report.reached = Counter(self._target.reached) - reached_before
+        report.violations += [
+            Violation("crash points", f"{step['fault']}: it did not come to that")
+            for step in history.steps
+            if step.get("must_come") and not report.reached[step["fault"]]
+        ]
         report.seconds = time.monotonic() - started
         return report
 
@@ -200,6 +208,7 @@ def total(reports: Iterable[Report]) -> Report:
         whole.actions += report.actions
         whole.answers += report.answers
         whole.faults += report.faults
+        whole.reached += report.reached
         whole.orders += report.orders
         whole.refusals += report.refusals
         whole.violations += report.violations

@@ -22,7 +22,7 @@ CURRENCY = "EUR"
 PHONE_OF = {"dropped answer": "+15005550004", "unavailable twice": "+15005550003"}
 _CODE = re.compile(r"\b\d{6}\b")
 TOTAL_CEILING_MINOR = 3_000
-CODE_PATIENCE = timedelta(minutes=15)
+CODE_PATIENCE = timedelta(minutes=4)
 
 
 @dataclass
@@ -156,7 +156,7 @@ class Shop:
         self.phones[number] = phone
 
     async def _received(self, phone: str, known: int) -> list[dict[str, Any]]:
-        """What came to a phone since; a gateway that is slow is given a quarter of an hour."""
+        """What came to a phone since; a gateway that is slow is given some minutes."""
         sandbox = self.session.sandbox
         await sandbox.settle()
         if len(await sandbox.inbox(phone)) == known:

@@ -31,5 +31,9 @@ class Target(Protocol):
     def session(self, tag: str) -> Session:
         """A session for a history, as a merchant of its own where that can be had."""
 
+    @property
+    def reached(self) -> Mapping[str, int]:
+        """How often a process has come to the crash point of a fault, by the fault's name."""
+
     async def restore(self) -> None:
         """See that everything is as it was before the first fault."""

@@ -141,13 +141,18 @@ class EmbeddedStack:
             self._part(name).kill()
 
     def start(self, name: str, settings: Mapping[str, str] = MappingProxyType({})) -> None:
-        """Start a part unless it runs; returns when it is ready.
+        """Start a part unless it runs.
 
-        A service may be given settings of its own; `up` takes them away again.
+        Returns when it is ready; one with settings of its own, which `up` takes away again, may never
+        be, and is not waited for.
         """
         with self._locked():
-            part = self._service(name, settings) if settings else self._part(name)
-            if part.process.find() is None:
+            part = self._part(name)
+            if part.process.find() is not None:
+                return
+            if settings:
+                self._service(name, settings).process.start()
+            else:
                 part.start()
 
     def replica(self, name: str, number: int, settings: Mapping[str, str] | None = None) -> Program:

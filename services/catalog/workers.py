@@ -1,13 +1,11 @@
 """The catalog's due work: holds of stock that nobody settled in time."""
 
 from services.catalog.application import stock
-from services.runtime.crash_points import CrashPoint
 from services.runtime.db.pool import Database
 from services.runtime.workers.clock import Clock
 from services.runtime.workers.loop import Step
 
 EXPIRE_BATCH_HOLDS = 500
-_EXPIRED = CrashPoint("catalog.holds_expired", "Stock of holds that ran out is given back.")
 
 
 class HoldExpiry:
@@ -23,6 +21,4 @@ class HoldExpiry:
             expired, next_expiry = await stock.expire_holds(
                 tx, self._clock.now(), EXPIRE_BATCH_HOLDS
             )
-        if expired:
-            _EXPIRED.reached()
-        return Step(expired, next_expiry)
+            return Step(expired, next_expiry)

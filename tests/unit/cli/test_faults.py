@@ -8,7 +8,8 @@ import pytest
 
 from cli.errors import CommandError
 from cli.faults.actions import Actions
-from cli.faults.embedded import POINTS, EmbeddedTarget
+from cli.faults.crashes import POINTS
+from cli.faults.embedded import EmbeddedTarget
 from cli.faults.generate import ACTIONS, generate
 from cli.faults.history import History, Step, read_history
 from cli.faults.shrink import shrink

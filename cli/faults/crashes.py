@@ -1,0 +1,159 @@
+"""Ends and stops of a service at a named point, and who goes on with its work."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from enum import StrEnum
+from typing import Any
+
+import psutil
+
+from cli.faults.target import Fault
+from deploy.embedded.addresses import SERVICES
+from deploy.embedded.program import Program
+from deploy.embedded.stack import EmbeddedStack
+
+SETTING = "RECURRING_CRASH_POINT"
+POLL_SECONDS = 0.02
+# Other services call a service at one address, so what took over is alone for so long only.
+ALONE_SECONDS = 3.0
+# Longer than every lease: 30 s are the longest (docs/architecture.md).
+BEYOND_LEASE_SECONDS = 33.0
+
+# The crash points of each service; a test compares them with those that there are.
+RUNTIME_POINTS = (
+    "mutation.committed", "outbox.claimed", "outbox.published", "inbox.received", "inbox.handled",
+)  # fmt: skip
+POINTS: Mapping[str, tuple[str, ...]] = {
+    "catalog": (*RUNTIME_POINTS, "catalog.stock_held"),
+    "scheduler": (
+        *RUNTIME_POINTS,
+        *("scheduler.prepare_claimed", "scheduler.prepare_decided", "scheduler.prepare_committed"),
+        *("scheduler.collect_claimed", "scheduler.collect_held", "scheduler.collect_committed"),
+    ),
+    "payments": (
+        *RUNTIME_POINTS,
+        *("payments.attempt_committed", "payments.attempt_answered", "payments.attempt_settled"),
+        *("payments.lookup_claimed", "payments.lookup_found", "payments.resend_committed"),
+        *("payments.refund_claimed", "payments.refund_answered", "payments.request_expired"),
+    ),
+    "notify": (
+        *RUNTIME_POINTS,
+        *("notify.delivery_claimed", "notify.delivery_sent", "notify.delivery_finished"),
+    ),
+}
+
+
+class After(StrEnum):
+    """What becomes of a service's work after a process of it came to its point."""
+
+    # It ends, and is started again.
+    CRASH = "crash"
+    # It ends, while another process of the service works.
+    TAKEOVER = "take over from"
+    # It stops, another works, and it goes on long after its lease has ended.
+    OUTLIVE = "outlive"
+
+
+class Crashes:
+    """The crash points of a stack's services."""
+
+    def __init__(self, stack: EmbeddedStack, locks: Mapping[str, asyncio.Lock]) -> None:
+        self._stack = stack
+        self._locks = locks
+        self._watches: dict[str, asyncio.Task[None]] = {}
+        self._replicas: dict[str, Program] = {}
+        # How often each fault has come to its point.
+        self.reached: Counter[str] = Counter()
+
+    def faults(self) -> dict[str, Fault]:
+        """A fault for each point and each way to go on."""
+        return {
+            fault_name(after, service, point): Fault(
+                self._arming(after, service, point), self._healing(service), lasting=True
+            )
+            for after in After
+            for service in SERVICES
+            for point in POINTS[service]
+        }
+
+    def _arming(
+        self, after: After, service: str, point: str
+    ) -> Callable[[Mapping[str, Any]], Awaitable[None]]:
+        async def make(step: Mapping[str, Any]) -> None:
+            await self.disarm(service)
+            setting = f"{point}:{step.get('nth', 1)}"
+            if after is After.OUTLIVE:
+                setting += ":stop"
+            if after is After.TAKEOVER:
+                await self._start_replica(service)
+            async with self._locks[service]:
+                await asyncio.to_thread(self._stack.kill, service)
+                await asyncio.to_thread(self._stack.start, service, {SETTING: setting})
+            watch = self._watch(after, service, fault_name(after, service, point))
+            self._watches[service] = asyncio.create_task(watch)
+
+        return make
+
+    def _healing(self, service: str) -> Callable[[], Awaitable[None]]:
+        async def heal() -> None:
+            await self.disarm(service)
+
+        return heal
+
+    async def _watch(self, after: After, service: str, name: str) -> None:
+        """Wait for the process to come to its point, and have others go on."""
+        if await self._until_end(service):
+            self.reached[name] += 1
+        if after is After.TAKEOVER:
+            await asyncio.sleep(ALONE_SECONDS)
+        if after is After.OUTLIVE and (stopped := self._stack.process_of(service).find()):
+            await self._start_replica(service)
+            await asyncio.sleep(BEYOND_LEASE_SECONDS)
+            # Now it writes what it had in hand, beside whoever has done the same work since.
+            stopped.resume()
+            return
+        async with self._locks[service]:
+            await asyncio.to_thread(self._stack.start, service)
+
+    async def _until_end(self, service: str) -> bool:
+        """Wait until the process has ended or stopped; whether it did so by itself."""
+        while process := self._stack.process_of(service).find():
+            with suppress(psutil.NoSuchProcess):
+                if process.status() == psutil.STATUS_STOPPED:
+                    return True
+            await asyncio.sleep(POLL_SECONDS)
+        return service in self._watches
+
+    async def disarm(self, service: str) -> None:
+        """See that one process of a service runs, and that none ends by itself any more."""
+        watch = self._watches.pop(service, None)
+        process = self._stack.process_of(service).find()
+        waits = watch is not None and not watch.done()
+        if waits and process is not None and process.status() != psutil.STATUS_STOPPED:
+            # It never came to its point: its watch starts it now as it ever was.
+            async with self._locks[service]:
+                await asyncio.to_thread(self._stack.kill, service)
+        if watch is not None:
+            await watch
+        replica = self._replicas.pop(service, None)
+        if replica is not None:
+            await asyncio.to_thread(replica.stop)
+
+    async def _start_replica(self, service: str) -> None:
+        replica = self._stack.replica(service, 2)
+        self._replicas[service] = replica
+        await asyncio.to_thread(replica.start)
+
+    async def close(self) -> None:
+        """End what was started beside the stack."""
+        for watch in self._watches.values():
+            watch.cancel()
+        for replica in self._replicas.values():
+            await asyncio.to_thread(replica.kill)
+
+
+def fault_name(after: After, service: str, point: str) -> str:
+    """What a step calls it."""
+    return f"{after} {service} at {point}"

@@ -1,0 +1,27 @@
+"""The fault suite knows every crash point of every service."""
+
+import importlib
+
+import pytest
+
+from cli.faults.crashes import POINTS, RUNTIME_POINTS
+from services.runtime import crash_points
+
+
+@pytest.mark.parametrize("service", sorted(POINTS))
+def test_the_fault_suite_knows_the_crash_points_of_a_service(service: str) -> None:
+    importlib.import_module(f"services.{service}.__main__")
+    own = {name for name in crash_points.known() if name.startswith(f"{service}.")}
+    assert own == set(POINTS[service]) - set(RUNTIME_POINTS)
+
+
+def test_the_fault_suite_knows_the_crash_points_that_all_services_have() -> None:
+    importlib.import_module("services.catalog.__main__")
+    prefixes = ("mutation.", "outbox.", "inbox.")
+    assert {name for name in crash_points.known() if name.startswith(prefixes)} == set(
+        RUNTIME_POINTS
+    )
+
+
+def test_each_crash_point_says_what_is_done_by_then() -> None:
+    assert all(point.meaning.endswith(".") for point in crash_points.known().values())
