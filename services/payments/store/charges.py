@@ -191,18 +191,24 @@ _WAKE = Command("""
 """)
 
 # One charge a method, the oldest: others wait for that one. What is locked is being decided anyway.
+# Materialized, since the planner may else look for the oldest once a waiting charge, each time for one
+# that this statement has not changed yet, and so wakes all of them.
 _WAKE_AWAITING = Command("""
+    WITH next AS MATERIALIZED (
+        SELECT customer, merchant, charge
+        FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]),
+                    CAST(:payment_method AS text[])) AS idle (customer, merchant, payment_method)
+        CROSS JOIN LATERAL (
+            SELECT charge FROM charges
+            WHERE charges.customer = idle.customer AND charges.merchant = idle.merchant
+              AND charges.awaited_method = idle.payment_method AND charges.awaited_method <> ''
+              AND charges.state = 'SCHEDULED'
+            ORDER BY charges.create_time, charges.charge LIMIT 1 FOR UPDATE SKIP LOCKED
+        ) AS oldest
+    )
     UPDATE charges SET next_attempt_time = :now
-    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]),
-                CAST(:payment_method AS text[])) AS idle (customer, merchant, payment_method)
-    CROSS JOIN LATERAL (
-        SELECT charge FROM charges AS waiting
-        WHERE waiting.customer = idle.customer AND waiting.merchant = idle.merchant
-          AND waiting.awaited_method = idle.payment_method AND waiting.awaited_method <> ''
-          AND waiting.state = 'SCHEDULED'
-        ORDER BY waiting.create_time, waiting.charge LIMIT 1 FOR UPDATE SKIP LOCKED
-    ) AS next
-    WHERE charges.customer = idle.customer AND charges.merchant = idle.merchant
+    FROM next
+    WHERE charges.customer = next.customer AND charges.merchant = next.merchant
       AND charges.charge = next.charge
 """)
 

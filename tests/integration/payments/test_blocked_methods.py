@@ -71,6 +71,16 @@ async def test_orders_of_a_good_card_are_all_paid_at_once(payments: Payments) ->
     assert await payments.charged_minor() == 8 * AMOUNT_MINOR
 
 
+async def test_orders_that_wait_for_one_card_are_looked_at_one_after_the_other(
+    payments: Payments,
+) -> None:
+    await payments.consent()
+    await all_due(payments, range(1, 41))
+    [charging, *_] = payments.workers
+
+    assert [(await charging.step()).worked for _ in range(41)] == [40, *[1] * 39, 0]
+
+
 async def test_a_card_is_not_declined_more_often_than_the_networks_allow(
     payments: Payments,
 ) -> None:
