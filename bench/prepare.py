@@ -91,7 +91,9 @@ async def wired(stack: Stack, clock: Clock) -> AsyncIterator[tuple[Prepare, Data
     try:
         for channel in channels:
             await channel.channel_ready()
-        await database.ping()
+        # Opens a connection, so that the measurement does not.
+        async with database.read():
+            pass
         yield Prepare(database, clock, Clients(*channels)), database
     finally:
         for channel in channels:

@@ -91,32 +91,32 @@ async def run(
 
 async def _status(context: CommandContext, _options: argparse.Namespace) -> AsyncIterator[Line]:
     """The schema, and the same numbers that the process shows as metrics."""
-    wanted = migrations.head(context.service)
     try:
-        async with context.database.read() as connection:
-            await migrations.check(connection, context.service)
+        await migrations.check(context.database, context.service)
     except migrations.SchemaMisfitError as error:
         yield {"problem": str(error)}
         raise CommandFailed from None
     yield {
         "service": context.service,
-        "schema": wanted,
+        "schema": migrations.head(context.service),
         "zone_data": tzdata.IANA_VERSION,
         # The time by which to replay, if somebody makes a backup now.
         "time": datetime.now(UTC),
     }
-    watch = GaugeCollector(context.database, context.clock, context.gauge_queries)
     broker = None
     try:
         async with asyncio.timeout(BROKER_TIMEOUT_SECONDS):
             broker = await Broker.connect(
                 context.nats_url, f"{context.service}-status", context.trust
             )
-        watch.consumers(broker, context.service, context.subscriptions)
     except (NatsError, OSError) as error:
         yield {"problem": f"nats: {error!r}"}
+    gauges = GaugeCollector(
+        context.database, context.clock, context.gauge_queries,
+        broker, context.service, context.subscriptions,
+    )  # fmt: skip
     try:
-        for gauge, labels, value in await watch.read():
+        for gauge, labels, value in await gauges.read():
             yield {"metric": gauge.name, **labels, "value": value, "unit": gauge.unit}
     finally:
         if broker is not None:

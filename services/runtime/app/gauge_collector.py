@@ -1,6 +1,7 @@
-"""Reads what operators watch, at an interval, on every replica."""
+"""Reads the gauges of a service at an interval, on every replica."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from nats.errors import Error as NatsError
@@ -15,11 +16,11 @@ from services.runtime.workers.clock import Clock
 from services.runtime.workers.loop import Step
 
 GAUGE_INTERVAL_SECONDS = 5.0
-# Nobody needs to know whether 10 000 or 10 million rows wait; counting stops here.
+# Operators need not know whether 10 000 or 10 million rows wait: counting stops here.
 COUNT_MAX_ROWS = 10_000
-# What was written while the last statement ran is looked at once more.
+# Rows that were written while the last statement ran are read again.
 OVERLAP = timedelta(minutes=1)
-FIRST_LOOK = timedelta(days=1)
+FIRST_WINDOW = timedelta(days=1)
 RUNTIME = GaugeQuery(
     """
         SELECT (SELECT count(*) FROM (
@@ -42,7 +43,7 @@ RUNTIME = GaugeQuery(
         ),
         "outbox_bytes": Gauge("recurring.outbox.size", "By", "Size of the outbox with its indexes"),
         "dead_letters": Gauge(
-            "recurring.dead_letters.kept", "{message}", "Events given up that nobody has replayed"
+            "recurring.dead_letters.kept", "{message}", "Events given up and not replayed"
         ),
     },
 )
@@ -58,51 +59,54 @@ Reading = list[tuple[Gauge, Mapping[str, str], float]]
 
 
 class GaugeCollector:
-    """Reads the numbers now and then, and shows the last ones to whoever asks."""
+    """Keeps the last values of a service's gauges; with a broker, those of its consumers as well."""
 
     def __init__(
-        self, database: Database, clock: Clock, gauge_queries: Sequence[GaugeQuery]
+        self,
+        database: Database,
+        clock: Clock,
+        gauge_queries: Sequence[GaugeQuery],
+        broker: Broker | None = None,
+        durable: str = "",
+        streams: Iterable[str] = (),
     ) -> None:
         self._database = database
         self._clock = clock
         self._gauge_queries = (RUNTIME, *gauge_queries)
         self._since: datetime | None = None
-        self._broker: Broker | None = None
-        self._durable = ""
-        self._streams: Sequence[str] = ()
-        self._values: dict[str, list[Observation]] = {}
-
-    def consumers(self, broker: Broker, durable: str, streams: Iterable[str]) -> None:
-        """Collect what the broker keeps for this service, too."""
         self._broker, self._durable, self._streams = broker, durable, tuple(streams)
+        self._values: Mapping[str, list[Observation]] = {}
 
-    def show(self) -> None:
-        """Have the last numbers read by metrics. Numbers that could not be read are not shown."""
+    def export(self) -> None:
+        """Export the last values as metrics. A gauge that could not be read has none."""
         gauges = [gauge for query in self._gauge_queries for gauge in query.gauges.values()]
         for gauge in {each.name: each for each in (*gauges, PENDING, UNACKNOWLEDGED)}.values():
-            metrics.gauge(gauge.name, gauge.unit, gauge.description, self._shown(gauge.name))
+            metrics.gauge(
+                gauge.name,
+                gauge.unit,
+                gauge.description,
+                lambda name=gauge.name: self._values.get(name, ()),  # type: ignore[misc]
+            )
 
     async def step(self) -> Step:
-        """Read the numbers anew."""
+        """Read the values again."""
+        values = defaultdict(list)
         try:
-            reading = await self.read()
-        except BaseException:
-            self._values = {}
-            raise
-        values: dict[str, list[Observation]] = {}
-        for gauge, labels, value in reading:
-            values.setdefault(gauge.name, []).append(Observation(value, dict(labels)))
-        self._values = values
+            for gauge, labels, value in await self.read():
+                values[gauge.name].append(Observation(value, dict(labels)))
+        finally:
+            self._values = values
         return Step()
 
     async def read(self) -> Reading:
-        """The numbers as they are now."""
+        """The present values."""
         now = self._clock.now()
-        since = (self._since or now - FIRST_LOOK) - OVERLAP
+        since = (self._since or now - FIRST_WINDOW) - OVERLAP
         parameters = {"now": now, "since": since, "limit": COUNT_MAX_ROWS}
         reading: Reading = []
         async with self._database.check() as connection:
             for query in self._gauge_queries:
+                # Not a Query: the columns, and so the row's type, are those of the gauges.
                 row = (await connection.execute(text(query.sql), parameters)).mappings().one()
                 reading += [
                     (gauge, gauge.labels, float(row[column]))
@@ -119,12 +123,9 @@ class GaugeCollector:
             try:
                 info = await self._broker.consumer_info(stream, self._durable)
             except (NatsError, TimeoutError):
-                # The broker is away, or the stream's owner has not started yet: nothing is known.
+                # The broker is away, or the stream does not exist yet.
                 continue
             labels = {"stream": stream}
             reading.append((PENDING, labels, float(info.num_pending or 0)))
             reading.append((UNACKNOWLEDGED, labels, float(info.num_ack_pending or 0)))
         return reading
-
-    def _shown(self, name: str) -> Callable[[], Iterable[Observation]]:
-        return lambda: self._values.get(name, ())

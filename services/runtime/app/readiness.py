@@ -1,49 +1,52 @@
-"""Whether a process is to be sent calls: it follows the database and the broker, but no hiccup.
+"""Readiness of a process: whether it should receive calls.
 
-One failing look at either is no reason: clients would all turn to other replicas, which look at the
-same servers. Readiness goes when something has been away for as long as callers can bear, and comes
-back once it has been there for a while. Calls are answered all the same (what needs the database is
-refused as UNAVAILABLE), and liveness asks neither: starting a process anew brings no server back.
+It depends on the database and the broker, and changes only when their state lasts. Every replica uses
+the same servers, so a short interruption is no reason for clients to turn to another replica. Calls are
+answered all the same: those that need the database are refused with UNAVAILABLE. Liveness depends on
+neither, since a restart brings no server back.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from services.runtime.app.messaging import Messaging
 from services.runtime.db.migrations import SchemaMisfitError
-from services.runtime.messaging.broker import Broker
 from services.runtime.messaging.streams import DurableMissingError, StreamMissingError
 from services.runtime.rpc.health import PROBE_INTERVAL_SECONDS, Health
 from services.runtime.workers.retry import in_one_line
 
 log = logging.getLogger(__name__)
 
-LOOK_TIMEOUT_SECONDS = 3.0
+PROBE_TIMEOUT_SECONDS = 3.0
 # Every call needs the database.
 DATABASE_AWAY_SECONDS = 10.0
-# No call needs the broker: what is told waits in the outbox. But a process that has been without it for
-# so long, alone, hears of nothing that others tell.
+# No call needs the broker, since events wait in the outbox. But a process that alone is without it for
+# so long receives no events of other services.
 BROKER_AWAY_SECONDS = 60.0
-# Nor does a call need a stream or a durable, but one that is missing does not come back by itself: what
-# may make it has done so by then.
+# No call needs a stream or a durable consumer either, but a missing one does not come back by itself. A
+# service that may create it has done so by then.
 STREAMS_MISSING_SECONDS = 10.0
 BACK_SECONDS = 5.0
 
+# Raises if what it checks is away.
+Probe = Callable[[], Awaitable[None]]
+
 
 @dataclass(slots=True)
-class Steady:
-    """A state that follows what is seen of it only when that lasts."""
+class Debounced:
+    """A state that follows observations only when they last."""
 
     away_seconds: float
     back_seconds: float = BACK_SECONDS
     there: bool = True
-    # Since when what is seen differs from the state.
+    # Since when the observations differ from the state.
     _differs_since: float | None = field(default=None, init=False)
 
-    def see(self, *, there: bool, at: float) -> bool:
-        """Take note of what is seen at a moment; returns the state."""
+    def observe(self, *, there: bool, at: float) -> bool:
+        """Note an observation; returns the state."""
         if there == self.there:
             self._differs_since = None
             return self.there
@@ -56,23 +59,22 @@ class Steady:
         return self.there
 
 
-# Raises if what it looks at is away.
-Probe = Callable[[], Awaitable[None]]
+class _BrokerProbe:
+    """Checks the broker, and whether it has the streams and durable consumers of the service.
 
-
-class BrokerProbe:
-    """Looks at the broker, and whether it has what the service publishes to and reads from.
-
-    What is missing there is another thing than a broker that is away, which keeps what it has.
+    These are two states: a broker that is away still has what it had.
     """
 
-    def __init__(self, broker: Broker, checks: Sequence[Probe]) -> None:
-        self._broker = broker
-        self._checks = checks
+    def __init__(self, messaging: Messaging) -> None:
+        self._broker = messaging.broker
+        self._checks = [
+            messaging.relay.check_streams,
+            *(consumer.check_durable for consumer in messaging.consumers),
+        ]
         self._missing: Exception | None = None
 
     async def answers(self) -> None:
-        """Raise if the broker does not say what it has."""
+        """Raise if the broker does not answer."""
         if not self._broker.connected:
             raise ConnectionError("not connected")
         missing: Exception | None = None
@@ -84,22 +86,27 @@ class BrokerProbe:
         self._missing = missing
 
     async def is_complete(self) -> None:
-        """Raise if something was missing when the broker answered last."""
+        """Raise if something was missing when the broker last answered."""
         if self._missing is not None:
             raise self._missing
 
 
 class Readiness:
-    """Looks at what the process needs, again and again, and reports whether it is ready."""
+    """Checks what the process needs once a second, and reports whether it is ready."""
 
-    def __init__(self, health: Health, probes: Mapping[str, tuple[Probe, Steady]]) -> None:
+    def __init__(self, health: Health, check_schema: Probe, messaging: Messaging) -> None:
+        broker = _BrokerProbe(messaging)
         self._health = health
-        self._probes = probes
-        # What the last look that failed said, by name.
+        self._probes = {
+            "database": (check_schema, Debounced(DATABASE_AWAY_SECONDS)),
+            "nats": (broker.answers, Debounced(BROKER_AWAY_SECONDS)),
+            "streams": (broker.is_complete, Debounced(STREAMS_MISSING_SECONDS)),
+        }
+        # The last failure of each probe.
         self._why: dict[str, str] = {}
 
     async def run(self) -> None:
-        """Be ready for as long as what is needed is there; until cancelled.
+        """Report readiness until cancelled.
 
         Raises SchemaMisfitError when the database gets a schema that the code must not serve on.
         """
@@ -113,13 +120,14 @@ class Readiness:
             await self._health.report(ready=not away)
 
     async def _is_there(self, name: str) -> bool:
-        look, steady = self._probes[name]
+        probe, state = self._probes[name]
+        there = True
         try:
-            async with asyncio.timeout(LOOK_TIMEOUT_SECONDS):
-                await look()
+            async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
+                await probe()
         except SchemaMisfitError:
             raise
         except Exception as error:  # noqa: BLE001 - each client library has errors of its own
             self._why[name] = in_one_line(error)
-            return steady.see(there=False, at=time.monotonic())
-        return steady.see(there=True, at=time.monotonic())
+            there = False
+        return state.observe(there=there, at=time.monotonic())

@@ -10,6 +10,7 @@ serves on an older schema: it waits for the migration.
 import asyncio
 import functools
 from pathlib import Path
+from typing import NamedTuple
 
 import asyncpg
 from alembic import command
@@ -18,7 +19,10 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, pool, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from services.runtime.db.pool import Database
+from services.runtime.db.statements import Query
 
 SERVICES_FOLDER = Path(__file__).resolve().parents[2]
 # One advisory lock a database: whoever comes second waits, and finds nothing left to do.
@@ -151,10 +155,19 @@ CREATE VIEW audit_v1.backlog AS
            (SELECT count(*) FROM dead_letters) AS dead_letter_count;
 """
 
-_SERVED = text("""
-    SELECT EXISTS (SELECT FROM served_revisions WHERE revision = :head) AS fits, version_num
+
+class _Schema(NamedTuple):
+    serves_head: bool
+    revision: str
+
+
+_SCHEMA = Query(
+    """
+    SELECT EXISTS (SELECT FROM served_revisions WHERE revision = :head), version_num
     FROM alembic_version
-""")
+    """,
+    _Schema,
+)
 
 
 class SchemaMisfitError(Exception):
@@ -187,27 +200,35 @@ def head(service: str) -> str:
     return str(_script(service).get_current_head())
 
 
-async def check(connection: AsyncConnection, service: str) -> None:
+async def check(database: Database, service: str) -> None:
     """Raise SchemaMisfitError unless the code of a service may serve on the database's schema."""
     wanted = head(service)
     try:
-        row = (await connection.execute(_SERVED, {"head": wanted})).one_or_none()
+        async with database.check() as connection:
+            schema = await _SCHEMA.one_or_none(connection, head=wanted)
     except DBAPIError as error:
         if not isinstance(error.driver_exception, asyncpg.UndefinedTableError):
             raise
-        row = None
-    if row is None:
+        schema = None
+    if schema is None:
         raise SchemaMisfitError(f"the database has no schema; this code needs {wanted}: migrate it")
-    if row.fits:
+    if schema.serves_head:
         return
-    if row.version_num in _revisions(service):
+    if schema.revision in _revisions(service):
         raise SchemaMisfitError(
-            f"the schema is {row.version_num}, older than this code, which needs {wanted}: migrate it"
+            f"the schema is {schema.revision}, older than this code, which needs {wanted}: migrate it"
         )
     raise SchemaMisfitError(
-        f"the schema is {row.version_num}, newer than this code ({wanted}), and does not serve it: "
+        f"the schema is {schema.revision}, newer than this code ({wanted}), and does not serve it: "
         "run newer code"
     )
+
+
+async def ensure(database: Database, service: str, migration_url: str) -> None:
+    """Upgrade the schema by that URL, if one is given, then check that the code may serve on it."""
+    if migration_url:
+        await upgrade_async(service, migration_url)
+    await check(database, service)
 
 
 def upgrade(service: str, database_url: str) -> None:

@@ -1,11 +1,11 @@
 """PostgreSQL: one engine a process, short transactions, statements over sets."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
-from sqlalchemy import event, text
+from sqlalchemy import event
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -137,11 +137,6 @@ class Database:
         async with self._checks.connect() as connection:
             yield await connection.execution_options(isolation_level="AUTOCOMMIT")
 
-    async def ping(self) -> None:
-        """Raise if the database does not answer."""
-        async with self.read() as connection:
-            await connection.execute(text("SELECT 1"))
-
     @property
     def keyring(self) -> Keyring:
         """The keys of what is encrypted here."""
@@ -178,9 +173,3 @@ async def copy(
         return
     with tracing.statement(f"COPY {table}"):
         await connection.copy_records_to_table(table, records=rows, columns=list(names))
-
-
-def columns(rows: Iterable[Mapping[str, Any]], *names: str) -> dict[str, list[Any]]:
-    """Rows as one array a column, the parameters of a statement over `unnest`."""
-    listed = list(rows)
-    return {name: [row[name] for row in listed] for name in names}

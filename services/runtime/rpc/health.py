@@ -86,8 +86,8 @@ class Health:
         self._leaving = True
         await self.report(ready=False)
 
-    def show(self) -> None:
-        """Tell it as a metric, too."""
+    def export(self) -> None:
+        """Export readiness as a metric."""
         metrics.gauge(
             "recurring.ready", "", "Whether the process takes calls",
             lambda: [Observation(int(self.ready))],

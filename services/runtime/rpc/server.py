@@ -147,10 +147,10 @@ class Server:
             admission.open = serving
         await self._health.report(ready=serving)
 
-    async def watch(self) -> None:
-        """Return once the servers have stopped; raises what one has failed of: it stays stopped."""
+    async def wait_for_termination(self) -> None:
+        """Return once the servers have stopped; raises the error that stopped one for good."""
         for server, _, _ in self._ports:
-            # Asked again and again: who stops waiting for good would end more than the waiting.
+            # With a timeout: only then does gRPC shield its own future from this task's cancellation.
             while await server.wait_for_termination(PROBE_INTERVAL_SECONDS):
                 pass
 

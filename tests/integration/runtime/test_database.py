@@ -43,7 +43,6 @@ async def test_a_connection_that_the_server_has_ended_is_replaced(
     ended.add_termination_listener(lambda _: heard.set())
     postgres.databases.execute(f"SELECT pg_terminate_backend({ended.get_server_pid()})")
     await asyncio.wait_for(heard.wait(), HEARD_SECONDS)
-    await database.ping()
     assert await driver(database) is not ended
 
 
@@ -67,7 +66,7 @@ async def is_served(database: Database, who: Caller) -> bool:
 
     async def ask() -> None:
         set_caller(who)
-        await database.ping()
+        await driver(database)
 
     try:
         await asyncio.wait_for(asyncio.create_task(ask()), SERVED_SECONDS)

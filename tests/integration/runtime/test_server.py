@@ -258,7 +258,7 @@ async def test_a_server_that_stops_lets_calls_under_way_end(door: Door) -> None:
 
 
 async def test_who_watches_a_server_is_told_when_it_has_stopped(door: Door) -> None:
-    watching = asyncio.create_task(door.server.watch())
+    watching = asyncio.create_task(door.server.wait_for_termination())
     await door.get()
     assert not watching.done()
     await door.server.stop(0)

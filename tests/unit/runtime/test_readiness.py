@@ -1,23 +1,23 @@
-"""A state follows what is seen of it only when that lasts."""
+"""A state follows observations only when they last."""
 
 import pytest
 
-from services.runtime.app.readiness import Steady
+from services.runtime.app.readiness import Debounced
 
 
-def states(steady: Steady, seen: str) -> str:
-    """One look a second: `+` is there, `-` is away; what the state was after each."""
+def states(state: Debounced, observed: str) -> str:
+    """The state after each of the observations, one a second: `+` is there, `-` is away."""
     return "".join(
-        "+" if steady.see(there=look == "+", at=float(second)) else "-"
-        for second, look in enumerate(seen)
+        "+" if state.observe(there=observation == "+", at=float(second)) else "-"
+        for second, observation in enumerate(observed)
     )
 
 
 @pytest.mark.parametrize(
-    ("seen", "expected"),
+    ("observed", "expected"),
     [
         ("++++++", "++++++"),
-        # A hiccup is nothing.
+        # A short interruption changes nothing.
         ("+--++++", "+++++++"),
         ("+-+-+-+-+-", "++++++++++"),
         # What lasts counts: three seconds to go, two to come back.
@@ -27,5 +27,5 @@ def states(steady: Steady, seen: str) -> str:
         ("-----+-+---", "+++--------"),
     ],
 )
-def test_a_state_changes_when_what_is_seen_lasts(seen: str, expected: str) -> None:
-    assert states(Steady(away_seconds=3, back_seconds=2), seen) == expected
+def test_a_state_changes_when_observations_last(observed: str, expected: str) -> None:
+    assert states(Debounced(away_seconds=3, back_seconds=2), observed) == expected
