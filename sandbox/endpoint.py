@@ -171,14 +171,16 @@ class Endpoint:
             "SELECT fingerprint, tries, status, body FROM idempotency WHERE part = ? AND key = ?",
             (asked.part, asked.key),
         ).fetchone()
-        if before is not None and before["fingerprint"] != fingerprint:
+        # What was not carried out has bound the key to nothing.
+        kept = before is not None and before["status"] is not None
+        if kept and before["fingerprint"] != fingerprint:
             raise RefusedError(
                 400,
                 "idempotency_error",
                 None,
                 "This Idempotency-Key was first used with another endpoint or other parameters.",
             )
-        if before is not None and before["status"] is not None:
+        if kept:
             reply = Reply(before["status"], json.loads(before["body"]), replayed=True)
         else:
             reply = self._try(db, perform, tries=before["tries"] + 1 if before is not None else 1)
@@ -207,7 +209,8 @@ def _keep(db: sqlite3.Connection, asked: Asked, fingerprint: str, reply: Reply) 
         "INSERT INTO idempotency (part, key, fingerprint, tries, status, body, at)"
         " VALUES (?, ?, ?, 1, ?, ?, ?)"
         " ON CONFLICT (part, key) DO UPDATE SET"
-        " tries = tries + 1, status = excluded.status, body = excluded.body",
+        " fingerprint = excluded.fingerprint, tries = tries + 1,"
+        " status = excluded.status, body = excluded.body",
         (asked.part, asked.key, fingerprint, *kept, asked.at),
     )
 

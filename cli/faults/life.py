@@ -34,7 +34,7 @@ def life(number: int, faults: Sequence[str]) -> History:
     pays = {"act": "confirm", **_ACT}
     return History(
         number,
-        {},
+        {"month": 6, "day": 1, "hour": 6},
         [
             {"id": "tea", "price_minor": 420},
             {"id": "coffee", "price_minor": 1290},
@@ -59,7 +59,8 @@ def _days(pays: dict[str, Any]) -> Iterator[Step]:
     yield {"act": "restock", **_ACT}
     yield {"act": "price", **_ACT}
     yield {"act": "quantity", **_ACT, "product": "beans", "number": 1}
-    yield {"advance_hours": 49}
+    # Two days on it is noon and more: the first cycle is due.
+    yield {"advance_hours": 56}
     yield pays
     yield {"advance_hours": 3}
     yield {"act": "refund", **_ACT}

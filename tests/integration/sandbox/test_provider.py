@@ -110,6 +110,18 @@ async def test_a_key_may_be_used_again_after_a_request_that_made_no_sense(sandbo
     assert (await sandbox.charge(key="1")).status == 200
 
 
+async def test_a_key_is_free_after_a_request_that_was_lost_before_it_was_carried_out(
+    sandbox: Sandbox,
+) -> None:
+    with pytest.raises(aiohttp.ClientError):
+        await sandbox.charge("pm_sandbox_timeoutBeforeCharge", key="1")
+    closed = await sandbox.provider("POST", "/setup_intents", {"metadata[closes]": "1"}, "1")
+    late = await sandbox.charge("pm_sandbox_timeoutBeforeCharge", key="1")
+
+    assert closed.status == 200
+    assert (late.status, late.body["error"]["type"]) == (400, "idempotency_error")
+
+
 async def test_a_key_in_flight_is_refused_until_the_first_request_is_answered(
     sandbox: Sandbox,
 ) -> None:
