@@ -186,7 +186,7 @@ down: $(SETUP) ## Stop the stack; data survive
 status: $(SETUP) ## Show what runs
 	@$(PYTHON) -m deploy.embedded status
 
-demo: $(SETUP) ## Play six months of standing orders on the stack, then audit them
+demo: $(SETUP) ## Play six months of standing orders on the stack, then prove them
 	@$(PYTHON) -m deploy.embedded run -- $(BIN)/recurring demo
 
 bench: $(SETUP) ## Measure speed, lateness, previews and imports, beside bare SQL and pgqueuer

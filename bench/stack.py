@@ -116,7 +116,7 @@ def _cpu_seconds(process: psutil.Process) -> float:
 
 def _comparison_database(databases: Databases, keys: Keys) -> str:
     password = keys.password(COMPARISON_DATABASE)
-    databases.ensure(COMPARISON_DATABASE, Passwords(password, password, password))
+    databases.ensure(COMPARISON_DATABASE, Passwords(*[password] * 4))
     owner = f"{COMPARISON_DATABASE}_migrator"
     return _plain(databases.address(owner, password, COMPARISON_DATABASE))
 

@@ -23,7 +23,7 @@ from cli.command import run_to_exit
 from cli.demo import play
 from cli.faults import command as faults
 from cli.imports import command as imports
-from cli.prove import report
+from cli.prove.command import prove
 
 app = typer.Typer(
     name="recurring",
@@ -53,11 +53,11 @@ for name, noun in {
     "clock": clock.clock,
     "events": events.events,
     "sandbox": clock.sandbox,
+    "prove": prove,
 }.items():
     app.add_typer(noun, name=name)
 status.register(app)
 access.register(app)
-report.register(app)
 preview.register(app)
 forecast.register(app)
 orders.register(app)

@@ -24,6 +24,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -73,9 +74,9 @@ class Stack:
     merchant: str
     nats_url: str
     sandbox_url: str
-    # For proofs: service -> postgresql:// address, and the key to the provider's books. Empty where
-    # only the contracts can be reached.
+    # For proofs: service -> postgresql:// address. Empty where only the contracts can be reached.
     database_urls: Mapping[str, str]
+    # To the sandbox's provider and mailboxes.
     provider_api_key: str
     # The folder of the keys of a stack on this machine; empty where there is none.
     keys_folder: str = ""
@@ -87,18 +88,16 @@ def find_stack(environment: Mapping[str, str]) -> Stack:
 
     Raises CommandError if neither names the services, or if a file cannot be read.
     """
-    home = Path(environment.get("RECURRING_HOME") or ROOT / ".recurring")
-    file = home / "stack.json"
-    described = _described(file)
+    described = described_stack(environment)
+    value = partial(value_of, environment, described)
 
-    def value(variable: str, key: str) -> str:
-        return environment.get(variable) or str(described.get(key, ""))
-
-    targets = _by_service(environment, "TARGET", described.get("targets", {}))
+    targets = by_service(environment, "TARGET", described.get("targets", {}))
     missing = [service for service in SERVICES if service not in targets]
     if missing:
         variables = ", ".join(f"RECURRING_{service.upper()}_TARGET" for service in missing)
-        raise CommandError(f"no stack is described in {file}: run `make up`, or set {variables}")
+        raise CommandError(
+            f"no stack is described in {stack_file(environment)}: run `make up`, or set {variables}"
+        )
     token_file = value("RECURRING_TOKEN_FILE", "token_file")
     return Stack(
         targets=targets,
@@ -106,7 +105,7 @@ def find_stack(environment: Mapping[str, str]) -> Stack:
         merchant=value("RECURRING_MERCHANT", "merchant"),
         nats_url=value("RECURRING_NATS_URL", "nats_url"),
         sandbox_url=value("RECURRING_SANDBOX_URL", "sandbox_url"),
-        database_urls=_by_service(environment, "DATABASE_URL", described.get("database_urls", {})),
+        database_urls=by_service(environment, "DATABASE_URL", described.get("database_urls", {})),
         provider_api_key=value("RECURRING_PROVIDER_API_KEY", "provider_api_key"),
         keys_folder=str(Path(described["home"]) / "keys") if "home" in described else "",
         trust=Trust(
@@ -286,8 +285,43 @@ class _Caller(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[misc, unuse
             await asyncio.sleep(RETRY_PAUSE_SECONDS)
 
 
+def stack_file(environment: Mapping[str, str]) -> Path:
+    """Where the stack on this machine is described."""
+    return Path(environment.get("RECURRING_HOME") or ROOT / ".recurring") / "stack.json"
+
+
+def described_stack(environment: Mapping[str, str], file: Path | None = None) -> dict[str, Any]:
+    """What a file says of a stack, or the stack's own; empty where there is none of this.
+
+    Raises CommandError.
+    """
+    if file is not None:
+        _content(file)
+    return _described(file or stack_file(environment))
+
+
+def value_of(
+    environment: Mapping[str, str], described: Mapping[str, Any], variable: str, key: str
+) -> str:
+    """What the environment says, or else the description of a stack."""
+    return environment.get(variable) or str(described.get(key, ""))
+
+
+def by_service(
+    environment: Mapping[str, str], kind: str, described: Mapping[str, str]
+) -> dict[str, str]:
+    """The addresses of a kind, of those services that have one."""
+
+    def found() -> Iterator[tuple[str, str]]:
+        for service in SERVICES:
+            variable = f"RECURRING_{service.upper()}_{kind}"
+            if address := environment.get(variable) or described.get(service):
+                yield service, address
+
+    return dict(found())
+
+
 def _described(file: Path) -> dict[str, Any]:
-    """The stack's own description; empty where there is none."""
     if not file.exists():
         return {}
     try:
@@ -302,18 +336,6 @@ def _content(file: Path) -> str:
         return file.read_text()
     except OSError as error:
         raise CommandError(f"{file} cannot be read: {error.strerror}") from error
-
-
-def _by_service(
-    environment: Mapping[str, str], kind: str, described: Mapping[str, str]
-) -> dict[str, str]:
-    def found() -> Iterator[tuple[str, str]]:
-        for service in SERVICES:
-            variable = f"RECURRING_{service.upper()}_{kind}"
-            if address := environment.get(variable) or described.get(service):
-                yield service, address
-
-    return dict(found())
 
 
 def this_session(

@@ -131,7 +131,7 @@ def migrated_template(postgres: EmbeddedPostgres) -> ServiceDatabase:
         if service not in made:
             role = f"recurring_{service}"
             databases = postgres.databases
-            databases.ensure(role, Passwords(app=PASSWORD, migrator=PASSWORD, readonly=PASSWORD))
+            databases.ensure(role, Passwords(*[PASSWORD] * 4))
             address = databases.address(f"{role}_migrator", PASSWORD, role)
             # Migrations start an event loop of their own, and a test may already run in one.
             with ThreadPoolExecutor(max_workers=1) as thread:

@@ -13,17 +13,19 @@ from cli.connect import Session, all_pages
 from cli.faults.actions import Acknowledged
 from cli.faults.caller import Violation
 from cli.faults.shop import Shop
-from cli.prove.checks import CHECKS
-from cli.prove.read import read_records
+from cli.prove.run import run
+from cli.prove.target import Target
 
 
 async def proof_violations(session: Session) -> list[Violation]:
     """What the proof finds, of all merchants."""
-    records = await read_records(session)
+    stack = session.stack
+    target = Target(stack.database_urls, stack.sandbox_url, stack.provider_api_key)
+    report = await run(target, full=True)
     return [
-        Violation(result.what, f"{finding.kind}: {finding.text}")
-        for result in (check(records) for check in CHECKS)
-        for finding in result.findings
+        Violation(verdict.clause.id, finding.what)
+        for verdict in report.verdicts
+        for finding in verdict.violations
     ]
 
 

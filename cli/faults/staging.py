@@ -11,7 +11,7 @@ provider_api_key = "sk_test"              # with a sandbox, and `databases`: for
 catalog = "catalog.staging.example:443"
 
 [databases]                               # for the proof: a role that reads the views
-catalog = "postgresql://recurring_catalog_readonly@db/recurring_catalog"
+catalog = "postgresql://recurring_catalog_auditor@db/recurring_catalog"
 
 [[customers]]                             # in real time: customers whose phones are bound
 customer = "ann"

@@ -1,4 +1,8 @@
-"""`recurring prove`: the services' databases against the outside world's own records and the calendar.
+"""`recurring prove`: that every due cycle has exactly one outcome, and that every promise was kept.
 
-Nothing here asks the services: what they say of themselves is what is to be proved.
+A proof reads the views of schema `audit_v1` in the four databases (docs/audit-views.md), each in one
+snapshot, and the sandbox's own record where there is one. Nothing here asks the services: what they say
+of themselves is what is to be proved.
+
+    run > agreements, motion, calendar_clauses, witness > moment > clauses (by topic)
 """

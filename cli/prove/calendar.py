@@ -23,7 +23,7 @@ def is_plain(schedule: Mapping[str, Any]) -> bool:
 def due_times(schedule: Mapping[str, Any], until: datetime) -> list[datetime]:
     """The due times of a schedule from its first cycle on, those not after `until`.
 
-    Raises ValueError for a recurrence that is not known here: better no audit than half of one.
+    Raises ValueError for a recurrence that is not known here: better no proof than half of one.
     """
     end = schedule["end"] or {}
     dates = _dates(date.fromisoformat(schedule["start_date"]), schedule["recurrence"])
@@ -54,7 +54,7 @@ def _dates(start: date, recurrence: Mapping[str, Any]) -> Iterator[date]:
             chosen = [rule.get("month_day") or start.day]
             days = _monthly(first, rule["every_years"] * MONTHS_PER_YEAR, chosen, [])
         case _:
-            raise ValueError(f"a recurrence that the audit does not know: {kind}")
+            raise ValueError(f"a recurrence that the proof does not know: {kind}")
     return (day for day in days if day >= start)
 
 

@@ -1,100 +1,70 @@
-"""What a check finds: each thing that does not agree, in words, of one of four kinds."""
+"""What a proof came to: a verdict on each clause, and each thing that breaks one."""
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Protocol, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 
-from cli.prove.records import OrderKey
-from cli.values import format_minor
+from cli.prove.clauses import Clause
 
-SUCCEEDED = "SUCCEEDED"
-
-T = TypeVar("T")
-K = TypeVar("K")
-
-
-class Kind(StrEnum):
-    """In which way something does not agree."""
-
-    # There once too often, or for no reason at all.
-    DUPLICATE = "duplicate"
-    MISSING = "missing"
-    IMBALANCE = "imbalance"
-    # There, once, and not as it has to be.
-    WRONG = "wrong"
+# So many violations of a clause are named.
+NAMED_MAX = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that does not agree."""
+    """One thing that breaks a clause."""
 
-    kind: Kind
-    text: str
+    merchant: str
+    what: str
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """One comparison: how much was expected, how much was there, and what does not agree."""
+class Verdict:
+    """How one clause stands."""
 
-    what: str
-    expected: str
-    found: str
-    findings: tuple[Finding, ...]
+    clause: Clause
+    # How many rows the clause is about.
+    checked: int
+    violations: tuple[Finding, ...]
+    # Differences between two databases about which an event is on its way.
+    in_motion: int = 0
+    # What was compared, by what identifies it: a count, sums by currency, a hash.
+    digests: Mapping[str, str | int | Mapping[str, int]] = field(default_factory=dict)
 
-    def count(self, kind: Kind) -> int:
-        """How many findings are of a kind."""
-        return sum(finding.kind is kind for finding in self.findings)
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where the snapshot of one database stands."""
+
+    read_time: datetime
+    # PostgreSQL's own, `xmin:xmax:` and the transactions between that were running.
+    snapshot: str
+    # Of the last event in the outbox.
+    event_position: int
 
 
-class Priced(Protocol):
-    """Something with an amount in minor units."""
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A whole proof."""
+
+    # By the customers' clock.
+    moment: datetime
+    # The one merchant that it is about; empty: all.
+    merchant: str
+    full: bool
+    positions: Mapping[str, Position]
+    verdicts: tuple[Verdict, ...]
 
     @property
-    def amount_minor(self) -> int | None: ...  # noqa: D102
+    def violations(self) -> list[str]:
+        """Each violation in words, by its clause."""
+        return [
+            f"{verdict.clause.id}: {finding.what}"
+            for verdict in self.verdicts
+            for finding in verdict.violations
+        ]
+
     @property
-    def currency(self) -> str: ...  # noqa: D102
-
-
-def exactly_one(found: Sequence[object], what: str) -> list[Finding]:
-    """A finding unless there is exactly one."""
-    if not found:
-        return [Finding(Kind.MISSING, f"no {what}")]
-    if len(found) > 1:
-        return [Finding(Kind.DUPLICATE, f"{len(found)} of: {what}")]
-    return []
-
-
-def same_amount(one: Priced, other: Priced, what: str) -> list[Finding]:
-    """A finding unless amount and currency are the same."""
-    if (one.amount_minor, one.currency) == (other.amount_minor, other.currency):
-        return []
-    amounts = [
-        "nothing" if each.amount_minor is None else format_minor(each.amount_minor, each.currency)
-        for each in (one, other)
-    ]
-    return [Finding(Kind.IMBALANCE, f"{what}: {amounts[0]} and {amounts[1]}")]
-
-
-def wrong(text: str) -> Finding:
-    """A finding of the kind WRONG."""
-    return Finding(Kind.WRONG, text)
-
-
-def grouped(values: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
-    """The values by a key of theirs, in their order."""
-    groups: dict[K, list[T]] = defaultdict(list)
-    for value in values:
-        groups[key(value)].append(value)
-    return groups
-
-
-def cycle_text(key: OrderKey) -> str:
-    """An order's key for people."""
-    return f"{key[2]} of {key[0]}/{key[1]}"
-
-
-def new_check(what: str, expected: int, found: int, findings: list[Finding]) -> Check:
-    """A comparison of two counts."""
-    return Check(what, str(expected), str(found), tuple(findings))
+    def broken(self) -> set[str]:
+        """The ids of the clauses that do not hold."""
+        return {verdict.clause.id for verdict in self.verdicts if verdict.violations}

@@ -1,63 +1,66 @@
-"""Checks of mandates: each payment without the customer's own yes keeps to one."""
+"""Mandates: every charge without asking was agreed to, and kept within what was agreed."""
 
-from collections import defaultdict
-from datetime import UTC, datetime
+from cli.prove.clauses import LocalClause
 
-from cli.prove.findings import SUCCEEDED, Check, Finding, wrong
-from cli.prove.records import Attempt, Mandate, Records
-from cli.values import format_minor
+_CHECKED = """
+    SELECT count(*) FROM audit_v1.attempts
+    WHERE state IN ('SUCCEEDED', 'UNKNOWN') AND billing_mode = 'AUTOMATIC' AND $1 IN ('', merchant)
+"""
+# Attempts that took money, or may have, with their mandates.
+_UNDER_MANDATE = """
+    , under AS (
+        SELECT attempts.merchant, charge_name, number, attempts.amount_minor, attempts.currency,
+               start_time, mandate_name, mandates.name AS found, charge_ceiling_minor,
+               month_ceiling_minor, mandates.currency AS mandate_currency, valid_from_time,
+               valid_until_time, revoke_time
+        FROM audit_v1.attempts LEFT JOIN audit_v1.mandates ON mandates.name = mandate_name
+        WHERE state IN ('SUCCEEDED', 'UNKNOWN') AND billing_mode = 'AUTOMATIC'
+          AND $1 IN ('', attempts.merchant))
+"""
 
-# Attempts that took money, or may have.
-COUNTED_STATES = {SUCCEEDED, "UNKNOWN"}
-
-
-def check_consent(records: Records) -> Check:
-    """Every payment without the customer's own yes had an active mandate, and kept its ceilings."""
-    mandates = {mandate.name: mandate for mandate in records.mandates}
-    modes = {charge.name: charge.billing_mode for charge in records.charges}
-    findings: list[Finding] = []
-    months: dict[tuple[str, int, int], int] = defaultdict(int)
-    under = [attempt for attempt in records.attempts if attempt.state in COUNTED_STATES]
-    under = [attempt for attempt in under if modes.get(attempt.charge) == "AUTOMATIC"]
-    for attempt in under:
-        mandate = mandates.get(attempt.mandate)
-        broken = list(_broken_consent(attempt, mandate))
-        findings += [wrong(f"attempt {attempt.number} of {attempt.charge} {why}") for why in broken]
-        month = attempt.start_time.astimezone(UTC)
-        months[attempt.mandate, month.year, month.month] += attempt.amount_minor
-    for (name, year, month_number), paid_minor in months.items():
-        mandate = mandates.get(name)
-        ceiling = mandate.month_ceiling_minor if mandate else None
-        if mandate and ceiling is not None and paid_minor > ceiling:
-            findings.append(
-                wrong(
-                    f"{name} paid {format_minor(paid_minor, mandate.currency)} in"
-                    f" {year}-{month_number:02}, its ceiling a month is"
-                    f" {format_minor(ceiling, mandate.currency)}"
-                )
-            )
-    kept = len(under) - len(findings)
-    return Check("payments / within their mandate", str(len(under)), str(kept), tuple(findings))
-
-
-def _broken_consent(attempt: Attempt, mandate: Mandate | None) -> list[str]:
-    if mandate is None:
-        return ["had no mandate"]
-    at = attempt.start_time
-    rules = {
-        "was made before its mandate was valid": at < mandate.valid_from_time,
-        "was made after its mandate had expired": _is_over(mandate.valid_until_time, at),
-        # What happens at one instant of a simulated clock may have been in either order.
-        "was made after its mandate was revoked": (
-            mandate.revoke_time is not None and mandate.revoke_time < at
-        ),
-        "was in another currency than its mandate": attempt.currency != mandate.currency,
-        "was above the ceiling of its mandate": (
-            attempt.amount_minor > mandate.charge_ceiling_minor
-        ),
-    }
-    return [why for why, is_broken in rules.items() if is_broken]
-
-
-def _is_over(end: datetime | None, at: datetime) -> bool:
-    return end is not None and at >= end
+MANDATE_COVERED = LocalClause(
+    "mandate-covered",
+    "Every automatic charge is made under a mandate that is valid then, in its currency.",
+    ("payments",),
+    _CHECKED,
+    """
+    SELECT merchant, format('attempt %s of %s %s', number, charge_name, CASE
+               WHEN found IS NULL THEN 'had no mandate'
+               WHEN start_time < valid_from_time THEN 'was made before its mandate was valid'
+               WHEN start_time >= valid_until_time THEN 'was made after its mandate had expired'
+               WHEN currency <> mandate_currency THEN 'was in another currency than its mandate'
+               ELSE 'was made after its mandate was revoked' END) AS what
+    FROM under
+    WHERE found IS NULL OR start_time < valid_from_time OR start_time >= valid_until_time
+       OR start_time > revoke_time + interval '30 seconds' OR currency <> mandate_currency
+    """,
+    _UNDER_MANDATE,
+)
+CHARGE_CEILING = LocalClause(
+    "charge-ceiling",
+    "No automatic charge is above the ceiling that its mandate sets for one charge.",
+    ("payments",),
+    _CHECKED,
+    """
+    SELECT merchant, format('attempt %s of %s took %s %s, its mandate allows %s', number, charge_name,
+                            amount_minor, currency, charge_ceiling_minor) AS what
+    FROM under WHERE amount_minor > charge_ceiling_minor
+    """,
+    _UNDER_MANDATE,
+)
+MONTH_CEILING = LocalClause(
+    "month-ceiling",
+    "The automatic charges of a calendar month (UTC) keep within the ceiling of their mandate.",
+    ("payments",),
+    _CHECKED,
+    """
+    SELECT merchant, format('%s paid %s %s in the month of %s, its ceiling is %s', mandate_name,
+                            sum(amount_minor), currency, min(start_time), month_ceiling_minor) AS what
+    FROM under WHERE month_ceiling_minor IS NOT NULL
+    GROUP BY merchant, mandate_name, currency, month_ceiling_minor,
+             date_trunc('month', start_time, 'UTC')
+    HAVING sum(amount_minor) > month_ceiling_minor
+    """,
+    _UNDER_MANDATE,
+)
+LOCAL = (MANDATE_COVERED, CHARGE_CEILING, MONTH_CEILING)

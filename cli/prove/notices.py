@@ -1,102 +1,98 @@
-"""Checks of notices: delivered before the payment, kept by it, and sent once."""
+"""Notices: each fact is told once, and nothing is said that was not true any more."""
 
-from collections.abc import Sequence
-from datetime import timedelta
+from cli.prove.clauses import Agreement, LocalClause, Side
 
-from cli.prove.findings import (
-    SUCCEEDED,
-    Check,
-    Finding,
-    Kind,
-    exactly_one,
-    grouped,
-    new_check,
-    wrong,
+RECEIPT_SENT = Agreement(
+    "receipt-sent",
+    "Every paid order has a receipt, every cancelled one a notice of it, and no other has.",
+    Side(
+        "scheduler",
+        """
+        SELECT merchant, (hashtextextended(name, 0) & 255)::text AS part, name AS subject,
+               ARRAY[standing_order_name, customer_name] AS about, '' AS currency, 0 AS amount_minor,
+               state AS facts
+        FROM audit_v1.orders WHERE state IN ('PAID', 'CANCELLED') AND $1 IN ('', merchant)
+        """,
+    ),
+    Side(
+        "notify",
+        """
+        SELECT merchant, (hashtextextended(subject_resource, 0) & 255)::text AS part,
+               subject_resource AS subject,
+               ARRAY[split_part(subject_resource, '/orders/', 1), customer_name] AS about,
+               '' AS currency, 0 AS amount_minor,
+               CASE kind WHEN 'RECEIPT' THEN 'PAID' ELSE 'CANCELLED' END AS facts
+        FROM audit_v1.notices
+        WHERE kind IN ('RECEIPT', 'ORDER_CANCELLED') AND $1 IN ('', merchant)
+        """,
+    ),
 )
-from cli.prove.records import Attempt, Charge, Delivery, Records
-
-
-def check_promises(records: Records) -> Check:
-    """Before every payment its notice was delivered, and it cost no more than the notice said."""
-    charges = {charge.name: charge for charge in records.charges}
-    # A copy counts as the notice does: when the main channel did not arrive, but not of a void one.
-    valid = {
-        (each.merchant, each.customer, each.notice)
-        for each in records.deliveries
-        if each.main and each.state != "VOIDED"
-    }
-    delivered = grouped(
-        [
-            each
-            for each in records.deliveries
-            if each.state == "DELIVERED" and (each.merchant, each.customer, each.notice) in valid
-        ],
-        lambda delivery: delivery.subject,
-    )
-    findings = []
-    succeeded = [attempt for attempt in records.attempts if attempt.state == SUCCEEDED]
-    kept = 0
-    for attempt in succeeded:
-        charge = charges[attempt.charge]
-        broken = _broken_promise(attempt, charge, delivered.get(charge.order, []))
-        findings += [broken] if broken else []
-        kept += not broken
-    return new_check("payments / after their notice, within it", len(succeeded), kept, findings)
-
-
-def check_messages(records: Records) -> Check:
-    """Every notice reached each of its channels once, and nothing else was sent."""
-    messages = grouped(records.messages, lambda message: (message.channel, message.key))
-    findings = []
-    known = set()
-    delivered = 0
-    for delivery in records.deliveries:
-        places = [(delivery.channel, key) for key in delivery.keys]
-        known.update(places)
-        sent = [message for place in places for message in messages.get(place, [])]
-        what = f"{delivery.channel} of {delivery.kind} {delivery.notice}"
-        if delivery.state == "DELIVERED":
-            delivered += 1
-            findings += exactly_one(sent, what)
-        elif len(sent) > 1:
-            findings += exactly_one(sent, what)
-    findings += [
-        Finding(Kind.DUPLICATE, f"{channel} {key} was sent for no notice")
-        for channel, key in messages
-        if (channel, key) not in known
-    ]
-    return new_check("notices / messages sent", delivered, len(records.messages), findings)
-
-
-def _broken_promise(
-    attempt: Attempt, charge: Charge, delivered: Sequence[Delivery]
-) -> Finding | None:
-    before = [
-        each for each in delivered if each.deliver_time and each.deliver_time <= attempt.start_time
-    ]
-    promises = [each for each in before if each.kind == "ORDER_UPCOMING"]
-    if not promises and (charge.billing_mode == "AUTOMATIC" or not before):
-        return wrong(f"{charge.name} was paid without a notice delivered before")
-    if promises and not any(_covers(promise, attempt) for promise in promises):
-        return wrong(f"{charge.name} cost more than its notice said")
-    if promises and not any(
-        _covers(promise, attempt) and _is_due(promise, attempt) for promise in promises
-    ):
-        return wrong(f"{charge.name} was paid before its notice allowed it")
-    return None
-
-
-def _covers(promise: Delivery, attempt: Attempt) -> bool:
-    return (
-        promise.promised_minor is not None
-        and promise.promised_currency == attempt.currency
-        and promise.promised_minor >= attempt.amount_minor
-    )
-
-
-def _is_due(promise: Delivery, attempt: Attempt) -> bool:
-    """Whether a payment kept the time that a notice promised, and its lead from the delivery on."""
-    if promise.not_before_time and attempt.start_time < promise.not_before_time:
-        return False
-    lead = promise.lead or timedelta()
-    return promise.deliver_time is not None and attempt.start_time >= promise.deliver_time + lead
+ONE_NOTICE_A_FACT = LocalClause(
+    "one-notice-a-fact",
+    "The end of an order is told once: by a receipt, or as lapsed or cancelled.",
+    ("notify",),
+    """
+    SELECT count(*) FROM audit_v1.notices
+    WHERE kind IN ('RECEIPT', 'ORDER_LAPSED', 'ORDER_CANCELLED') AND $1 IN ('', merchant)
+    """,
+    """
+    SELECT merchant, format('%s notices of the end of %s: %s', count(*), subject_resource,
+                            string_agg(kind, ', ' ORDER BY kind)) AS what
+    FROM audit_v1.notices
+    WHERE kind IN ('RECEIPT', 'ORDER_LAPSED', 'ORDER_CANCELLED') AND $1 IN ('', merchant)
+    GROUP BY merchant, subject_resource HAVING count(*) > 1
+    """,
+)
+OUTCOME_AS_DELIVERED = LocalClause(
+    "outcome-as-delivered",
+    "A notice counts as delivered if and only if a channel delivered it.",
+    ("notify",),
+    "SELECT count(*) FROM audit_v1.notices WHERE outcome IS NOT NULL AND $1 IN ('', merchant)",
+    """
+    SELECT merchant, format('%s/notices/%s is %s, its deliveries say otherwise', customer_name, notice,
+                            coalesce(outcome, 'open')) AS what
+    FROM audit_v1.notices
+    WHERE outcome = 'DELIVERED' AND deliver_time IS NULL AND $1 IN ('', merchant)
+    UNION ALL
+    SELECT merchant, format('%s/notices/%s is open, its %s was delivered', customer_name, notice,
+                            channel)
+    FROM audit_v1.notices JOIN audit_v1.deliveries USING (merchant, customer_name, notice)
+    WHERE outcome IS NULL AND main AND state = 'DELIVERED' AND $1 IN ('', merchant)
+    """,
+)
+# What a later notice of a kind about the same subject makes untrue. What is being sent at that moment
+# arrives all the same.
+NO_TEXT_FALSE_WHEN_SENT = LocalClause(
+    "no-text-false-when-sent",
+    "No text is sent after notify knew that it was not true any more.",
+    ("notify",),
+    "SELECT count(*) FROM audit_v1.deliveries WHERE state = 'DELIVERED' AND $1 IN ('', merchant)",
+    """
+    , supersedes (later_kind, kind) AS (VALUES
+        ('ORDER_UPCOMING', 'ORDER_UPCOMING'), ('ORDER_UPCOMING', 'ORDER_HELD'),
+        ('ORDER_UPCOMING', 'ORDER_SKIPPED'), ('ORDER_HELD', 'ORDER_HELD'),
+        ('ORDER_HELD', 'PAYMENT_REQUEST'), ('ORDER_HELD', 'PAYMENT_DECLINED'),
+        ('PAYMENT_REQUEST', 'ORDER_HELD'), ('PAYMENT_REQUEST', 'PAYMENT_REQUEST'),
+        ('PAYMENT_REQUEST', 'PAYMENT_DECLINED'), ('PAYMENT_DECLINED', 'PAYMENT_DECLINED'),
+        ('ORDER_SKIPPED', 'ORDER_UPCOMING'), ('ORDER_SKIPPED', 'ORDER_HELD'),
+        ('ORDER_SKIPPED', 'PAYMENT_REQUEST'), ('ORDER_SKIPPED', 'PAYMENT_DECLINED'),
+        ('RECEIPT', 'ORDER_UPCOMING'), ('RECEIPT', 'ORDER_HELD'), ('RECEIPT', 'PAYMENT_REQUEST'),
+        ('RECEIPT', 'PAYMENT_DECLINED'), ('ORDER_LAPSED', 'ORDER_UPCOMING'),
+        ('ORDER_LAPSED', 'ORDER_HELD'), ('ORDER_LAPSED', 'PAYMENT_REQUEST'),
+        ('ORDER_LAPSED', 'PAYMENT_DECLINED'), ('ORDER_CANCELLED', 'ORDER_UPCOMING'),
+        ('ORDER_CANCELLED', 'ORDER_HELD'), ('ORDER_CANCELLED', 'PAYMENT_REQUEST'),
+        ('ORDER_CANCELLED', 'PAYMENT_DECLINED'))
+    SELECT sent.merchant, format('%s %s of %s was sent %s, after %s', sent.channel, sent.kind,
+                                 sent.subject_resource, sent.deliver_time, later.kind) AS what
+    FROM audit_v1.deliveries AS sent
+    JOIN supersedes USING (kind)
+    JOIN audit_v1.notices AS later ON later.kind = later_kind
+      AND later.merchant = sent.merchant AND later.customer_name = sent.customer_name
+      AND later.subject_resource = sent.subject_resource
+    WHERE sent.state = 'DELIVERED' AND sent.occur_time < later.occur_time
+      AND sent.deliver_time > later.create_time + interval '30 seconds'
+      AND $1 IN ('', sent.merchant)
+    """,
+)
+LOCAL = (ONE_NOTICE_A_FACT, OUTCOME_AS_DELIVERED, NO_TEXT_FALSE_WHEN_SENT)
+AGREEMENTS = (RECEIPT_SENT,)

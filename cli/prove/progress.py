@@ -1,47 +1,52 @@
-"""Checks of progress: nothing is overdue, unpublished or given up."""
+"""Progress: nothing is overdue, abandoned by its worker, given up, or unknown to whom it concerns."""
 
-from datetime import timedelta
+from cli.prove.clauses import Clause, LocalClause
 
-from cli.prove.findings import Check, new_check, wrong
-from cli.prove.records import Records
-from cli.values import format_moment
+SERVICES = ("catalog", "scheduler", "payments", "notify")
 
-# How late something may be done after its time: services that were away catch up meanwhile.
-LATE_MAX = timedelta(hours=1)
-
-
-def check_waiting(records: Records) -> Check:
-    """Nothing waits for ever: neither for its time, which is past, nor for somebody who is done."""
-    findings = [
-        wrong(f"{each.service}: {each.what} {each.name} waits since {format_moment(each.due_time)}")
-        for each in records.waiting
-        if records.now - each.due_time > LATE_MAX
-    ]
-    live = {
-        charge.order
-        for charge in records.charges
-        if charge.state in {"SCHEDULED", "REQUESTED", "IN_FLIGHT"}
-    }
-    asked = [order for order in records.orders if order.state == "AWAITING_PAYMENT"]
-    findings += [
-        wrong(f"{order.name} waits for a payment that nobody is to make")
-        for order in asked
-        if order.name not in live
-    ]
-    waiting = len(records.waiting) + len(asked)
-    return Check("waiting / within its time", str(waiting), str(waiting - len(findings)),
-                 tuple(findings))  # fmt: skip
-
-
-def check_backlogs(records: Records) -> Check:
-    """Every event is published, and none could not be handled."""
-    findings = []
-    for backlog in records.backlogs:
-        if backlog.unpublished_count:
-            text = f"{backlog.service} has {backlog.unpublished_count} unpublished events"
-            findings.append(wrong(text))
-        if backlog.dead_letter_count:
-            text = f"{backlog.service} has {backlog.dead_letter_count} dead letters"
-            findings.append(wrong(text))
-    left = sum(each.unpublished_count + each.dead_letter_count for each in records.backlogs)
-    return new_check("events unpublished or dead", 0, left, findings)
+NOTHING_DUE_UNDONE = LocalClause(
+    "nothing-due-undone",
+    "What is to be done at a time is done within an hour of it.",
+    SERVICES,
+    "SELECT count(*) FROM audit_v1.due_work WHERE $1 IN ('', merchant)",
+    """
+    SELECT merchant, format('%s %s waits since %s', kind, subject, due_time) AS what
+    FROM audit_v1.due_work
+    WHERE due_time < $2 - interval '1 hour' AND $1 IN ('', merchant)
+    """,
+)
+# Leases are 15 to 30 seconds: whoever still works makes a claim anew by then.
+NO_LEASE_OUTLIVED = LocalClause(
+    "no-lease-outlived",
+    "No claim on work that is due is older than five minutes.",
+    SERVICES,
+    """
+    SELECT (SELECT count(*) FROM audit_v1.due_work
+            WHERE claim_time IS NOT NULL AND $1 IN ('', merchant))
+         + (SELECT count(*) FROM audit_v1.events_published
+            WHERE publish_time IS NULL AND claim_time IS NOT NULL AND $1 IN ('', merchant))
+    """,
+    """
+    SELECT merchant, format('%s %s is claimed since %s', kind, subject, claim_time) AS what
+    FROM (SELECT kind, merchant, subject, claim_time FROM audit_v1.due_work WHERE due_time <= $2
+          UNION ALL
+          SELECT 'event', merchant, event_id::text, claim_time FROM audit_v1.events_published
+          WHERE publish_time IS NULL) AS claimed
+    WHERE claim_time < $3 - interval '5 minutes' AND $1 IN ('', merchant)
+    """,
+)
+NO_DEAD_LETTER = LocalClause(
+    "no-dead-letter",
+    "No event was given up.",
+    SERVICES,
+    "SELECT count(*) FROM audit_v1.dead_letters WHERE $1 IN ('', merchant)",
+    """
+    SELECT merchant, format('%s %s was given up %s', type, event_id, dead_letter_time) AS what
+    FROM audit_v1.dead_letters WHERE $1 IN ('', merchant)
+    """,
+)
+NO_EVENT_UNTOLD = Clause(
+    "no-event-untold",
+    "Every event reaches every service that it concerns within ten minutes.",
+)
+LOCAL = (NOTHING_DUE_UNDONE, NO_LEASE_OUTLIVED, NO_DEAD_LETTER)

@@ -1,72 +1,65 @@
-"""The audit for people: a table of what was compared, and each thing that does not agree."""
+"""The proof for people and programs: a table of the clauses, and each violation in words."""
 
-from collections.abc import Sequence
+from typing import Any
 
-import typer
 from rich.text import Text
 
-from cli.command import FAILED, command
-from cli.connect import Session
-from cli.output import new_table
-from cli.prove.checks import CHECKS
-from cli.prove.findings import Check, Kind
-from cli.prove.read import read_records
+from cli.output import Output, new_table
+from cli.prove.findings import Report
+from cli.values import format_moment
 
 FINDINGS_SHOWN_MAX = 20
 
 
-async def prove(session: Session) -> list[str]:
-    """Compare everything, show it, and return what does not agree.
-
-    Raises CommandError if something to be compared is out of reach.
-    """
-    records = await read_records(session)
-    checks = [check(records) for check in CHECKS]
-    if session.output.as_json:
-        session.output.data([_data(check) for check in checks])
-    else:
-        _show(session, checks)
-    return [finding.text for check in checks for finding in check.findings]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the app."""
-
-    @command(app, "prove")
-    async def run(session: Session) -> None:
-        """Compare the databases with the outside world's records; status 1 if they disagree.
-
-        Checked are: an order for each due cycle, on the calendar's date, none billed again after it was
-        brought forward; payments, refunds and the ledger against the provider's books; of each payment
-        its notice, amount, time and lead, its mandate and ceilings; messages against the gateways;
-        stock; that nothing is overdue, unpublished or dead. Erased customers are checked, too.
-        """
-        if await prove(session):
-            raise typer.Exit(FAILED)
-
-
-def _show(session: Session, checks: Sequence[Check]) -> None:
-    table = new_table("clause", "expected", "found", *(kind.value for kind in Kind))
+def show(output: Output, report: Report) -> None:
+    """Print a report, as a table or as JSON."""
+    if output.as_json:
+        output.data(data_of(report))
+        return
+    table = new_table("clause", "checked", "in motion", "violations")
     for column in table.columns[1:]:
         column.justify = "right"
-    for check in checks:
-        counts = [check.count(kind) for kind in Kind]
-        cells = [Text(str(count), style="bold red" if count else "green") for count in counts]
-        table.add_row(check.what, check.expected, check.found, *cells)
-    session.output.table(table)
-    findings = [finding for check in checks for finding in check.findings]
-    for finding in findings[:FINDINGS_SHOWN_MAX]:
-        session.output.say(f"{finding.kind}: {finding.text}")
-    if len(findings) > FINDINGS_SHOWN_MAX:
-        session.output.say(f"… and {len(findings) - FINDINGS_SHOWN_MAX} more")
-    totals = ", ".join(f"{kind} {sum(check.count(kind) for check in checks)}" for kind in Kind)
-    session.output.say(f"proof: {totals}")
+    for verdict in report.verdicts:
+        count = len(verdict.violations)
+        table.add_row(
+            verdict.clause.id,
+            str(verdict.checked),
+            str(verdict.in_motion),
+            Text(str(count), style="bold red" if count else "green"),
+        )
+    output.table(table)
+    violations = report.violations
+    for violation in violations[:FINDINGS_SHOWN_MAX]:
+        output.say(violation)
+    if len(violations) > FINDINGS_SHOWN_MAX:
+        output.say(f"… and {len(violations) - FINDINGS_SHOWN_MAX} more")
+    output.say(f"proof of {format_moment(report.moment)}: {len(violations)} violations")
 
 
-def _data(check: Check) -> dict[str, object]:
+def data_of(report: Report) -> dict[str, Any]:
+    """A report as JSON."""
     return {
-        "what": check.what,
-        "expected": check.expected,
-        "found": check.found,
-        "findings": [{"kind": finding.kind, "text": finding.text} for finding in check.findings],
+        "moment": report.moment.isoformat(),
+        "merchant": report.merchant,
+        "full": report.full,
+        "holds": not report.violations,
+        "positions": {
+            service: {
+                "read_time": position.read_time.isoformat(),
+                "snapshot": position.snapshot,
+                "event_position": position.event_position,
+            }
+            for service, position in sorted(report.positions.items())
+        },
+        "clauses": [
+            {
+                "clause": verdict.clause.id,
+                "promise": verdict.clause.promise,
+                "checked": verdict.checked,
+                "in_motion": verdict.in_motion,
+                "violations": [finding.what for finding in verdict.violations],
+                **({"digest": verdict.digests} if verdict.digests else {}),
+            }
+            for verdict in report.verdicts
+        ],
     }

@@ -1,41 +1,56 @@
-"""Checks of stock: what is held is for live orders, and the sums agree."""
+"""Stock: what is held is for live orders, what left is for paid ones, and the sums agree."""
 
-from collections import defaultdict
+from cli.prove.clauses import Agreement, LocalClause, Side
 
-from cli.prove.findings import Check, Finding, Kind, cycle_text, wrong
-from cli.prove.records import Records
-
-ENDED_ORDER_STATES = {"PAID", "SKIPPED", "LAPSED", "CANCELLED"}
-
-
-def check_stock(records: Records) -> Check:
-    """Units of paid orders have left the stock, those of ended orders are free, and the sums agree."""
-    states = {order.key: order.state for order in records.orders}
-    findings: list[Finding] = []
-    held: dict[tuple[str, str], int] = defaultdict(int)
-    for hold in records.holds:
-        state = states.get(hold.key)
-        what = f"{hold.quantity} {hold.product} for cycle {cycle_text(hold.key)}"
-        if hold.state == "HELD":
-            held[hold.key[0], hold.product] += hold.quantity
-        if state == "PAID" and hold.state != "COMMITTED":
-            findings.append(wrong(f"{what}, which is paid, are {hold.state}"))
-        elif state != "PAID" and hold.state == "COMMITTED":
-            findings.append(wrong(f"{what}, which is {state}, are COMMITTED"))
-        elif state in {None, *ENDED_ORDER_STATES} and hold.state == "HELD":
-            findings.append(wrong(f"{what}, which is {state}, are HELD"))
-    for stock in records.stocks:
-        sum_units = held.pop((stock.merchant, stock.product), 0)
-        if sum_units != stock.held_units:
-            text = f"{stock.held_units} {stock.product} count as held, the holds have {sum_units}"
-            findings.append(Finding(Kind.IMBALANCE, text))
-    findings += [
-        Finding(Kind.MISSING, f"no stock of {product}, of which {units} are held")
-        for (_, product), units in held.items()
-    ]
-    return Check(
-        "stock held / its orders",
-        str(len(records.holds)),
-        str(len(records.stocks)),
-        tuple(findings),
-    )
+HELD_UNITS_ADD_UP = LocalClause(
+    "held-units-add-up",
+    "The units that count as held of a product are those of its holds.",
+    ("catalog",),
+    "SELECT count(*) FROM audit_v1.stock WHERE $1 IN ('', merchant)",
+    """
+    , held AS (
+        SELECT merchant, product, sum(quantity_units) AS units FROM audit_v1.stock_holds
+        WHERE state = 'HELD' AND $1 IN ('', merchant) GROUP BY merchant, product)
+    SELECT merchant, format('%s units of merchants/%s/products/%s count as held, its holds have %s',
+                            coalesce(held_units, 0), merchant, product, coalesce(units, 0)) AS what
+    FROM (SELECT * FROM audit_v1.stock WHERE $1 IN ('', merchant)) AS stock
+    FULL JOIN held USING (merchant, product)
+    WHERE coalesce(held_units, 0) <> coalesce(units, 0)
+    """,
+)
+# Whether an order has reached its payment is known to catalog by the event of it. A product whose stock
+# is not tracked has no holds, and its orders are left out.
+STOCK_MATCHES_ORDERS = Agreement(
+    "stock-matches-orders",
+    "Units are held for every order that awaits payment, gone for every paid one, else free.",
+    Side(
+        "scheduler",
+        """
+        SELECT merchant, (hashtextextended(standing_order_name, 0) & 255)::text AS part,
+               order_name || ' ' || product AS subject, ARRAY[standing_order_name] AS about,
+               '' AS currency, 0 AS amount_minor,
+               CASE state WHEN 'PAID' THEN 'COMMITTED ' ELSE 'HELD ' END || quantity_units AS facts
+        FROM audit_v1.order_items
+        JOIN unnest($4::text[], $5::text[]) AS tracked (merchant, product) USING (merchant, product)
+        WHERE $1 IN ('', merchant)
+        """,
+    ),
+    Side(
+        "catalog",
+        """
+        SELECT merchant, (hashtextextended(standing_order_name, 0) & 255)::text AS part,
+               order_name || ' ' || product AS subject, ARRAY[standing_order_name] AS about,
+               '' AS currency, 0 AS amount_minor, state || ' ' || quantity_units AS facts
+        FROM audit_v1.stock_holds WHERE state <> 'RELEASED' AND $1 IN ('', merchant)
+        """,
+    ),
+    pairs="SELECT merchant, product FROM audit_v1.stock WHERE $1 IN ('', merchant)",
+    # Units are held before the order awaits its payment, and stay held if that is tried again.
+    spare_facts="HELD",
+    spare_subjects="""
+    SELECT name AS subject FROM audit_v1.orders
+    WHERE state IN ('UPCOMING', 'HELD') AND $1 IN ('', merchant)
+    """,
+)
+LOCAL = (HELD_UNITS_ADD_UP,)
+AGREEMENTS = (STOCK_MATCHES_ORDERS,)

@@ -38,6 +38,7 @@ class Passwords:
     app: str
     migrator: str
     readonly: str
+    auditor: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ class Databases:
                 "app_password": _password(passwords.app),
                 "migrator_password": _password(passwords.migrator),
                 "readonly_password": _password(passwords.readonly),
+                "auditor_password": _password(passwords.auditor),
             },
         )
 

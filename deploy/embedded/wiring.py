@@ -29,6 +29,7 @@ def passwords(service: str, keys: Keys) -> Passwords:
         app=keys.password(name),
         migrator=keys.password(f"{name}_migrator"),
         readonly=keys.password(f"{name}_readonly"),
+        auditor=keys.password(f"{name}_auditor"),
     )
 
 
@@ -129,7 +130,7 @@ def description(home: Path, addresses: Addresses, keys: Keys) -> dict[str, Any]:
             if service not in addresses.replaced
         },
         "database_urls": {
-            service: for_any_client(database_url(service, addresses, keys, "_readonly"))
+            service: for_any_client(database_url(service, addresses, keys, "_auditor"))
             for service in SERVICES
         },
         "nats_url": nats_url("developer", addresses, keys),

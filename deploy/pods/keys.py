@@ -203,7 +203,7 @@ def _demo(keys: Keys) -> dict[str, str]:
         "grpc_plaintext": True,
         "database_urls": {
             service: wiring.for_any_client(
-                wiring.database_url(service, addresses(service), keys, "_readonly")
+                wiring.database_url(service, addresses(service), keys, "_auditor")
             )
             for service in SERVICES
         },

@@ -12,15 +12,13 @@ pytestmark = [pytest.mark.e2e]
 
 
 def proved(recurring: Recurring) -> dict[str, list[str]]:
-    """What does not agree, by check."""
-    done = recurring.run("prove", "--json")
+    """The clauses that do not hold, with what breaks them."""
+    done = recurring.run("prove", "--full", "--json")
     assert done.stdout, done.stderr
-    found = {
-        each["what"]: [one["text"] for one in each["findings"]] for each in json.loads(done.stdout)
-    }
-    found = {what: texts for what, texts in found.items() if texts}
-    assert done.returncode == bool(found)
-    return found
+    found = {each["clause"]: each["violations"] for each in json.loads(done.stdout)["clauses"]}
+    broken = {clause: violations for clause, violations in found.items() if violations}
+    assert done.returncode == bool(broken)
+    return broken
 
 
 def test_a_proof_is_silent_on_ordinary_lives(

@@ -38,7 +38,9 @@ class Operator:
 
     async def prove(self) -> str:
         """Compare the four databases with the sandbox's own records; returns what that found."""
-        return await self._run({"RECURRING_HOME": str(self.stack.home)}, "-m", "cli", "prove")
+        return await self._run(
+            {"RECURRING_HOME": str(self.stack.home)}, "-m", "cli", "prove", "--full"
+        )
 
     async def postgres(self, program: str, service: str, *arguments: str) -> None:
         """Run one of PostgreSQL's own programs on the database of a service."""

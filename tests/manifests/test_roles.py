@@ -13,7 +13,7 @@ SCRIPT = Path("deploy/components/cloudnative-pg/roles.sql")
 PASSWORD = "only-for-tests-on-this-machine"
 # By psql as everywhere else, and as the operator does it.
 BY_SCRIPT, BY_OPERATOR = "roles_by_script", "roles_by_operator"
-SUFFIXES = ("", "_owner", "_migrator", "_workers", "_readonly")
+SUFFIXES = ("", "_owner", "_migrator", "_workers", "_readonly", "_auditor")
 
 # Whatever has an order of its own is put into one that both have.
 RIGHTS = """
@@ -43,7 +43,7 @@ def databases(postgres: EmbeddedPostgres) -> Iterator[Databases]:
 
 
 def test_the_operators_roles_have_the_same_rights(databases: Databases) -> None:
-    databases.ensure(BY_SCRIPT, Passwords(PASSWORD, PASSWORD, PASSWORD))
+    databases.ensure(BY_SCRIPT, Passwords(*[PASSWORD] * 4))
     # What the operator does of itself: the owner, its database, and then the script, once.
     databases.execute(
         f"CREATE ROLE {BY_OPERATOR}_owner;"
@@ -70,6 +70,7 @@ def test_the_operator_is_told_the_same_roles_again(prod: Cluster, service: str) 
         "",
         "_migrator",
         "_readonly",
+        "_auditor",
     }
     assert {suffix for suffix, role in roles.items() if role.get("bypassrls")} == {
         "_workers",

@@ -102,7 +102,8 @@ _INSERT_HOLDS = Command("""
         CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:cycle AS int[]),
         CAST(:product AS text[]), CAST(:quantity AS int[]), CAST(:expire_time AS timestamptz[]))
     ON CONFLICT (standing_order, merchant, cycle, product) DO UPDATE
-      SET quantity = excluded.quantity, expire_time = excluded.expire_time, state = 'HELD'
+      SET quantity = excluded.quantity, expire_time = excluded.expire_time, state = 'HELD',
+          hold_time = now()
       WHERE stock_holds.state = 'RELEASED'
 """)
 

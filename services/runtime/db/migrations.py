@@ -145,7 +145,7 @@ CREATE TABLE served_revisions (
 );
 SELECT revoke_privileges('INSERT, UPDATE, DELETE', 'served_revisions', 'alembic_version');
 
--- What audits read (docs/audit-views.md): a contract, unlike the tables. A view shows the rows of every
+-- What proofs read (docs/audit-views.md): a contract, unlike the tables. A view shows the rows of every
 -- merchant, since its owner, who owns the tables, is not subject to their policies. Services have no
 -- access to the schema.
 CREATE SCHEMA IF NOT EXISTS audit_v1;
@@ -153,6 +153,20 @@ CREATE VIEW audit_v1.backlog AS
     SELECT (SELECT count(*) FROM outbox WHERE publish_time IS NULL) AS unpublished_count,
            (SELECT min(occur_time) FROM outbox WHERE publish_time IS NULL) AS oldest_unpublished_time,
            (SELECT count(*) FROM dead_letters) AS dead_letter_count;
+-- Where a snapshot of this database stands.
+CREATE VIEW audit_v1.position AS
+    SELECT now() AS read_time, pg_current_snapshot()::text AS snapshot,
+           (SELECT coalesce(max(position), 0) FROM outbox) AS event_position;
+CREATE VIEW audit_v1.events_published AS
+    SELECT event_id, type, tenant AS merchant, partition_key, position, occur_time, claim_time,
+           publish_time
+    FROM outbox;
+CREATE VIEW audit_v1.events_received AS
+    SELECT event_id, partition_key, handle_time FROM inbox;
+CREATE VIEW audit_v1.dead_letters AS
+    SELECT event_id, type, split_part(partition_key, '/', 2) AS merchant, partition_key,
+           dead_letter_time
+    FROM dead_letters;
 """
 
 

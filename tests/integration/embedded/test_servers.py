@@ -93,7 +93,7 @@ def test_postgres_wants_a_password(postgres: EmbeddedPostgres) -> None:
 
 def test_a_role_reaches_its_own_database_only(postgres: EmbeddedPostgres) -> None:
     for name in ("ours", "theirs"):
-        postgres.databases.ensure(name, Passwords(PASSWORD, PASSWORD, PASSWORD))
+        postgres.databases.ensure(name, Passwords(*[PASSWORD] * 4))
     server = postgres.databases.url.rsplit("@", 1)[1].split("/")[0]
     assert Databases(f"postgresql://ours:{PASSWORD}@{server}/ours").execute("SELECT 1") == "1"
     with pytest.raises(PartError, match="permission denied for database"):

@@ -307,7 +307,7 @@ async def test_a_broker_that_is_away_is_waited_for(process: Process, database: s
 
 async def test_code_waits_for_the_migration(process: Process, postgres: EmbeddedPostgres) -> None:
     name = "without_schema"
-    postgres.databases.ensure(name, Passwords(PASSWORD, PASSWORD, PASSWORD))
+    postgres.databases.ensure(name, Passwords(*[PASSWORD] * 4))
     process.write_secret("database_url", postgres.databases.address(name, PASSWORD, name))
     process.start()
     await process.waits_for("the database has no schema; this code needs 0001")
@@ -324,7 +324,7 @@ async def test_a_service_that_may_makes_the_schema_again_that_its_database_has_l
     process: Process, postgres: EmbeddedPostgres
 ) -> None:
     name = "lost_schema"
-    postgres.databases.ensure(name, Passwords(PASSWORD, PASSWORD, PASSWORD))
+    postgres.databases.ensure(name, Passwords(*[PASSWORD] * 4))
     process.write_secret("database_url", postgres.databases.address(name, PASSWORD, name))
     migrator = postgres.databases.address(f"{name}_migrator", PASSWORD, name)
     process.write_secret("migration_database_url", migrator)
@@ -333,7 +333,7 @@ async def test_a_service_that_may_makes_the_schema_again_that_its_database_has_l
     await process.until_health(SERVING)
     # As with a pod that has lost its data: the roles are made at its start, and nothing else is there.
     postgres.databases.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    postgres.databases.ensure(name, Passwords(PASSWORD, PASSWORD, PASSWORD))
+    postgres.databases.ensure(name, Passwords(*[PASSWORD] * 4))
     await process.until_said("no longer serving: the database has no schema")
     await process.until_health(SERVING)
     assert await process.call() == "OK"

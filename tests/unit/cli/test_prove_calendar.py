@@ -82,7 +82,7 @@ def test_nothing_is_due_before_its_time_has_come() -> None:
     assert dates(daily, datetime(2026, 2, 1, 8, 59, tzinfo=UTC)) == ["2026-01-31"]
 
 
-def test_a_recurrence_that_is_not_known_stops_the_audit() -> None:
+def test_a_recurrence_that_is_not_known_stops_the_proof() -> None:
     with pytest.raises(ValueError, match="lunar"):
         due_times(schedule({"lunar": {}}), UNTIL)
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.prove.read import provider_minor
+from cli.prove.witness import provider_minor
 from sandbox.provider import currencies as sandbox
 from services.payments.domain.consent import RefusalReason, provider_reasons
 from services.payments.domain.provider_amounts import (

@@ -76,6 +76,8 @@ CREATE TABLE stock_holds (
     quantity              integer     NOT NULL CHECK (quantity > 0),
     state                 text        NOT NULL CHECK (state IN ('HELD', 'COMMITTED', 'RELEASED')),
     expire_time           timestamptz NOT NULL,
+    -- By this database's clock: a hold is made by a call, before the order is stored that it is for.
+    hold_time             timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (standing_order, merchant, cycle, product)
 );
 CREATE INDEX stock_holds_expiring ON stock_holds (expire_time) WHERE state = 'HELD';
@@ -83,12 +85,18 @@ CREATE INDEX stock_holds_expiring ON stock_holds (expire_time) WHERE state = 'HE
 SELECT enable_tenant_rls('merchant', 'products', 'prices', 'protections', 'stock', 'stock_holds');
 
 CREATE VIEW audit_v1.stock_holds AS
-    SELECT merchant, standing_order, cycle, product, quantity AS quantity_units, state, expire_time
+    SELECT merchant, standing_order, cycle,
+           'merchants/' || merchant || '/standingOrders/' || standing_order AS standing_order_name,
+           'merchants/' || merchant || '/standingOrders/' || standing_order || '/orders/' || cycle
+               AS order_name,
+           product, quantity AS quantity_units, state, expire_time, hold_time
     FROM stock_holds;
 CREATE VIEW audit_v1.stock AS
-    SELECT merchant, product, on_hand_units, held_units FROM stock;
+    SELECT merchant, product, on_hand_units, held_units
+    FROM stock JOIN products USING (product, merchant) WHERE stock_tracked;
 CREATE VIEW audit_v1.due_work AS
     SELECT 'hold of stock for' AS kind, merchant,
-           merchant || '/' || standing_order || '/' || cycle AS subject, expire_time AS due_time
+           merchant || '/' || standing_order || '/' || cycle AS subject, expire_time AS due_time,
+           NULL::timestamptz AS claim_time
     FROM stock_holds WHERE state = 'HELD';
 """

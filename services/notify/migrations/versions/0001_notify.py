@@ -138,9 +138,22 @@ CREATE TABLE code_budgets (
 SELECT enable_tenant_rls('merchant', 'contacts', 'notices', 'deliveries', 'phone_codes', 'code_budgets',
                   'superseded_kinds');
 
+CREATE VIEW audit_v1.notices AS
+    SELECT merchant, 'merchants/' || merchant || '/customers/' || customer AS customer_name, notice,
+           kind, subject_resource, outcome,
+           (SELECT min(deliver_time) FROM deliveries
+            WHERE deliveries.customer = notices.customer AND deliveries.merchant = notices.merchant
+              AND deliveries.notice = notices.notice) AS deliver_time,
+           promised_amount_minor,
+           coalesce(promised_currency, '') AS promised_currency,
+           charge_not_before AS charge_not_before_time, notice_lead, billing_mode, occur_time,
+           create_time
+    FROM notices;
 CREATE VIEW audit_v1.deliveries AS
-    SELECT notices.merchant, notices.customer, notice, kind, subject_resource, channel, main,
-           deliveries.state, deliver_time, billing_mode, promised_amount_minor,
+    SELECT notices.merchant, notices.customer,
+           'merchants/' || notices.merchant || '/customers/' || notices.customer AS customer_name,
+           notice, kind, subject_resource, channel, main, deliveries.state, occur_time, deliver_time,
+           billing_mode, promised_amount_minor,
            coalesce(promised_currency, '') AS promised_currency,
            charge_not_before AS charge_not_before_time, notice_lead,
            -- Unknown of a customer who was erased, and of one who came again since.
@@ -152,6 +165,6 @@ CREATE VIEW audit_v1.deliveries AS
 CREATE VIEW audit_v1.due_work AS
     SELECT channel || ' of notice' AS kind, merchant,
            merchant || '/' || customer || '/' || notice AS subject,
-           least(next_attempt_time, give_up_time) AS due_time
+           least(next_attempt_time, give_up_time) AS due_time, claim_time
     FROM deliveries WHERE state = 'PENDING';
 """

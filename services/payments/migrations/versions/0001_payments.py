@@ -228,19 +228,28 @@ SELECT revoke_privileges('UPDATE, DELETE', 'ledger_transactions', 'ledger_entrie
 CREATE VIEW audit_v1.charges AS
     SELECT merchant, 'merchants/' || merchant || '/customers/' || customer || '/charges/' || charge
                AS name,
+           'merchants/' || merchant || '/customers/' || customer AS customer_name,
            order_name, state, billing_mode, amount_minor, currency, refusal_reasons, abandon_reason
     FROM charges;
-CREATE VIEW audit_v1.attempts AS
+CREATE VIEW audit_v1.withdrawals AS
     SELECT merchant,
            'merchants/' || merchant || '/customers/' || customer || '/charges/' || charge
                AS charge_name,
-           number, idempotency_key, state, amount_minor, currency, provider_payment,
+           withdraw_time
+    FROM withdrawals;
+CREATE VIEW audit_v1.attempts AS
+    SELECT attempts.merchant,
+           'merchants/' || attempts.merchant || '/customers/' || attempts.customer || '/charges/'
+               || attempts.charge AS charge_name,
+           number, idempotency_key, attempts.state, charges.billing_mode, attempts.amount_minor,
+           attempts.currency, provider_payment,
            -- The guard is asked again before it is sent once more.
            coalesce(resend_time, start_time) AS start_time, end_time,
-           CASE WHEN mandate = '' THEN '' ELSE
-               'merchants/' || merchant || '/customers/' || customer || '/mandates/' || mandate
+           CASE WHEN attempts.mandate = '' THEN '' ELSE
+               'merchants/' || attempts.merchant || '/customers/' || attempts.customer || '/mandates/'
+                   || attempts.mandate
            END AS mandate_name
-    FROM attempts;
+    FROM attempts LEFT JOIN charges USING (customer, merchant, charge);
 CREATE VIEW audit_v1.mandates AS
     SELECT merchant,
            'merchants/' || merchant || '/customers/' || customer || '/mandates/' || mandate AS name,
@@ -251,11 +260,14 @@ CREATE VIEW audit_v1.notice_evidence AS
     SELECT merchant,
            'merchants/' || merchant || '/customers/' || customer || '/charges/' || charge
                AS charge_name,
-           notice, billing_mode, amount_minor, currency, charge_not_before_time, deliver_time
+           'merchants/' || merchant || '/customers/' || customer AS customer_name, notice,
+           billing_mode, amount_minor, currency, charge_not_before_time, deliver_time
     FROM notices;
 CREATE VIEW audit_v1.refunds AS
     SELECT merchant, 'merchants/' || merchant || '/customers/' || customer || '/charges/' || charge
                || '/refunds/' || refund AS name,
+           'merchants/' || merchant || '/customers/' || customer || '/charges/' || charge
+               AS charge_name,
            state, amount_minor, currency, provider_refund
     FROM refunds;
 CREATE VIEW audit_v1.ledger_entries AS
@@ -264,16 +276,16 @@ CREATE VIEW audit_v1.ledger_entries AS
     FROM ledger_entries JOIN ledger_transactions USING (customer, merchant, transaction);
 CREATE VIEW audit_v1.due_work AS
     SELECT 'charge' AS kind, merchant, merchant || '/' || customer || '/' || charge AS subject,
-           coalesce(next_attempt_time, expire_time) AS due_time
+           coalesce(next_attempt_time, expire_time) AS due_time, NULL::timestamptz AS claim_time
     FROM charges WHERE state IN ('SCHEDULED', 'REQUESTED')
       AND coalesce(next_attempt_time, expire_time) IS NOT NULL
     UNION ALL
     SELECT 'attempt of unknown outcome', merchant, merchant || '/' || customer || '/' || charge,
-           next_lookup_time
+           next_lookup_time, claim_time
     FROM attempts WHERE state = 'UNKNOWN'
     UNION ALL
     SELECT 'refund', merchant, merchant || '/' || customer || '/' || charge || '/' || refund,
-           next_try_time
+           next_try_time, claim_time
     FROM refunds WHERE state = 'PENDING';
 """
 

@@ -163,8 +163,8 @@ CREATE TRIGGER orders_final BEFORE UPDATE OF state ON orders FOR EACH ROW
     EXECUTE FUNCTION refuse_regress();
 
 CREATE VIEW audit_v1.standing_orders AS
-    SELECT merchant, standing_order, state, base_cycle, first_cycle, next_cycle, last_cycle,
-           schedule, dates_changed, title = '' AS erased,
+    SELECT merchant, standing_order, customer, state, base_cycle, first_cycle, next_cycle,
+           next_due_time, last_cycle, schedule, dates_changed, title = '' AS erased,
            coalesce((
                SELECT max(occur_time) FROM outbox
                WHERE type = 'recurring.scheduler.v1.StandingOrderChanged'
@@ -172,11 +172,27 @@ CREATE VIEW audit_v1.standing_orders AS
            ), update_time) AS state_change_time
     FROM standing_orders;
 CREATE VIEW audit_v1.orders AS
-    SELECT merchant, standing_order, cycle, customer, local_date, due_time, state, reasons,
+    SELECT merchant, standing_order, cycle,
+           'merchants/' || merchant || '/standingOrders/' || standing_order AS standing_order_name,
+           'merchants/' || merchant || '/standingOrders/' || standing_order || '/orders/' || cycle
+               AS name,
+           customer, 'merchants/' || merchant || '/customers/' || customer AS customer_name,
+           local_date, due_time, state, reasons,
            billing_mode, notified_minor, amount_minor, currency, charge_not_before_time, notice_time,
            pay_time,
            history @> '[{"kind": "ORDERED_NOW"}]' OR history @> '[{"kind": "DEFERRED"}]' AS moved
     FROM orders;
+-- What the units are held of, for an order that is to be paid or was.
+CREATE VIEW audit_v1.order_items AS
+    SELECT merchant,
+           'merchants/' || merchant || '/standingOrders/' || standing_order AS standing_order_name,
+           'merchants/' || merchant || '/standingOrders/' || standing_order || '/orders/' || cycle
+               AS order_name,
+           state, item.product, item.quantity_units
+    FROM orders CROSS JOIN LATERAL (
+        SELECT item ->> 0 AS product, sum((item ->> 1)::integer) AS quantity_units
+        FROM jsonb_array_elements(items) AS item GROUP BY item ->> 0) AS item
+    WHERE state IN ('AWAITING_PAYMENT', 'PAID');
 -- The cycle that was next when somebody asked for it at once, and when it would have been due.
 CREATE VIEW audit_v1.cycles_brought_forward AS
     SELECT DISTINCT ON (resource, state_before -> 'next_cycle')
@@ -196,21 +212,22 @@ CREATE VIEW audit_v1.cycles_moved_by_customers AS
     WHERE method = 'ChangeCycle' AND change -> 'local_date' IS NOT NULL;
 CREATE VIEW audit_v1.due_work AS
     SELECT 'standing order' AS kind, merchant, merchant || '/' || standing_order AS subject,
-           prepare_time AS due_time
+           prepare_time AS due_time, claim_time
     FROM standing_orders WHERE state = 'ACTIVE' AND prepare_time IS NOT NULL
     UNION ALL
-    SELECT 'pause of', merchant, merchant || '/' || standing_order, resume_time
+    SELECT 'pause of', merchant, merchant || '/' || standing_order, resume_time, claim_time
     FROM standing_orders WHERE state = 'PAUSED' AND resume_time IS NOT NULL
     UNION ALL
-    SELECT 'announced order', merchant, merchant || '/' || standing_order || '/' || cycle, collect_time
+    SELECT 'announced order', merchant, merchant || '/' || standing_order || '/' || cycle, collect_time,
+           claim_time
     FROM orders WHERE state = 'UPCOMING' AND collect_time IS NOT NULL
     UNION ALL
     SELECT 'announced order without a delivered notice', merchant,
-           merchant || '/' || standing_order || '/' || cycle, hold_until_time
+           merchant || '/' || standing_order || '/' || cycle, hold_until_time, claim_time
     FROM orders WHERE state = 'UPCOMING' AND collect_time IS NULL
     UNION ALL
     SELECT 'held order', merchant, merchant || '/' || standing_order || '/' || cycle,
            CASE WHEN reasons = ARRAY['PREVIOUS_UNPAID'] THEN recheck_time
-                ELSE least(recheck_time, hold_until_time) END
+                ELSE least(recheck_time, hold_until_time) END, claim_time
     FROM orders WHERE state = 'HELD';
 """

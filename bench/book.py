@@ -1,0 +1,220 @@
+"""A book of settled cycles, written straight into the four databases: what a proof is measured on.
+
+Every standing order is weekly, and each of its cycles was announced, charged and confirmed. Of every
+seven one has a cycle whose charge was refused, one a cycle that was paid by the second attempt, one a
+refund, and one is paid by the customer's own confirmation.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import asyncpg
+
+# What follows is in the order in which it refers to what is before it. `$1` is how many standing orders
+# there are, `$2` how many cycles each has had.
+_CYCLES = """
+    WITH named AS (
+        SELECT s, 'acme' AS merchant, 'tea-' || s AS standing_order, 'customer-' || s AS customer,
+               date_trunc('day', now(), 'UTC') - interval '3 days' + interval '9 hours' AS last_due_time
+        FROM generate_series(1, $1::integer) AS s),
+    book AS (
+        SELECT s, merchant, standing_order, customer, cycle, last_due_time,
+               last_due_time - (($2::integer - cycle) * interval '7 days') AS due_time,
+               'merchants/acme/standingOrders/' || standing_order || '/orders/' || cycle AS order_name,
+               'merchants/acme/customers/' || customer AS customer_name,
+               standing_order || '-' || cycle AS charge,
+               s % 7 = 3 AND cycle = 2 AS refused, s % 7 = 5 AND cycle = 2 AS declined,
+               s % 7 = 6 AND cycle = 2 AS refunded,
+               CASE WHEN s % 7 = 0 THEN 'PAY_ON_NOTICE' ELSE 'AUTOMATIC' END AS mode
+        FROM named CROSS JOIN generate_series(1, $2::integer) AS cycle)
+"""
+_SCHEDULER = (
+    """
+    INSERT INTO standing_orders (
+        merchant, standing_order, customer, title, items, schedule, billing_mode, mandate, ship_to,
+        notice_lead, payment_window, state, base_cycle, next_cycle, next_due_time, prepare_time,
+        catch_up_mode, catch_up_window, repurchase_action, changes, create_time, update_time)
+    SELECT merchant, standing_order, customer, 'Tea', '[["tea", 2]]',
+           json_build_object(
+               'start_date',
+               to_char(last_due_time - ($2::integer - 1) * interval '7 days', 'YYYY-MM-DD'),
+               'local_time', '09:00', 'time_zone', 'UTC', 'end', NULL, 'recurrence',
+               json_build_object('weekly', json_build_object('every_weeks', 1, 'weekdays', '[]'::json))
+           )::text,
+           'AUTOMATIC', 'consent', '', interval '3 days', interval '7 days', 'ACTIVE', 1,
+           $2::integer + 1, last_due_time + interval '7 days',
+           last_due_time + interval '4 days' - interval '15 minutes',
+           'LATEST_ONLY', interval '7 days', 'SKIP', '{}', last_due_time, last_due_time
+    FROM named
+    """,
+    """
+    INSERT INTO orders (
+        merchant, standing_order, cycle, customer, local_date, due_time, notice_lead, state, title,
+        billing_mode, mandate, payment_window, time_zone, reasons, items, substitutes, ship_to, lines,
+        currency, notified_minor, amount_minor, charge_not_before_time, notice_time, pay_time,
+        asks_condition, confirmed_reasons, hold_until_time, announcement_count, traceparent, history,
+        create_time, update_time)
+    SELECT merchant, standing_order, cycle, customer, due_time::date, due_time,
+           interval '3 days', CASE WHEN refused THEN 'LAPSED' ELSE 'PAID' END, 'Tea', mode,
+           'consent', interval '7 days', 'UTC', '{}', '[["tea", 2]]', '{}', '', '[]', 'EUR', 900, 900,
+           due_time, due_time - interval '3 days', CASE WHEN NOT refused THEN due_time END, false, '{}',
+           due_time + interval '7 days', 1, '', '[]', due_time - interval '3 days', due_time
+    FROM book
+    """,
+)
+_PAYMENTS = (
+    """
+    INSERT INTO payment_methods (merchant, customer, payment_method, provider_token, brand, last4,
+                                 create_time)
+    SELECT merchant, customer, 'card', 'x', 'visa', '4242', last_due_time FROM named
+    """,
+    """
+    INSERT INTO mandates (merchant, customer, mandate, payment_method, charge_ceiling_minor,
+                          month_ceiling_minor, currency, valid_from_time, evidence, create_time)
+    SELECT merchant, customer, 'consent', 'card', 1000, 10000, 'EUR',
+           last_due_time - ($2::integer + 1) * interval '7 days', '', last_due_time
+    FROM named
+    """,
+    """
+    INSERT INTO notices (merchant, customer, charge, notice, amount_minor, currency,
+                         charge_not_before_time, deliver_time, billing_mode)
+    SELECT merchant, customer, charge, customer_name || '/notices/upcoming-' || charge, 900, 'EUR',
+           due_time, due_time - interval '3 days', mode
+    FROM book
+    """,
+    """
+    INSERT INTO charges (merchant, customer, charge, order_name, billing_mode, amount_minor, currency,
+                         mandate, title, time_zone, traceparent, state, attempt_count, refusal_reasons,
+                         create_time, update_time)
+    SELECT merchant, customer, charge, order_name, mode, 900, 'EUR', 'consent', 'Tea', 'UTC', '',
+           CASE WHEN refused THEN 'REFUSED' ELSE 'SUCCEEDED' END, 1, '{}', due_time, due_time
+    FROM book
+    """,
+    """
+    INSERT INTO attempts (merchant, customer, charge, number, idempotency_key, amount_minor, currency,
+                          payment_method, mandate, state, provider_payment, start_time, end_time)
+    SELECT merchant, customer, charge, number, charge || '-' || number, 900, 'EUR', 'card', 'consent',
+           CASE WHEN declined AND number = 1 THEN 'DECLINED' ELSE 'SUCCEEDED' END, 'pi_' || charge,
+           due_time + number * interval '1 hour', due_time + number * interval '1 hour'
+    FROM book CROSS JOIN generate_series(1, CASE WHEN declined THEN 2 ELSE 1 END) AS number
+    WHERE NOT refused
+    """,
+    """
+    INSERT INTO refunds (merchant, customer, charge, refund, amount_minor, currency, note, state,
+                         idempotency_key, provider_refund, traceparent, create_time, update_time)
+    SELECT merchant, customer, charge, 'torn', 400, 'EUR', '', 'SUCCEEDED', charge || '-r',
+           're_' || charge, '', due_time, due_time
+    FROM book WHERE refunded
+    """,
+    """
+    INSERT INTO ledger_transactions (merchant, customer, transaction, source, kind, book_time)
+    SELECT merchant, customer, md5(charge)::uuid, customer_name || '/charges/' || charge, 'CHARGE',
+           due_time
+    FROM book WHERE NOT refused
+    UNION ALL
+    SELECT merchant, customer, md5(charge || '/refunds/torn')::uuid,
+           customer_name || '/charges/' || charge || '/refunds/torn', 'REFUND', due_time
+    FROM book WHERE refunded
+    """,
+    """
+    INSERT INTO ledger_entries (merchant, customer, transaction, leg, account, amount_minor, currency)
+    SELECT merchant, customer, md5(charge)::uuid, leg,
+           CASE leg WHEN 0 THEN 'provider-clearing' ELSE 'merchant-payable' END,
+           CASE leg WHEN 0 THEN 900 ELSE -900 END, 'EUR'
+    FROM book CROSS JOIN generate_series(0, 1) AS leg WHERE NOT refused
+    UNION ALL
+    SELECT merchant, customer, md5(charge || '/refunds/torn')::uuid, leg,
+           CASE leg WHEN 0 THEN 'merchant-payable' ELSE 'provider-clearing' END,
+           CASE leg WHEN 0 THEN 400 ELSE -400 END, 'EUR'
+    FROM book CROSS JOIN generate_series(0, 1) AS leg WHERE refunded
+    """,
+)
+_NOTIFY = (
+    """
+    INSERT INTO contacts (merchant, customer, display_name, email, bind_count, sms_receipts_muted,
+                          email_muted, create_time)
+    SELECT merchant, customer, '', '', 1, false, false, last_due_time - ($2 + 1) * interval '7 days'
+    FROM named
+    """,
+    """
+    INSERT INTO notices (merchant, customer, notice, kind, subject_resource, promised_amount_minor,
+                         promised_currency, charge_not_before, notice_lead, billing_mode, traceparent,
+                         occur_time, outcome, create_time)
+    SELECT merchant, customer, 'upcoming-' || charge, 'ORDER_UPCOMING', order_name, 900, 'EUR',
+           due_time, interval '3 days', mode, '', due_time - interval '3 days', 'DELIVERED',
+           due_time - interval '3 days'
+    FROM book
+    UNION ALL
+    SELECT merchant, customer, 'ended-' || charge,
+           CASE WHEN refused THEN 'ORDER_LAPSED' ELSE 'RECEIPT' END, order_name, NULL, NULL, NULL, NULL,
+           NULL, '', due_time + interval '2 hours', 'DELIVERED', due_time + interval '2 hours'
+    FROM book
+    UNION ALL
+    SELECT merchant, customer, 'declined-' || charge, 'PAYMENT_DECLINED', order_name, NULL, NULL, NULL,
+           NULL, NULL, '', due_time + interval '1 hour', 'DELIVERED', due_time + interval '1 hour'
+    FROM book WHERE declined
+    """,
+    """
+    INSERT INTO deliveries (merchant, customer, notice, channel, main, state, subject, text,
+                            next_attempt_time, give_up_time, deliver_time, failure_code)
+    SELECT merchant, customer, notice, 'SMS', true, 'DELIVERED', '', '', occur_time, occur_time,
+           occur_time, ''
+    FROM notices
+    """,
+)
+_CATALOG = (
+    """
+    INSERT INTO products (merchant, product, title, increase_notice_days, stock_tracked,
+                          low_stock_threshold, state, create_time)
+    VALUES ('acme', 'tea', 'Tea', 0, true, 0, 'ACTIVE', now())
+    """,
+    """
+    INSERT INTO stock (merchant, product, on_hand_units) VALUES ('acme', 'tea', 1000000)
+    """,
+    """
+    INSERT INTO stock_holds (merchant, standing_order, cycle, product, quantity, state, expire_time,
+                             hold_time)
+    SELECT merchant, standing_order, cycle, 'tea', 2, 'COMMITTED', due_time + interval '45 days',
+           due_time
+    FROM book WHERE NOT refused
+    """,
+)
+STATEMENTS: Mapping[str, tuple[str, ...]] = {
+    "scheduler": _SCHEDULER,
+    "payments": _PAYMENTS,
+    "notify": _NOTIFY,
+    "catalog": _CATALOG,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How large a book is."""
+
+    standing_orders: int
+    cycles: int
+
+
+async def write_book(urls: Mapping[str, str], size: Size) -> None:
+    """Write a book into empty databases, by the addresses of roles that own their tables."""
+    await asyncio.gather(*(_write(url, STATEMENTS[service], size) for service, url in urls.items()))
+
+
+async def _write(url: str, statements: tuple[str, ...], size: Size) -> None:
+    connection = await asyncpg.connect(url, server_settings={"timezone": "UTC"})
+    try:
+        # What each row would be checked for is what a proof is about.
+        async with connection.transaction():
+            for statement in statements:
+                await _run(connection, statement, size)
+        await connection.execute("ANALYZE")
+    finally:
+        await connection.close()
+
+
+async def _run(connection: asyncpg.Connection, statement: str, size: Size) -> None:
+    if "FROM named" in statement or "FROM book" in statement:
+        await connection.execute(f"{_CYCLES} {statement}", size.standing_orders, size.cycles)
+    else:
+        await connection.execute(statement)

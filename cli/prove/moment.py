@@ -1,0 +1,139 @@
+"""The moment of a proof: one snapshot of each database, all opened at about the same time."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from cli.errors import CommandError
+from cli.prove.clauses import LocalClause
+from cli.prove.findings import NAMED_MAX, Finding, Position, Verdict
+
+CONNECT_TIMEOUT_SECONDS = 10.0
+QUERY_TIMEOUT_SECONDS = 900.0
+# A batch of events on the way from one database to another.
+CHUNK_ROWS = 5000
+# Every statement has the three parameters, whether or not it uses them.
+_HEAD = """
+    WITH moment AS (SELECT $1::text AS merchant, $2::timestamptz AS now, $3::timestamptz AS read_time)
+"""
+_POSITION = "SELECT read_time, snapshot, event_position FROM audit_v1.position"
+
+
+class Snapshot:
+    """One service's views at one moment. Statements run one after the other."""
+
+    def __init__(self, service: str, connection: asyncpg.Connection, position: Position) -> None:
+        self.service = service
+        self.position = position
+        self._connection = connection
+        self._turn = asyncio.Lock()
+
+    async def rows(self, sql: str, *arguments: object) -> list[Any]:
+        """All rows of a statement. Raises CommandError if the database does not answer it."""
+        async with self._turn:
+            try:
+                return await self._connection.fetch(sql, *arguments)
+            except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+                raise _unreadable(self.service, error) from error
+
+    async def chunks(self, sql: str, *arguments: object) -> AsyncIterator[list[Any]]:
+        """The rows of a statement, so many at a time, whatever else is read meanwhile."""
+        async with self._turn:
+            cursor = await self._connection.cursor(sql, *arguments)
+        while True:
+            async with self._turn:
+                rows = await cursor.fetch(CHUNK_ROWS)
+            if not rows:
+                return
+            yield rows
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """All four databases, and the time of the customers' clock."""
+
+    now: datetime
+    # The one merchant that the proof is about; empty: all.
+    merchant: str
+    snapshots: Mapping[str, Snapshot]
+
+    async def rows(self, service: str, body: str, *more: object) -> list[Any]:
+        """What a statement of a clause returns; `more` are its parameters after the common ones."""
+        snapshot = self.snapshots[service]
+        common = (self.merchant, self.now, snapshot.position.read_time)
+        return await snapshot.rows(f"{_HEAD} {body}", *common, *more)
+
+    async def judge(self, clause: LocalClause) -> Verdict:
+        """How a clause stands that each database keeps by itself."""
+        checked = 0
+        violations: list[Finding] = []
+        for service in clause.services:
+            [(count,)] = await self.rows(service, f"{clause.given} {clause.checked}")
+            checked += count
+            broken = await self.rows(
+                service, f"{clause.given} {clause.violations} LIMIT {NAMED_MAX}"
+            )
+            lead = f"{service}: " if len(clause.services) > 1 else ""
+            violations += [Finding(row["merchant"], lead + row["what"]) for row in broken]
+        return Verdict(clause, checked, tuple(violations))
+
+
+@asynccontextmanager
+async def open_moment(
+    urls: Mapping[str, str], services: Sequence[str], merchant: str, now: datetime | None
+) -> AsyncIterator[Moment]:
+    """Snapshots of the databases of services, by their addresses (postgresql://…).
+
+    Without `now` the customers' clock is that of the databases. A service that calls another is read
+    before it: what the call did is then in the other's snapshot. Raises CommandError.
+    """
+    with ExitStack() as opened:
+        connections = []
+        for service in services:
+            connections.append(await _connect(service, urls.get(service, "")))
+            # Nothing is to be committed, and a statement may still run.
+            opened.callback(connections[-1].terminate)
+        for connection in connections:
+            await connection.transaction(isolation="repeatable_read", readonly=True).start()
+        snapshots = {}
+        for service, connection in zip(services, connections, strict=True):
+            try:
+                [row] = await connection.fetch(_POSITION)
+            except asyncpg.PostgresError as error:
+                raise _unreadable(service, error) from error
+            snapshots[service] = Snapshot(service, connection, Position(**row))
+        times = [snapshot.position.read_time for snapshot in snapshots.values()]
+        yield Moment(now or min(times), merchant, snapshots)
+
+
+async def _connect(service: str, url: str) -> asyncpg.Connection:
+    if not url:
+        raise CommandError(
+            f"a proof reads the database of {service}: set RECURRING_{service.upper()}_DATABASE_URL"
+        )
+    # Times are compared as text: it has to be the same in every database.
+    settings = {
+        "default_transaction_read_only": "on",
+        "timezone": "UTC",
+        "datestyle": "ISO",
+        "jit": "off",
+        "work_mem": "64MB",
+    }
+    try:
+        return await asyncpg.connect(
+            url,
+            timeout=CONNECT_TIMEOUT_SECONDS,
+            command_timeout=QUERY_TIMEOUT_SECONDS,
+            server_settings=settings,
+        )
+    except (OSError, TimeoutError, ValueError, asyncpg.PostgresError) as error:
+        raise _unreadable(service, error) from error
+
+
+def _unreadable(service: str, error: Exception) -> CommandError:
+    return CommandError(f"the database of {service} cannot be read: {error!r}")

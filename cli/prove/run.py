@@ -1,0 +1,66 @@
+"""A proof: every clause, judged at one moment."""
+
+import asyncio
+from collections.abc import Awaitable
+
+from cli.prove import (
+    calendar_clauses,
+    charges,
+    consent,
+    cycles,
+    ledger,
+    mandates,
+    notices,
+    progress,
+    stock,
+)
+from cli.prove.agreements import judge_agreement
+from cli.prove.findings import Report, Verdict
+from cli.prove.moment import Moment, open_moment
+from cli.prove.motion import Motion, read_motion
+from cli.prove.target import Target
+from cli.prove.witness import judge_witness
+from cli.sandbox import Sandbox
+
+# A service that calls another comes before it.
+SERVICES = ("scheduler", "payments", "notify", "catalog")
+LOCAL = (
+    *cycles.LOCAL, *charges.LOCAL, *consent.LOCAL, *mandates.LOCAL, *ledger.LOCAL, *notices.LOCAL,
+    *stock.LOCAL, *progress.LOCAL,
+)  # fmt: skip
+AGREEMENTS = (
+    *charges.AGREEMENTS, *consent.AGREEMENTS, *notices.AGREEMENTS, *stock.AGREEMENTS,
+)  # fmt: skip
+
+
+async def run(target: Target, *, merchant: str = "", full: bool = False) -> Report:
+    """Prove what can be proved of a deployment, of one merchant or of all.
+
+    `full` adds what no statement can aggregate: the calendar, and the events of more than the last
+    hour. The sandbox's record is compared for all merchants together only. Raises CommandError if
+    something to be read is out of reach.
+    """
+    sandbox = Sandbox(target.sandbox_url) if target.sandbox_url else None
+    try:
+        # The clock is read first: what is due by it is done by the snapshots, or late.
+        now = await sandbox.now() if sandbox else None
+        async with open_moment(target.database_urls, SERVICES, merchant, now) as moment:
+            motion = await read_motion(moment, full=full)
+            verdicts = [*await asyncio.gather(*_judged(moment, motion, full=full)), motion.verdict]
+            if sandbox and not merchant:
+                verdicts += await judge_witness(moment, sandbox, target.provider_api_key)
+            positions = {name: each.position for name, each in moment.snapshots.items()}
+            return Report(moment.now, merchant, full, positions, tuple(verdicts))
+    finally:
+        if sandbox:
+            await sandbox.close()
+
+
+def _judged(moment: Moment, motion: Motion, *, full: bool) -> list[Awaitable[Verdict]]:
+    """Every clause; statements on one database wait for one another."""
+    judged: list[Awaitable[Verdict]] = [moment.judge(clause) for clause in LOCAL]
+    judged += [judge_agreement(moment, clause, motion.subjects) for clause in AGREEMENTS]
+    judged.append(calendar_clauses.judge_brought_forward(moment))
+    if full:
+        judged.append(calendar_clauses.judge_dates(moment))
+    return judged

@@ -1,0 +1,85 @@
+"""A small settled book in the four databases, and copies of each to change a row in."""
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import count
+
+import asyncpg
+import pytest
+
+from bench.book import Size, write_book
+from cli.prove.findings import Report
+from cli.prove.run import SERVICES, run
+from cli.prove.target import Target
+from deploy.embedded.databases import Databases
+from deploy.embedded.postgres import EmbeddedPostgres
+from deploy.embedded.wiring import for_any_client
+from tests.conftest import PASSWORD, ServiceDatabase
+
+SIZE = Size(standing_orders=7, cycles=3)
+_numbers = count(1)
+
+
+@dataclass
+class Book:
+    """The four databases; a changed copy of one takes its place until the test ends."""
+
+    databases: Databases
+    names: dict[str, str]
+
+    async def change(self, service: str, sql: str) -> None:
+        """Change rows of a service as nobody could who is subject to its rules."""
+        settled = f"settled_{service}"
+        if self.names[service] == settled:
+            copy = f"changed_{service}_{next(_numbers)}"
+            self.databases.create(copy, owner=f"recurring_{service}_owner", template=settled)
+            self.names[service] = copy
+        server = self.databases.url.rpartition("/")[0]
+        connection = await asyncpg.connect(f"{server}/{self.names[service]}")
+        try:
+            await connection.execute("SET session_replication_role = replica")
+            done = await connection.execute(sql)
+        finally:
+            await connection.close()
+        assert done.split()[-1] == "1", done
+
+    async def prove(self, *, merchant: str = "", full: bool = True) -> Report:
+        urls = {service: self._url(service, "_auditor") for service in SERVICES}
+        return await run(Target(urls), merchant=merchant, full=full)
+
+    def drop_changed(self) -> None:
+        for service, name in self.names.items():
+            if not name.startswith("settled"):
+                self.databases.drop(name)
+                self.names[service] = f"settled_{service}"
+
+    def _url(self, service: str, suffix: str) -> str:
+        return for_any_client(
+            self.databases.address(f"recurring_{service}{suffix}", PASSWORD, self.names[service])
+        )
+
+
+@pytest.fixture(scope="session")
+def settled(postgres: EmbeddedPostgres, migrated_template: ServiceDatabase) -> Iterator[Book]:
+    databases = postgres.databases
+    book = Book(databases, {})
+    for service in SERVICES:
+        role = migrated_template(service)
+        book.names[service] = f"settled_{service}"
+        databases.create(book.names[service], owner=f"{role}_owner", template=role)
+    urls = {service: book._url(service, "_migrator") for service in SERVICES}
+    # A test may run in an event loop already.
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        thread.submit(asyncio.run, write_book(urls, SIZE)).result()
+    yield book
+    for name in book.names.values():
+        databases.drop(name)
+
+
+@pytest.fixture
+def book(settled: Book) -> Iterator[Book]:
+    """The settled book; what a test changes is undone after it."""
+    yield settled
+    settled.drop_changed()

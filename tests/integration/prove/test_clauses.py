@@ -1,0 +1,272 @@
+"""Each clause of the proof fails for one changed row of one database, and no other clause does."""
+
+import pytest
+
+from cli.prove import cycles, run, witness
+from cli.prove.motion import SUBSCRIBERS
+from cli.prove.progress import NO_EVENT_UNTOLD
+from services.catalog.consumers import subscriptions as of_catalog
+from services.notify.consumers import subscriptions as of_notify
+from services.payments.consumers import subscriptions as of_payments
+from services.runtime.workers.clock import SystemClock
+from services.scheduler.consumers import subscriptions as of_scheduler
+from tests.integration.prove.conftest import SIZE, Book
+
+# Of an order of tea-3 whose charge was refused.
+_ATTEMPT = """
+    INSERT INTO attempts (merchant, customer, charge, number, idempotency_key, amount_minor, currency,
+                          payment_method, mandate, start_time, next_lookup_time)
+    VALUES ('acme', 'customer-3', 'tea-3-2', 1, 'key', {amount_minor}, 'EUR', 'card', 'consent',
+            now() - interval '{ago}', now() + interval '1 hour')
+"""
+_EVENT = """
+    INSERT INTO outbox (partition_key, event_id, type, tenant, data, traceparent, occur_time,
+                        claim_time, publish_time)
+    VALUES ('merchants/acme/standingOrders/tea-1', gen_random_uuid(), '{type}', 'acme', '', '', now(),
+            now() - interval '{claimed}', now() - interval '{published}')
+"""
+CONFIRMED = "recurring.scheduler.v1.OrderConfirmed"
+LESS_ASKED = "UPDATE orders SET amount_minor = 899 WHERE standing_order = 'tea-1' AND cycle = 1"
+# Clause -> the service whose row is changed, and how.
+CHANGES = {
+    "one-outcome-per-cycle": (
+        "scheduler",
+        "UPDATE standing_orders SET next_cycle = next_cycle + 1 WHERE standing_order = 'tea-1'",
+    ),
+    "cycles-on-calendar": (
+        "scheduler",
+        """
+        UPDATE orders SET due_time = due_time + interval '1 day'
+        WHERE standing_order = 'tea-1' AND cycle = 1
+        """,
+    ),
+    "no-date-billed-again": (
+        "scheduler",
+        """
+        INSERT INTO audit_entries (tenant, subject, origin, method, resource, state_before, state_after)
+        SELECT merchant, '', '', 'OrderNow', 'merchants/acme/standingOrders/tea-1', jsonb_build_object(
+            'next_cycle', 1, 'schedule', '{"time_zone": "UTC"}'::jsonb, 'next_due_time', due_time), '{}'
+        FROM orders WHERE standing_order = 'tea-1' AND cycle = 2
+        """,
+    ),
+    "order-has-one-charge": ("scheduler", LESS_ASKED),
+    "final-states-agree": (
+        "payments",
+        "UPDATE charges SET state = 'REQUESTED' WHERE charge = 'tea-3-2'",
+    ),
+    "charge-has-one-payment": (
+        "payments",
+        "UPDATE attempts SET amount_minor = 899 WHERE charge = 'tea-1-1'",
+    ),
+    "no-outcome-unknown": ("payments", _ATTEMPT.format(amount_minor=900, ago="2 days")),
+    "notice-before-charge": (
+        "payments",
+        "UPDATE attempts SET start_time = start_time - interval '4 days' WHERE charge = 'tea-1-1'",
+    ),
+    "charge-never-above-notice": ("payments", _ATTEMPT.format(amount_minor=901, ago="1 hour")),
+    "lead-kept": (
+        "payments",
+        "UPDATE attempts SET start_time = start_time - interval '2 hours' WHERE charge = 'tea-1-1'",
+    ),
+    "mode-as-announced": (
+        "payments",
+        "UPDATE charges SET billing_mode = 'AUTOMATIC' WHERE charge = 'tea-7-1'",
+    ),
+    "no-charge-after-withdrawal": (
+        "payments",
+        """
+        INSERT INTO withdrawals
+        SELECT merchant, customer, charge, create_time FROM charges WHERE charge = 'tea-1-1'
+        """,
+    ),
+    "mandate-covered": (
+        "payments",
+        """
+        UPDATE mandates SET revoke_time = now() - interval '4 days' WHERE customer = 'customer-1'
+        """,
+    ),
+    "charge-ceiling": (
+        "payments",
+        "UPDATE mandates SET charge_ceiling_minor = 899 WHERE customer = 'customer-1'",
+    ),
+    "month-ceiling": (
+        "payments",
+        "UPDATE mandates SET month_ceiling_minor = 899 WHERE customer = 'customer-1'",
+    ),
+    "evidence-as-delivered": (
+        "payments",
+        "UPDATE notices SET amount_minor = 950 WHERE charge = 'tea-1-1'",
+    ),
+    "captured-in-ledger": (
+        "payments",
+        "UPDATE ledger_transactions SET source = source || '0' WHERE source LIKE '%/tea-1-1'",
+    ),
+    "ledger-balances": (
+        "payments",
+        """
+        UPDATE ledger_entries SET amount_minor = -899
+        WHERE leg = 1 AND transaction = md5('tea-1-1')::uuid
+        """,
+    ),
+    "refunds-within-charge": (
+        "payments",
+        """
+        INSERT INTO refunds (merchant, customer, charge, refund, amount_minor, currency, note,
+                             idempotency_key, traceparent, next_try_time, create_time, update_time)
+        VALUES ('acme', 'customer-1', 'tea-1-1', 'torn', 901, 'EUR', '', 'key', '', now(), now(), now())
+        """,
+    ),
+    "receipt-sent": (
+        "notify",
+        "UPDATE notices SET kind = 'REFUND' WHERE notice = 'ended-tea-1-1'",
+    ),
+    "one-notice-a-fact": (
+        "notify",
+        """
+        INSERT INTO notices (merchant, customer, notice, kind, subject_resource, traceparent,
+                             occur_time, create_time)
+        SELECT merchant, customer, 'again', 'ORDER_LAPSED', subject_resource, '', occur_time,
+               create_time
+        FROM notices WHERE notice = 'ended-tea-1-1'
+        """,
+    ),
+    "outcome-as-delivered": (
+        "notify",
+        "UPDATE notices SET outcome = NULL WHERE notice = 'ended-tea-1-1'",
+    ),
+    "no-text-false-when-sent": (
+        "notify",
+        """
+        UPDATE deliveries SET deliver_time = deliver_time + interval '2 hours'
+        WHERE notice = 'declined-tea-5-2'
+        """,
+    ),
+    "held-units-add-up": ("catalog", "UPDATE stock SET held_units = 1"),
+    "stock-matches-orders": (
+        "catalog",
+        "UPDATE stock_holds SET quantity = 1 WHERE standing_order = 'tea-1' AND cycle = 1",
+    ),
+    "nothing-due-undone": (
+        "scheduler",
+        """
+        UPDATE standing_orders SET prepare_time = now() - interval '2 hours'
+        WHERE standing_order = 'tea-1'
+        """,
+    ),
+    "no-lease-outlived": (
+        "scheduler",
+        """
+        UPDATE standing_orders SET prepare_time = now(), claim_time = now() - interval '6 minutes'
+        WHERE standing_order = 'tea-1'
+        """,
+    ),
+    "no-dead-letter": (
+        "catalog",
+        """
+        INSERT INTO dead_letters (partition_key, event_id, type, headers, data, error)
+        VALUES ('merchants/acme/standingOrders/tea-1', gen_random_uuid(), '', '{}', '', '')
+        """,
+    ),
+    "no-event-untold": (
+        "scheduler",
+        _EVENT.format(type=CONFIRMED, claimed="11 minutes", published="11 minutes"),
+    ),
+}
+JUST_PUBLISHED = _EVENT.format(type=CONFIRMED, claimed="0", published="0")
+# What tests of the pure functions try.
+OF_THE_WITNESS = {clause.id for clause in witness.CLAUSES}
+
+
+def test_every_clause_is_tried() -> None:
+    clauses = {clause.id for clause in (*run.LOCAL, *run.AGREEMENTS)} | OF_THE_WITNESS
+    clauses |= {cycles.CYCLES_ON_CALENDAR.id, cycles.NO_DATE_BILLED_AGAIN.id}
+    assert {*CHANGES, *OF_THE_WITNESS} == clauses | {NO_EVENT_UNTOLD.id}
+
+
+def test_every_subscription_is_known() -> None:
+    services = {
+        "catalog": of_catalog, "scheduler": of_scheduler, "payments": of_payments, "notify": of_notify,
+    }  # fmt: skip
+    found = {
+        (subscription.type, service)
+        for service, subscriptions in services.items()
+        for of_stream in subscriptions(SystemClock()).values()
+        for subscription in of_stream
+    }
+    assert {(event, service) for event, named in SUBSCRIBERS.items() for service in named} == found
+
+
+async def test_a_settled_book_breaks_no_clause(book: Book) -> None:
+    report = await book.prove()
+    assert report.violations == []
+    checked = {verdict.clause.id: verdict.checked for verdict in report.verdicts}
+    orders = SIZE.standing_orders * SIZE.cycles
+    assert checked["one-outcome-per-cycle"] == checked["order-has-one-charge"] == orders
+    # One was refused.
+    assert checked["stock-matches-orders"] == checked["receipt-sent"] == orders - 1
+
+
+@pytest.mark.parametrize("clause", CHANGES)
+async def test_one_changed_row_breaks_its_clause_alone(book: Book, clause: str) -> None:
+    await book.change(*CHANGES[clause])
+    report = await book.prove()
+    assert report.broken == {clause}, report.violations
+
+
+async def test_another_merchants_violations_are_not_told(book: Book) -> None:
+    await book.change(*CHANGES["order-has-one-charge"])
+    assert (await book.prove(merchant="acme")).broken == {"order-has-one-charge"}
+    other = await book.prove(merchant="other")
+    assert other.violations == []
+    assert sum(verdict.checked for verdict in other.verdicts) == 0
+
+
+async def test_what_an_event_on_its_way_is_about_may_differ(book: Book) -> None:
+    await book.change("scheduler", LESS_ASKED)
+    await book.change("scheduler", JUST_PUBLISHED)
+    report = await book.prove()
+    assert report.violations == []
+    moving = {
+        verdict.clause.id: verdict.in_motion for verdict in report.verdicts if verdict.in_motion
+    }
+    # It concerns catalog and notify.
+    assert moving == {"order-has-one-charge": 1, "no-event-untold": 2}
+
+
+async def test_what_a_subscriber_knows_first_may_differ(book: Book) -> None:
+    await book.change("payments", "UPDATE charges SET state = 'REQUESTED' WHERE charge = 'tea-3-2'")
+    await book.change(
+        "payments",
+        "INSERT INTO inbox VALUES ('merchants/acme/standingOrders/tea-3', gen_random_uuid(), now())",
+    )
+    assert (await book.prove()).violations == []
+
+
+async def test_an_event_about_something_else_excuses_nothing(book: Book) -> None:
+    await book.change("scheduler", "UPDATE orders SET amount_minor = 899"
+                      " WHERE standing_order = 'tea-2' AND cycle = 1")  # fmt: skip
+    await book.change("scheduler", JUST_PUBLISHED)
+    assert (await book.prove()).broken == {"order-has-one-charge"}
+
+
+async def test_units_held_just_now_may_be_for_an_order_that_is_not_stored_yet(book: Book) -> None:
+    await book.change(
+        "catalog",
+        """
+        INSERT INTO stock_holds (merchant, standing_order, cycle, product, quantity, state, expire_time)
+        VALUES ('acme', 'tea-3', 2, 'tea', 2, 'HELD', now() + interval '45 days')
+        """,
+    )
+    await book.change("catalog", "UPDATE stock SET held_units = 2")
+    assert (await book.prove()).violations == []
+    older = "UPDATE stock_holds SET hold_time = now() - interval '1 minute' WHERE state = 'HELD'"
+    await book.change("catalog", older)
+    assert (await book.prove()).broken == {"stock-matches-orders"}
+
+
+async def test_an_event_of_yesterday_is_looked_for_by_a_full_proof(book: Book) -> None:
+    await book.change(
+        "scheduler", _EVENT.format(type=CONFIRMED, claimed="1 day", published="1 day")
+    )
+    assert (await book.prove(full=False)).violations == []
+    assert (await book.prove()).broken == {"no-event-untold"}

@@ -1,0 +1,17 @@
+"""What the page on reliability promises is what a proof judges."""
+
+import re
+from pathlib import Path
+
+from cli.prove import cycles, progress, run, witness
+
+PAGE = Path(__file__).parents[3] / "docs/reliability.md"
+
+
+def test_the_page_has_every_clause_as_the_proof_words_it() -> None:
+    clauses = {
+        *run.LOCAL, *run.AGREEMENTS, *witness.CLAUSES, progress.NO_EVENT_UNTOLD,
+        cycles.CYCLES_ON_CALENDAR, cycles.NO_DATE_BILLED_AGAIN,
+    }  # fmt: skip
+    table = re.findall(r"^\| `([a-z-]+)` \| (.+) \|$", PAGE.read_text(), re.MULTILINE)
+    assert sorted(table) == sorted((clause.id, clause.promise) for clause in clauses)
