@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from services.notify.clients.gateway import Gateway, Message
 from services.notify.domain.notices import (
@@ -87,8 +88,10 @@ class Deliveries:
         if claimed:
             _CLAIMED.reached()
             parents = [outgoing.notice.traceparent for outgoing in claimed]
+            release = partial(attempts.release, claimed=claimed)
             with tracing.working("deliveries", len(claimed), parents):
-                await self._deliver(sendable)
+                async with leases.released_on_failure(self._database, release):
+                    await self._deliver(sendable)
             return Step(worked=len(claimed))
         # Another process may send what is due, or have died over it.
         return Step(wake_at=wake_at, pending=wake_at is not None and wake_at <= now)

@@ -73,6 +73,14 @@ _CLAIM = Query(
     _ClaimedRow,
 )
 
+_RELEASE = Command("""
+    UPDATE deliveries SET claim_time = NULL
+    FROM unnest(CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]),
+                CAST(:channel AS text[])) AS claimed (merchant, customer, notice, channel)
+    WHERE deliveries.customer = claimed.customer AND deliveries.merchant = claimed.merchant
+      AND deliveries.notice = claimed.notice AND deliveries.channel = claimed.channel
+""")
+
 _SAVE = Command("""
     UPDATE deliveries SET state = done.state, attempt_count = done.attempt_count,
         next_attempt_time = done.next_attempt_time, deliver_time = done.deliver_time,
@@ -195,6 +203,12 @@ async def claim(tx: Connection, now: datetime, limit: int, claim_seconds: int) -
     """
     rows = await _CLAIM.all(tx, now=now, limit=limit, claim_seconds=claim_seconds)
     return [_outgoing(tx, row) for row in rows]
+
+
+async def release(tx: Connection, claimed: Sequence[Outgoing]) -> None:
+    """Give claims back, so that the deliveries are attempted again at once."""
+    named = keys.of_notices([(sent.notice.key, sent.notice.notice) for sent in claimed])
+    await _RELEASE.run(tx, **named, channel=[sent.delivery.channel for sent in claimed])
 
 
 @dataclass(frozen=True, slots=True)

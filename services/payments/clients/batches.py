@@ -13,19 +13,23 @@ from services.payments.domain.refunds import Refund
 log = logging.getLogger(__name__)
 
 REQUESTS_AT_ONCE = 50
-# What a batch may take at the provider in all. It is well below the claims of attempts and refunds,
-# so that nobody else asks about them meanwhile; what was not answered by then is looked up later.
-ROUND_TIMEOUT_SECONDS = 20.0
+# What a step may take at the provider in all, however often it asks. It is well below the step's
+# deadline, so that what was answered is stored; what was not answered by then is looked up later.
+BATCH_TIMEOUT_SECONDS = 20.0
 
 T = TypeVar("T", Attempt, Refund)
 A = TypeVar("A")
 
 
+def batch_deadline() -> float:
+    """Until when a step that begins now may ask, by the clock of the event loop."""
+    return asyncio.get_running_loop().time() + BATCH_TIMEOUT_SECONDS
+
+
 async def ask_all(
-    items: Iterable[T], ask: Callable[[T], Awaitable[A]]
+    items: Iterable[T], ask: Callable[[T], Awaitable[A]], deadline: float
 ) -> list[tuple[T, A | Unknown]]:
-    """Ask the provider about each, so many at once, for so long at the most."""
-    deadline = asyncio.get_running_loop().time() + ROUND_TIMEOUT_SECONDS
+    """Ask the provider about each, so many at once, until a deadline at the most."""
     places = asyncio.Semaphore(REQUESTS_AT_ONCE)
 
     async def ask_one(item: T) -> tuple[T, A | Unknown]:

@@ -147,6 +147,14 @@ _LOOK_UP = Command("""
       AND attempts.state || '' = 'UNKNOWN' AND attempts.next_lookup_time > :now
 """)
 
+_RELEASE = Command("""
+    UPDATE attempts SET claim_time = NULL
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
+                CAST(:number AS integer[])) AS claimed (customer, merchant, charge, number)
+    WHERE attempts.customer = claimed.customer AND attempts.merchant = claimed.merchant
+      AND attempts.charge = claimed.charge AND attempts.number = claimed.number
+""")
+
 _RESEND = Query(
     """
     UPDATE attempts SET resend_time = :now, claim_time = now()
@@ -229,6 +237,11 @@ async def claim(tx: Connection, now: datetime, limit: int) -> list[Attempt]:
     """A batch of the attempts whose outcome is to be looked up now."""
     rows = await _CLAIM.all(tx, now=now, limit=limit, claim_seconds=leases.OUTSIDE.seconds)
     return [_attempt(row, row.provider_token) for row in rows]
+
+
+async def release(tx: Connection, attempts: Sequence[Attempt]) -> None:
+    """Give claims back, so that the attempts are looked up as soon as they are due."""
+    await _RELEASE.run(tx, **_keys(attempts))
 
 
 async def next_lookup(tx: Connection) -> datetime | None:

@@ -135,6 +135,14 @@ _CLAIM = Query(
     _ToSendRow,
 )
 
+_RELEASE = Command("""
+    UPDATE refunds SET claim_time = NULL
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
+                CAST(:refund AS text[])) AS claimed (customer, merchant, charge, refund)
+    WHERE refunds.customer = claimed.customer AND refunds.merchant = claimed.merchant
+      AND refunds.charge = claimed.charge AND refunds.refund = claimed.refund
+""")
+
 _NEXT_TRY = Query(
     "SELECT min(next_try_time) AS time FROM refunds WHERE state = 'PENDING'", keys.TimeRow
 )
@@ -216,6 +224,11 @@ async def claim(tx: Connection, now: datetime, limit: int) -> list[Refund]:
     """A batch of the refunds that are to be sent now."""
     rows = await _CLAIM.all(tx, now=now, limit=limit, claim_seconds=leases.OUTSIDE.seconds)
     return [_refund(row, row.provider_payment) for row in rows]
+
+
+async def release(tx: Connection, refunds: Sequence[Refund]) -> None:
+    """Give claims back, so that the refunds are sent again at once."""
+    await _RELEASE.run(tx, **_keys(refunds))
 
 
 async def next_try(tx: Connection) -> datetime | None:

@@ -1,9 +1,10 @@
 """Attempts whose outcome is not known."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from services.payments.application import attempts
-from services.payments.clients.batches import ask_all
+from services.payments.clients.batches import ask_all, batch_deadline
 from services.payments.clients.provider import Provider
 from services.payments.domain.attempts import Attempt
 from services.payments.domain.outcomes import Outcome, Unknown
@@ -11,6 +12,7 @@ from services.payments.store import attempts as attempt_store
 from services.payments.workers import due
 from services.payments.workers.due import not_due
 from services.runtime.crash_points import CrashPoint
+from services.runtime.db import leases
 from services.runtime.db.pool import Database
 from services.runtime.workers.clock import Clock
 from services.runtime.workers.loop import Step
@@ -40,16 +42,24 @@ class Lookup:
         if not claimed:
             return Step(pending=True)
         _LOOKUP_CLAIMED.reached()
-        found = await ask_all(claimed, self._provider.find)
+        release = partial(attempt_store.release, attempts=claimed)
+        async with leases.released_on_failure(self._database, release):
+            await self._look_up(claimed)
+        return Step(worked=len(claimed))
+
+    async def _look_up(self, claimed: Sequence[Attempt]) -> None:
+        deadline = batch_deadline()
+        found = await ask_all(claimed, self._provider.find, deadline)
         outcomes = [(attempt, outcome) for attempt, outcome in found if outcome is not None]
         missing = [attempt for attempt, outcome in found if outcome is None]
-        outcomes += await self._ask_about_missing(missing)
+        outcomes += await self._ask_about_missing(missing, deadline)
         _LOOKUP_FOUND.reached()
         async with self._database.begin() as tx:
             await attempts.settle(tx, outcomes, self._clock.now())
-        return Step(worked=len(claimed))
 
-    async def _ask_about_missing(self, missing: Sequence[Attempt]) -> list[tuple[Attempt, Outcome]]:
+    async def _ask_about_missing(
+        self, missing: Sequence[Attempt], deadline: float
+    ) -> list[tuple[Attempt, Outcome]]:
         """Send once more what may still be charged; close the keys of the others.
 
         What is sent once more has the same key, so the money moves once however often it is sent.
@@ -70,5 +80,5 @@ class Lookup:
 
         return [
             *((attempt, Unknown("the answer was false")) for attempt in false),
-            *await ask_all(lost, ask),
+            *await ask_all(lost, ask, deadline),
         ]

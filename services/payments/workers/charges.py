@@ -1,14 +1,18 @@
 """Charges whose time has come, and requests to pay that have expired."""
 
+from collections.abc import Sequence
 from functools import partial
 
 from services.payments.application import attempts, charges
-from services.payments.clients.batches import ask_all
+from services.payments.clients.batches import ask_all, batch_deadline
 from services.payments.clients.provider import Provider
+from services.payments.domain.attempts import Attempt
+from services.payments.store import attempts as attempt_store
 from services.payments.store import charges as charge_store
 from services.payments.workers import due
 from services.payments.workers.due import not_due
 from services.runtime.crash_points import CrashPoint
+from services.runtime.db import leases
 from services.runtime.db.pool import Database
 from services.runtime.observability import tracing
 from services.runtime.workers.clock import Clock
@@ -44,14 +48,18 @@ class Charging:
         if begun:
             _ATTEMPT_COMMITTED.reached()
             with tracing.working("charging", len(begun)):
-                outcomes = await ask_all(
-                    begun, partial(attempts.charge, self._database, self._provider)
-                )
-                _ATTEMPT_ANSWERED.reached()
-                async with self._database.begin() as tx:
-                    await attempts.settle(tx, outcomes, self._clock.now())
-                _ATTEMPT_SETTLED.reached()
+                await self._charge(begun)
         return Step(worked=taken)
+
+    async def _charge(self, begun: Sequence[Attempt]) -> None:
+        release = partial(attempt_store.release, attempts=begun)
+        async with leases.released_on_failure(self._database, release):
+            charge = partial(attempts.charge, self._database, self._provider)
+            outcomes = await ask_all(begun, charge, batch_deadline())
+            _ATTEMPT_ANSWERED.reached()
+            async with self._database.begin() as tx:
+                await attempts.settle(tx, outcomes, self._clock.now())
+        _ATTEMPT_SETTLED.reached()
 
 
 class Expiry:

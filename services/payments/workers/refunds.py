@@ -3,12 +3,13 @@
 from functools import partial
 
 from services.payments.application import refunds
-from services.payments.clients.batches import ask_all
+from services.payments.clients.batches import ask_all, batch_deadline
 from services.payments.clients.provider import Provider
 from services.payments.store import refunds as refund_store
 from services.payments.workers import due
 from services.payments.workers.due import not_due
 from services.runtime.crash_points import CrashPoint
+from services.runtime.db import leases
 from services.runtime.db.pool import Database
 from services.runtime.workers.clock import Clock
 from services.runtime.workers.loop import Step
@@ -35,8 +36,11 @@ class Refunding:
         if not claimed:
             return Step(pending=True)
         _REFUND_CLAIMED.reached()
-        outcomes = await ask_all(claimed, partial(refunds.send, self._provider))
-        _REFUND_ANSWERED.reached()
-        async with self._database.begin() as tx:
-            await refunds.settle(tx, outcomes, self._clock.now())
+        release = partial(refund_store.release, refunds=claimed)
+        async with leases.released_on_failure(self._database, release):
+            send = partial(refunds.send, self._provider)
+            outcomes = await ask_all(claimed, send, batch_deadline())
+            _REFUND_ANSWERED.reached()
+            async with self._database.begin() as tx:
+                await refunds.settle(tx, outcomes, self._clock.now())
         return Step(worked=len(claimed))

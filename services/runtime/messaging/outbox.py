@@ -206,32 +206,27 @@ class Relay:
         if not rows:
             return Step(pending=await self._claimed_elsewhere())
         _CLAIMED.reached()
-        try:
-            results = await asyncio.gather(
-                *(self._publish(row) for row in rows), return_exceptions=True
-            )
-        except asyncio.CancelledError:
-            # Whoever stops gives back what it claimed, so that nobody waits for the claim to end.
-            await self._release(rows)
-            raise
+        async with leases.released_on_failure(
+            self._database, lambda tx: _RELEASE.run(tx, **_keys(rows))
+        ):
+            await self._publish_all(rows)
+        return Step(worked=len(rows))
+
+    async def _publish_all(self, rows: Sequence[OutboxRow]) -> None:
+        results = await asyncio.gather(
+            *(self._publish(row) for row in rows), return_exceptions=True
+        )
         _SENT.reached()
         done = [row for row, result in zip(rows, results, strict=True) if result is None]
-        failed = [row for row, result in zip(rows, results, strict=True) if result is not None]
         async with self._database.engine.begin() as tx:
             await _PUBLISHED.run(tx, **_keys(done))
         for event_type, count in Counter(row.type for row in done).items():
             metrics.events_sent(event_type, count)
         errors = [result for result in results if isinstance(result, BaseException)]
         if errors:
-            await self._release(failed)
             # The stream may be gone.
             await self.ensure_streams()
             raise errors[0]
-        return Step(worked=len(done))
-
-    async def _release(self, rows: Sequence[OutboxRow]) -> None:
-        async with self._database.engine.begin() as tx:
-            await _RELEASE.run(tx, **_keys(rows))
 
     async def _claim(self) -> list[OutboxRow]:
         async with self._database.engine.begin() as tx:

@@ -6,6 +6,9 @@ from datetime import timedelta
 import pytest
 from recurring.notify.v1 import events_pb2, notify_pb2
 
+from services.notify.clients.gateway import Message
+from services.notify.domain.notices import Attempt, Channel
+from services.notify.workers import Deliveries
 from services.runtime.rpc.conversions import from_timestamp
 from tests.integration.notify.suite import (
     ANN,
@@ -282,6 +285,26 @@ async def test_what_a_process_died_over_is_sent_by_the_next(notify: Notify) -> N
     await notify.deliver()
 
     assert waiting.pending  # So that a simulated clock does not run past it.
+    assert len(await notify.inbox()) == 2
+
+
+class Hanging:
+    """Takes messages and says nothing."""
+
+    async def send(self, message: Message) -> Attempt:  # noqa: ARG002
+        return await asyncio.Future()
+
+
+async def test_what_a_step_had_claimed_is_sent_at_once_when_it_is_cut_off(notify: Notify) -> None:
+    await notify.contact()
+    await notify.bind()
+    await notify.tell(order_skipped())
+    hanging = Deliveries(notify.database, notify.clock, {Channel.SMS: Hanging()})
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await hanging.step()
+    await notify.deliver()
+
     assert len(await notify.inbox()) == 2
 
 

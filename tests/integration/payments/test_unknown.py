@@ -1,17 +1,22 @@
 """Answers that never came, outages and crashes: the customer is charged once all the same."""
 
 import asyncio
+from collections.abc import Awaitable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from services.payments.clients import batches
 from services.payments.clients.provider import StripeProvider
 from services.payments.domain.attempts import Attempt
 from services.payments.domain.outcomes import Outcome
+from services.payments.domain.refunds import Refund
 from services.payments.workers import due
+from services.payments.workers.attempts import Lookup
 from services.payments.workers.charges import Charging
+from services.payments.workers.refunds import Refunding
 from services.runtime.rpc.conversions import to_money
 from tests.integration.payments.suite import AMOUNT_MINOR, BOB, Payments, State, charge_name, order
 
@@ -103,10 +108,7 @@ async def test_a_process_that_dies_around_the_call_leaves_the_charge_to_the_look
     await payments.consent()
     await payments.announce()
     await payments.fall_due()
-    real = payments.provider
-    assert isinstance(real, StripeProvider)
-    dying = provider_type(real._http, payments.sandbox.url, "")
-    dying._authorization = real._authorization
+    dying = as_provider(payments, provider_type)
     with pytest.raises(Crash):
         await Charging(payments.database, payments.clock, dying).step()
     await give_claims_up(payments)
@@ -129,6 +131,77 @@ async def test_a_claimed_attempt_keeps_the_service_busy_until_its_claim_ends(
 
     [_, lookup, _, _] = payments.workers
     assert (await lookup.step()).pending
+    assert (await payments.charge()).state == State.IN_FLIGHT
+
+
+class Hanging(StripeProvider):
+    """Answers nothing."""
+
+    async def charge(self, attempt: Attempt, token: str) -> Outcome:  # noqa: ARG002
+        return await asyncio.Future()
+
+    async def find(self, attempt: Attempt) -> Outcome | None:  # noqa: ARG002
+        return await asyncio.Future()
+
+    async def refund(self, refund: Refund) -> Outcome:  # noqa: ARG002
+        return await asyncio.Future()
+
+
+class Slow(Hanging):
+    """Says at last that it has not heard of an attempt, and nothing more."""
+
+    async def find(self, attempt: Attempt) -> Outcome | None:  # noqa: ARG002
+        await asyncio.sleep(1.6)
+        return None
+
+
+def as_provider(payments: Payments, provider_type: type[StripeProvider]) -> StripeProvider:
+    real = payments.provider
+    assert isinstance(real, StripeProvider)
+    other = provider_type(real._http, payments.sandbox.url, "")
+    other._authorization = real._authorization
+    return other
+
+
+async def cut_off(step: Awaitable[object]) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await step
+
+
+async def test_what_a_step_had_claimed_is_taken_up_at_once_when_it_is_cut_off(
+    payments: Payments,
+) -> None:
+    await payments.consent()
+    await payments.announce()
+    await payments.fall_due()
+    hanging = as_provider(payments, Hanging)
+    database, clock = payments.database, payments.clock
+    await cut_off(Charging(database, clock, hanging).step())
+    clock.move(MINUTE)
+    await cut_off(Lookup(database, clock, hanging).step())
+    await payments.work()
+    assert (await payments.charge()).state == State.SUCCEEDED
+
+    await payments.refund()
+    await cut_off(Refunding(database, clock, hanging).step())
+    await payments.work()
+    assert (await payments.charge()).refunded_amount == to_money(AMOUNT_MINOR, "EUR")
+
+
+async def test_a_provider_that_is_slow_at_each_question_does_not_cut_a_step_off(
+    payments: Payments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await payments.consent("pm_sandbox_timeoutBeforeCharge")
+    await payments.announce()
+    await payments.fall_due()
+    await payments.work()
+    payments.clock.move(MINUTE)
+    monkeypatch.setattr(batches, "BATCH_TIMEOUT_SECONDS", 2.0)
+
+    async with asyncio.timeout(3):
+        step = await Lookup(payments.database, payments.clock, as_provider(payments, Slow)).step()
+    assert step.worked == 1
     assert (await payments.charge()).state == State.IN_FLIGHT
 
 
