@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 
 from services.runtime.crash_points import CrashPoint
+from services.runtime.db import leases
 from services.runtime.db.pool import Connection, Database
 from services.runtime.observability import tracing
 from services.runtime.workers.bisection import bisect_failures
@@ -65,21 +67,15 @@ class Collect:
         async def work(batch: Sequence[Order]) -> None:
             await self._work(batch, state, templates, now)
 
-        await bisect_failures(claimed, work, is_transient)
+        release = partial(orders.release, keys=[order.key for order in claimed])
+        async with leases.released_on_failure(self._database, release):
+            await bisect_failures(claimed, work, is_transient)
 
     async def _work(
         self, claimed: Sequence[Order], state: OrderState, templates: Templates, now: datetime
     ) -> None:
         _CLAIMED.reached()
-        try:
-            decided = await collection.decide(
-                self._database, self._clients, claimed, templates, now
-            )
-        except Exception as error:
-            if is_transient(error):
-                async with self._database.engine.begin() as tx:
-                    await orders.release(tx, [order.key for order in claimed])
-            raise
+        decided = await collection.decide(self._database, self._clients, claimed, templates, now)
         _HELD.reached()
         async with self._database.begin() as tx:
             await collection.store(tx, decided, state, templates, now)

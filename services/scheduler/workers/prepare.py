@@ -5,6 +5,7 @@ from datetime import datetime
 from functools import partial
 
 from services.runtime.crash_points import CrashPoint
+from services.runtime.db import leases
 from services.runtime.db.pool import Database
 from services.runtime.observability import tracing
 from services.runtime.workers.bisection import bisect_failures
@@ -47,8 +48,12 @@ class Prepare:
         async def work(batch: Sequence[StandingOrder]) -> None:
             await self._prepare(batch, now)
 
+        release = partial(
+            standing_order_claims.release, keys=[standing_order.key for standing_order in claimed]
+        )
         with tracing.working("prepare", len(claimed)):
-            await bisect_failures(claimed, work, is_transient)
+            async with leases.released_on_failure(self._database, release):
+                await bisect_failures(claimed, work, is_transient)
         lateness.record_prepared([one.prepare_time for one in claimed], now)
         return Step(worked=len(claimed))
 
@@ -59,19 +64,10 @@ class Prepare:
             key: open_cycles(standing_order, now, new_trace)
             for key, standing_order in by_key.items()
         }
-        try:
-            decided = await preparation.decide(
-                self._database, self._clients, list(openings.values()), by_key, now
-            )
-        except Exception as error:
-            if is_transient(error):
-                await self._release(claimed)
-            raise
+        decided = await preparation.decide(
+            self._database, self._clients, list(openings.values()), by_key, now
+        )
         _DECIDED.reached()
         async with self._database.begin() as tx:
             await preparation.store(tx, openings, decided, by_key, now)
         _COMMITTED.reached()
-
-    async def _release(self, claimed: Sequence[StandingOrder]) -> None:
-        async with self._database.engine.begin() as tx:
-            await standing_order_claims.release(tx, [one.key for one in claimed])
