@@ -177,7 +177,8 @@ class _Schema(NamedTuple):
 
 _SCHEMA = Query(
     """
-    SELECT EXISTS (SELECT FROM served_revisions WHERE revision = :head), version_num
+    SELECT EXISTS (SELECT FROM served_revisions WHERE revision = :head) AS serves_head,
+           version_num AS revision
     FROM alembic_version
     """,
     _Schema,

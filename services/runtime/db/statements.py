@@ -1,10 +1,11 @@
 """Statements: static SQL with a name, beside the type of its rows.
 
 Parameters are named (`:order`) and given as keywords. A row type is a NamedTuple or a dataclass whose
-fields are the statement's columns, in their order.
+fields are the statement's columns, in their order; of a statement with one column, it is `scalar`.
 """
 
-from typing import Generic, TypeVar
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import text
 
@@ -13,18 +14,22 @@ from services.runtime.db.pool import Connection
 R = TypeVar("R")
 
 
+def scalar(value: Any) -> Any:  # noqa: ANN401 - the annotation of the statement says what it is
+    """The value of a row with one column."""
+    return value
+
+
 class Query(Generic[R]):
     """A statement that gives rows."""
 
-    def __init__(self, sql: str, row: type[R]) -> None:
+    def __init__(self, sql: str, row: Callable[..., R]) -> None:
         self.sql = sql
         self.row = row
         self._text = text(sql)
 
     async def all(self, tx: Connection, **parameters: object) -> list[R]:
         """All rows, in the statement's order."""
-        found = await tx.execute(self._text, parameters)
-        return [self.row(*row) for row in found]
+        return [self.row(*row) for row in await tx.execute(self._text, parameters)]
 
     async def one_or_none(self, tx: Connection, **parameters: object) -> R | None:
         """The one row, or None. Raises if there are several: the statement's key is wrong."""

@@ -15,7 +15,7 @@ from nats.errors import Error as NatsError
 
 from services.runtime.crash_points import CrashPoint
 from services.runtime.db.pool import Connection, Database
-from services.runtime.db.statements import Command, Query
+from services.runtime.db.statements import Command, Query, scalar
 from services.runtime.messaging import streams
 from services.runtime.messaging.broker import Broker, Pull
 from services.runtime.messaging.events import EVENT_NAMESPACE, Event, Subscription, read
@@ -41,10 +41,6 @@ _RECEIVED = CrashPoint("inbox.received", "Events are delivered and not handled."
 _HANDLED = CrashPoint("inbox.handled", "Events are handled and not acknowledged.")
 
 
-class _NewEvent(NamedTuple):
-    event_id: uuid.UUID
-
-
 class DeadLetter(NamedTuple):
     """An event that was given up."""
 
@@ -57,14 +53,14 @@ class DeadLetter(NamedTuple):
     dead_letter_time: datetime
 
 
-_NEW = Query(
+_NEW: Query[uuid.UUID] = Query(
     """
     INSERT INTO inbox (partition_key, event_id)
     SELECT * FROM unnest(CAST(:partition_key AS text[]), CAST(:event_id AS uuid[]))
     ON CONFLICT (partition_key, event_id) DO NOTHING
     RETURNING event_id
     """,
-    _NewEvent,
+    scalar,
 )
 
 _DEAD_LETTER = Command("""
@@ -74,13 +70,7 @@ _DEAD_LETTER = Command("""
 """)
 
 
-class FailureCount(NamedTuple):
-    """How often the handling of an event has failed, in all replicas."""
-
-    failure_count: int
-
-
-_COUNT_FAILURE = Query(
+_COUNT_FAILURE: Query[int] = Query(
     """
     INSERT INTO failed_deliveries AS failed (partition_key, event_id, failure_count)
     VALUES (:partition_key, :event_id, 1)
@@ -88,7 +78,7 @@ _COUNT_FAILURE = Query(
     DO UPDATE SET failure_count = failed.failure_count + 1, failure_time = now()
     RETURNING failure_count
     """,
-    FailureCount,
+    scalar,
 )
 
 _FORGET_FAILURES = Command("""
@@ -132,12 +122,12 @@ async def handle_new(
     tx: Connection, subscriptions: Mapping[str, Subscription], events: EventsRead
 ) -> dict[str, int]:
     """Handle those of the events that were not handled before; returns how many of each type."""
-    rows = await _NEW.all(
+    event_ids = await _NEW.all(
         tx,
         partition_key=[event.partition_key for _, event in events],
         event_id=[event.id for _, event in events],
     )
-    new = {row.event_id for row in rows}
+    new = set(event_ids)
     by_type: dict[str, dict[Any, Event[Any]]] = {}
     for event_type, event in events:
         if event.id in new:
@@ -370,8 +360,7 @@ class Consumer:
         partition_key, event_id = self._key(message)
         key = {"partition_key": partition_key, "event_id": event_id}
         async with self._database.begin() as tx:
-            failed = await _COUNT_FAILURE.one(tx, **key)
-            if failed.failure_count < FAILURES_MAX:
+            if await _COUNT_FAILURE.one(tx, **key) < FAILURES_MAX:
                 return False
             # Where an operator finds the event and can replay it.
             await _DEAD_LETTER.run(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from services.runtime.crash_points import CrashPoint
 from services.runtime.db import leases
 from services.runtime.db.pool import Connection, Database
-from services.runtime.db.statements import Command, Query
+from services.runtime.db.statements import Command, Query, scalar
 from services.runtime.messaging import streams
 from services.runtime.messaging.broker import STREAM_MAX_AGE_SECONDS, Broker
 from services.runtime.messaging.events import CONTENT_TYPE, SPEC_VERSION, OutboxEvent
@@ -41,14 +41,6 @@ class OutboxRow(NamedTuple):
     data: bytes
     traceparent: str
     occur_time: datetime
-
-
-class _Pending(NamedTuple):
-    any_unpublished: bool
-
-
-class _Now(NamedTuple):
-    now: datetime
 
 
 _PUT = Command("""
@@ -89,8 +81,8 @@ _RELEASE = Command("""
       AND outbox.publish_time IS NULL
 """)
 
-_PENDING = Query(
-    "SELECT EXISTS (SELECT FROM outbox WHERE publish_time IS NULL) AS any_unpublished", _Pending
+_PENDING: Query[bool] = Query(
+    "SELECT EXISTS (SELECT FROM outbox WHERE publish_time IS NULL)", scalar
 )
 
 # Only what was published before the replay began: what it publishes is not published once more.
@@ -102,7 +94,7 @@ _REPLAY = Command("""
         LIMIT :limit)
 """)
 
-_NOW = Query("SELECT now()", _Now)
+_NOW: Query[datetime] = Query("SELECT now()", scalar)
 
 _PURGES = (
     Command("""
@@ -238,7 +230,7 @@ class Relay:
     async def _claimed_elsewhere(self) -> bool:
         """Whether another relay is publishing rows, or died over them."""
         async with self._database.read() as connection:
-            return (await _PENDING.one(connection)).any_unpublished
+            return await _PENDING.one(connection)
 
     async def _publish(self, row: OutboxRow) -> None:
         head = headers(row, self._source)
@@ -257,7 +249,7 @@ async def replay(
     Who has handled one already finds it in the inbox.
     """
     async with database.read() as connection:
-        now = (await _NOW.one(connection)).now
+        now = await _NOW.one(connection)
     until = min(until or now, now)
     replayed = 0
     while True:

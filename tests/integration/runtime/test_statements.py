@@ -3,7 +3,7 @@
 import dataclasses
 import importlib
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import asyncpg
 import pytest
@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 
 import services
-from services.runtime.db.statements import Command, Query
+from services.runtime.db.statements import Command, Query, scalar
 from tests.conftest import ServiceDatabase
 
 SERVICES = ("catalog", "scheduler", "payments", "notify")
@@ -27,7 +27,7 @@ def statements(service: str) -> Iterator[tuple[str, Query[object] | Command]]:
                     yield f"{module.name}.{name}", value
 
 
-def fields(row: type) -> list[str]:
+def fields(row: Callable[..., object]) -> list[str]:
     if dataclasses.is_dataclass(row):
         return [field.name for field in dataclasses.fields(row)]
     return list(getattr(row, "_fields", ()))
@@ -43,6 +43,9 @@ async def test_the_columns_of_a_statement_are_the_fields_of_its_row_type(
     for name, statement in statements(service):
         sql = str(text(statement.sql).compile(dialect=dialect()))  # type: ignore[no-untyped-call]
         columns = (await connection.prepare(sql)).get_attributes()
+        if isinstance(statement, Query) and statement.row is scalar:
+            assert len(columns) == 1, name
+            continue
         expected[name] = fields(statement.row) if isinstance(statement, Query) else []
         prepared[name] = [column.name for column in columns]
     await connection.close()
