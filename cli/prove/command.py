@@ -1,19 +1,23 @@
 """`recurring prove`."""
 
+import asyncio
 import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cli.command import FAILED, run_to_exit
+from cli.command import FAILED
 from cli.errors import CommandError
-from cli.output import Output
+from cli.output import Output, new_table
 from cli.prove import report
 from cli.prove.run import run
+from cli.prove.statement import sign, statement_of, verify
 from cli.prove.target import find_target
+from cli.shown import shown
 
 UNREADABLE = 2
+SIGNING_KEY_FILE = "RECURRING_PROOF_KEY_FILE"
 
 prove = typer.Typer(invoke_without_command=True)
 
@@ -29,6 +33,13 @@ def prove_suite(
         Path | None,
         typer.Option(help="A file that says where the databases are, as stack.json does."),
     ] = None,
+    statement: Annotated[
+        Path | None, typer.Option(help="Write what holds of the merchant to this file, signed.")
+    ] = None,
+    signing_key: Annotated[
+        Path | None,
+        typer.Option(help="The private key of statements: Ed25519, PEM.", envvar=SIGNING_KEY_FILE),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON, for programs.")] = False,
 ) -> None:
     """Prove from the four databases that every due cycle has exactly one outcome.
@@ -38,15 +49,44 @@ def prove_suite(
     """
     if context.invoked_subcommand is not None:
         return
+    if statement and not (merchant and signing_key):
+        raise typer.BadParameter("needs --merchant and --signing-key", param_hint="'--statement'")
 
     async def play() -> None:
-        try:
-            found = await run(find_target(os.environ, target), merchant=merchant, full=full)
-        except CommandError as error:
-            typer.echo(str(error), err=True)
-            raise typer.Exit(UNREADABLE) from error
+        found = await run(find_target(os.environ, target), merchant=merchant, full=full)
         report.show(Output(as_json=as_json), found)
+        if statement and signing_key:
+            statement.write_text(sign(statement_of(found), signing_key))
         if found.violations:
             raise typer.Exit(FAILED)
 
-    run_to_exit(play())
+    try:
+        asyncio.run(play())
+    except (CommandError, OSError) as error:
+        typer.echo(shown(str(error)), err=True)
+        raise typer.Exit(UNREADABLE) from error
+
+
+@prove.command("verify")
+def verify_statement(
+    file: Path,
+    key: Annotated[Path, typer.Option(help="The operator's public key: Ed25519, PEM.")],
+    as_json: Annotated[bool, typer.Option("--json", help="JSON, for programs.")] = False,
+) -> None:
+    """Verify a signed statement, and show it; status 1: the key did not sign it as it is."""
+    output = Output(as_json=as_json)
+    try:
+        stated = verify(file, key)
+    except CommandError as error:
+        typer.echo(shown(str(error)), err=True)
+        raise typer.Exit(FAILED) from error
+    if as_json:
+        output.data(stated)
+        return
+    table = new_table("clause", "checked", "in motion", "violations")
+    for clause in stated["clauses"]:
+        counts = (clause["checked"], clause["in_motion"], len(clause["violations"]))
+        table.add_row(clause["clause"], *map(str, counts))
+    output.table(table)
+    holds = "every clause held" if stated["holds"] else "not every clause held"
+    output.say(f"signed: {holds} of {stated['merchant']} at {stated['moment']}")

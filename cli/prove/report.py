@@ -51,15 +51,20 @@ def data_of(report: Report) -> dict[str, Any]:
             }
             for service, position in sorted(report.positions.items())
         },
-        "clauses": [
-            {
-                "clause": verdict.clause.id,
-                "promise": verdict.clause.promise,
-                "checked": verdict.checked,
-                "in_motion": verdict.in_motion,
-                "violations": [finding.what for finding in verdict.violations],
-                **({"digest": verdict.digests} if verdict.digests else {}),
-            }
-            for verdict in report.verdicts
-        ],
+        "clauses": clauses_of(report),
     }
+
+
+def clauses_of(report: Report) -> list[dict[str, Any]]:
+    """How each clause stands, as JSON."""
+    return [
+        {
+            "clause": verdict.clause.id,
+            "promise": verdict.clause.promise,
+            "checked": verdict.checked,
+            "in_motion": verdict.in_motion,
+            "violations": [finding.what for finding in verdict.violations],
+            **({"digest": verdict.digests} if verdict.digests else {}),
+        }
+        for verdict in report.verdicts
+    ]
