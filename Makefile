@@ -39,7 +39,7 @@ export NODE_EXTRA_CA_CERTS ?= $(AUTHORITIES)
 endif
 
 .PHONY: help setup lock gen gen-check baseline lint format types imports manifests rules test test-suite \
-	test-parts fuzz faults audit contract clients check image image-check up down status demo bench clean
+	test-parts fuzz faults soak audit contract clients check image image-check up down status demo bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -137,6 +137,9 @@ else
 	@$(BIN)/recurring faults --stacks 2 --seeds $(or $(SEEDS),20)
 	@$(BIN)/recurring faults --stacks 2 --points
 endif
+
+soak: $(SETUP) ## Play histories on one stack for an hour (MINUTES=60), and watch what it takes
+	@$(BIN)/recurring soak --minutes $(or $(MINUTES),60)
 
 contract: $(SETUP) ## Try the contracts, on the stack's own or on TARGET=host:port TOKEN=… (docs/guide.md)
 ifdef KEYS

@@ -14,7 +14,7 @@ from datetime import timedelta
 from aiohttp import web
 
 from sandbox.clock import Clock, format_time, parse_time
-from sandbox.outages import Outages
+from sandbox.outages import Outage, Outages
 from sandbox.record import Asked, Record, note_request
 
 IDEMPOTENCY_KEY_CHARACTERS_MAX = 255
@@ -30,6 +30,18 @@ class RefusedError(Exception):
     code: str | None
     message: str
     param: str | None = None
+
+
+# In Stripe's words (https://docs.stripe.com/api/errors).
+_REFUSALS = {
+    Outage.UNAVAILABLE: (503, "api_error", "service_unavailable", "An outage is switched on."),
+    Outage.THROTTLED: (429, "invalid_request_error", "rate_limit", "Too many requests."),
+    Outage.UNAUTHORIZED: (401, "invalid_request_error", "unauthorized", "Invalid API key."),
+    Outage.CONFLICT: (
+        409, "idempotency_error", "idempotency_key_in_use", "Another request is in progress."
+    ),
+}  # fmt: skip
+_PAGE = "<!doctype html><title>Bad gateway</title>"
 
 
 @dataclass(frozen=True)
@@ -90,10 +102,16 @@ class Endpoint:
             handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
         ) -> web.StreamResponse:
             asked = self._asked(request)
+            outage = self._outages.of(self._part)
             try:
-                self._check_available()
+                _check_available(outage)
                 self._authenticate(request)
-                response = await handler(request)
+                if outage is Outage.GARBAGE:
+                    response: web.StreamResponse = web.Response(
+                        text=_PAGE, content_type="text/html"
+                    )
+                else:
+                    response = await handler(request)
             except RefusedError as refused:
                 response = self._refusal(refused)
             except web.HTTPException as error:  # No such route, or a method that it doesn't have.
@@ -103,6 +121,8 @@ class Endpoint:
                 # Nothing was done, so the answer need not wait for the note to reach the disk.
                 outcome = str(response.status)
                 self._record.submit(lambda db: note_request(db, asked, outcome))
+            if outage is Outage.LOST_ANSWERS and request.transport is not None:
+                request.transport.close()
             return response
 
         return check_and_record
@@ -145,10 +165,6 @@ class Endpoint:
 
     def _refusal(self, refused: RefusedError) -> web.Response:
         return web.json_response(self._refusal_body(refused), status=refused.status)
-
-    def _check_available(self) -> None:
-        if self._outages.has(self._part):
-            raise RefusedError(503, "api_error", "service_unavailable", "An outage is switched on.")
 
     def _authenticate(self, request: web.Request) -> None:
         given = request.headers.getall("Authorization", [])
@@ -194,6 +210,12 @@ class Endpoint:
             return perform(db, tries)
         except RefusedError as refused:  # Decided from what is stored, so it is an answer to keep.
             return Reply(refused.status, self._refusal_body(refused))
+
+
+def _check_available(outage: Outage | None) -> None:
+    """Refuse whatever is asked while the part is out of order in a way that says so."""
+    if outage in _REFUSALS:
+        raise RefusedError(*_REFUSALS[outage])
 
 
 def _forget(db: sqlite3.Connection, asked: Asked, until: str) -> None:

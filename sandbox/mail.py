@@ -52,7 +52,7 @@ class Mailbox:
         message = message_from_bytes(content, policy=modern_policy)
         message_id = str(message["Message-ID"] or f"<{secrets.token_hex(12)}@sandbox>").strip()
         asked = Asked("mail", "SMTP", "/mail", message_id, format_time(self._clock.now))
-        if self._outages.has("mail"):
+        if self._outages.of("mail"):
             self._record.submit(lambda db: note_request(db, asked, "451"))
             return "451 4.3.2 An outage is switched on, try again later"
         sender, subject, text = (

@@ -34,7 +34,8 @@ CREATE TABLE IF NOT EXISTS clock (
 ) STRICT;
 
 CREATE TABLE IF NOT EXISTS outages (
-    part TEXT PRIMARY KEY
+    part TEXT PRIMARY KEY,
+    kind TEXT NOT NULL
 ) STRICT;
 
 -- How the provider departs from its ideal; what is absent does not.

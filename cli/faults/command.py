@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,7 +20,11 @@ from cli.faults.staging import read_target
 from cli.faults.suite import OpenTarget, Outcome, play_all
 from cli.faults.target import Target
 
+if TYPE_CHECKING:
+    from cli.faults.embedded import EmbeddedTarget
+
 SEEDS = 20
+SOAK_MINUTES = 60.0
 SHRINK_PLAYS_MAX = 40
 VIOLATIONS_SHOWN_MAX = 20
 TARGETS_AT_ONCE_MAX = 8
@@ -84,6 +88,28 @@ def register(app: typer.Typer) -> None:
                 ),
             )
         )
+
+    @app.command("soak")
+    def soak(
+        minutes: Annotated[float, typer.Option(min=0.5, help="For so long.")] = SOAK_MINUTES,
+    ) -> None:
+        """Play histories on one stack for an hour, and watch what its processes and databases take."""
+        run_to_exit(_soak(minutes))
+
+
+async def _soak(minutes: float) -> None:
+    # As stacks of one's own.
+    from cli.faults.soak import soak  # noqa: PLC0415
+
+    async with _own_stack() as target:
+        reports, peaks = await soak(target, minutes * 60)
+    outcome = Outcome(reports, seconds=minutes * 60)
+    outcome.violations = [*total(reports).violations, *peaks.violations()]
+    for line in peaks.lines():
+        typer.echo(line)
+    _summarize(outcome)
+    if outcome.violations:
+        raise typer.Exit(FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,27 +178,32 @@ def _place(choice: _Choice) -> tuple[OpenTarget, Mapping[str, object], bool]:
             yield staging
 
         return there, staging.faults, staging.simulated
+    return _own_stack, _own_type()(Path(tempfile.gettempdir()) / "none").faults, True
+
+
+def _own_type() -> "type[EmbeddedTarget]":
+    """What a stack of one's own is made of, which need not be installed where there is a target."""
     try:
-        # Where there is a target, what stacks of one's own are made of need not be installed.
         from cli.faults.embedded import EmbeddedTarget  # noqa: PLC0415
     except ImportError as error:
         raise CommandError(
             f"stacks of one's own need `pip install recurring[embedded]` ({error}); else give --target"
         ) from error
+    return EmbeddedTarget
 
-    @asynccontextmanager
-    async def own() -> AsyncIterator[Target]:
-        with tempfile.TemporaryDirectory(prefix="recurring-faults-") as name:
-            # PostgreSQL runs under an account of its own where the command is root's.
-            await asyncio.to_thread(Path(name).chmod, 0o711)
-            target = EmbeddedTarget(Path(name) / "stack")
-            try:
-                await target.open()
-                yield target
-            finally:
-                await target.close()
 
-    return own, EmbeddedTarget(Path(tempfile.gettempdir()) / "none").faults, True
+@asynccontextmanager
+async def _own_stack() -> AsyncIterator["EmbeddedTarget"]:
+    """A stack in a folder of its own, both gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="recurring-faults-") as name:
+        # PostgreSQL runs under an account of its own where the command is root's.
+        await asyncio.to_thread(Path(name).chmod, 0o711)
+        target = _own_type()(Path(name) / "stack")
+        try:
+            await target.open()
+            yield target
+        finally:
+            await target.close()
 
 
 def _tell(report: Report) -> None:

@@ -9,8 +9,10 @@ from typing import Any
 
 import psutil
 
+from cli.errors import CommandError
 from cli.faults.target import Fault
 from deploy.embedded.addresses import SERVICES
+from deploy.embedded.process import PartError
 from deploy.embedded.program import Program
 from deploy.embedded.stack import EmbeddedStack
 
@@ -89,8 +91,8 @@ class Crashes:
             if after is After.TAKEOVER:
                 await self._start_replica(service)
             async with self._locks[service]:
-                await asyncio.to_thread(self._stack.kill, service)
-                await asyncio.to_thread(self._stack.start, service, {SETTING: setting})
+                await in_thread(self._stack.kill, service)
+                await in_thread(self._stack.start, service, {SETTING: setting})
             watch = self._watch(after, service, fault_name(after, service, point))
             self._watches[service] = asyncio.create_task(watch)
 
@@ -115,7 +117,7 @@ class Crashes:
             stopped.resume()
             return
         async with self._locks[service]:
-            await asyncio.to_thread(self._stack.start, service)
+            await in_thread(self._stack.start, service)
 
     async def _until_end(self, service: str) -> bool:
         """Wait until the process has ended or stopped; whether it did so by itself."""
@@ -134,24 +136,32 @@ class Crashes:
         if waits and process is not None and process.status() != psutil.STATUS_STOPPED:
             # It never came to its point: its watch starts it now as it ever was.
             async with self._locks[service]:
-                await asyncio.to_thread(self._stack.kill, service)
+                await in_thread(self._stack.kill, service)
         if watch is not None:
             await watch
         replica = self._replicas.pop(service, None)
         if replica is not None:
-            await asyncio.to_thread(replica.stop)
+            await in_thread(replica.stop)
 
     async def _start_replica(self, service: str) -> None:
         replica = self._stack.replica(service, 2)
         self._replicas[service] = replica
-        await asyncio.to_thread(replica.start)
+        await in_thread(replica.start)
 
     async def close(self) -> None:
         """End what was started beside the stack."""
         for watch in self._watches.values():
             watch.cancel()
         for replica in self._replicas.values():
-            await asyncio.to_thread(replica.kill)
+            await in_thread(replica.kill)
+
+
+async def in_thread(work: Callable[..., object], *arguments: object) -> None:
+    """Do what blocks. Raises CommandError if a part of the stack does not do what it should."""
+    try:
+        await asyncio.to_thread(work, *arguments)
+    except PartError as error:
+        raise CommandError(str(error)) from error
 
 
 def fault_name(after: After, service: str, point: str) -> str:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import shutil
 import urllib.request
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ from nats.errors import Error as NatsError
 
 from cli.connect import Session, find_stack
 from cli.errors import CommandError
-from cli.faults.crashes import Crashes
+from cli.faults.crashes import Crashes, in_thread
 from cli.faults.target import Fault
 from cli.output import Output
 from deploy.embedded import wiring
@@ -34,6 +34,12 @@ TERMINATE_TIMES = 8
 FORGETFUL_SECONDS = 0.1
 JETSTREAM_DOMAIN = "events"
 PROVIDER_BEHAVIOR = "/provider/behavior"
+KINDS = ("unavailable", "throttled", "unauthorized", "conflict", "garbage", "lost_answers")
+OUTAGES = (
+    *(("provider", kind) for kind in KINDS),
+    *(("sms", kind) for kind in KINDS),
+    ("mail", "unavailable"),
+)
 
 # Streams that a service has a durable on, beside the one of its own name.
 DURABLES = (
@@ -47,6 +53,7 @@ class EmbeddedTarget:
     """A stack of its own, in a folder that is deleted with it."""
 
     simulated = True
+    customers: Sequence[Mapping[str, str]] = ()
 
     def __init__(self, home: Path) -> None:
         self.stack = EmbeddedStack(home, Addresses.free())
@@ -56,17 +63,17 @@ class EmbeddedTarget:
 
     async def open(self) -> None:
         """Start the stack."""
-        await asyncio.to_thread(self.stack.up)
+        await in_thread(self.stack.up)
 
     async def close(self) -> None:
         """End the stack and all that it kept."""
         await self.crashes.close()
-        await asyncio.to_thread(self.stack.destroy)
+        await in_thread(self.stack.destroy)
 
     def session(self, tag: str) -> Session:
         """A session as the merchant of a history."""
         described = find_stack({"RECURRING_HOME": str(self.stack.home)})
-        token = self._keys.token("faults", tag, "platform", timedelta(days=1))
+        token = self.keys.token("faults", tag, "platform", timedelta(days=1))
         stack = replace(described, token=token, merchant=tag)
         return Session(stack, Output(as_json=True))
 
@@ -74,7 +81,7 @@ class EmbeddedTarget:
         """See that every part runs as it ever did; each fault has healed what it made."""
         for service in SERVICES:
             await self.crashes.disarm(service)
-        await asyncio.to_thread(self.stack.up)
+        await in_thread(self.stack.up)
 
     @property
     def reached(self) -> Mapping[str, int]:
@@ -82,7 +89,8 @@ class EmbeddedTarget:
         return self.crashes.reached
 
     @property
-    def _keys(self) -> Keys:
+    def keys(self) -> Keys:
+        """The keys and passwords of the stack."""
         return Keys(self.stack.home / "keys")
 
     def _all_faults(self) -> dict[str, Fault]:
@@ -111,9 +119,9 @@ class EmbeddedTarget:
             faults[f"delete durable {service} of {stream}"] = Fault(
                 self._does(self._delete_durable, stream, service), _nothing
             )
-        for part in ("provider", "sms", "mail"):
-            faults[f"outage of {part}"] = Fault(
-                self._does(self._put, f"/outages/{part}", {"on": True}),
+        for part, kind in OUTAGES:
+            faults[f"outage of {part}: {kind}"] = Fault(
+                self._does(self._put, f"/outages/{part}", {"on": True, "kind": kind}),
                 partial(self._put, f"/outages/{part}", {"on": False}),
                 lasting=True,
             )
@@ -142,13 +150,13 @@ class EmbeddedTarget:
     def _heals(self, part: str) -> Callable[[], Awaitable[None]]:
         async def heal() -> None:
             async with self._locks[part]:
-                await asyncio.to_thread(self.stack.start, part)
+                await in_thread(self.stack.start, part)
 
         return heal
 
     async def _kill(self, part: str) -> None:
         async with self._locks[part]:
-            await asyncio.to_thread(self.stack.kill, part)
+            await in_thread(self.stack.kill, part)
 
     async def _signal(self, service: str, what: str) -> None:
         process = self.stack.process_of(service).find()
@@ -166,8 +174,8 @@ class EmbeddedTarget:
         databases: Databases = server.databases
         for attempt in range(20):
             try:
-                await asyncio.to_thread(databases.execute, sql)
-            except Exception:
+                await in_thread(databases.execute, sql)
+            except CommandError:
                 if attempt == 19:  # noqa: PLR2004 - the last
                     raise
                 # Another fault may have taken the server away.
@@ -203,12 +211,12 @@ class EmbeddedTarget:
 
     async def _wipe(self) -> None:
         async with self._locks["nats"]:
-            await asyncio.to_thread(self.stack.kill, "nats")
+            await in_thread(self.stack.kill, "nats")
             shutil.rmtree(self.stack.home / "nats" / "store", ignore_errors=True)
-            await asyncio.to_thread(self.stack.start, "nats")
+            await in_thread(self.stack.start, "nats")
 
     async def _with_streams(self, work: Callable[[Any], Awaitable[None]]) -> None:
-        url = wiring.nats_url(wiring.STREAMS_USER, self.stack.addresses, self._keys)
+        url = wiring.nats_url(wiring.STREAMS_USER, self.stack.addresses, self.keys)
         with suppress(NatsError, OSError, TimeoutError):
             client = await nats.connect(url, allow_reconnect=False)
             try:

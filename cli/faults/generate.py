@@ -38,6 +38,10 @@ ACTIONS = (
     *("price", "price", "restock", "restore", "move", "order_now", "purchase", "unpaid_policy"),
     *("ask_confirm", "erase", "change_items", "discontinue", "hold_off"),
 )
+# In real time the customers are the user's own, and stay as they are.
+REAL_TIME_ACTIONS = tuple(
+    act for act in ACTIONS if act not in {"rebind", "erase", "revoke", "unpaid_policy"}
+)
 STEP_COUNTS = (12, 22)
 # Of faults, by the first word of their names: how often, where others are made once.
 RARE_KINDS = {"crash": 3.0, "take": 0.5, "outlive": 0.1}
@@ -115,7 +119,10 @@ def _steps(
     for number in range(count):
         if number in at and faults:
             made.append(_fault(rng, faults))
-        made.extend(_action(rng, customers, orders) for _ in range(rng.choice((0, 1, 1, 2))))
+        made.extend(
+            _action(rng, customers, orders, ACTIONS if simulated else REAL_TIME_ACTIONS)
+            for _ in range(rng.choice((0, 1, 1, 2)))
+        )
         if simulated:
             made.append({"advance_hours": rng.choice(ADVANCE_HOURS)})
         # Most customers who are asked to pay do.
@@ -147,9 +154,11 @@ def _fault_name(rng: random.Random, faults: Sequence[str]) -> str:
     return rng.choice([name for name in faults if name.split()[0] == kind])
 
 
-def _action(rng: random.Random, customers: int, orders: int) -> dict[str, Any]:
+def _action(
+    rng: random.Random, customers: int, orders: int, words: Sequence[str] = ACTIONS
+) -> dict[str, Any]:
     return {
-        "act": rng.choice(ACTIONS),
+        "act": rng.choice(words),
         "customer": rng.randrange(customers),
         "order": rng.randrange(orders),
         "product": rng.choice(("tea", "coffee", "beans")),

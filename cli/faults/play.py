@@ -21,6 +21,8 @@ from cli.faults.target import Fault, Target
 
 # Long enough for what waits for a provider, a gateway or a retry to have happened.
 AFTERMATH = timedelta(days=3)
+# In real time: as long may what was interrupted take to go on, retries and leases included.
+REST_SECONDS = 40.0
 # The sandbox gives up on a step after 90 s; a fault may take the first half of that.
 ADVANCE_TRIES = 2
 
@@ -56,11 +58,11 @@ class Player:
         started, reached_before = time.monotonic(), Counter(self._target.reached)
         async with self._target.session(tag) as session:
             caller = Caller(tag)
-            shop = Shop(session, caller, history, tag)
+            shop = Shop(session, caller, history, tag, self._target.customers)
             run = _Run(self._target, shop, report)
             try:
                 await run.through()
-                proof = await proof_violations(session)
+                proof = await proof_violations(session) if self._target.simulated else []
             except (CommandError, TimeoutError) as error:
                 proof = [Violation("progress", str(error))]
             except grpc.aio.AioRpcError as error:
@@ -107,6 +109,8 @@ class _Run:
         if self._target.simulated:
             await self._advance(AFTERMATH)
             await self._shop.session.sandbox.settle()
+        else:
+            await asyncio.sleep(REST_SECONDS)
         self.violations += await contract_violations(self._shop, self._actions.acknowledged)
         await self._end_orders()
         if self._target.simulated:

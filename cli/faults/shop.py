@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -34,6 +34,8 @@ class Shop:
     history: History
     # Ids begin with it, so that one merchant can have many histories.
     tag: str
+    # Who is there already, and need not sign up; none: the history's customers are made.
+    customers: Sequence[Mapping[str, str]] = ()
     mandate_counts: dict[int, int] = field(default_factory=dict)
     phones: dict[int, str] = field(default_factory=dict)
 
@@ -48,7 +50,11 @@ class Shop:
 
     def customer(self, number: int) -> str:
         """The name of a customer."""
-        return f"{self.parent}/customers/{self.tag}-c{number}"
+        there = self._there(number)
+        return f"{self.parent}/customers/{there['customer'] if there else f'{self.tag}-c{number}'}"
+
+    def _there(self, number: int) -> Mapping[str, str] | None:
+        return self.customers[number % len(self.customers)] if self.customers else None
 
     def standing_order(self, number: int) -> str:
         """The name of a standing order."""
@@ -56,7 +62,9 @@ class Shop:
 
     def payment_method(self, customer: int) -> str:
         """The name of a customer's card."""
-        return f"{self.customer(customer)}/paymentMethods/card"
+        there = self._there(customer)
+        method = there["payment_method"] if there else "card"
+        return f"{self.customer(customer)}/paymentMethods/{method}"
 
     async def now(self) -> datetime:
         """The time of the deployment."""
@@ -66,8 +74,9 @@ class Shop:
         """Make everything that the history begins with."""
         for product in self.history.products:
             await self._sell(product)
-        for number, customer in enumerate(self.history.customers):
-            await self._sign_up(number, customer)
+        if not self.customers:
+            for number, customer in enumerate(self.history.customers):
+                await self._sign_up(number, customer)
         for number, order in enumerate(self.history.standing_orders):
             await self.caller.call(
                 self.session.scheduler.CreateStandingOrder,
@@ -186,7 +195,7 @@ class Shop:
             until = to_timestamp(now + timedelta(days=customer["valid_days"]))
             assert until is not None  # noqa: S101 - for the type checker
             mandate.valid_until_time.CopyFrom(until)
-        mandate_id = f"m{count}"
+        mandate_id = f"{self.tag}-m{count}"
         await self.caller.call(
             self.session.payments.CreateMandate,
             payments_pb2.CreateMandateRequest(
@@ -197,7 +206,11 @@ class Shop:
 
     def mandate(self, number: int) -> str:
         """The name of a customer's newest mandate."""
-        return f"{self.customer(number)}/mandates/m{self.mandate_counts.get(number, 1) - 1}"
+        there = self._there(number)
+        count = self.mandate_counts.get(number, 0)
+        if there and not count:
+            return f"{self.customer(number)}/mandates/{there['mandate']}"
+        return f"{self.customer(number)}/mandates/{self.tag}-m{max(count, 1) - 1}"
 
     async def _wanted(self, number: int, order: Mapping[str, Any]) -> scheduler_pb2.StandingOrder:
         wanted = scheduler_pb2.StandingOrder(

@@ -1,6 +1,6 @@
 """Where histories are played, and which faults can be made there."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -30,6 +30,10 @@ class Target(Protocol):
 
     def session(self, tag: str) -> Session:
         """A session for a history, as a merchant of its own where that can be had."""
+
+    @property
+    def customers(self) -> Sequence[Mapping[str, str]]:
+        """In real time: customers who are ready to order, by their ids of this deployment."""
 
     @property
     def reached(self) -> Mapping[str, int]:

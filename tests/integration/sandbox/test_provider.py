@@ -367,6 +367,33 @@ async def test_nobody_enters_without_the_key(sandbox: Sandbox) -> None:
     assert answer.status == 401
 
 
+@pytest.mark.parametrize(
+    ("kind", "status"), [("throttled", 429), ("unauthorized", 401), ("conflict", 409)]
+)
+async def test_a_provider_that_refuses_everything_charges_nothing(
+    sandbox: Sandbox, kind: str, status: int
+) -> None:
+    await sandbox.ask("PUT", "/outages/provider", json={"on": True, "kind": kind})
+    assert (await sandbox.charge(key="1")).status == status
+    await sandbox.ask("PUT", "/outages/provider", json={"on": False})
+    assert (await sandbox.ask("GET", "/record")).body["payment_intents"] == {}
+
+
+async def test_a_provider_whose_answers_are_lost_charges_all_the_same(sandbox: Sandbox) -> None:
+    await sandbox.ask("PUT", "/outages/provider", json={"on": True, "kind": "lost_answers"})
+    with pytest.raises(aiohttp.ClientError):
+        await sandbox.charge(key="1")
+    await sandbox.ask("PUT", "/outages/provider", json={"on": False})
+    again = await sandbox.charge(key="1")
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert (await sandbox.ask("GET", "/record")).body["payment_intents"] == {"succeeded": 1}
+
+
+async def test_an_outage_of_a_kind_that_there_is_not_is_refused(sandbox: Sandbox) -> None:
+    body = {"on": True, "kind": "sleepy"}
+    assert (await sandbox.ask("PUT", "/outages/provider", json=body)).status == 400
+
+
 async def test_an_outage_refuses_everything_and_survives_a_kill(sandbox: Sandbox) -> None:
     await sandbox.ask("PUT", "/outages/provider", json={"on": True})
     await sandbox.kill_and_restart()

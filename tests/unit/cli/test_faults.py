@@ -15,6 +15,7 @@ from cli.faults.history import History, Step, read_history
 from cli.faults.shrink import shrink
 from cli.faults.staging import read_target
 
+ROOT = Path(__file__).resolve().parents[3]
 FAULTS = ("kill payments", "outage of sms")
 
 
@@ -148,3 +149,13 @@ def test_a_command_of_a_target_file_that_fails_says_which(good: Path) -> None:
 
 async def _made(make: Callable[[Step], Awaitable[None]]) -> None:
     await make({})
+
+
+def test_the_example_for_kubernetes_is_a_target(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("secret")
+    example = (ROOT / "deploy" / "faults" / "kubernetes.toml").read_text()
+    file = tmp_path / "target.toml"
+    file.write_text(example.replace("/run/secrets/faults.jwt", str(token)))
+    target = read_target(file)
+    assert {f"kill {service}" for service in POINTS} <= set(target.faults)
