@@ -94,7 +94,7 @@ async def _migrate(service: str, settings: MigrationSettings, subscribe: Subscri
     url = settings.migration_database_url
     try:
         await retry_until_success(
-            "database", lambda: migrations.upgrade_async(service, url), passing=is_outage
+            "database", lambda: migrations.upgrade_async(service, url), is_transient=is_outage
         )
     except Exception as error:  # noqa: BLE001 - whatever PostgreSQL or alembic say
         log.error("the schema was left as it was: %s", in_one_line(error))  # noqa: TRY400 - one line

@@ -76,14 +76,14 @@ class Keyring:
             return b""
         key_id, _, rest = encrypted.partition(_AFTER_KEY_ID)
         if key_id not in self._ciphers:
-            metrics.unreadable()
+            metrics.VALUES_UNREADABLE.add(1)
             raise UnreadableError("encrypted with a key that RECURRING_DATA_KEYS does not have")
         nonce, encrypted = rest[:NONCE_BYTES], rest[NONCE_BYTES:]
         try:
             return self._ciphers[key_id].decrypt(nonce, encrypted, _bound(aad))
         # A nonce that was cut short is a ValueError.
         except (InvalidTag, ValueError) as error:
-            metrics.unreadable()
+            metrics.VALUES_UNREADABLE.add(1)
             raise UnreadableError("altered, or moved from another place") from error
 
     def renew(self, encrypted: bytes, *aad: str) -> bytes:

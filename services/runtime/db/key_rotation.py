@@ -78,7 +78,7 @@ async def reencrypt(
     tally, after = Tally(), None
     while True:
         work = partial(_reencrypt_page, database, table, after, only_count=only_count)
-        last, found = await retry_until_success("database", work, passing=is_outage)
+        last, found = await retry_until_success("database", work, is_transient=is_outage)
         if last is None:
             return tally
         tally, after = tally.plus(found), last

@@ -224,7 +224,7 @@ class Consumer:
         while True:
             try:
                 pull = await retry_until_success(
-                    "events", self._pull, passing=lambda error: not _is_of_broker(error)
+                    "events", self._pull, is_transient=lambda error: not _is_of_broker(error)
                 )
                 self._broker_outage.works()
                 await self._consume(pull)
@@ -284,7 +284,9 @@ class Consumer:
             self._database_outage.works()
             _HANDLED.reached()
             await asyncio.gather(*(message.ack() for message in batch))
-        metrics.events_processed(self._stream, outcome, time.perf_counter() - started)
+        metrics.BATCH_SECONDS.record(
+            time.perf_counter() - started, {metrics.DESTINATION: self._stream, "outcome": outcome}
+        )
 
     async def _handle_one_by_one(self, batch: list[Msg]) -> None:
         """One event that cannot be handled must not hold up the others of its batch."""
@@ -310,7 +312,7 @@ class Consumer:
             await self._wait_out([message], failure)
             return
         if given_up:
-            metrics.event_dead_lettered(message.subject)
+            metrics.EVENTS_DEAD_LETTERED.add(1, {metrics.DESTINATION: message.subject})
             await message.term()
         else:
             await message.nak(again_seconds)
@@ -338,7 +340,7 @@ class Consumer:
             if redelivered:
                 await _forget_failures(tx, redelivered)
         for event_type, count in handled.items():
-            metrics.events_handled(event_type, count)
+            metrics.EVENTS_HANDLED.add(count, {metrics.DESTINATION: event_type})
 
     def _key(self, message: Msg) -> tuple[str, uuid.UUID]:
         """The partition key and id of an event."""

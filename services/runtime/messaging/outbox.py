@@ -213,7 +213,7 @@ class Relay:
         async with self._database.engine.begin() as tx:
             await _PUBLISHED.run(tx, **_keys(done))
         for event_type, count in Counter(row.type for row in done).items():
-            metrics.events_sent(event_type, count)
+            metrics.EVENTS_PUBLISHED.add(count, {metrics.DESTINATION: event_type})
         errors = [result for result in results if isinstance(result, BaseException)]
         if errors:
             # The stream may be gone.

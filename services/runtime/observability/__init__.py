@@ -1,1 +1,1 @@
-"""Logs, traces, metrics, and how errors and outages are told."""
+"""Logs, traces, metrics, and how errors and outages are reported."""

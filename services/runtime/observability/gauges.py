@@ -1,4 +1,4 @@
-"""What operators watch: gauges that one cheap statement gives, read at an interval on every replica.
+"""Gauges whose values come from the database, read at an interval on every replica.
 
 Each replica sees the same database, so a dashboard takes the largest value of a service's replicas.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """One number that operators watch."""
+    """A number of which operators see the present value."""
 
     name: str
     unit: str

@@ -1,6 +1,6 @@
-"""Where Prometheus reads metrics, by HTTP: few readers at once, and each not for long.
+"""Serves metrics to Prometheus by HTTP, to a limited number of readers, each for a limited time.
 
-Whoever gets there may ask, and what a reader takes here is not there for calls.
+Readers are not authenticated, and share the process with calls.
 """
 
 # ruff: noqa: ANN401 - a reader is a socket, which socketserver gives other types.
@@ -22,7 +22,7 @@ READ_SECONDS = 10.0
 
 
 def serve(address: str) -> ThreadingWSGIServer:
-    """Serve what this process has counted at http://<address>/metrics, in threads of its own.
+    """Serve the metrics of this process at http://<address>/metrics, in threads of its own.
 
     Raises OSError if the address is taken.
     """
@@ -33,13 +33,13 @@ def serve(address: str) -> ThreadingWSGIServer:
 
 
 class _Handler(WSGIRequestHandler):
-    def log_message(self, *_said: object) -> None:
-        """Nobody needs to read that metrics were read."""
+    def log_message(self, *_args: object) -> None:
+        """Do not log each scrape."""
 
 
 class _Server(ThreadingWSGIServer):
     def __init__(self, *arguments: Any, **named: Any) -> None:
-        # When each reader came.
+        # Reader -> when it connected.
         self._readers: dict[Any, float] = {}
         super().__init__(*arguments, **named)
 
@@ -51,17 +51,17 @@ class _Server(ThreadingWSGIServer):
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        # On every way out, also where no thread could be had.
+        # Called on every way out, also when no thread could be started.
         self._readers.pop(request, None)
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: object) -> None:
-        """Who leaves before the answer is no news, either."""
+        """Do not log a reader that disconnects before its answer."""
 
     def service_actions(self) -> None:
-        """End those whose time is over; asked again and again."""
+        """Disconnect readers whose time is over; the server calls this periodically."""
         since = time.monotonic() - READ_SECONDS
-        for reader, came_at in tuple(self._readers.items()):
-            if came_at < since:
+        for reader, connected_at in tuple(self._readers.items()):
+            if connected_at < since:
                 with suppress(OSError):
                     reader.shutdown(socket.SHUT_RDWR)

@@ -1,8 +1,7 @@
 """An outage is one line in a process's log, however many workers, consumers and calls meet it.
 
-Each of them has a `Reporter`. The first that meets an outage has it logged; the others join it, and
-once the last of them works again the end is logged. Anything else that fails is no outage, and is
-logged with its stack by whoever met it.
+Each of them has a `Reporter`. The first that meets an outage logs it. The last that works again logs
+its end. Any other failure is no outage, and is logged with its stack where it happens.
 """
 
 import logging
@@ -19,17 +18,18 @@ from services.runtime.observability import error_format
 
 log = logging.getLogger(__name__)
 
-# An outage that changes its cause (refused, then a wrong password) is told again, but not more often.
+# An outage that changes its cause (refused, then a wrong password) is logged again, but not more often.
 REPEAT_SECONDS = 60.0
 DATABASE, BROKER, SERVICES, NETWORK = "database", "nats", "other services", "network"
-# SQLSTATE: connection, resources, shut down or starting up. No deadlock, and no statement that took too
-# long.
-_AWAY_STATES = ("08", "53", "57P")
 _AWAY_STATUSES = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+# Classes of SQLSTATE. Out of reach: connection, resources, shut down or starting up.
+_AWAY_STATES = ("08", "53", "57P")
+# Hindered, too: rolled back for another transaction, lock not available, statement cancelled.
+_OUTAGE_STATES = (*_AWAY_STATES, "40", "55", "57")
 
 
 def out_of_reach(error: BaseException) -> str | None:
-    """Name what an error says is out of reach; None if it says something else."""
+    """The name of what an error says is out of reach; None if it says something else."""
     if isinstance(error, BaseExceptionGroup):
         names = {out_of_reach(each) for each in error.exceptions}
         return names.pop() if len(names) == 1 else None
@@ -39,71 +39,75 @@ def out_of_reach(error: BaseException) -> str | None:
         return SERVICES if error.code() in _AWAY_STATUSES else None
     if isinstance(error, aiohttp.ClientError):
         return NETWORK
-    return DATABASE if _is_database_away(error) else None
+    # The driver raises OSError when it connects; an error of a file has a file name.
+    is_file = isinstance(error, OSError) and bool(error.filename)
+    return DATABASE if not is_file and _has_state(error, _AWAY_STATES) else None
 
 
-def _is_database_away(error: BaseException) -> bool:
+def is_outage(error: BaseException) -> bool:
+    """Whether the database is out of reach or hindered, so that the same will work later.
+
+    Any other error (a broken constraint, a value out of range) comes from the statement itself.
+    """
+    return _has_state(error, _OUTAGE_STATES)
+
+
+def _has_state(error: BaseException, states: tuple[str, ...]) -> bool:
+    """Whether a database's error has one of the states, or the connection was lost or not made."""
     cause = error.driver_exception if isinstance(error, DBAPIError) else error
     if isinstance(cause, asyncpg.PostgresError):
-        return (cause.sqlstate or "").startswith(_AWAY_STATES)
-    # The driver raises what it meets when it connects; an error of a file names it.
-    refused = isinstance(cause, OSError) and not cause.filename
-    return refused or is_lost_connection(cause)
-
-
-def is_lost_connection(cause: BaseException) -> bool:
-    """Whether a connection to the database was lost, cut off in mid-statement, or not to be had."""
+        return (cause.sqlstate or "").startswith(states)
     if isinstance(cause, asyncpg.InterfaceError):
         # Unless a value does not fit its column.
         return not isinstance(cause, ValueError)
-    return isinstance(cause, PoolTimeoutError | asyncpg.InternalClientError)
+    return isinstance(cause, OSError | PoolTimeoutError | asyncpg.InternalClientError)
 
 
 class Reporter:
-    """What one worker, consumer or connection has to say of outages."""
+    """Reports the outages that one worker, consumer or connection meets."""
 
     def __init__(self) -> None:
         self._met: str | None = None
 
     def failed(self, what: str, error: BaseException) -> None:
-        """Meet an outage of what is named, or meet it again."""
+        """Report an outage, or that it lasts."""
         if self._met not in (None, what):
             self.works()
         self._met = what
-        _outage(what).meet(self, error)
+        _outage(what).begin(self, error)
 
     def works(self) -> None:
-        """Meet no outage any more."""
+        """Report that there is no outage any more."""
         if self._met is not None:
-            _outage(self._met).leave(self)
+            _outage(self._met).end(self)
             self._met = None
 
 
 class _Outage:
-    """An outage of one thing, for as long as somebody meets it."""
+    """An outage of one thing, for as long as a reporter meets it."""
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._met_by: set[Reporter] = set()
-        self._said = ""
-        self._said_at = 0.0
+        self._reporters: set[Reporter] = set()
+        self._logged = ""
+        self._logged_at = 0.0
 
-    def meet(self, reporter: Reporter, error: BaseException) -> None:
-        self._met_by.add(reporter)
-        self.say(error)
+    def begin(self, reporter: Reporter, error: BaseException) -> None:
+        self._reporters.add(reporter)
+        self.log(error)
 
-    def say(self, error: BaseException) -> None:
-        why, now = error_format.one_line(error), time.monotonic()
-        is_old = now - self._said_at >= REPEAT_SECONDS
-        if not self._said or (is_old and (why != self._said or not self._met_by)):
-            log.warning("waiting for %s: %s", self._what, why)
-            self._said, self._said_at = why, now
+    def log(self, error: BaseException) -> None:
+        reason, now = error_format.one_line(error), time.monotonic()
+        is_old = now - self._logged_at >= REPEAT_SECONDS
+        if not self._logged or (is_old and (reason != self._logged or not self._reporters)):
+            log.warning("waiting for %s: %s", self._what, reason)
+            self._logged, self._logged_at = reason, now
 
-    def leave(self, reporter: Reporter) -> None:
-        self._met_by.discard(reporter)
-        if not self._met_by and self._said:
+    def end(self, reporter: Reporter) -> None:
+        self._reporters.discard(reporter)
+        if not self._reporters and self._logged:
             log.info("%s: back", self._what)
-            self._said = ""
+            self._logged = ""
 
 
 _outages: dict[str, _Outage] = {}
@@ -114,27 +118,11 @@ def _outage(what: str) -> _Outage:
 
 
 def note(what: str, error: BaseException) -> None:
-    """Log an outage that a call has met, unless it is known; nobody waits for its end."""
-    _outage(what).say(error)
+    """Log an outage that a call has met, unless it is known; a call does not wait for its end."""
+    _outage(what).log(error)
 
 
 def is_news(record: logging.LogRecord) -> bool:
-    """Whether a record tells more than what a library says of an outage, once a connection."""
+    """Whether a record is more than a library's own report of an outage, one for each connection."""
     error = record.exc_info[1] if record.exc_info else None
     return error is None or record.name.startswith("services.") or out_of_reach(error) is None
-
-
-# Classes of SQLSTATE: connection, rolled back for another's sake, resources, lock, intervention
-# (shut down, timed out).
-_OUTAGE_CLASSES = ("08", "40", "53", "55", "57")
-
-
-def is_outage(error: BaseException) -> bool:
-    """Whether the database is out of reach or hindered, so that the same will work later.
-
-    Anything else (a broken constraint, a value out of range) comes from what was asked of it.
-    """
-    cause = error.driver_exception if isinstance(error, DBAPIError) else error
-    if isinstance(cause, asyncpg.PostgresError):
-        return (cause.sqlstate or "").startswith(_OUTAGE_CLASSES)
-    return isinstance(cause, OSError) or is_lost_connection(cause)

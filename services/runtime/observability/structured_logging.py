@@ -9,13 +9,13 @@ from opentelemetry import trace
 
 from services.runtime.observability import error_format, metrics, outages
 
-# Who tells, with all of the stack, that gRPC could not do what it was to do, and by which error.
+# gRPC logs here, with a stack, what it could not do.
 _LOGGERS_OF_GRPC = ("grpc._cython.cygrpc", "asyncio")
 _NOT_SENT = "ExecuteBatchError"
-# asyncio warns of each TLS connection that the other side ends, since the broker's client answers as
-# it would without TLS. The connection ends as it should.
+# asyncio warns of each TLS connection that the server closes, since the NATS client answers as it would
+# without TLS. The connection is closed correctly.
 _TLS_ENDED = "eof_received() has no effect when using ssl"
-# What a server is to blame for; with any other status a call went as it should.
+# Statuses that are a server's fault.
 FAULT_STATUSES = frozenset(
     {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
 )
@@ -46,7 +46,7 @@ class JsonFormatter(logging.Formatter):
         line.update({k: v for k, v in record.__dict__.items() if k not in self._STANDARD})
         if record.exc_info and record.exc_info[1]:
             line["exception"] = error_format.whole(record.exc_info[1])
-        # In ASCII, so that nothing in it steers the terminal of who reads it.
+        # In ASCII, so that no control sequence reaches the terminal of a reader.
         return json.dumps(line, default=str)
 
 
@@ -62,15 +62,15 @@ def start_logging(service: str, stream: TextIO) -> None:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Whether a record of gRPC or asyncio tells what is to be looked into.
+    """Whether a record of gRPC or asyncio needs an operator.
 
-    Not that a caller has gone before its answer was sent, nor that a header is no UTF-8, with all of
-    the header: whoever likes could fill the log with them, and a header may be a token.
+    A caller that disconnected before its answer does not, nor a header that is no UTF-8: callers could
+    fill the log with both, and gRPC logs the header, which may be a token.
     """
     error = record.exc_info[1] if record.exc_info else None
     kind = type(error).__name__
     if kind == _NOT_SENT:
-        metrics.answer_not_sent()
+        metrics.ANSWERS_NOT_SENT.add(1)
         return False
     if record.name == "asyncio":
         return _TLS_ENDED not in record.getMessage()

@@ -28,17 +28,17 @@ _tracer = trace.get_tracer("recurring")
 
 
 def start_tracing(service: str, *processors: SpanProcessor) -> TracerProvider:
-    """Make traces; they are exported by OTLP where an endpoint is set in the environment."""
+    """Start tracing; traces are exported by OTLP if the environment sets an endpoint."""
     exported = bool(os.environ.get(OTLP_ENDPOINT_VARIABLE))
     provider = TracerProvider(
         resource=Resource.create({"service.name": f"recurring-{service}"}),
-        # Where nobody looks, spans only need their ids, for logs and for whom we call.
+        # Spans that are not exported only need ids, for logs and for the services that are called.
         sampler=None if processors or exported else ALWAYS_OFF,
     )
     for processor in processors:
         provider.add_span_processor(processor)
     if exported:
-        # Imported here, since its memory is only worth it where it is used.
+        # Imported here, since it takes memory that only an exporting process should spend.
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (  # noqa: PLC0415
             OTLPSpanExporter,
         )
@@ -64,8 +64,8 @@ def _traceparent(trace_id: int, span_id: int, flags: int) -> str:
     return f"00-{trace_id:032x}-{span_id:016x}-{flags:02x}"
 
 
-def _ids_alone() -> IdGenerator | None:
-    """What makes ids, where nobody looks at spans: their ids are all that is of use."""
+def _unexported_ids() -> IdGenerator | None:
+    """The generator of ids where spans are not exported, and ids are all that is needed of them."""
     provider = trace.get_tracer_provider()
     if isinstance(provider, TracerProvider) and provider.sampler is ALWAYS_OFF:
         return provider.id_generator
@@ -73,17 +73,17 @@ def _ids_alone() -> IdGenerator | None:
 
 
 def new_traceparent(name: str, *, alone: bool = False) -> str:
-    """Begin a trace with a root span of this name, for a part of work that is done as a set.
+    """Begin a trace with a root span of this name, for one element of a batch.
 
-    It is linked to the work; a part that is alone in it goes on in the work's own trace.
+    It links to the span of the batch. The only element of a batch continues the trace of the batch.
     """
-    if ids := _ids_alone():
+    if ids := _unexported_ids():
         return _traceparent(ids.generate_trace_id(), ids.generate_span_id(), 0)
-    work = trace.get_current_span().get_span_context()
+    batch = trace.get_current_span().get_span_context()
     span = _tracer.start_span(
         name,
         context=None if alone else trace.set_span_in_context(trace.INVALID_SPAN),
-        links=[Link(work)] if work.is_valid and not alone else [],
+        links=[Link(batch)] if batch.is_valid and not alone else [],
     )
     span.end()
     return traceparent(span.get_span_context())
@@ -99,7 +99,7 @@ def _span_context(parent: str) -> SpanContext | None:
 
 
 def continued(name: str, parent: str) -> str:
-    """A finished span below a stored traceparent; returns it as the parent of what comes next."""
+    """End a span below a stored traceparent at once; returns the span as the parent of what follows."""
     context = _span_context(parent)
     if context is None:
         return current_traceparent()
@@ -112,16 +112,18 @@ def continued(name: str, parent: str) -> str:
 
 @contextlib.contextmanager
 def working(worker: str, count: int, parents: Sequence[str] = ()) -> Iterator[None]:
-    """A span for the work that a step of a worker found; a step that finds none leaves no trace.
+    """A span for the rows that a step of a worker has claimed; a step without rows has no span.
 
-    The parents are the traces that the work belongs to: it is below the one, or linked to the many.
+    The span is below a single parent, and linked to several.
     """
-    with _for_all(f"work {worker}", parents, trace.SpanKind.INTERNAL, {"recurring.rows": count}):
+    with _below_or_linked(
+        f"work {worker}", parents, trace.SpanKind.INTERNAL, {"recurring.rows": count}
+    ):
         yield
 
 
 @contextlib.contextmanager
-def _for_all(
+def _below_or_linked(
     name: str, parents: Sequence[str], kind: trace.SpanKind, attributes: Mapping[str, str | int]
 ) -> Iterator[None]:
     contexts = [c for parent in parents[:_LINKS_MAX] if (c := _span_context(parent))]
@@ -138,7 +140,7 @@ def _for_all(
 
 @contextlib.contextmanager
 def _current(span: trace.Span) -> Iterator[None]:
-    """Work in a span, and say in it how the work failed."""
+    """Make a span the current one, and record the error that ends it."""
     with trace.use_span(
         span, end_on_exit=True, record_exception=False, set_status_on_exception=False
     ):
@@ -149,8 +151,8 @@ def _current(span: trace.Span) -> Iterator[None]:
             raise
 
 
-class _Unseen(trace.NonRecordingSpan):
-    """Stands for the span of a call where nobody looks at spans: most calls never ask for its ids."""
+class _LazySpan(trace.NonRecordingSpan):
+    """The span of a call where spans are not exported. Few calls need its ids, made on demand."""
 
     def __init__(self, ids: IdGenerator, parent: str) -> None:
         super().__init__(trace.INVALID_SPAN_CONTEXT)
@@ -158,7 +160,7 @@ class _Unseen(trace.NonRecordingSpan):
         self._parent = parent
 
     def get_span_context(self) -> SpanContext:
-        """Its ids, which are made when they are first asked for."""
+        """Its ids, made on the first call."""
         if self._context is trace.INVALID_SPAN_CONTEXT:
             above = _span_context(self._parent)
             trace_id = above.trace_id if above else self._ids.generate_trace_id()
@@ -167,18 +169,18 @@ class _Unseen(trace.NonRecordingSpan):
 
 
 def answering(method: str, parent: str) -> trace.Span:
-    """Begin a span for a call that is answered, below its caller's; the task goes on within it."""
-    if ids := _ids_alone():
-        span: trace.Span = _Unseen(ids, parent)
+    """Begin the server's span of a call, below the caller's, and make it the task's current one."""
+    if ids := _unexported_ids():
+        span: trace.Span = _LazySpan(ids, parent)
     else:
         span = _call_span(method, trace.SpanKind.SERVER, _span_context(parent))
-    # gRPC answers each call in a task of its own, with which this ends.
+    # Never detached: gRPC answers each call in a task of its own.
     attach(trace.set_span_in_context(span))
     return span
 
 
 def answered(span: trace.Span, status: str) -> None:
-    """End a call's span, and say in it how the call was answered."""
+    """End a call's span with the status of the answer."""
     if span.is_recording():
         span.set_attribute("rpc.response.status_code", status)
         if status in FAULT_STATUSES:
@@ -188,12 +190,12 @@ def answered(span: trace.Span, status: str) -> None:
 
 @contextlib.contextmanager
 def asking(method: bytes | str) -> Iterator[trace.Span]:
-    """A span for a call to another service, where it is below a recorded one."""
+    """The client's span of a call to another service; only below a recorded span."""
     span = trace.get_current_span()
     if not span.is_recording():
         yield span
         return
-    # gRPC says str and gives bytes.
+    # gRPC's annotation says str, and it passes bytes.
     name = method.decode() if isinstance(method, bytes) else method
     span = _call_span(name, trace.SpanKind.CLIENT, span.get_span_context())
     try:
@@ -215,7 +217,7 @@ def _call_span(method: str, kind: trace.SpanKind, above: SpanContext | None) -> 
 
 @contextlib.contextmanager
 def statement(text: str) -> Iterator[None]:
-    """A span for a statement that the engine does not see, where it is below a recorded one."""
+    """A span for a statement that the engine does not see; only below a recorded span."""
     if not trace.get_current_span().is_recording():
         yield
         return
@@ -231,7 +233,7 @@ def statement(text: str) -> Iterator[None]:
 def trace_statements(engine: Engine) -> None:
     """Give each statement below a recorded span a span of its own, without its parameters.
 
-    Statements below none (a worker that polls) are too many to be worth one.
+    Other statements, those of a worker that polls, are too many.
     """
 
     def before(
@@ -269,12 +271,12 @@ def trace_statements(engine: Engine) -> None:
 
 @contextlib.contextmanager
 def consuming(event_type: str, traceparents: Sequence[str]) -> Iterator[None]:
-    """A span for handling a set of events: below the event if it is one, else linked to them."""
+    """A span for handling a batch of events: below a single event, linked to several."""
     attributes: dict[str, str | int] = {
         "messaging.system": "nats",
         "messaging.destination.name": event_type,
         "messaging.batch.message_count": len(traceparents),
     }
     parents = traceparents[: _LINKS_MAX + 1]
-    with _for_all(f"process {event_type}", parents, trace.SpanKind.CONSUMER, attributes):
+    with _below_or_linked(f"process {event_type}", parents, trace.SpanKind.CONSUMER, attributes):
         yield

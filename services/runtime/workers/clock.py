@@ -1,8 +1,8 @@
 """Time comes from one injected clock.
 
-In production it is the system's. In the sandbox it is simulated, frozen between advances and shared by
-all services: each is a participant that reports when it has nothing left to do at the present instant
-and when it wants to wake next, and the clock jumps from one such instant to the next.
+In production it is the system's. In the sandbox it is simulated and shared by all services, and stands
+still between advances. Each service reports when it has nothing left to do at the present instant, and
+when it needs to wake next. The clock jumps from one such instant to the next.
 """
 
 import asyncio
@@ -22,13 +22,13 @@ REPORT_TIMEOUT_SECONDS = 30.0
 
 
 class Clock(Protocol):
-    """Where services get the time from."""
+    """A source of the time."""
 
     def now(self) -> datetime:
         """The present instant, aware, in UTC."""
 
     def seconds_until(self, moment: datetime) -> float | None:
-        """Real seconds to wait for an instant; None when waiting alone will not bring it."""
+        """Real seconds until an instant; None if real time does not bring it."""
 
 
 class SystemClock:
@@ -39,26 +39,26 @@ class SystemClock:
         return datetime.now(UTC)
 
     def seconds_until(self, moment: datetime) -> float | None:
-        """Real seconds to wait for an instant."""
+        """Real seconds until an instant."""
         return max(0.0, (moment - self.now()).total_seconds())
 
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """What a participant reports of itself."""
+    """The report of a service to the simulated clock."""
 
     quiet: bool
-    # Grows with all work that the process does.
+    # Grows with the work of the process.
     count: int
     # The earliest instant for which there is work; None: none is known.
     wake_at: datetime | None
 
 
 class SandboxClock:
-    """The simulated clock's view in one process; `run` keeps it in step."""
+    """The simulated clock as one process sees it; `run` follows it."""
 
     def __init__(self, base_url: str, service: str) -> None:
-        # Tells replicas and restarts of a service apart: in containers all have the same process id.
+        # Replicas and restarts of a service differ by this: in containers all have the same process id.
         instance = uuid.uuid4().hex[:8]
         self._url = f"{base_url.rstrip('/')}/clock"
         self._participant = f"{self._url}/participants/{service}/{instance}"
@@ -72,11 +72,11 @@ class SandboxClock:
         return self._now
 
     def seconds_until(self, moment: datetime) -> float | None:
-        """Simulated time stands still until somebody advances it."""
+        """Simulated time stands still until it is advanced."""
         return 0.0 if moment <= self.now() else None
 
     async def read(self) -> None:
-        """Read the time once, before anything asks for it."""
+        """Read the time once, before the first use of `now`."""
         async with aiohttp.ClientSession() as http, http.get(self._url) as response:
             response.raise_for_status()
             self._take(await response.json())
@@ -84,8 +84,8 @@ class SandboxClock:
     async def run(self, settle: Callable[[float], Awaitable[Activity]]) -> None:
         """Follow the clock until cancelled.
 
-        `settle` lets every worker of the process look for work at the present instant, waits up to so
-        many seconds until none has any, and tells how it went.
+        `settle` has every worker look for work at the present instant, waits up to so many seconds
+        until none has any, and returns the report.
         """
         timeout = aiohttp.ClientTimeout(total=REPORT_TIMEOUT_SECONDS)
         async with aiohttp.ClientSession(timeout=timeout) as http:

@@ -1,4 +1,4 @@
-"""Due work, done in steps by workers that run on any number of replicas and stop cleanly."""
+"""Workers do due work in steps, on any number of replicas, and stop cleanly."""
 
 import asyncio
 import contextlib
@@ -16,27 +16,27 @@ from services.runtime.workers.tasks import run_together
 
 log = logging.getLogger(__name__)
 
-# Other replicas' work is found by polling; this process's own is announced by a wake-up.
+# Work from other replicas is found by polling; a commit of this process wakes its workers.
 POLL_SECONDS = 1.0
 PENDING_SECONDS = 0.05
 BACKOFF_FIRST_SECONDS = 0.1
 BACKOFF_MAX_SECONDS = 5.0
-# Of a step without a lease.
+# For a step without a lease.
 STEP_DEADLINE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one step of a worker did: rows worked on, and when there will be more to do."""
+    """What one step of a worker did: the rows it processed, and when there will be more."""
 
     worked: int = 0
     wake_at: datetime | None = None
-    # There is due work that somebody else has claimed (or died over): the present is not settled.
+    # Another replica has claimed due work, or crashed with it: the present instant is not settled.
     pending: bool = False
 
 
 class Worker(Protocol):
-    """Something that works in the background until it is stopped."""
+    """Background work that runs until it is cancelled."""
 
     activity: int
 
@@ -51,10 +51,10 @@ class Worker(Protocol):
 
 
 class WorkerLoop:
-    """Calls a step again and again: at once while there is work, else when woken, due or polling.
+    """Repeats a step: at once while there is work, else when woken, due or polling.
 
-    A step that fails, or that runs into its deadline, is tried again, later and later up to
-    BACKOFF_MAX_SECONDS apart, for as long as it takes: what an outage interrupts goes on by itself.
+    A step that fails, or exceeds its deadline, is retried for as long as it takes, with pauses that
+    grow up to BACKOFF_MAX_SECONDS.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class WorkerLoop:
         """Work until cancelled."""
         failures = 0
         while True:
-            waiting, self._settling = self._settling, []
+            settling, self._settling = self._settling, []
             self._woken.clear()
             started = time.perf_counter()
             deadline = asyncio.timeout(self._deadline_seconds)
@@ -99,7 +99,7 @@ class WorkerLoop:
                     step = await self._step()
             except Exception as error:
                 failures += 1
-                self._settling = waiting + self._settling
+                self._settling = settling + self._settling
                 pause = min(BACKOFF_MAX_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** min(failures, 10))
                 if deadline.expired():
                     log.warning("step cut off at its deadline", extra={"worker": self.name})
@@ -107,45 +107,50 @@ class WorkerLoop:
                     self._outage.failed(what, error)
                 else:
                     log.exception("step failed", extra={"worker": self.name, "failures": failures})
-                metrics.step_done(self.name, "error", 0, time.perf_counter() - started)
+                self._measure("error", started)
                 await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter only
                 continue
             failures = 0
             self._outage.works()
-            metrics.step_done(self.name, "ok", step.worked, time.perf_counter() - started)
+            self._measure("ok", started)
             if step.worked:
+                metrics.ROWS_PROCESSED.add(step.worked, {"worker": self.name})
                 self.activity += step.worked
-                self._settling = waiting + self._settling
+            if step.worked or step.pending:
+                self._settling = settling + self._settling
+                if not step.worked:
+                    await asyncio.sleep(PENDING_SECONDS)
                 continue
-            if step.pending:
-                self._settling = waiting + self._settling
-                await asyncio.sleep(PENDING_SECONDS)
-                continue
-            for future in waiting:
+            for future in settling:
                 if not future.done():
                     future.set_result(step.wake_at)
             await self._idle(step.wake_at)
 
+    def _measure(self, outcome: str, started: float) -> None:
+        metrics.STEP_SECONDS.record(
+            time.perf_counter() - started, {"worker": self.name, "outcome": outcome}
+        )
+
     async def _idle(self, wake_at: datetime | None) -> None:
         until_wake = self._clock.seconds_until(wake_at) if wake_at else None
-        # A wake time that has passed although the step found nothing is somebody else's work.
+        # If the wake time has passed although the step found nothing, another replica has the work.
         seconds = self._poll_seconds
         if until_wake is not None:
             seconds = min(seconds, max(until_wake, 0.01))
-        # Not wait_for, which before Python 3.12 forgets a cancellation that meets a wake-up.
+        # Not wait_for, which before Python 3.12 loses a cancellation that coincides with a wake-up.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._woken.wait()
 
 
 class PeriodicWorker(WorkerLoop):
-    """House-keeping, done now and then: nothing announces it and nobody waits for it."""
+    """Repeats a step at an interval. No commit wakes it; the simulated clock does not wait for it."""
 
     def wake(self) -> None:
-        """Nothing that happens makes it more pressing."""
+        """Keep to the interval."""
 
     async def settle(self) -> datetime | None:
-        """The present is settled without it."""
+        """Report at once that there is nothing to wait for."""
         return None
 
 
@@ -156,7 +161,7 @@ class Workers:
         self._workers = tuple(workers)
 
     def wake(self) -> None:
-        """Something was committed: let every worker look."""
+        """Wake every worker, since something was committed."""
         for worker in self._workers:
             worker.wake()
 

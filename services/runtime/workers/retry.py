@@ -1,4 +1,4 @@
-"""What is missing is waited for, and said in one line; what is to end is waited for, too."""
+"""Retries what must succeed before a process can go on."""
 
 import asyncio
 import logging
@@ -20,34 +20,34 @@ R = TypeVar("R")
 async def retry_until_success(
     what: str,
     start: Callable[[], Awaitable[R]],
-    passing: Callable[[Exception], bool] = lambda _error: True,
+    is_transient: Callable[[Exception], bool] = lambda _error: True,
 ) -> R:
-    """Try to start something for as long as it takes, saying in one line what is missing, once.
+    """Retry until `start` succeeds, and log each cause of failure once, in one line.
 
-    Raises an error that is not of the passing kind.
+    Raises an error that is not transient.
     """
-    said = ""
+    logged = ""
     outage = Reporter()
     try:
         while True:
             try:
                 return await start()
             except Exception as error:
-                if not passing(error):
+                if not is_transient(error):
                     raise
-                why = in_one_line(error)
+                reason = in_one_line(error)
                 if what == out_of_reach(error):
                     outage.failed(what, error)
-                elif why != said:
-                    log.warning("waiting for %s: %s", what, why)
-                    said = why
+                elif reason != logged:
+                    log.warning("waiting for %s: %s", what, reason)
+                    logged = reason
             await asyncio.sleep(RETRY_SECONDS)
     finally:
         outage.works()
 
 
 def in_one_line(error: Exception) -> str:
-    """What is wrong, for a line of a log."""
+    """An error for a line of a log."""
     if isinstance(error, SettingsError):
         return "; ".join(str(error).splitlines())
     cause = error.driver_exception if isinstance(error, DBAPIError) else error

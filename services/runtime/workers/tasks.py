@@ -8,9 +8,9 @@ CANCEL_AGAIN_SECONDS = 1.0
 
 
 async def run_together(*works: Coroutine[Any, Any, None]) -> None:
-    """Run what has no end until cancelled, or until one of them ends; none of them runs on.
+    """Run endless tasks until cancelled, or until one of them ends, which cancels the others.
 
-    Raises the error of the one that ended, or RuntimeError if it did so without any.
+    Raises the error of the task that ended, or RuntimeError if it had none.
     """
     tasks = [asyncio.create_task(work) for work in works]
     try:
@@ -18,19 +18,19 @@ async def run_together(*works: Coroutine[Any, Any, None]) -> None:
     finally:
         await end(tasks)
     for task in done:
-        # A cancellation that nobody here asked for must not look like one of the whole.
+        # A task that cancelled itself must not look like a cancellation of all.
         if not task.cancelled():
             task.result()
-    raise RuntimeError("what was to run until cancelled has ended by itself")
+    raise RuntimeError("a task that runs until cancelled has ended by itself")
 
 
 async def end(
     tasks: Collection[asyncio.Task[Any]], again_seconds: float = CANCEL_AGAIN_SECONDS
 ) -> None:
-    """Cancel tasks, again and again, until they have ended.
+    """Cancel tasks repeatedly until they have ended.
 
-    Once is not enough, since a cancellation can be lost on its way: `asyncio.wait_for` drops one that
-    meets its result (until Python 3.12), and an error in what is done on the way out takes its place.
+    A cancellation can be lost: `asyncio.wait_for` drops one that coincides with its result (until
+    Python 3.12), and an error during clean-up replaces it.
     """
     running = {task for task in tasks if not task.done()}
     while running:
