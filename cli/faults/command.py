@@ -138,7 +138,8 @@ async def _run(choice: _Choice) -> None:
         open_target,
         targets_at_once=choice.stacks,
         tell=_tell,
-        shrink_plays_max=choice.shrink_plays,
+        shrink_plays_max=0 if choice.points else choice.shrink_plays,
+        keep_going=choice.points,
     )
     _summarize(outcome)
     if outcome.violations:
@@ -153,7 +154,7 @@ def _histories(choice: _Choice, faults: list[str], *, simulated: bool) -> Iterat
         # Only stacks of one's own have crash points, and what these are made of.
         from cli.faults.life import lives  # noqa: PLC0415
 
-        yield from lives()
+        yield from (life for life in lives() if life.seed >= choice.seeds.start)
         return
     for seed in choice.seeds:
         yield generate(seed, faults, simulated=simulated)

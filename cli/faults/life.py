@@ -29,7 +29,13 @@ _STEPS_MAX = 1000
 def life(number: int, faults: Sequence[str]) -> History:
     """A life in which these faults are made at its beginning, and stay."""
     made: list[Step] = [
-        {"fault": name, "nth": 1, "for_steps": _STEPS_MAX, "must_come": True} for name in faults
+        {
+            "fault": name,
+            "nth": 1,
+            "for_steps": _STEPS_MAX,
+            "must_come": not name.startswith(After.TAKEOVER),
+        }
+        for name in faults
     ]
     pays = {"act": "confirm", **_ACT}
     return History(

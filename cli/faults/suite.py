@@ -36,8 +36,9 @@ async def play_all(
     targets_at_once: int,
     tell: Callable[[Report], None],
     shrink_plays_max: int,
+    keep_going: bool = False,
 ) -> Outcome:
-    """Play histories until one fails."""
+    """Play histories until one fails, or all of them."""
     started = time.monotonic()
     outcome = Outcome()
     left = iter(histories)
@@ -48,14 +49,15 @@ async def play_all(
             async with open_target() as target:
                 player = Player(target)
                 for history in batch:
-                    if failed:
+                    if failed and not keep_going:
                         return
                     report = await player.play(history)
                     outcome.reports.append(report)
                     tell(report)
                     if report.violations:
                         failed.append((history, report))
-                        return
+                        # What a violation leaves behind is not to be taken for another.
+                        break
 
     async with asyncio.TaskGroup() as group:
         for _ in range(targets_at_once):
@@ -64,7 +66,7 @@ async def play_all(
     if failed:
         history, report = failed[0]
         outcome.failure = await _shortest(history, report, open_target, shrink_plays_max)
-        outcome.violations = report.violations
+        outcome.violations = [each for _, report in failed for each in report.violations]
     return outcome
 
 
