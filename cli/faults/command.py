@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,6 +29,7 @@ SOAK_MINUTES = 60.0
 SHRINK_PLAYS_MAX = 40
 VIOLATIONS_SHOWN_MAX = 20
 TARGETS_AT_ONCE_MAX = 8
+PROCESSES_MAX = 10
 
 
 def register(app: typer.Typer) -> None:
@@ -63,6 +65,10 @@ def register(app: typer.Typer) -> None:
                 help="Without a target: so many stacks side by side.",
             ),
         ] = 1,
+        processes: Annotated[
+            int,
+            typer.Option(min=1, max=PROCESSES_MAX, help="Of each service, on stacks of its own."),
+        ] = 1,
         shrink_plays: Annotated[
             int, typer.Option(min=0, help="Plays to make a failing history shorter with.")
         ] = SHRINK_PLAYS_MAX,
@@ -85,6 +91,7 @@ def register(app: typer.Typer) -> None:
                     real_time,
                     stacks if target is None else 1,
                     shrink_plays,
+                    processes,
                 ),
             )
         )
@@ -124,6 +131,7 @@ class _Choice:
     real_time: bool
     stacks: int
     shrink_plays: int
+    processes: int
 
 
 async def _run(choice: _Choice) -> None:
@@ -179,7 +187,11 @@ def _place(choice: _Choice) -> tuple[OpenTarget, Mapping[str, object], bool]:
             yield staging
 
         return there, staging.faults, staging.simulated
-    return _own_stack, _own_type()(Path(tempfile.gettempdir()) / "none").faults, True
+    return (
+        partial(_own_stack, choice.processes),
+        _own_type()(Path(tempfile.gettempdir()) / "none").faults,
+        True,
+    )
 
 
 def _own_type() -> "type[EmbeddedTarget]":
@@ -194,12 +206,12 @@ def _own_type() -> "type[EmbeddedTarget]":
 
 
 @asynccontextmanager
-async def _own_stack() -> AsyncIterator["EmbeddedTarget"]:
+async def _own_stack(processes: int = 1) -> AsyncIterator["EmbeddedTarget"]:
     """A stack in a folder of its own, both gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="recurring-faults-") as name:
         # PostgreSQL runs under an account of its own where the command is root's.
         await asyncio.to_thread(Path(name).chmod, 0o711)
-        target = _own_type()(Path(name) / "stack")
+        target = _own_type()(Path(name) / "stack", processes)
         try:
             await target.open()
             yield target

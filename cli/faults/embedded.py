@@ -15,6 +15,7 @@ from typing import Any
 import nats
 import psutil
 from nats.errors import Error as NatsError
+from nats.js.api import DiscardPolicy
 
 from cli.connect import Session, find_stack
 from cli.errors import CommandError
@@ -26,10 +27,12 @@ from deploy.embedded.addresses import SERVICES, Addresses
 from deploy.embedded.databases import Databases
 from deploy.embedded.keys import Keys
 from deploy.embedded.postgres import EmbeddedPostgres
+from deploy.embedded.program import Program
 from deploy.embedded.stack import EmbeddedStack
 
 POLL_SECONDS = 0.02
 TERMINATE_TIMES = 8
+LOCK_SECONDS = 1.5
 # Of the stream's memory of what it has had, while a fault wants it to forget.
 FORGETFUL_SECONDS = 0.1
 JETSTREAM_DOMAIN = "events"
@@ -55,7 +58,12 @@ class EmbeddedTarget:
     simulated = True
     customers: Sequence[Mapping[str, str]] = ()
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, processes: int = 1) -> None:
+        """With more than one process of each service, all but one are never made to fail."""
+        self._processes = processes
+        self._replicas: list[Program] = []
+        # Stream -> how many bytes it may hold, as its service made it.
+        self._stream_sizes: dict[str, int] = {}
         self.stack = EmbeddedStack(home, Addresses.free())
         self._locks = {part: asyncio.Lock() for part in (*SERVICES, "nats", "postgres")}
         self.crashes = Crashes(self.stack, self._locks)
@@ -64,10 +72,19 @@ class EmbeddedTarget:
     async def open(self) -> None:
         """Start the stack."""
         await in_thread(self.stack.up)
+        self._replicas = [
+            self.stack.replica(service, number)
+            for service in SERVICES
+            for number in range(3, self._processes + 2)
+        ]
+        for replica in self._replicas:
+            await in_thread(replica.start)
 
     async def close(self) -> None:
         """End the stack and all that it kept."""
         await self.crashes.close()
+        for replica in self._replicas:
+            await in_thread(replica.kill)
         await in_thread(self.stack.destroy)
 
     def session(self, tag: str) -> Session:
@@ -112,6 +129,14 @@ class EmbeddedTarget:
             faults[f"few connections of {service}"] = Fault(
                 self._does(self._connection_limit, service, 3),
                 partial(self._connection_limit, service, -1),
+            )
+            faults[f"roll {service}"] = Fault(self._does(self._roll, service), self._heals(service))
+            faults[f"migrate {service}"] = Fault(
+                self._does(self._operate, service, "migrate"), _nothing
+            )
+            faults[f"lock outbox of {service}"] = Fault(self._does(self._lock, service), _nothing)
+            faults[f"full stream of {service}"] = Fault(
+                self._does(self._fill, service.upper()), partial(self._empty, service.upper())
             )
             faults[f"replay {service}"] = Fault(self._does(self._replay, service), _nothing)
         faults["wipe the broker's store"] = Fault(self._does(self._wipe), self._heals("nats"))
@@ -158,6 +183,11 @@ class EmbeddedTarget:
         async with self._locks[part]:
             await in_thread(self.stack.kill, part)
 
+    async def _roll(self, service: str) -> None:
+        """Replace a process as a new version does: it drains, and the next one starts."""
+        async with self._locks[service]:
+            await in_thread(self.stack.restart, service)
+
     async def _signal(self, service: str, what: str) -> None:
         process = self.stack.process_of(service).find()
         if process is None:
@@ -199,6 +229,16 @@ class EmbeddedTarget:
             f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{role}'"  # noqa: S608
         )
 
+    async def _lock(self, service: str) -> None:
+        """Keep every transaction with an event waiting, for less than they wait at the most."""
+        await self._execute(
+            rf"""
+            \connect {wiring.role(service)}
+            BEGIN; LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE;
+            SELECT pg_sleep({LOCK_SECONDS}); COMMIT;
+            """
+        )
+
     async def _connection_limit(self, service: str, limit: int) -> None:
         role = wiring.role(service)
         await self._execute(f"ALTER ROLE {role} CONNECTION LIMIT {limit}")
@@ -230,6 +270,28 @@ class EmbeddedTarget:
 
         await self._with_streams(delete)
 
+    async def _fill(self, stream: str) -> None:
+        """Let a stream refuse what is published, as one whose disk is full."""
+
+        async def fill(jetstream: Any) -> None:  # noqa: ANN401 - untyped in nats-py
+            info = await jetstream.stream_info(stream)
+            self._stream_sizes.setdefault(stream, info.config.max_bytes)
+            info.config.max_bytes, info.config.discard = info.state.bytes + 1, DiscardPolicy.NEW
+            await jetstream.update_stream(info.config)
+
+        await self._with_streams(fill)
+
+    async def _empty(self, stream: str) -> None:
+        """Give a stream its room again."""
+
+        async def empty(jetstream: Any) -> None:  # noqa: ANN401 - untyped in nats-py
+            config = (await jetstream.stream_info(stream)).config
+            config.max_bytes, config.discard = self._stream_sizes[stream], DiscardPolicy.OLD
+            await jetstream.update_stream(config)
+
+        if stream in self._stream_sizes:
+            await self._with_streams(empty)
+
     async def _forget(self, stream: str) -> None:
         """Let a stream forget what it has had, so that it takes it again."""
 
@@ -243,11 +305,15 @@ class EmbeddedTarget:
     async def _replay(self, service: str) -> None:
         """Publish again all that a service ever has, beyond what the stream knows for a duplicate."""
         await self._forget(service.upper())
-        process = self.stack.process_of(service)
         since = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+        await self._operate(service, "replay", "--since", since)
+
+    async def _operate(self, service: str, *command: str) -> None:
+        """Run an operator's command of a service beside it."""
+        process = self.stack.process_of(service)
         done = await asyncio.create_subprocess_exec(
             *process.command,
-            *("replay", "--since", since),
+            *command,
             env=dict(process.environment),
             cwd=process.working_folder,
             stdout=asyncio.subprocess.DEVNULL,

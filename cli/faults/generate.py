@@ -89,7 +89,7 @@ def _standing_order(rng: random.Random, customer: int) -> dict[str, Any]:
         "items": items,
         "schedule": _schedule(rng),
         "lead_hours": rng.choice((1, 24, 24, 72)),
-        "window_hours": rng.choice((1, 24, 72)),
+        "window_hours": rng.choice((24, 72, 240)),
         "catch_up": rng.choice(("", "LATEST_ONLY", "ALL_IN_ORDER", "NONE")),
         "protection": rng.choice(("", "", "lock", "cap")),
         "condition": rng.choice(("", "", "in_stock", "total_ceiling", "expression", "days_since")),
