@@ -1,11 +1,14 @@
 """The fault suite knows every crash point of every service."""
 
 import importlib
+from pathlib import Path
 
 import pytest
 
 from cli.faults.crashes import POINTS, RUNTIME_POINTS
 from services.runtime import crash_points
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("service", sorted(POINTS))
@@ -25,3 +28,13 @@ def test_the_fault_suite_knows_the_crash_points_that_all_services_have() -> None
 
 def test_each_crash_point_says_what_is_done_by_then() -> None:
     assert all(point.meaning.endswith(".") for point in crash_points.known().values())
+
+
+def test_each_crash_point_is_documented_with_its_meaning() -> None:
+    for service in POINTS:
+        importlib.import_module(f"services.{service}.__main__")
+    documented = (ROOT / "docs" / "reliability.md").read_text()
+    for point in crash_points.known().values():
+        if not point.name.startswith("tests."):
+            line = next(each for each in documented.splitlines() if f"| `{point.name}` |" in each)
+            assert point.meaning in line
