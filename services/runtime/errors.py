@@ -1,6 +1,22 @@
-"""Errors as callers see them: a google.rpc.Status with a reason and, where one is at fault, fields.
+"""The errors of a service.
 
-Source: AIP-193 and google/rpc/error_details.proto.
+    Problem                     ends a call; the caller gets it as a google.rpc.Status
+        INVALID_ARGUMENT        a field breaks a rule: `Violations`
+        NOT_FOUND               `not_found`
+        ALREADY_EXISTS          `already_exists`
+        FAILED_PRECONDITION     `wrong_state`
+        ABORTED                 `etag_mismatch`
+        RESOURCE_EXHAUSTED      a limit: `rpc.limits.exhausted`
+        UNAUTHENTICATED, PERMISSION_DENIED      `auth.authenticator`, `auth.call_context`
+        UNAVAILABLE, DEADLINE_EXCEEDED, INTERNAL    made of other errors by `rpc.admission`
+    SettingsError               the process cannot start: `app.settings`
+    SchemaMisfitError           the process waits for a migration: `db.migrations`
+    StreamMissingError, DurableMissingError     it waits for NATS to have them: `messaging.streams`
+    CommandFailed               an operator's command ends with status 1: `app.commands`
+    UnreadableError             encrypted data whose key is missing: `crypto.encryption`
+    IllegalTransitionError      a defect in a state machine: `transitions`
+
+Sources: AIP-193, google/rpc/error_details.proto.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,25 +46,22 @@ class FieldViolation:
 
 @dataclass
 class Problem(Exception):
-    """Why a call was not done; nothing was stored.
-
-    `reason` is UPPER_SNAKE_CASE and documented on the RPC.
-    """
+    """Why a call failed; nothing was stored. `reason` is UPPER_SNAKE_CASE and documented on the RPC."""
 
     code: grpc.StatusCode
     reason: str
     message: str
     violations: tuple[FieldViolation, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
-    # When the same may work; 0 where it is not for time to tell.
+    # When a retry may succeed; 0 if time makes no difference.
     retry_seconds: float = 0.0
 
     def __str__(self) -> str:
-        """The message, as it goes to the caller."""
+        """The message for the caller."""
         return self.message
 
     def status(self, domain: str) -> status_pb2.Status:
-        """This problem on the wire; of very many violations, the first."""
+        """The status for the caller, with as many violations as fit."""
         message = _cut(self.message, MESSAGE_MAX_BYTES)
         details: list[Message] = [
             error_details_pb2.ErrorInfo(
@@ -68,17 +81,17 @@ class Problem(Exception):
 
 
 def _bad_request(violations: Sequence[FieldViolation]) -> error_details_pb2.BadRequest:
-    told = error_details_pb2.BadRequest()
-    for each in violations:
-        told.field_violations.add(
-            field=_cut(each.field, VIOLATIONS_MAX_BYTES // 4),
-            reason=each.reason,
-            description=_cut(each.description, VIOLATIONS_MAX_BYTES // 4),
+    detail = error_details_pb2.BadRequest()
+    for violation in violations:
+        detail.field_violations.add(
+            field=_cut(violation.field, VIOLATIONS_MAX_BYTES // 4),
+            reason=violation.reason,
+            description=_cut(violation.description, VIOLATIONS_MAX_BYTES // 4),
         )
-        if told.ByteSize() > VIOLATIONS_MAX_BYTES:
-            del told.field_violations[-1]
+        if detail.ByteSize() > VIOLATIONS_MAX_BYTES:
+            del detail.field_violations[-1]
             break
-    return told
+    return detail
 
 
 def _cut(text: str, most_bytes: int) -> str:
@@ -89,24 +102,24 @@ def _cut(text: str, most_bytes: int) -> str:
 
 
 def not_found(reason: str, name: str) -> Problem:
-    """No such resource, as far as this caller can see."""
+    """The resource does not exist."""
     return Problem(grpc.StatusCode.NOT_FOUND, reason, f"{name} does not exist")
 
 
 def already_exists(reason: str, name: str, **metadata: str) -> Problem:
-    """The id is taken; the metadata say by what."""
+    """Another resource has the id; the metadata say which."""
     return Problem(
         grpc.StatusCode.ALREADY_EXISTS, reason, f"{name} exists already", metadata=metadata
     )
 
 
 def wrong_state(reason: str, message: str, **metadata: str) -> Problem:
-    """The resource is not in a state that allows this; the metadata say what stands in the way."""
+    """The state of the resource does not allow this; the metadata say what prevents it."""
     return Problem(grpc.StatusCode.FAILED_PRECONDITION, reason, message, metadata=metadata)
 
 
 def etag_mismatch(name: str) -> Problem:
-    """The caller decided on a version that is not the present one (AIP-154)."""
+    """The caller's etag is not that of the present version (AIP-154)."""
     return Problem(
         grpc.StatusCode.ABORTED,
         "ETAG_MISMATCH",
@@ -116,32 +129,32 @@ def etag_mismatch(name: str) -> Problem:
 
 
 class Violations:
-    """Collects everything that is wrong with a request, so that a caller mends it in one go."""
+    """Collects all violations of a request, so that a caller can correct them at once."""
 
     def __init__(self) -> None:
         self._found: list[FieldViolation] = []
 
     @property
     def found(self) -> tuple[FieldViolation, ...]:
-        """What was noted, in the order of noting."""
+        """The violations, in the order in which they were added."""
         return tuple(self._found)
 
     def add(self, name: str, description: str, reason: str = FIELD_INVALID) -> None:
-        """Note that a field broke a rule."""
+        """Add that a field breaks a rule."""
         self._found.append(FieldViolation(name, reason, description))
 
     def require(self, name: str, description: str, *, met: bool) -> bool:
-        """Note the rule as broken unless it is met; returns whether it is."""
+        """Add a violation unless the rule is met; returns whether it is."""
         if not met:
             self.add(name, description)
         return met
 
     def require_range(self, name: str, value: int, least: int, most: int) -> None:
-        """Note a number that is out of its range."""
+        """Add a violation if a number is out of its range."""
         self.require(name, f"must be {least} to {most}", met=least <= value <= most)
 
     def require_length(self, name: str, value: str, least: int, most: int) -> None:
-        """Note a text that is too short or too long, in characters, or that nobody can store."""
+        """Add a violation if a text has too few or too many characters, or one that is not stored."""
         self.require(
             name,
             f"must have {least} to {most} characters, none of them U+0000",
@@ -149,7 +162,7 @@ class Violations:
         )
 
     def check(self) -> None:
-        """Raise INVALID_ARGUMENT if anything was noted.
+        """Raise INVALID_ARGUMENT if there are violations.
 
         The reason is that of the violations if they share one, else FIELD_INVALID.
         """
@@ -165,4 +178,4 @@ class Violations:
 
 
 class SettingsError(Exception):
-    """The environment does not describe a process that can run; the message names every cause."""
+    """The settings do not describe a process that can run; the message names every invalid setting."""

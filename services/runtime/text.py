@@ -85,39 +85,39 @@ _PLAIN = regex.compile(r"[ -~]*")
 
 
 def normalised(text: str) -> str:
-    """The text as it is kept: in NFC, its lines ended by LF."""
+    """The text as it is stored: in NFC, with LF as the end of lines."""
     return (
         text if _PLAIN.fullmatch(text) else unicodedata.normalize("NFC", _LINE_ENDS.sub("\n", text))
     )
 
 
-def faults(text: str, most_characters: int, *, lines: bool = False) -> Iterator[str]:
-    """The rules that a text which was given breaks, each in words; the text is not repeated.
+def broken_rules(text: str, most_characters: int, *, lines: bool = False) -> Iterator[str]:
+    """The rules that a text breaks, in words that do not repeat the text.
 
-    With `lines` it may have several. `most_characters` of 0 is no limit.
+    With `lines` it may have several lines. `most_characters` of 0 is no limit.
     """
     if most_characters and len(text.encode()) > most_characters * BYTES_PER_CHARACTER_MAX:
         yield f"must have at most {most_characters * BYTES_PER_CHARACTER_MAX} bytes"
         return
     if not _SEEN.search(text):
         yield "must have something in it that is seen"
-    yield from unseen_faults(text, lines=lines)
+    yield from visibility_rule(text, lines=lines)
     if _MARKS.search(text):
         yield f"must have at most {MARKS_PER_CHARACTER_MAX} marks on one character"
     if most_characters and length(text) > most_characters:
         yield f"must have at most {most_characters} characters"
         return
-    yield from card_faults(text)
+    yield from card_number_rule(text)
 
 
-def card_faults(text: str) -> Iterator[str]:
-    """Whether there is the number of a card in a text, in words that do not repeat it."""
+def card_number_rule(text: str) -> Iterator[str]:
+    """The rule against card numbers, if a text breaks it."""
     if has_card_number(text):
         yield CARD_RULE
 
 
-def unseen_faults(text: str, *, lines: bool) -> Iterator[str]:
-    """What of a text is not seen and has no place there, if anything, by its code point."""
+def visibility_rule(text: str, *, lines: bool) -> Iterator[str]:
+    """The rule against invisible characters, if a text breaks it, with the first code point."""
     if found := _first_unseen(text, lines=lines):
         yield f"must not have U+{ord(found):04X}, which is not shown as a character"
 
@@ -135,12 +135,12 @@ def _first_unseen(text: str, *, lines: bool) -> str:
 
 
 def length(text: str) -> int:
-    """How many characters are seen."""
+    """The number of visible characters."""
     return len(text) if text.isascii() else sum(1 for _ in _CHARACTER.finditer(text))
 
 
 def cut(text: str, most_characters: int, ending: str = "...") -> str:
-    """The text, or as much of it as fits with an ending; no character is cut in two."""
+    """The text, or as much of it as fits with an ending, in whole characters."""
     if length(text) <= most_characters:
         return text
     kept = _CHARACTER.findall(text)[: most_characters - len(ending)]
@@ -148,7 +148,7 @@ def cut(text: str, most_characters: int, ending: str = "...") -> str:
 
 
 def one_line(text: str) -> str:
-    """Text from anywhere on one line, without what steers a phone, a mail header or a terminal."""
+    """Any text on one line, without characters that control a phone, a mail header or a terminal."""
     text = normalised(text)
     while found := _first_unseen(text, lines=False):
         text = text.replace(found, " ")

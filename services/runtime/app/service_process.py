@@ -81,7 +81,7 @@ class ServiceProcess(Generic[S]):
             changed.cancel()
             if not serving.done():
                 was_ready = self._health.ready
-                await self._health.leave()
+                await self._health.drain()
                 if was_ready:
                     await asyncio.sleep(self._stop_delay_seconds)
                 await end([serving], STOP_AGAIN_SECONDS)

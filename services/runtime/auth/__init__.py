@@ -1,1 +1,1 @@
-"""Who calls: tokens, certificates, the context of a call."""
+"""Authentication: tokens, certificates, the caller of a call."""

@@ -1,4 +1,4 @@
-"""Who calls, and what they may call: a table of methods, and deny by default.
+"""Authenticates callers, and authorizes their calls by a table of methods; what is not in it is denied.
 
 Sources: bearer tokens (RFC 6750), JSON Web Tokens (RFC 7519) and key sets (RFC 7517).
 """
@@ -23,9 +23,9 @@ CLOCK_SKEW_SECONDS = 30
 VERIFIED_TOKENS_MAX = 1000
 TOKEN_MAX_BYTES = 8192
 
-# Opens every method that is open to platforms at all.
+# Allows every method that platforms may call.
 SCOPE_PLATFORM = "platform"
-_NAME_OF_A_SERVICE = re.compile(re.escape(SPIFFE_PREFIX) + r"([a-z]+)")
+_SERVICE_IDENTITY = re.compile(re.escape(SPIFFE_PREFIX) + r"([a-z]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +37,11 @@ class Access:
     services: tuple[str, ...] = ()
 
 
-_CLOSED = Access()
+_DENIED = Access()
 
 
 class Authenticator:
-    """Knows callers by their token or certificate, and holds the table: method -> who may call it."""
+    """Authenticates callers by token or certificate, and checks that they may call a method."""
 
     def __init__(
         self,
@@ -57,36 +57,36 @@ class Authenticator:
         self._methods = methods
         self._algorithms = frozenset(algorithms)
         self._version = keys.version
-        # Verifying a signature costs more than the call it protects, so verified tokens are kept
-        # until they expire.
+        # Verifying a signature costs more than the call that it protects, so verified tokens are
+        # cached.
         self._verified: OrderedDict[str, tuple[Caller, float]] = OrderedDict()
 
     async def admit_platform(self, method: str, authorization: str) -> Caller:
-        """The caller, if the token is good and has the scope of the method. Raises Problem."""
+        """The caller, if the token is valid and has the scope of the method. Raises Problem."""
         if not authorization.startswith("Bearer "):
             raise _unauthenticated("TOKEN_MISSING", "send `authorization: Bearer <JWT>`")
         token = authorization.removeprefix("Bearer ")
-        who = self._known(token) or await self._verify(token)
-        scope = self._methods.get(method, _CLOSED).scope
-        if not scope or (scope not in who.scopes and SCOPE_PLATFORM not in who.scopes):
+        caller = self._cached(token) or await self._verify(token)
+        scope = self._methods.get(method, _DENIED).scope
+        if not scope or (scope not in caller.scopes and SCOPE_PLATFORM not in caller.scopes):
             raise Problem(
                 grpc.StatusCode.PERMISSION_DENIED,
                 "SCOPE_MISSING",
                 f"the token has no scope for {method}",
                 metadata={"scope": scope} if scope else {},
             )
-        return who
+        return caller
 
     def admit_service(
         self, method: str, identities: Iterable[bytes], *, for_call: bool = False
     ) -> Caller:
-        """The service, if its certificate's name is one of the method's. Raises Problem.
+        """The service, if its certificate names one that may call the method. Raises Problem.
 
-        That the certificate is good has been checked when the connection was made.
+        The connection has verified the certificate.
         """
         for identity in identities:
-            named = _NAME_OF_A_SERVICE.fullmatch(identity.decode(errors="replace"))
-            if named and named[1] in self._methods.get(method, _CLOSED).services:
+            named = _SERVICE_IDENTITY.fullmatch(identity.decode(errors="replace"))
+            if named and named[1] in self._methods.get(method, _DENIED).services:
                 return Caller(named[1], ANY_TENANT, for_call=for_call)
         raise Problem(
             grpc.StatusCode.PERMISSION_DENIED,
@@ -94,40 +94,38 @@ class Authenticator:
             f"the certificate does not name a service that may call {method}",
         )
 
-    def _known(self, token: str) -> Caller | None:
-        """Whose token has been verified already, with keys that are still in use."""
-        self._keys.look()
+    def _cached(self, token: str) -> Caller | None:
+        """The caller of a token that was verified earlier, with keys that are still in use."""
+        self._keys.refresh()
         if self._version != self._keys.version:
-            # A key that was withdrawn must not live on in what it had signed.
+            # Tokens that a withdrawn key has signed are no longer valid.
             self._version = self._keys.version
             self._verified.clear()
-        known = self._verified.get(token)
-        if known is None or known[1] <= time.time() - CLOCK_SKEW_SECONDS:
-            return None
-        return known[0]
+        caller, expire_seconds = self._verified.get(token, (None, 0.0))
+        return caller if expire_seconds > time.time() - CLOCK_SKEW_SECONDS else None
 
     async def _verify(self, token: str) -> Caller:
         if len(token) > TOKEN_MAX_BYTES:
             raise _unauthenticated("TOKEN_INVALID", "the token is too long")
         try:
             claims = await self._claims(token)
-            who, expire_seconds = _read(claims), float(claims["exp"])
+            caller, expire_seconds = _caller(claims), float(claims["exp"])
         except (jwt.PyJWTError, LookupError, TypeError, ValueError, OverflowError):
             raise _unauthenticated("TOKEN_INVALID", "the token is not valid here") from None
-        self._verified[token] = (who, expire_seconds)
+        self._verified[token] = (caller, expire_seconds)
         if len(self._verified) > VERIFIED_TOKENS_MAX:
             self._verified.popitem(last=False)
-        return who
+        return caller
 
     async def _claims(self, token: str) -> dict[str, Any]:
-        """What the token says, if all of it holds; raises otherwise."""
+        """The claims of a valid token; raises for any other."""
         key = await self._keys.find(jwt.get_unverified_header(token)["kid"])
         if key is None or key.algorithm_name not in self._algorithms:
             raise LookupError("no such key")
         claims: dict[str, Any] = jwt.decode(
             token,
             key.key,
-            # The key's own and no other: the token has no say in it.
+            # The key's own algorithm, whatever the token's header says.
             algorithms=[key.algorithm_name],
             issuer=self._issuer,
             audience=self._audience,
@@ -137,10 +135,10 @@ class Authenticator:
         return claims
 
 
-def _read(claims: Mapping[str, Any]) -> Caller:
-    """Who calls, by a token that is good. Raises ValueError where a claim is not what it must be."""
+def _caller(claims: Mapping[str, Any]) -> Caller:
+    """The caller that a valid token names. Raises ValueError or TypeError for a malformed claim."""
     subject, tenant, scope = (claims[name] for name in ("sub", "merchant", "scope"))
-    # Not even the issuer may name what the database cannot keep, or every merchant at once.
+    # An issuer may not name a merchant that the database cannot store, nor all merchants at once.
     if not (isinstance(tenant, str) and ID_PATTERN.fullmatch(tenant)):
         raise ValueError("merchant must be an id")
     if not (subject.isprintable() and 0 < len(subject) <= SUBJECT_MAX_CHARACTERS):

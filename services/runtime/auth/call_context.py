@@ -1,4 +1,4 @@
-"""Who makes the call, or does the due work, that is under way."""
+"""The caller of the current call, or the service that does the current due work."""
 
 import contextvars
 from collections.abc import Callable
@@ -8,22 +8,22 @@ import grpc
 
 from services.runtime.errors import Problem
 
-# It is kept with each change, and lists are searched by it.
+# The audit stores it with each change and filters by it.
 SUBJECT_MAX_CHARACTERS = 300
 ANY_TENANT = "*"
-# With a call between services: it is made to answer a call, which what is due must not wait for.
+# Marks a call between services that answers another call: it uses the connections for calls.
 FOR_CALL_HEADER = "recurring-for-call"
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who a call comes from."""
+    """The caller of a method."""
 
     subject: str
-    # The one tenant whose resources the caller sees; ANY_TENANT for the suite's own services.
+    # The tenant whose resources the caller sees; ANY_TENANT for services.
     tenant: str
     scopes: frozenset[str] = frozenset()
-    # A service that asks for the sake of a call that it answers itself, and not for what is due.
+    # A service that calls in order to answer a call, not for due work.
     for_call: bool = False
 
     def check(self, tenant: str) -> None:
@@ -37,39 +37,37 @@ class Caller:
 
 
 _caller: contextvars.ContextVar[Caller] = contextvars.ContextVar("caller")
-
-
 _origin: contextvars.ContextVar[Callable[[], str]] = contextvars.ContextVar("origin")
 
 
 def caller() -> Caller:
-    """The caller of the call that is being answered."""
+    """The caller of the current call."""
     return _caller.get()
 
 
 def origin() -> str:
-    """Where the call that is being answered comes from, as far as its connection tells."""
+    """The address that the current call comes from."""
     return _origin.get()()
 
 
-def set_caller(who: Caller, where: Callable[[], str] = str) -> None:
-    """Remember who is calling, and whom to ask from where, for this call."""
-    _caller.set(who)
-    _origin.set(where)
+def set_caller(caller: Caller, origin: Callable[[], str] = str) -> None:
+    """Set the caller, and what gives the address, for the current call."""
+    _caller.set(caller)
+    _origin.set(origin)
 
 
 def act_for_all(service: str) -> None:
-    """Do what follows in this task, and in those it starts, in the service's own name."""
+    """Act as the service itself, for every tenant, in this task and in those that it starts."""
     set_caller(Caller(service, ANY_TENANT))
 
 
 def tenant() -> str:
-    """Whose rows may be seen: the caller's; without a caller nobody's."""
-    who = _caller.get(None)
-    return who.tenant if who else ""
+    """The tenant whose rows are visible; none without a caller."""
+    caller = _caller.get(None)
+    return caller.tenant if caller else ""
 
 
 def is_due_work() -> bool:
-    """Whether this is done for what is due, and not for a call, of another service's either."""
-    who = _caller.get(None)
-    return who is not None and who.tenant == ANY_TENANT and not who.for_call
+    """Whether this is due work, and not done to answer a call, of another service either."""
+    caller = _caller.get(None)
+    return caller is not None and caller.tenant == ANY_TENANT and not caller.for_call

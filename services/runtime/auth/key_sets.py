@@ -1,6 +1,7 @@
-"""Keys that tokens are verified with: a JSON Web Key Set (RFC 7517) in a file or at a URL, followed.
+"""The keys that verify tokens: a JSON Web Key Set (RFC 7517) in a file or at a URL.
 
-A new set that cannot be had or read leaves the old one in use: an issuer that is away locks nobody out.
+A new set that cannot be fetched or read leaves the old one in use, so an outage of the issuer locks
+nobody out.
 """
 
 import asyncio
@@ -15,19 +16,19 @@ import jwt
 
 log = logging.getLogger(__name__)
 
-# Anything else in a key set (and `none`) verifies nothing.
+# Keys of other algorithms (and `none`) are ignored.
 ALGORITHMS = frozenset({"EdDSA", "ES256", "RS256"})
 SET_MAX_BYTES = 64 * 1024
 KEYS_MAX = 64
-# How long a changed file may go unnoticed.
-FILE_LOOK_SECONDS = 1.0
-# How old a fetched set may become before it is fetched again, beside the calls.
+# A changed file is noticed within this time.
+FILE_CHECK_SECONDS = 1.0
+# A fetched set is fetched again in the background when it is older than this.
 FETCH_SECONDS = 300.0
-# A token with a key that is not known yet has the set fetched, but not more often than this.
+# A token with an unknown key causes a fetch, but not more often than this.
 FETCH_AGAIN_SECONDS = 10.0
 FETCH_TIMEOUT_SECONDS = 5.0
 
-# What the keys of a development stack are called.
+# Ids of keys of a development stack begin with this.
 DEVELOPMENT_KEY_PREFIX = "development-"
 
 Keys = dict[str, jwt.PyJWK]
@@ -39,23 +40,23 @@ class KeySet(Protocol):
     # Grows when the keys change.
     version: int
 
-    def look(self) -> None:
-        """Have changes noticed; to be called now and then."""
+    def refresh(self) -> None:
+        """Notice changes; called before each use."""
 
     async def find(self, key_id: str) -> jwt.PyJWK | None:
-        """The key of that name, as far as anybody knows."""
+        """The key with that id, if there is one."""
 
 
 def read(text: str | bytes, *, production: bool) -> Keys:
-    """The usable keys of a set, by name. Raises ValueError if it is none, or has none.
+    """The usable keys of a set, by id.
 
-    In production a set with a key for development is none: whoever wrote it made a mistake.
+    Raises ValueError if it is no set, has no usable key, or in production has a key for development.
     """
-    listed = json.loads(text)["keys"]
-    if not isinstance(listed, list) or len(listed) > KEYS_MAX:
+    members = json.loads(text)["keys"]
+    if not isinstance(members, list) or len(members) > KEYS_MAX:
         raise ValueError(f"no list of at most {KEYS_MAX} keys")
     keys: Keys = {}
-    for member in listed:
+    for member in members:
         try:
             key = jwt.PyJWK(member)
         except jwt.PyJWTError:
@@ -70,7 +71,7 @@ def read(text: str | bytes, *, production: bool) -> Keys:
 
 
 class KeyFile:
-    """A key set in a file, which whoever rotates the keys replaces."""
+    """A key set in a file, which is replaced to rotate keys."""
 
     def __init__(self, file: Path, *, production: bool) -> None:
         self.version = 1
@@ -78,13 +79,13 @@ class KeyFile:
         self._production = production
         self._changed_ns = file.stat().st_mtime_ns
         self._keys = read(file.read_bytes(), production=production)
-        self._looked_at = time.monotonic()
+        self._checked_at = time.monotonic()
 
-    def look(self) -> None:
-        """Read the file again if it is another."""
-        if time.monotonic() - self._looked_at < FILE_LOOK_SECONDS:
+    def refresh(self) -> None:
+        """Read the file again if it has changed."""
+        if time.monotonic() - self._checked_at < FILE_CHECK_SECONDS:
             return
-        self._looked_at = time.monotonic()
+        self._checked_at = time.monotonic()
         try:
             changed_ns = self._file.stat().st_mtime_ns
             if changed_ns == self._changed_ns:
@@ -97,7 +98,7 @@ class KeyFile:
         self.version += 1
 
     async def find(self, key_id: str) -> jwt.PyJWK | None:
-        """The key of that name."""
+        """The key with that id."""
         return self._keys.get(key_id)
 
 
@@ -113,18 +114,18 @@ class KeyUrl:
         self._tried_at = -FETCH_SECONDS
         self._fetching: asyncio.Task[None] | None = None
 
-    def look(self) -> None:
-        """Have an old set fetched anew, beside the call."""
+    def refresh(self) -> None:
+        """Fetch an old set again, in the background."""
         if time.monotonic() - self._tried_at > FETCH_SECONDS:
             self._start()
 
     async def find(self, key_id: str) -> jwt.PyJWK | None:
-        """The key of that name; asks the issuer if it is new."""
+        """The key with that id; fetches the set if the id is unknown."""
         if key_id not in self._keys:
             if self._fetching is None and time.monotonic() - self._tried_at > FETCH_AGAIN_SECONDS:
                 self._start()
             if self._fetching is not None:
-                # Whoever waits may go away; the others wait on.
+                # A caller that disconnects does not end the wait of the others.
                 await asyncio.shield(self._fetching)
         return self._keys.get(key_id)
 
@@ -158,7 +159,7 @@ class KeyUrl:
         try:
             await self.fetch()
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            log.warning("key set not to be had: %r", error)
+            log.warning("key set could not be fetched: %r", error)
         finally:
             self._fetching = None
 

@@ -11,7 +11,8 @@ from typing import Any, TypeAlias, TypeVar, cast
 import grpc
 from grpc_status import rpc_status
 
-from services.runtime.auth.call_context import Caller, caller, set_caller
+from services.runtime.auth import call_context
+from services.runtime.auth.call_context import Caller, set_caller
 from services.runtime.errors import Problem
 from services.runtime.observability import metrics, outages, tracing
 from services.runtime.observability.outages import is_outage
@@ -27,21 +28,19 @@ from services.runtime.rpc.paging import LARGE_PAGE_ROWS
 
 log = logging.getLogger(__name__)
 
-# Each may keep a message waiting for its last byte: 128 MiB, of the 512 that a pod has.
+# Each may wait for the end of its message: 128 MiB, of the 512 that a pod has.
 CONCURRENT_CALLS_MAX = 500
-# Beyond this, calls are not even told why they are refused.
+# Further calls are refused without a reason.
 CONCURRENT_REFUSALS_MAX = 4000
-# Pages of more than LARGE_PAGE_ROWS, of a server and of one tenant.
+# Pages of more than LARGE_PAGE_ROWS: of a server, and of one tenant.
 LARGE_PAGES_AT_ONCE_MAX = 2
 LARGE_PAGES_OF_TENANT_MAX = 1
 # A call without a deadline, or with a longer one, ends after this.
 DEADLINE_MAX_SECONDS = 30.0
 # The same for a call whose caller sends a stream: a whole book of standing orders takes minutes.
 STREAM_DEADLINE_MAX_SECONDS = 600.0
-# By how much a caller's deadline may grow on its way: gRPC sends no more than three digits of it.
+# By how much a caller's deadline may grow on the wire: gRPC sends three digits of it.
 ROUNDED_SECONDS = 1.0
-# Where gRPC puts the one SPIFFE ID of a connection's certificate.
-_IDENTITY_PROPERTY = "peer_spiffe_id"
 R = TypeVar("R")
 
 
@@ -53,10 +52,10 @@ Admit: TypeAlias = "Callable[[str, Any, Headers], Awaitable[Caller]]"
 
 
 class Admission:
-    """Wraps a servicer's methods: authorizes each call, holds its request against the contract's
-    rules, bounds its time, and turns what it raises into a status.
+    """Wraps a servicer's methods: authorizes each call, validates its request, bounds its time, and
+    makes a status of its error.
 
-    Methods are wrapped once, as they are added: an interceptor would be asked again at each call.
+    Methods are wrapped once, when they are added. An interceptor would be looked up for each call.
     """
 
     def __init__(
@@ -75,17 +74,17 @@ class Admission:
         self._limits = limits
         self._large_pages = ConcurrencyLimiter(LARGE_PAGES_AT_ONCE_MAX, LARGE_PAGES_OF_TENANT_MAX)
         self._behind_proxy = behind_proxy
-        self._under_way = 0
+        self._running_calls = 0
 
-    # Generated code adds its methods to a server in both these ways.
+    # Generated code adds its methods to a server in both of these ways.
 
     def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
-        """Leave these out: they are the registered ones once more."""
+        """Ignore these, which repeat the registered methods."""
 
     def add_registered_method_handlers(
         self, service_name: str, handlers: Mapping[str, Handler]
     ) -> None:
-        """Have the server call the methods, each call admitted first."""
+        """Add methods to the server, with admission."""
         wrapped = {
             name: self._wrap(f"/{service_name}/{name}", handler)
             for name, handler in handlers.items()
@@ -93,9 +92,8 @@ class Admission:
         self._server.add_registered_method_handlers(service_name, wrapped)
 
     def _wrap(self, method: str, handler: Handler) -> Handler:
-        """The method with admission, to which even one message comes as a stream.
-
-        Whoever calls is known before it is read, and it must come in time.
+        """The method with admission. Even a single message is read as a stream, so that the caller is
+        authenticated before it is read, and its arrival has a time limit.
         """
         serialize = cast("Serialize", handler.response_serializer)
         one: Behaviour | None = handler.unary_unary
@@ -105,7 +103,7 @@ class Admission:
         elif many is not None:
             behaviour, deadline_seconds = _with_many(many), STREAM_DEADLINE_MAX_SECONDS
         else:
-            raise ValueError(f"{method} answers with a stream, which no call is admitted to")
+            raise ValueError(f"{method} answers with a stream, which admission does not support")
         return grpc.stream_unary_rpc_method_handler(
             self._guarded(method, behaviour, serialize, deadline_seconds),
             request_deserializer=validation.reader(handler.request_deserializer),
@@ -114,7 +112,7 @@ class Admission:
     def _guarded(
         self, method: str, behaviour: Behaviour, serialize: Serialize, deadline_seconds: float
     ) -> Behaviour:
-        """The method's behaviour with admission, which answers in bytes."""
+        """The behaviour of a method with admission, which answers in bytes."""
         enough_seconds = deadline_seconds + ROUNDED_SECONDS
 
         async def work(requests: Any, context: Any, headers: Headers) -> bytes:  # noqa: ANN401
@@ -123,7 +121,7 @@ class Admission:
             left_seconds = context.time_remaining()
             if left_seconds is None or left_seconds > enough_seconds:
                 working = _in_time(working, deadline_seconds)
-            # Otherwise gRPC itself ends the call in time.
+            # Otherwise gRPC ends the call in time.
             response = serialize(await working)
             if call is not None:
                 call.answer(len(response))
@@ -134,7 +132,7 @@ class Admission:
             code = grpc.StatusCode.CANCELLED.name
             headers = _headers(context.invocation_metadata())
             span = tracing.answering(method, headers.get(tracing.TRACEPARENT_HEADER, ""))
-            self._under_way += 1
+            self._running_calls += 1
             try:
                 response = await work(requests, context, headers)
             except Exception as error:  # noqa: BLE001 - the boundary: everything becomes a status
@@ -143,17 +141,17 @@ class Admission:
                 code = grpc.StatusCode.OK.name
                 return response
             finally:
-                self._under_way -= 1
+                self._running_calls -= 1
                 tracing.answered(span, code)
                 metrics.call_done(method, code, time.perf_counter() - started)
-            # Not where the error is at hand: gRPC would keep it, and all that its frames have seen,
-            # until the garbage is collected.
+            # Outside of the except clause: gRPC would keep the error, and all that its frames hold,
+            # until a garbage collection.
             return await context.abort_with_status(refusal)
 
         return answer
 
     def _refusal(self, method: str, error: Exception) -> tuple[str, grpc.Status]:
-        """The name of an error's code, and the status that the caller gets."""
+        """The code of an error, and the status for the caller."""
         problem = _problem(method, error)
         return problem.code.name, rpc_status.to_status(problem.status(self._domain))
 
@@ -162,7 +160,7 @@ class Admission:
             request = validation.admitted(await context.read())
             if getattr(request, "page_size", 0) <= LARGE_PAGE_ROWS:
                 return await behaviour(request, context)
-            async with self._large_pages.of(caller().tenant):
+            async with self._large_pages.of(call_context.tenant()):
                 return await behaviour(request, context)
 
         return work
@@ -173,27 +171,27 @@ class Admission:
         context: Any,  # noqa: ANN401 - a call's
         headers: Headers,
     ) -> Call | None:
-        """Authenticate the caller, and count the call while it lasts; a service's is not counted."""
+        """Authenticate the caller, and count a platform's call until it ends."""
         if not self.open:
             raise _unavailable("the service is starting or stopping; try again")
-        if self._under_way > CONCURRENT_CALLS_MAX:
+        if self._running_calls > CONCURRENT_CALLS_MAX:
             raise exhausted(
-                "TOO_MANY_CALLS_AT_ONCE", "the service has no room for it", BUSY_RETRY_SECONDS
+                "TOO_MANY_CALLS_AT_ONCE", "the service has too many calls", BUSY_RETRY_SECONDS
             )
-        who = await self._admit(method, context, headers)
-        where = partial(_forwarded, headers, context) if self._behind_proxy else context.peer
-        set_caller(who, where)
+        caller = await self._admit(method, context, headers)
+        origin = partial(_forwarded, headers, context) if self._behind_proxy else context.peer
+        set_caller(caller, origin)
         if self._limits is None:
             return None
-        call = self._limits.call((who.tenant, who.subject))
+        call = self._limits.call((caller.tenant, caller.subject))
         context.add_done_callback(lambda _context: call.end())
         return call
 
 
 def _headers(metadata: Iterable[tuple[str, Any]]) -> Headers:
-    """Metadata by name; what comes several times is one list, as everywhere in HTTP (RFC 9110 §5.3).
+    """Metadata by name; repeated headers become one list (RFC 9110 §5.3).
 
-    So nobody is taken for the caller of one of two tokens: a list of them is none.
+    A list of two tokens is no valid token, so a call with two is refused.
     """
     headers: dict[str, Any] = {}
     for name, value in metadata:
@@ -209,10 +207,7 @@ def _with_many(behaviour: Behaviour) -> Behaviour:
 
 
 def _forwarded(headers: Headers, context: Any) -> str:  # noqa: ANN401 - a call's
-    """Where a call comes from that a proxy passes on: the address that it has added to the others.
-
-    What stands before it, the caller may have made up.
-    """
+    """The address that the proxy has added as the last one; the caller may have forged those before."""
     _, _, added = headers.get("x-forwarded-for", "").rpartition(",")
     try:
         address = ip_address(added.strip())
@@ -241,7 +236,7 @@ def _unavailable(message: str) -> Problem:
 
 
 def _problem(method: str, error: Exception) -> Problem:
-    """What the caller is told of an error; what it must not know stays in the log."""
+    """The problem for the caller; details that it must not see go to the log."""
     if isinstance(error, Problem):
         return error
     if is_outage(error) or isinstance(error, grpc.aio.AioRpcError):
@@ -249,6 +244,6 @@ def _problem(method: str, error: Exception) -> Problem:
             outages.note(what, error)
         else:
             log.warning("dependency failed: %r", error, extra={"method": method})
-        return _unavailable("something that this needs is out of reach; try again")
+        return _unavailable("a dependency of the service is unavailable; try again")
     log.error("call failed", exc_info=error, extra={"method": method})
     return Problem(grpc.StatusCode.INTERNAL, "INTERNAL", "an internal error; nothing was done")

@@ -1,4 +1,4 @@
-"""Between wire types and Python's: money in integer minor units, aware times, civil dates, names.
+"""Conversions between wire types and Python's: money in minor units, aware times, civil dates, ids.
 
 Sources: google/type/money.proto, google/type/date.proto, AIP-122 (names), AIP-158 (pages).
 """
@@ -18,8 +18,9 @@ NANOS_PER_UNIT = 1_000_000_000
 
 _FACTORS = {currency: minor_factor(currency) for currency in DIGITS}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# Times that callers set. Whatever is added to them, or said of them in any zone, is a time as well. The
-# last due time of a calendar that ends with the year 2100, moved to a business day, is one of them.
+# The range of times that callers set. Sums with them, and their local times in any zone, are valid
+# times. It contains the last due time of a calendar that ends with the year 2100, moved to a business
+# day.
 FIRST_TIME = _EPOCH
 LAST_TIME = datetime(2101, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
 _SECONDS_PER_DAY = 24 * 3600
@@ -30,7 +31,7 @@ M = TypeVar("M", bound=Message)
 def to_money(amount_minor: int, currency: str) -> money_pb2.Money:
     """An amount in minor units as google.type.Money."""
     factor = _FACTORS.get(currency) or minor_factor(currency)
-    # Units and nanos of a negative amount are both negative, so the sign is put aside.
+    # Units and nanos of a negative amount are both negative.
     sign = -1 if amount_minor < 0 else 1
     units, rest = divmod(abs(amount_minor), factor)
     return money_pb2.Money(
@@ -47,8 +48,8 @@ def from_money(money: money_pb2.Money) -> Money:
     return Money(money.units * factor + money.nanos // (NANOS_PER_UNIT // factor), currency)
 
 
-# The read functions below take what a caller sent. Where it breaks a rule they note the violation and
-# return a placeholder, which nobody sees: `Violations.check` comes before any use.
+# The read functions below read the values of a caller. If one breaks a rule, they add the violation and
+# return a placeholder, which is never used: `Violations.check` comes before.
 _NO_MONEY = Money(0, "XXX")
 _NO_TIME = datetime.min.replace(tzinfo=UTC)
 _NO_UUID = uuid.UUID(int=0)
@@ -58,7 +59,7 @@ def read_money(violations: Violations, field: str, money: money_pb2.Money) -> Mo
     """A positive amount in whole minor units, of at most twelve digits."""
     currency = money.currency_code
     if currency not in DIGITS:
-        # Their word is not repeated: it could be anything.
+        # The value is not repeated: it could be anything.
         violations.add(f"{field}.currency_code", "must be a current currency of ISO 4217")
         return _NO_MONEY
     nanos_per_minor = NANOS_PER_UNIT // _FACTORS[currency]
@@ -83,8 +84,8 @@ def to_timestamp(moment: datetime) -> timestamp_pb2.Timestamp:
 
 
 def put_time(stamp: timestamp_pb2.Timestamp, moment: datetime) -> None:
-    """Write an aware time where it stays: a message that is put into another one is copied."""
-    # In whole numbers, and without the library's way through calendar and floats.
+    """Write an aware time into its message, without a copy."""
+    # In integers; the library's conversion uses the calendar and floats.
     since = moment - _EPOCH
     stamp.seconds = since.days * _SECONDS_PER_DAY + since.seconds
     stamp.nanos = since.microseconds * _NANOS_PER_MICROSECOND
@@ -98,7 +99,7 @@ def from_timestamp(stamp: timestamp_pb2.Timestamp) -> datetime:
 
 
 def read_timestamp(violations: Violations, field: str, stamp: timestamp_pb2.Timestamp) -> datetime:
-    """A time that is stored or computed with, from FIRST_TIME to LAST_TIME."""
+    """A time from FIRST_TIME to LAST_TIME, to be stored or computed with."""
     found = _time(stamp)
     if found is None or not FIRST_TIME <= found <= LAST_TIME:
         rule = f"must be a time from the year {FIRST_TIME.year} to the year {LAST_TIME.year}"
@@ -108,7 +109,7 @@ def read_timestamp(violations: Violations, field: str, stamp: timestamp_pb2.Time
 
 
 def read_bound(violations: Violations, field: str, stamp: timestamp_pb2.Timestamp) -> datetime:
-    """A time that rows are only compared with: between the years 1 and 9999."""
+    """A time between the years 1 and 9999, to be compared with."""
     found = _time(stamp)
     if found is None:
         violations.add(field, "must be a time between the years 1 and 9999")

@@ -1,4 +1,4 @@
-"""How much one caller may ask, so that there is something left for the others."""
+"""Limits of one caller or tenant, so that the others are served."""
 
 import asyncio
 import math
@@ -13,53 +13,55 @@ import grpc
 
 from services.runtime.errors import Problem
 
+# Batches between services, and every answer.
+MESSAGE_MAX_BYTES = 4 * 1024**2
 CALLERS_MAX = 10_000
-# Answers that callers have asked for and do not read: of one caller, and of all.
+# Answers that callers have not read yet: of one caller, and of all.
 CALLER_UNREAD_MAX_BYTES = 16 * 1024**2
 UNREAD_MAX_BYTES = 64 * 1024**2
-# Smaller ones are never refused: what a call has changed must not look as if it had not.
+# Smaller answers are always sent, so that a call that changed something does not look as if it failed.
 SMALL_ANSWER_BYTES = 64 * 1024
-# Of a tenant, that wait for room: each has a place among all calls meanwhile.
+# Calls of a tenant that wait for a limiter; each counts as a running call meanwhile.
 QUEUE_MAX_CALLS = 20
-# Whoever has too many calls under way does not know when one ends.
+# Suggested when too many calls run, since it is unknown when one ends.
 BUSY_RETRY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """What one caller may ask of one process."""
+    """The limits of one caller at one process."""
 
     calls_per_second: float
-    # How many calls may come at once after a quiet time.
+    # Calls at once after an idle time.
     burst_calls: int
     calls_at_once: int
 
 
 @dataclass(slots=True)
 class _Account:
-    """A caller's bucket of calls (a token bucket), its calls under way, and its unread answers."""
+    """A caller's token bucket, its running calls and its unread answers."""
 
-    left: float
-    at: float
-    under_way: int = 0
+    tokens: float
+    refilled_at: float
+    running_calls: int = 0
     unread_bytes: int = 0
 
 
 class Limits:
-    """Counts each caller's calls. Whoever has not called for longest is forgotten first."""
+    """Counts each caller's calls; forgets the caller whose last call is the longest ago first."""
 
     def __init__(self, rate_limit: RateLimit) -> None:
-        self._allowance = rate_limit
+        self._rate_limit = rate_limit
         self._accounts: OrderedDict[tuple[str, str], _Account] = OrderedDict()
         self.unread_bytes = 0
 
     def call(self, caller: tuple[str, str]) -> "Call":
-        """A call, which counts until it ends. Raises RESOURCE_EXHAUSTED if it is one too many."""
+        """Begin a call, which counts until it ends. Raises RESOURCE_EXHAUSTED if it exceeds a limit."""
         account = self._account(caller)
-        if account.under_way >= self._allowance.calls_at_once:
+        if account.running_calls >= self._rate_limit.calls_at_once:
             raise exhausted(
                 "TOO_MANY_CALLS_AT_ONCE",
-                f"more than {self._allowance.calls_at_once} calls are under way",
+                f"more than {self._rate_limit.calls_at_once} calls are running",
                 BUSY_RETRY_SECONDS,
             )
         self._take(account)
@@ -69,7 +71,7 @@ class Limits:
         account = self._accounts.get(caller)
         if account is None:
             account = self._accounts[caller] = _Account(
-                self._allowance.burst_calls, time.monotonic()
+                self._rate_limit.burst_calls, time.monotonic()
             )
             if len(self._accounts) > CALLERS_MAX:
                 self._accounts.popitem(last=False)
@@ -78,27 +80,28 @@ class Limits:
         return account
 
     def _take(self, account: _Account) -> None:
-        now, rate = time.monotonic(), self._allowance.calls_per_second
-        account.left = min(self._allowance.burst_calls, account.left + (now - account.at) * rate)
-        account.at = now
-        if account.left < 1:
+        now, rate = time.monotonic(), self._rate_limit.calls_per_second
+        elapsed = now - account.refilled_at
+        account.tokens = min(self._rate_limit.burst_calls, account.tokens + elapsed * rate)
+        account.refilled_at = now
+        if account.tokens < 1:
             raise exhausted(
-                "RATE_EXCEEDED", f"more than {rate:g} calls a second", (1 - account.left) / rate
+                "RATE_EXCEEDED", f"more than {rate:g} calls a second", (1 - account.tokens) / rate
             )
-        account.left -= 1
+        account.tokens -= 1
 
 
 class Call:
-    """A call under way, until its answer has gone out: a caller may be in no hurry to read it."""
+    """A call, from its start until the caller has read the answer."""
 
     __slots__ = ("_account", "_limits", "_unread_bytes")
 
     def __init__(self, limits: Limits, account: _Account) -> None:
         self._limits, self._account, self._unread_bytes = limits, account, 0
-        account.under_way += 1
+        account.running_calls += 1
 
     def answer(self, size_bytes: int) -> None:
-        """Keep an answer for the caller. Raises RESOURCE_EXHAUSTED if too much is kept already."""
+        """Count the answer. Raises RESOURCE_EXHAUSTED if too many bytes are unread already."""
         if size_bytes > SMALL_ANSWER_BYTES and (
             self._account.unread_bytes + size_bytes > CALLER_UNREAD_MAX_BYTES
             or self._limits.unread_bytes + size_bytes > UNREAD_MAX_BYTES
@@ -111,8 +114,8 @@ class Call:
         self._keep(size_bytes)
 
     def end(self) -> None:
-        """The caller has its answer, or went without."""
-        self._account.under_way -= 1
+        """Stop counting: the caller has read the answer, or disconnected."""
+        self._account.running_calls -= 1
         self._keep(-self._unread_bytes)
 
     def _keep(self, size_bytes: int) -> None:
@@ -121,8 +124,8 @@ class Call:
         self._limits.unread_bytes += size_bytes
 
 
-class _Line(asyncio.Semaphore):
-    """Those of a tenant who are in a room, and those who wait for it."""
+class _TenantQueue(asyncio.Semaphore):
+    """The calls of a tenant that run in a limiter, and those that wait."""
 
     calls = 0
 
@@ -133,37 +136,33 @@ class ConcurrencyLimiter:
     def __init__(self, at_once: int, of_tenant: int) -> None:
         self._all = asyncio.Semaphore(at_once)
         self._of_tenant = of_tenant
-        # Forgotten with the last call that is in it or waits for it.
-        self._lines: WeakValueDictionary[str, _Line] = WeakValueDictionary()
+        # Each queue is dropped with its last call.
+        self._queues: WeakValueDictionary[str, _TenantQueue] = WeakValueDictionary()
 
     @asynccontextmanager
     async def of(self, tenant: str) -> AsyncIterator[None]:
-        """A place, as soon as there is one. Raises RESOURCE_EXHAUSTED if too many wait already."""
-        line = self._lines.setdefault(tenant, _Line(self._of_tenant))
-        if line.calls >= self._of_tenant + QUEUE_MAX_CALLS:
+        """Wait for a turn of the tenant. Raises RESOURCE_EXHAUSTED if too many calls wait already."""
+        queue = self._queues.setdefault(tenant, _TenantQueue(self._of_tenant))
+        if queue.calls >= self._of_tenant + QUEUE_MAX_CALLS:
             raise exhausted(
                 "TOO_MANY_CALLS_AT_ONCE",
-                f"{QUEUE_MAX_CALLS} calls of the merchant that take as much are in line",
+                f"{QUEUE_MAX_CALLS} such calls of the merchant wait already",
                 BUSY_RETRY_SECONDS,
             )
-        line.calls += 1
+        queue.calls += 1
         try:
-            async with line, self._all:
+            async with queue, self._all:
                 yield
         finally:
-            line.calls -= 1
+            queue.calls -= 1
 
 
 def exhausted(reason: str, message: str, retry_seconds: float) -> Problem:
-    """It is too much at this moment."""
+    """A limit is exceeded at this moment."""
     return Problem(
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         reason,
         f"{message}; try again later",
-        # Not before it will do, and in milliseconds.
+        # Rounded up to milliseconds, so that a retry is not too early.
         retry_seconds=math.ceil(retry_seconds * 1000) / 1000,
     )
-
-
-# Batches of the other services, and every answer.
-MESSAGE_MAX_BYTES = 4 * 1024**2

@@ -17,27 +17,24 @@ from services.runtime.rpc.conversions import M
 
 PAGE_SIZE_DEFAULT = 50
 PAGE_SIZE_MAX = 1000
-# Well below what a message may have: the rest of a page of large rows comes with the next one.
+# Well below the maximum of a message. A page of large rows ends earlier, and the next one continues.
 PAGE_MAX_BYTES = 3 * 1024**2
-# A page of more rows than this may take several looks, and keeps what it has found meanwhile.
+# A page of more rows than this may take several queries, and holds their rows meanwhile.
 LARGE_PAGE_ROWS = 100
-# Of rows that are large, so many are looked for at once: more may not fit into the page.
+# Large rows are read in portions of so many, since more may not fit into the page.
 PORTION_ROWS = LARGE_PAGE_ROWS + 1
-# What a database keeps as an integer.
+# An integer of PostgreSQL.
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _PAGE_RULE = "must come from the page before, with the same request"
-
-
-# Ends of a list by position.
+# The ends of a list by position.
 BEFORE_ALL, AFTER_ALL = uuid.UUID(int=0), uuid.UUID(int=2**128 - 1)
-
 
 Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What part of a list a caller wants: at most `size` rows after the row `after`."""
+    """A page of a list: at most `size` rows after the row `after`."""
 
     size: int
     after: tuple[str, ...]
@@ -46,7 +43,7 @@ class Page:
 
     @property
     def limit(self) -> int:
-        """How many rows to look for: one more than are shown tells whether there are more."""
+        """How many rows to read: one more than the page has shows whether there is another page."""
         return self.size + 1
 
     def cut(
@@ -55,9 +52,9 @@ class Page:
         message: Callable[[Row], M],
         key: Callable[[Row], tuple[str, ...]],
     ) -> tuple[list[M], str]:
-        """The messages of the page, and the token of the next one if it is not the last.
+        """The messages of the page, from at most `limit` rows, and the token of the next page, if any.
 
-        Of at most `limit` rows that were found. Rows that are large make a page that is short.
+        A page of large rows has fewer.
         """
         filling = _Filling(self, message)
         if all(map(filling.takes, found)):
@@ -70,9 +67,9 @@ class Page:
         message: Callable[[Row], M],
         key: Callable[[Row], tuple[str, ...]],
     ) -> tuple[list[M], str]:
-        """As `cut`, of rows that may be large, and are found in portions.
+        """As `cut`, for rows that may be large and are read in portions.
 
-        `find` finds so many after a row, or after the page before.
+        `find` reads so many after a row, or after the page before.
         """
         filling = _Filling(self, message)
         while True:
@@ -84,7 +81,7 @@ class Page:
                 return filling.shown, ""
 
     def token(self, last: tuple[str, ...]) -> str:
-        """The token of the page that follows the row `last`."""
+        """The token of the page after the row `last`."""
         text = "\x1f".join((self.fingerprint, *last))
         return base64.urlsafe_b64encode(text.encode()).decode()
 
@@ -126,17 +123,17 @@ class Page:
 
 
 class _Filling(Generic[Row, M]):
-    """A page while rows are put into it: as many as it may have, and as fit into an answer."""
+    """A page that is being filled, up to its size and to the maximum of bytes."""
 
     def __init__(self, page: Page, message: Callable[[Row], M]) -> None:
         self._size, self._message = page.size, message
         self._left_bytes = PAGE_MAX_BYTES
         self.shown: list[M] = []
-        # The row that was put into it last.
+        # The last row of the page so far.
         self.last: Any = None
 
     def takes(self, row: Row) -> bool:
-        """Put a row into the page, and say whether there was room: one always fits."""
+        """Add a row if it fits, and return whether it did; the first one always does."""
         if len(self.shown) == self._size:
             return False
         made = self._message(row)
@@ -154,22 +151,21 @@ def _refuse_page_token() -> NoReturn:
 
 
 def read_page(request: Any, *, keys: int) -> Page:  # noqa: ANN401 - any List request
-    """The page that a List request asks for; `keys` is the number of sort keys of the list.
+    """The page of a List request; `keys` is the number of sort keys of the list.
 
     Raises INVALID_ARGUMENT PAGE_SIZE_TOO_LARGE or PAGE_TOKEN_INVALID (AIP-158, but an oversized page
-    is refused rather than cut, so that nobody believes to have seen everything).
+    is refused rather than cut, so that no caller takes a part for the whole).
     """
     violations = Violations()
     if not 0 <= request.page_size <= PAGE_SIZE_MAX:
         violations.add("page_size", f"must be 0 to {PAGE_SIZE_MAX}", "PAGE_SIZE_TOO_LARGE")
-    asked = type(request)()
-    asked.CopyFrom(request)
-    asked.ClearField("page_size")
-    asked.ClearField("page_token")
-    # Lists of different things can be asked for in the same bytes: the kind of request counts too.
-    content = f"{asked.DESCRIPTOR.full_name}\n".encode() + asked.SerializeToString(
-        deterministic=True
-    )
+    filters = type(request)()
+    filters.CopyFrom(request)
+    filters.ClearField("page_size")
+    filters.ClearField("page_token")
+    # With the type, since requests of different lists may have the same bytes.
+    content = f"{filters.DESCRIPTOR.full_name}\n".encode()
+    content += filters.SerializeToString(deterministic=True)
     fingerprint = hashlib.sha256(content).hexdigest()[:16]
     after: tuple[str, ...] = ()
     if request.page_token:

@@ -1,15 +1,15 @@
-"""gRPC's own server, mended: any call ends with an answer, and none ends the server.
+"""gRPC's server, patched: no call stops the server.
 
-In grpcio 1.85 it ends for good at a call whose path is no UTF-8, which takes no token and one packet:
-it decodes the path of a method that it does not know, and nothing catches what that raises. No public
-interface of grpc.aio comes before that decoding, and the gateway is only in front of platforms.
+The server of grpcio 1.85 stops for good at a call whose path is no UTF-8, which takes no token and one
+packet. It decodes the path of an unknown method, and nothing catches the error. No public interface of
+grpc.aio runs before that, and the gateway is only in front of platforms.
 
-No report of it was found at github.com/grpc/grpc (searched on 2026-11-29; a relative is issue 25400,
-where peer() decodes likewise). Try at each upgrade of grpcio whether grpc.aio.server() passes the test
-of such a path in tests/integration/runtime/test_server.py, and remove this module when it does.
+No report of it was found at github.com/grpc/grpc (searched on 2026-11-29; in the related issue 25400
+peer() decodes likewise). At each upgrade of grpcio, try whether grpc.aio.server() passes the test of
+such a path in tests/integration/runtime/test_server.py, and remove this module when it does.
 """
 
-# ruff: noqa: SLF001 - what gRPC's server is made of has no public names.
+# ruff: noqa: SLF001 - the parts of gRPC's server have no public names.
 
 import asyncio
 import importlib
@@ -19,17 +19,17 @@ from typing import Any, NoReturn
 import grpc
 from grpc.aio import _server
 
-# Of the version that is locked; tests fail on another that no longer has what is used here.
+# Of the locked version; tests fail with a version that has no longer what is used here.
 _cygrpc: Any = importlib.import_module("grpc._cython.cygrpc")
-_UNKNOWN = "a method that nobody has"
-# Whoever connects must say so in time, and must not keep others from connecting.
+_UNKNOWN = "unknown method"
+# A connection whose handshake takes longer is closed.
 HANDSHAKE_SECONDS = 10
 
 
-def listener(
+def bounded_server(
     options: Sequence[tuple[str, Any]], *, connections_max: int, calls_max: int
 ) -> grpc.aio.Server:
-    """A server that refuses connections and calls beyond so many at once."""
+    """A server with a maximum of connections and calls at once; it refuses more."""
     own = [
         ("grpc.server_handshake_timeout_ms", HANDSHAKE_SECONDS * 1000),
         ("grpc.max_allowed_incoming_connections", connections_max),
@@ -41,13 +41,13 @@ def listener(
 
 class _Server(_server.Server):  # type: ignore[misc, unused-ignore]
     def __init__(self, options: Sequence[tuple[str, Any]], calls_max: int) -> None:
-        # Instead of the base's, which would make a core of its own kind.
+        # Not the base's constructor, which would make its own core.
         self._loop = _cygrpc.get_working_loop()
         self._server = _Core(self._loop, None, (), (), tuple(options), calls_max)
 
 
 class _Core(_cygrpc.AioServer):  # type: ignore[misc]
-    """Calls of registered methods are found by their bytes; all others are refused unread."""
+    """Finds registered methods by the bytes of their path, and refuses all others undecoded."""
 
     def _make_request_call_future(self, method: bytes | None) -> asyncio.Future[Any]:
         if method is not None:
@@ -56,13 +56,13 @@ class _Core(_cygrpc.AioServer):  # type: ignore[misc]
         return asyncio.get_running_loop().create_task(self._refuse_unknown())
 
     async def _refuse_unknown(self) -> NoReturn:
-        """Answer what no method is registered for, and hand nothing of it over."""
+        """Answer calls of unknown methods UNIMPLEMENTED, without decoding them."""
         loop = asyncio.get_running_loop()
-        nothing = _cygrpc._MethodResolver([], {})
+        no_methods = _cygrpc._MethodResolver([], {})
         answering: set[asyncio.Task[None]] = set()
         while True:
             call = await self._request_call()
-            refusal = _cygrpc._handle_rpc(_UNKNOWN, nothing, (), call, loop, False)  # noqa: FBT003
+            refusal = _cygrpc._handle_rpc(_UNKNOWN, no_methods, (), call, loop, False)  # noqa: FBT003
             task = loop.create_task(_cygrpc._schedule_rpc_coro(refusal, call, loop, _UNKNOWN))
             answering.add(task)
             task.add_done_callback(answering.discard)

@@ -1,7 +1,7 @@
-"""Which fields of a message are human text, and whether they keep its rule.
+"""Validation of the strings of a message: human text, identifiers, tokens, programs.
 
-Every string is, unless the contract says what form it has (an identifier), or it is one of the few
-that are judged by those who read them.
+A string is human text unless the contract gives it a pattern (an identifier), or it is one of the few
+whose reader validates it.
 """
 
 import functools
@@ -15,45 +15,45 @@ from google.protobuf.message import Message
 from services.runtime import text
 from services.runtime.card_numbers import is_in_identifier
 
-# Of a text for which the contract has no number, such as a line of an address.
+# For a text for which the contract has no maximum, such as a line of an address.
 TEXT_MAX_CHARACTERS = 200
-# Of what has a form or a grammar; each has a limit of its own below this.
+# For a string with a pattern or a grammar; each has a limit of its own below this.
 FORM_MAX_CHARACTERS = 4_000
-# A text with room for as much has room for paragraphs.
+# A text that may be as long may have several lines.
 LINES_FROM_CHARACTERS = 1000
-# Rules of the contract that are judged here instead, on what will be shown.
-RULES_JUDGED = frozenset({"string.max_len", "string.not_contains"})
-# Made by us and given back, or members of a list that the service has: nothing else gets past it.
-_JUDGED_BY_READER = frozenset(
+# Rules of the contract that are checked here instead, on the text as it will be shown.
+OWN_RULES = frozenset({"string.max_len", "string.not_contains"})
+# Made by the service, or members of a list that it has: their readers accept nothing else.
+_VALIDATED_BY_READER = frozenset(
     {
         "country", "currency_code", "etag", "name", "page_token", "product", "subdivision",
         "substitute", "time_zone",
     }
 )  # fmt: skip
-# Digits that have to be.
+# Fields that consist of digits.
 _NUMBERS = frozenset({"phone", "code"})
 _TOKENS = frozenset({"provider_token"})
-# Read by a grammar of their own, and shown to people too.
+# Strings with a grammar, which people see as well.
 _PROGRAMS = frozenset({"expression", "rrule"})
 _PACKAGE_WITHOUT_TEXT = "google.protobuf."
 
 
 class Kind(Enum):
-    """What a string is for."""
+    """The kind of a string."""
 
     TEXT = auto()
     # An id, or a name made of ids: its form is in the contract.
     IDENTIFIER = auto()
-    # What a payment provider knows somebody's card by.
+    # A payment provider's name of a card.
     TOKEN = auto()
     PROGRAM = auto()
-    # Judged by who reads it.
+    # Validated by its reader.
     OTHER = auto()
 
 
 @functools.cache
 def kind_of(field: FieldDescriptor) -> Kind:
-    """What a field that holds one string or many is for."""
+    """The kind of a field with one string or several."""
     rules = field.GetOptions().Extensions[validate_pb2.field]
     form = rules.repeated.items.string if field.is_repeated else rules.string
     if form.uuid or field.name in _NUMBERS:
@@ -64,58 +64,58 @@ def kind_of(field: FieldDescriptor) -> Kind:
         return Kind.IDENTIFIER
     if field.name in _PROGRAMS:
         return Kind.PROGRAM
-    return Kind.OTHER if field.name in _JUDGED_BY_READER else Kind.TEXT
+    return Kind.OTHER if field.name in _VALIDATED_BY_READER else Kind.TEXT
 
 
-def judge(message: Message) -> dict[str, list[str]]:
-    """Each text in a message that is given, by its path, with the rules that it breaks.
+def validate(message: Message) -> dict[str, list[str]]:
+    """The path of each given text, with the rules that it breaks. Output-only fields are ignored.
 
-    What is text is put into NFC. What only the service writes is left alone.
+    Converts human text to NFC.
     """
     found: dict[str, list[str]] = {}
-    _judge(message, "", found)
+    _validate(message, "", found)
     return found
 
 
-def _judge(message: Message, path: str, found: dict[str, list[str]]) -> None:
+def _validate(message: Message, path: str, found: dict[str, list[str]]) -> None:
     for field, kind in _fields(message.DESCRIPTOR):
         name = field.name
         value = getattr(message, name)
         if kind is None:
             if not field.is_repeated:
                 if message.HasField(name):
-                    _judge(value, f"{path}{name}.", found)
+                    _validate(value, f"{path}{name}.", found)
                 continue
             for index, entry in enumerate(value):
-                _judge(entry, f"{path}{name}[{index}].", found)
+                _validate(entry, f"{path}{name}[{index}].", found)
         elif field.is_repeated:
             for index, given in enumerate(value):
-                value[index] = _judge_string(field, kind, f"{path}{name}[{index}]", given, found)
-        elif value and (kept := _judge_string(field, kind, f"{path}{name}", value, found)) != value:
+                value[index] = _validated(field, kind, f"{path}{name}[{index}]", given, found)
+        elif value and (kept := _validated(field, kind, f"{path}{name}", value, found)) != value:
             setattr(message, name, kept)
 
 
-def _judge_string(
+def _validated(
     field: FieldDescriptor, kind: Kind, path: str, given: str, found: dict[str, list[str]]
 ) -> str:
-    """The string as it is kept; its faults are added to those that were found."""
+    """The string as it is stored; the rules that it breaks are added to `found`."""
     if kind is Kind.TEXT:
         kept = text.normalised(given)
-        most, lines = _room(field)
-        found[path] = [*text.faults(kept, most, lines=lines)] if kept else []
+        most, lines = _limits(field)
+        found[path] = [*text.broken_rules(kept, most, lines=lines)] if kept else []
         return kept
-    faults: list[str] = []
+    broken: list[str] = []
     if len(given) > FORM_MAX_CHARACTERS:
-        faults = [f"must have at most {FORM_MAX_CHARACTERS} characters"]
+        broken = [f"must have at most {FORM_MAX_CHARACTERS} characters"]
     elif kind is Kind.IDENTIFIER:
         if is_in_identifier(given):
-            faults = [text.CARD_RULE]
+            broken = [text.CARD_RULE]
     else:
-        faults = [*text.card_faults(given)]
+        broken = [*text.card_number_rule(given)]
         if kind is Kind.PROGRAM:
-            faults = [*text.unseen_faults(given, lines=True), *faults]
-    if faults:
-        found[path] = faults
+            broken = [*text.visibility_rule(given, lines=True), *broken]
+    if broken:
+        found[path] = broken
     return given
 
 
@@ -123,7 +123,7 @@ def _judge_string(
 def _fields(
     descriptor: Descriptor, above: frozenset[str] = frozenset()
 ) -> tuple[tuple[FieldDescriptor, Kind | None], ...]:
-    """The fields of a message that are judged: strings with their kinds, messages that hold some."""
+    """The fields to validate: strings with their kinds, and messages that contain some."""
     found: list[tuple[FieldDescriptor, Kind | None]] = []
     above |= {descriptor.full_name}
     for field in descriptor.fields:
@@ -143,8 +143,8 @@ def _fields(
 
 
 @functools.cache
-def _room(field: FieldDescriptor) -> tuple[int, bool]:
-    """How many characters a text may have, and whether lines."""
+def _limits(field: FieldDescriptor) -> tuple[int, bool]:
+    """The maximum of characters of a text, and whether it may have several lines."""
     rules = field.GetOptions().Extensions[validate_pb2.field]
     most = int(rules.string.max_len) or TEXT_MAX_CHARACTERS
     return most, most >= LINES_FROM_CHARACTERS

@@ -1,8 +1,7 @@
-"""What a request must be before its method sees it: readable, and within the rules that the contract
-puts on its fields (protovalidate), and that all human text keeps (`text_fields.py`).
+"""Validation of requests before their methods: the contract's rules for fields (protovalidate), and the
+rules of human text (`text_fields.py`).
 
-The rules say what a field that is given must look like; what depends on stored facts, on other fields
-or on the time is for the services.
+Services check what depends on stored data, on other fields or on the time.
 """
 
 import functools
@@ -18,26 +17,25 @@ from google.protobuf.message import DecodeError, Message
 from services.runtime.errors import FIELD_INVALID, Problem, Violations
 from services.runtime.rpc import text_fields
 
-# Of a list for which the contract has no number.
+# For a list for which the contract has no maximum.
 LIST_MAX_ENTRIES = 1000
 
-# Its compiled rules are kept for each type of message.
+# Caches the compiled rules of each type of message.
 _validator = protovalidate.Validator()
 
 
 class Unreadable:
-    """Stands for bytes that are not the method's message."""
+    """Stands for bytes that are not the message of the method."""
 
 
 Deserialize: TypeAlias = Callable[[bytes], Any]
 
 
 def reader(deserialize: Deserialize | None) -> Deserialize | None:
-    """Read bytes as `deserialize` does, and give Unreadable where it fails.
+    """Read bytes as `deserialize` does, and return Unreadable if it fails.
 
-    gRPC would answer INTERNAL by itself, to anybody, and before it is known who calls.
+    Otherwise gRPC answers INTERNAL by itself, before the caller is authenticated.
     """
-
     if deserialize is None:
         return None
 
@@ -51,24 +49,23 @@ def reader(deserialize: Deserialize | None) -> Deserialize | None:
 
 
 def admitted(request: Any) -> Message:  # noqa: ANN401 - whatever was read
-    """A request that keeps the rules. Raises INVALID_ARGUMENT."""
+    """A valid request. Raises INVALID_ARGUMENT."""
     message = _readable(request)
     check(message)
     return message
 
 
 async def admitted_each(requests: AsyncIterable[Any]) -> AsyncIterator[Message]:
-    """A stream of readable messages; one that is not raises INVALID_ARGUMENT.
+    """A stream of readable messages; another one raises INVALID_ARGUMENT.
 
-    What a message must be beyond that is for the method to look at, which says what becomes of a bad
-    one.
+    The method validates each message, since it decides what becomes of an invalid one.
     """
     async for request in requests:
         yield _readable(request)
 
 
 def _readable(request: Any) -> Message:  # noqa: ANN401 - whatever was read
-    # Whoever sends no message at all has it read as the end of a stream.
+    # A caller that sends no message gives the end of a stream.
     if not isinstance(request, Message):
         raise Problem(
             grpc.StatusCode.INVALID_ARGUMENT,
@@ -79,39 +76,39 @@ def _readable(request: Any) -> Message:  # noqa: ANN401 - whatever was read
 
 
 def note(violations: Violations, message: Message) -> None:
-    """Note every rule that a message breaks, or only that a list in it is too long.
+    """Add every violation of a message, or only that a list in it is too long.
 
     A rule whose id is in upper case is a reason of its own; every other is FIELD_INVALID. Human text in
-    the message is in NFC afterwards.
+    the message is converted to NFC.
     """
     too_long = next(_long_lists(message, ""), None)
     if too_long is not None:
         violations.add(*too_long)
         return
-    judged = text_fields.judge(message)
-    for found in _validator.collect_violations(message):
-        broken, path = found.proto, _path(found.proto.field)
-        if path in judged and broken.rule_id in text_fields.RULES_JUDGED:
+    texts = text_fields.validate(message)
+    for violation in _validator.collect_violations(message):
+        rule, path = violation.proto, _path(violation.proto.field)
+        if path in texts and rule.rule_id in text_fields.OWN_RULES:
             continue
-        reason = broken.rule_id if broken.rule_id.isupper() else FIELD_INVALID
-        violations.add(path, broken.message, reason)
-    for path, faults in judged.items():
-        for fault in faults:
-            violations.add(path, fault)
+        reason = rule.rule_id if rule.rule_id.isupper() else FIELD_INVALID
+        violations.add(path, rule.message, reason)
+    for path, broken_rules in texts.items():
+        for description in broken_rules:
+            violations.add(path, description)
 
 
 def check(message: Message) -> None:
-    """Raise INVALID_ARGUMENT with every rule that a request breaks."""
+    """Raise INVALID_ARGUMENT with every violation of a request."""
     violations = Violations()
     note(violations, message)
     violations.check()
 
 
 def _long_lists(message: Message, path: str) -> Iterator[tuple[str, str]]:
-    """The lists that are longer than they may be, each with its path and its rule.
+    """The lists that are too long, each with its path and rule.
 
-    The validator looks at each entry of a list whatever its length, and a message has room for more of
-    them than it can look at in good time.
+    The validator checks each entry of a list whatever its length, and a message can hold more entries
+    than it can check in time.
     """
     for name, most, deep in _lists_below(message.DESCRIPTOR):
         value = getattr(message, name)
@@ -128,9 +125,9 @@ def _long_lists(message: Message, path: str) -> Iterator[tuple[str, str]]:
 def _lists_below(
     descriptor: Descriptor, above: frozenset[str] = frozenset()
 ) -> tuple[tuple[str, int, bool], ...]:
-    """The fields of a message that are lists or hold some: name, length (0: no list), lists below.
+    """The fields of a message that are lists or contain some: name, maximum (0: no list), lists below.
 
-    A message within itself (google.protobuf.Struct) is not followed: no rule looks into one.
+    Recursive messages (google.protobuf.Struct) are not followed: no rule applies within one.
     """
     found = []
     above |= {descriptor.full_name}

@@ -168,7 +168,7 @@ async def test_an_old_set_is_fetched_anew_beside_the_calls(
 async def test_a_file_is_read_again_when_it_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(key_sets, "FILE_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(key_sets, "FILE_CHECK_SECONDS", 0.0)
     file = tmp_path / "jwks.json"
     file.write_text(json.dumps({"keys": [jwk(ED25519[0], "one")]}))
     own = gate(KeyFile(file, production=False))
@@ -183,7 +183,7 @@ async def test_a_file_is_read_again_when_it_changes(
 async def test_in_production_no_key_for_development_is_ever_taken_from_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(key_sets, "FILE_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(key_sets, "FILE_CHECK_SECONDS", 0.0)
     file = tmp_path / "jwks.json"
     file.write_text(json.dumps({"keys": [jwk(ED25519[0], "one")]}))
     production, sandbox = (gate(KeyFile(file, production=each)) for each in (True, False))

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from services.runtime.text import (
     BYTES_PER_CHARACTER_MAX,
     MARKS_PER_CHARACTER_MAX,
+    broken_rules,
     cut,
-    faults,
     length,
     normalised,
     one_line,
@@ -75,12 +75,12 @@ BLANK = [" ", "\u3000", "\u00a0\u2003", "\u2800", "\u3164", "\u200b", "\u0301", 
 
 @pytest.mark.parametrize("text", WRITTEN.values(), ids=WRITTEN)
 def test_what_people_write_is_taken(text: str) -> None:
-    assert list(faults(normalised(text), MOST)) == []
+    assert list(broken_rules(normalised(text), MOST)) == []
 
 
 @pytest.mark.parametrize("text", HIDDEN.values(), ids=HIDDEN)
 def test_what_is_not_seen_is_refused_by_its_code_point(text: str) -> None:
-    [fault] = faults(normalised(text), MOST)
+    [fault] = broken_rules(normalised(text), MOST)
     assert fault.startswith("must not have U+")
     assert fault.isascii()
     assert fault.isprintable()
@@ -88,14 +88,14 @@ def test_what_is_not_seen_is_refused_by_its_code_point(text: str) -> None:
 
 @pytest.mark.parametrize("text", BLANK)
 def test_what_shows_nothing_at_all_is_no_text(text: str) -> None:
-    assert "must have something in it that is seen" in faults(text, MOST)
+    assert "must have something in it that is seen" in broken_rules(text, MOST)
 
 
 def test_a_text_with_room_for_paragraphs_may_have_lines_and_nothing_else() -> None:
     text = normalised("I agree.\r\n\tCharge me.\rEvery week.")
     assert text == "I agree.\n\tCharge me.\nEvery week."
-    assert list(faults(text, 2000, lines=True)) == []
-    assert list(faults("I agree.\x1b[1A", 2000, lines=True)) != []
+    assert list(broken_rules(text, 2000, lines=True)) == []
+    assert list(broken_rules("I agree.\x1b[1A", 2000, lines=True)) != []
 
 
 def test_what_looks_the_same_is_the_same() -> None:
@@ -108,21 +108,23 @@ def test_what_looks_the_same_is_the_same() -> None:
 def test_a_character_counts_once_however_it_is_made(text: str) -> None:
     text = normalised(text)
     assert length(text) == 1
-    assert "must have at most 60 characters" not in faults(text * 60, 60)
-    assert list(faults("a" * 60 + text, 60)) == ["must have at most 60 characters"]
+    assert "must have at most 60 characters" not in broken_rules(text * 60, 60)
+    assert list(broken_rules("a" * 60 + text, 60)) == ["must have at most 60 characters"]
 
 
 def test_a_tower_of_marks_is_no_character() -> None:
     most = "q" + "\u0301" * MARKS_PER_CHARACTER_MAX
-    assert list(faults(most, MOST)) == []
-    assert list(faults(most + "\u0301", MOST)) == ["must have at most 8 marks on one character"]
+    assert list(broken_rules(most, MOST)) == []
+    assert list(broken_rules(most + "\u0301", MOST)) == [
+        "must have at most 8 marks on one character"
+    ]
 
 
 def test_a_text_has_an_end_in_bytes_too() -> None:
     marked = "q" + "\u0301" * MARKS_PER_CHARACTER_MAX
     assert length(marked * MOST) == MOST
     most_bytes = MOST * BYTES_PER_CHARACTER_MAX
-    assert list(faults(marked * MOST, MOST)) == [f"must have at most {most_bytes} bytes"]
+    assert list(broken_rules(marked * MOST, MOST)) == [f"must have at most {most_bytes} bytes"]
 
 
 @given(st.text(max_size=80), st.integers(4, 60))
