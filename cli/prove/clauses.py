@@ -39,7 +39,7 @@ class LocalClause(Clause):
     checked: str
     # Returns what breaks it: `merchant`, `what` (one sentence).
     violations: str
-    # Common table expressions, each after a comma, that both of them may name.
+    # Common table expressions, each after a comma, that it may name.
     given: str = ""
 
 

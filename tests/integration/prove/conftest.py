@@ -36,8 +36,7 @@ class Book:
             copy = f"changed_{service}_{next(_numbers)}"
             self.databases.create(copy, owner=f"recurring_{service}_owner", template=settled)
             self.names[service] = copy
-        server = self.databases.url.rpartition("/")[0]
-        connection = await asyncpg.connect(f"{server}/{self.names[service]}")
+        connection = await asyncpg.connect(self.superuser_url(service))
         try:
             await connection.execute("SET session_replication_role = replica")
             done = await connection.execute(sql)
@@ -46,7 +45,12 @@ class Book:
         assert done.split()[-1] == "1", done
 
     async def prove(self, *, merchant: str = "", full: bool = True) -> Report:
-        urls = {service: self._url(service, "_auditor") for service in SERVICES}
+        urls = {
+            service: for_any_client(
+                self.databases.address(f"recurring_{service}_auditor", PASSWORD, name)
+            )
+            for service, name in self.names.items()
+        }
         return await run(Target(urls), merchant=merchant, full=full)
 
     def drop_changed(self) -> None:
@@ -55,10 +59,8 @@ class Book:
                 self.databases.drop(name)
                 self.names[service] = f"settled_{service}"
 
-    def _url(self, service: str, suffix: str) -> str:
-        return for_any_client(
-            self.databases.address(f"recurring_{service}{suffix}", PASSWORD, self.names[service])
-        )
+    def superuser_url(self, service: str) -> str:
+        return f"{self.databases.url.rpartition('/')[0]}/{self.names[service]}"
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +71,7 @@ def settled(postgres: EmbeddedPostgres, migrated_template: ServiceDatabase) -> I
         role = migrated_template(service)
         book.names[service] = f"settled_{service}"
         databases.create(book.names[service], owner=f"{role}_owner", template=role)
-    urls = {service: book._url(service, "_migrator") for service in SERVICES}
+    urls = {service: book.superuser_url(service) for service in SERVICES}
     # A test may run in an event loop already.
     with ThreadPoolExecutor(max_workers=1) as thread:
         thread.submit(asyncio.run, write_book(urls, SIZE)).result()

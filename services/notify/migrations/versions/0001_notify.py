@@ -140,15 +140,13 @@ SELECT enable_tenant_rls('merchant', 'contacts', 'notices', 'deliveries', 'phone
 
 CREATE VIEW audit_v1.notices AS
     SELECT merchant, 'merchants/' || merchant || '/customers/' || customer AS customer_name, notice,
-           kind, subject_resource, outcome,
-           (SELECT min(deliver_time) FROM deliveries
-            WHERE deliveries.customer = notices.customer AND deliveries.merchant = notices.merchant
-              AND deliveries.notice = notices.notice) AS deliver_time,
-           promised_amount_minor,
+           kind, subject_resource, outcome, deliver_time, promised_amount_minor,
            coalesce(promised_currency, '') AS promised_currency,
            charge_not_before AS charge_not_before_time, notice_lead, billing_mode, occur_time,
            create_time
-    FROM notices;
+    FROM notices LEFT JOIN (
+        SELECT customer, merchant, notice, min(deliver_time) AS deliver_time FROM deliveries
+        GROUP BY customer, merchant, notice) AS arrived USING (customer, merchant, notice);
 CREATE VIEW audit_v1.deliveries AS
     SELECT notices.merchant, notices.customer,
            'merchants/' || notices.merchant || '/customers/' || notices.customer AS customer_name,

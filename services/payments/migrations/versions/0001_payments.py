@@ -273,7 +273,7 @@ CREATE VIEW audit_v1.refunds AS
 CREATE VIEW audit_v1.ledger_entries AS
     SELECT merchant, transaction::text AS transaction, source, kind, account, amount_minor, currency,
            book_time
-    FROM ledger_entries JOIN ledger_transactions USING (customer, merchant, transaction);
+    FROM ledger_entries LEFT JOIN ledger_transactions USING (customer, merchant, transaction);
 CREATE VIEW audit_v1.due_work AS
     SELECT 'charge' AS kind, merchant, merchant || '/' || customer || '/' || charge AS subject,
            coalesce(next_attempt_time, expire_time) AS due_time, NULL::timestamptz AS claim_time
