@@ -13,7 +13,7 @@ ALERTS = ROOT / "deploy" / "alerts"
 DASHBOARDS = ROOT / "deploy" / "dashboards"
 # What rules ask of others than the services: CloudNativePG (docs/src/monitoring.md and its
 # default-monitoring.yaml), its Barman Cloud plugin (internal/cnpgi/instance/metrics.go), the kubelet;
-# and Envoy, which the tests of the gateway ask.
+# and Envoy and the prover, which tests of their own ask.
 EXPORTED_BY_OTHERS = {
     "barman_cloud_cloudnative_pg_io_last_available_backup_timestamp",
     "cnpg_pg_replication_lag",
@@ -27,6 +27,8 @@ EXPORTED_BY_OTHERS = {
     "envoy_server_live",
     "kubelet_volume_stats_available_bytes",
     "kubelet_volume_stats_capacity_bytes",
+    "recurring_proof_timestamp_seconds",
+    "recurring_proof_violations",
 }
 _SERIES = re.compile(
     r"\b(?:recurring|rpc|messaging|process|barman|cnpg|envoy|kubelet)[_:][a-z0-9_:]+"

@@ -1,20 +1,24 @@
 """`recurring prove`."""
 
 import asyncio
+import logging
 import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cli.command import FAILED
+from cli.command import FAILED, run_to_exit
 from cli.errors import CommandError
 from cli.output import Output, new_table
 from cli.prove import report
+from cli.prove.findings import Report
 from cli.prove.run import run
 from cli.prove.statement import sign, statement_of, verify
 from cli.prove.target import find_target
+from cli.prove.watch import Watch
 from cli.shown import shown
+from cli.values import parse_duration, parse_number
 
 UNREADABLE = 2
 SIGNING_KEY_FILE = "RECURRING_PROOF_KEY_FILE"
@@ -65,6 +69,32 @@ def prove_suite(
     except (CommandError, OSError) as error:
         typer.echo(shown(str(error)), err=True)
         raise typer.Exit(UNREADABLE) from error
+
+
+@prove.command("watch")
+def watch_suite(
+    target: Annotated[
+        Path | None,
+        typer.Option(help="A file that says where the databases are, as stack.json does."),
+    ] = None,
+    every: Annotated[str, typer.Option(help="How long from one proof to the next.")] = "5m",
+    metrics: Annotated[
+        str, typer.Option(help="host:port of /metrics and /healthz.")
+    ] = "127.0.0.1:9464",
+    full: Annotated[
+        bool, typer.Option("--full", help="Walk the calendar and all kept events, too.")
+    ] = False,
+) -> None:
+    """Prove at an interval, and show Prometheus what it came to."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    host, _, port = metrics.rpartition(":")
+    interval = parse_duration(every)
+
+    async def once() -> Report:
+        # Read each time: a password may have been changed.
+        return await run(find_target(os.environ, target), full=full)
+
+    run_to_exit(Watch(once, interval).run(host, parse_number(port, 1, 65_535)))
 
 
 @prove.command("verify")

@@ -68,6 +68,7 @@ def secrets_of(folder: Path, namespace: str) -> Secrets:
             "passwords.conf": nats.passwords(wiring.nats_passwords(keys)),
         },
         "demo": _demo(keys),
+        "prover": {"databases.json": json.dumps({"database_urls": _database_urls(keys)}, indent=2)},
     }
     for service in SERVICES:
         hosts = (service, f"{service}.{namespace}.svc", f"{service}.{namespace}.svc.cluster.local")
@@ -196,17 +197,22 @@ def _nats_url(user: str, keys: Keys) -> str:
     return f"nats://{user}:{wiring.nats_passwords(keys)[user]}@nats:4222"
 
 
+def _database_urls(keys: Keys) -> dict[str, str]:
+    """Return where a proof finds the databases."""
+    return {
+        service: wiring.for_any_client(
+            wiring.database_url(service, addresses(service), keys, "_auditor")
+        )
+        for service in SERVICES
+    }
+
+
 def _demo(keys: Keys) -> dict[str, str]:
     """Return what the command needs: the stack's description, and a platform's token."""
     described = {
         "targets": {service: addresses(service).target(service) for service in SERVICES},
         "grpc_plaintext": True,
-        "database_urls": {
-            service: wiring.for_any_client(
-                wiring.database_url(service, addresses(service), keys, "_auditor")
-            )
-            for service in SERVICES
-        },
+        "database_urls": _database_urls(keys),
         "nats_url": _nats_url("developer", keys),
         "platform_nats_url": _nats_url(wiring.DEMO_USER, keys),
         "sandbox_url": addresses("catalog").sandbox_url,

@@ -31,7 +31,7 @@ def test_every_dashboard_is_given_to_grafana(prod: Cluster) -> None:
     assert files == {file.name for file in Path("deploy/dashboards").glob("*.json")}
 
 
-def test_prometheus_finds_the_metrics_of_services_and_gateway_by_their_names(prod: Cluster) -> None:
+def test_prometheus_finds_who_shows_metrics_by_their_names(prod: Cluster) -> None:
     (monitor,) = prod.all("ServiceMonitor")
     (endpoint,) = monitor["spec"]["endpoints"]
     found = [
@@ -39,7 +39,7 @@ def test_prometheus_finds_the_metrics_of_services_and_gateway_by_their_names(pro
         for each in prod.all("Service")
         if selects(monitor["spec"]["selector"], each["metadata"].get("labels", {}))
     ]
-    assert [each["metadata"]["name"] for each in found] == sorted([*SERVICES, "gateway"])
+    assert [each["metadata"]["name"] for each in found] == sorted([*SERVICES, "gateway", "prover"])
     for service in found:
         # The alerts' label `job` is the name of the service.
         label = service["metadata"]["labels"][monitor["spec"]["jobLabel"]]

@@ -13,5 +13,6 @@ def test_the_page_has_every_clause_as_the_proof_words_it() -> None:
         *run.LOCAL, *run.AGREEMENTS, *witness.CLAUSES, progress.NO_EVENT_UNTOLD,
         cycles.CYCLES_ON_CALENDAR, cycles.NO_DATE_BILLED_AGAIN,
     }  # fmt: skip
-    table = re.findall(r"^\| `([a-z-]+)` \| (.+) \|$", PAGE.read_text(), re.MULTILINE)
+    promised = PAGE.read_text().partition("## What is promised")[2].partition("\n## ")[0]
+    table = re.findall(r"^\| `([a-z-]+)` \| (.+) \|$", promised, re.MULTILINE)
     assert sorted(table) == sorted((clause.id, clause.promise) for clause in clauses)
