@@ -42,10 +42,10 @@ ACTIONS = (
 REAL_TIME_ACTIONS = tuple(
     act for act in ACTIONS if act not in {"rebind", "erase", "revoke", "unpaid_policy"}
 )
-STEP_COUNTS = (12, 22)
+STEP_COUNTS = (8, 14)
 # Of faults, by the first word of their names: how often, where others are made once.
 RARE_KINDS = {"crash": 3.0, "take": 0.5, "outlive": 0.1}
-ADVANCE_HOURS = (1, 3, 6, 12, 24, 24, 36, 48, 72, 120)
+ADVANCE_HOURS = (1, 3, 6, 12, 24, 24, 36, 48, 72)
 
 
 def generate(seed: int, faults: Sequence[str], *, simulated: bool = True) -> History:
@@ -103,7 +103,7 @@ def _schedule(rng: random.Random) -> dict[str, Any]:
         "time": rng.choice(LOCAL_TIMES),
         "zone": rng.choice(ZONES),
         "rule": rng.choice(("daily", "daily", "weekly", "monthly", "month_end")),
-        "every": rng.choice((1, 1, 2, 3)),
+        "every": rng.choice((1, 2, 3, 5)),
         "count": rng.choice((0, 0, 0, 3)),
         "business_days": rng.choice(("", "", "", "NEXT", "PREVIOUS")),
     }
