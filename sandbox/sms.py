@@ -21,6 +21,8 @@ UNAVAILABLE_TWICE_NUMBER = "+15005550003"
 """Answers 503 to the first two requests of each Idempotency-Key, and delivers on the third."""
 DROPPED_ANSWER_NUMBER = "+15005550004"
 """Delivers, but closes the connection in place of the first answer of each Idempotency-Key."""
+FALSELY_UNDELIVERED_NUMBER = "+15005550005"
+"""Delivers, and answers that it did not."""
 UNAVAILABLE_TRIES = 2
 
 
@@ -120,7 +122,10 @@ def _deliver(db: sqlite3.Connection, message: dict[str, str], created: str, trie
         " RETURNING *",
         (f"sms_{secrets.token_hex(12)}", to, message["from"], message["body"], status, created),
     ).fetchone()
-    return Reply(201, _describe(row), drop=to == DROPPED_ANSWER_NUMBER)
+    answer = _describe(row)
+    if to == FALSELY_UNDELIVERED_NUMBER:
+        answer["status"] = "undelivered"
+    return Reply(201, answer, drop=to == DROPPED_ANSWER_NUMBER)
 
 
 def _describe(row: sqlite3.Row) -> dict[str, object]:

@@ -30,6 +30,7 @@ SHRINK_PLAYS_MAX = 40
 VIOLATIONS_SHOWN_MAX = 20
 TARGETS_AT_ONCE_MAX = 8
 PROCESSES_MAX = 10
+OPEN_TRIES = 3
 
 
 def register(app: typer.Typer) -> None:
@@ -211,12 +212,26 @@ async def _own_stack(processes: int = 1) -> AsyncIterator["EmbeddedTarget"]:
     with tempfile.TemporaryDirectory(prefix="recurring-faults-") as name:
         # PostgreSQL runs under an account of its own where the command is root's.
         await asyncio.to_thread(Path(name).chmod, 0o711)
-        target = _own_type()(Path(name) / "stack", processes)
+        target = await _opened(Path(name), processes)
         try:
-            await target.open()
             yield target
         finally:
             await target.close()
+
+
+async def _opened(folder: Path, processes: int) -> "EmbeddedTarget":
+    """A stack that has come up; another program may have taken one of its ports meanwhile."""
+    for tries_left in reversed(range(OPEN_TRIES)):
+        target = _own_type()(folder / f"stack-{tries_left}", processes)
+        try:
+            await target.open()
+        except CommandError:
+            await target.close()
+            if not tries_left:
+                raise
+        else:
+            return target
+    raise AssertionError("the last try returns or raises")
 
 
 def _tell(report: Report) -> None:

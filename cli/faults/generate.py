@@ -30,7 +30,10 @@ CARDS = (
     *("pm_card_chargeDeclinedInsufficientFunds", "pm_card_chargeDeclinedLostCard"),
     *("pm_card_visa", "pm_card_visa", "pm_card_visa"),
 )
-PHONES = ("ordinary", "ordinary", "ordinary", "dropped answer", "unavailable twice")
+PHONES = (
+    *("ordinary", "ordinary", "ordinary", "ordinary"),
+    *("dropped answer", "unavailable twice", "falsely undelivered"),
+)
 MODES = ("AUTOMATIC", "AUTOMATIC", "PAY_ON_NOTICE")
 ACTIONS = (
     *("skip", "skip", "cancel", "pause", "resume", "resume", "quantity", "quantity", "schedule"),

@@ -19,7 +19,11 @@ from cli.faults.history import History
 from cli.values import from_minor, to_date, to_duration, to_timestamp
 
 CURRENCY = "EUR"
-PHONE_OF = {"dropped answer": "+15005550004", "unavailable twice": "+15005550003"}
+PHONE_OF = {
+    "dropped answer": "+15005550004",
+    "unavailable twice": "+15005550003",
+    "falsely undelivered": "+15005550005",
+}
 _CODE = re.compile(r"\b\d{6}\b")
 TOTAL_CEILING_MINOR = 3_000
 CODE_PATIENCE = timedelta(minutes=4)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 
+from cli.errors import CommandError
 from cli.faults.caller import Violation
 from cli.faults.history import History
 from cli.faults.play import Player, Report
@@ -46,6 +47,8 @@ async def play_all(
 
     async def work() -> None:
         for batch in _batches(left, HISTORIES_PER_TARGET):
+            if failed and not keep_going:
+                return
             async with open_target() as target:
                 player = Player(target)
                 for history in batch:
@@ -59,9 +62,12 @@ async def play_all(
                         # What a violation leaves behind is not to be taken for another.
                         break
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(targets_at_once):
-            group.create_task(work())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(targets_at_once):
+                group.create_task(work())
+    except* CommandError as errors:
+        raise CommandError("\n".join(map(str, errors.exceptions))) from errors
     outcome.seconds = time.monotonic() - started
     if failed:
         history, report = failed[0]
