@@ -103,6 +103,13 @@ async def test_messages_survive_a_kill(sandbox: Sandbox) -> None:
     assert len(await mailbox(sandbox, "ann@example.test")) == 1
 
 
+async def test_a_gateway_may_say_of_what_it_delivers_that_it_did_not(sandbox: Sandbox) -> None:
+    sent = await sandbox.sms("+15005550005", key="1")
+
+    assert (sent.status, sent.body["status"]) == (201, "undelivered")
+    assert len(await inbox(sandbox, "+15005550005")) == 1
+
+
 async def test_an_outage_of_the_gateway_leaves_the_phones_readable(sandbox: Sandbox) -> None:
     await sandbox.sms(PHONE, key="1")
     await sandbox.ask("PUT", "/outages/sms", json={"on": True})
