@@ -56,15 +56,14 @@ CHARGE_HAS_ONE_PAYMENT = LocalClause(
     "SELECT count(*) FROM audit_v1.charges WHERE $1 IN ('', merchant)",
     """
     , paid AS (
-        SELECT charge_name, count(*) AS payment_count, sum(amount_minor) AS amount_minor,
-               min(currency) AS currency
+        SELECT merchant, customer, charge, count(*) AS payment_count,
+               sum(amount_minor) AS amount_minor, min(currency) AS currency
         FROM audit_v1.attempts WHERE state = 'SUCCEEDED' AND $1 IN ('', merchant)
-        GROUP BY charge_name)
-    SELECT charges.merchant, format('%s is %s with %s succeeded attempts of %s %s', name, state,
-                                    coalesce(payment_count, 0), paid.amount_minor, paid.currency)
-               AS what
-    FROM audit_v1.charges LEFT JOIN paid ON paid.charge_name = charges.name
-    WHERE $1 IN ('', charges.merchant)
+        GROUP BY merchant, customer, charge)
+    SELECT merchant, format('%s is %s with %s succeeded attempts of %s %s', name, state,
+                            coalesce(payment_count, 0), paid.amount_minor, paid.currency) AS what
+    FROM audit_v1.charges LEFT JOIN paid USING (merchant, customer, charge)
+    WHERE $1 IN ('', merchant)
       AND (coalesce(payment_count, 0) <> (state = 'SUCCEEDED')::integer
            OR paid.amount_minor <> charges.amount_minor OR paid.currency <> charges.currency)
     """,

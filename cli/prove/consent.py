@@ -14,13 +14,15 @@ _CHECKED = """
 # break a clause: that spares a sort of all.
 _ANNOUNCED = """
     , announced AS (
-        SELECT attempts.merchant, charge_name, number, attempts.amount_minor, attempts.currency,
+        SELECT merchant, customer, charge, attempts.charge_name, number, attempts.amount_minor,
+               attempts.currency,
                start_time, attempts.billing_mode, evidence.amount_minor AS notice_minor,
                evidence.currency AS notice_currency, charge_not_before_time,
                evidence.billing_mode AS notice_mode, deliver_time, notice
-        FROM audit_v1.attempts JOIN audit_v1.notice_evidence AS evidence USING (charge_name)
+        FROM audit_v1.attempts
+        JOIN audit_v1.notice_evidence AS evidence USING (merchant, customer, charge)
         WHERE state IN ('SUCCEEDED', 'UNKNOWN') AND deliver_time <= start_time
-          AND $1 IN ('', attempts.merchant))
+          AND $1 IN ('', merchant))
 """
 
 NOTICE_BEFORE_CHARGE = LocalClause(
@@ -35,7 +37,8 @@ NOTICE_BEFORE_CHARGE = LocalClause(
     WHERE state IN ('SUCCEEDED', 'UNKNOWN') AND billing_mode = 'AUTOMATIC' AND $1 IN ('', merchant)
       AND NOT EXISTS (
           SELECT FROM audit_v1.notice_evidence AS evidence
-          WHERE evidence.charge_name = attempts.charge_name AND deliver_time <= start_time)
+          WHERE evidence.customer = attempts.customer AND evidence.merchant = attempts.merchant
+            AND evidence.charge = attempts.charge AND deliver_time <= start_time)
     """,
 )
 CHARGE_NEVER_ABOVE_NOTICE = LocalClause(
@@ -50,7 +53,8 @@ CHARGE_NEVER_ABOVE_NOTICE = LocalClause(
     WHERE (amount_minor > notice_minor OR currency <> notice_currency)
       AND NOT EXISTS (
           SELECT FROM audit_v1.notice_evidence AS later
-          WHERE later.charge_name = announced.charge_name AND later.deliver_time <= start_time
+          WHERE later.customer = announced.customer AND later.merchant = announced.merchant
+            AND later.charge = announced.charge AND later.deliver_time <= start_time
             AND (later.deliver_time, later.notice) > (announced.deliver_time, announced.notice))
     """,
     _ANNOUNCED,
@@ -67,7 +71,8 @@ LEAD_KEPT = LocalClause(
     WHERE start_time < charge_not_before_time
       AND NOT EXISTS (
           SELECT FROM audit_v1.notice_evidence AS later
-          WHERE later.charge_name = announced.charge_name AND later.deliver_time <= start_time
+          WHERE later.customer = announced.customer AND later.merchant = announced.merchant
+            AND later.charge = announced.charge AND later.deliver_time <= start_time
             AND (later.deliver_time, later.notice) > (announced.deliver_time, announced.notice))
     """,
     _ANNOUNCED,
@@ -84,7 +89,8 @@ MODE_AS_ANNOUNCED = LocalClause(
     WHERE billing_mode = 'AUTOMATIC' AND notice_mode <> 'AUTOMATIC'
       AND NOT EXISTS (
           SELECT FROM audit_v1.notice_evidence AS later
-          WHERE later.charge_name = announced.charge_name AND later.deliver_time <= start_time
+          WHERE later.customer = announced.customer AND later.merchant = announced.merchant
+            AND later.charge = announced.charge AND later.deliver_time <= start_time
             AND (later.deliver_time, later.notice) > (announced.deliver_time, announced.notice))
     """,
     _ANNOUNCED,
@@ -95,9 +101,9 @@ NO_CHARGE_AFTER_WITHDRAWAL = LocalClause(
     ("payments",),
     _CHECKED,
     """
-    SELECT merchant, format('attempt %s of %s was made %s, it was withdrawn %s', number, charge_name,
-                            start_time, withdraw_time) AS what
-    FROM audit_v1.attempts JOIN audit_v1.withdrawals USING (merchant, charge_name)
+    SELECT merchant, format('attempt %s of %s was made %s, it was withdrawn %s', number,
+                            attempts.charge_name, start_time, withdraw_time) AS what
+    FROM audit_v1.attempts JOIN audit_v1.withdrawals USING (merchant, customer, charge)
     WHERE state IN ('SUCCEEDED', 'UNKNOWN') AND start_time > withdraw_time + interval '30 seconds'
       AND $1 IN ('', merchant)
     """,

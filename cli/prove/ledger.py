@@ -54,12 +54,12 @@ REFUNDS_WITHIN_CHARGE = LocalClause(
     ("payments",),
     "SELECT count(*) FROM audit_v1.refunds WHERE $1 IN ('', merchant)",
     """
-    SELECT charges.merchant,
+    SELECT merchant,
            format('%s took %s %s, %s are given back', charges.name, charges.amount_minor,
                   charges.currency, sum(refunds.amount_minor)) AS what
-    FROM audit_v1.refunds JOIN audit_v1.charges ON charges.name = refunds.charge_name
-    WHERE refunds.state <> 'FAILED' AND $1 IN ('', charges.merchant)
-    GROUP BY charges.merchant, charges.name, charges.state, charges.amount_minor, charges.currency
+    FROM audit_v1.refunds JOIN audit_v1.charges USING (merchant, customer, charge)
+    WHERE refunds.state <> 'FAILED' AND $1 IN ('', merchant)
+    GROUP BY merchant, charges.name, charges.state, charges.amount_minor, charges.currency
     HAVING charges.state <> 'SUCCEEDED' OR sum(refunds.amount_minor) > charges.amount_minor
     """,
 )

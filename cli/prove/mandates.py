@@ -9,13 +9,13 @@ _CHECKED = """
 # Attempts that took money, or may have, with their mandates.
 _UNDER_MANDATE = """
     , under AS (
-        SELECT attempts.merchant, charge_name, number, attempts.amount_minor, attempts.currency,
+        SELECT merchant, charge_name, number, attempts.amount_minor, attempts.currency,
                start_time, mandate_name, mandates.name AS found, charge_ceiling_minor,
                month_ceiling_minor, mandates.currency AS mandate_currency, valid_from_time,
                valid_until_time, revoke_time
-        FROM audit_v1.attempts LEFT JOIN audit_v1.mandates ON mandates.name = mandate_name
+        FROM audit_v1.attempts LEFT JOIN audit_v1.mandates USING (merchant, customer, mandate)
         WHERE state IN ('SUCCEEDED', 'UNKNOWN') AND billing_mode = 'AUTOMATIC'
-          AND $1 IN ('', attempts.merchant))
+          AND $1 IN ('', merchant))
 """
 
 MANDATE_COVERED = LocalClause(

@@ -66,8 +66,20 @@ class Moment:
     async def rows(self, service: str, body: str, *more: object) -> list[Any]:
         """What a statement of a clause returns; `more` are its parameters after the common ones."""
         snapshot = self.snapshots[service]
-        common = (self.merchant, self.now, snapshot.position.read_time)
-        return await snapshot.rows(f"{_HEAD} {body}", *common, *more)
+        return await snapshot.rows(f"{_HEAD} {body}", *self._common(snapshot), *more)
+
+    async def _first(self, service: str, body: str) -> list[Any]:
+        """As many rows of a statement as are named.
+
+        Without a LIMIT, which makes PostgreSQL plan for a few rows that it finds early: there are none.
+        """
+        snapshot = self.snapshots[service]
+        async for rows in snapshot.chunks(f"{_HEAD} {body}", *self._common(snapshot)):
+            return rows[:NAMED_MAX]
+        return []
+
+    def _common(self, snapshot: Snapshot) -> tuple[object, ...]:
+        return self.merchant, self.now, snapshot.position.read_time
 
     async def _count(self, service: str, sql: str) -> int:
         """What a statement counts; of clauses about the same rows once."""
@@ -83,9 +95,7 @@ class Moment:
         violations: list[Finding] = []
         for service in clause.services:
             checked += await self._count(service, clause.checked)
-            broken = await self.rows(
-                service, f"{clause.given} {clause.violations} LIMIT {NAMED_MAX}"
-            )
+            broken = await self._first(service, f"{clause.given} {clause.violations}")
             lead = f"{service}: " if len(clause.services) > 1 else ""
             violations += [Finding(row["merchant"], lead + row["what"]) for row in broken]
         return Verdict(clause, checked, tuple(violations))

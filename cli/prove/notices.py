@@ -54,9 +54,9 @@ OUTCOME_AS_DELIVERED = LocalClause(
     FROM audit_v1.notices
     WHERE outcome = 'DELIVERED' AND deliver_time IS NULL AND $1 IN ('', merchant)
     UNION ALL
-    SELECT merchant, format('%s/notices/%s is open, its %s was delivered', customer_name, notice,
-                            channel)
-    FROM audit_v1.notices JOIN audit_v1.deliveries USING (merchant, customer_name, notice)
+    SELECT merchant, format('%s/notices/%s is open, its %s was delivered', notices.customer_name,
+                            notice, channel)
+    FROM audit_v1.notices JOIN audit_v1.deliveries USING (merchant, customer, notice)
     WHERE outcome IS NULL AND main AND state = 'DELIVERED' AND $1 IN ('', merchant)
     """,
 )
@@ -87,7 +87,7 @@ NO_TEXT_FALSE_WHEN_SENT = LocalClause(
     FROM audit_v1.deliveries AS sent
     JOIN supersedes USING (kind)
     JOIN audit_v1.notices AS later ON later.kind = later_kind
-      AND later.merchant = sent.merchant AND later.customer_name = sent.customer_name
+      AND later.merchant = sent.merchant AND later.customer = sent.customer
       AND later.subject_resource = sent.subject_resource
     WHERE sent.state = 'DELIVERED' AND sent.occur_time < later.occur_time
       AND sent.deliver_time > later.create_time + interval '30 seconds'

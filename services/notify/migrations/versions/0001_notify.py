@@ -139,8 +139,8 @@ SELECT enable_tenant_rls('merchant', 'contacts', 'notices', 'deliveries', 'phone
                   'superseded_kinds');
 
 CREATE VIEW audit_v1.notices AS
-    SELECT merchant, 'merchants/' || merchant || '/customers/' || customer AS customer_name, notice,
-           kind, subject_resource, outcome, deliver_time, promised_amount_minor,
+    SELECT merchant, customer, 'merchants/' || merchant || '/customers/' || customer AS customer_name,
+           notice, kind, subject_resource, outcome, deliver_time, promised_amount_minor,
            coalesce(promised_currency, '') AS promised_currency,
            charge_not_before AS charge_not_before_time, notice_lead, billing_mode, occur_time,
            create_time

@@ -226,45 +226,46 @@ SELECT enable_tenant_rls('merchant', 'payment_methods', 'mandates', 'notices', '
 SELECT revoke_privileges('UPDATE, DELETE', 'ledger_transactions', 'ledger_entries');
 
 CREATE VIEW audit_v1.charges AS
-    SELECT merchant, 'merchants/' || merchant || '/customers/' || customer || '/charges/' || charge
-               AS name,
+    SELECT merchant, customer, charge,
+           'merchants/' || merchant || '/customers/' || customer || '/charges/' || charge AS name,
            'merchants/' || merchant || '/customers/' || customer AS customer_name,
            order_name, state, billing_mode, amount_minor, currency, refusal_reasons, abandon_reason
     FROM charges;
 CREATE VIEW audit_v1.withdrawals AS
-    SELECT merchant,
+    SELECT merchant, customer, charge,
            'merchants/' || merchant || '/customers/' || customer || '/charges/' || charge
                AS charge_name,
            withdraw_time
     FROM withdrawals;
 CREATE VIEW audit_v1.attempts AS
-    SELECT attempts.merchant,
+    SELECT attempts.merchant, attempts.customer, attempts.charge,
            'merchants/' || attempts.merchant || '/customers/' || attempts.customer || '/charges/'
                || attempts.charge AS charge_name,
            number, idempotency_key, attempts.state, charges.billing_mode, attempts.amount_minor,
            attempts.currency, provider_payment,
            -- The guard is asked again before it is sent once more.
-           coalesce(resend_time, start_time) AS start_time, end_time,
+           coalesce(resend_time, start_time) AS start_time, end_time, attempts.mandate,
            CASE WHEN attempts.mandate = '' THEN '' ELSE
                'merchants/' || attempts.merchant || '/customers/' || attempts.customer || '/mandates/'
                    || attempts.mandate
            END AS mandate_name
     FROM attempts LEFT JOIN charges USING (customer, merchant, charge);
 CREATE VIEW audit_v1.mandates AS
-    SELECT merchant,
+    SELECT merchant, customer, mandate,
            'merchants/' || merchant || '/customers/' || customer || '/mandates/' || mandate AS name,
            charge_ceiling_minor, month_ceiling_minor, currency, valid_from_time, valid_until_time,
            revoke_time
     FROM mandates;
 CREATE VIEW audit_v1.notice_evidence AS
-    SELECT merchant,
+    SELECT merchant, customer, charge,
            'merchants/' || merchant || '/customers/' || customer || '/charges/' || charge
                AS charge_name,
            'merchants/' || merchant || '/customers/' || customer AS customer_name, notice,
            billing_mode, amount_minor, currency, charge_not_before_time, deliver_time
     FROM notices;
 CREATE VIEW audit_v1.refunds AS
-    SELECT merchant, 'merchants/' || merchant || '/customers/' || customer || '/charges/' || charge
+    SELECT merchant, customer, charge,
+           'merchants/' || merchant || '/customers/' || customer || '/charges/' || charge
                || '/refunds/' || refund AS name,
            'merchants/' || merchant || '/customers/' || customer || '/charges/' || charge
                AS charge_name,
