@@ -44,6 +44,7 @@ from services.scheduler.domain.standing_order import CycleChange, StandingOrder
 from services.scheduler.names import customer_name, order_name, product_name, standing_order_name
 from services.scheduler.publishers import line_messages
 from services.scheduler.store import addresses
+from services.scheduler.store.order_rows import OrderRow
 
 
 def standing_order_message(
@@ -208,7 +209,7 @@ def _condition_message(merchant: MerchantId, condition: Condition) -> scheduler_
     return message
 
 
-def order_message(row: Any, keyring: Keyring) -> scheduler_pb2.Order:  # noqa: ANN401 - a row
+def order_message(row: OrderRow, keyring: Keyring) -> scheduler_pb2.Order:
     """An order's row on the wire, its address opened."""
     message = scheduler_pb2.Order(
         name=order_name(OrderKey(row.merchant, row.standing_order, row.cycle)),

@@ -2,7 +2,6 @@
 
 from datetime import datetime
 from functools import partial
-from typing import Any
 
 from google.protobuf.message import Message
 from recurring.audit.v1 import audit_pb2
@@ -31,8 +30,10 @@ from services.scheduler.application import (
 )
 from services.scheduler.clients import Clients
 from services.scheduler.domain.standing_order import StandingOrder
+from services.scheduler.store import orders as order_store
 from services.scheduler.store import settings as settings_store
 from services.scheduler.store import standing_orders as standing_order_store
+from services.scheduler.store.order_rows import OrderRow
 
 
 class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
@@ -301,13 +302,14 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         self, request: scheduler_pb2.ListOrdersRequest, _context: object
     ) -> scheduler_pb2.ListOrdersResponse:
         """List orders by standing order and cycle."""
-        query = requests.read_orders_query(request)
+        wanted = requests.read_order_filter(request)
         page = read_page(request, keys=2)
         first = page.after_numbered()
 
-        async def find(last: Any, limit: int) -> list[Any]:  # noqa: ANN401 - rows
+        async def find(last: OrderRow | None, limit: int) -> list[OrderRow]:
             after = (last.standing_order, last.cycle) if last else first
-            return await orders.find(self._database, query, after, limit)
+            async with self._database.read() as connection:
+                return await order_store.list_of_merchant(connection, wanted, after, limit)
 
         shown, token = await page.fill(
             find, self._order_message, lambda row: (row.standing_order, str(row.cycle))
@@ -342,7 +344,7 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
             decisions=[responses.decision_message(decision) for decision in decisions],
         )
 
-    def _order_message(self, row: Any) -> scheduler_pb2.Order:  # noqa: ANN401 - a row
+    def _order_message(self, row: OrderRow) -> scheduler_pb2.Order:
         return responses.order_message(row, self._database.keyring)
 
     async def ForecastDemand(

@@ -53,7 +53,7 @@ async def skip(
     """
     present = await locked(tx, key, present_etag, LIVE_STATES)
     standing_order = await record_pause(tx, present, now)
-    cycle = cycle or _next_to_skip(standing_order, await orders.open_orders(tx, *key))
+    cycle = cycle or _next_to_skip(standing_order, await orders.open_orders(tx, [key]))
     if standing_order.next_cycle is not None and cycle >= standing_order.next_cycle:
         _require_coming(standing_order, cycle)
         change = replace(standing_order.change(cycle), skip=True)
@@ -145,7 +145,7 @@ async def change(
         _require_coming(standing_order, key.cycle)
         wanted = merge(standing_order)
         if wanted.local_date is not None:
-            last = await orders.last(tx, *key.standing_order_key)
+            last = await orders.last(tx, key.standing_order_key)
             last_date = last.local_date if last else None
             _require_free_date(standing_order, key.cycle, wanted.local_date, last_date, now)
         changed = await _store_change(tx, standing_order, key.cycle, wanted, now)
@@ -206,7 +206,7 @@ async def order_now(
     """Bring the next cycle forward to now. Raises OUT_OF_RANGE CYCLE_OUT_OF_RANGE."""
     standing_order = await locked(tx, key, present_etag, (State.ACTIVE,))
     today = calendar.utc_to_local_date(now, standing_order.schedule.time_zone)
-    for order in await orders.open_orders(tx, *key):
+    for order in await orders.open_orders(tx, [key]):
         waits = order.state is OrderState.UPCOMING or order.held_stage is Stage.PREPARE
         if waits and order.due_time > now:
             # It is announced already: it is announced anew, for now.
@@ -227,7 +227,7 @@ async def _store_change(
     if wanted == standing_order.change(cycle):
         return standing_order
     changed = await standing_orders.change(tx, with_change(standing_order, cycle, wanted), now)
-    following = await orders.next_open_time(tx, *standing_order.key, now)
+    following = await orders.next_open_time(tx, standing_order.key, now)
     await outbox.put(tx, [publishers.standing_order_changed(changed, "UPDATED", now, following)])
     return changed
 

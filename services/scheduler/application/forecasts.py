@@ -13,9 +13,10 @@ from services.scheduler.application.evaluation.projection import project
 from services.scheduler.clients import BATCH_MAX_ENTRIES, Cart, Clients, PlannedCharges
 from services.scheduler.domain.forecast import Forecast, coming_orders
 from services.scheduler.domain.ids import MerchantId, StandingOrderKey
-from services.scheduler.domain.order import Line, Order, OrderState, Quote, asks
+from services.scheduler.domain.order import OPEN_STATES, Line, Order, OrderState, Quote, asks
 from services.scheduler.domain.standing_order import StandingOrder
-from services.scheduler.store import forecasts as store
+from services.scheduler.store import orders, standing_orders
+from services.scheduler.store.order_rows import order_of
 
 # What one call may cost the scheduler and the catalog.
 FORECAST_MAX_STANDING_ORDERS = 50_000
@@ -68,17 +69,21 @@ async def forecast(database: Database, clients: Clients, span: Span, now: dateti
 
 async def _open_orders(database: Database, span: Span) -> AsyncIterator[Order]:
     """Orders that are announced, held or to be paid."""
+    wanted = orders.OrderFilter(
+        span.merchant,
+        states=OPEN_STATES,
+        due_from=span.from_time,
+        due_before=span.before_time,
+    )
     after = ("", 0)
     while True:
         async with database.read() as connection:
-            page = await store.open_orders(
-                connection, span.merchant, span.from_time, span.before_time, after, PAGE_ROWS
-            )
-        for order in page:
-            yield order
+            page = await orders.list_of_merchant(connection, wanted, after, PAGE_ROWS)
+        for row in page:
+            yield order_of(row)
         if len(page) < PAGE_ROWS:
             return
-        after = (page[-1].key.standing_order, page[-1].key.cycle)
+        after = (page[-1].standing_order, page[-1].cycle)
 
 
 async def _live_standing_orders(database: Database, span: Span) -> AsyncIterator[StandingOrder]:
@@ -86,7 +91,7 @@ async def _live_standing_orders(database: Database, span: Span) -> AsyncIterator
     after = ""
     while True:
         async with database.read() as connection:
-            page = await store.live_standing_orders(
+            page = await standing_orders.coming(
                 connection, span.merchant, span.before_time, after, PAGE_ROWS
             )
         for standing_order in page:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, NamedTuple
 
 import grpc
 from google.protobuf.json_format import MessageToDict
@@ -18,28 +17,17 @@ from services.scheduler.application import collection
 from services.scheduler.application.evaluation.pricing import Templates
 from services.scheduler.clients import Clients, is_transient
 from services.scheduler.domain.explanation import in_causal_order
-from services.scheduler.domain.ids import CustomerId, MerchantId, OrderKey, StandingOrderId
+from services.scheduler.domain.ids import OrderKey
 from services.scheduler.domain.order import Decision, Order, OrderState, asks
 from services.scheduler.domain.order_lifecycle import confirmed
 from services.scheduler.names import customer_name, order_name
 from services.scheduler.store import orders, standing_orders
-from services.scheduler.store.order_rows import order_of
+from services.scheduler.store.order_rows import OrderRow, order_of
 
 EXPLAIN_MAX_NOTICES = 1000
 
 
-class OrdersQuery(NamedTuple):
-    """Which of a merchant's orders are wanted; None: whatever it is."""
-
-    merchant: MerchantId
-    standing_order: StandingOrderId | None
-    customer: CustomerId | None
-    state: str | None
-    due_from: datetime | None
-    due_before: datetime | None
-
-
-async def existing(connection: Connection, key: OrderKey) -> Any:  # noqa: ANN401 - a row
+async def existing(connection: Connection, key: OrderKey) -> OrderRow:
     """The row of an order. Raises NOT_FOUND ORDER_NOT_FOUND."""
     row = await orders.get(connection, key)
     if row is None:
@@ -47,28 +35,12 @@ async def existing(connection: Connection, key: OrderKey) -> Any:  # noqa: ANN40
     return row
 
 
-async def find(
-    database: Database, query: OrdersQuery, after: tuple[str, int], limit: int
-) -> list[Any]:
-    """The rows of orders by standing order and cycle, after a position."""
-    async with database.read() as connection:
-        return await orders.list_of_merchant(
-            connection,
-            query.merchant,
-            standing_order=query.standing_order,
-            customer=query.customer,
-            state=query.state,
-            due_from=query.due_from,
-            due_before=query.due_before,
-            after=after,
-            limit=limit,
-        )
-
-
 # --- the customer's yes ----------------------------------------------------------------------------
 
 
-async def confirm(database: Database, clients: Clients, key: OrderKey, now: datetime) -> Apply[Any]:
+async def confirm(
+    database: Database, clients: Clients, key: OrderKey, now: datetime
+) -> Apply[OrderRow]:
     """Let an order go on that is HELD to ask the customer, and show what became of it.
 
     Raises NOT_FOUND ORDER_NOT_FOUND, FAILED_PRECONDITION ORDER_STATE.
@@ -79,15 +51,15 @@ async def confirm(database: Database, clients: Clients, key: OrderKey, now: date
         templates = await standing_orders.by_key(connection, [key.standing_order_key])
     decided = await _decide(database, clients, _agreed(known, key, now), templates, now)
 
-    async def apply(tx: Connection) -> Applied[Any]:
+    async def apply(tx: Connection) -> Applied[OrderRow]:
         order = (await orders.by_key(tx, [key])).get(key)
         agreed = _agreed(order, key, now)
-        before = await orders.get(tx, key)
+        before = await existing(tx, key)
         await orders.confirm(tx, agreed, now)
         # Where the order changed meanwhile, it is looked at again by itself.
         if order == known:
             await collection.store(tx, decided, OrderState.HELD, templates, now)
-        return Applied(await orders.get(tx, key), before)
+        return Applied(await existing(tx, key), before)
 
     return apply
 
@@ -119,7 +91,7 @@ async def _decide(
 
 async def explain(
     database: Database, clients: Clients, key: OrderKey
-) -> tuple[Any, Sequence[Decision]]:
+) -> tuple[OrderRow, Sequence[Decision]]:
     """The row of an order and every decision about it, from what all services stored."""
     async with database.read() as connection:
         row = await existing(connection, key)

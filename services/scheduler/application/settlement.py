@@ -91,7 +91,7 @@ async def _paused(
     """What there is to publish of standing orders that were just paused; their open orders end."""
     by_key = {one.key: one for one in resting}
     facts = [standing_order_changed(one, str(one.state), now, reason=reason) for one in resting]
-    found = await order_rows.withdrawable(tx, list(by_key)) if by_key else []
+    found = await order_rows.open_orders(tx, list(by_key), WITHDRAWABLE_STATES) if by_key else []
     for state in WITHDRAWABLE_STATES:
         ending = [cancelled(o, OrderReason.PAUSED, now) for o in found if o.state is state]
         for order in await order_rows.update(tx, ending, state, now):

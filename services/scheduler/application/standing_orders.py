@@ -193,7 +193,7 @@ async def updated(database: Database, update: Update, now: datetime) -> Opening:
     """
     async with database.read() as connection:
         standing_order = await existing(connection, update.key)
-        last = await orders.last(connection, *update.key)
+        last = await orders.last(connection, update.key)
     check_present(standing_order, update.present_etag, LIVE_STATES)
     wanted = await update.merge(standing_order)
     opening = Opening(standing_order, (), place_of(standing_order))
@@ -233,7 +233,7 @@ async def _pay_under_mandate(
     """
     mended = [
         mandate_changed(order, changed.mandate, now)
-        for order in await orders.open_orders(tx, *changed.key)
+        for order in await orders.open_orders(tx, [changed.key])
         if order.state is OrderState.AWAITING_PAYMENT
         and order.terms.mandate
         and changed.mandate not in {"", order.terms.mandate}
@@ -257,7 +257,7 @@ async def pause(
     standing_order = await locked(tx, key, present_etag, (State.ACTIVE,))
     resting = paused(standing_order, until_time, cycle_count)
     opening = Opening(resting, (), place_of(resting))
-    found = await orders.open_orders(tx, *key)
+    found = await orders.open_orders(tx, [key])
     changed = await _end_open_orders(tx, opening, found, OrderReason.PAUSED, now)
     return Applied(changed, before=standing_order)
 
@@ -276,7 +276,7 @@ async def resume(
     else:
         # From a new day on, nothing has to be left out for being too near to be announced.
         opening = overdue_opened(standing_order, now)
-        last = _last(opening, await orders.last(tx, *key))
+        last = _last(opening, await orders.last(tx, key))
         schedule = replace(
             standing_order.plan, start_date=_checked_anchor(standing_order, anchor_date, now)
         )
@@ -308,7 +308,7 @@ async def cancel(
 ) -> Applied[StandingOrder]:
     """End a standing order at once."""
     standing_order = await locked(tx, key, present_etag, LIVE_STATES)
-    found = await orders.open_orders(tx, *key)
+    found = await orders.open_orders(tx, [key])
     reason = OrderReason.STANDING_ORDER_CANCELLED
     changed = await _end_open_orders(tx, ended(standing_order, now), found, reason, now)
     withdrawn = [
@@ -327,7 +327,7 @@ async def end_after_current(
     standing_order = await record_pause(tx, present, now)
     if standing_order.next_cycle is None:
         return Applied(standing_order, before=present)
-    found = await orders.open_orders(tx, *key)
+    found = await orders.open_orders(tx, [key])
     last = found[-1].key.cycle if found else standing_order.next_cycle
     ending = at_cycle(replace(standing_order, last_cycle=last), standing_order.next_cycle)
     opening = Opening(ending, (), place_of(ending))
@@ -358,7 +358,7 @@ async def _store(tx: Connection, opening: Opening, change: str, now: datetime) -
         over = await settlement.end_finished(tx, [key], now)
         if key in over:
             return over[key]
-    following = await orders.next_open_time(tx, *key, now)
+    following = await orders.next_open_time(tx, key, now)
     await outbox.put(tx, [publishers.standing_order_changed(changed, change, now, following)])
     return changed
 

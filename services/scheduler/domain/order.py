@@ -28,6 +28,7 @@ class OrderState(StrEnum):
 
 # What can still be called off: nobody was asked to pay yet.
 WITHDRAWABLE_STATES = (OrderState.UPCOMING, OrderState.HELD)
+OPEN_STATES = (*WITHDRAWABLE_STATES, OrderState.AWAITING_PAYMENT)
 
 
 class OrderReason(StrEnum):

@@ -21,7 +21,7 @@ from services.scheduler.store.items import dump_items, load_items
 
 
 class OrderRow(NamedTuple):
-    """An order as it is stored, without its history and its claim."""
+    """A row of the view `order_rows`: an order without its history."""
 
     merchant: MerchantId
     standing_order: StandingOrderId
@@ -57,15 +57,7 @@ class OrderRow(NamedTuple):
     confirmed_reasons: list[str]
     create_time: datetime
     update_time: datetime
-
-
-# In the order of `values_of`.
-_COLUMNS = (*OrderRow._fields[:-2], "history")
-COPIED = (*_COLUMNS, "create_time", "update_time")
-# Arrays of arrays must be even: in an unnest, reasons travel as one text an order.
-_JOINED = ("reasons", "confirmed_reasons")
-# What an order keeps as it was first stored.
-_FIXED = ("customer", "ship_to")
+    claim_time: datetime | None
 
 
 def arrays_of(keys: Sequence[OrderKey]) -> dict[str, list[Any]]:
@@ -77,18 +69,8 @@ def arrays_of(keys: Sequence[OrderKey]) -> dict[str, list[Any]]:
     }
 
 
-def columns_of(orders: Sequence[Order]) -> dict[str, list[Any]]:
-    """What can change of orders, and their keys, as parameters of a statement, an array a column."""
-    columns = dict(zip(_COLUMNS, map(list, zip(*map(values_of, orders), strict=True)), strict=True))
-    for name in _FIXED:
-        del columns[name]
-    for name in _JOINED:
-        columns[name] = [",".join(reasons) for reasons in columns[name]]
-    return columns
-
-
-def values_of(order: Order) -> tuple[Any, ...]:
-    """An order as its columns, in their order."""
+def values_of(order: Order, now: datetime) -> tuple[Any, ...]:
+    """An order, as it is stored now, as the fields of an OrderRow."""
     key = order.key
     return (
         key.merchant,
@@ -123,7 +105,9 @@ def values_of(order: Order) -> tuple[Any, ...]:
         order.traceparent,
         order.reasons,
         order.confirmed_reasons,
-        dump_decisions(order.decisions),
+        now,
+        now,
+        None,
     )
 
 

@@ -23,24 +23,16 @@ class _TimeRow(NamedTuple):
 
 _CLAIM_DUE = Query(
     """
-    UPDATE standing_orders SET claim_time = now()
+    UPDATE standing_order_rows SET claim_time = now()
     FROM (
         SELECT standing_order, merchant FROM standing_orders
         WHERE state = 'ACTIVE' AND prepare_time <= :now
           AND (claim_time IS NULL OR claim_time < now() - make_interval(secs => :claim_seconds))
         ORDER BY prepare_time LIMIT :limit FOR UPDATE SKIP LOCKED
     ) AS due
-    WHERE standing_orders.standing_order = due.standing_order
-      AND standing_orders.merchant = due.merchant
-    RETURNING standing_orders.merchant, standing_orders.standing_order, customer, title, items,
-              schedule, billing_mode, mandate, ship_to, price_protection, notice_lead,
-              payment_window, create_time, update_time, state, base_cycle, plan_first_cycle,
-              last_nominal_date, next_cycle, next_due_time, prepare_time, catch_up_mode,
-              catch_up_window, conditions, repurchase_window, repurchase_action, last_cycle,
-              resume_time, changes, paid_order_count, last_amount_minor, last_currency, version,
-              standing_orders.merchant IN (
-                SELECT merchant FROM scheduler_settings WHERE unpaid_policy = 'WAIT'
-              ) AS waits_for_payment
+    WHERE standing_order_rows.standing_order = due.standing_order
+      AND standing_order_rows.merchant = due.merchant
+    RETURNING standing_order_rows.*
     """,
     StandingOrderRow,
 )
@@ -49,7 +41,7 @@ _CLAIM_DUE = Query(
 # when the last cycle has fallen due in it.
 _CLAIM_RESTED = Query(
     """
-    UPDATE standing_orders SET claim_time = now()
+    UPDATE standing_order_rows SET claim_time = now()
     FROM (
         SELECT standing_order, merchant FROM standing_orders
         WHERE state = 'PAUSED' AND next_cycle IS NOT NULL
@@ -57,15 +49,9 @@ _CLAIM_RESTED = Query(
           AND (claim_time IS NULL OR claim_time < now() - make_interval(secs => :claim_seconds))
         ORDER BY least(resume_time, last_due_time) LIMIT :limit FOR UPDATE SKIP LOCKED
     ) AS due
-    WHERE standing_orders.standing_order = due.standing_order
-      AND standing_orders.merchant = due.merchant
-    RETURNING standing_orders.merchant, standing_orders.standing_order, customer, title, items,
-              schedule, billing_mode, mandate, ship_to, price_protection, notice_lead,
-              payment_window, create_time, update_time, state, base_cycle, plan_first_cycle,
-              last_nominal_date, next_cycle, next_due_time, prepare_time, catch_up_mode,
-              catch_up_window, conditions, repurchase_window, repurchase_action, last_cycle,
-              resume_time, changes, paid_order_count, last_amount_minor, last_currency, version,
-              false AS waits_for_payment
+    WHERE standing_order_rows.standing_order = due.standing_order
+      AND standing_order_rows.merchant = due.merchant
+    RETURNING standing_order_rows.*
     """,
     StandingOrderRow,
 )
@@ -97,9 +83,9 @@ _ADVANCE = Query(
 _RELEASE = Command("""
     UPDATE standing_orders SET claim_time = NULL
     FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]))
-      AS claimed (merchant, standing_order)
-    WHERE standing_orders.standing_order = claimed.standing_order
-      AND standing_orders.merchant = claimed.merchant
+      AS given (merchant, standing_order)
+    WHERE standing_orders.standing_order = given.standing_order
+      AND standing_orders.merchant = given.merchant
 """)
 
 _FIRST_DUE = Query(

@@ -14,7 +14,7 @@ from services.scheduler.store.items import dump_changes, dump_items, load_change
 
 
 class StandingOrderRow(NamedTuple):
-    """A standing order, and what its merchant's settings mean for it."""
+    """A row of the view `standing_order_rows`."""
 
     merchant: MerchantId
     standing_order: StandingOrderId
@@ -44,12 +44,15 @@ class StandingOrderRow(NamedTuple):
     repurchase_action: str
     last_cycle: int | None
     resume_time: datetime | None
+    last_due_time: datetime | None
     changes: dict[str, dict[str, Any]]
+    dates_changed: bool
     paid_order_count: int
     last_amount_minor: int | None
     last_currency: str
     version: int
-    # Whether cycles wait while an order is unpaid; looked up only for those who decide about cycles.
+    claim_time: datetime | None
+    # Whether cycles wait while an order is unpaid, by the merchant's settings.
     waits_for_payment: bool
 
 

@@ -17,14 +17,7 @@ from services.scheduler.store.standing_order_rows import (
 
 _LIST = Query(
     """
-    SELECT merchant, standing_order, customer, title, items, schedule, billing_mode, mandate,
-           ship_to, price_protection, notice_lead, payment_window, create_time, update_time,
-           state, base_cycle, plan_first_cycle, last_nominal_date, next_cycle, next_due_time,
-           prepare_time, catch_up_mode, catch_up_window, conditions, repurchase_window,
-           repurchase_action, last_cycle, resume_time, changes, paid_order_count,
-           last_amount_minor, last_currency, version,
-           false AS waits_for_payment
-    FROM standing_orders
+    SELECT * FROM standing_order_rows
     WHERE merchant = :merchant AND standing_order > :after
       AND (CAST(:customer AS text) IS NULL OR customer = :customer)
       AND (CAST(:state AS text) IS NULL OR state = :state)
@@ -33,18 +26,20 @@ _LIST = Query(
     StandingOrderRow,
 )
 
+# A forecast's: those that bill before an instant, or may do so.
+_COMING = Query(
+    """
+    SELECT * FROM standing_order_rows
+    WHERE merchant = :merchant AND standing_order > :after AND next_due_time < :before
+      AND (state = 'ACTIVE' OR (state = 'PAUSED' AND resume_time < :before))
+    ORDER BY standing_order LIMIT :limit
+    """,
+    StandingOrderRow,
+)
+
 _GET = Query(
     """
-    SELECT merchant, standing_order, customer, title, items, schedule, billing_mode, mandate,
-           ship_to, price_protection, notice_lead, payment_window, create_time, update_time,
-           state, base_cycle, plan_first_cycle, last_nominal_date, next_cycle, next_due_time,
-           prepare_time, catch_up_mode, catch_up_window, conditions, repurchase_window,
-           repurchase_action, last_cycle, resume_time, changes, paid_order_count,
-           last_amount_minor, last_currency, version,
-           standing_orders.merchant IN (
-               SELECT merchant FROM scheduler_settings WHERE unpaid_policy = 'WAIT'
-           ) AS waits_for_payment
-    FROM standing_orders
+    SELECT * FROM standing_order_rows
     WHERE standing_order = :standing_order AND merchant = :merchant
     """,
     StandingOrderRow,
@@ -52,43 +47,25 @@ _GET = Query(
 
 _GET_LOCKED = Query(
     """
-    SELECT merchant, standing_order, customer, title, items, schedule, billing_mode, mandate,
-           ship_to, price_protection, notice_lead, payment_window, create_time, update_time,
-           state, base_cycle, plan_first_cycle, last_nominal_date, next_cycle, next_due_time,
-           prepare_time, catch_up_mode, catch_up_window, conditions, repurchase_window,
-           repurchase_action, last_cycle, resume_time, changes, paid_order_count,
-           last_amount_minor, last_currency, version,
-           standing_orders.merchant IN (
-               SELECT merchant FROM scheduler_settings WHERE unpaid_policy = 'WAIT'
-           ) AS waits_for_payment
-    FROM standing_orders
+    SELECT * FROM standing_order_rows
     WHERE standing_order = :standing_order AND merchant = :merchant
-    FOR UPDATE OF standing_orders
+    FOR UPDATE
     """,
     StandingOrderRow,
 )
 
 _BY_KEY = Query(
     """
-    SELECT merchant, standing_order, customer, title, items, schedule, billing_mode, mandate,
-           ship_to, price_protection, notice_lead, payment_window, create_time, update_time,
-           state, base_cycle, plan_first_cycle, last_nominal_date, next_cycle, next_due_time,
-           prepare_time, catch_up_mode, catch_up_window, conditions, repurchase_window,
-           repurchase_action, last_cycle, resume_time, changes, paid_order_count,
-           last_amount_minor, last_currency, version,
-           standing_orders.merchant IN (
-               SELECT merchant FROM scheduler_settings WHERE unpaid_policy = 'WAIT'
-           ) AS waits_for_payment
-    FROM standing_orders
+    SELECT standing_order_rows.* FROM standing_order_rows
     JOIN unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]))
-      AS asked (merchant, standing_order) USING (merchant, standing_order)
+      AS given (merchant, standing_order) USING (merchant, standing_order)
     """,
     StandingOrderRow,
 )
 
 _CHANGE = Query(
     """
-    UPDATE standing_orders
+    UPDATE standing_order_rows
     SET title = :title, items = CAST(:items AS jsonb), schedule = :schedule,
         billing_mode = :billing_mode, mandate = :mandate, ship_to = :ship_to,
         notice_lead = :notice_lead, payment_window = :payment_window,
@@ -104,13 +81,7 @@ _CHANGE = Query(
                         OR :moves_cycle,
         update_time = :now, version = version + 1, claim_time = NULL
     WHERE standing_order = :standing_order AND merchant = :merchant
-    RETURNING merchant, standing_order, customer, title, items, schedule, billing_mode, mandate,
-              ship_to, price_protection, notice_lead, payment_window, create_time, update_time,
-              state, base_cycle, plan_first_cycle, last_nominal_date, next_cycle, next_due_time,
-              prepare_time, catch_up_mode, catch_up_window, conditions, repurchase_window,
-              repurchase_action, last_cycle, resume_time, changes, paid_order_count,
-              last_amount_minor, last_currency, version,
-              false AS waits_for_payment
+    RETURNING *
     """,
     StandingOrderRow,
 )
@@ -133,50 +104,39 @@ _SETTLED = Command("""
 
 _COMPLETE = Query(
     """
-    UPDATE standing_orders
+    UPDATE standing_order_rows
     SET state = CASE WHEN last_cycle IS NULL THEN 'COMPLETED' ELSE 'CANCELLED' END,
         resume_time = NULL, update_time = :now, version = version + 1
     FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]))
-      AS asked (merchant, standing_order)
-    WHERE standing_orders.standing_order = asked.standing_order
-      AND standing_orders.merchant = asked.merchant
+      AS given (merchant, standing_order)
+    WHERE standing_order_rows.standing_order = given.standing_order
+      AND standing_order_rows.merchant = given.merchant
       AND state IN ('ACTIVE', 'PAUSED') AND next_cycle IS NULL
       AND NOT EXISTS (
-        SELECT FROM orders WHERE orders.standing_order = standing_orders.standing_order
-          AND orders.merchant = standing_orders.merchant
+        SELECT FROM orders WHERE orders.standing_order = standing_order_rows.standing_order
+          AND orders.merchant = standing_order_rows.merchant
           AND orders.state IN ('UPCOMING', 'AWAITING_PAYMENT', 'HELD'))
-    RETURNING standing_orders.merchant, standing_orders.standing_order, customer, title, items,
-              schedule, billing_mode, mandate, ship_to, price_protection, notice_lead,
-              payment_window, create_time, update_time, state, base_cycle, plan_first_cycle,
-              last_nominal_date, next_cycle, next_due_time, prepare_time, catch_up_mode,
-              catch_up_window, conditions, repurchase_window, repurchase_action, last_cycle,
-              resume_time, changes, paid_order_count, last_amount_minor, last_currency, version,
-              false AS waits_for_payment
+    RETURNING standing_order_rows.*
     """,
     StandingOrderRow,
 )
 
-# A standing order without a further cycle has nothing to rest from.
-# Where asked, only those whose merchant wants it of unpaid orders.
+# A standing order without a further cycle has nothing to pause for. By policy: only where the merchant
+# wants it of unpaid orders. `state || ''` keeps the index of all that are active out of the plan.
 _PAUSE = Query(
     """
-    UPDATE standing_orders
+    UPDATE standing_order_rows
     SET state = 'PAUSED', resume_time = NULL, version = version + 1, update_time = :now,
         claim_time = NULL
     FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]))
-      AS asked (merchant, standing_order)
-    WHERE standing_orders.standing_order = asked.standing_order
-      AND standing_orders.merchant = asked.merchant
-      AND state = 'ACTIVE' AND next_cycle IS NOT NULL
-      AND (NOT CAST(:by_policy AS boolean) OR asked.merchant IN (
-        SELECT merchant FROM scheduler_settings WHERE unpaid_policy = 'PAUSE'))
-    RETURNING standing_orders.merchant, standing_orders.standing_order, customer, title, items,
-              schedule, billing_mode, mandate, ship_to, price_protection, notice_lead,
-              payment_window, create_time, update_time, state, base_cycle, plan_first_cycle,
-              last_nominal_date, next_cycle, next_due_time, prepare_time, catch_up_mode,
-              catch_up_window, conditions, repurchase_window, repurchase_action, last_cycle,
-              resume_time, changes, paid_order_count, last_amount_minor, last_currency, version,
-              false AS waits_for_payment
+      AS given (merchant, standing_order)
+    WHERE standing_order_rows.standing_order = given.standing_order
+      AND standing_order_rows.merchant = given.merchant
+      AND state || '' = 'ACTIVE' AND next_cycle IS NOT NULL
+      AND (NOT CAST(:by_policy AS boolean) OR (
+        SELECT unpaid_policy = 'PAUSE' FROM scheduler_settings AS settings
+        WHERE settings.merchant = given.merchant))
+    RETURNING standing_order_rows.*
     """,
     StandingOrderRow,
 )
@@ -209,6 +169,15 @@ async def list_of_merchant(
         tx, merchant=merchant, customer=customer, state=state, after=after, limit=limit
     )
     return [standing_order_of(row) for row in rows]
+
+
+async def coming(
+    tx: Connection, merchant: MerchantId, before: datetime, after: str, limit: int
+) -> list[StandingOrder]:
+    """Standing orders by id, after an id, that bill before an instant or may do so."""
+    rows = await _COMING.all(tx, merchant=merchant, before=before, after=after, limit=limit)
+    # A forecast takes every order before for paid.
+    return [standing_order_of(row._replace(waits_for_payment=False)) for row in rows]
 
 
 async def by_key(

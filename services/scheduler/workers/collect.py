@@ -17,7 +17,7 @@ from services.scheduler.application.evaluation.pricing import (
 )
 from services.scheduler.clients import Clients, is_transient
 from services.scheduler.domain.order import Order, OrderState
-from services.scheduler.store import orders, standing_orders
+from services.scheduler.store import order_claims, standing_orders
 from services.scheduler.workers import lateness
 
 BATCH_ORDERS = 500
@@ -38,9 +38,9 @@ class Collect:
         """Collect a batch of announced orders that are due."""
         now = self._clock.now()
         async with self._database.engine.begin() as tx:
-            claimed = await orders.claim_to_collect(tx, now, BATCH_ORDERS)
+            claimed = await order_claims.claim_to_collect(tx, now, BATCH_ORDERS)
             if not claimed:
-                return _idle(await orders.first_to_collect(tx), now)
+                return _idle(await order_claims.first_to_collect(tx), now)
             templates = await _templates(tx, claimed)
         with tracing.working("collect", len(claimed), [order.traceparent for order in claimed]):
             await self._work_surely(claimed, OrderState.UPCOMING, templates, now)
@@ -51,9 +51,9 @@ class Collect:
         """Look again at a batch of held orders."""
         now = self._clock.now()
         async with self._database.engine.begin() as tx:
-            claimed = await orders.claim_held(tx, now, BATCH_ORDERS)
+            claimed = await order_claims.claim_held(tx, now, BATCH_ORDERS)
             if not claimed:
-                return _idle(await orders.first_held(tx), now)
+                return _idle(await order_claims.first_held(tx), now)
             templates = await _templates(tx, claimed)
         with tracing.working("held", len(claimed), [order.traceparent for order in claimed]):
             await self._work_surely(claimed, OrderState.HELD, templates, now)
@@ -67,7 +67,7 @@ class Collect:
         async def work(batch: Sequence[Order]) -> None:
             await self._work(batch, state, templates, now)
 
-        release = partial(orders.release, keys=[order.key for order in claimed])
+        release = partial(order_claims.release, keys=[order.key for order in claimed])
         async with leases.released_on_failure(self._database, release):
             await bisect_failures(claimed, work, is_transient)
 

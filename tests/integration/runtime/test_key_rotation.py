@@ -242,7 +242,8 @@ async def test_no_encrypted_column_is_forgotten(
         stored = await found.execute(
             text("""
                 SELECT table_name, column_name FROM information_schema.columns
-                WHERE table_schema = 'public' AND data_type = 'bytea'
+                JOIN information_schema.tables USING (table_schema, table_name)
+                WHERE table_schema = 'public' AND data_type = 'bytea' AND table_type = 'BASE TABLE'
             """)
         )
         as_bytes = {(row.table_name, row.column_name) for row in stored}

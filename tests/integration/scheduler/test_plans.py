@@ -8,7 +8,7 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 
 from services.runtime.db.statements import Command, Query
-from services.scheduler.store import orders
+from services.scheduler.store import order_claims, orders
 from tests.conftest import ServiceDatabase
 
 BATCH = 500
@@ -26,7 +26,8 @@ FILL = """
 # Those that are given keys of orders, many at once.
 KEYED = {
     name: text(sql).compile(dialect=dialect()).string  # type: ignore[no-untyped-call]
-    for name, statement in vars(orders).items()
+    for module in (orders, order_claims)
+    for name, statement in vars(module).items()
     if isinstance(statement, TextClause | Query | Command)
     and "unnest(" in (sql := getattr(statement, "sql", "") or str(statement))
 }

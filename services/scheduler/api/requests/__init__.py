@@ -27,7 +27,6 @@ from services.scheduler.api.requests.standing_orders import (
 )
 from services.scheduler.api.responses import standing_order_message
 from services.scheduler.application.forecasts import Span
-from services.scheduler.application.orders import OrdersQuery
 from services.scheduler.application.previews import PREVIEW_DEFAULT_CYCLES
 from services.scheduler.application.standing_orders import Update
 from services.scheduler.domain.ids import (
@@ -47,6 +46,7 @@ from services.scheduler.domain.standing_order import (
     at_cycle,
 )
 from services.scheduler.store import addresses
+from services.scheduler.store.orders import OrderFilter
 
 PREVIEW_MAX_CYCLES = 100
 FORECAST_DEFAULT_DAYS = 30
@@ -288,7 +288,7 @@ def read_cycle_count(cycle_count: int) -> int:
 # --- orders ----------------------------------------------------------------------------------------
 
 
-def read_orders_query(request: scheduler_pb2.ListOrdersRequest) -> OrdersQuery:
+def read_order_filter(request: scheduler_pb2.ListOrdersRequest) -> OrderFilter:
     """Which orders are to be listed."""
     violations = Violations()
     parent, standing_order = ORDERS_PARENT.read(violations, "parent", request.parent)
@@ -300,11 +300,11 @@ def read_orders_query(request: scheduler_pb2.ListOrdersRequest) -> OrdersQuery:
     )
     violations.check()
     caller().check(merchant)
-    return OrdersQuery(
+    return OrderFilter(
         merchant,
         None if standing_order == "-" else StandingOrderId(standing_order),
         customer,
-        scheduler_pb2.Order.State.Name(request.state) if request.state else None,
+        [scheduler_pb2.Order.State.Name(request.state)] if request.state else None,
         due_from,
         due_before,
     )

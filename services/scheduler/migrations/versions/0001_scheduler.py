@@ -150,6 +150,28 @@ CREATE TABLE scheduler_settings (
 
 SELECT enable_tenant_rls('merchant', 'standing_orders', 'orders', 'purchases', 'scheduler_settings');
 
+-- What statements read of an order (store/order_rows.py): all but its history, which is long.
+CREATE VIEW order_rows WITH (security_invoker = true) AS
+    SELECT merchant, standing_order, cycle, customer, ship_to, state, title, billing_mode, mandate,
+           payment_window, time_zone, items, substitutes, hold_until_time, asks_condition, local_date,
+           due_time, notice_lead, lines, currency, notified_minor, amount_minor,
+           charge_not_before_time, notice_time, collect_time, pay_time, recheck_time, held_stage,
+           announcement_count, traceparent, reasons, confirmed_reasons, create_time, update_time,
+           claim_time
+    FROM orders;
+-- What statements read of a standing order (store/standing_order_rows.py), and what its merchant's
+-- settings mean for it: they are found by their key, row by row, and never read as a whole.
+CREATE VIEW standing_order_rows WITH (security_invoker = true) AS
+    SELECT merchant, standing_order, customer, title, items, schedule, billing_mode, mandate, ship_to,
+           price_protection, notice_lead, payment_window, create_time, update_time, state, base_cycle,
+           plan_first_cycle, last_nominal_date, next_cycle, next_due_time, prepare_time,
+           catch_up_mode, catch_up_window, conditions, repurchase_window, repurchase_action,
+           last_cycle, resume_time, last_due_time, changes, dates_changed, paid_order_count,
+           last_amount_minor, last_currency, version, claim_time,
+           coalesce((SELECT unpaid_policy = 'WAIT' FROM scheduler_settings AS settings
+                     WHERE settings.merchant = standing_orders.merchant), false) AS waits_for_payment
+    FROM standing_orders;
+
 -- A final state stays, whatever arrives late, twice or out of order. A customer's own skip is the one
 -- that the customer can take back: the order is then prepared and announced again.
 CREATE FUNCTION refuse_regress() RETURNS trigger LANGUAGE plpgsql AS $$
