@@ -1,4 +1,4 @@
-"""What reads as the number of a payment card, which must not come to us, and goes nowhere if it does.
+"""Recognizes numbers of payment cards, which are refused wherever they come in.
 
 A number counts when it has the first digits and the length of a card network's, and its check digit
 of ISO/IEC 7812 (Luhn) is right. So most other numbers pass: those of orders and telephones have other
@@ -108,12 +108,12 @@ def _is_card(digits: str) -> bool:
 
 def _luhn(digits: str) -> bool:
     total = 0
-    for place, digit in enumerate(reversed(digits)):
-        value = int(digit) * (2 if place % 2 else 1)
+    for index, digit in enumerate(reversed(digits)):
+        value = int(digit) * (2 if index % 2 else 1)
         total += value - 9 if value > 9 else value  # noqa: PLR2004 - the larger digits
     return total % 10 == 0
 
 
 def _gtin(digits: str) -> bool:
-    weighed = (int(digit) * (3 if place % 2 else 1) for place, digit in enumerate(digits))
-    return sum(weighed) % 10 == 0
+    weighted = (int(digit) * (3 if index % 2 else 1) for index, digit in enumerate(digits))
+    return sum(weighted) % 10 == 0

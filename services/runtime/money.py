@@ -1,16 +1,15 @@
-"""The currencies that money can be in: those of ISO 4217 that people pay with, each with its digits.
+"""Money in the currencies of ISO 4217, in minor units.
 
-Source: list one of the standard's maintenance agency, as the package `iso4217` carries it. Of the list
-are left out the codes without a minor unit (gold, testing, "no currency") and the funds codes, units of
-account that nobody pays with (CLF, UYW, CHE …). A currency that has been withdrawn (HRK, BGN) is not on
-the list.
+Source: list one of the standard's maintenance agency, from the package `iso4217`. Excluded are codes
+without a minor unit (gold, testing, "no currency") and funds codes, which are units of account and not
+means of payment (CLF, UYW, CHE …). Withdrawn currencies (HRK, BGN) are not on the list.
 """
 
 from dataclasses import dataclass
 
 import iso4217
 
-# What is stored in a currency that has left the list since is still shown, with the usual two digits.
+# Stored amounts in a currency that has been withdrawn since are shown with the usual two digits.
 _DIGITS_DEFAULT = 2
 # Flagged as funds in list one, and UYW, a unit of account as CLF is.
 _FUNDS = frozenset({"BOV", "CHE", "CHW", "CLF", "COU", "MXV", "USN", "UYI", "UYW"})
@@ -26,8 +25,8 @@ def _digits() -> dict[str, int]:
 
 # Code -> how many decimal digits its minor unit has.
 DIGITS = _digits()
-# In minor units, for one price and for one payment alike: what a card message has room for (ISO 8583,
-# field 4, twelve digits). 100 items of 10 000 units each still fit into 64 bits.
+# The maximum of a price and of a payment, in minor units: twelve digits, as in field 4 of ISO 8583, the
+# message format of cards. 100 items of 10 000 units each still fit into 64 bits.
 AMOUNT_MINOR_MAX = 10**12 - 1
 
 

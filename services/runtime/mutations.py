@@ -30,13 +30,13 @@ Res = TypeVar("Res", bound=Message)
 
 @dataclass(frozen=True, slots=True)
 class Applied(Generic[T]):
-    """What a mutation made of a resource, and the events that tell of it."""
+    """The changed resource, and the events that report the change."""
 
     after: T
     # None: there was none before.
     before: T | None = None
     events: Sequence[OutboxEvent] = ()
-    # The name of the resource for the audit, where neither response nor request has it first.
+    # The name of the resource for the audit, unless the response or the request has it.
     resource: str = ""
 
 

@@ -5,7 +5,7 @@ import re
 from services.runtime.errors import Violations
 
 _ID = r"[a-z0-9][a-z0-9-]{0,62}"
-# An id that is put together from others has room for them.
+# An id that is composed of others is longer.
 _DERIVED_ID = r"[a-z0-9][a-z0-9-]{0,126}"
 ID_PATTERN = re.compile(_ID)
 
@@ -45,14 +45,10 @@ class NamePattern:
         return match.groups()
 
     def parse(self, name: str) -> tuple[str, ...]:
-        """The ids in a name that a service made or the contract's rules let in.
-
-        Raises ValueError on any other.
-        """
+        """The ids in a valid name. Raises ValueError for any other."""
         match = self._expression.fullmatch(name)
         if match is None:
-            msg = f"{name!r} does not match {self.pattern}"
-            raise ValueError(msg)
+            raise ValueError(f"{name!r} does not match {self.pattern}")
         return match.groups()
 
     def format(self, *ids: str) -> str:
@@ -61,7 +57,7 @@ class NamePattern:
 
 
 def require_within(violations: Violations, field: str, name: str, merchant: str) -> None:
-    """A filter by any resource's name: the merchant's own, one below it, or empty for all."""
+    """Require a filter to be the name of the merchant, of a resource of it, or empty."""
     violations.require(
         field,
         "must be the name of a resource of the parent merchant",

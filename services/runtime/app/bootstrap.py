@@ -1,4 +1,4 @@
-"""A service's process: it serves, or does what an operator asks for and ends."""
+"""The entry point of a service: it serves, or runs an operator's command."""
 
 import gc
 import logging
@@ -37,9 +37,9 @@ from services.runtime.workers.retry import in_one_line, retry_until_success
 log = logging.getLogger(__name__)
 
 EXIT_BAD_SETTINGS = 78  # EX_CONFIG of sysexits(3).
-# Settings have changed: whoever supervises the process starts it again, with the new ones.
+# Settings have changed: the supervisor restarts the process with the new ones.
 EXIT_RESTART = 75  # EX_TEMPFAIL of sysexits(3).
-# A batch makes some hundred thousand objects and drops them all; none of them needs the collector.
+# A batch creates and drops some hundred thousand objects; none of them needs the garbage collector.
 COLLECTION_THRESHOLD_OBJECTS = 100_000
 
 R = TypeVar("R")
@@ -52,10 +52,10 @@ def main(
     subscribe: Subscribe,
     own_commands: Mapping[str, Command] = MappingProxyType({}),
 ) -> None:
-    """Run the process: `python -m services.<service>` serves, with a command it does that and ends."""
+    """Run `python -m services.<service>`: without a command it serves."""
     arguments = sys.argv[1:]
     options = commands.parse(service, own_commands, arguments) if arguments else None
-    # What a command prints is for programs to read.
+    # A command prints JSON on standard output.
     structured_logging.start_logging(service, sys.stderr if options else sys.stdout)
     try:
         if options and options.command == commands.MIGRATE:
@@ -73,7 +73,7 @@ def main(
 def _serve(
     service: str, settings_type: type[S], assemble: Assemble[S], subscribe: Subscribe
 ) -> None:
-    """Serve until stopped; end with EXIT_RESTART when settings in files have changed."""
+    """Serve until stopped; exit with EXIT_RESTART when settings in files have changed."""
     if settings_may_change():
         address = load(HealthSettings).health_address
     else:
@@ -87,9 +87,9 @@ def _serve(
 
 
 async def _migrate(service: str, settings: MigrationSettings, subscribe: Subscribe) -> None:
-    """Bring schema, streams and durables up to date, once their servers are there.
+    """Upgrade schema, streams and durable consumers when their servers are there.
 
-    Ends with status 1 if that fails for the schema.
+    Exits with status 1 if a migration fails.
     """
     url = settings.migration_database_url
     try:
@@ -102,24 +102,22 @@ async def _migrate(service: str, settings: MigrationSettings, subscribe: Subscri
     if settings.migration_nats_url:
         file = settings.tls_folder / AUTHORITY_FILE if settings.tls_folder else None
         trust = partial(ssl.create_default_context, cafile=file)
-        durables = streams.wanted(
-            service, subscribe(SystemClock()), settings.platform_merchants.split()
+        merchants = settings.platform_merchants.split()
+        durables = streams.durables(service, subscribe(SystemClock()), merchants)
+        make = partial(
+            streams.make_at,
+            settings.migration_nats_url,
+            service,
+            trust,
+            settings.nats_stream_replicas,
+            durables,
         )
-        await retry_until_success(
-            "nats",
-            lambda: streams.make_at(
-                settings.migration_nats_url,
-                service,
-                trust,
-                settings.nats_stream_replicas,
-                durables,
-            ),
-        )
+        await retry_until_success("nats", make)
 
 
 def run_loop(work: Coroutine[Any, Any, R]) -> R:
-    """Run a process's work in an event loop, with everything set for work in batches."""
-    # What has been imported stays; the collector need not look through it again and again.
+    """Run in an event loop, with the garbage collector set for work in batches."""
+    # Imported modules stay, so the collector need not traverse them.
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECTION_THRESHOLD_OBJECTS)
@@ -134,7 +132,7 @@ async def _operate(
     own_commands: Mapping[str, Command],
     options: Namespace,
 ) -> None:
-    """Do what an operator asks for, beside the processes that serve."""
+    """Run a command beside the processes that serve."""
     act_for_all(service)
     async with AsyncExitStack() as resources:
         runtime = await open_runtime(service, settings, resources)

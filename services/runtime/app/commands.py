@@ -1,6 +1,6 @@
-"""What an operator can have done by hand: `python -m services.<service> <command>`.
+"""Commands of operators: `python -m services.<service> <command>`.
 
-Each command prints one JSON object a line, and may be given again: what is done already stays as it is.
+Each command prints one JSON object a line, and can be repeated: it changes nothing twice.
 """
 
 import argparse
@@ -35,12 +35,12 @@ Line = Mapping[str, Any]
 
 
 class CommandFailed(Exception):
-    """Not everything was done; what was not, has been printed."""
+    """The command failed, at least in part; it has printed why."""
 
 
 @dataclass(frozen=True, slots=True)
 class CommandContext:
-    """What commands work on."""
+    """The parts of a service that commands use."""
 
     service: str
     database: Database
@@ -54,7 +54,7 @@ class CommandContext:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command: its work gives the lines to print."""
+    """A command; its work yields the lines to print."""
 
     summary: str
     work: Callable[[CommandContext, argparse.Namespace], AsyncIterator[Line]]
@@ -64,19 +64,24 @@ class Command:
 def parse(
     service: str, commands: Mapping[str, Command], arguments: Sequence[str]
 ) -> argparse.Namespace:
-    """Read what was typed; ends the process with status 2 and the usage if it makes no sense."""
-    parser = argparse.ArgumentParser(prog=f"python -m services.{service}")
+    """Parse a command line; exits with status 2 and the usage if it is invalid."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m services.{service}",
+        description=f"Without a command, run the service {service}. With one, do that and exit.",
+    )
     names = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    names.add_parser(MIGRATE, help="bring schema, streams and durables up to date and end")
+    names.add_parser(
+        MIGRATE, help="upgrade the database schema, and create or update NATS streams and consumers"
+    )
     for name, command in {**RUNTIME, **commands}.items():
-        command.arguments(names.add_parser(name, help=command.summary))
+        command.arguments(names.add_parser(name, help=command.summary, description=command.summary))
     return parser.parse_args(arguments)
 
 
 async def run(
     context: CommandContext, commands: Mapping[str, Command], options: argparse.Namespace
 ) -> None:
-    """Do what was asked for, printing as it goes. Ends the process with status 1 if it failed."""
+    """Run a command and print its lines. Exits with status 1 if it failed."""
     command = {**RUNTIME, **commands}[options.command]
     try:
         async for line in command.work(context, options):
@@ -90,7 +95,7 @@ async def run(
 
 
 async def _status(context: CommandContext, _options: argparse.Namespace) -> AsyncIterator[Line]:
-    """The schema, and the same numbers that the process shows as metrics."""
+    """The schema, and the values that the service exports as gauges."""
     try:
         await migrations.check(context.database, context.service)
     except migrations.SchemaMisfitError as error:
@@ -100,7 +105,7 @@ async def _status(context: CommandContext, _options: argparse.Namespace) -> Asyn
         "service": context.service,
         "schema": migrations.head(context.service),
         "zone_data": tzdata.IANA_VERSION,
-        # The time by which to replay, if somebody makes a backup now.
+        # For `replay --since`, if a backup is made now.
         "time": datetime.now(UTC),
     }
     broker = None
@@ -131,17 +136,17 @@ async def _status(context: CommandContext, _options: argparse.Namespace) -> Asyn
 def _replay_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--since", type=_moment, metavar="TIME",
-        help="all published since then, for example 2026-11-24T08:00:00Z",
+        help="events published since then, for example 2026-11-24T08:00:00Z",
     )  # fmt: skip
     parser.add_argument(
-        "--position", type=int, metavar="N", help="all from this position of the outbox on"
+        "--position", type=int, metavar="N", help="events from this position of the outbox on"
     )
 
 
 async def _replay(context: CommandContext, options: argparse.Namespace) -> AsyncIterator[Line]:
-    """Have told once more what was told; readers that know an event pass it over."""
+    """Publish events again; consumers ignore those that they have handled."""
     if options.since is None and options.position is None:
-        yield {"problem": "say from where: --since TIME, --position N, or both"}
+        yield {"problem": "give --since TIME, --position N, or both"}
         raise CommandFailed
     replayed = await outbox.replay(context.database, options.since or _EPOCH, options.position or 0)
     yield {"replayed": replayed, "since": options.since, "position": options.position}
@@ -151,33 +156,39 @@ async def _replay(context: CommandContext, options: argparse.Namespace) -> Async
 
 
 def _letters_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--event", type=uuid.UUID, metavar="ID", help="only this one")
+    parser.add_argument("--event", type=uuid.UUID, metavar="ID", help="only the event with this id")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--replay", action="store_true", help="handle them now")
-    what.add_argument("--discard", action="store_true", help="forget the one named by --event")
+    what.add_argument("--replay", action="store_true", help="handle the events now")
+    what.add_argument(
+        "--discard", action="store_true", help="delete the event given by --event, unhandled"
+    )
 
 
 async def _letters(context: CommandContext, options: argparse.Namespace) -> AsyncIterator[Line]:
-    """Show the events that were given up; handle them, or forget one."""
+    """List dead letters, handle them again, or discard one."""
     if options.discard and options.event is None:
-        yield {"problem": "only a single event is discarded: name it with --event"}
+        yield {"problem": "--discard needs --event ID"}
         raise CommandFailed
-    subscriptions = {each.type: each for many in context.subscriptions.values() for each in many}
+    subscriptions = {
+        subscription.type: subscription
+        for handled in context.subscriptions.values()
+        for subscription in handled
+    }
     failed = False
     for letter in await inbox.dead_letters(context.database, options.event):
         line = {
             "event": letter.event_id,
             "type": letter.type,
             "about": letter.partition_key,
-            "given_up": letter.dead_letter_time,
+            "dead_letter_time": letter.dead_letter_time,
         }
         if options.discard:
             await inbox.discard_dead_letter(context.database, letter)
             yield {**line, "outcome": "discarded"}
         elif options.replay:
-            why = await inbox.redrive(context.database, subscriptions, letter)
-            failed |= bool(why)
-            yield {**line, "outcome": why or "handled"}
+            error = await inbox.redrive(context.database, subscriptions, letter)
+            failed |= bool(error)
+            yield {**line, "outcome": error or "handled"}
         else:
             yield {**line, "error": letter.error}
     if failed:
@@ -188,13 +199,11 @@ async def _letters(context: CommandContext, options: argparse.Namespace) -> Asyn
 
 
 def _reencrypt_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--count", action="store_true", help="change nothing, and say what is left to be done"
-    )
+    parser.add_argument("--count", action="store_true", help="only count the rows; change nothing")
 
 
 async def _reencrypt(context: CommandContext, options: argparse.Namespace) -> AsyncIterator[Line]:
-    """Re-encrypt what older data keys encrypted, so that they can be dropped; table by table."""
+    """Re-encrypt rows table by table, so that old data keys can be removed."""
     failed = False
     for table in (idempotency.ENCRYPTED_TABLES, *context.encrypted):
         tally = await key_rotation.reencrypt(context.database, table, only_count=options.count)
@@ -211,17 +220,19 @@ def _plain(value: object) -> str:
 def _moment(written: str) -> datetime:
     moment = datetime.fromisoformat(written)
     if moment.tzinfo is None:
-        raise argparse.ArgumentTypeError("say the time zone, too: …Z or …+02:00")
+        raise argparse.ArgumentTypeError("add the time zone: …Z or …+02:00")
     return moment
 
 
 RUNTIME: Mapping[str, Command] = {
-    "status": Command("show the schema and what operators watch", _status),
-    "replay": Command("publish again what the outbox has told", _replay, _replay_arguments),
+    "status": Command("show the schema revision and the service's gauges", _status),
+    "replay": Command("publish events of the outbox again", _replay, _replay_arguments),
     "dead-letters": Command(
-        "show, replay or discard events that were given up", _letters, _letters_arguments
+        "list events that could not be handled; handle them again, or discard one",
+        _letters,
+        _letters_arguments,
     ),
     "reencrypt": Command(
-        "re-encrypt what older data keys encrypted", _reencrypt, _reencrypt_arguments
+        "encrypt data of older data keys with the newest one", _reencrypt, _reencrypt_arguments
     ),
 }

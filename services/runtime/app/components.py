@@ -1,4 +1,4 @@
-"""What a process is wired from: what every service is given, and what it is made of."""
+"""What every service gets from the runtime, and what it provides."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -28,7 +28,7 @@ S = TypeVar("S", bound=RuntimeSettings)
 
 @dataclass(frozen=True)
 class Components:
-    """What a service is made of, beyond what every process has."""
+    """The parts that a service provides."""
 
     servicer: object
     register: Callable[[Any, Any], None]
@@ -38,23 +38,23 @@ class Components:
     access: Mapping[str, Access]
     # Name of a worker -> its step.
     workers: Mapping[str, Callable[[], Awaitable[Step]]] = field(default_factory=dict)
-    # What the steps claim is theirs under this lease.
+    # The lease of the rows that the steps claim.
     lease: Lease = leases.SUITE
-    # What operators watch of its database.
+    # The gauges of its database.
     gauge_queries: Sequence[GaugeQuery] = ()
-    # Where its personal data are.
+    # The tables with its personal data.
     encrypted: Sequence[EncryptedTable] = ()
 
 
 @dataclass(frozen=True)
 class Runtime(Generic[S]):
-    """What a service is given to be wired with."""
+    """The parts that a service gets."""
 
     settings: S
     database: Database
     clock: Clock
     identity: Identity
-    # Whatever is entered here is closed when the process ends.
+    # Closed when the process ends, the newest first.
     resources: AsyncExitStack
 
     def channel(self, target: str) -> grpc.aio.Channel:
@@ -65,12 +65,12 @@ class Runtime(Generic[S]):
 
 
 Assemble = Callable[[Runtime[S]], Awaitable[Components]]
-# What a service does with others' events; migrations ask, too, for which those are.
+# The handlers of other services' events; `migrate` creates consumers for their types.
 Subscribe = Callable[[Clock], Subscriptions]
 
 
 async def open_runtime(service: str, settings: S, resources: AsyncExitStack) -> Runtime[S]:
-    """What a service is wired with; nothing has been asked of the database yet."""
+    """Open the pools, the clock and the certificate. The database is not used yet."""
     keyring = Keyring.parse(settings.data_keys.get_secret_value())
     pools = [
         connect(

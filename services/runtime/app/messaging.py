@@ -32,7 +32,7 @@ async def start_messaging(
     if settings.migration_nats_url:
         migrator = await _connect(service, runtime, settings.migration_nats_url)
         merchants = settings.platform_merchants.split()
-        durables = streams.wanted(service, subscriptions, merchants)
+        durables = streams.durables(service, subscriptions, merchants)
 
         async def make() -> None:
             await streams.make(migrator, durables)

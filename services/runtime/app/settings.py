@@ -1,6 +1,6 @@
-"""Settings come from the environment and from files; a process with a bad one does not start.
+"""Settings come from environment variables and from files; a process does not start with invalid ones.
 
-Source: the environment and mounted secrets as Kubernetes gives them, read by pydantic-settings.
+Files are mounted secrets of Kubernetes; pydantic-settings reads both.
 """
 
 import os
@@ -33,18 +33,18 @@ ENVIRONMENT_PREFIX = "RECURRING_"
 # A folder whose files are settings, too, each named as its variable in lower case.
 SECRETS_FOLDER_VARIABLE = f"{ENVIRONMENT_PREFIX}SECRETS_FOLDER"
 _ALGORITHMS = r"^(EdDSA|ES256|RS256)( (EdDSA|ES256|RS256))*$"
-# Ids of merchants, as contracts have them: one durable each, and no more than a broker bears.
+# Each has a durable consumer; a broker handles no more of them.
 PLATFORM_MERCHANTS_MAX = 1000
 _MERCHANTS = rf"^({ID_PATTERN.pattern}( {ID_PATTERN.pattern})*)?$"
-# Less than this takes any server's word for being the database.
+# Anything less does not verify that the server is the database.
 _DATABASE_VERIFIED = re.compile(r"[?&]ssl=verify-full(&|$)")
-_DATABASE_DANGER = "a connection without ssl=verify-full"
-_AUTHORITY_DANGER = ("TLS_FOLDER", "an authority for development")
+_DATABASE_VIOLATION = "a connection without ssl=verify-full"
+_AUTHORITY_VIOLATION = ("TLS_FOLDER", "an authority for development")
 _HERE = ("localhost", "127.0.0.1", "::1")
 
 
 def _few_enough(merchants: str) -> str:
-    """A pattern that counted them would take tens of megabytes in every process."""
+    """Count the merchants here: a pattern that did would take tens of megabytes in every process."""
     if len(merchants.split()) > PLATFORM_MERCHANTS_MAX:
         raise ValueError(f"more than {PLATFORM_MERCHANTS_MAX} merchants")
     return merchants
@@ -54,68 +54,90 @@ PlatformMerchants = Annotated[str, Field(pattern=_MERCHANTS), AfterValidator(_fe
 
 
 class Environment(StrEnum):
-    """Where a process runs: production refuses whatever is for development only."""
+    """The kind of deployment; production refuses settings for development."""
 
     SANDBOX = "sandbox"
     PRODUCTION = "production"
 
 
-class RuntimeSettings(BaseSettings):
-    """What every service needs to know. Each name is read as RECURRING_<NAME>."""
+Address = Annotated[str, Field(pattern=r"^.+:\d+$")]
+OptionalUrl = Annotated[str, Field(pattern=r"^(https?://.+)?$")]
+
+
+class Settings(BaseSettings):
+    """Settings that are read from RECURRING_<NAME>."""
 
     model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, frozen=True)
 
+    def invalid_settings(self) -> Iterator[tuple[str, str]]:
+        """Each setting that contradicts others, and why."""
+        yield from ()
+
+
+class HealthSettings(Settings):
+    """The setting that a process needs to answer probes while it waits for the others."""
+
+    # The address for probes, in plain text: "" is readiness, "liveness" is liveness.
+    health_address: Address
+
+
+class _StreamSettings(Settings):
+    """The settings of a service, and of `migrate`."""
+
     environment: Environment
+    # Of the user who may create streams. Without it, a process waits for them.
+    migration_nats_url: str = Field(default="", pattern=r"^((nats|tls)://.+)?$")
+    # Servers that store each event of a stream; at most as many as there are.
+    nats_stream_replicas: int = Field(default=1, ge=1, le=5)
+    # The merchants whose platforms read events, separated by spaces; each has a durable consumer.
+    platform_merchants: PlatformMerchants = ""
+    log_level: str = Field(default="INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
+
+
+class RuntimeSettings(_StreamSettings, HealthSettings):
+    """The settings of every service."""
+
     database_url: str = Field(pattern=r"^postgresql\+asyncpg://")
-    # Of a role that may change the schema; the service itself gets on without it.
+    # Of a role that may change the schema; only MIGRATE_ON_START needs it.
     migration_database_url: str = Field(default="", pattern=r"^(postgresql\+asyncpg://.+)?$")
-    # What encrypts personal data in the database: `id:key` by commas, the first for what is new.
+    # The keys of personal data in the database: `id:key`, separated by commas; the first one encrypts.
     data_keys: SecretStr
-    # Of which calls take none from what is due, nor the other way round.
+    # Calls and due work have separate connections.
     database_call_connections: int = Field(default=6, ge=1, le=100)
     database_worker_connections: int = Field(default=8, ge=1, le=100)
     nats_url: str = Field(pattern=r"^(nats|tls)://")
-    # Of the user who may make streams; the service itself gets on without it.
-    migration_nats_url: str = Field(default="", pattern=r"^((nats|tls)://.+)?$")
-    # Servers that keep each event of a stream; no more than there are.
-    nats_stream_replicas: int = Field(default=1, ge=1, le=5)
-    # Whether each event is told once more by merchant, for platforms to hear.
+    # Whether each event is also published to its merchant's subject, for platforms.
     merchant_events: bool = False
-    # The merchants whose platforms hear it, separated by spaces: each gets its durable.
-    platform_merchants: PlatformMerchants = ""
-    # Where platforms call, with a bearer token.
-    grpc_address: str = Field(pattern=r"^.+:\d+$")
-    # No TLS there: only for development, where the address is one of this machine.
+    # The address for platforms, which call with a bearer token.
+    grpc_address: Address
+    # No TLS at that address; only for development on one machine.
     grpc_plaintext: bool = False
-    # Only a proxy can connect there, and it adds to x-forwarded-for whom it is connected with.
+    # Only a proxy can connect there, which adds the address of its client to x-forwarded-for.
     behind_proxy: bool = False
-    # Where the other services call, with a certificate.
-    peer_address: str = Field(pattern=r"^.+:\d+$")
-    # Where probes ask for health, in plain text: "" is readiness, "liveness" is liveness.
-    health_address: str = Field(pattern=r"^.+:\d+$")
-    # tls.crt, tls.key and ca.crt: this service's own certificate, and the authority to trust.
+    # The address for the other services, which call with a certificate.
+    peer_address: Address
+    # tls.crt, tls.key and ca.crt: the certificate of the service, and the authorities that it trusts.
     tls_folder: DirectoryPath
-    metrics_address: str = Field(pattern=r"^.+:\d+$")
+    metrics_address: Address
     # Base address of the sandbox, whose clock all services share; empty: the system's clock.
-    clock_url: str = Field(default="", pattern=r"^(https?://.+)?$")
-    # The keys that callers' tokens are signed with: one of these two.
+    clock_url: OptionalUrl = ""
+    # The keys that sign callers' tokens: one of these two.
     auth_jwks_file: FilePath | None = None
-    auth_jwks_url: str = Field(default="", pattern=r"^(https?://.+)?$")
-    # Of EdDSA, ES256 and RS256, those that are taken, separated by spaces.
+    auth_jwks_url: OptionalUrl = ""
+    # The accepted ones of EdDSA, ES256 and RS256, separated by spaces.
     auth_algorithms: str = Field(default="EdDSA", pattern=_ALGORITHMS)
     auth_issuer: str = Field(min_length=1)
     auth_audience: str = Field(min_length=1)
-    # What one caller may ask of one process.
+    # The limits of one caller at one process.
     caller_calls_per_second: float = Field(default=100, gt=0, le=100_000)
     caller_burst_calls: int = Field(default=200, ge=1, le=100_000)
     caller_calls_at_once: int = Field(default=100, ge=1, le=1000)
-    log_level: str = Field(default="INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
     reflection_enabled: bool = False
     migrate_on_start: bool = False
-    # How long calls are still taken after SIGTERM, while readiness says already to call others.
+    # How long calls are still answered after SIGTERM, when readiness has ended.
     stop_delay_seconds: float = Field(default=0, ge=0, le=60)
     drain_seconds: float = Field(default=10, ge=0, le=300)
-    # Replicas that Restart for the same changed files do so within this time.
+    # Replicas restart at a random moment within this time after their files have changed.
     restart_jitter_seconds: float = Field(default=0, ge=0, le=600)
     outbox_retention_days: int = Field(default=30, ge=1, le=3650)
     # Where a fault suite ends this process.
@@ -128,7 +150,7 @@ class RuntimeSettings(BaseSettings):
         return data_keys
 
     def invalid_settings(self) -> Iterator[tuple[str, str]]:
-        """Each setting that makes no sense beside the others, and why."""
+        """Those that contradict each other, and those that production refuses."""
         if (self.auth_jwks_file is None) == (not self.auth_jwks_url):
             yield "AUTH_JWKS_FILE", "set either this or RECURRING_AUTH_JWKS_URL"
         if self.migrate_on_start and not self.migration_database_url:
@@ -138,7 +160,7 @@ class RuntimeSettings(BaseSettings):
                 yield name, f"{why} is refused in production"
 
     def production_violations(self) -> Iterator[tuple[str, str]]:
-        """Each setting that is for development only, and what it is."""
+        """Each setting that is only for development, and what it allows."""
         jwks_file = self.auth_jwks_file
         found = {
             ("CLOCK_URL", "a simulated clock"): self.clock_url,
@@ -147,7 +169,7 @@ class RuntimeSettings(BaseSettings):
             ("REFLECTION_ENABLED", "reflection"): self.reflection_enabled,
             ("MIGRATE_ON_START", "a service that may change its schema"): self.migrate_on_start,
             ("MIGRATION_NATS_URL", "a service that may make streams"): self.migration_nats_url,
-            ("DATABASE_URL", _DATABASE_DANGER): not _DATABASE_VERIFIED.search(self.database_url),
+            ("DATABASE_URL", _DATABASE_VIOLATION): not _DATABASE_VERIFIED.search(self.database_url),
             ("NATS_URL", "a connection without tls://"): not self.nats_url.startswith("tls://"),
             ("AUTH_ISSUER", "an issuer for development"): is_for_development(self.auth_issuer),
             ("DATA_KEYS", "a key for development"): (
@@ -159,61 +181,44 @@ class RuntimeSettings(BaseSettings):
             ("AUTH_JWKS_FILE", "a key for development"): (
                 jwks_file and DEVELOPMENT_KEY_PREFIX in jwks_file.read_text()
             ),
-            _AUTHORITY_DANGER: _has_authority_for_development(self.tls_folder),
+            _AUTHORITY_VIOLATION: _has_authority_for_development(self.tls_folder),
         }
-        yield from (danger for danger, is_so in found.items() if is_so)
+        yield from (violation for violation, is_violated in found.items() if is_violated)
 
 
-class MigrationSettings(BaseSettings):
-    """All that `migrate` needs to know."""
+class MigrationSettings(_StreamSettings):
+    """The settings of `migrate`."""
 
-    model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, frozen=True)
-
-    environment: Environment
     migration_database_url: str = Field(pattern=r"^postgresql\+asyncpg://.+$")
-    # Empty: the streams are somebody else's affair.
-    migration_nats_url: str = Field(default="", pattern=r"^((nats|tls)://.+)?$")
-    nats_stream_replicas: int = Field(default=1, ge=1, le=5)
-    # The merchants whose platforms hear events, separated by spaces: each gets its durable.
-    platform_merchants: PlatformMerchants = ""
-    # Where the authority is that vouches for the broker.
+    # With ca.crt, the authorities of the broker's certificate.
     tls_folder: DirectoryPath | None = None
-    log_level: str = Field(default="INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")
 
     def invalid_settings(self) -> Iterator[tuple[str, str]]:
-        """What production refuses."""
+        """Those that production refuses."""
         if self.environment is not Environment.PRODUCTION:
             return
         if not _DATABASE_VERIFIED.search(self.migration_database_url):
-            yield "MIGRATION_DATABASE_URL", f"{_DATABASE_DANGER} is refused in production"
+            yield "MIGRATION_DATABASE_URL", f"{_DATABASE_VIOLATION} is refused in production"
         if self.migration_nats_url.startswith("nats:"):
             yield "MIGRATION_NATS_URL", "a connection without tls:// is refused in production"
         if self.tls_folder and _has_authority_for_development(self.tls_folder):
-            name, why = _AUTHORITY_DANGER
+            name, why = _AUTHORITY_VIOLATION
             yield name, f"{why} is refused in production"
 
 
-class HealthSettings(BaseSettings):
-    """All that a process needs to know to say that it waits for the rest."""
-
-    model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, frozen=True)
-
-    health_address: str = Field(pattern=r"^.+:\d+$")
-
-
-S = TypeVar("S", bound=BaseSettings)
+S = TypeVar("S", bound=Settings)
 
 
 def settings_may_change() -> bool:
-    """Whether some settings are files, which somebody may mend while the process waits."""
+    """Whether some settings are files, which can be corrected while the process waits."""
     return bool(os.environ.get(SECRETS_FOLDER_VARIABLE))
 
 
 def load(settings_type: type[S]) -> S:
     """Read the settings from the environment and the folder of secrets; the environment wins.
 
-    Raises SettingsError with one line for each bad or missing variable. Values are left out of the
-    message, since some of them are secrets.
+    Raises SettingsError with one line for each invalid or missing variable, without its value, which
+    may be a secret.
     """
     folder = os.environ.get(SECRETS_FOLDER_VARIABLE)
     if folder and not Path(folder).is_dir():
@@ -227,25 +232,21 @@ def load(settings_type: type[S]) -> S:
             variable = f"{ENVIRONMENT_PREFIX}{location.upper()}" if location else "settings"
             lines.append(f"{variable}: {problem['msg']}")
         raise SettingsError("\n".join(lines)) from None
-    invalid: list[tuple[str, str]] = []
-    if isinstance(settings, RuntimeSettings | MigrationSettings):
-        invalid = list(settings.invalid_settings())
+    invalid = [f"{ENVIRONMENT_PREFIX}{name}: {why}" for name, why in settings.invalid_settings()]
     if invalid:
-        raise SettingsError(
-            "\n".join(f"{ENVIRONMENT_PREFIX}{name}: {why}" for name, why in invalid)
-        )
+        raise SettingsError("\n".join(invalid))
     return settings
 
 
 def is_for_development(url: str) -> bool:
-    """Whether a URL is of this machine, of a name that nobody owns, or without TLS."""
+    """Whether a URL is of this machine, of a reserved name, or without TLS."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     return parts.scheme != "https" or host in _HERE or host.endswith((".localhost", ".test"))
 
 
 def _has_authority_for_development(tls_folder: Path) -> bool:
-    """Whether the process would trust one; what cannot be read, nobody trusts."""
+    """Whether the process would trust one; an unreadable file is not trusted."""
     try:
         return tls.is_for_development((tls_folder / tls.AUTHORITY_FILE).read_bytes())
     except (OSError, ValueError):

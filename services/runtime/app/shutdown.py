@@ -1,27 +1,27 @@
-"""What tells a process to stop: SIGTERM and SIGINT, which are left pending.
+"""A shutdown is requested by SIGTERM or SIGINT, which stay pending.
 
-A pending signal cannot be missed. A handler is not there yet while the process starts: a signal would
-end it then, and of the first process of a container the kernel drops it.
+A pending signal cannot be missed. Without a handler, as during the start, a signal would kill the
+process; the kernel would drop it for the first process of a container.
 """
 
 import asyncio
 import signal
 
 STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
-HEAR_SECONDS = 0.1
+POLL_SECONDS = 0.1
 
 
 def keep_pending() -> None:
-    """Leave what tells to stop pending, in this thread and in those that it will start."""
+    """Keep the signals pending, in this thread and in those that it starts."""
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
 
 
 def shutdown_requested() -> bool:
-    """Whether the process was told to stop; nothing undoes it."""
+    """Whether a shutdown was requested; it cannot be revoked."""
     return not STOP_SIGNALS.isdisjoint(signal.sigpending())
 
 
 async def wait_for_shutdown() -> None:
-    """Return once the process was told to stop."""
-    while not shutdown_requested():  # noqa: ASYNC110 - nobody announces what is pending
-        await asyncio.sleep(HEAR_SECONDS)
+    """Return when a shutdown is requested."""
+    while not shutdown_requested():  # noqa: ASYNC110 - nothing announces a pending signal
+        await asyncio.sleep(POLL_SECONDS)

@@ -1,7 +1,7 @@
-"""Personal data as they are stored: encrypted, and bound to the place that they are stored in.
+"""Encryption of personal data, each value bound to its table, column and key by additional data (AAD).
 
-Sources: AES-256-GCM with random nonces (NIST SP 800-38D, which allows 2^32 values a key); for what is
-only told apart, HMAC-SHA-256 under a key derived by HKDF (RFC 5869).
+Sources: AES-256-GCM with random nonces (NIST SP 800-38D, which allows 2^32 values a key); for values
+that are only compared, HMAC-SHA-256 with a key derived by HKDF (RFC 5869).
 """
 
 import base64
@@ -10,7 +10,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -22,20 +22,20 @@ from services.runtime.observability import metrics
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
-# The option of an engine that holds its keys.
+# The execution option of an engine that holds its keys.
 KEYRING_OPTION = "recurring_keyring"
 _KEY_ID = re.compile(r"[a-z0-9-]{1,32}")
 _AFTER_KEY_ID = b":"
 
 
 class UnreadableError(Exception):
-    """What was encrypted cannot be decrypted: its key is not here, or it was altered or moved."""
+    """A value cannot be decrypted: its key is missing, or it was altered or moved."""
 
 
 class Keyring:
     """The keys of one database: the first one encrypts, all of them decrypt.
 
-    What is encrypted begins with its key's id, so a key can be followed by another at any time.
+    An encrypted value begins with the id of its key, so the keys can be rotated at any time.
     """
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
@@ -46,7 +46,7 @@ class Keyring:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `id:base64`, separated by commas. Raises ValueError, which does not quote a key."""
+        """Read `id:base64`, separated by commas. Raises ValueError without a key in its message."""
         keys: dict[str, bytes] = {}
         for entry in text.split(","):
             key_id, _, encoded = entry.strip().partition(":")
@@ -63,7 +63,7 @@ class Keyring:
         return cls(keys)
 
     def encrypt(self, plain: bytes, *aad: str) -> bytes:
-        """Encrypt, bound to a place (table, column, key) by the AAD; nothing stays nothing."""
+        """Encrypt a value with its AAD (table, column, key); an empty value stays empty."""
         if not plain:
             return b""
         nonce = secrets.token_bytes(NONCE_BYTES)
@@ -71,7 +71,7 @@ class Keyring:
         return self._current + _AFTER_KEY_ID + nonce + encrypted
 
     def decrypt(self, encrypted: bytes, *aad: str) -> bytes:
-        """Decrypt what was encrypted for this place. Raises UnreadableError."""
+        """Decrypt a value that was encrypted with this AAD. Raises UnreadableError."""
         if not encrypted:
             return b""
         key_id, _, rest = encrypted.partition(_AFTER_KEY_ID)
@@ -81,21 +81,21 @@ class Keyring:
         nonce, encrypted = rest[:NONCE_BYTES], rest[NONCE_BYTES:]
         try:
             return self._ciphers[key_id].decrypt(nonce, encrypted, _bound(aad))
-        # A nonce that was cut short is a ValueError.
+        # A nonce that is too short is a ValueError.
         except (InvalidTag, ValueError) as error:
             metrics.VALUES_UNREADABLE.add(1)
-            raise UnreadableError("altered, or moved from another place") from error
+            raise UnreadableError("altered, or moved from another row") from error
 
     def renew(self, encrypted: bytes, *aad: str) -> bytes:
-        """What was encrypted for this place, encrypted by the newest key. Raises UnreadableError."""
+        """The value encrypted with the newest key. Raises UnreadableError."""
         if encrypted.startswith(self._current + _AFTER_KEY_ID):
             return encrypted
         return self.encrypt(self.decrypt(encrypted, *aad), *aad)
 
     def blind_index(self, plain: str, *aad: str) -> bytes:
-        """A hash that finds a value again in its place (table, column); nothing without the key.
+        """A keyed hash by which a value in a column is found again.
 
-        Under the next key a value has another one, so this is for what is soon forgotten.
+        It changes with the key, so it is for values that are soon deleted.
         """
         return hmac.digest(self._index_key, _bound((*aad, plain)), "sha256")
 
@@ -106,15 +106,14 @@ def encrypt(tx: AsyncConnection, plain: str, *aad: str) -> bytes:
 
 
 def decrypt(tx: AsyncConnection, encrypted: bytes, *aad: str) -> str:
-    """Open a text that was encrypted for this place."""
+    """Decrypt a text with the keys of a connection's database. Raises UnreadableError."""
     return keyring(tx.engine).decrypt(encrypted, *aad).decode()
 
 
 def keyring(engine: AsyncEngine) -> Keyring:
     """The keys of a database."""
-    options: Mapping[str, Any] = engine.sync_engine.get_execution_options()
-    found: Keyring = options[KEYRING_OPTION]
-    return found
+    keys: Keyring = engine.sync_engine.get_execution_options()[KEYRING_OPTION]
+    return keys
 
 
 def _bound(aad: tuple[str, ...]) -> bytes:

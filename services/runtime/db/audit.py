@@ -1,4 +1,4 @@
-"""What callers changed, kept where nobody alters it: who, what, when, from where, before, after."""
+"""The audit: what callers changed, when, from where, before and after. Entries are never altered."""
 
 import uuid
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from services.runtime.resource_names import require_within
 from services.runtime.rpc.conversions import to_timestamp
 from services.runtime.rpc.paging import AFTER_ALL, read_page
 
-# Of a text that is about a person, so much of its end is kept: enough to tell two apart.
+# The end of a personal text that is stored: enough to distinguish two.
 SHOWN_CHARACTERS = 2
 MASK = "•••"
 
@@ -58,13 +58,13 @@ _LIST = Query(
 
 
 class Change(NamedTuple):
-    """What a call made of one of the resources that it is about."""
+    """The change of a resource by a call."""
 
     tenant: str
     resource: str
-    # As plain data, with nothing personal in it.
+    # As plain data, without personal data.
     after: Mapping[str, Any]
-    # None: there was none, or nobody looked.
+    # None: there was none, or it was not read.
     before: Mapping[str, Any] | None = None
 
 
@@ -77,9 +77,9 @@ async def put_change(
     before: Message | None,
     resource: str = "",
 ) -> None:
-    """Store who made a call, and what it changed, in its transaction.
+    """Store an entry about a changed resource, in the transaction of the call. None before: it is new.
 
-    Of which resource, the messages say, unless the caller does. Without `before` there was none.
+    The name of the resource is that in the messages unless it is given.
     """
     change = Change(
         caller().tenant,
@@ -96,7 +96,7 @@ async def put_all(
     changes: Sequence[Change],
     request_id: uuid.UUID | None = None,
 ) -> None:
-    """Store who made the call under way, and what it made of each resource, in one statement."""
+    """Store an entry for each changed resource, in one statement."""
     if not changes:
         return
     await _PUT.run(
@@ -113,7 +113,7 @@ async def put_all(
 
 
 def _resource(message: Any) -> str:  # noqa: ANN401 - any message
-    """The name of the resource that a message is, or is about: its first field that is one."""
+    """The resource name in a message: its first field that holds one."""
     for field, value in message.ListFields():
         if isinstance(value, str) and field.name != "parent" and value.startswith("merchants/"):
             return value
@@ -121,7 +121,7 @@ def _resource(message: Any) -> str:  # noqa: ANN401 - any message
 
 
 def masked(message: Message) -> dict[str, Any]:
-    """A message as plain data; of fields that its contract calls personal, the last characters."""
+    """A message as plain data, with the fields masked that its contract marks as personal."""
     plain: dict[str, Any] = MessageToDict(message, preserving_proto_field_name=True)
     for field, value in message.ListFields():
         if field.GetOptions().debug_redact:
@@ -133,7 +133,7 @@ def masked(message: Message) -> dict[str, Any]:
 
 
 def _is_ours(message_type: Any) -> bool:  # noqa: ANN401 - a descriptor
-    """Whether it may hold personal fields; maps and the well-known types do not."""
+    """Whether a message may have personal fields; maps and the well-known types have none."""
     return not (message_type.GetOptions().map_entry or message_type.full_name.startswith("google."))
 
 
@@ -146,7 +146,7 @@ def _mask(value: object) -> str:
 async def answer(
     database: Database, request: audit_pb2.ListAuditEntriesRequest
 ) -> audit_pb2.ListAuditEntriesResponse:
-    """Answer ListAuditEntries, the newest first; every service's is the same."""
+    """ListAuditEntries of every service, the newest entry first."""
     tenant = request.parent.removeprefix("merchants/")
     caller().check(tenant)
     violations = Violations()

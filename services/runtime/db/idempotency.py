@@ -1,4 +1,4 @@
-"""A mutation happens once a request id: the same id answers the same again (AIP-155)."""
+"""Idempotent mutations: a request id is applied once, and gets the same answer again (AIP-155)."""
 
 import hashlib
 import uuid
@@ -48,7 +48,7 @@ _ANSWER = Command("""
 """)
 
 
-# Answers to requests about resources, forgotten: who repeats one of them is answered with nothing.
+# The answers are deleted; the repetition of such a request is answered with an empty message.
 _FORGET = Command("""
     UPDATE requests SET response = ''
     WHERE tenant = :tenant AND response <> '' AND request_id IN (
@@ -58,7 +58,7 @@ _FORGET = Command("""
 
 
 class Mutation:
-    """One request that changes something, identified by its tenant and request id."""
+    """A request that changes something, identified by its tenant and request id."""
 
     def __init__(self, request: Message, request_id: str) -> None:
         violations = Violations()
@@ -71,19 +71,19 @@ class Mutation:
         self._hash = hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
 
     async def answered(self, database: Database, response_type: type[Res]) -> Res | None:
-        """As `replay`, for a method that asks other services before its transaction begins."""
+        """As `replay`, before the transaction of the mutation."""
         async with database.read() as connection:
             return await self.replay(connection, response_type)
 
     async def replay(self, connection: Connection, response_type: type[Res]) -> Res | None:
-        """What this request was answered before; None if it is new.
+        """The earlier answer to this request; None if it is new.
 
         Raises INVALID_ARGUMENT REQUEST_ID_REUSED if the id came with other content.
         """
         row = await _FIND.one_or_none(connection, **self._key)
         if row is None:
             return None
-        known_hash = self._open(connection, "content_hash", row.content_hash)
+        known_hash = self._decrypt(connection, "content_hash", row.content_hash)
         if row.method != self.method or known_hash != self._hash:
             raise Problem(
                 grpc.StatusCode.INVALID_ARGUMENT,
@@ -95,46 +95,45 @@ class Mutation:
                     ),
                 ),
             )
-        return response_type.FromString(self._open(connection, "response", row.response))
+        return response_type.FromString(self._decrypt(connection, "response", row.response))
 
     async def take(self, tx: Connection, response_type: type[Res]) -> Res | None:
-        """Take the request id for this transaction; the earlier answer if it is taken already."""
+        """Take the request id in this transaction; if it is taken, return the earlier answer."""
         content_hash = self._encrypt(tx, "content_hash", self._hash)
         if await _TAKE.run(tx, **self._key, method=self.method, content_hash=content_hash):
             return None
-        # Whoever took the id has committed by now: the insert waited for it.
+        # The insert has waited for the transaction that took the id.
         answer = await self.replay(tx, response_type)
         if answer is None:
-            msg = "a request that was taken has gone"
-            raise RuntimeError(msg)
+            raise RuntimeError("a request id that is taken has no row")
         return answer
 
     async def remember(self, tx: Connection, response: Message) -> None:
-        """Keep the answer, for the same request to be answered with again."""
+        """Store the answer for a repetition of the request."""
         plain = response.SerializeToString(deterministic=True)
         await _ANSWER.run(tx, **self._key, response=self._encrypt(tx, "response", plain))
 
     async def release(self, tx: Connection) -> None:
-        """Free the request id, which this transaction took, for the request to be made again."""
+        """Release the request id, so that the request can be made again."""
         await _RELEASE.run(tx, **self._key)
 
-    # Answers repeat what is stored elsewhere, personal data among it, and a short request could be
-    # found from its hash by trying all that it may be: both are encrypted.
+    # An answer can contain personal data, and a short request could be guessed from its hash: both are
+    # encrypted.
 
     def _encrypt(self, tx: Connection, column: str, plain: bytes) -> bytes:
         return encryption.keyring(tx.engine).encrypt(plain, *aad(column, **self._key))
 
-    def _open(self, tx: Connection, column: str, encrypted: bytes) -> bytes:
+    def _decrypt(self, tx: Connection, column: str, encrypted: bytes) -> bytes:
         return encryption.keyring(tx.engine).decrypt(encrypted, *aad(column, **self._key))
 
 
 def aad(column: str, tenant: str, request_id: uuid.UUID) -> tuple[str, ...]:
-    """What an encrypted column of a request is bound to."""
+    """The additional data of an encrypted column of a request."""
     return "requests", column, tenant, str(request_id)
 
 
 async def forget_answers(tx: Connection, tenant: str, resources: Iterable[str]) -> None:
-    """Forget what was answered to the mutations of resources, whose requests stay known."""
+    """Delete the answers to the mutations of resources; the request ids stay taken."""
     await _FORGET.run(tx, tenant=tenant, resources=list(resources))
 
 
@@ -150,5 +149,5 @@ ENCRYPTED_TABLES = EncryptedTable(
 
 
 def derived_id(*parts: str) -> uuid.UUID:
-    """An id for what a request makes when the caller named none: the same for the same request."""
+    """An id for a resource that the caller gave none, the same for the same request."""
     return uuid.uuid5(uuid.NAMESPACE_OID, "|".join(parts))

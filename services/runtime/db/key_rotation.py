@@ -1,4 +1,4 @@
-"""Re-encrypts under the newest key what older keys encrypted: page by page, while the service runs."""
+"""Re-encrypts rows with the newest key, page by page, while the service runs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from services.runtime.observability.outages import is_outage
 from services.runtime.workers.retry import retry_until_success
 
 PAGE_ROWS = 500
-# A page whose rows others change meanwhile is looked at again, at most so often.
-LOOKS_MAX = 5
+# A page whose rows are changed meanwhile is read again, at most so often.
+PAGE_READS_MAX = 5
 
 Renew = Callable[[bytes], bytes]
 Values = Mapping[str, Any]
@@ -30,9 +30,9 @@ class EncryptedColumn:
     """A column with encrypted values."""
 
     name: str
-    # Row -> what its value is bound to.
+    # Row -> the additional data of its value.
     aad: Callable[[Any], tuple[str, ...]]
-    # Its type, and its value with what is encrypted in it renewed; mostly that is the value itself.
+    # Its type, and how to renew its value, which mostly is itself encrypted.
     kind: str = "bytea"
     renewed: Callable[[Any, Renew], Any] = _itself
 
@@ -45,7 +45,7 @@ class EncryptedTable:
     # Its primary key in its order, with types.
     key: Mapping[str, str]
     columns: Sequence[EncryptedColumn]
-    # What an aad needs of a row beyond the key.
+    # Columns that the additional data need beyond the key.
     beside: Sequence[str] = ()
 
     def key_of(self, row: Any) -> Values:  # noqa: ANN401 - a row
@@ -54,26 +54,26 @@ class EncryptedTable:
 
 
 class Tally(NamedTuple):
-    """Rows that were looked at, and what became of them."""
+    """The number of rows, and what became of them."""
 
     rows: int = 0
     reencrypted: int = 0
-    # With something that an older key has encrypted, still.
+    # Still encrypted with an older key.
     left: int = 0
-    # With something that no key opens.
+    # Without a key that decrypts them.
     unreadable: int = 0
 
     def plus(self, other: "Tally") -> "Tally":
-        """Both together."""
+        """The sum of both."""
         return Tally(*map(sum, zip(self, other, strict=True)))
 
 
 async def reencrypt(
     database: Database, table: EncryptedTable, *, only_count: bool = False
 ) -> Tally:
-    """Go through a table by its key, and re-encrypt what the newest key has not encrypted.
+    """Re-encrypt the rows of a table that the newest key has not encrypted, in the order of its key.
 
-    Broken off, it can be begun again at any time: what is done is passed over.
+    It can be interrupted and repeated at any time.
     """
     tally, after = Tally(), None
     while True:
@@ -87,8 +87,8 @@ async def reencrypt(
 async def _reencrypt_page(
     database: Database, table: EncryptedTable, after: Values | None, *, only_count: bool
 ) -> tuple[Values | None, Tally]:
-    """Re-encrypt a page of rows; returns the last one's key, or None if there is no further page."""
-    reencrypted = looks = 0
+    """Re-encrypt a page of rows; returns the last key, or None after the last page."""
+    reencrypted = reads = 0
     while True:
         async with database.engine.begin() as tx:
             rows = list(
@@ -97,8 +97,8 @@ async def _reencrypt_page(
             stale, unreadable = _renewed(database.keyring, table, rows)
             done = 0 if only_count else await _store(tx, table, stale)
         reencrypted += done
-        looks += 1
-        if only_count or done == len(stale) or looks == LOOKS_MAX:
+        reads += 1
+        if only_count or done == len(stale) or reads == PAGE_READS_MAX:
             break
     if not rows:
         return None, Tally()
@@ -108,7 +108,7 @@ async def _reencrypt_page(
 def _renewed(
     keyring: Keyring, table: EncryptedTable, rows: Sequence[Any]
 ) -> tuple[list[Values], int]:
-    """Those rows that change when they are re-encrypted, as they become; and how many do not open."""
+    """The rows that older keys have encrypted, re-encrypted, and the number that no key decrypts."""
     stale: list[Values] = []
     unreadable = 0
     for row in rows:
@@ -124,7 +124,7 @@ def _renewed(
             unreadable += 1
             continue
         if renewed != present:
-            stale.append({**table.key_of(row), "seen": row.seen, **renewed})
+            stale.append({**table.key_of(row), "version": row.version, **renewed})
     return stale, unreadable
 
 
@@ -133,11 +133,11 @@ def _renewing(keyring: Keyring, aad: tuple[str, ...]) -> Renew:
 
 
 async def _store(tx: AsyncConnection, table: EncryptedTable, renewed: Sequence[Values]) -> int:
-    """Store rows, but for those that have changed since they were read; returns how many it stored."""
+    """Store the rows that have not changed since they were read; returns how many."""
     if not renewed:
         return 0
     arrays: dict[str, list[Any]] = {
-        name: [row[name] for row in renewed] for name in ("seen", *table.key)
+        name: [row[name] for row in renewed] for name in ("version", *table.key)
     }
     for column in table.columns:
         values = [row[column.name] for row in renewed]
@@ -145,29 +145,37 @@ async def _store(tx: AsyncConnection, table: EncryptedTable, renewed: Sequence[V
     return (await tx.execute(_update(table), arrays)).rowcount
 
 
+# The two statements below are assembled, since each service has its own encrypted tables. They contain
+# names from its code and no values.
+
+
 def _page(table: EncryptedTable, after: Values | None) -> TextClause:
     key = ", ".join(table.key)
-    read = ", ".join((*table.key, *table.beside, *(column.name for column in table.columns)))
-    place = ", ".join(f":{name}" for name in table.key)
-    beyond = f"WHERE ({key}) > ({place})" if after else ""
+    columns = ", ".join((*table.key, *table.beside, *(column.name for column in table.columns)))
+    last_key = ", ".join(f":{name}" for name in table.key)
+    after_last = f"WHERE ({key}) > ({last_key})" if after else ""
     return text(f"""
-        SELECT CAST(xmin AS text) AS seen, {read} FROM {table.name} {beyond}
+        SELECT CAST(xmin AS text) AS version, {columns} FROM {table.name} {after_last}
         ORDER BY {key} LIMIT :limit
     """)  # noqa: S608 - names of tables and columns
 
 
 def _update(table: EncryptedTable) -> TextClause:
     # JSON travels as text, and so does the row's version.
-    kinds = {**table.key, **{column.name: column.kind for column in table.columns}, "seen": "text"}
+    kinds = {
+        **table.key,
+        **{column.name: column.kind for column in table.columns},
+        "version": "text",
+    }
     arrays = ", ".join(
         f"CAST(:{name} AS {'text' if kind == 'jsonb' else kind}[])" for name, kind in kinds.items()
     )
     changes = ", ".join(
-        f"{column.name} = CAST(given.{column.name} AS {column.kind})" for column in table.columns
+        f"{column.name} = CAST(renewed.{column.name} AS {column.kind})" for column in table.columns
     )
-    same = " AND ".join(f"{table.name}.{name} = given.{name}" for name in table.key)
+    same = " AND ".join(f"{table.name}.{name} = renewed.{name}" for name in table.key)
     return text(f"""
         UPDATE {table.name} SET {changes}
-        FROM unnest({arrays}) AS given ({", ".join(kinds)})
-        WHERE {same} AND {table.name}.xmin = CAST(given.seen AS xid)
+        FROM unnest({arrays}) AS renewed ({", ".join(kinds)})
+        WHERE {same} AND {table.name}.xmin = CAST(renewed.version AS xid)
     """)  # noqa: S608 - names of tables and columns

@@ -1,7 +1,7 @@
-"""Leases: whoever claims due rows has them for so long; a step that works on them ends earlier.
+"""Leases of due rows: a claim ends after so long, and the step that works on the rows ends before it.
 
-So nothing that an owner still does meets what the next owner does: its step is cut off before its lease
-runs out. Claims run on the database's own clock: they concern machines, not customers.
+So the work of one owner never overlaps with that of the next one. Claims use the database's clock,
+since they concern machines, not customers.
 """
 
 import asyncio
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 from services.runtime.db.pool import Connection, Database
 
-# What is left of a lease when a step is cut off, for its last statement to end.
+# What is left of a lease when its step is cut off, for the last statement to end.
 MARGIN_SECONDS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """How long a claim stands."""
+    """How long a claim is valid."""
 
     seconds: int
 
@@ -27,11 +27,11 @@ class Lease:
         return self.seconds - MARGIN_SECONDS
 
 
-# Of steps that ask other services, each call at most 10 s.
+# For steps that call other services, each call at most 10 s.
 SUITE = Lease(15)
-# Of the relay, which waits 10 s for the broker to take events and 5 s to hear of its streams.
+# For the relay, which waits 10 s for the broker to store events and 5 s for the state of its streams.
 BROKER = Lease(20)
-# Of steps that ask a provider or a gateway.
+# For steps that call a provider or a gateway.
 OUTSIDE = Lease(30)
 
 
@@ -39,10 +39,9 @@ OUTSIDE = Lease(30)
 async def released_on_failure(
     database: Database, release: Callable[[Connection], Awaitable[object]]
 ) -> AsyncIterator[None]:
-    """Release what was claimed if the work on it fails, is cut off or cancelled.
+    """Release the claimed rows if the work on them fails, is cut off or cancelled.
 
-    The rows are due all the while, and nobody else could work on them before the lease ends. It does
-    end if they cannot be released.
+    Otherwise no replica works on them until the lease ends, which it does if the release fails.
     """
     try:
         yield

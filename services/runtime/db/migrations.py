@@ -1,10 +1,10 @@
-"""Brings a service's database to the schema of its code, and says whether the code fits a schema.
+"""Migrates a service's database to the schema of its code, and checks whether the code fits a schema.
 
 Code serves on the schema that it was written for, and on a newer one whose migrations say that they
-still serve it. So a change that takes a column away is made in two releases: the first expands (new
-columns beside the old ones, `serves_since = "0001"` in its migration, and its code uses neither alone),
-and the next one contracts, when nothing of the release before the first one runs any more. Code never
-serves on an older schema: it waits for the migration.
+still serve it. So a change that removes a column takes two releases. The first one expands: new columns
+beside the old ones, `serves_since = "0001"` in its migration, and code that uses neither alone. The
+next one contracts, when no replica of the release before the first one runs any more. Code never serves
+on an older schema: it waits for the migration.
 """
 
 import asyncio
@@ -25,12 +25,12 @@ from services.runtime.db.pool import Database
 from services.runtime.db.statements import Query
 
 SERVICES_FOLDER = Path(__file__).resolve().parents[2]
-# One advisory lock a database: whoever comes second waits, and finds nothing left to do.
+# One advisory lock a database: a second migration waits, and finds nothing left to do.
 MIGRATION_LOCK_KEY = 0x7265637572
 LOCK_TIMEOUT_SECONDS = 60
 
-# The tables that the runtime needs in every service's database, first version. Migrations are history:
-# a change of these comes as another constant.
+# The runtime's tables in every service's database, first version. Migrations are history: a change of
+# these is another constant.
 RUNTIME_TABLES_V1 = """
 CREATE TABLE outbox (
     partition_key  text        NOT NULL,
@@ -71,7 +71,7 @@ CREATE TABLE dead_letters (
     headers        jsonb       NOT NULL,
     data           bytea       NOT NULL,
     error          text        NOT NULL,
-    dead_letter_time      timestamptz NOT NULL DEFAULT now(),
+    dead_letter_time timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (partition_key, event_id)
 );
 
@@ -86,15 +86,15 @@ CREATE TABLE requests (
 );
 CREATE INDEX requests_created ON requests (create_time);
 
--- What callers changed; nobody may alter it. Callers see the position, so it is a time and not a count,
--- which would tell each merchant how much the others do.
+-- The audit. Callers see the position, so it is derived from the time: a count would show each merchant
+-- how much the others do.
 CREATE TABLE audit_entries (
     tenant         text        NOT NULL,
     position       uuid        NOT NULL DEFAULT uuidv7(),
     subject        text        NOT NULL,
     origin         text        NOT NULL,
     method         text        NOT NULL,
-    -- None where a method takes none.
+    -- NULL if the method has none.
     request_id     uuid,
     resource       text        NOT NULL,
     state_before   jsonb,
@@ -104,7 +104,7 @@ CREATE TABLE audit_entries (
 );
 CREATE INDEX audit_entries_of_resource ON audit_entries (tenant, resource, position);
 
--- Takes privileges on tables from everybody but their owner.
+-- Revokes privileges on tables from all roles but the owner.
 CREATE FUNCTION revoke_privileges(privileges text, VARIADIC relations regclass[]) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -119,7 +119,7 @@ BEGIN
     END LOOP;
 END $$;
 
--- Shows rows of a table only to whoever acts for the merchant in the column.
+-- Lets callers see only the rows of their tenant, by the column.
 CREATE FUNCTION enable_tenant_rls(tenant_column name, VARIADIC relations regclass[]) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -134,12 +134,12 @@ BEGIN
 END $$;
 SELECT enable_tenant_rls('tenant', 'outbox', 'requests', 'audit_entries');
 SELECT revoke_privileges('UPDATE, DELETE', 'audit_entries');
--- Of no merchant: what other services told is not for callers.
+-- Without a policy: callers see no events of other services.
 ALTER TABLE inbox ENABLE ROW LEVEL SECURITY;
 ALTER TABLE failed_deliveries ENABLE ROW LEVEL SECURITY;
 ALTER TABLE dead_letters ENABLE ROW LEVEL SECURITY;
 
--- The revisions of the code that may serve on this schema; each migration run writes them anew.
+-- The revisions of the code that may serve on this schema; each migration replaces them.
 CREATE TABLE served_revisions (
     revision       text        NOT NULL PRIMARY KEY
 );
@@ -190,28 +190,21 @@ class SchemaMisfitError(Exception):
 
 
 def statements(script: str) -> list[str]:
-    """The statements of a script, which each end with a semicolon at the end of a line.
+    """The statements of a script, each of which ends with a semicolon at the end of a line.
 
-    The driver takes one statement at a time. A function's body between $$ and $$ is not cut.
+    The driver executes one statement at a time. The body of a function between $$ and $$ is not split.
     """
-    found: list[str] = []
-    begun = ""
+    found = [""]
     for piece in script.split(";\n"):
-        begun += piece
-        if begun.count("$$") % 2:
-            begun += ";\n"
-            continue
-        if begun.strip():
-            found.append(begun)
-        begun = ""
-    if begun.strip():
-        # A function's body that does not end: PostgreSQL says so.
-        found.append(begun)
-    return found
+        if found[-1].count("$$") % 2:
+            found[-1] += f";\n{piece}"
+        else:
+            found.append(piece)
+    return [statement for statement in found if statement.strip()]
 
 
 def head(service: str) -> str:
-    """The revision that the code of a service was written for."""
+    """The revision of the schema that the code of a service was written for."""
     return str(_script(service).get_current_head())
 
 
@@ -247,9 +240,9 @@ async def ensure(database: Database, service: str, migration_url: str) -> None:
 
 
 def upgrade(service: str, database_url: str) -> None:
-    """Run the migrations that the database lacks. Must not be called from a running event loop.
+    """Run the missing migrations. Must not be called from a running event loop.
 
-    Raises what PostgreSQL or alembic raise; a failed migration leaves the schema as it was.
+    Raises errors of PostgreSQL and alembic; a failed migration leaves the schema as it was.
     """
     asyncio.run(upgrade_async(service, database_url))
 
@@ -271,7 +264,7 @@ async def upgrade_async(service: str, database_url: str) -> None:
 def _upgrade(connection: Connection, service: str) -> None:
     found = MigrationContext.configure(connection).get_current_revision()
     if found is not None and found not in _revisions(service):
-        # Newer code has been here; whether this code may serve is not for the migration to say.
+        # Newer code has migrated the database; `check` decides whether this code may serve.
         return
     config = _config(service)
     config.attributes["connection"] = connection
@@ -284,22 +277,20 @@ def _upgrade(connection: Connection, service: str) -> None:
 
 
 def served(service: str) -> list[str]:
-    """The revisions of the code that may serve on the schema that the migrations of a service make.
+    """The revisions of the code that may serve on the newest schema of a service.
 
-    A migration serves the code that it came with, and that since `serves_since` where it names one.
+    A migration serves the code of its own revision, and if it has `serves_since`, the code since that.
     """
     scripts = list(_script(service).walk_revisions())
     names = [script.revision for script in scripts]
-    found: list[str] = []
-    # How far back code may be, as far as all migrations after it say.
-    reach = len(names)
-    for place, script in enumerate(scripts):
-        if place > reach:
-            break
-        found.append(script.revision)
+    # The index of the oldest code that all migrations so far serve, the newest migration first.
+    oldest = len(names)
+    for index, script in enumerate(scripts):
+        if index > oldest:
+            return names[:index]
         since = getattr(script.module, "serves_since", script.revision)
-        reach = min(reach, names.index(since))
-    return found
+        oldest = min(oldest, names.index(since))
+    return names
 
 
 @functools.cache

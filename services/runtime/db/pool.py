@@ -23,8 +23,7 @@ POOL_TIMEOUT_SECONDS = 5
 # For readiness and for gauges, which may take longer.
 CHECK_CONNECTIONS = 2
 
-
-# What statements are run on: a transaction, or a connection that only reads.
+# A transaction, or a connection that only reads.
 Connection = AsyncConnection
 
 
@@ -52,24 +51,24 @@ def connect(
             },
         },
     )
-    event.listen(engine.sync_engine, "checkout", _leave_out_closed)
+    event.listen(engine.sync_engine, "checkout", _replace_closed)
     event.listen(engine.sync_engine, "checkout", _act_for_caller)
     return engine
 
 
-def _leave_out_closed(connection: Any, _record: object, _proxy: object) -> None:  # noqa: ANN401
-    """Have a connection that its server has ended replaced, and those that are as old with it.
+def _replace_closed(connection: Any, _record: object, _proxy: object) -> None:  # noqa: ANN401
+    """Replace a connection that the server has closed, and all that are as old.
 
-    The driver hears of the end by itself, so nobody is asked: SQLAlchemy's `pool_pre_ping` would go to
-    the server three times (BEGIN, an empty statement, ROLLBACK) before each piece of work.
+    The driver notices a closed connection by itself. SQLAlchemy's `pool_pre_ping` would send the server
+    three statements (BEGIN, an empty one, ROLLBACK) before each use.
     """
     if connection.driver_connection.is_closed():
         raise InvalidatePoolError
 
 
-# Whoever uses a connection sees the rows of its caller's merchant, and nobody's if there is no caller:
-# row-level security holds against a query that forgets to ask. Work about every merchant is done as
-# another role, which the database's administrator made for it.
+# A connection sees the rows of its caller's tenant, and no rows without a caller: row-level security
+# also covers a query that lacks a condition on the tenant. Work for every tenant uses another role,
+# which the administrator of the database has created (deploy/postgres/roles.sql).
 _FOR_TENANT = "SELECT set_config('role', 'none', false), set_config('recurring.tenant', $1, false)"
 _FOR_ALL = "SELECT set_config('role', session_user || '_workers', false)"
 
@@ -78,7 +77,7 @@ def _act_for_caller(connection: Any, record: ConnectionPoolEntry, _proxy: object
     tenant = call_context.tenant()
     if record.info.get("tenant") == tenant:
         return
-    # Outside any transaction, whose end would undo it.
+    # Outside of any transaction, whose rollback would undo it.
     if tenant == call_context.ANY_TENANT:
         connection.run_async(lambda driver: driver.execute(_FOR_ALL))
     else:
@@ -87,10 +86,9 @@ def _act_for_caller(connection: Any, record: ConnectionPoolEntry, _proxy: object
 
 
 class Database:
-    """A service's own database.
+    """The database of a service, with separate connections for calls, for workers, and for checks.
 
-    What is due and what callers ask for have connections of their own, so that neither waits for the
-    other's; and the process looks after itself with one that nobody else uses.
+    So neither calls nor due work wait for each other, and readiness waits for neither.
     """
 
     def __init__(
@@ -99,7 +97,7 @@ class Database:
         workers: AsyncEngine | None = None,
         checks: AsyncEngine | None = None,
     ) -> None:
-        """Without pools for workers and checks, they share that of calls."""
+        """Without their own pools, workers and checks use that of calls."""
         self._calls = calls
         self._workers = workers or calls
         self._checks = checks or calls
@@ -107,11 +105,11 @@ class Database:
 
     @property
     def engine(self) -> AsyncEngine:
-        """The connections of whoever asks: of workers, or of calls."""
+        """The connections of the current work: of workers, or of calls."""
         return self._workers if call_context.is_due_work() else self._calls
 
     def on_commit(self, committed: Callable[[], None]) -> None:
-        """Have a function called after each commit, so that workers look for new work at once."""
+        """Set a function that is called after each commit, which wakes the workers."""
         self._committed = committed
 
     @asynccontextmanager
@@ -127,19 +125,19 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """A connection for reading, each statement a transaction of its own."""
+        """A connection for reading; each statement is a transaction of its own."""
         async with self.engine.connect() as connection:
             yield await connection.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
     async def check(self) -> AsyncIterator[AsyncConnection]:
-        """A connection for readiness and gauges, which is there however busy the process is."""
+        """A connection for readiness and gauges, available however busy the process is."""
         async with self._checks.connect() as connection:
             yield await connection.execution_options(isolation_level="AUTOCOMMIT")
 
     @property
     def keyring(self) -> Keyring:
-        """The keys of what is encrypted here."""
+        """The keys of the encrypted data."""
         return keyring(self._calls)
 
     async def close(self) -> None:
@@ -149,17 +147,17 @@ class Database:
 
 
 def to_json(data: Any) -> str:  # noqa: ANN401 - any JSON
-    """Plain data as a `jsonb` column takes it."""
+    """Plain data as the text of a `jsonb` column."""
     return orjson.dumps(data).decode()
 
 
 async def copy(
     tx: AsyncConnection, table: str, names: Sequence[str], rows: Iterable[Sequence[Any]]
 ) -> None:
-    """Store new rows by COPY, the cheapest way in; a row that is there already is an error.
+    """Store new rows by COPY, the cheapest way; a duplicate key is an error.
 
-    For a caller of one merchant they are inserted: PostgreSQL has no COPY under row-level security.
-    Something must have been executed in the transaction before, which begins with it.
+    For a caller of one tenant they are inserted, since PostgreSQL has no COPY under row-level security.
+    The transaction must have executed a statement before, which begins it.
     """
     raw = await tx.get_raw_connection()
     connection: Any = raw.driver_connection

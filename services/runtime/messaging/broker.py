@@ -1,4 +1,4 @@
-"""NATS JetStream: transport between services, and no more than that."""
+"""NATS JetStream: transport between services. PostgreSQL is the record."""
 
 import asyncio
 import contextlib
@@ -33,13 +33,13 @@ from services.runtime.observability import outages
 
 log = logging.getLogger(__name__)
 
-# Whose JetStream it is: each user's own account has none.
+# The domain of JetStream; the account of a user has no JetStream of its own.
 DOMAIN = "events"
 CONNECT_TIMEOUT_SECONDS = 5
 RECONNECT_WAIT_SECONDS = 1
 PING_SECONDS = 10
 API_TIMEOUT_SECONDS = 5.0
-# A stop waits no longer for a server that does not answer.
+# The connection is closed after this, whether the server answers or not.
 CLOSE_TIMEOUT_SECONDS = 2.0
 STREAM_MAX_AGE_SECONDS = 7 * 24 * 3600
 STREAM_MAX_BYTES = 1024**3
@@ -48,35 +48,34 @@ MESSAGE_MAX_BYTES = 1024**2
 ACK_WAIT_SECONDS = 10
 ACK_PENDING_MAX_MESSAGES = 5000
 PULL_EXPIRES_SECONDS = 10.0
-# The library tells of these while it still calls itself connected.
+# The library reports these while it still calls itself connected.
 _CONNECTION_ENDS = (
     OSError, AuthorizationError, NoServersError, StaleConnectionError, UnexpectedEOF,
 )  # fmt: skip
 
-
-# Gives the authorities that may vouch for the server.
+# Gives the authorities that the server's certificate may come from.
 Trust: TypeAlias = Callable[[], ssl.SSLContext]
 
 
 @dataclass(frozen=True, slots=True)
 class Durable:
-    """A reader's place in a stream, kept by the server: what it is given, and how far it has come."""
+    """A durable consumer: the events of a stream that a reader gets, and how far it has come."""
 
     stream: str
     name: str
-    # Subjects that it is given; never none, since a stream may hold what is not on its own.
+    # Never empty, since a stream may hold subjects that are not for every reader.
     subjects: frozenset[str]
-    # What is not acknowledged in this time is given again, for as long as the stream has it.
+    # An event without an acknowledgement is redelivered after this, as long as the stream has it.
     ack_wait_seconds: int = ACK_WAIT_SECONDS
-    # So many are given at most before the first of them is acknowledged.
+    # The maximum of events without an acknowledgement.
     ack_pending_max_messages: int = ACK_PENDING_MAX_MESSAGES
 
 
-class LastingClient(Client):
-    """Tries again as well when the server has refused it, which the library's own takes as the end.
+class ReconnectingClient(Client):
+    """A client that also reconnects after the server has refused it, where the library's own gives up.
 
-    A server that reads its passwords again turns away whoever has another one; in a moment they agree.
-    Whom to trust it asks anew for each connection, since authorities are replaced, too.
+    While passwords are replaced, the server and its clients differ for a moment. The authorities are
+    read for each connection, since they are replaced as well.
     """
 
     def __init__(self, trust: Trust) -> None:
@@ -85,7 +84,7 @@ class LastingClient(Client):
 
     @property
     def ssl_context(self) -> ssl.SSLContext:
-        """Whom to trust at the connection that is being made."""
+        """The authorities for the next connection."""
         return self._trust()
 
     async def _process_err(self, err_msg: str) -> None:
@@ -96,7 +95,7 @@ class LastingClient(Client):
 
 
 class Broker:
-    """A connection that comes back by itself for as long as the process lives."""
+    """A connection that reconnects for as long as the process runs."""
 
     def __init__(self, client: Client, stream_replicas: int) -> None:
         self._client = client
@@ -114,28 +113,27 @@ class Broker:
         trust: Trust = ssl.create_default_context,
         stream_replicas: int = 1,
     ) -> "Broker":
-        """Connect, trying for as long as it takes; a `tls` URL leads to whom an authority knows."""
-
+        """Connect, and retry for as long as it takes. A `tls` URL requires a trusted certificate."""
         outage = outages.Reporter()
-        said = ""
+        logged = ""
 
         async def report(error: Exception) -> None:
-            """Say what is wrong once, however often it is tried."""
-            nonlocal said
+            """Log an error once, however often the client retries."""
+            nonlocal logged
             if isinstance(error, _CONNECTION_ENDS) or not client.is_connected:
                 outage.failed(outages.BROKER, error)
-            elif repr(error) != said:
-                said = repr(error)
-                log.warning("nats: %s", said)
+            elif repr(error) != logged:
+                logged = repr(error)
+                log.warning("nats: %s", logged)
 
         async def reconnected() -> None:
-            nonlocal said
-            said = ""
+            nonlocal logged
+            logged = ""
             outage.works()
             for pull in tuple(broker._pulls):
                 await pull.renew()
 
-        client = LastingClient(trust)
+        client = ReconnectingClient(trust)
         await client.connect(
             url,
             name=name,
@@ -153,16 +151,16 @@ class Broker:
 
     @property
     def connected(self) -> bool:
-        """Whether the server is reachable at this moment."""
+        """Whether there is a connection at this moment."""
         return self._client.is_connected
 
     @property
     def connections(self) -> int:
-        """Grows each time that the connection comes back: the server may be another then."""
+        """The number of reconnects, each perhaps to another server."""
         return int(self._client.stats["reconnects"])
 
     async def close(self) -> None:
-        """Send what is buffered and disconnect, if there is anybody to say goodbye to."""
+        """Send what is buffered, and disconnect."""
         steps = [self._client.flush] if self._client.is_connected else []
         for step in (*steps, self._client.close):
             with contextlib.suppress(NatsError, OSError):
@@ -177,13 +175,13 @@ class Broker:
             return False
         return True
 
-    async def make_time(self, stream: str) -> datetime:
-        """When a stream was made. Raises NotFoundError if it is not there."""
-        # The server says it in every answer.
+    async def creation_time(self, stream: str) -> datetime:
+        """When a stream was created. Raises NotFoundError if it does not exist."""
+        # Optional in the library; the server always sends it.
         return cast("datetime", (await self._jetstream.stream_info(stream)).created)
 
     async def ensure_stream(self, name: str, subjects: Sequence[str]) -> None:
-        """Create the stream, or bring it to this configuration."""
+        """Create the stream, or update its configuration."""
         config = StreamConfig(
             name=name,
             subjects=list(subjects),
@@ -202,13 +200,13 @@ class Broker:
             await self._jetstream.add_stream(config)
 
     async def ensure_durable(self, durable: Durable) -> None:
-        """Create the durable, from whom its reader pulls, or bring it to this configuration.
+        """Create the durable consumer, or update its configuration.
 
-        It goes on hearing what it has heard: what a version that hears less would take from it while
-        one that hears more is rolled out, or after that is rolled back, would be lost to the latter.
-        Raises NotFoundError if there is no such stream.
+        Its present subjects stay: during a roll-out, or after a roll-back, the version with fewer
+        subjects would otherwise take events from the one with more. Raises NotFoundError if the stream
+        does not exist.
         """
-        heard = await self.heard_by(durable.stream, durable.name)
+        present = await self.subjects_of(durable.stream, durable.name)
         await self._jetstream.add_consumer(
             durable.stream,
             ConsumerConfig(
@@ -218,21 +216,21 @@ class Broker:
                 ack_policy=AckPolicy.EXPLICIT,
                 ack_wait=durable.ack_wait_seconds,
                 max_ack_pending=durable.ack_pending_max_messages,
-                filter_subjects=sorted(durable.subjects | heard),
+                filter_subjects=sorted(durable.subjects | present),
             ),
         )
 
-    async def heard_by(self, stream: str, durable: str) -> set[str]:
-        """The subjects that a durable is given; none if it, or its stream, is not there."""
+    async def subjects_of(self, stream: str, durable: str) -> set[str]:
+        """The subjects of a durable consumer; none if it, or its stream, does not exist."""
         try:
             config = (await self.consumer_info(stream, durable)).config
         except NotFoundError:
             return set()
-        # The server has one subject in a place of its own.
+        # The server has a field of its own for a single subject.
         return {*(config.filter_subjects or ()), config.filter_subject} - {None, ""}
 
     async def consumer_info(self, stream: str, durable: str) -> ConsumerInfo:
-        """What the server knows of a consumer."""
+        """The state of a consumer at the server."""
         info: ConsumerInfo = await self._jetstream.consumer_info(
             stream, durable, timeout=API_TIMEOUT_SECONDS
         )
@@ -241,28 +239,28 @@ class Broker:
     async def publish(
         self, subject: str, data: bytes, headers: Mapping[str, str], timeout_seconds: float
     ) -> None:
-        """Publish and wait until the stream has stored it. Raises if it did not say so in time."""
+        """Publish, and wait until the stream has stored it. Raises if that is not confirmed in time."""
         await self._jetstream.publish(subject, data, timeout=timeout_seconds, headers=dict(headers))
 
     async def pull(self, stream: str, durable: str) -> "Pull":
-        """Begin to pull from a durable consumer."""
+        """Start to pull from a durable consumer."""
         pull = Pull(self._client, f"$JS.{DOMAIN}.API.CONSUMER.MSG.NEXT.{stream}.{durable}")
         await pull.open()
         self._pulls.add(pull)
         return pull
 
     async def end(self, pull: "Pull") -> None:
-        """Stop pulling; what was not handled is delivered again at once, to whoever pulls."""
+        """Stop pulling; unhandled messages are redelivered at once, to any replica."""
         self._pulls.discard(pull)
         if self.connected:
             await pull.close()
 
 
 class Pull:
-    """Pulls messages in batches: one request stands at a time, and what has come is taken at once.
+    """Pulls messages in batches: one request is open at a time, and what has arrived is a batch.
 
-    The client library's own fetch waits for a full batch or its time-out; events should neither wait
-    for company nor come one by one.
+    The library's fetch waits for a full batch or its time-out; events should neither wait for more of
+    them nor be handled one by one.
     """
 
     def __init__(self, client: Client, subject: str) -> None:
@@ -271,19 +269,19 @@ class Pull:
         self._inbox = client.new_inbox()
         self._subscription: Subscription | None = None
         self._arrived: asyncio.Queue[Msg] = asyncio.Queue()
-        # Messages that the standing request can still bring.
+        # Messages that the open request can still bring.
         self._outstanding = 0
-        # The batch that was handed over last, or is being collected.
+        # The last batch that was returned, or that is being collected.
         self._batch: list[Msg] = []
 
     async def open(self) -> None:
-        """Have what comes put in line."""
+        """Subscribe to the messages."""
         self._subscription = await self._client.subscribe(
             self._inbox, cb=self._arrived.put, pending_msgs_limit=-1
         )
 
     async def next_batch(self, limit: int) -> list[Msg]:
-        """At least one message and at most `limit`; none if none came within the pull's life."""
+        """At least one message and at most `limit`; none if none arrived while the request was open."""
         if self._outstanding <= 0:
             await self._request(limit)
         self._batch = []
@@ -294,19 +292,19 @@ class Pull:
             # The request was lost.
             self._outstanding = 0
             return []
-        # Messages of one burst arrive together: let the reader hand over what it has.
+        # Messages of one burst arrive together: let the client deliver them all.
         await asyncio.sleep(0.001)
         while not self._arrived.empty() and len(self._batch) < limit:
             self._take(self._arrived.get_nowait())
         return self._batch
 
     async def renew(self) -> None:
-        """Ask again for what was asked for: a request does not outlive its connection."""
+        """Request the outstanding messages again: a request ends with its connection."""
         if self._outstanding > 0:
             await self._request(self._outstanding)
 
     async def close(self) -> None:
-        """Stop pulling, and give back what was not handled."""
+        """Stop pulling, and return unhandled messages."""
         if self._subscription is not None:
             await self._subscription.unsubscribe()
         while not self._arrived.empty():

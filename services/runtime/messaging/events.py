@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 CONTENT_TYPE = "application/protobuf"
 SPEC_VERSION = "1.0"
-# Event ids are derived from the fact, so telling a fact again makes the same event.
+# Event ids are derived from their content's key, so an event that is published again has the same id.
 EVENT_NAMESPACE = uuid.UUID("5f0e64a6-0d1c-5b53-9c2a-6a2b7d5a1e10")
 
 M = TypeVar("M", bound=Message)
@@ -23,15 +23,15 @@ M = TypeVar("M", bound=Message)
 
 @dataclass(frozen=True, slots=True)
 class OutboxEvent:
-    """Something that happened, to be told in the transaction that made it happen."""
+    """An event to publish, stored in the transaction of the change that it reports."""
 
-    # What makes the fact unique among those of its type, for example the order's name.
+    # Unique among the events of its type and tenant, for example the order's name.
     key: str
     message: Message
     tenant: str
     partition_key: str
     occur_time: datetime
-    # The trace that it belongs to; empty: the current one.
+    # Its trace; empty: the current one.
     traceparent: str = ""
 
     @property
@@ -41,13 +41,13 @@ class OutboxEvent:
 
     @property
     def event_id(self) -> uuid.UUID:
-        """The same for the same fact, whenever it is told."""
+        """Derived from type, tenant and key."""
         return uuid.uuid5(EVENT_NAMESPACE, f"{self.type}|{self.tenant}|{self.key}")
 
 
 @dataclass(frozen=True, slots=True)
 class Event(Generic[M]):
-    """A fact as another service told it."""
+    """An event of another service."""
 
     id: uuid.UUID
     tenant: str
@@ -62,7 +62,7 @@ Handler = Callable[[AsyncConnection, Sequence[Event[Any]]], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """What a service does, in a transaction, with a set of new events of one type."""
+    """A handler of new events of one type, which it gets as a batch, in a transaction."""
 
     message_type: type[Message]
     handler: Handler
@@ -73,7 +73,7 @@ class Subscription:
         return self.message_type.DESCRIPTOR.full_name
 
 
-# Stream of another service -> what is done with its events.
+# Stream of another service -> the handlers of its events.
 Subscriptions = Mapping[str, Sequence[Subscription]]
 
 

@@ -1,4 +1,4 @@
-"""Events arrive by the inbox: each is handled once, its effect and its row in one transaction."""
+"""The inbox: each event of another service is handled once, in one transaction with its row here."""
 
 import asyncio
 import json
@@ -27,14 +27,14 @@ from services.runtime.workers.retry import retry_until_success
 log = logging.getLogger(__name__)
 
 CONSUME_BATCH_EVENTS = 500
-# An event that has failed so often, and not for an outage, is given up.
+# An event that has failed so often, not counting outages, is dead-lettered.
 FAILURES_MAX = 8
 ERROR_MAX_CHARACTERS = 2000
-# So many dead letters are shown or replayed at once, the oldest first.
+# Dead letters that a command shows or replays at once, the oldest first.
 DEAD_LETTERS_MAX = 1000
 REDELIVERY_SECONDS = 2.0
-# An event that this version does not know is left for so long to replicas of another, each time.
-LEFT_SECONDS = 15.0
+# An event of a type that this version does not know is redelivered after this, to a newer replica.
+UNKNOWN_TYPE_SECONDS = 15.0
 OUTAGE_PAUSE_SECONDS = 0.5
 SETTLE_POLL_SECONDS = 0.01
 _RECEIVED = CrashPoint("inbox.received", "Events are delivered and not handled.")
@@ -42,7 +42,7 @@ _HANDLED = CrashPoint("inbox.handled", "Events are handled and not acknowledged.
 
 
 class DeadLetter(NamedTuple):
-    """An event that was given up."""
+    """An event that was dead-lettered."""
 
     partition_key: str
     event_id: uuid.UUID
@@ -110,7 +110,7 @@ EventsRead = Sequence[tuple[str, Event[Any]]]
 def read_as(
     subscription: Subscription, head: Mapping[str, str], data: bytes
 ) -> tuple[str, Event[Any]]:
-    """An event of the type that is subscribed to. Raises ValueError if it is not well-formed."""
+    """An event of the type of a subscription. Raises ValueError if it is malformed."""
     try:
         return subscription.type, read(subscription.message_type, head, data)
     except (KeyError, DecodeError) as error:
@@ -121,7 +121,7 @@ def read_as(
 async def handle_new(
     tx: Connection, subscriptions: Mapping[str, Subscription], events: EventsRead
 ) -> dict[str, int]:
-    """Handle those of the events that were not handled before; returns how many of each type."""
+    """Handle the events that were not handled before; returns how many of each type."""
     event_ids = await _NEW.all(
         tx,
         partition_key=[event.partition_key for _, event in events],
@@ -131,7 +131,7 @@ async def handle_new(
     by_type: dict[str, dict[Any, Event[Any]]] = {}
     for event_type, event in events:
         if event.id in new:
-            # Within one batch, too, an event counts once.
+            # An event may be twice in a batch.
             by_type.setdefault(event_type, {})[event.id] = event
     for event_type, fresh in by_type.items():
         with tracing.consuming(event_type, [event.traceparent for event in fresh.values()]):
@@ -140,7 +140,7 @@ async def handle_new(
 
 
 async def dead_letters(database: Database, event_id: uuid.UUID | None) -> Sequence[DeadLetter]:
-    """The events that were given up, the oldest first; or the one that is named."""
+    """The dead letters, the oldest first; or only that of one event."""
     async with database.read() as connection:
         return await _LIST.all(connection, event_id=event_id, limit=DEAD_LETTERS_MAX)
 
@@ -150,9 +150,9 @@ async def redrive(
     subscriptions: Mapping[str, Subscription],
     letter: DeadLetter,
 ) -> str:
-    """Handle an event that was given up, as if it came now; returns why it failed, or nothing.
+    """Handle a dead-lettered event as if it arrived now; returns why it failed, or an empty text.
 
-    One that was handled since (another replica may have had no trouble with it) is only forgotten.
+    If another replica has handled it since, the dead letter is only deleted.
     """
     key = {"partition_key": letter.partition_key, "event_id": letter.event_id}
     try:
@@ -164,22 +164,22 @@ async def redrive(
     except Exception as error:
         if is_outage(error):
             raise
-        why = error_format.one_line(error)[:ERROR_MAX_CHARACTERS]
+        reason = error_format.one_line(error)[:ERROR_MAX_CHARACTERS]
         async with database.begin() as tx:
-            await _KEEP_FAILING.run(tx, **key, error=why)
-        return why
+            await _KEEP_FAILING.run(tx, **key, error=reason)
+        return reason
     return ""
 
 
 async def discard_dead_letter(database: Database, letter: DeadLetter) -> None:
-    """Forget an event that was given up without handling it."""
+    """Delete a dead letter without handling it."""
     key = {"partition_key": letter.partition_key, "event_id": letter.event_id}
     async with database.begin() as tx:
         await _DELETE.run(tx, **key)
 
 
 class Consumer:
-    """Reads one stream by one durable consumer, shared by all replicas of a service."""
+    """Reads a stream by a durable consumer that all replicas of a service share."""
 
     def __init__(
         self,
@@ -189,10 +189,10 @@ class Consumer:
         durable: str,
         subscriptions: Sequence[Subscription],
         redelivery_seconds: float = REDELIVERY_SECONDS,
-        left_seconds: float = LEFT_SECONDS,
+        unknown_type_seconds: float = UNKNOWN_TYPE_SECONDS,
         make: Make | None = None,
     ) -> None:
-        """Without `make`, which makes durables, one that is missing is waited for."""
+        """Without `make`, which creates durable consumers, a missing one is waited for."""
         self.activity = 0
         self._database = database
         self._broker = broker
@@ -200,15 +200,15 @@ class Consumer:
         self._durable = durable
         self._subscriptions = {subscription.type: subscription for subscription in subscriptions}
         self._redelivery_seconds = redelivery_seconds
-        self._left_seconds = left_seconds
+        self._unknown_type_seconds = unknown_type_seconds
         self._make = make
         self._broker_outage, self._database_outage = outages.Reporter(), outages.Reporter()
 
     def wake(self) -> None:
-        """Messages come by themselves."""
+        """Messages arrive by themselves."""
 
     async def settle(self) -> datetime | None:
-        """Wait until the server has nothing for this consumer and waits for no acknowledgement."""
+        """Wait until the server has no message and expects no acknowledgement of this consumer."""
         while True:
             try:
                 info = await self._broker.consumer_info(self._stream, self._durable)
@@ -236,7 +236,7 @@ class Consumer:
                 await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
 
     async def check_durable(self) -> None:
-        """See that the durable is there. Raises DurableMissingError if it may not be made here."""
+        """Check the durable consumer. Raises DurableMissingError if it may not be created here."""
         await streams.ensure(
             lambda: streams.check_durable(
                 self._broker, self._stream, self._durable, self._subscriptions
@@ -245,12 +245,12 @@ class Consumer:
         )
 
     async def _pull(self) -> Pull:
-        """Begin to pull. Raises DurableMissingError while nobody has made what to pull from."""
+        """Start to pull. Raises DurableMissingError."""
         await self.check_durable()
         return await self._broker.pull(self._stream, self._durable)
 
     async def _consume(self, pull: Pull) -> None:
-        """Handle batches until one comes back empty, when the durable is looked at again."""
+        """Handle batches until one is empty; then the durable consumer is checked again."""
         try:
             while batch := await pull.next_batch(CONSUME_BATCH_EVENTS):
                 if known := await self._known(batch):
@@ -260,11 +260,11 @@ class Consumer:
             await self._broker.end(pull)
 
     async def _known(self, batch: list[Msg]) -> list[Msg]:
-        """What of a batch this version knows; the rest is left to those whose durable it is, too."""
+        """The messages whose types this version knows; the others are returned for newer replicas."""
         for message in batch:
             if message.subject not in self._subscriptions:
                 error = LookupError(f"this version does not know {message.subject}")
-                await self._fail(message, error, self._left_seconds)
+                await self._fail(message, error, self._unknown_type_seconds)
         return [message for message in batch if message.subject in self._subscriptions]
 
     async def _handle(self, batch: list[Msg]) -> None:
@@ -289,13 +289,13 @@ class Consumer:
         )
 
     async def _handle_one_by_one(self, batch: list[Msg]) -> None:
-        """One event that cannot be handled must not hold up the others of its batch."""
-        for place, message in enumerate(batch):
+        """Handle the events of a batch one by one, so that one that fails does not block the others."""
+        for index, message in enumerate(batch):
             try:
                 await self._transact([message])
             except Exception as error:
                 if is_outage(error):
-                    await self._wait_out(batch[place:], error)
+                    await self._wait_out(batch[index:], error)
                     return
                 log.exception("event failed", extra={"event_type": message.subject})
                 await self._fail(message, error, self._redelivery_seconds)
@@ -303,7 +303,7 @@ class Consumer:
                 await message.ack()
 
     async def _fail(self, message: Msg, error: Exception, again_seconds: float) -> None:
-        """Have the event delivered again later, or give it up."""
+        """Have the event redelivered later, or dead-letter it."""
         try:
             given_up = await self._count_failure(message, error_format.one_line(error))
         except Exception as failure:
@@ -318,16 +318,16 @@ class Consumer:
             await message.nak(again_seconds)
 
     async def _wait_out(self, batch: list[Msg], error: Exception) -> None:
-        """The database is at fault: another replica may still reach it, or this one in a moment."""
+        """Return messages during an outage of the database, for another replica or for later."""
         if what := outages.out_of_reach(error):
             self._database_outage.failed(what, error)
         else:
-            log.warning("events are tried again: %r", error, extra={"stream": self._stream})
+            log.warning("events are retried: %r", error, extra={"stream": self._stream})
         await asyncio.gather(*(message.nak(OUTAGE_PAUSE_SECONDS) for message in batch))
         await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
 
     async def _transact(self, batch: Sequence[Msg]) -> None:
-        """Handle what is new of a batch, a set a type, in one transaction."""
+        """Handle the new events of a batch, grouped by type, in one transaction."""
         events = [
             read_as(self._subscriptions[message.subject], message.headers or {}, message.data)
             for message in batch
@@ -348,23 +348,22 @@ class Consumer:
         try:
             event_id = uuid.UUID(head["ce-id"])
         except (KeyError, ValueError):
-            # Not one of ours: the stream's sequence tells it apart.
-            place = message.metadata.sequence.stream
-            event_id = uuid.uuid5(EVENT_NAMESPACE, f"{self._stream}|{place}")
+            # Not an event of the suite: the stream's sequence identifies it.
+            sequence = message.metadata.sequence.stream
+            event_id = uuid.uuid5(EVENT_NAMESPACE, f"{self._stream}|{sequence}")
         return head.get("ce-partitionkey", ""), event_id
 
     async def _count_failure(self, message: Msg, error: str) -> bool:
-        """Count a failure of an event; returns whether it was the last one, and the event is given up.
+        """Count a failure of an event; dead-letters it at the last one, and returns whether it did.
 
-        The count is in the database, so that a restart or another replica does not begin again. The
-        broker's count will not do: deliveries that an outage cut short are not the event's fault.
+        The count is in the database, so that it outlasts restarts and covers all replicas. The broker's
+        count includes deliveries that an outage interrupted.
         """
         partition_key, event_id = self._key(message)
         key = {"partition_key": partition_key, "event_id": event_id}
         async with self._database.begin() as tx:
             if await _COUNT_FAILURE.one(tx, **key) < FAILURES_MAX:
                 return False
-            # Where an operator finds the event and can replay it.
             await _DEAD_LETTER.run(
                 tx,
                 **key,
@@ -384,5 +383,5 @@ async def _forget_failures(tx: Connection, keys: Sequence[tuple[str, uuid.UUID]]
 
 
 def _is_of_broker(error: Exception) -> bool:
-    """Whether the broker is out of reach; the database's own errors do not come so far."""
+    """Whether the broker is out of reach; errors of the database are handled before."""
     return isinstance(error, NatsError | TimeoutError | OSError)

@@ -1,4 +1,4 @@
-"""Events leave by the outbox: stored with their effect, published afterwards, kept for replay."""
+"""The outbox: events are stored with the change that they report, published, and kept for replay."""
 
 import asyncio
 import uuid
@@ -20,7 +20,7 @@ from services.runtime.workers.loop import Step
 
 RELAY_BATCH_EVENTS = 500
 PUBLISH_TIMEOUT_SECONDS = 10.0
-# As far may the clocks of the database and the broker be from one another.
+# The clocks of the database and the broker may differ by so much.
 CLOCKS_APART_SECONDS = 60
 PURGE_BATCH_ROWS = 5000
 REPLAY_BATCH_ROWS = 5000
@@ -31,7 +31,7 @@ _SENT = CrashPoint(
 
 
 class OutboxRow(NamedTuple):
-    """An event that waits to be published."""
+    """An event to publish."""
 
     position: int
     partition_key: str
@@ -85,7 +85,7 @@ _PENDING: Query[bool] = Query(
     "SELECT EXISTS (SELECT FROM outbox WHERE publish_time IS NULL)", scalar
 )
 
-# Only what was published before the replay began: what it publishes is not published once more.
+# Only events that were published before the replay began, so that it does not repeat its own.
 _REPLAY = Command("""
     UPDATE outbox SET publish_time = NULL, claim_time = NULL
     WHERE (partition_key, event_id) IN (
@@ -121,7 +121,7 @@ _PURGES = (
 
 
 async def put(tx: Connection, events: Sequence[OutboxEvent]) -> None:
-    """Store events in the transaction that makes them true; storing one again changes nothing."""
+    """Store events in the transaction of their change; one that is stored already stays as it is."""
     if not events:
         return
     current = tracing.current_traceparent()
@@ -138,7 +138,7 @@ async def put(tx: Connection, events: Sequence[OutboxEvent]) -> None:
 
 
 class Relay:
-    """Publishes what the outbox of a service holds, in batches, in the order of storing."""
+    """Publishes the outbox of a service in batches, in the order in which events were stored."""
 
     def __init__(
         self,
@@ -149,7 +149,7 @@ class Relay:
         by_merchant: bool = False,
         make: Make | None = None,
     ) -> None:
-        """Without `make`, which makes streams, they are waited for."""
+        """Without `make`, which creates streams, missing ones are waited for."""
         self._database = database
         self._broker = broker
         self._make = make
@@ -157,38 +157,34 @@ class Relay:
         self._streams = (service.upper(), *([MERCHANTS_STREAM] if by_merchant else ()))
         self._by_merchant = by_merchant
         self._connections = broker.connections
-        # When the newest of the streams was made, as far as this process has seen.
-        self._made: datetime | None = None
+        # When the newest of the streams was created, as of the last check.
+        self._streams_created: datetime | None = None
 
     async def ensure_streams(self) -> None:
-        """Bring the streams up to date where the service may, and see that they are there.
-
-        Raises StreamMissingError.
-        """
+        """Create or update the streams if the service may, and check them, as `check_streams` does."""
         if self._make:
             await self._make()
         await self.check_streams()
 
     async def check_streams(self) -> None:
-        """See that the streams are there; one that was made anew is given again what it had.
+        """Check that the streams exist; publish to a new stream again what the old one had.
 
-        Who has handled an event already finds it in the inbox. Raises StreamMissingError where one is
-        missing and the service may not make it.
+        Consumers find events that they have handled in their inbox. Raises StreamMissingError.
         """
         await streams.ensure(lambda: streams.check(self._broker, *self._streams), self._make)
-        made = max([await self._broker.make_time(stream) for stream in self._streams])
-        if made == self._made:
+        created = max([await self._broker.creation_time(stream) for stream in self._streams])
+        if created == self._streams_created:
             return
-        # As far back as the stream before it would still have it.
-        since = made - timedelta(seconds=STREAM_MAX_AGE_SECONDS)
-        await replay(self._database, since, until=made + timedelta(seconds=CLOCKS_APART_SECONDS))
-        self._made = made
+        since = created - timedelta(seconds=STREAM_MAX_AGE_SECONDS)
+        until = created + timedelta(seconds=CLOCKS_APART_SECONDS)
+        await replay(self._database, since, until=until)
+        self._streams_created = created
 
     async def step(self) -> Step:
-        """Publish a batch and mark what the stream acknowledged.
+        """Publish a batch, and mark the events that the stream has acknowledged.
 
-        Rows that were not acknowledged are published again, which the stream's duplicate window and
-        the readers' inboxes make harmless.
+        The others are published again, which the stream's duplicate window and the consumers' inboxes
+        make harmless.
         """
         if self._connections != self._broker.connections:
             connections = self._broker.connections
@@ -216,7 +212,7 @@ class Relay:
             metrics.EVENTS_PUBLISHED.add(count, {metrics.DESTINATION: event_type})
         errors = [result for result in results if isinstance(result, BaseException)]
         if errors:
-            # The stream may be gone.
+            # The stream may have been deleted.
             await self.ensure_streams()
             raise errors[0]
 
@@ -228,7 +224,7 @@ class Relay:
         return sorted(rows, key=lambda row: row.position)
 
     async def _claimed_elsewhere(self) -> bool:
-        """Whether another relay is publishing rows, or died over them."""
+        """Whether another replica is publishing rows, or has crashed with them."""
         async with self._database.read() as connection:
             return await _PENDING.one(connection)
 
@@ -243,10 +239,10 @@ class Relay:
 async def replay(
     database: Database, since: datetime, position: int = 0, until: datetime | None = None
 ) -> int:
-    """Have all that was published since a time, from a position on, published again.
+    """Have the events published again that were published since a time, from a position on.
 
-    What was published after `until`, or is from now on, is not. Returns how many events that are.
-    Who has handled one already finds it in the inbox.
+    Excluded are those published after `until` or from now on. Returns the number of events. Consumers
+    find events that they have handled in their inbox.
     """
     async with database.read() as connection:
         now = await _NOW.one(connection)
@@ -263,7 +259,7 @@ async def replay(
 
 
 async def purge(database: Database, retention_days: int) -> Step:
-    """Delete a batch of what was published (or handled, or answered) longer ago than is kept."""
+    """Delete a batch of rows that were published, handled or answered before the retention."""
     async with database.engine.begin() as tx:
         deleted = [
             await purge_rows.run(tx, days=retention_days, limit=PURGE_BATCH_ROWS)

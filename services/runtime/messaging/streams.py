@@ -1,21 +1,21 @@
-"""Streams and durables are made by whoever migrates, with a user of the broker's who does nothing else.
+"""Streams and durable consumers, which `migrate` creates as a user who does nothing else.
 
-Who may make a stream may have it take in others' messages and give them on under any name, and who may
-make a consumer says to whom it delivers. So no service may, and no platform: it waits for them as a
-service waits for its schema.
+A user who may create a stream can have it receive the messages of others and republish them under any
+name. A user who may create a consumer decides where it delivers. So neither services nor platforms may:
+they wait for streams and consumers as a service waits for its schema.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Iterable
 
 from services.runtime.messaging.broker import Broker, Durable, Trust
-from services.runtime.messaging.events import Subscription, Subscriptions
+from services.runtime.messaging.events import Subscriptions
 
-# Each tells its facts in a stream of its own.
+# Each publishes to a stream of its own.
 SERVICES = ("catalog", "scheduler", "payments", "notify")
-# Where platforms hear what concerns one merchant, on a subject that names it.
+# Platforms read the events of a merchant here, on a subject that names it.
 MERCHANTS_STREAM = "MERCHANTS"
 MERCHANTS_PREFIX = "merchants"
-# A platform may take longer over an event than a service over a batch of them.
+# A platform may take longer for an event than a service for a batch.
 PLATFORM_ACK_WAIT_SECONDS = 60
 PLATFORM_ACK_PENDING_MAX_MESSAGES = 1000
 
@@ -24,45 +24,41 @@ STREAMS = {
     MERCHANTS_STREAM: f"{MERCHANTS_PREFIX}.>",
 }
 
-# Makes what the broker lacks.
+# Creates what the broker lacks.
 Make = Callable[[], Awaitable[None]]
 
 
 class StreamMissingError(Exception):
-    """The broker lacks a stream; the message says which, and what makes it."""
+    """The broker lacks a stream; the message says which, and what creates it."""
 
 
 class DurableMissingError(Exception):
-    """The broker lacks a durable, or what it should hear; the message says so, and what makes it."""
+    """The broker lacks a durable consumer, or subjects of it; the message says which."""
 
 
-def wanted(service: str, heard: Subscriptions, merchants: Iterable[str]) -> list[Durable]:
-    """The durables by which a service hears others, and those by which platforms hear merchants."""
-    return [
-        *(_of_service(service, stream, handled) for stream, handled in heard.items()),
-        *(_of_platform(merchant) for merchant in merchants),
+def durables(service: str, subscriptions: Subscriptions, merchants: Iterable[str]) -> list[Durable]:
+    """The durable consumers of a service, and those of the platforms of merchants."""
+    of_service = [
+        Durable(stream, service, frozenset(subscription.type for subscription in handled))
+        for stream, handled in subscriptions.items()
     ]
-
-
-def _of_service(service: str, stream: str, handled: Iterable[Subscription]) -> Durable:
-    return Durable(stream, service, frozenset(each.type for each in handled))
-
-
-def _of_platform(merchant: str) -> Durable:
-    """It stays, however long nobody reads: what it has not given yet is in the stream for its time."""
-    return Durable(
-        MERCHANTS_STREAM,
-        merchant,
-        frozenset({f"{MERCHANTS_PREFIX}.{merchant}.>"}),
-        PLATFORM_ACK_WAIT_SECONDS,
-        PLATFORM_ACK_PENDING_MAX_MESSAGES,
-    )
+    of_platforms = [
+        Durable(
+            MERCHANTS_STREAM,
+            merchant,
+            frozenset({f"{MERCHANTS_PREFIX}.{merchant}.>"}),
+            PLATFORM_ACK_WAIT_SECONDS,
+            PLATFORM_ACK_PENDING_MAX_MESSAGES,
+        )
+        for merchant in merchants
+    ]
+    return of_service + of_platforms
 
 
 async def make_at(
     url: str, service: str, trust: Trust, replicas: int, durables: Iterable[Durable]
 ) -> None:
-    """As `make`, by a connection of its own."""
+    """As `make`, with a connection of its own."""
     broker = await Broker.connect(url, f"{service}-migrator", trust, replicas)
     try:
         await make(broker, durables)
@@ -71,7 +67,7 @@ async def make_at(
 
 
 async def make(broker: Broker, durables: Iterable[Durable]) -> None:
-    """Make every stream, and these durables, where they are not there; bring the others up to date."""
+    """Create every stream, and these durable consumers, or update their configuration."""
     for stream, subject in STREAMS.items():
         await broker.ensure_stream(stream, [subject])
     for durable in durables:
@@ -79,7 +75,7 @@ async def make(broker: Broker, durables: Iterable[Durable]) -> None:
 
 
 async def ensure(check: Callable[[], Awaitable[None]], make: Make | None) -> None:
-    """See that nothing is missing: what is, is made, where the service may do that.
+    """Check that nothing is missing, and create what is, if the service may.
 
     Raises StreamMissingError or DurableMissingError otherwise.
     """
@@ -93,7 +89,7 @@ async def ensure(check: Callable[[], Awaitable[None]], make: Make | None) -> Non
 
 
 async def check(broker: Broker, *names: str) -> None:
-    """Raise StreamMissingError unless these streams are there."""
+    """Raise StreamMissingError unless these streams exist."""
     for name in names:
         if not await broker.has_stream(name):
             raise StreamMissingError(f"stream {name} is not there: migrate")
@@ -102,11 +98,11 @@ async def check(broker: Broker, *names: str) -> None:
 async def check_durable(
     broker: Broker, stream: str, durable: str, subjects: Collection[str]
 ) -> None:
-    """Raise DurableMissingError unless the durable is there and hears these subjects."""
-    heard = await broker.heard_by(stream, durable)
-    if not heard:
+    """Raise DurableMissingError unless the durable consumer exists and has these subjects."""
+    present = await broker.subjects_of(stream, durable)
+    if not present:
         raise DurableMissingError(f"durable {durable} of stream {stream} is not there: migrate")
-    if unheard := sorted(set(subjects) - heard):
+    if missing := sorted(set(subjects) - present):
         raise DurableMissingError(
-            f"durable {durable} of stream {stream} does not hear {', '.join(unheard)}: migrate"
+            f"durable {durable} of stream {stream} does not have {', '.join(missing)}: migrate"
         )

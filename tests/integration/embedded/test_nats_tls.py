@@ -57,7 +57,7 @@ async def server(tmp_path: Path, keys: Keys) -> AsyncIterator[TlsNats]:
     server = TlsNats(tmp_path / "nats", port, keys.certificate_folder("nats"))
     server.start()
     trust = tls.Identity(keys.certificate_folder("catalog"), production=False).trust
-    durables = streams.wanted("catalog", {}, ["demo"])
+    durables = streams.durables("catalog", {}, ["demo"])
     await streams.make_at(server.url_of("streams"), "catalog", trust, 1, durables)
     broker = await Broker.connect(server.url_of("catalog"), "catalog", trust)
     event = events_pb2.ProductDiscontinued(product=PRODUCT)

@@ -81,7 +81,7 @@ def jetstream(client: Client) -> JetStreamContext:
 async def migrate(server: EmbeddedNats) -> None:
     url = f"nats://streams:{PASSWORD}@{HOST}:{server.port}"
     for service, subscribe in HEARS.items():
-        durables = streams.wanted(service, subscribe(SystemClock()), ["demo", "other"])
+        durables = streams.durables(service, subscribe(SystemClock()), ["demo", "other"])
         await streams.make_at(url, service, ssl.create_default_context, 1, durables)
 
 

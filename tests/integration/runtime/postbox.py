@@ -109,7 +109,7 @@ class Listener:
     def consumer(
         self,
         *newer: type[Message],
-        left_seconds: float = REDELIVERY_SECONDS,
+        unknown_type_seconds: float = REDELIVERY_SECONDS,
         redelivery_seconds: float = REDELIVERY_SECONDS,
     ) -> Consumer:
         """Reads what it listens to; a newer version of it reads more."""
@@ -121,7 +121,7 @@ class Listener:
             DURABLE,
             [Subscription(each, self._hear) for each in types],
             redelivery_seconds=redelivery_seconds,
-            left_seconds=left_seconds,
+            unknown_type_seconds=unknown_type_seconds,
         )
 
     async def _hear(self, tx: AsyncConnection, events: Sequence[Event[Any]]) -> None:

@@ -169,7 +169,7 @@ async def test_a_durable_that_hears_too_little_is_waited_for(
     async with at_work(listener.consumer(events_pb2.StockLow), teller.relay_worker()):
 
         async def said() -> bool:
-            return "does not hear recurring.catalog.v1.StockLow: migrate" in caplog.text
+            return "does not have recurring.catalog.v1.StockLow: migrate" in caplog.text
 
         await until(said)
         await broker.ensure_durable(NEWER)
@@ -181,7 +181,7 @@ async def test_an_older_version_takes_nothing_from_what_a_durable_hears(
 ) -> None:
     await broker.ensure_durable(NEWER)
     await teller.make()
-    assert await broker.heard_by(STREAM, DURABLE) == NEWER.subjects
+    assert await broker.subjects_of(STREAM, DURABLE) == NEWER.subjects
 
 
 async def test_what_only_a_newer_version_knows_is_left_to_it(
@@ -190,7 +190,7 @@ async def test_what_only_a_newer_version_knows_is_left_to_it(
     del teller  # It made the stream.
     await broker.ensure_durable(NEWER)
     await _publish_newer(broker, "tea")
-    async with at_work(listener.consumer(left_seconds=0.5)):
+    async with at_work(listener.consumer(unknown_type_seconds=0.5)):
         await until(lambda: _was_redelivered(broker))
         async with at_work(listener.consumer(events_pb2.StockLow)):
             await listener.until_heard(1)

@@ -354,8 +354,10 @@ async def test_code_waits_for_the_streams_that_a_migration_makes_with_all_that_i
     await process.until_health(SERVING)
     broker = await Broker.connect(url, "test")
     for merchant in ("acme", "demo"):
-        assert await broker.heard_by("MERCHANTS", merchant) == {f"merchants.{merchant}.>"}
-    assert "recurring.scheduler.v1.OrderConfirmed" in await broker.heard_by("SCHEDULER", "catalog")
+        assert await broker.subjects_of("MERCHANTS", merchant) == {f"merchants.{merchant}.>"}
+    assert "recurring.scheduler.v1.OrderConfirmed" in await broker.subjects_of(
+        "SCHEDULER", "catalog"
+    )
     await broker.close()
 
 
@@ -378,12 +380,12 @@ async def test_a_durable_that_was_deleted_is_made_again_where_the_service_may(
     process.start()
     await process.until_health(SERVING)
     broker = await Broker.connect(nats_url, "test")
-    heard = await broker.heard_by("SCHEDULER", "catalog")
+    heard = await broker.subjects_of("SCHEDULER", "catalog")
     for durable in ("catalog", ""):
         await delete(nats_url, "SCHEDULER", durable)
 
         async def is_there() -> bool:
-            return await broker.heard_by("SCHEDULER", "catalog") == heard
+            return await broker.subjects_of("SCHEDULER", "catalog") == heard
 
         await until(is_there, 10)
     await delete(nats_url, "CATALOG")

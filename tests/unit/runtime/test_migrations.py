@@ -36,7 +36,7 @@ def test_blank_lines_are_no_statements() -> None:
 
 
 def test_a_body_without_an_end_is_handed_on_for_postgresql_to_refuse() -> None:
-    assert statements(f"{TABLE};\nDO $$\nBEGIN;\n") == [TABLE, "DO $$\nBEGIN;\n;\n"]
+    assert statements(f"{TABLE};\nDO $$\nBEGIN;\n") == [TABLE, "DO $$\nBEGIN;\n"]
 
 
 def test_each_statement_of_the_runtime_does_one_thing() -> None:

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from pydantic_settings import BaseSettings
 
 from deploy.embedded.keys import Keys
 from services.notify.__main__ import Settings as NotifySettings
@@ -14,6 +13,7 @@ from services.runtime.app.settings import (
     Environment,
     MigrationSettings,
     RuntimeSettings,
+    Settings,
     load,
 )
 from services.runtime.errors import SettingsError
@@ -46,13 +46,13 @@ def good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def complaint(settings_type: type[BaseSettings] = RuntimeSettings) -> str:
+def complaint(settings_type: type[Settings] = RuntimeSettings) -> str:
     with pytest.raises(SettingsError) as refusal:
         load(settings_type)
     return str(refusal.value)
 
 
-def complained_of(settings_type: type[BaseSettings] = RuntimeSettings) -> set[str]:
+def complained_of(settings_type: type[Settings] = RuntimeSettings) -> set[str]:
     return {line.partition(":")[0] for line in complaint(settings_type).splitlines()}
 
 
