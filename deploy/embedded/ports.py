@@ -2,8 +2,10 @@
 
 import contextlib
 import errno
+import itertools
 import math
 import os
+import random
 import socket
 import sys
 import time
@@ -14,6 +16,9 @@ import psutil
 from deploy.embedded.process import PartError, Process
 
 HOST = "127.0.0.1"
+# Below what Linux and the BSDs give to outgoing connections, which may otherwise take the port of a
+# server while it is being restarted.
+FREE_PORTS = range(20_000, 32_768)
 POLL_SECONDS = 0.05
 RELEASE_SECONDS = 2.0
 CONNECT_TIMEOUT_SECONDS = 3.0
@@ -25,12 +30,12 @@ NOTICE_SECONDS = 15.0
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports nobody listens on now, all different."""
-    with contextlib.ExitStack() as open_sockets:
-        sockets = [open_sockets.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind((HOST, 0))
-        return [each.getsockname()[1] for each in sockets]
+    """Return ports nobody listens on now, all different. Raises PartError if there are too few."""
+    ports = random.sample(FREE_PORTS, len(FREE_PORTS))
+    found = list(itertools.islice(filter(is_free, ports), count))
+    if len(found) < count:
+        raise PartError(f"fewer than {count} ports of {FREE_PORTS[0]} to {FREE_PORTS[-1]} are free")
+    return found
 
 
 def is_free(port: int) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from cli.faults import life
 from cli.faults.crashes import After
@@ -12,12 +13,16 @@ from cli.faults.generate import generate
 from cli.faults.history import History
 from cli.faults.play import Player
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.timeout(300),
+    pytest.mark.asyncio(loop_scope="module"),
+]
 
 SEEDS = (16, 21, 35)
 
 
-@pytest.fixture(scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def player(servers_folder: Path) -> AsyncIterator[Player]:
     target = EmbeddedTarget(servers_folder / "histories")
     try:
@@ -31,7 +36,6 @@ def seeded(seed: int) -> History:
     return generate(seed, sorted(EmbeddedTarget(Path("unused")).faults))
 
 
-@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_a_history_with_faults_ends_as_one_without(player: Player, seed: int) -> None:
     report = await player.play(seeded(seed))
@@ -39,7 +43,6 @@ async def test_a_history_with_faults_ends_as_one_without(player: Player, seed: i
     assert report.faults.total() > 0
 
 
-@pytest.mark.asyncio(loop_scope="module")
 async def test_what_dies_between_the_attempt_and_its_answer_charges_once(player: Player) -> None:
     """Each service ends at the moment that is the most delicate of its own."""
     points = (
