@@ -77,6 +77,8 @@ class EmbeddedStack:
         self.home = home.resolve()
         self.addresses = addresses
         self._names = [name for name in parts if name not in addresses.replaced]
+        # Services that were started with settings of their own.
+        self._special: dict[str, Program] = {}
 
     @property
     def description_file(self) -> Path:
@@ -111,6 +113,8 @@ class EmbeddedStack:
         with self._locked():
             running = [name for name in self._names if self._parts[name].process.find()]
             self._stop_all(self._names)
+            for name in list(self._special):
+                self._reap(name)
         return running
 
     def status(self) -> list[Status]:
@@ -150,10 +154,18 @@ class EmbeddedStack:
             part = self._part(name)
             if part.process.find() is not None:
                 return
+            self._reap(name)
             if settings:
-                self._service(name, settings).process.start()
+                self._special[name] = self._service(name, settings)
+                self._special[name].process.start()
             else:
                 part.start()
+
+    def _reap(self, name: str) -> None:
+        """Let go of a process with settings of its own, which has ended."""
+        special = self._special.pop(name, None)
+        if special is not None:
+            special.process.kill()
 
     def replica(self, name: str, number: int, settings: Mapping[str, str] | None = None) -> Program:
         """One more process of a service, on ports of its own; whoever starts it also stops it."""
