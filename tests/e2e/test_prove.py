@@ -2,11 +2,13 @@
 
 import json
 from datetime import date, timedelta
+from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import Recurring
 from tests.e2e.test_commands import ok, sign_up
+from tests.unit.cli.test_prove_statement import new_keys
 
 pytestmark = [pytest.mark.e2e]
 
@@ -52,3 +54,37 @@ def test_a_proof_is_silent_on_ordinary_lives(
     assert erased.returncode == 0, erased.stderr
     recurring.run("clock", "advance", "2d")
     assert proved(recurring) == {}
+
+
+def test_a_proof_holds_while_the_clock_is_advanced(recurring: Recurring) -> None:
+    ok(recurring, "products", "create", "rice", "--title", "Rice", "--stock-tracked")
+    ok(recurring, "prices", "add", "rice", "3.10 EUR")
+    ok(recurring, "stock", "adjust", "rice", "--by", "1000")
+    sign_up(recurring, "pia")
+    start = date.fromisoformat(ok(recurring, "clock", "show")["now"][:10]) + timedelta(days=1)
+    for number in range(6):
+        ok(
+            recurring, "standing-orders", "create", "--customer", "pia", "--title", "Rice",
+            "--item", "rice", "--zone", "UTC", "--start", str(start), "--mandate", "consent",
+            "--lead", "1h", "--at", "12:00", "--allow-duplicate", "--id", f"rice-{number}",
+            "--every", "day",
+        )  # fmt: skip
+    proofs = 0
+    with recurring.running("clock", "advance", "10d") as advancing:
+        while advancing.poll() is None:
+            assert proved(recurring) == {}
+            proofs += 1
+    assert advancing.returncode == 0
+    assert proofs > 1
+    assert proved(recurring) == {}
+
+
+def test_a_merchant_keeps_a_signed_statement(recurring: Recurring, tmp_path: Path) -> None:
+    private, public = new_keys(tmp_path, "proof")
+    file = tmp_path / "demo.json"
+    signed = recurring.run("prove", "--full", "--merchant", "demo", "--statement", str(file),
+                           "--signing-key", str(private))  # fmt: skip
+    assert signed.returncode == 0, signed.stdout + signed.stderr
+    verified = recurring.run("prove", "verify", str(file), "--key", str(public))
+    assert "signed: every clause held of demo at" in verified.stdout, verified.stderr
+    assert recurring.run("prove", "--statement", str(file)).returncode != 0

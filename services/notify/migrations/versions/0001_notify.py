@@ -148,8 +148,9 @@ CREATE VIEW audit_v1.notices AS
         SELECT customer, merchant, notice, min(deliver_time) AS deliver_time FROM deliveries
         GROUP BY customer, merchant, notice) AS arrived USING (customer, merchant, notice);
 CREATE VIEW audit_v1.deliveries AS
-    SELECT notices.merchant, notices.customer,
-           'merchants/' || notices.merchant || '/customers/' || notices.customer AS customer_name,
+    SELECT deliveries.merchant, deliveries.customer,
+           'merchants/' || deliveries.merchant || '/customers/' || deliveries.customer
+               AS customer_name,
            notice, kind, subject_resource, channel, main, deliveries.state, occur_time, deliver_time,
            billing_mode, promised_amount_minor,
            coalesce(promised_currency, '') AS promised_currency,
@@ -157,9 +158,9 @@ CREATE VIEW audit_v1.deliveries AS
            -- Unknown of a customer who was erased, and of one who came again since.
            contacts.bind_count AS bound_phone_count
     FROM deliveries
-    JOIN notices USING (customer, merchant, notice)
-    LEFT JOIN contacts ON contacts.customer = notices.customer
-      AND contacts.merchant = notices.merchant AND contacts.create_time <= notices.create_time;
+    LEFT JOIN notices USING (customer, merchant, notice)
+    LEFT JOIN contacts ON contacts.customer = deliveries.customer
+      AND contacts.merchant = deliveries.merchant AND contacts.create_time <= notices.create_time;
 CREATE VIEW audit_v1.due_work AS
     SELECT channel || ' of notice' AS kind, merchant,
            merchant || '/' || customer || '/' || notice AS subject,
