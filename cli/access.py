@@ -17,8 +17,8 @@ from cli.connect import SERVICES, Session, pages
 from cli.errors import CommandError
 from cli.values import format_timestamp
 
-TOKEN_LIFE_DAYS = 1
-TOKEN_LIFE_MAX_DAYS = 365
+TOKEN_VALIDITY_DAYS = 1
+TOKEN_VALIDITY_MAX_DAYS = 365
 _CONTRACTS: dict[str, Any] = {
     "catalog": catalog_pb2,
     "scheduler": scheduler_pb2,
@@ -37,7 +37,9 @@ def register(app: typer.Typer) -> None:
             list[str] | None, typer.Option(help="for example products:read; may be repeated")
         ] = None,
         subject: Annotated[str, typer.Option(help="as whom changes are kept")] = "developer",
-        days: Annotated[int, typer.Option(min=1, max=TOKEN_LIFE_MAX_DAYS)] = TOKEN_LIFE_DAYS,
+        days: Annotated[
+            int, typer.Option(min=1, max=TOKEN_VALIDITY_MAX_DAYS)
+        ] = TOKEN_VALIDITY_DAYS,
     ) -> None:
         """Make a bearer token for the merchant, signed by the key of the stack on this machine."""
         folder = session.stack.keys_folder

@@ -136,7 +136,7 @@ def build_app(settings: Settings, book: Record, clock: Clock, outages: Outages) 
         clock,
         outages,
         provider.refusal_body,
-        lambda: behavior.key_lifetime,
+        lambda: behavior.key_retention,
     )
     provider_app = web.Application(middlewares=[provider_endpoint.middleware])
     provider_app.add_routes(provider.Provider(book, clock, provider_endpoint, behavior).routes())

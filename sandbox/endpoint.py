@@ -81,7 +81,7 @@ class Endpoint:
         clock: Clock,
         outages: Outages,
         refusal_body: RefusalBody,
-        key_lifetime: Callable[[], timedelta | None] = lambda: None,
+        key_retention: Callable[[], timedelta | None] = lambda: None,
     ) -> None:
         self._part = part
         self._api_key = api_key.encode()
@@ -89,7 +89,7 @@ class Endpoint:
         self._clock = clock
         self._outages = outages
         self._refusal_body = refusal_body
-        self._key_lifetime = key_lifetime
+        self._key_retention = key_retention
         self._in_flight: set[str] = set()
 
     @property
@@ -181,8 +181,8 @@ class Endpoint:
     def _carry_out(
         self, db: sqlite3.Connection, asked: Asked, fingerprint: str, perform: Perform
     ) -> Reply:
-        if (lifetime := self._key_lifetime()) is not None:
-            _forget(db, asked, format_time(parse_time(asked.at) - lifetime))
+        if (retention := self._key_retention()) is not None:
+            _forget(db, asked, format_time(parse_time(asked.at) - retention))
         before = db.execute(
             "SELECT fingerprint, tries, status, body FROM idempotency WHERE part = ? AND key = ?",
             (asked.part, asked.key),

@@ -1,4 +1,4 @@
-"""Remembers what the services have answered to the tests, so that the last can say what none saw.
+"""Records the answers of the services to all tests, so that the last test finds what none has seen.
 
 It also repeats what has been done, as a client does after a time-out, if it is told to.
 """

@@ -1,4 +1,4 @@
-"""What only the owner of a database may do in it."""
+"""Statements as the owner of a database."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

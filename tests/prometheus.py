@@ -1,4 +1,4 @@
-"""What dashboards and alerts ask Prometheus for."""
+"""The queries of dashboards and alerts."""
 
 import json
 import re

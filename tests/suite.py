@@ -52,7 +52,7 @@ class Refusal:
     message: str
     # Field -> the reason of its violation.
     fields: dict[str, str]
-    # When the same may work; 0 where it is not for time to tell.
+    # When a retry may succeed; 0 if time makes no difference.
     retry_seconds: float
 
 
@@ -173,22 +173,22 @@ class Client:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a suite with a sandbox answers, and the keys that it trusts."""
+class Deployment:
+    """The addresses of a suite with a sandbox, and the keys that it trusts."""
 
     targets: dict[str, str]
-    # Where the services answer each other.
+    # The addresses by which services call each other.
     peer_targets: dict[str, str]
     sandbox_url: str
-    # For a developer, who may hear everything.
+    # As the user developer, who may subscribe to everything.
     nats_url: str
     keys: Keys
-    # Whom to trust where platforms call; without, there is no TLS.
+    # The authorities for calls of platforms; None: no TLS.
     credentials: grpc.ChannelCredentials | None = None
 
     @classmethod
-    def of(cls, stack: EmbeddedStack) -> "Place":
-        """Where a stack on this machine answers."""
+    def of(cls, stack: EmbeddedStack) -> "Deployment":
+        """The addresses of a stack on this machine."""
         addresses, keys = stack.addresses, Keys(stack.home / "keys")
         return cls(
             {service: addresses.target(service) for service in SERVICES},
@@ -202,16 +202,16 @@ class Place:
 class Suite:
     """The running suite, for one test; with its stack, if that was started for the tests."""
 
-    def __init__(self, place: Place, stack: EmbeddedStack | None = None) -> None:
-        self.place = place
-        self.sandbox = Sandbox(place.sandbox_url)
+    def __init__(self, deployment: Deployment, stack: EmbeddedStack | None = None) -> None:
+        self.deployment = deployment
+        self.sandbox = Sandbox(deployment.sandbox_url)
         self._stack = stack
         self._clients: list[Client] = []
 
     @classmethod
     def on(cls, stack: EmbeddedStack) -> "Suite":
         """The suite on a stack of the tests' own."""
-        return cls(Place.of(stack), stack)
+        return cls(Deployment.of(stack), stack)
 
     @property
     def stack(self) -> EmbeddedStack:
@@ -226,21 +226,21 @@ class Suite:
 
     def suite_client(self, service: str = "scheduler") -> Client:
         """One of the suite's own services, which may ask about every merchant."""
-        identity = Identity(self.place.keys.certificate_folder(service), production=False)
-        client = Client(self.place.peer_targets, "*", "", identity.channel_credentials())
+        identity = Identity(self.deployment.keys.certificate_folder(service), production=False)
+        client = Client(self.deployment.peer_targets, "*", "", identity.channel_credentials())
         self._clients.append(client)
         return client
 
     def with_token(self, token: str, merchant: str = "acme") -> Client:
         """A program with any token; with none if it is empty."""
-        client = Client(self.place.targets, merchant, token, self.place.credentials)
+        client = Client(self.deployment.targets, merchant, token, self.deployment.credentials)
         self._clients.append(client)
         return client
 
     def token(self, merchant: str, scope: str) -> str:
         """A token that the stack's key has signed."""
         subject = f"test-{merchant}-{scope}".replace("*", "any").replace(" ", "-")
-        return self.place.keys.token_file(subject, merchant=merchant, scope=scope).read_text()
+        return self.deployment.keys.token_file(subject, merchant=merchant, scope=scope).read_text()
 
     async def advance(self, by: timedelta) -> None:
         """Move the simulated clock, for every test: others must not rely on it standing still."""
@@ -251,7 +251,7 @@ class Suite:
     @asynccontextmanager
     async def listening(self) -> AsyncIterator["Ear"]:
         """Hear the events that are published from now on."""
-        client = await nats.connect(self.place.nats_url)
+        client = await nats.connect(self.deployment.nats_url)
         try:
             subscription = await client.subscribe("recurring.>")
             await client.flush()
@@ -261,7 +261,7 @@ class Suite:
 
     async def events(self, streams: Iterable[str]) -> AsyncIterator["Stored"]:
         """All that these streams hold by now, read as a developer reads them: by their sequence."""
-        client = await nats.connect(self.place.nats_url)
+        client = await nats.connect(self.deployment.nats_url)
         jetstream = client.jetstream(domain=DOMAIN)
         try:
             for stream in streams:

@@ -19,8 +19,8 @@ CERTIFICATE_FILE, KEY_FILE, AUTHORITY_FILE = "tls.crt", "tls.key", "ca.crt"
 # A service in production refuses whatever comes from an authority of this name.
 DEVELOPMENT_AUTHORITY = "Recurring development authority"
 SPIFFE_PREFIX = "spiffe://recurring/"
-AUTHORITY_LIFE = timedelta(days=3650)
-LIFE = timedelta(days=365)
+AUTHORITY_VALIDITY = timedelta(days=3650)
+CERTIFICATE_VALIDITY = timedelta(days=365)
 RENEWAL = timedelta(days=30)
 # Clocks differ a little.
 BACKDATE = timedelta(minutes=5)
@@ -35,7 +35,7 @@ class Authority:
         private_folder(folder)
         self._key_file, self.certificate_file = folder / "ca.key", folder / AUTHORITY_FILE
         if not self.certificate_file.exists():
-            self._found(name)
+            self._create(name)
         self._key = _read_key(self._key_file)
         self._certificate = x509.load_pem_x509_certificate(self.certificate_file.read_bytes())
 
@@ -47,7 +47,11 @@ class Authority:
         return folder
 
     def issue(
-        self, folder: Path, service: str, hosts: tuple[str, ...], life: timedelta = LIFE
+        self,
+        folder: Path,
+        service: str,
+        hosts: tuple[str, ...],
+        validity: timedelta = CERTIFICATE_VALIDITY,
     ) -> None:
         """Write a new key and certificate, valid for the service at these hosts."""
         key = ec.generate_private_key(ec.SECP256R1())
@@ -59,8 +63,8 @@ class Authority:
             .issuer_name(self._certificate.subject)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(min(now, now + life) - BACKDATE)
-            .not_valid_after(now + life)
+            .not_valid_before(min(now, now + validity) - BACKDATE)
+            .not_valid_after(now + validity)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(
@@ -75,7 +79,7 @@ class Authority:
         write_secret(folder / KEY_FILE, _pem(key))
         write_secret(folder / CERTIFICATE_FILE, _certificate_pem(certificate))
 
-    def _found(self, common_name: str) -> None:
+    def _create(self, common_name: str) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
         now = datetime.now(UTC)
         name = _name(common_name)
@@ -86,7 +90,7 @@ class Authority:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - BACKDATE)
-            .not_valid_after(now + AUTHORITY_LIFE)
+            .not_valid_after(now + AUTHORITY_VALIDITY)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .sign(key, hashes.SHA256())
         )

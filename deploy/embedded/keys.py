@@ -22,7 +22,7 @@ ISSUER = "https://embedded.recurring.localhost"
 AUDIENCE = "recurring"
 ALGORITHM = "EdDSA"
 DAY_SECONDS = 24 * 3600
-TOKEN_LIFE_SECONDS = 365 * DAY_SECONDS
+TOKEN_VALIDITY_SECONDS = 365 * DAY_SECONDS
 TOKEN_RENEWAL_SECONDS = 30 * DAY_SECONDS
 PASSWORD_BYTES = 24
 DATA_KEY_BYTES = 32
@@ -40,7 +40,7 @@ class Keys:
         self._key = self._signing_key()
         self._key_id = self._publish()
 
-    def token(self, subject: str, merchant: str, scope: str, life: timedelta) -> str:
+    def token(self, subject: str, merchant: str, scope: str, validity: timedelta) -> str:
         """Return a token that nobody keeps."""
         claims = {
             "iss": ISSUER,
@@ -49,7 +49,7 @@ class Keys:
             "merchant": merchant,
             "scope": scope,
         }
-        return self._sign(claims, int(life.total_seconds()))
+        return self._sign(claims, int(validity.total_seconds()))
 
     def token_file(self, subject: str, *, merchant: str, scope: str) -> Path:
         """Return the file with a token for the subject, made or renewed when it has to be."""
@@ -114,9 +114,9 @@ class Keys:
         write_secret(self.jwks_file, json.dumps({"keys": [jwk]}, indent=2) + "\n")
         return key_id
 
-    def _sign(self, claims: dict[str, Any], life_seconds: int = TOKEN_LIFE_SECONDS) -> str:
+    def _sign(self, claims: dict[str, Any], validity_seconds: int = TOKEN_VALIDITY_SECONDS) -> str:
         now = int(time.time())
-        times = {"iat": now, "exp": now + life_seconds}
+        times = {"iat": now, "exp": now + validity_seconds}
         return jwt.encode(
             {**claims, **times}, self._key, algorithm=ALGORITHM, headers={"kid": self._key_id}
         )

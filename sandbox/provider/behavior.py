@@ -8,8 +8,8 @@ from sandbox.record import Record, bad_request
 
 SECONDS_MAX = 10**9
 SEARCH_LAG = "search_lag_seconds"
-KEY_LIFE = "keys_forgotten_after_seconds"
-NAMES = (SEARCH_LAG, KEY_LIFE)
+KEY_RETENTION = "keys_forgotten_after_seconds"
+NAMES = (SEARCH_LAG, KEY_RETENTION)
 
 
 class Behavior:
@@ -26,9 +26,9 @@ class Behavior:
         return self._seconds.get(SEARCH_LAG, 0)
 
     @property
-    def key_lifetime(self) -> timedelta | None:
+    def key_retention(self) -> timedelta | None:
         """How long an Idempotency-Key is remembered; None: for ever."""
-        seconds = self._seconds.get(KEY_LIFE)
+        seconds = self._seconds.get(KEY_RETENTION)
         return None if seconds is None else timedelta(seconds=seconds)
 
     def routes(self) -> list[web.RouteDef]:

@@ -123,7 +123,7 @@ def etag_mismatch(name: str) -> Problem:
     return Problem(
         grpc.StatusCode.ABORTED,
         "ETAG_MISMATCH",
-        f"{name} has changed since it was read; read it again and decide anew",
+        f"{name} has changed since it was read; read it again",
         (FieldViolation("etag", "ETAG_MISMATCH", "is not the present etag"),),
     )
 

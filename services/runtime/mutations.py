@@ -1,7 +1,7 @@
-"""The one template of a write that a caller asks for.
+"""The one template of every mutation.
 
 1. Replay: a request id that was answered before is answered the same again, whatever happened since.
-2. Decide: read the request, ask other services; nothing is written, here or there.
+2. Decide: read the request, call other services; nothing is written, here or there.
 3. One transaction: take the request id, apply, audit, outbox, remember the answer.
 
 Sources: AIP-155 (request ids); the write template of formancehq/ledger.
@@ -79,7 +79,7 @@ async def run_checked_mutation(
     respond: Callable[[T], Res],
     decide: Decide[T],
 ) -> Res:
-    """As `run_mutation`, after `decide` has asked other services, outside the transaction."""
+    """As `run_mutation`, after `decide` has called other services, outside the transaction."""
     mutation = Mutation(request, request.request_id)
     if (answer := await mutation.answered(database, response_type)) is not None:
         return answer
@@ -107,7 +107,7 @@ async def _write(
     respond: Callable[[T], Res],
     applied: Applied[T] | Refused,
 ) -> Res | Problem:
-    """Audit, publish and remember what was applied; returns what the caller is to hear."""
+    """Store the audit, the events and the answer; returns the answer."""
     if isinstance(applied, Refused):
         await mutation.release(tx)
         reason = ErrorInfo(reason=applied.problem.reason)

@@ -1,4 +1,4 @@
-"""The Python client gives its token to nobody in between."""
+"""The Python client sends its token to no proxy."""
 
 import grpc
 import pytest

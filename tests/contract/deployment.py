@@ -5,11 +5,11 @@ The environment says where; each name begins with `RECURRING_CONTRACT_`:
 | variable | meaning |
 |---|---|
 | `TARGET` | a gRPC target, with `{service}` in it or for all, or one for each: `catalog=…,…` |
-| `CA_FILE` | whom to trust there, where the system does not know the authority |
+| `CA_FILE` | the certificate authority, if the system does not trust it |
 | `GRPC_PLAINTEXT` | `true`: no TLS there, for development; on this machine none is needed |
 | `TOKEN` | a platform's token, for what holds of any deployment |
 | `KEYS` | instead of a token: the folder of the keys that the deployment trusts, for all tests |
-| `PEERS` | with `KEYS`: the same as `TARGET` for the services' own doors |
+| `PEERS` | with `KEYS`: as `TARGET`, the addresses by which services call each other |
 | `SANDBOX`, `NATS` | with `KEYS`: the sandbox's address, and the broker's host:port |
 """
 
@@ -28,7 +28,7 @@ from google.protobuf.message import Message
 from cli.trust import Trust
 from deploy.embedded.keys import Keys
 from tests.contract.every_call import CONTRACTS, Call, platform_calls
-from tests.suite import Client, Place, Suite
+from tests.suite import Client, Deployment, Suite
 
 PREFIX = "RECURRING_CONTRACT_"
 TARGET_VARIABLE = f"{PREFIX}TARGET"
@@ -44,12 +44,12 @@ def client_of(environment: Mapping[str, str]) -> Client:
     return Client(platforms, _merchant(token), token, _credentials(environment, platforms))
 
 
-def place_of(environment: Mapping[str, str]) -> Place:
+def deployment_of(environment: Mapping[str, str]) -> Deployment:
     """The deployment with its sandbox and keys."""
     keys = Keys(Path(environment[KEYS_VARIABLE]))
     password = keys.password("nats_developer")
     platforms = targets(environment[TARGET_VARIABLE])
-    return Place(
+    return Deployment(
         platforms,
         targets(environment[f"{PREFIX}PEERS"]),
         environment[f"{PREFIX}SANDBOX"],
@@ -62,7 +62,7 @@ def place_of(environment: Mapping[str, str]) -> Place:
 def suite_of(request: pytest.FixtureRequest) -> Suite:
     """The deployment that the environment describes, or the stack that is started for the tests."""
     if TARGET_VARIABLE in os.environ:
-        return Suite(place_of(os.environ))
+        return Suite(deployment_of(os.environ))
     return Suite.on(request.getfixturevalue("suite_stack"))
 
 

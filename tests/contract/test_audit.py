@@ -43,7 +43,7 @@ async def make_product(shop: Client, product: str) -> catalog_pb2.CreateProductR
     return request
 
 
-async def test_a_change_is_told_with_who_made_it_and_what_was_before(shop: Client) -> None:
+async def test_an_entry_has_who_made_the_change_and_what_was_before(shop: Client) -> None:
     created = await make_product(shop, "tea")
     name = f"{shop.name}/products/tea"
     request = catalog_pb2.DiscontinueProductRequest(name=name, request_id=new_id())
@@ -140,7 +140,7 @@ async def test_a_program_that_may_write_may_not_read_the_audit(suite: Suite, sho
     assert len(await entries(auditor, "catalog")) == 1
 
 
-async def test_an_entry_does_not_tell_how_many_other_merchants_have(
+async def test_an_entry_does_not_reveal_how_many_other_merchants_have(
     suite: Suite, shop: Client
 ) -> None:
     other = suite.client()

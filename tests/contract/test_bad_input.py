@@ -149,7 +149,7 @@ async def test_an_unknown_zone(ann: Customer, zone: str) -> None:
     )
 
 
-async def test_everything_wrong_is_told_in_one_go(ann: Customer) -> None:
+async def test_all_violations_are_reported_at_once(ann: Customer) -> None:
     wanted = (await ann.order()).schedule
     wanted.time_zone = "Europe/Atlantis"
     items = [Item(product=product(ann, "tea"), quantity=1)] * 2
@@ -162,7 +162,7 @@ async def test_everything_wrong_is_told_in_one_go(ann: Customer) -> None:
     }
 
 
-async def test_every_broken_rule_is_told_before_anything_else(ann: Customer) -> None:
+async def test_every_broken_rule_is_reported_before_anything_else(ann: Customer) -> None:
     items = [Item(product="tea"), Item(product=product(ann, "tea"), quantity=10_001)]
     _, _, fields = await why_no_order(ann, title="x" * 61, items=items)
     assert set(fields) == {

@@ -1,4 +1,4 @@
-"""What is secret or about a person turns up where it belongs, and nowhere else."""
+"""Secrets and personal data appear where they belong, and nowhere else."""
 
 import re
 import uuid
@@ -165,7 +165,7 @@ def told(text: str, canary: Canary) -> list[str]:
 
 
 @pytest.mark.embedded
-async def test_logs_tell_no_secret(suite: Suite, canary: Canary) -> None:
+async def test_logs_contain_no_secret(suite: Suite, canary: Canary) -> None:
     for service in SERVICES:
         log = (suite.stack.home / "log" / f"{service}.log").read_text()
         assert '"message": "serving"' in log
@@ -173,7 +173,7 @@ async def test_logs_tell_no_secret(suite: Suite, canary: Canary) -> None:
 
 
 @pytest.mark.embedded
-async def test_metrics_tell_no_secret(suite: Suite, canary: Canary) -> None:
+async def test_metrics_contain_no_secret(suite: Suite, canary: Canary) -> None:
     async with aiohttp.ClientSession() as http:
         for service in SERVICES:
             address = suite.stack.addresses.local(f"{service}_metrics")
@@ -207,7 +207,7 @@ async def test_refusals_do_not_repeat_what_was_wrong(suite: Suite, canary: Canar
 @pytest.mark.embedded
 @pytest.mark.parametrize("service", SERVICES)
 async def test_no_table_holds_a_secret(suite: Suite, canary: Canary, service: str) -> None:
-    keys = suite.place.keys
+    keys = suite.deployment.keys
     url = wiring.database_url(service, suite.stack.addresses, keys, "_readonly")
     connection = await asyncpg.connect(wiring.for_any_client(url))
     try:
@@ -239,7 +239,7 @@ async def test_who_asks_for_it_reads_what_is_encrypted(canary: Canary) -> None:
 
 @pytest.mark.embedded
 async def test_a_code_is_not_kept_once_it_was_sent(suite: Suite, canary: Canary) -> None:
-    keys = suite.place.keys
+    keys = suite.deployment.keys
     url = wiring.database_url("notify", suite.stack.addresses, keys, "_readonly")
     connection = await asyncpg.connect(url.replace("postgresql+asyncpg", "postgresql"))
     try:

@@ -129,7 +129,7 @@ async def test_products_are_listed_by_id_page_by_page(shop: Client) -> None:
     assert pages == [["Bread", "Coffee"], ["Eggs", "Milk"], ["Tea"]]
 
 
-async def test_a_product_off_sale_is_told_of_once(suite: Suite, shop: Client) -> None:
+async def test_a_discontinued_product_is_published_once(suite: Suite, shop: Client) -> None:
     made = await create(shop)
     async with suite.listening() as ear:
         ended = await discontinue(shop, etag=made.etag)
@@ -179,7 +179,7 @@ async def test_prices_are_listed_the_newest_first_page_by_page(suite: Suite, sho
     assert (found, rest.next_page_token) == (["p20", "p10", "p0"], "")
 
 
-async def test_a_price_to_come_is_told_to_whom_it_concerns(suite: Suite, shop: Client) -> None:
+async def test_a_future_price_is_published_to_whom_it_concerns(suite: Suite, shop: Client) -> None:
     await create(shop)
     now = await suite.sandbox.now()
     async with suite.listening() as ear:
@@ -236,7 +236,7 @@ async def withdraw(shop: Client, price: str, etag: str = "") -> catalog_pb2.Pric
     return made
 
 
-async def test_a_mistyped_price_is_withdrawn_and_told(suite: Suite, shop: Client) -> None:
+async def test_a_mistyped_price_is_withdrawn_and_published(suite: Suite, shop: Client) -> None:
     await create(shop)
     at = await suite.sandbox.now() + timedelta(days=5)
     made = await set_price(shop, 120, effective=at)
@@ -288,7 +288,7 @@ async def test_no_more_can_be_taken_than_there_is(shop: Client) -> None:
     assert kind(await refused(adjust(shop, -3))) == ("FAILED_PRECONDITION", "STOCK_INSUFFICIENT")
 
 
-async def test_low_stock_is_told(suite: Suite, shop: Client) -> None:
+async def test_low_stock_is_published(suite: Suite, shop: Client) -> None:
     made = await create(shop, stock_tracked=True, low_stock_threshold=5)
     await adjust(shop, 9)
     async with suite.listening() as ear:

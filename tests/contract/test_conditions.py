@@ -198,7 +198,9 @@ async def test_an_order_is_deferred_until_its_stock_is_there_again(tea: Tea) -> 
     assert kinds.index("DEFERRED") < kinds.index("COLLECTED")
 
 
-async def test_an_order_whose_stock_goes_after_it_was_announced_is_announced_anew(tea: Tea) -> None:
+async def test_an_order_whose_stock_goes_after_it_was_announced_is_announced_again(
+    tea: Tea,
+) -> None:
     chicory = scheduler_pb2.Otherwise(
         action=scheduler_pb2.Otherwise.SUBSTITUTE, substitute=tea.product("chicory")
     )

@@ -81,7 +81,7 @@ async def test_another_merchant_is_forbidden(deployment: Deployment) -> None:
     assert {each.reason for each in found.values()} == {"MERCHANT_FORBIDDEN"}
 
 
-async def test_a_request_without_anything_is_told_what_it_lacks(deployment: Deployment) -> None:
+async def test_an_empty_request_is_refused_with_what_it_lacks(deployment: Deployment) -> None:
     calls = [call for call in deployment.calls.values() if not call.sends_stream]
     found = await refusals({call.id: call.emptied().make(deployment.client) for call in calls})
     assert {each.reason for each in found.values()} == {"FIELD_INVALID"}

@@ -1,4 +1,4 @@
-"""What is known of a customer is gone when it is asked for."""
+"""Erasure removes what is stored about a customer."""
 
 from datetime import timedelta
 

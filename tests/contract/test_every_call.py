@@ -104,7 +104,7 @@ async def test_a_name_of_another_form_is_refused(acme: Client, text: str) -> Non
         assert "name" in refusal.fields
 
 
-async def test_an_empty_request_is_told_what_it_lacks(suite: Suite, acme: Client) -> None:
+async def test_an_empty_request_is_refused_with_what_it_lacks(suite: Suite, acme: Client) -> None:
     empty = {call.id: call.emptied().make(acme) for call in PLATFORM_CALLS if not call.sends_stream}
     inside = suite.suite_client()
     empty |= {call.id: call.emptied().make(inside) for call in SUITE_CALLS}

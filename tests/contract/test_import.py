@@ -110,7 +110,7 @@ async def test_an_import_is_audited_by_its_merchant_and_how_many_rows(ann: Custo
     assert dict(entry.after) == {"imported_count": 1, "refused_count": 1}
 
 
-async def test_an_imported_standing_order_is_told_of(suite: Suite, ann: Customer) -> None:
+async def test_an_imported_standing_order_is_published(suite: Suite, ann: Customer) -> None:
     async with suite.listening() as ear:
         await send(ann.shop, [await row(ann)])
         heard = await ear.next(events_pb2.StandingOrderChanged, ann.shop.merchant)
@@ -194,7 +194,7 @@ async def test_shadow_bills_price_the_coming_cycles(ann: Customer) -> None:
     ]
 
 
-async def test_every_problem_of_every_row_is_told(ann: Customer) -> None:
+async def test_every_problem_of_every_row_is_reported(ann: Customer) -> None:
     no_date = await row(ann, "no-date")
     no_date.next_date.CopyFrom(to_date(await next_date(ann) + timedelta(days=1)))
     past = await row(ann, "past")

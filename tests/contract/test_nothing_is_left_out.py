@@ -145,7 +145,7 @@ async def test_every_mutation_has_left_an_audit_entry(
 ) -> None:
     [contract] = [each for each in read if each.service == service]
     mutations = {each.name for each in contract.methods if not each.name.startswith(READING)}
-    url = wiring.database_url(service, suite.stack.addresses, suite.place.keys, "_readonly")
+    url = wiring.database_url(service, suite.stack.addresses, suite.deployment.keys, "_readonly")
     connection = await asyncpg.connect(wiring.for_any_client(url))
     try:
         left = await connection.fetch("SELECT DISTINCT method FROM audit_entries")
@@ -191,7 +191,7 @@ def test_no_reason_is_given_that_is_not_documented(read: tuple[Contract, ...]) -
     nothing(recorder.answers - documented)
 
 
-async def test_every_event_has_been_told_and_reads_as_the_contract_says(
+async def test_every_event_has_been_published_and_reads_as_the_contract_says(
     suite: Suite, read: tuple[Contract, ...]
 ) -> None:
     expected = {f"{each.package}.{event.name}" for each in read for event in each.events}

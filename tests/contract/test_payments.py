@@ -164,7 +164,7 @@ async def test_cards_and_consents_are_got_and_listed(suite: Suite) -> None:
     assert [each.name for each in mandates.mandates] == [mandate.name]
 
 
-async def test_services_ask_whether_a_customer_can_be_charged_and_told(suite: Suite) -> None:
+async def test_services_ask_whether_a_customer_can_be_charged_and_notified(suite: Suite) -> None:
     ann = await new_customer(suite)
     calls, scheduler = calls_of(ann), suite.suite_client()
     covered = await calls["payments.BatchCheckMandates"].make(scheduler)

@@ -1,4 +1,4 @@
-"""Reasons that many methods share: nothing there, changed meanwhile, over, out of range, cut off."""
+"""Reasons that many methods share: not found, changed meanwhile, ended, out of range, cut off."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable

@@ -1,4 +1,4 @@
-"""Whether another merchant has something or not: nobody can tell by what is answered, or by when."""
+"""Neither an answer nor its duration reveals whether another merchant has a resource."""
 
 import random
 import statistics

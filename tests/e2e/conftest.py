@@ -17,7 +17,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc
 from deploy.embedded.addresses import Addresses
 from deploy.embedded.stack import EmbeddedStack
 from tests.conftest import whole_stack
-from tests.e2e.watched import Collector, Played, play
+from tests.e2e.traced_stack import Collector, Played, play
 
 ROOT = Path(__file__).resolve().parents[2]
 

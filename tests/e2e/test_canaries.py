@@ -1,4 +1,4 @@
-"""A customer's life shows nothing of the customer to those who only watch the services."""
+"""Logs, metrics, traces and events of a customer's cycles contain nothing personal."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from recurring.scheduler.v1 import scheduler_pb2
 
 from deploy.embedded.addresses import SERVICES
 from services.runtime.messaging.streams import STREAMS
-from tests.e2e.watched import Played, within_a_while
+from tests.e2e.traced_stack import Played, within_a_while
 from tests.suite import Suite
 
 
@@ -27,7 +27,7 @@ def test_the_customer_was_there_to_be_seen(played: Played) -> None:
     assert all(played.secrets)
 
 
-def test_exported_traces_tell_no_secret(played: Played) -> None:
+def test_exported_traces_contain_no_secret(played: Played) -> None:
     # The last thing in the life of a cycle.
     last = "process recurring.scheduler.v1.OrderConfirmed"
     assert within_a_while(lambda: any(last in each for each in played.collector.received))
@@ -37,14 +37,14 @@ def test_exported_traces_tell_no_secret(played: Played) -> None:
     assert told(everything, played) == []
 
 
-def test_logs_tell_no_secret(played: Played) -> None:
+def test_logs_contain_no_secret(played: Played) -> None:
     for part in (*SERVICES, "postgres", "nats"):
         lines = (played.stack.home / "log" / f"{part}.log").read_text().splitlines()
         assert lines, part
         assert told("\n".join(text for line in lines for text in texts(line)), played) == [], part
 
 
-def test_metrics_tell_no_secret(played: Played) -> None:
+def test_metrics_contain_no_secret(played: Played) -> None:
     for service in SERVICES:
         url = f"http://{played.stack.addresses.local(f'{service}_metrics')}/metrics"
         with urllib.request.urlopen(url, timeout=5) as page:
@@ -53,7 +53,7 @@ def test_metrics_tell_no_secret(played: Played) -> None:
         assert told("\n".join(labels), played) == [], service
 
 
-async def test_events_tell_no_secret(played: Played) -> None:
+async def test_events_contain_no_secret(played: Played) -> None:
     suite, subjects = Suite.on(played.stack), set[str]()
     async for event in suite.events(STREAMS):
         subjects.add(event.subject)

@@ -104,7 +104,7 @@ async def test_streams_that_were_wiped_are_filled_again_and_change_nothing(
     told = await notices(ann)
     await asyncio.to_thread(wipe_streams, operator.stack)
     await operator.suite.sandbox.settle()
-    client = await nats.connect(operator.suite.place.nats_url)
+    client = await nats.connect(operator.suite.deployment.nats_url)
     try:
         known = await client.jetstream(domain=DOMAIN).streams_info()
         streams = {stream.config.name: stream.state.messages for stream in known}

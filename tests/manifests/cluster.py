@@ -1,4 +1,4 @@
-"""What an overlay would make of a cluster, as tests look at it."""
+"""The resources of a rendered overlay, for tests."""
 
 import base64
 from collections.abc import Iterator, Mapping

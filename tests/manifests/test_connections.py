@@ -1,4 +1,4 @@
-"""The replicas of a service, all at once, have room at its database."""
+"""The database of a service accepts the connections of all its replicas at once."""
 
 import pytest
 

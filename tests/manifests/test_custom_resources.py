@@ -107,7 +107,7 @@ def test_every_kind_of_an_operator_is_known(cluster: Cluster) -> None:
     assert {kind_of(each) for each in custom_resources(cluster)} <= set(KNOWN_FIELDS)
 
 
-def test_a_trigger_is_told_what_it_takes(prod: Cluster) -> None:
+def test_a_trigger_has_the_fields_that_it_needs(prod: Cluster) -> None:
     for scaled in prod.all("ScaledObject"):
         for trigger in scaled["spec"]["triggers"]:
             assert set(trigger["metadata"]) == TRIGGERS[trigger["type"]]

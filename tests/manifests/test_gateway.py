@@ -1,4 +1,4 @@
-"""The gateway leads to every method of every service, and its limits leave them theirs."""
+"""The gateway routes every method of every service, and its limits allow those of the services."""
 
 from typing import Any
 

@@ -126,7 +126,7 @@ def test_whoever_comes_after_an_interruption_goes_on_with_the_same_keys(
         )
 
 
-def test_a_cluster_that_refuses_is_told_in_a_line(
+def test_a_refusal_of_the_cluster_is_one_line(
     api_server: ApiServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "account" / "token").write_text("somebody else's")

@@ -1,4 +1,4 @@
-"""Who may talk to whom: the policies let through what the settings lead to, and nothing else."""
+"""Network policies allow the connections that the settings need, and no others."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -54,9 +54,9 @@ def test_each_end_lets_the_other_through(cluster: Cluster) -> None:
 
 
 def test_platforms_come_in_at_every_service_in_development(dev: Cluster) -> None:
-    doors = {(PLATFORMS, service, 7401) for service in SERVICES}
+    platforms = {(PLATFORMS, service, 7401) for service in SERVICES}
     assert {edge for edge in ingress(dev) if edge[0] == PLATFORMS} == {
-        *doors,
+        *platforms,
         (PLATFORMS, "nats", 4222),
     }
 

@@ -57,7 +57,7 @@ def test_every_budget_and_scaler_has_something_to_watch(cluster: Cluster) -> Non
     assert sorted(targets) == sorted([*SERVICES, *(["gateway"] if cluster.name == "prod" else [])])
 
 
-def test_pods_that_are_spread_are_told_apart_from_others(cluster: Cluster) -> None:
+def test_spread_constraints_select_only_their_own_pods(cluster: Cluster) -> None:
     for pod in cluster.pods:
         for spread in pod.spec.get("topologySpreadConstraints", ()):
             assert selects(spread["labelSelector"], pod.labels)

@@ -59,7 +59,7 @@ def test_the_operators_roles_have_the_same_rights(databases: Databases) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_the_operator_is_told_the_same_roles_again(prod: Cluster, service: str) -> None:
+def test_the_operator_has_the_same_roles(prod: Cluster, service: str) -> None:
     cluster = prod.named("Cluster", f"{service}-db")["spec"]
     name = f"recurring_{service}"
     assert cluster["bootstrap"]["initdb"]["database"] == name

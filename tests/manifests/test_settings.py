@@ -1,4 +1,4 @@
-"""What the manifests tell a process is what its settings know, and all of it."""
+"""The manifests give a process all settings that it has, and no others."""
 
 import re
 from pathlib import Path
@@ -41,7 +41,7 @@ STORE = {"recurring_data_keys": DATA_KEYS}
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_service_is_told_every_setting_and_nothing_else(
+def test_a_service_has_every_setting_and_no_other(
     cluster: Cluster, service: str, dev_secrets: Secrets
 ) -> None:
     pod = cluster.pod(service)
@@ -56,7 +56,7 @@ def test_a_service_is_told_every_setting_and_nothing_else(
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_service_starts_with_what_it_is_told(
+def test_a_service_starts_with_its_settings(
     cluster: Cluster,
     service: str,
     dev_secrets: Secrets,
@@ -78,7 +78,7 @@ def test_a_service_starts_with_what_it_is_told(
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_migrations_start_with_what_they_are_told(
+def test_migrations_start_with_their_settings(
     cluster: Cluster,
     service: str,
     dev_secrets: Secrets,
@@ -120,7 +120,7 @@ def test_the_services_listen_where_their_pods_say(cluster: Cluster) -> None:
             assert told[f"RECURRING_{port.upper()}_ADDRESS"] == f"0.0.0.0:{number}"
 
 
-def test_the_sandbox_starts_with_what_it_is_told(
+def test_the_sandbox_starts_with_its_settings(
     dev: Cluster, dev_secrets: Secrets, tmp_path: Path
 ) -> None:
     pod = dev.pod("sandbox")

@@ -297,7 +297,7 @@ class Shop:
 
     async def changes_published(self, name: str) -> list[str]:
         """What the scheduler published of a standing order, the oldest first."""
-        stack, keys = self.suite.stack, self.suite.place.keys
+        stack, keys = self.suite.stack, self.suite.deployment.keys
         url = wiring.database_url("scheduler", stack.addresses, keys, "_readonly")
         connection = await asyncpg.connect(wiring.for_any_client(url))
         try:

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[3]
 async def without_scheduler(suite: Suite) -> AsyncIterator[None]:
     """Stop the scheduler, and let the clock move without it; afterwards both are as before."""
     stack = suite.stack
-    environment = wiring.sandbox_environment(stack.home, stack.addresses, suite.place.keys) | {
+    environment = wiring.sandbox_environment(stack.home, stack.addresses, suite.deployment.keys) | {
         "SANDBOX_EXPECTED_SERVICES": "catalog,payments,notify"
     }
     for part in ("scheduler", "sandbox"):

@@ -130,7 +130,7 @@ async def cancel_once_it_is_due(shop: Shop, made: pb.StandingOrder) -> None:
 
 async def money_taken(shop: Shop, *standing_orders: pb.StandingOrder) -> int:
     """What the provider took for the first cycles of standing orders, by its own books."""
-    key = shop.suite.place.keys.password("provider")
+    key = shop.suite.deployment.keys.password("provider")
     charges = {f"{shop.customer('ada')}/charges/{charge_of(one)}" for one in standing_orders}
     listed = shop.suite.sandbox.listed(
         "/v1/payment_intents", {}, cursor=("starting_after", "id"), api_key=key

@@ -91,7 +91,7 @@ async def told(shop: Shop, kind: notify_pb2.NoticeKind.ValueType) -> list[str]:
     return [one.deliveries[0].text for one in response.notices if one.kind == kind]
 
 
-async def test_several_changes_at_one_instant_that_read_the_same_are_told_once(
+async def test_several_changes_at_one_instant_that_read_the_same_are_published_once(
     shop: Shop,
 ) -> None:
     made = await shop.create(await shop.due_in(20 * DAY, every_days=5, cycle_count=9))
@@ -104,7 +104,7 @@ async def test_several_changes_at_one_instant_that_read_the_same_are_told_once(
     assert len([one for one in changes if "has changed" in one]) == 1
 
 
-async def test_an_update_that_changes_nothing_is_not_told(shop: Shop) -> None:
+async def test_an_update_that_changes_nothing_is_not_published(shop: Shop) -> None:
     made = await shop.create(await shop.due_in(20 * DAY, cycle_count=9))
     await shop.update(made.name, ["title"], title="Tea")
     await shop.suite.sandbox.settle()

@@ -69,7 +69,7 @@ async def test_resuming_keeps_the_dates_of_the_anchor(shop: Shop) -> None:
     assert first >= await shop.today()
 
 
-async def test_resuming_can_anchor_the_dates_anew(shop: Shop) -> None:
+async def test_resuming_can_change_the_anchor_of_the_dates(shop: Shop) -> None:
     start = await shop.today() + 2 * DAY
     made = await shop.create(schedule(start, daily=pb.Schedule.Daily(every_days=4)))
     await shop.pause(made.name)

@@ -133,7 +133,7 @@ async def test_what_a_preview_says_is_what_happens(shop: Shop) -> None:
     ]
 
 
-async def test_a_price_that_is_taken_back_is_in_no_preview_and_binds_only_what_was_told(
+async def test_a_withdrawn_price_is_in_no_preview_and_binds_only_announced_orders(
     shop: Shop,
 ) -> None:
     mandate = await shop.sign_up("ada")

@@ -1,4 +1,4 @@
-"""The stack and the tests begin as an ordinary user begins them, or say at once what is missing."""
+"""The stack and the tests start for an ordinary user, or name at once what the machine lacks."""
 
 import os
 import resource

@@ -1,4 +1,4 @@
-"""The broker as production configures it: told of new passwords and certificates, and to go."""
+"""The broker with production's configuration: reload of passwords and certificates, and shutdown."""
 
 import asyncio
 import signal
@@ -16,7 +16,7 @@ from deploy.embedded.keys import Keys
 from deploy.embedded.nats import USERS_FILE, EmbeddedNats, passwords
 from deploy.embedded.ports import HOST, free_ports
 from services.runtime.messaging.broker import Broker
-from tests.integration.runtime.postbox import until
+from tests.integration.runtime.pubsub import until
 
 CONFIGURATION = USERS_FILE.parents[1] / "nats-ha" / "nats.conf"
 USERS = ("catalog", "scheduler", "payments", "notify", "streams")
@@ -97,7 +97,7 @@ async def becomes(broker: Broker, *, connected: bool) -> None:
     await until(so)
 
 
-async def test_a_renewed_certificate_is_shown_once_the_server_is_told_and_nobody_is_cut_off(
+async def test_a_renewed_certificate_is_used_after_a_reload_and_nobody_is_disconnected(
     server: ProductionNats,
 ) -> None:
     async with server.client(OLD) as broker:
@@ -127,7 +127,7 @@ async def test_a_service_that_a_new_password_turns_away_is_let_in_when_they_agre
         await becomes(broker, connected=True)
 
 
-async def test_a_server_that_is_told_to_go_first_lets_its_clients_go_elsewhere(
+async def test_a_server_that_stops_first_lets_its_clients_go_elsewhere(
     server: ProductionNats,
 ) -> None:
     """As the pod's preStop does, after which comes Kubernetes' SIGTERM."""

@@ -1,4 +1,4 @@
-"""A broker with TLS, as in production: services and platforms believe it by its authority alone."""
+"""A broker with TLS, as in production: services and platforms trust it by its authority alone."""
 
 import asyncio
 import ssl
@@ -19,7 +19,7 @@ from services.runtime.auth import tls
 from services.runtime.messaging import streams
 from services.runtime.messaging.broker import Broker
 from services.runtime.messaging.outbox import OutboxRow, headers
-from tests.integration.runtime.postbox import until
+from tests.integration.runtime.pubsub import until
 
 USERS = ("catalog", "scheduler", "payments", "notify", "streams", "merchant-demo", "developer")
 PASSWORD = "only-for-tests-on-this-machine"

@@ -1,4 +1,4 @@
-"""What each user of the broker may tell and hear, and that it may do nothing else."""
+"""What each user of the broker may publish and subscribe to, and that it may do nothing else."""
 
 import asyncio
 import ssl
@@ -115,7 +115,7 @@ async def test_nobody_comes_in_without_a_password(server: EmbeddedNats) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_a_service_tells_its_own_facts_alone(server: EmbeddedNats, service: str) -> None:
+async def test_a_service_publishes_only_its_own_events(server: EmbeddedNats, service: str) -> None:
     told = {
         each
         for each in SERVICES
@@ -150,7 +150,7 @@ CONSUMERS = [
 
 @pytest.mark.parametrize("user", [*SERVICES, PLATFORM, "developer"])
 @pytest.mark.parametrize("config", CONSUMERS)
-async def test_nobody_who_tells_or_hears_makes_a_consumer_or_changes_one(
+async def test_nobody_who_publishes_or_consumes_creates_a_consumer_or_changes_one(
     server: EmbeddedNats, user: str, config: ConsumerConfig
 ) -> None:
     own = {
@@ -229,7 +229,7 @@ EMPTIED = StreamConfig(subjects=["merchants.>"], max_msgs=1)
 
 @pytest.mark.parametrize("user", [*SERVICES, PLATFORM, "developer"])
 @pytest.mark.parametrize("config", [FORGED, OVERHEARD, EMPTIED])
-async def test_nobody_who_tells_or_hears_makes_a_stream_of_others_events_or_changes_one(
+async def test_nobody_who_publishes_or_consumes_creates_a_stream_or_changes_one(
     server: EmbeddedNats, user: str, config: StreamConfig
 ) -> None:
     for stream in (*STREAMS, "SOMEBODYS"):
@@ -239,7 +239,7 @@ async def test_nobody_who_tells_or_hears_makes_a_stream_of_others_events_or_chan
             assert not await is_done(jetstream(client).update_stream(named))
 
 
-async def test_who_makes_the_streams_makes_no_consumer_of_its_own_and_tells_nothing(
+async def test_who_creates_the_streams_creates_no_consumer_for_itself_and_publishes_nothing(
     server: EmbeddedNats,
 ) -> None:
     for stream in STREAMS - {"MERCHANTS"}:
@@ -371,7 +371,9 @@ async def test_a_platform_hears_its_own_merchant_alone(server: EmbeddedNats) -> 
     assert [message.data for message in told] == [b"demo", b"demo"]
 
 
-async def test_a_platform_hears_live_what_is_told_of_its_own_merchant(server: EmbeddedNats) -> None:
+async def test_a_platform_receives_the_live_events_of_its_own_merchant(
+    server: EmbeddedNats,
+) -> None:
     async with connected(server, PLATFORM) as listener, connected(server, "notify") as teller:
         heard = await listener.subscribe("merchants.>")
         await listener.flush()

@@ -1,4 +1,4 @@
-"""The embedded servers are real ones, and come back from whatever happened to them."""
+"""The embedded servers are real ones, and recover from crashes."""
 
 import json
 import subprocess

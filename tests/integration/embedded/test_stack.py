@@ -1,4 +1,4 @@
-"""The stack starts what is missing, says what is in its way, and comes back from whatever happened."""
+"""The stack starts what is missing, names what prevents it, and recovers from crashes."""
 
 import json
 import os
@@ -93,7 +93,7 @@ def test_up_brings_back_what_was_killed(stack: EmbeddedStack, part: str) -> None
     assert states(stack) == dict.fromkeys(OUTSIDE, "ready")
 
 
-def test_up_starts_anew_what_runs_with_other_settings(stack: EmbeddedStack) -> None:
+def test_up_restarts_what_runs_with_other_settings(stack: EmbeddedStack) -> None:
     stack.up()
     moved = Addresses({**stack.addresses.ports, "sandbox": Addresses.free().ports["sandbox"]})
     other = EmbeddedStack(stack.home, moved, OUTSIDE)

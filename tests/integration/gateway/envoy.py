@@ -1,4 +1,4 @@
-"""Envoy with production's configuration, before services that listen on this machine."""
+"""Envoy with production's configuration, in front of services on this machine."""
 
 import re
 import sysconfig

@@ -1,4 +1,4 @@
-"""The way in for platforms: calls go through, and what no honest client sends goes no further."""
+"""The gateway for platforms forwards calls, and stops what no honest client sends."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,11 +15,11 @@ from recurring.payments.v1 import payments_pb2, payments_pb2_grpc
 from tests.integration.gateway import http2
 from tests.integration.gateway.conftest import Begin
 from tests.integration.gateway.envoy import Gateway
-from tests.integration.runtime.door import (
+from tests.integration.runtime.catalog_server import (
     GRACE_SECONDS,
     NAME,
     SERVICE,
-    Door,
+    CatalogServer,
     Metadata,
     how_it_ends,
 )
@@ -41,16 +41,18 @@ FULL = "envoy_overload_envoy_overload_actions_stop_accepting_requests_active{}"
 TOO_MUCH = [(("padding", "x" * 20_000),), tuple((f"header-{number}", "x") for number in range(100))]
 
 
-def open_channel(gateway: Gateway, door: Door, *options: tuple[str, int]) -> grpc.aio.Channel:
+def open_channel(
+    gateway: Gateway, server: CatalogServer, *options: tuple[str, int]
+) -> grpc.aio.Channel:
     """A connection of its own."""
-    authority = door.keys.authority.certificate_file.read_bytes()
+    authority = server.keys.authority.certificate_file.read_bytes()
     own = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1), *options]
     return grpc.aio.secure_channel(gateway.address, grpc.ssl_channel_credentials(authority), own)
 
 
 @pytest.fixture
-async def channel(gateway: Gateway, door: Door) -> AsyncIterator[grpc.aio.Channel]:
-    async with open_channel(gateway, door) as channel:
+async def channel(gateway: Gateway, server: CatalogServer) -> AsyncIterator[grpc.aio.Channel]:
+    async with open_channel(gateway, server) as channel:
         yield channel
 
 
@@ -64,14 +66,14 @@ def get(stub: Any, metadata: Metadata) -> Any:  # noqa: ANN401 - a call
     return stub.GetProduct(request, metadata=metadata, timeout=GRACE_SECONDS)
 
 
-async def served(stub: Any, door: Door, times: int = 20) -> None:  # noqa: ANN401
+async def served(stub: Any, server: CatalogServer, times: int = 20) -> None:  # noqa: ANN401
     """An honest caller gets its answers, one after the other."""
     for _ in range(times):
-        assert (await get(stub, door.token())).name == NAME
+        assert (await get(stub, server.token())).name == NAME
 
 
-async def test_a_call_goes_through_and_comes_back(stub: Any, door: Door) -> None:  # noqa: ANN401
-    await served(stub, door, times=1)
+async def test_a_call_goes_through_and_comes_back(stub: Any, server: CatalogServer) -> None:  # noqa: ANN401
+    await served(stub, server, times=1)
 
 
 async def test_a_refusal_of_a_service_comes_back_as_it_is(stub: Any) -> None:  # noqa: ANN401
@@ -81,11 +83,11 @@ async def test_a_refusal_of_a_service_comes_back_as_it_is(stub: Any) -> None:  #
 
 async def test_a_service_learns_who_connected_and_not_what_the_caller_says(
     stub: Any,  # noqa: ANN401
-    door: Door,
+    server: CatalogServer,
 ) -> None:
-    await get(stub, (*door.token(), ("x-forwarded-for", "203.0.113.7")))
+    await get(stub, (*server.token(), ("x-forwarded-for", "203.0.113.7")))
     # Whoever connects from the same machine has one of its addresses.
-    assert door.servicer.origin.removeprefix("ipv4:") in own_addresses()
+    assert server.servicer.origin.removeprefix("ipv4:") in own_addresses()
 
 
 async def test_what_is_no_method_of_a_service_goes_no_further(channel: grpc.aio.Channel) -> None:
@@ -95,11 +97,11 @@ async def test_what_is_no_method_of_a_service_goes_no_further(channel: grpc.aio.
 
 
 async def test_whoever_has_another_services_certificate_gets_no_call(
-    channel: grpc.aio.Channel, door: Door
+    channel: grpc.aio.Channel, server: CatalogServer
 ) -> None:
     payments = payments_pb2_grpc.PaymentsServiceStub(channel)
     request = payments_pb2.GetChargeRequest(name="merchants/acme/charges/one")
-    call = payments.GetCharge(request, metadata=door.token(), timeout=GRACE_SECONDS)
+    call = payments.GetCharge(request, metadata=server.token(), timeout=GRACE_SECONDS)
     assert await how_it_ends(call) is grpc.StatusCode.UNAVAILABLE
 
 
@@ -107,30 +109,30 @@ async def test_whoever_has_another_services_certificate_gets_no_call(
 async def test_headers_beyond_the_limits_go_no_further(
     gateway: Gateway,
     stub: Any,  # noqa: ANN401
-    door: Door,
+    server: CatalogServer,
     extra: Metadata,
 ) -> None:
     with pytest.raises(grpc.aio.AioRpcError):
-        await get(stub, (*door.token(), *extra))
+        await get(stub, (*server.token(), *extra))
     assert gateway.passed_on("catalog") == 0
-    await served(stub, door)
+    await served(stub, server)
 
 
 async def test_a_flood_of_indexed_headers_goes_no_further(
     gateway: Gateway,
     stub: Any,  # noqa: ANN401
-    door: Door,
+    server: CatalogServer,
 ) -> None:
     headers = http2.beginning(GET) + http2.ONE_BYTE_HEADER * INDEXED_HEADERS
 
     async def flood() -> None:
-        connection = await connect(gateway, door)
+        connection = await connect(gateway, server)
         for number in range(STREAMS):
             call = http2.frame(http2.HEADERS, http2.END_HEADERS, 1 + 2 * number, headers)
             assert await connection.send(call)
         await connection.close()
 
-    await asyncio.gather(*(flood() for _ in range(CONNECTIONS)), served(stub, door, 50))
+    await asyncio.gather(*(flood() for _ in range(CONNECTIONS)), served(stub, server, 50))
     assert gateway.passed_on("catalog") == 50
     assert gateway.memory_mebibytes < MEMORY_MAX_MEBIBYTES
 
@@ -138,35 +140,35 @@ async def test_a_flood_of_indexed_headers_goes_no_further(
 async def test_headers_without_an_end_go_no_further(
     gateway: Gateway,
     stub: Any,  # noqa: ANN401
-    door: Door,
+    server: CatalogServer,
 ) -> None:
     more = http2.header("name", "x" * 120) * (http2.FRAME_MAX_BYTES // 128)
     go_on = http2.frame(http2.CONTINUATION, 0, 1, more)
 
-    connections = [await connect(gateway, door) for _ in range(UNENDED_CONNECTIONS)]
+    connections = [await connect(gateway, server) for _ in range(UNENDED_CONNECTIONS)]
 
     async def flood(connection: http2.Connection) -> None:
         await connection.send(http2.frame(http2.HEADERS, 0, 1, http2.beginning(GET)))
         for _ in range(UNENDED_BYTES // len(go_on)):
             await connection.send(go_on)
 
-    await asyncio.gather(*map(flood, connections), served(stub, door, 50))
+    await asyncio.gather(*map(flood, connections), served(stub, server, 50))
     assert gateway.passed_on("catalog") == 50
     assert gateway.memory_mebibytes < MEMORY_MAX_MEBIBYTES
     await asyncio.gather(*(connection.close() for connection in connections))
 
 
-async def test_an_address_that_calls_without_an_end_is_told_to_wait(
+async def test_an_address_that_calls_without_an_end_is_limited(
     gateway: Gateway,
     stub: Any,  # noqa: ANN401
-    door: Door,
+    server: CatalogServer,
 ) -> None:
     headers = http2.beginning("/of.no.Service/Method")
 
     told = asyncio.Event()
 
     async def flood() -> None:
-        connection = await connect(gateway, door)
+        connection = await connect(gateway, server)
         streams = count(1, 2)
         while not told.is_set():
             calls = [
@@ -184,16 +186,16 @@ async def test_an_address_that_calls_without_an_end_is_told_to_wait(
             pass
         told.set()
     await asyncio.sleep(1)
-    await served(stub, door)
+    await served(stub, server)
 
 
 async def test_who_watches_a_gateway_gets_in_when_its_connections_are_taken(
-    begin: Begin, door: Door
+    begin: Begin, server: CatalogServer
 ) -> None:
     gateway = await begin(max_active_downstream_connections=5)
-    held = [await connect(gateway, door) for _ in range(5)]
+    held = [await connect(gateway, server) for _ in range(5)]
     with pytest.raises(OSError):
-        await connect(gateway, door)
+        await connect(gateway, server)
     assert gateway.is_ready()
     assert gateway.metrics()
     await asyncio.gather(*(connection.close() for connection in held))
@@ -207,21 +209,23 @@ async def test_a_gateway_without_memory_says_so_to_who_watches(begin: Begin) -> 
     assert gateway.is_ready()
 
 
-async def test_who_reads_no_answers_keeps_nobody_elses_back(gateway: Gateway, door: Door) -> None:
-    door.servicer.let_go.set()
-    door.servicer.next_page_token = "x" * ANSWER_BYTES
-    async with open_channel(gateway, door, ("grpc.http2.bdp_probe", 0)) as slow:
-        unread = door.unread(slow, UNREAD_ANSWERS, 3 * GRACE_SECONDS)
+async def test_who_reads_no_answers_keeps_nobody_elses_back(
+    gateway: Gateway, server: CatalogServer
+) -> None:
+    server.servicer.let_go.set()
+    server.servicer.next_page_token = "x" * ANSWER_BYTES
+    async with open_channel(gateway, server, ("grpc.http2.bdp_probe", 0)) as slow:
+        unread = server.unread(slow, UNREAD_ANSWERS, 3 * GRACE_SECONDS)
         # So many wait at once at the service, and others are refused.
         await asyncio.sleep(1)
         for _ in range(FRESH_CONNECTIONS):
-            async with open_channel(gateway, door) as channel:
-                await served(catalog_pb2_grpc.CatalogServiceStub(channel), door, times=1)
+            async with open_channel(gateway, server) as channel:
+                await served(catalog_pb2_grpc.CatalogServiceStub(channel), server, times=1)
         for call in unread:
             call.cancel()
 
 
-async def test_envoy_tells_what_the_alerts_ask_for(
+async def test_envoy_exports_what_the_alerts_query(
     gateway: Gateway,
     stub: Any,  # noqa: ANN401
 ) -> None:
@@ -236,8 +240,8 @@ async def test_envoy_tells_what_the_alerts_ask_for(
     assert asked <= told
 
 
-async def connect(gateway: Gateway, door: Door) -> http2.Connection:
-    return await http2.Connection.to(gateway.address, door.keys.authority.certificate_file)
+async def connect(gateway: Gateway, server: CatalogServer) -> http2.Connection:
+    return await http2.Connection.to(gateway.address, server.keys.authority.certificate_file)
 
 
 def own_addresses() -> set[str]:

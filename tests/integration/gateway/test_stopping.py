@@ -1,4 +1,4 @@
-"""A replica behind the gateway that stops, by itself or for good, costs nobody a call."""
+"""No call fails when a replica behind the gateway stops or crashes."""
 
 import asyncio
 import signal
@@ -11,7 +11,7 @@ from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 
 from tests.conftest import ServiceDatabase
 from tests.integration.gateway.envoy import Gateway
-from tests.integration.runtime.postbox import until
+from tests.integration.runtime.pubsub import until
 from tests.integration.runtime.replicas import NAME, Names, Replicas, Traffic
 from tests.integration.runtime.test_replicas import calls_answered
 from tests.integration.runtime.test_start import SERVING, Process

@@ -6,8 +6,8 @@ import pytest
 from services.runtime.db.pool import Database, connect
 from services.runtime.messaging.broker import Broker
 from tests.conftest import KEYRING, ServiceDatabase
-from tests.integration.runtime.door import Door
-from tests.integration.runtime.postbox import SERVICE, Listener, Teller
+from tests.integration.runtime.catalog_server import CatalogServer
+from tests.integration.runtime.pubsub import SERVICE, Publisher, Subscriber
 
 OpenDatabase = Callable[[], Database]
 
@@ -42,27 +42,27 @@ async def broker(nats_url: str) -> AsyncIterator[Broker]:
 
 
 @pytest.fixture
-async def teller(open_database: OpenDatabase, broker: Broker) -> Teller:
-    teller = Teller(open_database(), broker)
-    await teller.relay().ensure_streams()
-    return teller
+async def publisher(open_database: OpenDatabase, broker: Broker) -> Publisher:
+    publisher = Publisher(open_database(), broker)
+    await publisher.relay().ensure_streams()
+    return publisher
 
 
 @pytest.fixture
-async def listener(open_database: OpenDatabase, broker: Broker) -> Listener:
-    listener = Listener(open_database(), broker)
-    await listener.prepare()
-    return listener
+async def subscriber(open_database: OpenDatabase, broker: Broker) -> Subscriber:
+    subscriber = Subscriber(open_database(), broker)
+    await subscriber.prepare()
+    return subscriber
 
 
 @pytest.fixture
-async def closed_door(tmp_path: Path) -> AsyncIterator[Door]:
+async def starting_server(tmp_path: Path) -> AsyncIterator[CatalogServer]:
     """A server that is still starting."""
-    async with Door(tmp_path).running(serving=False) as door:
-        yield door
+    async with CatalogServer(tmp_path).running(serving=False) as server:
+        yield server
 
 
 @pytest.fixture
-async def door(closed_door: Door) -> Door:
-    await closed_door.server.ready(serving=True)
-    return closed_door
+async def server(starting_server: CatalogServer) -> CatalogServer:
+    await starting_server.grpc_server.ready(serving=True)
+    return starting_server

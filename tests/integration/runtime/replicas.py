@@ -1,4 +1,4 @@
-"""Several replicas of a service behind one name, as a cluster has them, and calls that never pause."""
+"""Several replicas of a service behind one name, as in a cluster, and calls that never pause."""
 
 import asyncio
 import signal
@@ -14,7 +14,7 @@ import grpc
 
 from deploy.embedded.keys import Keys
 from deploy.embedded.ports import HOST, free_ports
-from tests.integration.runtime.postbox import until
+from tests.integration.runtime.pubsub import until
 from tests.integration.runtime.test_start import SERVING, Process
 
 NAME = "catalog.recurring.test"

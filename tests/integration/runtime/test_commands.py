@@ -16,7 +16,7 @@ from recurring.catalog.v1 import catalog_pb2, events_pb2
 
 from deploy.embedded import wiring
 from deploy.embedded.program import ROOT
-from tests.integration.runtime.postbox import until
+from tests.integration.runtime.pubsub import until
 from tests.suite import Suite, new_id
 
 EPOCH = "1970-01-01T00:00:00Z"
@@ -26,7 +26,7 @@ class Operator:
     """Somebody who types commands of a service."""
 
     def __init__(self, suite: Suite) -> None:
-        self._addresses, self._keys = suite.stack.addresses, suite.place.keys
+        self._addresses, self._keys = suite.stack.addresses, suite.deployment.keys
 
     async def types(self, service: str, *arguments: str, status: int = 0) -> list[dict[str, Any]]:
         """Run `python -m services.<service> …`; returns the lines that it printed."""
@@ -86,7 +86,7 @@ async def test_status_shows_the_schema_and_what_operators_watch(operator: Operat
     assert {line["stream"] for line in numbers if "stream" in line} == {"SCHEDULER", "NOTIFY"}
 
 
-async def test_what_was_told_is_told_again_from_a_time_or_a_position(
+async def test_events_are_published_again_from_a_time_or_a_position(
     suite: Suite, operator: Operator
 ) -> None:
     shop = suite.client()

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: kept for the next work, replaced when the server has ended them."""
+"""Connections to PostgreSQL are reused, and replaced when the server has closed them."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Both doors under what no honest client sends: refused, and the next honest caller is served."""
+"""Both servers refuse what no honest client sends, and serve the next honest caller."""
 
 import asyncio
 import contextlib
@@ -17,11 +17,11 @@ from services.runtime.rpc.admission import CONCURRENT_CALLS_MAX
 from services.runtime.rpc.health import CONNECTIONS_MAX
 from services.runtime.rpc.limits import CALLER_UNREAD_MAX_BYTES, MESSAGE_MAX_BYTES
 from services.runtime.rpc.server import METADATA_MAX_BYTES
-from tests.integration.runtime.door import (
+from tests.integration.runtime.catalog_server import (
     GRACE_SECONDS,
     NAME,
     SERVICE,
-    Door,
+    CatalogServer,
     Metadata,
     how_it_ends,
 )
@@ -34,7 +34,7 @@ OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),
 )
 SILENT_CONNECTIONS = 1000
-# More than a door takes at once, over as many connections as that needs.
+# More than a server takes at once, over as many connections as that needs.
 CONNECTIONS, STREAMS_OF_EACH = 15, 190
 FLOOD_CONNECTIONS = 30
 POUR_SECONDS = 0.1
@@ -53,7 +53,7 @@ NOISE = {
 class Side:
     """One of the two doors, from outside."""
 
-    door: Door
+    server: CatalogServer
     address: str
     # What a caller proves itself with, beside a certificate.
     metadata: Metadata
@@ -93,23 +93,23 @@ class Side:
         return await asyncio.open_connection(host, int(port))
 
 
-def platforms(door: Door) -> Side:
-    return Side(door, door.addresses.platforms, door.token(), None)
+def platforms(server: CatalogServer) -> Side:
+    return Side(server, server.addresses.platforms, server.token(), None)
 
 
-def peers(door: Door) -> Side:
-    identity = Identity(door.keys.certificate_folder("scheduler"), production=False)
-    return Side(door, door.addresses.peers, (), identity.channel_credentials())
+def peers(server: CatalogServer) -> Side:
+    identity = Identity(server.keys.certificate_folder("scheduler"), production=False)
+    return Side(server, server.addresses.peers, (), identity.channel_credentials())
 
 
 @pytest.fixture(params=[platforms, peers], ids=lambda side: side.__name__)
-def side(request: pytest.FixtureRequest, door: Door) -> Side:
-    made: Side = request.param(door)
+def side(request: pytest.FixtureRequest, server: CatalogServer) -> Side:
+    made: Side = request.param(server)
     return made
 
 
 def other(side: Side) -> Side:
-    return peers(side.door) if side.credentials is None else platforms(side.door)
+    return peers(side.server) if side.credentials is None else platforms(side.server)
 
 
 async def test_headers_over_the_limit_are_refused(side: Side) -> None:
@@ -163,8 +163,10 @@ async def test_connections_that_say_nothing_keep_nobody_out(side: Side) -> None:
             writer.close()
 
 
-async def test_where_probes_ask_there_is_room_for_so_many_and_no_more(door: Door) -> None:
-    host, _, port = door.health_address.partition(":")
+async def test_where_probes_ask_there_is_room_for_so_many_and_no_more(
+    server: CatalogServer,
+) -> None:
+    host, _, port = server.health_address.partition(":")
     silent = [await asyncio.open_connection(host, int(port)) for _ in range(CONNECTIONS_MAX)]
     reader, writer = await asyncio.open_connection(host, int(port))
     async with asyncio.timeout(GRACE_SECONDS):
@@ -172,11 +174,11 @@ async def test_where_probes_ask_there_is_room_for_so_many_and_no_more(door: Door
             assert await reader.read() == b""
     for _, each in (*silent, (reader, writer)):
         each.close()
-    assert await platforms(door).serves()
+    assert await platforms(server).serves()
 
 
 class Flood:
-    """More calls than a door takes at once, of callers who prove nothing, and without an end."""
+    """More calls than a server takes at once, of callers who prove nothing, and without an end."""
 
     def __init__(self, side: Side) -> None:
         self._channels = [side.channel() for _ in range(FLOOD_CONNECTIONS)]
@@ -211,51 +213,51 @@ class Flood:
 
 
 @pytest.fixture
-async def flood(door: Door) -> AsyncIterator[Flood]:
-    flood = Flood(platforms(door))
+async def flood(server: CatalogServer) -> AsyncIterator[Flood]:
+    flood = Flood(platforms(server))
     yield flood
     await flood.stop()
 
 
 @pytest.mark.parametrize("method", [f"/{SERVICE}/GetProduct", "/grpc.health.v1.Health/Check"])
 async def test_calls_whose_message_never_comes_keep_nobody_out(
-    door: Door, flood: Flood, method: str
+    server: CatalogServer, flood: Flood, method: str
 ) -> None:
     await flood.pour(method)
-    assert await platforms(door).serves()
+    assert await platforms(server).serves()
 
 
-async def test_watchers_keep_nobody_out(door: Door, flood: Flood) -> None:
+async def test_watchers_keep_nobody_out(server: CatalogServer, flood: Flood) -> None:
     await flood.watch()
-    assert await platforms(door).serves()
+    assert await platforms(server).serves()
 
 
 async def test_answers_that_are_not_read_are_kept_up_to_a_limit_and_keep_nobody_else_out(
-    door: Door,
+    server: CatalogServer,
 ) -> None:
-    door.servicer.let_go.set()
-    door.servicer.next_page_token = "x" * ANSWER_BYTES
+    server.servicer.let_go.set()
+    server.servicer.next_page_token = "x" * ANSWER_BYTES
     # Of what it does not ask for, the client takes what a new stream may send, and no more.
     options = [*OPTIONS, ("grpc.http2.bdp_probe", 0)]
-    async with grpc.aio.insecure_channel(door.addresses.platforms, options) as channel:
-        unread = door.unread(channel, CALLER_UNREAD_MAX_BYTES // ANSWER_BYTES, GRACE_SECONDS)
+    async with grpc.aio.insecure_channel(server.addresses.platforms, options) as channel:
+        unread = server.unread(channel, CALLER_UNREAD_MAX_BYTES // ANSWER_BYTES, GRACE_SECONDS)
         await asyncio.gather(*(call.initial_metadata() for call in unread))
-        refusal = await refused(door.stay())
+        refusal = await refused(server.stay())
         assert (refusal.code, refusal.reason) == ("RESOURCE_EXHAUSTED", "TOO_MANY_CALLS_AT_ONCE")
         assert refusal.retry_seconds > 0
-        other = await door.stub.ListProducts(
+        other = await server.stub.ListProducts(
             catalog_pb2.ListProductsRequest(parent="merchants/acme"),
-            metadata=door.token("other"),
+            metadata=server.token("other"),
             timeout=GRACE_SECONDS,
         )
         assert len(other.next_page_token) == ANSWER_BYTES
         for call in unread:
             call.cancel()
     await asyncio.sleep(refusal.retry_seconds)
-    assert len((await door.stay()).next_page_token) == ANSWER_BYTES
+    assert len((await server.stay()).next_page_token) == ANSWER_BYTES
 
 
-async def test_more_calls_than_a_door_takes_are_refused_and_the_other_door_stays_open(
+async def test_more_calls_than_a_server_takes_are_refused_and_the_other_server_stays_open(
     side: Side,
 ) -> None:
     assert CONNECTIONS * STREAMS_OF_EACH > 2 * CONCURRENT_CALLS_MAX
@@ -270,7 +272,7 @@ async def test_more_calls_than_a_door_takes_are_refused_and_the_other_door_stays
         for _ in range(STREAMS_OF_EACH)
     ]
     assert await other(side).serves()
-    side.door.servicer.let_go.set()
+    side.server.servicer.let_go.set()
     answers = await asyncio.gather(*calls, return_exceptions=True)
     codes = {each.code() for each in answers if isinstance(each, grpc.aio.AioRpcError)}
     # gRPC itself turns away what waits in line behind too many others.

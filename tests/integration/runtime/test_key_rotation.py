@@ -1,4 +1,4 @@
-"""After encryption anew, an older key can be dropped."""
+"""After re-encryption an older key can be removed."""
 
 import asyncio
 import base64
@@ -43,7 +43,7 @@ from services.scheduler.store import (
 )
 from services.scheduler.store.encrypted import ENCRYPTED_TABLES
 from tests.conftest import DATA_KEYS, KEYRING, ServiceDatabase
-from tests.integration.runtime.postbox import until
+from tests.integration.runtime.pubsub import until
 
 ACME = MerchantId("acme")
 ADA = CustomerId("ada")

@@ -21,7 +21,7 @@ from services.runtime.mutations import (
     run_checked_mutation,
     run_mutation,
 )
-from tests.integration.runtime.postbox import count
+from tests.integration.runtime.pubsub import count
 from tests.owner import as_owner
 
 NAME = "merchants/acme/products/tea"

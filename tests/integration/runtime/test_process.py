@@ -1,4 +1,4 @@
-"""Processes of a service: several share the work, and one that is stopped leaves nobody waiting."""
+"""Several processes of a service share the work, and one that stops loses no call."""
 
 import asyncio
 import signal
@@ -43,7 +43,7 @@ def replica_client(suite: Suite, replica: Program) -> Client:
     """A program of a new merchant that calls the second process."""
     shop = suite.client()
     address = replica.process.environment["RECURRING_GRPC_ADDRESS"]
-    return Client({**suite.place.targets, "catalog": address}, shop.merchant, shop.token)
+    return Client({**suite.deployment.targets, "catalog": address}, shop.merchant, shop.token)
 
 
 def new_product(shop: Client, product: str) -> catalog_pb2.CreateProductRequest:
@@ -67,7 +67,7 @@ async def test_what_one_replica_did_the_other_knows(suite: Suite, replica: Progr
     await there.close()
 
 
-async def test_replicas_tell_each_fact_once(suite: Suite, replica: Program) -> None:
+async def test_replicas_publish_each_event_once(suite: Suite, replica: Program) -> None:
     there = replica_client(suite, replica)
     here = suite.with_token(there.token, there.merchant)
     products = [f"p{number}" for number in range(20)]

@@ -1,4 +1,4 @@
-"""Several replicas behind one name: all are asked, and none is missed when it goes."""
+"""Several replicas behind one name: all get calls, and none fails when one stops."""
 
 import signal
 import urllib.request
@@ -13,7 +13,7 @@ from deploy.embedded.ports import HOST
 from services.runtime.auth.tls import Identity
 from services.runtime.rpc.channel import open_channel
 from tests.conftest import ServiceDatabase
-from tests.integration.runtime.postbox import until
+from tests.integration.runtime.pubsub import until
 from tests.integration.runtime.replicas import NAME, Names, Replicas, Traffic
 from tests.integration.runtime.test_start import Process
 

@@ -1,4 +1,4 @@
-"""A process that lacks something says so, waits without being ready, and goes on when it is mended."""
+"""A process that lacks something logs it, waits without being ready, and goes on when it is there."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ from services.runtime.app.readiness import STREAMS_MISSING_SECONDS
 from services.runtime.messaging.broker import Broker
 from services.runtime.rpc.health import LIVENESS, PROBE_INTERVAL_SECONDS
 from tests.conftest import DATA_KEYS, PASSWORD, ServiceDatabase
-from tests.integration.runtime.postbox import until
+from tests.integration.runtime.pubsub import until
 
 EXIT_BAD_SETTINGS, EXIT_RESTART = 78, 75
 SERVING, NOT_SERVING = "SERVING", "NOT_SERVING"
@@ -503,7 +503,7 @@ async def test_calls_are_answered_while_callers_are_sent_away(
     assert process.said("Traceback") == 0
 
 
-async def test_a_process_that_is_told_to_stop_while_it_restarts_stops(
+async def test_a_process_that_is_asked_to_stop_while_it_restarts_stops(
     process: Process, database: str
 ) -> None:
     del database
@@ -527,7 +527,7 @@ async def test_a_process_that_stops_does_not_restart(process: Process, database:
     assert await asyncio.to_thread(started.wait, 20) == 0
 
 
-async def test_a_signal_that_comes_before_the_process_has_restarted_is_heard(
+async def test_a_signal_that_comes_before_the_process_has_restarted_is_obeyed(
     process: Process, database: str
 ) -> None:
     del database

@@ -1,4 +1,4 @@
-"""Platforms at a door with TLS: whose word each program takes for who answers."""
+"""TLS for platforms: which certificates each client trusts."""
 
 import asyncio
 import os
@@ -19,26 +19,26 @@ from deploy.embedded.addresses import SERVICES
 from deploy.embedded.certificates import Authority
 from deploy.embedded.program import ROOT
 from tests.contract.deployment import PREFIX, client_of
-from tests.integration.runtime.door import NAME, Door
+from tests.integration.runtime.catalog_server import NAME, CatalogServer
 
 REQUEST = catalog_pb2.GetProductRequest(name=NAME)
 
 
 @pytest.fixture
-async def door(tmp_path: Path) -> AsyncIterator[Door]:
-    """A door with a certificate of the authority in `ca.crt`."""
-    async with Door(tmp_path, plaintext=False).running() as door:
-        yield door
+async def server(tmp_path: Path) -> AsyncIterator[CatalogServer]:
+    """A server with a certificate of the authority in `ca.crt`."""
+    async with CatalogServer(tmp_path, plaintext=False).running() as server:
+        yield server
 
 
 @pytest.fixture
-def token_file(door: Door) -> Path:
-    return door.keys.token_file("shop", merchant="acme", scope="platform")
+def token_file(server: CatalogServer) -> Path:
+    return server.keys.token_file("shop", merchant="acme", scope="platform")
 
 
 @pytest.fixture
-def authority_file(door: Door) -> Path:
-    return door.keys.authority.certificate_file
+def authority_file(server: CatalogServer) -> Path:
+    return server.keys.authority.certificate_file
 
 
 @pytest.fixture
@@ -53,13 +53,13 @@ def foreign_credentials(tmp_path: Path) -> grpc.ChannelCredentials:
 
 
 @pytest.fixture
-def environment(door: Door, token_file: Path, tmp_path: Path) -> dict[str, str]:
-    """What the command is told of the door."""
+def environment(server: CatalogServer, token_file: Path, tmp_path: Path) -> dict[str, str]:
+    """What the command is told of the server."""
     return {
         "RECURRING_HOME": str(tmp_path / "nothing-here"),
         "RECURRING_MERCHANT": "acme",
         "RECURRING_TOKEN_FILE": str(token_file),
-        **targets(door.addresses.platforms),
+        **targets(server.addresses.platforms),
     }
 
 
@@ -103,13 +103,13 @@ async def test_the_command_trusts_the_authority_that_its_option_names(
 
 
 async def test_elsewhere_the_command_trusts_whom_the_system_trusts(
-    door: Door,
+    server: CatalogServer,
     environment: dict[str, str],
     authority_file: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # This machine in a form that is not taken for it.
-    elsewhere = environment | targets(f"ipv4:///{door.addresses.platforms}")
+    elsewhere = environment | targets(f"ipv4:///{server.addresses.platforms}")
     with pytest.raises(grpc.aio.AioRpcError, match="CERTIFICATE_VERIFY_FAILED"):
         await ask(elsewhere)
     monkeypatch.setenv("SSL_CERT_FILE", str(authority_file))
@@ -124,12 +124,12 @@ async def test_the_command_says_that_a_file_has_no_authority(
 
 
 async def test_the_client_trusts_the_authority_of_its_credentials(
-    door: Door,
+    server: CatalogServer,
     token_file: Path,
     credentials: grpc.ChannelCredentials,
     foreign_credentials: grpc.ChannelCredentials,
 ) -> None:
-    catalog = {"catalog": door.addresses.platforms}
+    catalog = {"catalog": server.addresses.platforms}
     async with Recurring(catalog, token=token_file, credentials=credentials) as client:
         assert (await client.catalog.GetProduct(REQUEST)).name == NAME
     async with Recurring(catalog, token=token_file, credentials=foreign_credentials) as client:
@@ -138,11 +138,11 @@ async def test_the_client_trusts_the_authority_of_its_credentials(
 
 
 async def test_a_contract_is_tried_with_the_authority_of_its_file(
-    door: Door, authority_file: Path
+    server: CatalogServer, authority_file: Path
 ) -> None:
-    [(_, bearer)] = door.token()
+    [(_, bearer)] = server.token()
     given = {
-        "TARGET": ",".join(f"{service}={door.addresses.platforms}" for service in SERVICES),
+        "TARGET": ",".join(f"{service}={server.addresses.platforms}" for service in SERVICES),
         "TOKEN": bearer.removeprefix("Bearer "),
         "CA_FILE": str(authority_file),
     }

@@ -1,4 +1,4 @@
-"""The simulated clock, with plain HTTP clients in the place of the services."""
+"""The simulated clock, with plain HTTP clients as services."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Pages in a browser on the same machine, and whoever knows no key, learn and change nothing."""
+"""Pages in a browser on the same machine, and clients without a key, learn and change nothing."""
 
 import aiohttp
 import pytest

@@ -1,4 +1,4 @@
-"""The sandbox as a process: its settings, its record, its end."""
+"""The sandbox as a process: settings, record, shutdown."""
 
 import asyncio
 import os
@@ -79,7 +79,7 @@ async def test_it_says_that_it_is_well(sandbox: Sandbox) -> None:
     assert (await sandbox.ask("GET", "/healthz")).status == 200
 
 
-async def test_the_record_tells_every_request_and_no_secret(sandbox: Sandbox) -> None:
+async def test_the_record_has_every_request_and_no_secret(sandbox: Sandbox) -> None:
     await sandbox.charge("pm_card_chargeDeclined", key="c1")
     await sandbox.sms("+15005550002", "The code is 123456", key="s1")
     await sandbox.mail(["ann@example.test"], "<1@test>")

@@ -128,7 +128,7 @@ def test_a_lost_answer_that_nobody_planned_is_a_deviation() -> None:
     assert verdict(outcome) == ["1 payments of Ada went unanswered, not 0"]
 
 
-def test_the_time_line_tells_everything_in_the_order_of_time() -> None:
+def test_the_time_line_has_everything_in_the_order_of_time() -> None:
     entries = timeline(AS_PLANNED)
     assert [(entry.kind, entry.text) for entry in entries[:4]] == [
         ("SMS", "Hi Ada!"),

@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 - digits of many scripts
-"""What reads as a card's number is seen however it is written, and other numbers are let be."""
+"""Card numbers are recognized however they are written, and other numbers are not."""
 
 import pytest
 from hypothesis import given

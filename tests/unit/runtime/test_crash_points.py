@@ -23,7 +23,7 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     crash_points.arm("")
 
 
-def test_nothing_ends_a_process_that_is_not_told_to(ends: list[int]) -> None:
+def test_nothing_ends_a_process_without_a_crash_point(ends: list[int]) -> None:
     HERE.reached()
     assert ends == []
 

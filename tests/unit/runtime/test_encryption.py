@@ -1,4 +1,4 @@
-"""What is encrypted opens where it belongs, with its key, unaltered; and else not at all."""
+"""An encrypted value is decrypted with its key and additional data, unaltered, and not otherwise."""
 
 import base64
 

@@ -1,4 +1,4 @@
-"""What callers are told of an error: a reason, and every field that is at fault."""
+"""The status of an error: a reason, and every field that breaks a rule."""
 
 import base64
 from urllib.parse import quote
@@ -26,7 +26,7 @@ def test_nothing_wrong_raises_nothing() -> None:
     violations.check()
 
 
-def test_everything_wrong_is_told_in_one_go() -> None:
+def test_all_violations_are_reported_at_once() -> None:
     violations = Violations()
     violations.require_range("quantity", 0, 1, 10)
     violations.require_length("title", "", 1, 100)

@@ -1,4 +1,4 @@
-"""How much one caller may ask."""
+"""The limits of one caller and of one tenant."""
 
 import asyncio
 import time
@@ -41,7 +41,7 @@ def test_a_burst_is_let_through_and_then_the_rate(clock: list[float]) -> None:
         call(own)
 
 
-def test_when_to_try_again_is_told_in_the_status(clock: list[float]) -> None:
+def test_the_status_says_when_to_retry(clock: list[float]) -> None:
     del clock
     own = Limits(RateLimit(calls_per_second=2, burst_calls=1, calls_at_once=10))
     call(own)

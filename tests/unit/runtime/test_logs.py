@@ -1,4 +1,4 @@
-"""What goes to the log, and what anybody could fill it with."""
+"""Records of the log, and records that callers could flood it with."""
 
 import importlib
 import inspect
@@ -37,19 +37,19 @@ def tell(name: str, error: Exception) -> None:
 
 
 @pytest.mark.parametrize("name", [GRPC, "asyncio"])
-def test_an_answer_whose_caller_has_gone_is_not_told(log: io.StringIO, name: str) -> None:
+def test_an_answer_whose_caller_has_disconnected_is_not_logged(log: io.StringIO, name: str) -> None:
     tell(name, cygrpc.ExecuteBatchError("Failed to send"))
     assert log.getvalue() == ""
 
 
-def test_a_tls_connection_that_the_broker_ends_is_not_told(log: io.StringIO) -> None:
+def test_a_tls_connection_that_the_broker_closes_is_not_logged(log: io.StringIO) -> None:
     said = "returning true from eof_received() has no effect when using ssl"
     assert said in "".join(re.findall(r"'(.*?)'", inspect.getsource(sslproto)))
     logging.getLogger("asyncio").warning(said)
     assert log.getvalue() == ""
 
 
-def test_a_header_that_is_no_text_is_not_told(log: io.StringIO) -> None:
+def test_a_header_that_is_no_text_is_not_logged(log: io.StringIO) -> None:
     tell(GRPC, UnicodeDecodeError("utf-8", b"Bearer \xff", 7, 8, "invalid start byte"))
     assert log.getvalue() == ""
 
@@ -60,6 +60,6 @@ def test_a_task_of_our_own_that_cannot_read_is(log: io.StringIO) -> None:
 
 
 @pytest.mark.parametrize("name", [GRPC, "asyncio"])
-def test_what_else_grpc_has_to_tell_is(log: io.StringIO, name: str) -> None:
+def test_other_records_of_grpc_are_logged(log: io.StringIO, name: str) -> None:
     tell(name, cygrpc.InternalError("out of order"))
     assert "out of order" in json.loads(log.getvalue())["exception"]

@@ -1,4 +1,4 @@
-"""Scripts are cut into their statements, and migrations say which code may serve on what they make."""
+"""Scripts are split into statements, and migrations say which code may serve on their schema."""
 
 import re
 from pathlib import Path

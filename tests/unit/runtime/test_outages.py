@@ -1,4 +1,4 @@
-"""An outage is told once by a process, and its end once; what is no outage keeps its stack."""
+"""An outage is logged once by a process, and so is its end; other errors keep their stack."""
 
 import logging
 
@@ -58,7 +58,7 @@ def test_many_that_meet_an_outage_make_one_line_and_the_last_to_leave_another(
     assert len(messages(quiet_log)) == 4
 
 
-def test_another_cause_is_told_after_a_while(
+def test_another_cause_is_logged_after_a_while(
     quiet_log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0

@@ -1,4 +1,4 @@
-"""A process with a bad setting says what is wrong, and gives no secret away."""
+"""A process with invalid settings names them, and shows no secret."""
 
 from pathlib import Path
 
@@ -62,7 +62,7 @@ def test_a_good_environment_is_read(good: pytest.MonkeyPatch) -> None:
     assert (settings.environment, settings.drain_seconds) == (Environment.SANDBOX, 2.5)
 
 
-def test_an_empty_environment_is_told_everything_that_is_needed() -> None:
+def test_an_empty_environment_is_refused_with_every_required_setting() -> None:
     assert complained_of() == {
         "RECURRING_ENVIRONMENT",
         "RECURRING_DATABASE_URL",

@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 - texts in many scripts
-"""Human text: what people write in any script is taken, and nothing that does more than be seen."""
+"""Human text: the writing of any script is accepted, and no invisible characters."""
 
 import unicodedata
 

@@ -1,4 +1,4 @@
-"""Workers: work goes on while there is any, waits well, and says truly when there is none."""
+"""Workers work while there is work, wait efficiently, and report correctly when there is none."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -135,7 +135,7 @@ async def test_rest_is_only_believed_of_a_step_that_began_after_the_question() -
         await rest
 
 
-async def test_rest_tells_when_there_is_work_next() -> None:
+async def test_a_worker_at_rest_knows_when_it_has_work_next() -> None:
     work = worker(Script(Step(worked=1), Step(wake_at=LATER), Step(wake_at=LATER)))
     async with running(work):
         assert await work.settle() == LATER

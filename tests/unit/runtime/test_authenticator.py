@@ -1,4 +1,4 @@
-"""Tokens: who is let in, and to what."""
+"""Tokens and certificates: which callers are authenticated, and for which methods."""
 
 import asyncio
 import base64
@@ -12,8 +12,13 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from services.runtime.auth import authenticator, call_context
-from services.runtime.auth.authenticator import Access, Authenticator
+from services.runtime.auth import call_context
+from services.runtime.auth.authenticator import (
+    CLOCK_SKEW_SECONDS,
+    TOKEN_MAX_BYTES,
+    Access,
+    Authenticator,
+)
 from services.runtime.auth.call_context import ANY_TENANT, Caller
 from services.runtime.auth.key_sets import KeyFile
 from services.runtime.errors import Problem
@@ -31,7 +36,7 @@ Claims = dict[str, Any]
 
 
 @pytest.fixture
-def gate(tmp_path: Path) -> Authenticator:
+def authenticator(tmp_path: Path) -> Authenticator:
     file = tmp_path / "jwks.json"
     public = base64.urlsafe_b64encode(KEY.public_key().public_bytes_raw()).rstrip(b"=").decode()
     key = {"kty": "OKP", "crv": "Ed25519", "x": public, "kid": "one", "alg": "EdDSA"}
@@ -62,22 +67,22 @@ def signed(key: Ed25519PrivateKey = KEY, kid: str | None = "one", **changes: Any
     return jwt.encode(claims(**changes), key, algorithm="EdDSA", headers=headers)
 
 
-async def refusal(gate: Authenticator, authorization: str, method: str = METHOD) -> str:
+async def refusal(authenticator: Authenticator, authorization: str, method: str = METHOD) -> str:
     with pytest.raises(Problem) as refused:
-        await gate.admit_platform(method, authorization)
+        await authenticator.admit_platform(method, authorization)
     return refused.value.reason
 
 
-async def test_a_good_token_tells_who_calls(gate: Authenticator) -> None:
-    who = await gate.admit_platform(METHOD, f"Bearer {signed()}")
+async def test_a_valid_token_names_the_caller(authenticator: Authenticator) -> None:
+    who = await authenticator.admit_platform(METHOD, f"Bearer {signed()}")
     assert who == Caller("shop", "acme", frozenset({"platform"}))
 
 
 @pytest.mark.parametrize("authorization", ["", "Basic eDp5", "bearer x", "Bearer"])
 async def test_without_a_bearer_token_nobody_is_let_in(
-    gate: Authenticator, authorization: str
+    authenticator: Authenticator, authorization: str
 ) -> None:
-    assert await refusal(gate, authorization) == "TOKEN_MISSING"
+    assert await refusal(authenticator, authorization) == "TOKEN_MISSING"
 
 
 def unsigned() -> str:
@@ -123,7 +128,7 @@ BAD_TOKENS = {
     "tampered": tampered(),
     "no token at all": "x",
     "empty": "",
-    "too long": signed(padding="x" * authenticator.TOKEN_MAX_BYTES),
+    "too long": signed(padding="x" * TOKEN_MAX_BYTES),
     **{
         f"without {name}": signed(KEY, "one", **{name: None})
         for name in ("iss", "aud", "sub", "exp", "merchant", "scope")
@@ -141,23 +146,27 @@ BAD_TOKENS = {
 
 
 @pytest.mark.parametrize("token", BAD_TOKENS.values(), ids=BAD_TOKENS.keys())
-async def test_a_bad_token_is_refused(gate: Authenticator, token: str) -> None:
-    assert await refusal(gate, f"Bearer {token}") == "TOKEN_INVALID"
+async def test_a_bad_token_is_refused(authenticator: Authenticator, token: str) -> None:
+    assert await refusal(authenticator, f"Bearer {token}") == "TOKEN_INVALID"
 
 
-async def test_a_bad_token_stays_bad(gate: Authenticator) -> None:
+async def test_a_bad_token_stays_bad(authenticator: Authenticator) -> None:
     token = BAD_TOKENS["signed by another key"]
-    assert [await refusal(gate, f"Bearer {token}") for _ in range(2)] == ["TOKEN_INVALID"] * 2
+    assert [await refusal(authenticator, f"Bearer {token}") for _ in range(2)] == [
+        "TOKEN_INVALID"
+    ] * 2
 
 
-async def test_a_token_that_was_good_is_refused_once_it_has_expired(gate: Authenticator) -> None:
+async def test_a_token_that_was_good_is_refused_once_it_has_expired(
+    authenticator: Authenticator,
+) -> None:
     # Within the skew that clocks are allowed, and over it in a second or two.
-    token = signed(exp=int(time.time()) - authenticator.CLOCK_SKEW_SECONDS + 2)
-    await gate.admit_platform(METHOD, f"Bearer {token}")
+    token = signed(exp=int(time.time()) - CLOCK_SKEW_SECONDS + 2)
+    await authenticator.admit_platform(METHOD, f"Bearer {token}")
 
     async def until_refused() -> None:
         while True:
-            await gate.admit_platform(METHOD, f"Bearer {token}")
+            await authenticator.admit_platform(METHOD, f"Bearer {token}")
             await asyncio.sleep(0.02)
 
     with pytest.raises(Problem) as refused:
@@ -165,14 +174,14 @@ async def test_a_token_that_was_good_is_refused_once_it_has_expired(gate: Authen
     assert refused.value.reason == "TOKEN_INVALID"
 
 
-async def test_tokens_are_told_apart_however_many_there_are(
-    gate: Authenticator, monkeypatch: pytest.MonkeyPatch
+async def test_tokens_are_distinguished_however_many_there_are(
+    authenticator: Authenticator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(authenticator, "VERIFIED_TOKENS_MAX", 3)
+    monkeypatch.setattr("services.runtime.auth.authenticator.VERIFIED_TOKENS_MAX", 3)
     tokens = {f"m{number}": signed(merchant=f"m{number}") for number in range(6)}
     for _ in range(2):
         admitted = {
-            merchant: (await gate.admit_platform(METHOD, f"Bearer {token}")).tenant
+            merchant: (await authenticator.admit_platform(METHOD, f"Bearer {token}")).tenant
             for merchant, token in tokens.items()
         }
         assert admitted == {merchant: merchant for merchant in tokens}
@@ -193,13 +202,13 @@ async def test_tokens_are_told_apart_however_many_there_are(
     ],
 )
 async def test_a_method_needs_one_of_its_scopes(
-    gate: Authenticator, scope: str, method: str, *, let_in: bool
+    authenticator: Authenticator, scope: str, method: str, *, let_in: bool
 ) -> None:
     authorization = f"Bearer {signed(scope=scope)}"
     if let_in:
-        assert (await gate.admit_platform(method, authorization)).subject == "shop"
+        assert (await authenticator.admit_platform(method, authorization)).subject == "shop"
     else:
-        assert await refusal(gate, authorization, method) == "SCOPE_MISSING"
+        assert await refusal(authenticator, authorization, method) == "SCOPE_MISSING"
 
 
 @pytest.mark.parametrize(
@@ -218,20 +227,20 @@ async def test_a_method_needs_one_of_its_scopes(
     ],
 )
 def test_a_method_names_its_services(
-    gate: Authenticator, identity: str, method: str, *, let_in: bool
+    authenticator: Authenticator, identity: str, method: str, *, let_in: bool
 ) -> None:
     if let_in:
-        who = gate.admit_service(method, [identity.encode()])
+        who = authenticator.admit_service(method, [identity.encode()])
         assert (who.subject, who.tenant) == (identity.rpartition("/")[2], ANY_TENANT)
         return
     with pytest.raises(Problem) as refused:
-        gate.admit_service(method, [identity.encode()])
+        authenticator.admit_service(method, [identity.encode()])
     assert refused.value.reason == "SERVICE_FORBIDDEN"
 
 
-def test_a_certificate_without_a_name_opens_nothing(gate: Authenticator) -> None:
+def test_a_certificate_without_a_name_opens_nothing(authenticator: Authenticator) -> None:
     with pytest.raises(Problem) as refused:
-        gate.admit_service(SUITE_METHOD, [])
+        authenticator.admit_service(SUITE_METHOD, [])
     assert refused.value.reason == "SERVICE_FORBIDDEN"
 
 

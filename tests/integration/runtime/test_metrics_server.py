@@ -1,4 +1,4 @@
-"""Metrics under what no honest reader does: few at once, not for long, and the next one is served."""
+"""The metrics server limits its readers and their time, and serves the next honest one."""
 
 import asyncio
 from collections.abc import Iterator
@@ -7,8 +7,8 @@ import pytest
 
 from deploy.embedded.ports import HOST, free_ports
 from services.runtime.observability import metrics_server
-from tests.integration.runtime.door import GRACE_SECONDS
-from tests.integration.runtime.postbox import until
+from tests.integration.runtime.catalog_server import GRACE_SECONDS
+from tests.integration.runtime.pubsub import until
 
 HALF_A_REQUEST = b"GET /metrics HTTP/1.1\r\nX: "
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]

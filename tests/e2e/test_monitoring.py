@@ -1,4 +1,4 @@
-"""What operators see of a cycle: one trace across all four services, and every metric asked for."""
+"""A cycle is one trace across all four services, and every metric of the dashboards is exported."""
 
 import re
 import urllib.request
@@ -7,7 +7,7 @@ from recurring.scheduler.v1 import scheduler_pb2
 
 from deploy.embedded.addresses import SERVICES
 from deploy.embedded.stack import EmbeddedStack
-from tests.e2e.watched import Played, within_a_while
+from tests.e2e.traced_stack import Played, within_a_while
 from tests.prometheus import (
     EXPORTED_BY_OTHERS,
     alert_queries,

@@ -1,4 +1,4 @@
-"""A service's door for callers who send a stream: as guarded as for others, and open for longer."""
+"""Calls that send a stream: the same admission as for others, and a longer deadline."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -50,19 +50,23 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
             raise
 
 
-class Door:
+class ImportServer:
     def __init__(self, folder: Path) -> None:
         own, peer, health = (f"{HOST}:{port}" for port in free_ports(3))
         addresses = Addresses(platforms=own, peers=peer, plaintext=True)
         self._keys = Keys(folder)
         self.servicer = Servicer()  # type: ignore[abstract]
         access = {f"/{SERVICE}/ImportStandingOrders": Access("standing-orders:write")}
-        gate = Authenticator(
+        authenticator = Authenticator(
             KeyFile(self._keys.jwks_file, production=False), ISSUER, AUDIENCE, access
         )
         identity = Identity(self._keys.certificate_folder("scheduler"), production=False)
-        self.server = Server("scheduler", gate, addresses, identity, Health(health), AMPLE)
-        self.server.add(scheduler_pb2_grpc.add_SchedulerServiceServicer_to_server, self.servicer)
+        self.grpc_server = Server(
+            "scheduler", authenticator, addresses, identity, Health(health), AMPLE
+        )
+        self.grpc_server.add(
+            scheduler_pb2_grpc.add_SchedulerServiceServicer_to_server, self.servicer
+        )
         self.channel = grpc.aio.insecure_channel(own, options=[("grpc.enable_http_proxy", 0)])
 
     def send(self, count: int, token: str | None = None, *, ends: bool = True) -> Any:  # noqa: ANN401
@@ -86,17 +90,17 @@ class Door:
 
 
 @pytest.fixture
-async def door(tmp_path: Path) -> AsyncIterator[Door]:
-    door = Door(tmp_path)
-    await door.server.start()
-    await door.server.ready(serving=True)
-    yield door
-    await door.channel.close()
-    await door.server.stop(0)
+async def server(tmp_path: Path) -> AsyncIterator[ImportServer]:
+    server = ImportServer(tmp_path)
+    await server.grpc_server.start()
+    await server.grpc_server.ready(serving=True)
+    yield server
+    await server.channel.close()
+    await server.grpc_server.stop(0)
 
 
-async def test_a_stream_with_a_token_is_answered_once(door: Door) -> None:
-    assert (await door.send(300)).imported_count == 300
+async def test_a_stream_with_a_token_is_answered_once(server: ImportServer) -> None:
+    assert (await server.send(300)).imported_count == 300
 
 
 @pytest.mark.parametrize(
@@ -107,30 +111,30 @@ async def test_a_stream_with_a_token_is_answered_once(door: Door) -> None:
     ],
 )
 async def test_a_stream_without_the_right_is_refused(
-    door: Door, merchant: str, scope: str, reason: str
+    server: ImportServer, merchant: str, scope: str, reason: str
 ) -> None:
-    refusal = await refused(door.ask(door.token(merchant, scope)))
+    refusal = await refused(server.ask(server.token(merchant, scope)))
     assert (refusal.code, refusal.reason) == ("PERMISSION_DENIED", reason)
 
 
-async def test_a_stream_without_a_good_token_is_refused(door: Door) -> None:
-    assert (await refused(door.ask("x"))).reason == "TOKEN_INVALID"
+async def test_a_stream_without_a_good_token_is_refused(server: ImportServer) -> None:
+    assert (await refused(server.ask("x"))).reason == "TOKEN_INVALID"
 
 
-async def test_a_stream_is_refused_while_the_service_is_not_ready(door: Door) -> None:
-    await door.server.ready(serving=False)
-    assert (await refused(door.ask())).reason == "DEPENDENCY_UNAVAILABLE"
+async def test_a_stream_is_refused_while_the_service_is_not_ready(server: ImportServer) -> None:
+    await server.grpc_server.ready(serving=False)
+    assert (await refused(server.ask())).reason == "DEPENDENCY_UNAVAILABLE"
 
 
-async def test_what_a_stream_raises_becomes_a_status(door: Door) -> None:
-    door.servicer.failure = not_found("ORDER_NOT_FOUND", "it")
-    refusal = await refused(door.ask())
+async def test_what_a_stream_raises_becomes_a_status(server: ImportServer) -> None:
+    server.servicer.failure = not_found("ORDER_NOT_FOUND", "it")
+    refusal = await refused(server.ask())
     assert (refusal.code, refusal.reason) == ("NOT_FOUND", "ORDER_NOT_FOUND")
 
 
-async def test_an_error_in_a_stream_tells_nothing_of_itself(door: Door) -> None:
-    door.servicer.failure = RuntimeError("+491701234567")
-    refusal = await refused(door.ask())
+async def test_an_error_in_a_stream_shows_nothing_of_itself(server: ImportServer) -> None:
+    server.servicer.failure = RuntimeError("+491701234567")
+    refusal = await refused(server.ask())
     assert (refusal.code, refusal.reason) == ("INTERNAL", "INTERNAL")
     assert "+49" not in refusal.message
 
@@ -146,18 +150,18 @@ def no_time_for_messages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("short_streams")
-async def test_a_stream_that_never_ends_is_ended(door: Door) -> None:
-    refusal = await refused(door.send(3, ends=False))
+async def test_a_stream_that_never_ends_is_ended(server: ImportServer) -> None:
+    refusal = await refused(server.send(3, ends=False))
     assert (refusal.code, refusal.reason) == ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED")
-    await asyncio.wait_for(door.servicer.cut_short.wait(), GRACE_SECONDS)
+    await asyncio.wait_for(server.servicer.cut_short.wait(), GRACE_SECONDS)
 
 
 @pytest.mark.usefixtures("no_time_for_messages")
-async def test_a_stream_may_take_longer_than_a_single_message(door: Door) -> None:
-    assert (await door.send(10)).imported_count == 10
+async def test_a_stream_may_take_longer_than_a_single_message(server: ImportServer) -> None:
+    assert (await server.send(10)).imported_count == 10
 
 
-def test_a_method_of_a_kind_that_nothing_guards_is_not_served(door: Door) -> None:
+def test_a_method_of_a_kind_that_nothing_guards_is_not_served(server: ImportServer) -> None:
     async def tell(request: bytes, context: object) -> AsyncIterator[bytes]:
         del context
         yield request
@@ -167,4 +171,4 @@ def test_a_method_of_a_kind_that_nothing_guards_is_not_served(door: Door) -> Non
         server.add_registered_method_handlers("recurring.test.Unguarded", handlers)
 
     with pytest.raises(ValueError, match="Unguarded/Tell"):
-        door.server.add(add, None)
+        server.grpc_server.add(add, None)

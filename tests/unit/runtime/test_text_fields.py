@@ -1,4 +1,4 @@
-"""Every text field of every request is under the one rule for human text."""
+"""The one rule for human text applies to every text field of every request."""
 
 from collections.abc import Iterator
 

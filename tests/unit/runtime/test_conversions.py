@@ -1,4 +1,4 @@
-"""Money, times, names and pages between callers and the domain."""
+"""Money, times, names and pages between the wire and the domain."""
 
 from datetime import UTC, date, datetime
 from typing import Any

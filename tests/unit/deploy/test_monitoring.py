@@ -1,4 +1,4 @@
-"""Dashboards are fresh; each alert has a runbook, and a test that fires it."""
+"""Dashboards are up to date; each alert has a runbook, and a test that fires it."""
 
 import subprocess
 import sys
@@ -38,7 +38,7 @@ def test_every_alert_is_fired_by_a_test() -> None:
     assert {rule["alert"] for rule in ALERT_RULES} == fired
 
 
-def test_names_of_series_are_told_from_names_of_labels() -> None:
+def test_names_of_series_are_distinguished_from_names_of_labels() -> None:
     query = (
         'sum by (rpc_method) (rate(rpc_server_calls_total{rpc_status=~"A|B"}[5m])) > recurring:x:y'
     )

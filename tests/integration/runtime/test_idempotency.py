@@ -1,4 +1,4 @@
-"""A mutation happens once a request id, and answers the same again."""
+"""A mutation is applied once for a request id, and answers the same again."""
 
 import asyncio
 import hashlib
@@ -12,7 +12,7 @@ from services.runtime.auth.call_context import Caller, set_caller
 from services.runtime.db.pool import Connection, Database
 from services.runtime.errors import Problem
 from services.runtime.mutations import Applied, run_mutation
-from tests.integration.runtime.postbox import count
+from tests.integration.runtime.pubsub import count
 from tests.owner import as_owner
 
 Request = catalog_pb2.DiscontinueProductRequest

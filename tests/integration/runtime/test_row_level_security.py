@@ -1,4 +1,4 @@
-"""PostgreSQL's own walls: between merchants, and around what a service may do in its database."""
+"""Row-level security between merchants, and the rights of a service in its database."""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -76,7 +76,9 @@ async def test_without_a_caller_nothing_is_seen(database: Database) -> None:
     assert await seen(database) is None
 
 
-async def test_a_transaction_that_failed_leaves_the_wall_standing(database: Database) -> None:
+async def test_a_transaction_that_failed_leaves_row_level_security_in_force(
+    database: Database,
+) -> None:
     act_for("acme")
     with pytest.raises(DBAPIError):
         async with database.begin() as tx:
@@ -119,7 +121,7 @@ async def test_rows_are_stored_in_bulk_for_one_merchant_and_for_all(
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_every_table_is_behind_the_wall(
+async def test_every_table_has_row_level_security(
     service: str, service_database: ServiceDatabase
 ) -> None:
     database = Database(

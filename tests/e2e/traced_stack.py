@@ -1,4 +1,4 @@
-"""A stack whose traces are exported, and a customer on it whose first cycle passes."""
+"""A stack that exports its traces, and a customer on it whose first cycle passes."""
 
 import asyncio
 import re

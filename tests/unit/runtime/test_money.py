@@ -1,4 +1,4 @@
-"""Which currencies money can be in, and how much of it."""
+"""The currencies of money, and its amounts."""
 
 import pytest
 from google.protobuf.message import Message

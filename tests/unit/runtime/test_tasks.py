@@ -1,4 +1,4 @@
-"""Works that run together end together, whichever way the first of them does."""
+"""Tasks that run together end together, whichever ends first."""
 
 import asyncio
 from collections.abc import Callable, Coroutine

@@ -1,4 +1,4 @@
-"""What production is watched and scaled by is what the services tell."""
+"""Metrics that production monitors and scales by are exported by the services."""
 
 import re
 from pathlib import Path
@@ -66,7 +66,7 @@ def test_what_a_standby_keeps_of_the_log_fits_on_its_volume(prod: Cluster) -> No
         assert int(kept.removesuffix("GB")) < 0.8 * int(volume.removesuffix("Gi"))
 
 
-def test_the_collector_is_told_what_its_configuration_asks_for(prod: Cluster) -> None:
+def test_the_collector_has_the_settings_that_its_configuration_uses(prod: Cluster) -> None:
     pod = prod.pod("otel-collector")
     ((_, name, _),) = pod.mounted(pod.main)
     asked = set(re.findall(r"\$\{env:(\w+)\}", prod.files("ConfigMap", name)["collector.yml"]))

@@ -1,4 +1,4 @@
-"""Services among themselves: who is let in by certificate, and how certificates are replaced."""
+"""Calls between services: which certificates are accepted, and how certificates are replaced."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -56,7 +56,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         return catalog_pb2.Stock(on_hand_units=7)
 
 
-class House:
+class CatalogPeer:
     """A catalog in this process, and the folder from which certificates come."""
 
     def __init__(self, folder: Path) -> None:
@@ -84,43 +84,43 @@ class House:
 
 
 @pytest.fixture
-async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
+async def catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[CatalogPeer]:
     monkeypatch.setattr(runtime_identity, "PROBE_INTERVAL_SECONDS", 0.0)
-    house = House(tmp_path)
-    await house.server.start()
-    await house.server.ready(serving=True)
-    yield house
-    house.servicer.let_go.set()
-    await house.server.stop(0)
+    catalog = CatalogPeer(tmp_path)
+    await catalog.server.start()
+    await catalog.server.ready(serving=True)
+    yield catalog
+    catalog.servicer.let_go.set()
+    await catalog.server.stop(0)
 
 
-def folder_of(house: House, service: str) -> Path:
-    return house.keys.certificate_folder(service)
+def folder_of(catalog: CatalogPeer, service: str) -> Path:
+    return catalog.keys.certificate_folder(service)
 
 
-async def name_told(house: House, folder: Path) -> str:
+async def name_told(catalog: CatalogPeer, folder: Path) -> str:
     """As whom the holder of a certificate is known."""
-    channel = open_channel(house.peers, Identity(folder, production=False))
+    channel = open_channel(catalog.peers, Identity(folder, production=False))
     try:
-        answer: catalog_pb2.Product = await house.ask(channel)
+        answer: catalog_pb2.Product = await catalog.ask(channel)
         return answer.title
     finally:
         await channel.close()
 
 
 async def code(
-    house: House, credentials: grpc.ChannelCredentials, address: str = ""
+    catalog: CatalogPeer, credentials: grpc.ChannelCredentials, address: str = ""
 ) -> grpc.StatusCode:
-    """How a call fails at the services' own door, or at another."""
-    async with grpc.aio.secure_channel(address or house.peers, credentials) as channel:
+    """How a call fails at the services' own server, or at another."""
+    async with grpc.aio.secure_channel(address or catalog.peers, credentials) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as failure:
-            await house.ask(channel)
+            await catalog.ask(channel)
     found: grpc.StatusCode = failure.value.code()
     return found
 
 
-async def test_a_service_is_known_by_its_certificate(house: House) -> None:
-    assert await name_told(house, folder_of(house, "scheduler")) == "scheduler"
+async def test_a_service_is_known_by_its_certificate(catalog: CatalogPeer) -> None:
+    assert await name_told(catalog, folder_of(catalog, "scheduler")) == "scheduler"
 
 
 @pytest.mark.parametrize(
@@ -129,29 +129,29 @@ async def test_a_service_is_known_by_its_certificate(house: House) -> None:
     ids=["a call", "due work"],
 )
 async def test_a_service_says_whether_it_asks_to_answer_a_call(
-    house: House,
+    catalog: CatalogPeer,
     who: Caller,
     for_call: bool,  # noqa: FBT001
 ) -> None:
     async def ask() -> None:
         set_caller(who)
-        await name_told(house, folder_of(house, "scheduler"))
+        await name_told(catalog, folder_of(catalog, "scheduler"))
 
     await asyncio.create_task(ask())
-    assert house.servicer.for_call is for_call
+    assert catalog.servicer.for_call is for_call
 
 
-async def test_a_service_that_the_method_does_not_name_is_refused(house: House) -> None:
-    channel = open_channel(house.peers, Identity(folder_of(house, "notify"), production=False))
-    refusal = await refused(house.ask(channel))
+async def test_a_service_that_the_method_does_not_name_is_refused(catalog: CatalogPeer) -> None:
+    channel = open_channel(catalog.peers, Identity(folder_of(catalog, "notify"), production=False))
+    refusal = await refused(catalog.ask(channel))
     assert (refusal.code, refusal.reason) == ("PERMISSION_DENIED", "SERVICE_FORBIDDEN")
     await channel.close()
 
 
-async def test_a_token_does_not_open_the_door_of_the_services(house: House) -> None:
-    token = house.keys.token_file("shop", merchant="acme", scope="platform").read_text()
-    identity = Identity(folder_of(house, "notify"), production=False)
-    async with grpc.aio.secure_channel(house.peers, identity.channel_credentials()) as channel:
+async def test_a_token_does_not_open_the_server_of_the_services(catalog: CatalogPeer) -> None:
+    token = catalog.keys.token_file("shop", merchant="acme", scope="platform").read_text()
+    identity = Identity(folder_of(catalog, "notify"), production=False)
+    async with grpc.aio.secure_channel(catalog.peers, identity.channel_credentials()) as channel:
         stub = catalog_pb2_grpc.CatalogServiceStub(channel)
         call = stub.GetProduct(
             QUESTION, metadata=(("authorization", f"Bearer {token}"),), timeout=TIMEOUT_SECONDS
@@ -159,112 +159,116 @@ async def test_a_token_does_not_open_the_door_of_the_services(house: House) -> N
         assert (await refused(call)).reason == "SERVICE_FORBIDDEN"
 
 
-async def test_a_certificate_does_not_open_the_door_of_the_platforms(house: House) -> None:
-    identity = Identity(folder_of(house, "scheduler"), production=False)
-    async with grpc.aio.secure_channel(house.own, identity.channel_credentials()) as channel:
-        assert (await refused(house.ask(channel))).reason == "TOKEN_MISSING"
+async def test_a_certificate_does_not_open_the_server_of_the_platforms(
+    catalog: CatalogPeer,
+) -> None:
+    identity = Identity(folder_of(catalog, "scheduler"), production=False)
+    async with grpc.aio.secure_channel(catalog.own, identity.channel_credentials()) as channel:
+        assert (await refused(catalog.ask(channel))).reason == "TOKEN_MISSING"
 
 
-async def test_an_expired_certificate_is_refused(house: House, tmp_path: Path) -> None:
+async def test_an_expired_certificate_is_refused(catalog: CatalogPeer, tmp_path: Path) -> None:
     folder = tmp_path / "expired"
     folder.mkdir()
-    house.keys.authority.issue(folder, "scheduler", HOSTS, life=timedelta(hours=-1))
+    catalog.keys.authority.issue(folder, "scheduler", HOSTS, validity=timedelta(hours=-1))
     identity = Identity(folder, production=False)
-    assert await code(house, identity.channel_credentials()) is grpc.StatusCode.UNAVAILABLE
+    assert await code(catalog, identity.channel_credentials()) is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_a_certificate_of_another_authority_is_refused(house: House, tmp_path: Path) -> None:
+async def test_a_certificate_of_another_authority_is_refused(
+    catalog: CatalogPeer, tmp_path: Path
+) -> None:
     folder = tmp_path / "foreign"
     foreign = Authority(tmp_path / "another").ensure(folder, "scheduler", HOSTS)
-    believed = house.keys.authority.certificate_file.read_bytes()
+    believed = catalog.keys.authority.certificate_file.read_bytes()
     credentials = grpc.ssl_channel_credentials(
         believed, (foreign / "tls.key").read_bytes(), (foreign / "tls.crt").read_bytes()
     )
-    assert await code(house, credentials) is grpc.StatusCode.UNAVAILABLE
+    assert await code(catalog, credentials) is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_nobody_comes_in_without_a_certificate(house: House) -> None:
-    believed = house.keys.authority.certificate_file.read_bytes()
+async def test_nobody_comes_in_without_a_certificate(catalog: CatalogPeer) -> None:
+    believed = catalog.keys.authority.certificate_file.read_bytes()
     credentials = grpc.ssl_channel_credentials(believed)
-    assert await code(house, credentials) is grpc.StatusCode.UNAVAILABLE
+    assert await code(catalog, credentials) is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_nobody_comes_in_without_tls(house: House) -> None:
-    for address in (house.peers, house.own):
+async def test_nobody_comes_in_without_tls(catalog: CatalogPeer) -> None:
+    for address in (catalog.peers, catalog.own):
         async with grpc.aio.insecure_channel(address) as channel:
             with pytest.raises(grpc.aio.AioRpcError) as failure:
-                await house.ask(channel)
+                await catalog.ask(channel)
             assert failure.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_a_client_believes_no_other_server(house: House, tmp_path: Path) -> None:
+async def test_a_client_believes_no_other_server(catalog: CatalogPeer, tmp_path: Path) -> None:
     folder = Authority(tmp_path / "another").ensure(tmp_path / "foreign", "scheduler", HOSTS)
     assert (
-        await code(house, Identity(folder, production=False).channel_credentials())
+        await code(catalog, Identity(folder, production=False).channel_credentials())
         is grpc.StatusCode.UNAVAILABLE
     )
 
 
-async def test_after_all_these_the_others_are_served(house: House) -> None:
-    noise = [grpc.aio.insecure_channel(house.peers) for _ in range(50)]
-    await asyncio.gather(*(house.ask(channel) for channel in noise), return_exceptions=True)
-    assert await name_told(house, folder_of(house, "scheduler")) == "scheduler"
+async def test_after_all_these_the_others_are_served(catalog: CatalogPeer) -> None:
+    noise = [grpc.aio.insecure_channel(catalog.peers) for _ in range(50)]
+    await asyncio.gather(*(catalog.ask(channel) for channel in noise), return_exceptions=True)
+    assert await name_told(catalog, folder_of(catalog, "scheduler")) == "scheduler"
     for channel in noise:
         await channel.close()
 
 
 async def test_a_client_goes_over_to_its_new_certificate_and_ends_what_it_had_begun(
-    house: House,
+    catalog: CatalogPeer,
 ) -> None:
-    folder = folder_of(house, "scheduler")
-    channel = open_channel(house.peers, Identity(folder, production=False))
+    folder = folder_of(catalog, "scheduler")
+    channel = open_channel(catalog.peers, Identity(folder, production=False))
     stub = catalog_pb2_grpc.CatalogServiceStub(channel)
     assert (await stub.GetProduct(QUESTION, timeout=TIMEOUT_SECONDS)).title == "scheduler"
     begun = asyncio.ensure_future(
         stub.GetStock(catalog_pb2.GetStockRequest(product=QUESTION.name), timeout=TIMEOUT_SECONDS)
     )
-    await asyncio.wait_for(house.servicer.entered.wait(), TIMEOUT_SECONDS)
-    house.keys.authority.issue(folder, "notify", HOSTS)
+    await asyncio.wait_for(catalog.servicer.entered.wait(), TIMEOUT_SECONDS)
+    catalog.keys.authority.issue(folder, "notify", HOSTS)
     # The same stub is another caller now, which the method does not name.
     refusal = await refused(stub.GetProduct(QUESTION, timeout=TIMEOUT_SECONDS))
     assert refusal.reason == "SERVICE_FORBIDDEN"
-    house.servicer.let_go.set()
+    catalog.servicer.let_go.set()
     assert (await begun).on_hand_units == 7
     await channel.close()
 
 
 async def test_a_server_shows_its_new_certificate_without_a_restart(
-    house: House, tmp_path: Path
+    catalog: CatalogPeer, tmp_path: Path
 ) -> None:
     """An authority that only the new certificate comes from is believed from then on."""
     another = Authority(tmp_path / "another")
     client = another.ensure(tmp_path / "client", "scheduler", HOSTS)
     credentials = Identity(client, production=False).channel_credentials()
-    assert await code(house, credentials) is grpc.StatusCode.UNAVAILABLE
-    another.issue(folder_of(house, "catalog"), "catalog", HOSTS)
-    assert await name_told(house, client) == "scheduler"
+    assert await code(catalog, credentials) is grpc.StatusCode.UNAVAILABLE
+    another.issue(folder_of(catalog, "catalog"), "catalog", HOSTS)
+    assert await name_told(catalog, client) == "scheduler"
 
 
 async def test_in_production_no_authority_for_development_is_ever_believed(
-    house: House, tmp_path: Path
+    catalog: CatalogPeer, tmp_path: Path
 ) -> None:
     believed = Authority(tmp_path / "another", "An authority")
     folder = believed.ensure(tmp_path / "client", "scheduler", HOSTS)
     production, sandbox = (Identity(folder, production=each) for each in (True, False))
-    both = believed.certificate_file, house.keys.authority.certificate_file
+    both = believed.certificate_file, catalog.keys.authority.certificate_file
     (folder / "ca.crt").write_bytes(b"".join(each.read_bytes() for each in both))
     # Who believes the server is asked for a token.
     assert (
-        await code(house, sandbox.channel_credentials(), house.own)
+        await code(catalog, sandbox.channel_credentials(), catalog.own)
         is grpc.StatusCode.UNAUTHENTICATED
     )
     assert (
-        await code(house, production.channel_credentials(), house.own)
+        await code(catalog, production.channel_credentials(), catalog.own)
         is grpc.StatusCode.UNAVAILABLE
     )
 
 
-async def test_files_that_do_not_fit_together_are_left_aside(house: House) -> None:
-    folder = folder_of(house, "catalog")
-    (folder / "tls.key").write_text((folder_of(house, "notify") / "tls.key").read_text())
-    assert await name_told(house, folder_of(house, "scheduler")) == "scheduler"
+async def test_files_that_do_not_fit_together_are_left_aside(catalog: CatalogPeer) -> None:
+    folder = folder_of(catalog, "catalog")
+    (folder / "tls.key").write_text((folder_of(catalog, "notify") / "tls.key").read_text())
+    assert await name_told(catalog, folder_of(catalog, "scheduler")) == "scheduler"

@@ -1,4 +1,4 @@
-"""A service's doors in this process, and whoever stands before them."""
+"""A catalog server in this process, and clients of it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -69,7 +69,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         """Is in no table of scopes."""
 
 
-class Door:
+class CatalogServer:
     """A server in this process, and a client of it."""
 
     def __init__(
@@ -91,15 +91,20 @@ class Door:
             f"/{SERVICE}/GetProduct": Access("products:read", services=("scheduler",)),
             f"/{SERVICE}/ListProducts": Access("products:read", services=("scheduler",)),
         }
-        gate = Authenticator(
+        authenticator = Authenticator(
             KeyFile(self.keys.jwks_file, production=False), ISSUER, AUDIENCE, access
         )
         identity = Identity(self.keys.certificate_folder("catalog"), production=False)
-        self.server = Server(
-            "catalog", gate, self.addresses, identity, Health(self.health_address), rate_limit
+        self.grpc_server = Server(
+            "catalog",
+            authenticator,
+            self.addresses,
+            identity,
+            Health(self.health_address),
+            rate_limit,
         )
-        self.server.add(catalog_pb2_grpc.add_CatalogServiceServicer_to_server, self.servicer)
-        self.server.reflect([SERVICE])
+        self.grpc_server.add(catalog_pb2_grpc.add_CatalogServiceServicer_to_server, self.servicer)
+        self.grpc_server.reflect([SERVICE])
         self.channel = grpc.aio.insecure_channel(
             own,
             options=[("grpc.enable_http_proxy", 0), ("grpc.max_send_message_length", -1)],
@@ -107,14 +112,14 @@ class Door:
         self.stub = catalog_pb2_grpc.CatalogServiceStub(self.channel)
 
     @asynccontextmanager
-    async def running(self, *, serving: bool = True) -> AsyncIterator["Door"]:
+    async def running(self, *, serving: bool = True) -> AsyncIterator["CatalogServer"]:
         """Have it listen, and answer unless it is still starting."""
-        await self.server.start()
+        await self.grpc_server.start()
         if serving:
-            await self.server.ready(serving=True)
+            await self.grpc_server.ready(serving=True)
         yield self
         await self.channel.close()
-        await self.server.stop(0)
+        await self.grpc_server.stop(0)
 
     def unread(self, channel: grpc.aio.Channel, count: int, timeout_seconds: float) -> list[Any]:
         """Lists that are asked for over a channel and not read, unless somebody does."""

@@ -1,4 +1,4 @@
-"""One bad member of a set does not hold up the others."""
+"""One bad member of a set does not block the others."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Somebody who tells facts and somebody who hears them, each with a database, on real servers."""
+"""A publisher and a subscriber, each with a database, on real servers."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -22,16 +22,16 @@ from services.runtime.workers.clock import SystemClock
 from services.runtime.workers.loop import Worker, WorkerLoop, Workers
 from tests.owner import as_owner
 
-SERVICE, STREAM, DURABLE = "catalog", "CATALOG", "listener"
+SERVICE, STREAM, DURABLE = "catalog", "CATALOG", "subscriber"
 SUBJECT = "recurring.catalog.v1.ProductDiscontinued"
-LISTENERS = Durable(STREAM, DURABLE, frozenset({SUBJECT}))
+SUBSCRIBER_DURABLE = Durable(STREAM, DURABLE, frozenset({SUBJECT}))
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 REDELIVERY_SECONDS = 0.02
 # Well below what a lost acknowledgement or a lost request would take to be noticed.
 GRACE_SECONDS = 12.0
 
 
-def fact(key: str) -> OutboxEvent:
+def discontinued(key: str) -> OutboxEvent:
     return OutboxEvent(key, events_pb2.ProductDiscontinued(product=key), "acme", key, NOW)
 
 
@@ -55,7 +55,7 @@ async def at_work(*workers: Worker) -> AsyncIterator[Workers]:
 
 
 @dataclass
-class Teller:
+class Publisher:
     """Tells facts through its outbox."""
 
     database: Database
@@ -65,15 +65,15 @@ class Teller:
         return Relay(self.database, self.broker, SERVICE, make=self.make)
 
     async def make(self) -> None:
-        """Make the streams, and what the listener reads by."""
-        await streams.make(self.broker, [LISTENERS])
+        """Make the streams, and what the subscriber reads by."""
+        await streams.make(self.broker, [SUBSCRIBER_DURABLE])
 
     def relay_worker(self) -> WorkerLoop:
         return WorkerLoop("relay", SystemClock(), self.relay().step, poll_seconds=0.05)
 
-    async def tell(self, *keys: str) -> None:
+    async def publish(self, *keys: str) -> None:
         async with self.database.begin() as tx:
-            await outbox.put(tx, [fact(key) for key in keys])
+            await outbox.put(tx, [discontinued(key) for key in keys])
 
     async def forget_publishing(self) -> None:
         """As if the relay had been killed between publishing and writing it down."""
@@ -85,7 +85,7 @@ class Teller:
 
 
 @dataclass
-class Listener:
+class Subscriber:
     """Writes down what it hears: one row each time that its handler is given an event."""
 
     database: Database
@@ -98,13 +98,13 @@ class Listener:
     async def prepare(self) -> None:
         self.free.set()
         async with as_owner(self.database) as tx:
-            await tx.execute(text("CREATE TABLE heard (product text)"))
+            await tx.execute(text("CREATE TABLE received (product text)"))
 
     @property
     def subscriptions(self) -> dict[str, Subscription]:
         """What it listens to, by type, as it would hear an event that was given up."""
         message_type = events_pb2.ProductDiscontinued
-        return {message_type.DESCRIPTOR.full_name: Subscription(message_type, self._hear)}
+        return {message_type.DESCRIPTOR.full_name: Subscription(message_type, self._receive)}
 
     def consumer(
         self,
@@ -119,15 +119,15 @@ class Listener:
             self.broker,
             STREAM,
             DURABLE,
-            [Subscription(each, self._hear) for each in types],
+            [Subscription(each, self._receive) for each in types],
             redelivery_seconds=redelivery_seconds,
             unknown_type_seconds=unknown_type_seconds,
         )
 
-    async def _hear(self, tx: AsyncConnection, events: Sequence[Event[Any]]) -> None:
+    async def _receive(self, tx: AsyncConnection, events: Sequence[Event[Any]]) -> None:
         products = [event.message.product for event in events]
         await tx.execute(
-            text("INSERT INTO heard SELECT unnest(CAST(:products AS text[]))"),
+            text("INSERT INTO received SELECT unnest(CAST(:products AS text[]))"),
             {"products": products},
         )
         self.handling.set()
@@ -135,14 +135,14 @@ class Listener:
         if self.poison.intersection(products):
             raise ValueError("cannot be handled")
 
-    async def heard(self) -> list[str]:
+    async def received(self) -> list[str]:
         async with self.database.read() as connection:
-            rows = await connection.execute(text("SELECT product FROM heard ORDER BY product"))
+            rows = await connection.execute(text("SELECT product FROM received ORDER BY product"))
             return list(rows.scalars())
 
-    async def until_heard(self, number: int) -> None:
+    async def until_received(self, number: int) -> None:
         async def enough() -> bool:
-            return len(await self.heard()) >= number
+            return len(await self.received()) >= number
 
         await until(enough)
 

@@ -1,4 +1,4 @@
-"""The rules of the contracts: each compiles, and what breaks one is named by its path."""
+"""The rules of the contracts: each compiles, and a violation names the path of its field."""
 
 import pytest
 from google.protobuf import field_mask_pb2

@@ -1,4 +1,4 @@
-"""What is told of an error that quotes a row: what and where, and nothing of the row."""
+"""An error of the database is formatted with its type and location, and without the row."""
 
 import io
 import json
@@ -58,7 +58,7 @@ async def failure(database: Database, statement: str) -> Exception:
 
 
 @pytest.mark.parametrize("statement", FAILING)
-async def test_an_error_of_the_database_is_told_without_the_row(
+async def test_an_error_of_the_database_is_formatted_without_the_row(
     people: Database, statement: str
 ) -> None:
     error = await failure(people, statement)
@@ -68,7 +68,7 @@ async def test_an_error_of_the_database_is_told_without_the_row(
     assert CANARY not in line
 
 
-async def test_an_error_that_quotes_nothing_is_told_in_its_own_words(people: Database) -> None:
+async def test_an_error_that_quotes_nothing_keeps_its_message(people: Database) -> None:
     error = await failure(people, "SELECT :it FROM nowhere")
     assert '42P01 relation "nowhere" does not exist' in error_format.one_line(error)
 

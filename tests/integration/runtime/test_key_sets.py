@@ -1,4 +1,4 @@
-"""Keys that come from an issuer's URL or a file, while they are rotated and while they are not."""
+"""Key sets from an issuer's URL or a file, while they are rotated and while they are not."""
 
 import asyncio
 import base64
@@ -153,7 +153,7 @@ async def test_an_issuer_at_fault_leaves_the_old_keys_in_use(
     assert await admitted(own, token())
 
 
-async def test_an_old_set_is_fetched_anew_beside_the_calls(
+async def test_an_old_set_is_fetched_again_in_the_background(
     issuer: tuple[Issuer, KeyUrl], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outside, keys = issuer
