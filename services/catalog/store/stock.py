@@ -134,10 +134,13 @@ _END_HOLDS = Query(
 
 _EXPIRE_HOLDS = Query(
     """
+    WITH due AS MATERIALIZED (
+        SELECT standing_order, merchant, cycle, product FROM stock_holds
+        WHERE state = 'HELD' AND expire_time <= :now
+        ORDER BY expire_time LIMIT :limit FOR UPDATE SKIP LOCKED
+    )
     UPDATE stock_holds SET state = 'RELEASED'
-    FROM (SELECT standing_order, merchant, cycle, product FROM stock_holds
-          WHERE state = 'HELD' AND expire_time <= :now
-          ORDER BY expire_time LIMIT :limit FOR UPDATE SKIP LOCKED) AS due
+    FROM due
     WHERE stock_holds.standing_order = due.standing_order AND stock_holds.merchant = due.merchant
       AND stock_holds.cycle = due.cycle AND stock_holds.product = due.product
     RETURNING stock_holds.merchant, stock_holds.product, quantity

@@ -39,14 +39,14 @@ class _ClaimedRow(DeliveryRow, NoticeRow):
 # Addresses are those of the moment of sending; a code goes to the phone that it is to prove.
 _CLAIM = Query(
     """
-    WITH claimed AS (
+    WITH due AS MATERIALIZED (
+        SELECT customer, merchant, notice, channel FROM deliveries
+        WHERE state = 'PENDING' AND next_attempt_time <= :now
+          AND (claim_time IS NULL OR claim_time < now() - make_interval(secs => :claim_seconds))
+        ORDER BY next_attempt_time LIMIT :limit FOR UPDATE SKIP LOCKED
+    ), claimed AS (
         UPDATE deliveries SET claim_time = now()
-        FROM (
-            SELECT customer, merchant, notice, channel FROM deliveries
-            WHERE state = 'PENDING' AND next_attempt_time <= :now
-              AND (claim_time IS NULL OR claim_time < now() - make_interval(secs => :claim_seconds))
-            ORDER BY next_attempt_time LIMIT :limit FOR UPDATE SKIP LOCKED
-        ) AS due
+        FROM due
         WHERE deliveries.customer = due.customer AND deliveries.merchant = due.merchant
           AND deliveries.notice = due.notice AND deliveries.channel = due.channel
         RETURNING deliveries.*)
@@ -161,12 +161,13 @@ class _LastRow(NamedTuple):
 # Messages to one customer by one channel go out in their order.
 _LAST = Query(
     """
-    SELECT merchant, customer, channel, max(next_attempt_time) AS next_attempt_time
-    FROM deliveries
-    JOIN unnest(CAST(:merchant AS text[]), CAST(:customer AS text[])) AS named (merchant, customer)
-      USING (merchant, customer)
-    WHERE state = 'PENDING' AND secret_text IS NULL AND failure_code <> :unreadable
-    GROUP BY merchant, customer, channel
+    SELECT merchant, customer, channel, next_attempt_time
+    FROM unnest(CAST(:merchant AS text[]), CAST(:customer AS text[])) AS named (merchant, customer)
+    CROSS JOIN LATERAL (
+        SELECT channel, max(deliveries.next_attempt_time) AS next_attempt_time FROM deliveries
+        WHERE deliveries.customer = named.customer AND deliveries.merchant = named.merchant
+          AND state = 'PENDING' AND secret_text IS NULL AND failure_code <> :unreadable
+        GROUP BY channel) AS waiting
 """,
     _LastRow,
 )

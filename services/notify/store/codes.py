@@ -69,9 +69,10 @@ _COUNT_SENT = Query(
 )
 
 _FORGET_SENT = Command("""
-    DELETE FROM code_limits WHERE subject_blind_index IN (
+    DELETE FROM code_limits WHERE subject_blind_index = ANY (ARRAY(
         SELECT subject_blind_index FROM code_limits
-        WHERE send_times[1] <= :until LIMIT :limit FOR UPDATE SKIP LOCKED)
+        WHERE send_times[1] <= :until
+        ORDER BY send_times[1] LIMIT :limit FOR UPDATE SKIP LOCKED))
 """)
 
 

@@ -100,15 +100,14 @@ _TO_SEND = Query(
 
 _CLAIM = Query(
     """
-    WITH claimed AS (
+    WITH due AS MATERIALIZED (
+        SELECT customer, merchant, charge, number FROM attempts
+        WHERE state = 'UNKNOWN' AND next_lookup_time <= :now
+          AND (claim_time IS NULL OR claim_time < now() - make_interval(secs => :claim_seconds))
+        ORDER BY next_lookup_time LIMIT :limit FOR UPDATE SKIP LOCKED
+    ), claimed AS (
         UPDATE attempts SET claim_time = now()
-        FROM (
-            SELECT customer, merchant, charge, number FROM attempts
-            WHERE state = 'UNKNOWN' AND next_lookup_time <= :now
-              AND (claim_time IS NULL
-                   OR claim_time < now() - make_interval(secs => :claim_seconds))
-            ORDER BY next_lookup_time LIMIT :limit FOR UPDATE SKIP LOCKED
-        ) AS due
+        FROM due
         WHERE attempts.customer = due.customer AND attempts.merchant = due.merchant
           AND attempts.charge = due.charge AND attempts.number = due.number
         RETURNING attempts.*

@@ -65,11 +65,15 @@ GAUGE_QUERIES = (
             SELECT (SELECT count(*) FROM (
                        SELECT FROM (
                            SELECT merchant, customer, transaction FROM ledger_transactions
-                           WHERE book_time >= :since LIMIT :limit
+                           WHERE book_time >= :since ORDER BY book_time LIMIT :limit
                        ) AS recent
-                       JOIN ledger_entries USING (customer, merchant, transaction)
-                       GROUP BY customer, merchant, transaction, currency
-                       HAVING sum(amount_minor) <> 0
+                       CROSS JOIN LATERAL (
+                           SELECT FROM ledger_entries
+                           WHERE ledger_entries.customer = recent.customer
+                             AND ledger_entries.merchant = recent.merchant
+                             AND ledger_entries.transaction = recent.transaction
+                           GROUP BY currency HAVING sum(amount_minor) <> 0
+                       ) AS unbalanced
                        LIMIT :limit
                    ) AS counted) AS unbalanced
         """,

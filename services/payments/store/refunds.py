@@ -111,15 +111,14 @@ _TOTALS = Query(
 
 _CLAIM = Query(
     """
-    WITH claimed AS (
+    WITH due AS MATERIALIZED (
+        SELECT customer, merchant, charge, refund FROM refunds
+        WHERE state = 'PENDING' AND next_try_time <= :now
+          AND (claim_time IS NULL OR claim_time < now() - make_interval(secs => :claim_seconds))
+        ORDER BY next_try_time LIMIT :limit FOR UPDATE SKIP LOCKED
+    ), claimed AS (
         UPDATE refunds SET claim_time = now()
-        FROM (
-            SELECT customer, merchant, charge, refund FROM refunds
-            WHERE state = 'PENDING' AND next_try_time <= :now
-              AND (claim_time IS NULL
-                   OR claim_time < now() - make_interval(secs => :claim_seconds))
-            ORDER BY next_try_time LIMIT :limit FOR UPDATE SKIP LOCKED
-        ) AS due
+        FROM due
         WHERE refunds.customer = due.customer AND refunds.merchant = due.merchant
           AND refunds.charge = due.charge AND refunds.refund = due.refund
         RETURNING refunds.*

@@ -22,6 +22,10 @@ CONNECT_TIMEOUT_SECONDS = 5
 POOL_TIMEOUT_SECONDS = 5
 # For readiness and for gauges, which may take longer.
 CHECK_CONNECTIONS = 2
+# Statements look for few rows by an index, and many take the first of them in its order. By a bitmap
+# all that match are gathered before the first: a claim would read a whole backlog, of which the
+# planner's statistics know nothing yet.
+PLANNER_SETTINGS = {"enable_bitmapscan": "off"}
 
 # A transaction, or a connection that only reads.
 Connection = AsyncConnection
@@ -43,6 +47,7 @@ def connect(
         connect_args={
             "timeout": CONNECT_TIMEOUT_SECONDS,
             "server_settings": {
+                **PLANNER_SETTINGS,
                 "application_name": application,
                 "timezone": "UTC",
                 "statement_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s",

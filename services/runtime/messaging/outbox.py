@@ -54,13 +54,14 @@ _PUT = Command("""
 
 _CLAIM = Query(
     """
-    UPDATE outbox SET claim_time = now()
-    FROM (
+    WITH due AS MATERIALIZED (
         SELECT partition_key, event_id FROM outbox
         WHERE publish_time IS NULL
           AND (claim_time IS NULL OR claim_time < now() - make_interval(secs => :claim_seconds))
         ORDER BY position LIMIT :limit FOR UPDATE SKIP LOCKED
-    ) AS due
+    )
+    UPDATE outbox SET claim_time = now()
+    FROM due
     WHERE outbox.partition_key = due.partition_key AND outbox.event_id = due.event_id
     RETURNING outbox.position, outbox.partition_key, outbox.event_id, outbox.type, outbox.tenant,
               outbox.data, outbox.traceparent, outbox.occur_time

@@ -201,8 +201,7 @@ CREATE TABLE ledger_transactions (
     PRIMARY KEY (customer, merchant, transaction),
     UNIQUE (customer, merchant, source, kind)
 );
--- Rows come in about this order, so that a few bytes a block find the recent ones.
-CREATE INDEX ledger_transactions_recent ON ledger_transactions USING brin (book_time);
+CREATE INDEX ledger_transactions_recent ON ledger_transactions (book_time);
 
 CREATE TABLE ledger_entries (
     merchant                text        NOT NULL,
