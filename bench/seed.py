@@ -177,9 +177,9 @@ async def fill_world(stack: Stack, book: Book) -> None:
 def _encrypted_tokens(keyring: Keyring, book: Book) -> list[bytes]:
     """The tokens of the customers' cards, as payments stores them."""
     merchant = payments_keys.MerchantId(book.merchant)
+    card = payments_keys.PaymentMethodId("card")
     customers = (payments_keys.CustomerId(f"customer-{n}") for n in _numbers(book))
-    owners = (payments_keys.CustomerKey(merchant, customer) for customer in customers)
-    methods = (payments_keys.PaymentMethodKey(owner, "card") for owner in owners)
+    methods = (payments_keys.PaymentMethodKey(merchant, customer, card) for customer in customers)
     return [keyring.encrypt(b"pm_card_visa", *token_aad(method)) for method in methods]
 
 

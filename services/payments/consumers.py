@@ -14,7 +14,7 @@ from services.payments.domain.charges import Charge, ask_customer
 from services.payments.domain.consent import BillingMode, Notice
 from services.payments.domain.keys import ChargeKey
 from services.payments.domain.transitions import ChargeState
-from services.payments.names import charge_key, parse_customer
+from services.payments.names import CUSTOMER, charge_key
 from services.runtime.db.pool import Connection
 from services.runtime.messaging.events import Event, Subscription, Subscriptions
 from services.runtime.observability import tracing
@@ -79,15 +79,15 @@ def subscriptions(clock: Clock) -> Subscriptions:
 
 def _charge_key(event: Event[Any]) -> ChargeKey:
     ref = event.message.ref
-    return charge_key(ref.order, parse_customer(ref.customer))
+    return charge_key(ref.order, CUSTOMER.key(ref.customer))
 
 
 def _charge(event: Event[scheduler_events_pb2.PaymentDue], now: datetime) -> Charge:
     message = event.message
     amount = from_money(message.amount)
     charge = Charge(
-        key=_charge_key(event),
-        order=message.ref.order,
+        *_charge_key(event),
+        order_name=message.ref.order,
         billing_mode=BillingMode.AUTOMATIC,
         amount_minor=amount.amount_minor,
         currency=amount.currency,
@@ -118,7 +118,7 @@ def _notice(message: notify_events_pb2.NoticeDelivered) -> Notice:
     promise = message.charge_promise
     amount = from_money(promise.amount)
     return Notice(
-        charge=charge_key(message.subject_resource, parse_customer(message.customer)),
+        *charge_key(message.subject_resource, CUSTOMER.key(message.customer)),
         notice=message.notice,
         amount_minor=amount.amount_minor,
         currency=amount.currency,

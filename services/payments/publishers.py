@@ -117,8 +117,8 @@ def not_paid(
 def _ref(charge: Charge) -> events_pb2.ChargeRef:
     return events_pb2.ChargeRef(
         charge=charge.key.name,
-        order=charge.order,
-        customer=charge.key.owner.name,
+        order=charge.order_name,
+        customer=charge.customer_key.name,
         amount=to_money(charge.amount_minor, charge.currency),
         title=charge.title,
         time_zone=charge.time_zone,
@@ -129,8 +129,8 @@ def _event(charge: Charge, key: str, message: Any, now: datetime, parent: str = 
     return OutboxEvent(
         key=key,
         message=message,
-        tenant=charge.key.owner.merchant,
-        partition_key=charge.key.owner.name,
+        tenant=charge.merchant,
+        partition_key=charge.customer_key.name,
         occur_time=now,
         traceparent=tracing.continued(
             f"publish {message.DESCRIPTOR.name}", parent or charge.traceparent

@@ -1,6 +1,8 @@
 """Resource names and ids (AIP-122)."""
 
 import re
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from services.runtime.errors import Violations
 
@@ -8,6 +10,8 @@ _ID = r"[a-z0-9][a-z0-9-]{0,62}"
 # An id that is composed of others is longer.
 _DERIVED_ID = r"[a-z0-9][a-z0-9-]{0,126}"
 ID_PATTERN = re.compile(_ID)
+
+K = TypeVar("K")
 
 
 def read_id(violations: Violations, field: str, text: str) -> str:
@@ -54,6 +58,25 @@ class NamePattern:
     def format(self, *ids: str) -> str:
         """The name with these ids, in order. Raises TypeError if they are too few or too many."""
         return self._template % ids
+
+
+class KeyPattern(NamePattern, Generic[K]):
+    """A resource name pattern whose variables are the fields of a key, in their order."""
+
+    def __init__(
+        self,
+        pattern: str,
+        key: Callable[..., K],
+        *,
+        wildcard: str | None = None,
+        derived: str | None = None,
+    ) -> None:
+        super().__init__(pattern, wildcard=wildcard, derived=derived)
+        self._key = key
+
+    def key(self, name: str) -> K:
+        """The key in a name, as `parse`. Raises ValueError."""
+        return self._key(*self.parse(name))
 
 
 def require_within(violations: Violations, field: str, name: str, merchant: str) -> None:

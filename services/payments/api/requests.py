@@ -1,6 +1,7 @@
 """From the wire to the domain: names are checked against the caller's merchant."""
 
 from datetime import datetime
+from typing import TypeVar
 
 from recurring.payments.v1 import payments_pb2
 
@@ -8,104 +9,63 @@ from services.payments.application.mandates import MandateCheck
 from services.payments.domain.consent import Mandate
 from services.payments.domain.keys import (
     ChargeKey,
+    CustomerId,
     CustomerKey,
+    MandateId,
     MandateKey,
     MerchantId,
+    PaymentMethodId,
     PaymentMethodKey,
+    RefundId,
     RefundKey,
 )
 from services.payments.domain.provider_amounts import PROVIDER_CURRENCIES
-from services.payments.names import (
-    CHARGE,
-    CUSTOMER_OR_ANY,
-    MANDATE,
-    MERCHANT,
-    PAYMENT_METHOD,
-    REFUND,
-    customer_key,
-)
+from services.payments.names import CHARGE, CUSTOMER, MANDATE, MERCHANT, PAYMENT_METHOD
 from services.payments.store.encrypted import evidence_aad
 from services.runtime.auth.call_context import caller
 from services.runtime.crypto.encryption import Keyring
 from services.runtime.errors import Violations
 from services.runtime.money import DIGITS, Money
+from services.runtime.resource_names import KeyPattern
 from services.runtime.rpc.conversions import from_money, read_money, read_timestamp
 
-_CUSTOMER_OF_CHARGE = "/charges/"
+K = TypeVar("K", CustomerKey, PaymentMethodKey, MandateKey, ChargeKey, RefundKey)
 
 
 def read_merchant(name: str) -> MerchantId:
     """A merchant. Raises PERMISSION_DENIED if it is not the caller's."""
-    (merchant,) = MERCHANT.parse(name)
+    merchant = MERCHANT.key(name)
     caller().check(merchant)
-    return MerchantId(merchant)
+    return merchant
 
 
-def read_customer(name: str) -> CustomerKey:
-    """A customer, or `-` for any where the contract allows it. Raises like `read_merchant`."""
-    merchant, customer = CUSTOMER_OR_ANY.parse(name)
-    caller().check(merchant)
-    return customer_key(merchant, customer)
-
-
-def read_payment_method(name: str) -> PaymentMethodKey:
-    """A payment method. Raises like `read_merchant`."""
-    merchant, customer, method = PAYMENT_METHOD.parse(name)
-    caller().check(merchant)
-    return PaymentMethodKey(customer_key(merchant, customer), method)
-
-
-def read_mandate(name: str) -> MandateKey:
-    """A mandate. Raises like `read_merchant`."""
-    merchant, customer, mandate = MANDATE.parse(name)
-    caller().check(merchant)
-    return MandateKey(customer_key(merchant, customer), mandate)
-
-
-def read_charge(name: str) -> ChargeKey:
-    """A charge. Raises like `read_merchant`."""
-    merchant, customer, charge = CHARGE.parse(name)
-    caller().check(merchant)
-    return ChargeKey(customer_key(merchant, customer), charge)
-
-
-def read_refund(name: str) -> RefundKey:
-    """A refund. Raises like `read_merchant`."""
-    merchant, customer, charge, refund = REFUND.parse(name)
-    caller().check(merchant)
-    return RefundKey(ChargeKey(customer_key(merchant, customer), charge), refund)
-
-
-def read_payment_method_of(violations: Violations, field: str, name: str, owner_name: str) -> str:
-    """The id of a payment method that has to be the same customer's."""
-    *_, method = PAYMENT_METHOD.parse(name)
-    if not name.startswith(f"{owner_name}/"):
-        violations.add(field, "must be of the same customer")
-    return method
+def read(pattern: KeyPattern[K], name: str) -> K:
+    """What a name of a pattern is of. Raises PERMISSION_DENIED if its merchant is not the caller's."""
+    key = pattern.key(name)
+    caller().check(key.merchant)
+    return key
 
 
 def read_new_payment_method(request: payments_pb2.CreatePaymentMethodRequest) -> PaymentMethodKey:
-    """The payment method that is to be registered. Raises like `read_merchant`."""
-    return PaymentMethodKey(read_customer(request.parent), request.payment_method_id)
+    """The payment method that is to be registered. Raises like `read`."""
+    method = PaymentMethodId(request.payment_method_id)
+    return PaymentMethodKey(*read(CUSTOMER, request.parent), method)
 
 
 def read_confirmation(
     request: payments_pb2.ConfirmPaymentRequestRequest,
 ) -> tuple[ChargeKey, PaymentMethodKey]:
-    """What the customer confirms, and what they pay with."""
-    key = read_charge(request.name)
+    """What the customer confirms, and what they pay with. Raises like `read`."""
+    key = read(CHARGE, request.name)
     violations = Violations()
-    owner_name = request.name.partition(_CUSTOMER_OF_CHARGE)[0]
-    method = read_payment_method_of(
-        violations, "payment_method", request.payment_method, owner_name
-    )
+    method = _read_method_of(violations, "payment_method", request.payment_method, key[:2])
     violations.check()
-    return key, PaymentMethodKey(key.owner, method)
+    return key, method
 
 
 def read_new_refund(request: payments_pb2.CreateRefundRequest) -> tuple[RefundKey, Money | None]:
-    """The refund that is wanted, and its amount; None for all that is left."""
-    key = RefundKey(read_charge(request.parent), request.refund_id)
+    """The refund that is wanted, and its amount; None for all that is left. Raises like `read`."""
+    key = RefundKey(*read(CHARGE, request.parent), RefundId(request.refund_id))
     if not request.refund.HasField("amount"):
         return key, None
     violations = Violations()
@@ -119,11 +79,9 @@ def read_new_mandate(
 ) -> Mandate:
     """The consent that is to be recorded, its evidence encrypted."""
     wanted = request.mandate
-    owner = read_customer(request.parent)
+    key = MandateKey(*read(CUSTOMER, request.parent), MandateId(request.mandate_id))
     violations = Violations()
-    method = read_payment_method_of(
-        violations, "mandate.payment_method", wanted.payment_method, request.parent
-    )
+    method = _read_method_of(violations, "mandate.payment_method", wanted.payment_method, key[:2])
     ceiling = read_money(violations, "mandate.charge_ceiling", wanted.charge_ceiling)
     violations.require(
         "mandate.charge_ceiling.currency_code",
@@ -135,10 +93,9 @@ def read_new_mandate(
     evidence = wanted.evidence
     read_timestamp(violations, "mandate.evidence.accept_time", evidence.accept_time)
     violations.check()
-    key = MandateKey(owner, request.mandate_id)
     return Mandate(
-        key=key,
-        payment_method=method,
+        *key,
+        payment_method=method.payment_method,
         charge_ceiling_minor=ceiling.amount_minor,
         month_ceiling_minor=month_ceiling,
         currency=ceiling.currency,
@@ -149,6 +106,15 @@ def read_new_mandate(
         ),
         create_time=now,
     )
+
+
+def _read_method_of(
+    violations: Violations, field: str, name: str, customer: tuple[MerchantId, CustomerId]
+) -> PaymentMethodKey:
+    """A payment method that has to be of a customer."""
+    method = PAYMENT_METHOD.key(name)
+    violations.require(field, "must be of the same customer", met=method[:2] == customer)
+    return method
 
 
 def _read_month_ceiling(
@@ -200,11 +166,9 @@ def read_checks(request: payments_pb2.BatchCheckMandatesRequest) -> list[Mandate
 def _read_check(
     violations: Violations, field: str, check: payments_pb2.MandateCheck
 ) -> MandateCheck:
-    merchant, customer, mandate = MANDATE.parse(check.mandate)
     amount = read_money(violations, f"{field}.amount", check.amount)
     charge_time = read_timestamp(violations, f"{field}.charge_time", check.charge_time)
     planned_minor = 0
     if check.HasField("planned_amount"):
         planned_minor = from_money(check.planned_amount).amount_minor
-    key = MandateKey(customer_key(merchant, customer), mandate)
-    return MandateCheck(key, amount, charge_time, planned_minor)
+    return MandateCheck(MANDATE.key(check.mandate), amount, charge_time, planned_minor)

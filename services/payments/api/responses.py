@@ -36,7 +36,7 @@ def mandate_message(keyring: Keyring, now: datetime, mandate: Mandate) -> paymen
     """A mandate as it stands at an instant, its evidence opened."""
     message = payments_pb2.Mandate(
         name=mandate.key.name,
-        payment_method=f"{mandate.key.owner.name}/paymentMethods/{mandate.payment_method}",
+        payment_method=mandate.method_key.name,
         charge_ceiling=to_money(mandate.charge_ceiling_minor, mandate.currency),
         valid_from_time=to_timestamp(mandate.valid_from_time),
         state=payments_pb2.Mandate.State.Value(mandate.state(now)),
@@ -60,7 +60,7 @@ def charge_message(view: ChargeView) -> payments_pb2.Charge:
     charge, attempts, refunded_minor = view
     message = payments_pb2.Charge(
         name=charge.key.name,
-        order=charge.order,
+        order=charge.order_name,
         amount=to_money(charge.amount_minor, charge.currency),
         mandate=charge.mandate,
         state=payments_pb2.Charge.State.Value(charge.state),

@@ -8,6 +8,14 @@ from services.payments.application import charges, erasure, mandates, payment_me
 from services.payments.clients.provider import Provider
 from services.payments.domain.consent import Mandate, PaymentMethod
 from services.payments.domain.refunds import Refund
+from services.payments.names import (
+    CHARGE,
+    CUSTOMER,
+    CUSTOMER_OR_ANY,
+    MANDATE,
+    PAYMENT_METHOD,
+    REFUND,
+)
 from services.payments.store import ledger as ledger_store
 from services.payments.store import mandates as mandate_store
 from services.payments.store import payment_methods as payment_method_store
@@ -82,7 +90,7 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
         self, request: payments_pb2.GetPaymentMethodRequest, _context: object
     ) -> payments_pb2.PaymentMethod:
         """Get a payment method."""
-        key = requests.read_payment_method(request.name)
+        key = requests.read(PAYMENT_METHOD, request.name)
         async with self._database.read() as connection:
             return responses.payment_method_message(await payment_methods.existing(connection, key))
 
@@ -90,13 +98,13 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
         self, request: payments_pb2.ListPaymentMethodsRequest, _context: object
     ) -> payments_pb2.ListPaymentMethodsResponse:
         """List a customer's payment methods by id."""
-        owner = requests.read_customer(request.parent)
+        owner = requests.read(CUSTOMER, request.parent)
         page = read_page(request, keys=1)
         after = page.after[0] if page.after else ""
         async with self._database.read() as connection:
             listed = await payment_method_store.of_customer(connection, owner, after, page.limit)
         shown, token = page.cut(
-            listed, responses.payment_method_message, lambda method: (method.key.payment_method,)
+            listed, responses.payment_method_message, lambda method: (method.payment_method,)
         )
         return payments_pb2.ListPaymentMethodsResponse(payment_methods=shown, next_page_token=token)
 
@@ -120,7 +128,7 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
         self, request: payments_pb2.GetMandateRequest, _context: object
     ) -> payments_pb2.Mandate:
         """Get a mandate."""
-        key = requests.read_mandate(request.name)
+        key = requests.read(MANDATE, request.name)
         async with self._database.read() as connection:
             return self._mandate_message(await mandates.existing(connection, key))
 
@@ -128,14 +136,12 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
         self, request: payments_pb2.ListMandatesRequest, _context: object
     ) -> payments_pb2.ListMandatesResponse:
         """List a customer's mandates by id."""
-        owner = requests.read_customer(request.parent)
+        owner = requests.read(CUSTOMER, request.parent)
         page = read_page(request, keys=1)
         after = page.after[0] if page.after else ""
         async with self._database.read() as connection:
             listed = await mandate_store.of_customer(connection, owner, after, page.limit)
-        shown, token = page.cut(
-            listed, self._mandate_message, lambda mandate: (mandate.key.mandate,)
-        )
+        shown, token = page.cut(listed, self._mandate_message, lambda mandate: (mandate.mandate,))
         return payments_pb2.ListMandatesResponse(mandates=shown, next_page_token=token)
 
     async def RevokeMandate(
@@ -148,7 +154,7 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
             payments_pb2.Mandate,
             self._mandate_message,
             lambda tx: mandates.revoke(
-                tx, requests.read_mandate(request.name), request.etag, self._clock.now()
+                tx, requests.read(MANDATE, request.name), request.etag, self._clock.now()
             ),
         )
 
@@ -158,7 +164,7 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
         self, request: payments_pb2.GetChargeRequest, _context: object
     ) -> payments_pb2.Charge:
         """Get a charge with its attempts."""
-        key = requests.read_charge(request.name)
+        key = requests.read(CHARGE, request.name)
         async with self._database.read() as connection:
             [view] = await charges.views(connection, [await charges.existing(connection, key)])
         return responses.charge_message(view)
@@ -168,7 +174,7 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
     ) -> payments_pb2.ListChargesResponse:
         """List the charges of a customer, or of all, by id."""
         state = payments_pb2.Charge.State.Name(request.state) if request.state else ""
-        owner = requests.read_customer(request.parent)
+        owner = requests.read(CUSTOMER_OR_ANY, request.parent)
         page = read_page(request, keys=2)
         charge, customer = page.after or ("", "")
         async with self._database.read() as connection:
@@ -178,7 +184,7 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
         shown, token = page.cut(
             listed,
             responses.charge_message,
-            lambda view: (view.charge.key.charge, view.charge.key.owner.customer),
+            lambda view: (view.charge.charge, view.charge.customer),
         )
         return payments_pb2.ListChargesResponse(charges=shown, next_page_token=token)
 
@@ -214,7 +220,7 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
         self, request: payments_pb2.GetRefundRequest, _context: object
     ) -> payments_pb2.Refund:
         """Get a refund."""
-        key = requests.read_refund(request.name)
+        key = requests.read(REFUND, request.name)
         async with self._database.read() as connection:
             return self._refund_message(await refunds.existing(connection, key))
 
@@ -222,13 +228,13 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
         self, request: payments_pb2.ListRefundsRequest, _context: object
     ) -> payments_pb2.ListRefundsResponse:
         """List the refunds of a charge by id."""
-        key = requests.read_charge(request.parent)
+        key = requests.read(CHARGE, request.parent)
         page = read_page(request, keys=1)
         after = page.after[0] if page.after else ""
         async with self._database.read() as connection:
             await charges.existing(connection, key)
             listed = await refund_store.of_charge(connection, key, after, page.limit)
-        shown, token = page.cut(listed, self._refund_message, lambda refund: (refund.key.refund,))
+        shown, token = page.cut(listed, self._refund_message, lambda refund: (refund.refund,))
         return payments_pb2.ListRefundsResponse(refunds=shown, next_page_token=token)
 
     # --- erasure ------------------------------------------------------------------------------------
@@ -242,7 +248,7 @@ class Servicer(payments_pb2_grpc.PaymentsServiceServicer):
             request,
             payments_pb2.EraseCustomerResponse,
             responses.erasure_response,
-            lambda tx: erasure.erase(tx, requests.read_customer(request.name), self._clock.now()),
+            lambda tx: erasure.erase(tx, requests.read(CUSTOMER, request.name), self._clock.now()),
         )
 
     # --- ledger -------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from services.payments.clients.provider import Provider
 from services.payments.domain.attempts import Attempt, settle_attempt
 from services.payments.domain.declines import stops_method
 from services.payments.domain.idempotent_retries import resend_all
-from services.payments.domain.keys import ChargeKey, PaymentMethodKey
+from services.payments.domain.keys import ChargeKey
 from services.payments.domain.ledger import book_charge
 from services.payments.domain.outcomes import Declined, NotMade, Outcome, Succeeded, Unknown
 from services.payments.domain.transitions import ChargeState
@@ -46,7 +46,7 @@ async def charge(database: Database, provider: Provider, attempt: Attempt) -> Ou
     """
     try:
         token = database.keyring.decrypt(
-            attempt.provider_token, *token_aad(method_key_of(attempt))
+            attempt.provider_token, *token_aad(attempt.method_key)
         ).decode()
     except UnreadableError:
         return Unknown("the token does not open")
@@ -59,8 +59,8 @@ async def resend_allowed(tx: Connection, lost: Sequence[Attempt], now: datetime)
     Charges and mandates stay locked until that is stored: a withdrawal or a revocation comes before,
     and is heeded, or after, like one that comes after any attempt has begun.
     """
-    charges = await charge_store.locked(tx, [attempt.charge for attempt in lost])
-    attempts = {attempt.charge: attempt for attempt in lost}
+    charges = await charge_store.locked(tx, [attempt.charge_key for attempt in lost])
+    attempts = {attempt.charge_key: attempt for attempt in lost}
     missing = [(charge, attempts[key]) for key, charge in charges.items()]
     notices, mandates, spent_minor = await evidence.read(tx, list(charges.values()), now)
     uses = await evidence.method_uses(tx, list(charges.values()), mandates, now)
@@ -78,7 +78,7 @@ async def settle(
     """Write what the provider said. An outcome that is known already is not written again."""
     for _, outcome in outcomes:
         _outcomes_counter.add(1, {"outcome": _OUTCOMES[type(outcome)]})
-    known = {a.charge: (a, o) for a, o in outcomes if not isinstance(o, Unknown)}
+    known = {a.charge_key: (a, o) for a, o in outcomes if not isinstance(o, Unknown)}
     if known:
         await _settle_known(tx, known, now)
     # Last, so that everybody locks charges before attempts.
@@ -99,7 +99,7 @@ async def _settle_known(
         for key, (attempt, outcome) in tried.items()
     ]
     await charge_store.save(tx, settled)
-    methods = {key: method_key_of(attempt) for key, (attempt, _) in tried.items()}
+    methods = {key: attempt.method_key for key, (attempt, _) in tried.items()}
     await charge_store.wake_awaiting(tx, methods.values(), now)
     stopped = {methods[key]: o.code for key, (_, o) in tried.items() if _stops_method(o)}
     blocked = await payment_method_store.block(tx, stopped, now)
@@ -120,8 +120,3 @@ async def _settle_known(
 def _stops_method(outcome: Outcome) -> TypeGuard[Declined]:
     """Whether an outcome ends the use of its payment method for all orders."""
     return isinstance(outcome, Declined) and stops_method(outcome.code, outcome.advice)
-
-
-def method_key_of(attempt: Attempt) -> PaymentMethodKey:
-    """The payment method that an attempt is made with."""
-    return PaymentMethodKey(attempt.charge.owner, attempt.payment_method)

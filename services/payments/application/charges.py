@@ -11,7 +11,6 @@ from services.payments.domain.charges import AbandonReason, Charge, abandon, con
 from services.payments.domain.consent import Notice
 from services.payments.domain.decisions import decide_all
 from services.payments.domain.keys import ChargeKey, CustomerKey, PaymentMethodKey
-from services.payments.domain.outcomes import ask_again_delay
 from services.payments.domain.transitions import ChargeState
 from services.payments.names import ANY_CUSTOMER
 from services.payments.store import attempts as attempt_store
@@ -105,7 +104,7 @@ async def decide_due(tx: Connection, now: datetime, limit: int) -> tuple[int, li
     begun = [
         present_attempt(charge, now) for charge in decided if charge.state is ChargeState.IN_FLIGHT
     ]
-    return len(due), await attempt_store.begin(tx, begun, now + ask_again_delay(0))
+    return len(due), await attempt_store.begin(tx, begun)
 
 
 async def expire_requests(tx: Connection, now: datetime, limit: int) -> int:
@@ -144,7 +143,7 @@ async def change_mandates(
 async def keep_notices(tx: Connection, notices: Sequence[Notice], now: datetime) -> None:
     """Keep what customers were promised: the evidence that the guard asks for."""
     await notice_store.insert(tx, notices)
-    await charge_store.wake(tx, [notice.charge for notice in notices], now)
+    await charge_store.wake(tx, [notice.charge_key for notice in notices], now)
 
 
 async def _end_withdrawn(tx: Connection, keys: set[ChargeKey], now: datetime) -> set[ChargeKey]:

@@ -20,10 +20,9 @@ async def read(
     notices = await notice_store.latest(tx, [charge.key for charge in charges])
     wanted = {charge.mandate_key for charge in charges if charge.mandate_key}
     mandates = await mandate_store.by_key(tx, wanted, lock=True)
-    month = month_of(now)
     limited = [key for key, mandate in mandates.items() if mandate.month_ceiling_minor is not None]
-    totals = await mandate_store.month_totals_minor(tx, [(key, month) for key in limited])
-    return notices, mandates, dict(zip(limited, totals, strict=True))
+    totals_minor = await mandate_store.month_totals_minor(tx, limited, month_of(now))
+    return notices, mandates, totals_minor
 
 
 async def method_uses(
@@ -34,4 +33,4 @@ async def method_uses(
 ) -> dict[PaymentMethodKey, MethodUse]:
     """What the payment methods of charges are used for; they stay locked."""
     wanted = {key for charge in charges if (key := method_key(charge, mandates)) is not None}
-    return await payment_method_store.uses(tx, wanted, now) if wanted else {}
+    return await payment_method_store.uses(tx, wanted, now)

@@ -13,7 +13,7 @@ from services.payments.domain.consent import (
     month_of,
     ordered,
 )
-from services.payments.domain.keys import MandateKey, PaymentMethodKey
+from services.payments.domain.keys import MandateKey
 from services.payments.store import mandates as store
 from services.runtime.db.pool import Connection
 from services.runtime.errors import already_exists, etag_mismatch, not_found
@@ -36,8 +36,7 @@ async def create(tx: Connection, mandate: Mandate) -> Applied[Mandate]:
 
     Raises NOT_FOUND PAYMENT_METHOD_NOT_FOUND, ALREADY_EXISTS MANDATE_ALREADY_EXISTS.
     """
-    method = PaymentMethodKey(mandate.key.owner, mandate.payment_method)
-    await payment_methods.existing(tx, method)
+    await payment_methods.existing(tx, mandate.method_key)
     if not await store.insert(tx, mandate):
         raise already_exists("MANDATE_ALREADY_EXISTS", mandate.key.name)
     return Applied(mandate)
@@ -73,19 +72,18 @@ async def check(
 
     In turn: each is checked against what those before it would take of the same month.
     """
-    found = await store.with_totals(
-        connection, [(check.key, month_of(check.charge_time)) for check in checks]
-    )
-    taken_minor: Counter[tuple[MandateKey, datetime]] = Counter()
+    months = [store.MandateMonth(*check.key, *month_of(check.charge_time)) for check in checks]
+    mandates = await store.with_totals(connection, months)
+    taken_minor: Counter[store.MandateMonth] = Counter()
     results = []
-    for check, (mandate, spent_minor, blocked) in zip(checks, found, strict=True):
-        month = check.key, month_of(check.charge_time)[0]
+    for check, month, mandate in zip(checks, months, mandates, strict=True):
         amount = check.amount
+        spent_minor = (mandate and mandate.total_minor) or 0
         total_minor = spent_minor + check.planned_minor + taken_minor[month]
         reasons = mandate_reasons(
             mandate, amount.amount_minor, amount.currency, total_minor, check.charge_time
         )
-        if blocked:
+        if mandate and mandate.method_blocked:
             reasons.add(RefusalReason.PAYMENT_METHOD_BLOCKED)
         if in_turn and not reasons:
             taken_minor[month] += amount.amount_minor

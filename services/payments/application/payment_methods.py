@@ -26,7 +26,7 @@ async def create(
 ) -> Applied[PaymentMethod]:
     """Register a payment method. Raises ALREADY_EXISTS PAYMENT_METHOD_ALREADY_EXISTS."""
     encrypted = encrypt(tx, token, *token_aad(key))
-    method = PaymentMethod(key, encrypted, card.brand, card.last4, now)
+    method = PaymentMethod(*key, encrypted, card.brand, card.last4, now)
     if not await store.insert(tx, method):
         raise already_exists("PAYMENT_METHOD_ALREADY_EXISTS", key.name)
     return Applied(method)

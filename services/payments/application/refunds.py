@@ -35,9 +35,9 @@ async def create(
     REFUND_ABOVE_CHARGE, INVALID_ARGUMENT for an amount that the provider has not, ALREADY_EXISTS
     REFUND_ALREADY_EXISTS.
     """
-    charge = await charges.existing(tx, key.charge, lock=True)
+    charge = await charges.existing(tx, key.charge_key, lock=True)
     refund = Refund(
-        key=key,
+        *key,
         amount_minor=await _refundable_minor(tx, charge, wanted),
         currency=charge.currency,
         note=encrypt(tx, note, *note_aad(key)),
@@ -99,12 +99,12 @@ async def settle(tx: Connection, outcomes: Sequence[tuple[Refund, Outcome]], now
     await refund_store.postpone(tx, unknown, now)
     settled = await refund_store.settle(tx, known, now)
     refunded = [refund for refund in settled if refund.state is RefundState.SUCCEEDED]
-    refunded_charges = await charge_store.by_key(tx, [refund.key.charge for refund in refunded])
+    refunded_charges = await charge_store.by_key(tx, [refund.key.charge_key for refund in refunded])
     await ledger_store.book(tx, [book_refund(refund, now) for refund in refunded])
     await outbox.put(
         tx,
         [
-            publishers.refund_succeeded(refund, refunded_charges[refund.key.charge], now)
+            publishers.refund_succeeded(refund, refunded_charges[refund.key.charge_key], now)
             for refund in refunded
         ],
     )

@@ -56,4 +56,4 @@ def _name(item: Attempt | Refund) -> str:
     """What an operator finds an attempt or a refund by."""
     if isinstance(item, Refund):
         return item.key.name
-    return f"{item.charge.name} attempt {item.number}, key {item.idempotency_key}"
+    return f"{item.charge_key.name} attempt {item.number}, key {item.idempotency_key}"

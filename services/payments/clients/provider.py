@@ -125,7 +125,7 @@ class StripeProvider:
             "payment_method": token,
             "confirm": "true",
             "off_session": "true",
-            "metadata[charge]": attempt.charge.name,
+            "metadata[charge]": attempt.charge_key.name,
             "metadata[attempt]": attempt.idempotency_key,
         }
         answer = await self._ask("POST", "/payment_intents", form=form, key=attempt.idempotency_key)

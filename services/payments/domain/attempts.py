@@ -4,10 +4,21 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from services.payments.domain.charges import Charge, settle
-from services.payments.domain.keys import ChargeKey, MandateKey, derived_key
-from services.payments.domain.outcomes import Declined, NotMade, Outcome, Succeeded
+from services.payments.domain.keys import (
+    ChargeId,
+    ChargeKey,
+    CustomerId,
+    MandateId,
+    MandateKey,
+    MerchantId,
+    PaymentMethodId,
+    PaymentMethodKey,
+    derived_key,
+)
+from services.payments.domain.outcomes import Declined, NotMade, Outcome, Succeeded, ask_again_delay
 from services.payments.domain.transitions import ATTEMPT, AttemptEvent, AttemptState, ChargeState
 
+NO_MANDATE = MandateId("")
 _EVENTS: dict[type[Outcome], AttemptEvent] = {
     Succeeded: AttemptEvent.SUCCEED,
     Declined: AttemptEvent.DECLINE,
@@ -19,15 +30,17 @@ _EVENTS: dict[type[Outcome], AttemptEvent] = {
 class Attempt:
     """One try at the provider, as it is sent, sent again and looked up."""
 
-    charge: ChargeKey
+    merchant: MerchantId
+    customer: CustomerId
+    charge: ChargeId
     # From 1.
     number: int
     idempotency_key: str
     amount_minor: int
     currency: str
-    payment_method: str
-    # Id of the mandate that it was made under; empty: the customer confirmed.
-    mandate: str
+    payment_method: PaymentMethodId
+    # That it was made under; empty: the customer confirmed.
+    mandate: MandateId
     start_time: datetime
     # When it was sent once more under its key, since the provider had not heard of it.
     resend_time: datetime | None = None
@@ -35,26 +48,38 @@ class Attempt:
     decline_code: str = ""
     provider_payment: str = ""
     end_time: datetime | None = None
-    # How often its outcome was looked up in vain.
+    # How often its outcome was looked up in vain, and when it is the next time.
     lookup_count: int = 0
+    next_lookup_time: datetime | None = None
     # What the provider answered in place of what was asked of it; such an attempt is never sent again.
     mismatch: str = ""
     # What the provider knows the payment method by; decrypted only where it is sent.
     provider_token: bytes = b""
+
+    @property
+    def charge_key(self) -> ChargeKey:
+        """The charge that it is for."""
+        return ChargeKey(self.merchant, self.customer, self.charge)
+
+    @property
+    def method_key(self) -> PaymentMethodKey:
+        """What it is made with."""
+        return PaymentMethodKey(self.merchant, self.customer, self.payment_method)
 
 
 def present_attempt(charge: Charge, now: datetime) -> Attempt:
     """The attempt that a charge has just begun."""
     mandate = charge.mandate_key
     return Attempt(
-        charge=charge.key,
+        *charge.key,
         number=charge.attempt_count,
         idempotency_key=derived_key(charge.key.name, str(charge.attempt_count)),
         amount_minor=charge.amount_minor,
         currency=charge.currency,
         payment_method=charge.payment_method,
-        mandate=mandate.mandate if mandate else "",
+        mandate=mandate.mandate if mandate else NO_MANDATE,
         start_time=now,
+        next_lookup_time=now + ask_again_delay(0),
     )
 
 
@@ -70,4 +95,4 @@ def settle_attempt(
     settled = settle(charge, outcome, now)
     if settled.state is not ChargeState.SUCCEEDED or not attempt.mandate:
         return settled
-    return replace(settled, mandate=MandateKey(charge.key.owner, attempt.mandate).name)
+    return replace(settled, mandate=MandateKey(*charge.customer_key, attempt.mandate).name)

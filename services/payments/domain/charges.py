@@ -17,10 +17,21 @@ from services.payments.domain.consent import (
     RefusalReason,
     provider_reasons,
 )
-from services.payments.domain.keys import ChargeKey, MandateKey, PaymentMethodKey
+from services.payments.domain.keys import (
+    ChargeId,
+    ChargeKey,
+    CustomerId,
+    CustomerKey,
+    MandateId,
+    MandateKey,
+    MerchantId,
+    PaymentMethodId,
+    PaymentMethodKey,
+)
 from services.payments.domain.outcomes import Declined, NotMade, Succeeded, ask_again_delay
 from services.payments.domain.transitions import CHARGE, ChargeEvent, ChargeState
 
+NO_METHOD = PaymentMethodId("")
 # A soft decline is tried again this long after it; after the last one the charge is abandoned.
 RETRY_DELAYS = (timedelta(days=1), timedelta(days=3), timedelta(days=5))
 
@@ -39,9 +50,11 @@ class AbandonReason(StrEnum):
 class Charge:
     """One payment owed for one order."""
 
-    key: ChargeKey
+    merchant: MerchantId
+    customer: CustomerId
+    charge: ChargeId
     # The order's resource name.
-    order: str
+    order_name: str
     billing_mode: BillingMode
     amount_minor: int
     currency: str
@@ -54,7 +67,7 @@ class Charge:
     create_time: datetime
     update_time: datetime
     # Id of what is charged: the mandate's, or what the customer confirmed with.
-    payment_method: str = ""
+    payment_method: PaymentMethodId = NO_METHOD
     attempt_count: int = 0
     # How many of the attempts never reached the provider.
     not_made_count: int = 0
@@ -65,7 +78,7 @@ class Charge:
     # Set while the charge waits for word of its notice: when it stops waiting.
     notice_wait_until_time: datetime | None = None
     # Id of the payment method that is busy with another charge, while this one waits for it.
-    awaited_method: str = ""
+    awaited_method: PaymentMethodId = NO_METHOD
     # Name of the notice that the guard relied on.
     notice: str = ""
     refusal_reasons: tuple[RefusalReason, ...] = ()
@@ -76,12 +89,23 @@ class Charge:
     withdrawn: bool = False
 
     @property
+    def key(self) -> ChargeKey:
+        """Which it is."""
+        return ChargeKey(self.merchant, self.customer, self.charge)
+
+    @property
+    def customer_key(self) -> CustomerKey:
+        """Whose it is."""
+        return CustomerKey(self.merchant, self.customer)
+
+    @property
     def mandate_key(self) -> MandateKey | None:
         """The mandate, if it is one of this customer's: another's mandate allows nothing."""
-        prefix = f"{self.key.owner.name}/mandates/"
+        prefix = f"{self.customer_key.name}/mandates/"
         if not self.mandate.startswith(prefix):
             return None
-        return MandateKey(self.key.owner, self.mandate.removeprefix(prefix))
+        mandate = MandateId(self.mandate.removeprefix(prefix))
+        return MandateKey(self.merchant, self.customer, mandate)
 
 
 def present_mandate(charge: Charge, changed: str) -> str:
@@ -100,10 +124,10 @@ def method_key(charge: Charge, mandates: Mapping[MandateKey, Mandate]) -> Paymen
     """What a charge would be made by now: the mandate's method, or what the customer confirmed with."""
     mandate = mandates.get(charge.mandate_key) if charge.mandate_key else None
     method = present_method(charge, mandate)
-    return PaymentMethodKey(charge.key.owner, method) if method else None
+    return PaymentMethodKey(charge.merchant, charge.customer, method) if method else None
 
 
-def present_method(charge: Charge, mandate: Mandate | None) -> str:
+def present_method(charge: Charge, mandate: Mandate | None) -> PaymentMethodId:
     """The id of the payment method that a charge would be made by now; empty for none."""
     return mandate.payment_method if mandate else charge.payment_method
 
@@ -140,7 +164,7 @@ def _after_decline(charge: Charge, outcome: Declined, now: datetime) -> Charge:
     if charge.billing_mode is BillingMode.PAY_ON_NOTICE:
         if is_expired(charge, now):
             return abandon(declined, AbandonReason.DECLINED, now)
-        return _changed(declined, ChargeEvent.REQUEST, now, payment_method="")
+        return _changed(declined, ChargeEvent.REQUEST, now, payment_method=NO_METHOD)
     decline_count = charge.attempt_count - charge.not_made_count
     if outcome.hard or decline_count > len(RETRY_DELAYS):
         return abandon(declined, AbandonReason.DECLINED, now)
@@ -217,7 +241,9 @@ def ask_customer(charge: Charge, expire_time: datetime | None) -> Charge:
     return _changed(asked, ChargeEvent.REQUEST, charge.update_time, next_attempt_time=None)
 
 
-def confirm_request(charge: Charge, payment_method: str, now: datetime) -> Charge | None:
+def confirm_request(
+    charge: Charge, payment_method: PaymentMethodId, now: datetime
+) -> Charge | None:
     """A REQUESTED charge that the customer said yes to; None if it can't be confirmed now."""
     if charge.state is not ChargeState.REQUESTED or charge.withdrawn or is_expired(charge, now):
         return None

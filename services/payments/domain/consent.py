@@ -5,7 +5,16 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 
-from services.payments.domain.keys import ChargeKey, MandateKey, PaymentMethodKey
+from services.payments.domain.keys import (
+    ChargeId,
+    ChargeKey,
+    CustomerId,
+    MandateId,
+    MandateKey,
+    MerchantId,
+    PaymentMethodId,
+    PaymentMethodKey,
+)
 from services.payments.domain.provider_amounts import (
     UnsupportedAmountError,
     UnsupportedCurrencyError,
@@ -57,7 +66,9 @@ class RefusalReason(StrEnum):
 class PaymentMethod:
     """A provider's token of a card or account."""
 
-    key: PaymentMethodKey
+    merchant: MerchantId
+    customer: CustomerId
+    payment_method: PaymentMethodId
     # Encrypted: only who sends it to the provider opens it. Empty once it was erased.
     provider_token: bytes
     brand: str
@@ -67,13 +78,20 @@ class PaymentMethod:
     block_time: datetime | None = None
     decline_code: str = ""
 
+    @property
+    def key(self) -> PaymentMethodKey:
+        """Which it is."""
+        return PaymentMethodKey(self.merchant, self.customer, self.payment_method)
+
 
 @dataclass(frozen=True, slots=True)
 class Mandate:
     """A customer's consent to be charged."""
 
-    key: MandateKey
-    payment_method: str
+    merchant: MerchantId
+    customer: CustomerId
+    mandate: MandateId
+    payment_method: PaymentMethodId
     charge_ceiling_minor: int
     month_ceiling_minor: int | None
     currency: str
@@ -84,6 +102,16 @@ class Mandate:
     create_time: datetime
     revoke_time: datetime | None = None
     version: int = 1
+
+    @property
+    def key(self) -> MandateKey:
+        """Which it is."""
+        return MandateKey(self.merchant, self.customer, self.mandate)
+
+    @property
+    def method_key(self) -> PaymentMethodKey:
+        """What is charged under it."""
+        return PaymentMethodKey(self.merchant, self.customer, self.payment_method)
 
     def state(self, now: datetime) -> MandateState:
         """Whether it still allows charges; one that begins later is ACTIVE."""
@@ -98,7 +126,9 @@ class Mandate:
 class Notice:
     """What a delivered notice promised about one charge."""
 
-    charge: ChargeKey
+    merchant: MerchantId
+    customer: CustomerId
+    charge: ChargeId
     # Its resource name.
     notice: str
     amount_minor: int
@@ -106,6 +136,11 @@ class Notice:
     charge_not_before_time: datetime
     deliver_time: datetime
     billing_mode: BillingMode
+
+    @property
+    def charge_key(self) -> ChargeKey:
+        """The charge that it is about."""
+        return ChargeKey(self.merchant, self.customer, self.charge)
 
 
 def mandate_reasons(

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from services.payments.domain.charges import (
+    NO_METHOD,
     AbandonReason,
     Charge,
     abandon,
@@ -43,7 +44,7 @@ def decide(
         return abandon(charge, AbandonReason.WITHDRAWN, now)
     if is_expired(charge, now):
         return expire(charge, now)
-    charge = replace(charge, awaited_method="")
+    charge = replace(charge, awaited_method=NO_METHOD)
     reasons = guard(charge, notice, mandate, month_minor, now, use)
     waiting = _waiting(charge, reasons, notice, mandate, use, now)
     if waiting is not None:

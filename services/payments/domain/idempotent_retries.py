@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
-from services.payments.domain.attempts import Attempt
+from services.payments.domain.attempts import NO_MANDATE, Attempt
 from services.payments.domain.charges import Charge, is_expired, method_key, present_method
 from services.payments.domain.consent import Mandate, Notice, month_of
 from services.payments.domain.decisions import MonthTotals
@@ -30,7 +30,7 @@ def may_resend(
     Only as the charge would be made now: still wanted, allowed by the whole guard, under the same
     mandate and method. `month_minor` leaves out the attempt itself.
     """
-    present_mandate = charge.mandate_key.mandate if charge.mandate_key else ""
+    present_mandate = charge.mandate_key.mandate if charge.mandate_key else NO_MANDATE
     same_terms = (present_mandate, present_method(charge, mandate)) == (
         attempt.mandate,
         attempt.payment_method,

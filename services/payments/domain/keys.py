@@ -6,9 +6,12 @@ from typing import NamedTuple, NewType
 # Keys are derived from what they stand for, so that the same attempt always has the same key.
 KEY_NAMESPACE = uuid.UUID("8d1f6a0b-4a57-5b0e-9a53-0c9a1f7f2b64")
 
-
 MerchantId = NewType("MerchantId", str)
 CustomerId = NewType("CustomerId", str)
+PaymentMethodId = NewType("PaymentMethodId", str)
+MandateId = NewType("MandateId", str)
+ChargeId = NewType("ChargeId", str)
+RefundId = NewType("RefundId", str)
 
 
 # Tuples, since keys and items are made and compared more often than anything else.
@@ -27,49 +30,59 @@ class CustomerKey(NamedTuple):
 class PaymentMethodKey(NamedTuple):
     """Which payment method."""
 
-    owner: CustomerKey
-    payment_method: str
+    merchant: MerchantId
+    customer: CustomerId
+    payment_method: PaymentMethodId
 
     @property
     def name(self) -> str:
         """The resource name."""
-        return f"{self.owner.name}/paymentMethods/{self.payment_method}"
+        return f"{CustomerKey(*self[:2]).name}/paymentMethods/{self.payment_method}"
 
 
 class MandateKey(NamedTuple):
     """Which mandate."""
 
-    owner: CustomerKey
-    mandate: str
+    merchant: MerchantId
+    customer: CustomerId
+    mandate: MandateId
 
     @property
     def name(self) -> str:
         """The resource name."""
-        return f"{self.owner.name}/mandates/{self.mandate}"
+        return f"{CustomerKey(*self[:2]).name}/mandates/{self.mandate}"
 
 
 class ChargeKey(NamedTuple):
     """Which charge."""
 
-    owner: CustomerKey
-    charge: str
+    merchant: MerchantId
+    customer: CustomerId
+    charge: ChargeId
 
     @property
     def name(self) -> str:
         """The resource name."""
-        return f"{self.owner.name}/charges/{self.charge}"
+        return f"{CustomerKey(*self[:2]).name}/charges/{self.charge}"
 
 
 class RefundKey(NamedTuple):
     """Which refund."""
 
-    charge: ChargeKey
-    refund: str
+    merchant: MerchantId
+    customer: CustomerId
+    charge: ChargeId
+    refund: RefundId
+
+    @property
+    def charge_key(self) -> ChargeKey:
+        """The charge that it gives back."""
+        return ChargeKey(self.merchant, self.customer, self.charge)
 
     @property
     def name(self) -> str:
         """The resource name."""
-        return f"{self.charge.name}/refunds/{self.refund}"
+        return f"{self.charge_key.name}/refunds/{self.refund}"
 
 
 def derived_key(*parts: str) -> str:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from services.payments.domain.charges import Charge
-from services.payments.domain.keys import CustomerKey, derived_key
+from services.payments.domain.keys import CustomerId, MerchantId, derived_key
 from services.payments.domain.refunds import Refund
 
 PROVIDER_CLEARING = "provider-clearing"
@@ -24,7 +24,8 @@ class Leg:
 class Booking:
     """A transaction of the ledger; one source is booked once a kind."""
 
-    owner: CustomerKey
+    merchant: MerchantId
+    customer: CustomerId
     # Name of the charge or refund.
     source: str
     kind: str
@@ -40,7 +41,8 @@ class Booking:
 def book_charge(charge: Charge, now: datetime) -> Booking:
     """The provider owes us what the customer paid; we owe it to the merchant."""
     return Booking(
-        charge.key.owner,
+        charge.merchant,
+        charge.customer,
         charge.key.name,
         "CHARGE",
         _transfer(charge.amount_minor, charge.currency, PROVIDER_CLEARING, MERCHANT_PAYABLE),
@@ -51,7 +53,8 @@ def book_charge(charge: Charge, now: datetime) -> Booking:
 def book_refund(refund: Refund, now: datetime) -> Booking:
     """The reverse of a charge, for the part that was given back."""
     return Booking(
-        refund.key.charge.owner,
+        refund.merchant,
+        refund.customer,
         refund.key.name,
         "REFUND",
         _transfer(refund.amount_minor, refund.currency, MERCHANT_PAYABLE, PROVIDER_CLEARING),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.payments.domain.keys import RefundKey
+from services.payments.domain.keys import ChargeId, CustomerId, MerchantId, RefundId, RefundKey
 from services.payments.domain.outcomes import Declined, Succeeded
 from services.payments.domain.transitions import REFUND, RefundEvent, RefundState
 
@@ -12,7 +12,10 @@ from services.payments.domain.transitions import REFUND, RefundEvent, RefundStat
 class Refund:
     """Money given back."""
 
-    key: RefundKey
+    merchant: MerchantId
+    customer: CustomerId
+    charge: ChargeId
+    refund: RefundId
     amount_minor: int
     currency: str
     # Encrypted: only who shows it opens it. Empty once it was erased.
@@ -25,9 +28,14 @@ class Refund:
     try_count: int = 0
     # What the provider answered in place of what was asked of it; such a refund is never sent again.
     mismatch: str = ""
+    traceparent: str = ""
     # The provider's id of the payment that it gives back.
     provider_payment: str = ""
-    traceparent: str = ""
+
+    @property
+    def key(self) -> RefundKey:
+        """Which it is."""
+        return RefundKey(self.merchant, self.customer, self.charge, self.refund)
 
 
 def settled_state(refund: Refund, outcome: Succeeded | Declined) -> RefundState:

@@ -1,52 +1,13 @@
 """Charges."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
-from typing import NamedTuple
 
-from services.payments.domain.charges import AbandonReason, Charge
-from services.payments.domain.consent import BillingMode, RefusalReason
-from services.payments.domain.keys import (
-    ChargeKey,
-    CustomerId,
-    CustomerKey,
-    MerchantId,
-    PaymentMethodKey,
-)
-from services.payments.domain.transitions import ChargeState
-from services.payments.store import keys
+from services.payments.domain.charges import Charge
+from services.payments.domain.keys import ChargeKey, CustomerKey, MerchantId, PaymentMethodKey
 from services.payments.store.instructions import instructed
 from services.runtime.db.pool import Connection
-from services.runtime.db.statements import Command, Query
-
-
-class _ChargeRow(NamedTuple):
-    merchant: MerchantId
-    customer: CustomerId
-    charge: str
-    order_name: str
-    billing_mode: str
-    amount_minor: int
-    currency: str
-    mandate: str
-    title: str
-    time_zone: str
-    traceparent: str
-    state: str
-    payment_method: str
-    attempt_count: int
-    not_made_count: int
-    next_attempt_time: datetime | None
-    expire_time: datetime | None
-    notice_wait_until_time: datetime | None
-    awaited_method: str
-    notice: str
-    refusal_reasons: list[str]
-    abandon_reason: str | None
-    decline_code: str
-    create_time: datetime
-    update_time: datetime
-
+from services.runtime.db.statements import Command, Query, scalar
 
 _INSERT = Query(
     """
@@ -63,7 +24,7 @@ _INSERT = Query(
     ON CONFLICT (customer, merchant, charge) DO NOTHING
     RETURNING merchant, customer, charge
 """,
-    keys.ChargeRow,
+    ChargeKey,
 )
 
 _SAVE = Command("""
@@ -94,14 +55,14 @@ _SAVE = Command("""
 _BY_KEY = Query(
     """
     SELECT merchant, customer, charge, order_name, billing_mode, amount_minor, currency, mandate,
-           title, time_zone, traceparent, state, payment_method, attempt_count, not_made_count,
-           next_attempt_time, expire_time, notice_wait_until_time, awaited_method, notice,
-           refusal_reasons, abandon_reason, decline_code, create_time, update_time
+           title, time_zone, traceparent, state, create_time, update_time, payment_method,
+           attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
+           awaited_method, notice, refusal_reasons, abandon_reason, decline_code
     FROM charges
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
       AS asked (customer, merchant, charge) USING (customer, merchant, charge)
 """,
-    _ChargeRow,
+    Charge,
 )
 
 # Rows are locked in the order of their key, so that two batches never wait for each other. State is
@@ -109,75 +70,75 @@ _BY_KEY = Query(
 _LOCKED = Query(
     """
     SELECT merchant, customer, charge, order_name, billing_mode, amount_minor, currency, mandate,
-           title, time_zone, traceparent, state, payment_method, attempt_count, not_made_count,
-           next_attempt_time, expire_time, notice_wait_until_time, awaited_method, notice,
-           refusal_reasons, abandon_reason, decline_code, create_time, update_time
+           title, time_zone, traceparent, state, create_time, update_time, payment_method,
+           attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
+           awaited_method, notice, refusal_reasons, abandon_reason, decline_code
     FROM charges
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
       AS asked (customer, merchant, charge) USING (customer, merchant, charge)
     ORDER BY merchant, customer, charge FOR UPDATE OF charges
 """,
-    _ChargeRow,
+    Charge,
 )
 
 _TAKE_DUE = Query(
     """
     SELECT merchant, customer, charge, order_name, billing_mode, amount_minor, currency, mandate,
-           title, time_zone, traceparent, state, payment_method, attempt_count, not_made_count,
-           next_attempt_time, expire_time, notice_wait_until_time, awaited_method, notice,
-           refusal_reasons, abandon_reason, decline_code, create_time, update_time
+           title, time_zone, traceparent, state, create_time, update_time, payment_method,
+           attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
+           awaited_method, notice, refusal_reasons, abandon_reason, decline_code
     FROM charges WHERE state = 'SCHEDULED' AND next_attempt_time <= :now
     ORDER BY next_attempt_time LIMIT :limit FOR UPDATE SKIP LOCKED
 """,
-    _ChargeRow,
+    Charge,
 )
 
 _TAKE_EXPIRED = Query(
     """
     SELECT merchant, customer, charge, order_name, billing_mode, amount_minor, currency, mandate,
-           title, time_zone, traceparent, state, payment_method, attempt_count, not_made_count,
-           next_attempt_time, expire_time, notice_wait_until_time, awaited_method, notice,
-           refusal_reasons, abandon_reason, decline_code, create_time, update_time
+           title, time_zone, traceparent, state, create_time, update_time, payment_method,
+           attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
+           awaited_method, notice, refusal_reasons, abandon_reason, decline_code
     FROM charges WHERE state = 'REQUESTED' AND expire_time <= :now
     ORDER BY expire_time LIMIT :limit FOR UPDATE SKIP LOCKED
 """,
-    _ChargeRow,
+    Charge,
 )
 
-_NEXT_DUE = Query(
-    "SELECT min(next_attempt_time) AS time FROM charges WHERE state = 'SCHEDULED'", keys.TimeRow
+_NEXT_DUE: Query[datetime | None] = Query(
+    "SELECT min(next_attempt_time) AS time FROM charges WHERE state = 'SCHEDULED'", scalar
 )
 
-_NEXT_EXPIRY = Query(
-    "SELECT min(expire_time) AS time FROM charges WHERE state = 'REQUESTED'", keys.TimeRow
+_NEXT_EXPIRY: Query[datetime | None] = Query(
+    "SELECT min(expire_time) AS time FROM charges WHERE state = 'REQUESTED'", scalar
 )
 
 _OF_CUSTOMER = Query(
     """
     SELECT merchant, customer, charge, order_name, billing_mode, amount_minor, currency, mandate,
-           title, time_zone, traceparent, state, payment_method, attempt_count, not_made_count,
-           next_attempt_time, expire_time, notice_wait_until_time, awaited_method, notice,
-           refusal_reasons, abandon_reason, decline_code, create_time, update_time
+           title, time_zone, traceparent, state, create_time, update_time, payment_method,
+           attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
+           awaited_method, notice, refusal_reasons, abandon_reason, decline_code
     FROM charges
     WHERE customer = :customer AND merchant = :merchant AND charge > :after
       AND (CAST(:state AS text) = '' OR state = :state)
     ORDER BY charge LIMIT :limit
 """,
-    _ChargeRow,
+    Charge,
 )
 
 _OF_MERCHANT = Query(
     """
     SELECT merchant, customer, charge, order_name, billing_mode, amount_minor, currency, mandate,
-           title, time_zone, traceparent, state, payment_method, attempt_count, not_made_count,
-           next_attempt_time, expire_time, notice_wait_until_time, awaited_method, notice,
-           refusal_reasons, abandon_reason, decline_code, create_time, update_time
+           title, time_zone, traceparent, state, create_time, update_time, payment_method,
+           attempt_count, not_made_count, next_attempt_time, expire_time, notice_wait_until_time,
+           awaited_method, notice, refusal_reasons, abandon_reason, decline_code
     FROM charges
     WHERE merchant = :merchant AND (charge, customer) > (:after, :after_customer)
       AND (CAST(:state AS text) = '' OR state = :state)
     ORDER BY charge, customer LIMIT :limit
 """,
-    _ChargeRow,
+    Charge,
 )
 
 # By its key: `state || ''` keeps the planner from the index of a state, and from all that is in it.
@@ -213,94 +174,54 @@ _WAKE_AWAITING = Command("""
 """)
 
 
-async def insert(tx: Connection, charges: Sequence[Charge]) -> set[ChargeKey]:
+async def insert(tx: Connection, charges: Collection[Charge]) -> set[ChargeKey]:
     """Add charges; returns which were new."""
-    rows = await _INSERT.all(
-        tx,
-        **keys.owners([charge.key.owner for charge in charges]),
-        charge=[charge.key.charge for charge in charges],
-        order_name=[charge.order for charge in charges],
-        billing_mode=[charge.billing_mode for charge in charges],
-        amount_minor=[charge.amount_minor for charge in charges],
-        currency=[charge.currency for charge in charges],
-        mandate=[charge.mandate for charge in charges],
-        title=[charge.title for charge in charges],
-        time_zone=[charge.time_zone for charge in charges],
-        traceparent=[charge.traceparent for charge in charges],
-        state=[charge.state for charge in charges],
-        next_attempt_time=[charge.next_attempt_time for charge in charges],
-        expire_time=[charge.expire_time for charge in charges],
-        create_time=[charge.create_time for charge in charges],
-        update_time=[charge.update_time for charge in charges],
-    )
-    return {keys.charge_of(row) for row in rows}
+    return set(await _INSERT.all_for(tx, charges))
 
 
 async def save(tx: Connection, charges: Sequence[Charge]) -> None:
     """Write what has changed of charges whose rows this transaction has locked."""
-    if not charges:
-        return
-    await _SAVE.run(
-        tx,
-        **keys.owners([charge.key.owner for charge in charges]),
-        charge=[charge.key.charge for charge in charges],
-        state=[charge.state for charge in charges],
-        payment_method=[charge.payment_method for charge in charges],
-        attempt_count=[charge.attempt_count for charge in charges],
-        mandate=[charge.mandate for charge in charges],
-        awaited_method=[charge.awaited_method for charge in charges],
-        not_made_count=[charge.not_made_count for charge in charges],
-        next_attempt_time=[charge.next_attempt_time for charge in charges],
-        notice_wait_until_time=[charge.notice_wait_until_time for charge in charges],
-        notice=[charge.notice for charge in charges],
-        refusal_reasons=[",".join(charge.refusal_reasons) for charge in charges],
-        abandon_reason=[charge.abandon_reason for charge in charges],
-        decline_code=[charge.decline_code for charge in charges],
-        update_time=[charge.update_time for charge in charges],
-    )
+    # Arrays of arrays must be even.
+    reasons = [",".join(charge.refusal_reasons) for charge in charges]
+    await _SAVE.run_for(tx, charges, refusal_reasons=reasons)
 
 
-async def by_key(tx: Connection, wanted: Iterable[ChargeKey]) -> dict[ChargeKey, Charge]:
+async def by_key(tx: Connection, keys: Iterable[ChargeKey]) -> dict[ChargeKey, Charge]:
     """Those of the charges that exist."""
-    rows = await _BY_KEY.all(tx, **keys.charges(wanted))
-    return {found.key: found for found in map(_charge, rows)}
+    return {charge.key: charge for charge in await _BY_KEY.all_for(tx, set(keys))}
 
 
-async def locked(tx: Connection, wanted: Iterable[ChargeKey]) -> dict[ChargeKey, Charge]:
+async def locked(tx: Connection, keys: Iterable[ChargeKey]) -> dict[ChargeKey, Charge]:
     """Those of the charges that exist, locked until the transaction ends."""
-    rows = await _LOCKED.all(tx, **keys.charges(wanted))
-    found = await instructed(tx, [_charge(row) for row in rows])
-    return {charge.key: charge for charge in found}
+    charges = await instructed(tx, await _LOCKED.all_for(tx, set(keys)))
+    return {charge.key: charge for charge in charges}
 
 
 async def take_due(tx: Connection, now: datetime, limit: int) -> list[Charge]:
     """A batch of SCHEDULED charges whose time has come, locked, those that others hold left out."""
-    rows = await _TAKE_DUE.all(tx, now=now, limit=limit)
-    return await instructed(tx, [_charge(row) for row in rows])
+    return await instructed(tx, await _TAKE_DUE.all(tx, now=now, limit=limit))
 
 
 async def take_expired(tx: Connection, now: datetime, limit: int) -> list[Charge]:
     """A batch of requests that nobody confirmed in time, locked like the due ones."""
-    rows = await _TAKE_EXPIRED.all(tx, now=now, limit=limit)
-    return [_charge(row) for row in rows]
+    return await _TAKE_EXPIRED.all(tx, now=now, limit=limit)
 
 
 async def next_due(tx: Connection) -> datetime | None:
     """When the next SCHEDULED charge is tried or looked at."""
-    return (await _NEXT_DUE.one(tx)).time
+    return await _NEXT_DUE.one(tx)
 
 
 async def next_expiry(tx: Connection) -> datetime | None:
     """When the next request to pay ends."""
-    return (await _NEXT_EXPIRY.one(tx)).time
+    return await _NEXT_EXPIRY.one(tx)
 
 
 async def of_customer(
     tx: Connection, owner: CustomerKey, state: str, after: str, limit: int
 ) -> list[Charge]:
     """A customer's charges by id, after an id; only those in a state, unless it is empty."""
-    parameters = {**keys.owner(owner), "state": state, "after": after, "limit": limit}
-    return [_charge(row) for row in await _OF_CUSTOMER.all(tx, **parameters)]
+    return await _OF_CUSTOMER.all(tx, **owner._asdict(), state=state, after=after, limit=limit)
 
 
 async def of_merchant(
@@ -308,54 +229,21 @@ async def of_merchant(
 ) -> list[Charge]:
     """A merchant's charges by id and customer, as those of a customer."""
     charge, customer = after
-    parameters = {
-        "merchant": merchant,
-        "state": state,
-        "after": charge,
-        "after_customer": customer,
-        "limit": limit,
-    }
-    return [_charge(row) for row in await _OF_MERCHANT.all(tx, **parameters)]
+    return await _OF_MERCHANT.all(
+        tx, merchant=merchant, state=state, after=charge, after_customer=customer, limit=limit
+    )
 
 
-async def wake(tx: Connection, wanted: Iterable[ChargeKey], now: datetime) -> None:
+async def wake(tx: Connection, keys: Iterable[ChargeKey], now: datetime) -> None:
     """Have charges that wait for word of their notice looked at now.
 
     They are locked first: the guard may just be about to let one of them wait.
     """
-    parameters = keys.charges(wanted)
-    await _LOCKED.all(tx, **parameters)
-    await _WAKE.run(tx, **parameters, now=now)
+    waiting = set(keys)
+    await _LOCKED.all_for(tx, waiting)
+    await _WAKE.run_for(tx, waiting, now=now)
 
 
 async def wake_awaiting(tx: Connection, methods: Iterable[PaymentMethodKey], now: datetime) -> None:
     """Have the next charge that waits for each payment method looked at now."""
-    await _WAKE_AWAITING.run(tx, **keys.payment_methods(methods), now=now)
-
-
-def _charge(row: _ChargeRow) -> Charge:
-    return Charge(
-        key=keys.charge_of(row),
-        order=row.order_name,
-        billing_mode=BillingMode(row.billing_mode),
-        amount_minor=row.amount_minor,
-        currency=row.currency,
-        mandate=row.mandate,
-        title=row.title,
-        time_zone=row.time_zone,
-        traceparent=row.traceparent,
-        state=ChargeState(row.state),
-        create_time=row.create_time,
-        update_time=row.update_time,
-        payment_method=row.payment_method,
-        attempt_count=row.attempt_count,
-        not_made_count=row.not_made_count,
-        next_attempt_time=row.next_attempt_time,
-        expire_time=row.expire_time,
-        notice_wait_until_time=row.notice_wait_until_time,
-        awaited_method=row.awaited_method,
-        notice=row.notice,
-        refusal_reasons=tuple(RefusalReason(reason) for reason in row.refusal_reasons),
-        abandon_reason=AbandonReason(row.abandon_reason) if row.abandon_reason else None,
-        decline_code=row.decline_code,
-    )
+    await _WAKE_AWAITING.run_for(tx, sorted(set(methods)), now=now)

@@ -1,68 +1,45 @@
 """Where the personal data of payments are, and what they are bound to."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from services.payments.domain.keys import (
-    ChargeKey,
-    CustomerKey,
-    MandateKey,
-    PaymentMethodKey,
-    RefundKey,
-)
+from services.payments.domain.keys import MandateKey, PaymentMethodKey, RefundKey
 from services.runtime.db.key_rotation import EncryptedColumn, EncryptedTable
+from services.runtime.db.statements import fields
+
+K = TypeVar("K", PaymentMethodKey, MandateKey, RefundKey)
 
 
 def token_aad(key: PaymentMethodKey) -> tuple[str, ...]:
     """What the encrypted token of a payment method is bound to."""
-    owner = key.owner
-    return "payment_methods", "provider_token", owner.merchant, owner.customer, key.payment_method
+    return "payment_methods", "provider_token", *key
 
 
 def evidence_aad(key: MandateKey) -> tuple[str, ...]:
     """What the encrypted evidence of a mandate is bound to."""
-    return "mandates", "evidence", key.owner.merchant, key.owner.customer, key.mandate
+    return "mandates", "evidence", *key
 
 
 def note_aad(key: RefundKey) -> tuple[str, ...]:
     """What the encrypted note of a refund is bound to."""
-    owner = key.charge.owner
-    return "refunds", "note", owner.merchant, owner.customer, key.charge.charge, key.refund
+    return "refunds", "note", *key
 
 
-def _owner(row: Any) -> CustomerKey:  # noqa: ANN401 - a row
-    return CustomerKey(row.merchant, row.customer)
+def _table(
+    name: str, column: str, key_type: type[K], aad: Callable[[K], tuple[str, ...]]
+) -> EncryptedTable:
+    """A table with one encrypted column; its primary key begins with the shard key, the customer."""
+    merchant, customer, *others = fields(key_type)
 
+    def aad_of(row: Any) -> tuple[str, ...]:  # noqa: ANN401 - a row
+        return aad(key_type(*(getattr(row, field) for field in fields(key_type))))
 
-_OWNER = {"customer": "text", "merchant": "text"}
+    key = dict.fromkeys((customer, merchant, *others), "text")
+    return EncryptedTable(name, key, [EncryptedColumn(column, aad_of)])
+
 
 ENCRYPTED_TABLES = (
-    EncryptedTable(
-        "payment_methods",
-        {**_OWNER, "payment_method": "text"},
-        [
-            EncryptedColumn(
-                "provider_token",
-                lambda row: token_aad(PaymentMethodKey(_owner(row), row.payment_method)),
-            )
-        ],
-    ),
-    EncryptedTable(
-        "mandates",
-        {**_OWNER, "mandate": "text"},
-        [
-            EncryptedColumn(
-                "evidence", lambda row: evidence_aad(MandateKey(_owner(row), row.mandate))
-            )
-        ],
-    ),
-    EncryptedTable(
-        "refunds",
-        {**_OWNER, "charge": "text", "refund": "text"},
-        [
-            EncryptedColumn(
-                "note",
-                lambda row: note_aad(RefundKey(ChargeKey(_owner(row), row.charge), row.refund)),
-            )
-        ],
-    ),
+    _table("payment_methods", "provider_token", PaymentMethodKey, token_aad),
+    _table("mandates", "evidence", MandateKey, evidence_aad),
+    _table("refunds", "note", RefundKey, note_aad),
 )

@@ -1,21 +1,10 @@
 """What is known of a customer: whether it is still needed, and how it is erased."""
 
 from datetime import datetime
-from typing import NamedTuple
 
 from services.payments.domain.keys import ChargeKey, CustomerKey
-from services.payments.store import keys
 from services.runtime.db.pool import Connection
-from services.runtime.db.statements import Command, Query
-
-
-class _ChargeIdRow(NamedTuple):
-    charge: str
-
-
-class _NameRow(NamedTuple):
-    name: str
-
+from services.runtime.db.statements import Command, Query, scalar
 
 # Waits for whoever begins an attempt, and lets nobody begin another.
 _REVOKE_MANDATES = Command("""
@@ -25,7 +14,7 @@ _REVOKE_MANDATES = Command("""
 
 _OPEN_CHARGES = Query(
     """
-    SELECT charge FROM charges
+    SELECT merchant, customer, charge FROM charges
     WHERE customer = :customer AND merchant = :merchant
       AND (state IN ('SCHEDULED', 'REQUESTED', 'IN_FLIGHT') OR EXISTS (
         SELECT FROM refunds
@@ -33,7 +22,7 @@ _OPEN_CHARGES = Query(
           AND refunds.charge = charges.charge AND refunds.state = 'PENDING'))
     ORDER BY charge LIMIT :limit
 """,
-    _ChargeIdRow,
+    ChargeKey,
 )
 
 _ERASE = (
@@ -61,19 +50,19 @@ _ERASE_EVIDENCE = Command("""
           AND attempts.start_time > :disputable_since)
 """)
 
-_LAST_WITH_EVIDENCE = Query(
+_LAST_WITH_EVIDENCE: Query[datetime | None] = Query(
     """
-    SELECT max(attempts.start_time) AS time FROM attempts
+    SELECT max(attempts.start_time) FROM attempts
     JOIN mandates USING (customer, merchant, mandate)
     WHERE customer = :customer AND merchant = :merchant AND attempts.state = 'SUCCEEDED'
       AND mandates.evidence <> ''
 """,
-    keys.TimeRow,
+    scalar,
 )
 
-_RESOURCES = Query(
+_RESOURCES: Query[str] = Query(
     """
-    SELECT 'paymentMethods/' || payment_method AS name FROM payment_methods
+    SELECT 'paymentMethods/' || payment_method FROM payment_methods
     WHERE customer = :customer AND merchant = :merchant
     UNION ALL
     SELECT 'mandates/' || mandate FROM mandates
@@ -85,35 +74,33 @@ _RESOURCES = Query(
     SELECT 'charges/' || charge || '/refunds/' || refund FROM refunds
     WHERE customer = :customer AND merchant = :merchant
 """,
-    _NameRow,
+    scalar,
 )
 
 
-async def revoke_mandates(tx: Connection, owner: CustomerKey, now: datetime) -> None:
+async def revoke_mandates(tx: Connection, customer: CustomerKey, now: datetime) -> None:
     """End every consent of a customer."""
-    await _REVOKE_MANDATES.run(tx, **keys.owner(owner), now=now)
+    await _REVOKE_MANDATES.run(tx, **customer._asdict(), now=now)
 
 
-async def open_charges(tx: Connection, owner: CustomerKey, limit: int) -> list[ChargeKey]:
+async def open_charges(tx: Connection, customer: CustomerKey, limit: int) -> list[ChargeKey]:
     """The first of a customer's charges that are not over, or have a refund that is not."""
-    rows = await _OPEN_CHARGES.all(tx, **keys.owner(owner), limit=limit)
-    return [ChargeKey(owner, row.charge) for row in rows]
+    return await _OPEN_CHARGES.all(tx, **customer._asdict(), limit=limit)
 
 
-async def erase(tx: Connection, owner: CustomerKey, disputable_since: datetime) -> None:
+async def erase(tx: Connection, customer: CustomerKey, disputable_since: datetime) -> None:
     """Erase what is not needed any more: all but the ledger, and the evidence of later charges."""
     for statement in _ERASE:
-        await statement.run(tx, **keys.owner(owner))
-    evidence = {**keys.owner(owner), "disputable_since": disputable_since}
-    await _ERASE_EVIDENCE.run(tx, **evidence)
+        await statement.run(tx, **customer._asdict())
+    await _ERASE_EVIDENCE.run(tx, **customer._asdict(), disputable_since=disputable_since)
 
 
-async def last_with_evidence(tx: Connection, owner: CustomerKey) -> datetime | None:
+async def last_with_evidence(tx: Connection, customer: CustomerKey) -> datetime | None:
     """When a customer was last charged under a mandate whose evidence is there."""
-    return (await _LAST_WITH_EVIDENCE.one(tx, **keys.owner(owner))).time
+    return await _LAST_WITH_EVIDENCE.one(tx, **customer._asdict())
 
 
-async def resources(tx: Connection, owner: CustomerKey) -> list[str]:
+async def resources(tx: Connection, customer: CustomerKey) -> list[str]:
     """The names of all that belongs to a customer."""
-    rows = await _RESOURCES.all(tx, **keys.owner(owner))
-    return [f"{owner.name}/{row.name}" for row in rows]
+    names = await _RESOURCES.all(tx, **customer._asdict())
+    return [f"{customer.name}/{name}" for name in names]

@@ -6,8 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from services.payments.domain.charges import Charge, present_mandate
-from services.payments.domain.keys import ChargeKey, CustomerId, MerchantId
-from services.payments.store import keys
+from services.payments.domain.keys import ChargeId, ChargeKey, CustomerId, MerchantId
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Command, Query
 
@@ -15,7 +14,7 @@ from services.runtime.db.statements import Command, Query
 class _InstructionRow(NamedTuple):
     merchant: MerchantId
     customer: CustomerId
-    charge: str
+    charge: ChargeId
     withdrawn: bool
     mandate: str
 
@@ -33,7 +32,7 @@ _INSTRUCTIONS = Query(
     SELECT merchant, customer, charge, withdraw_time IS NOT NULL AS withdrawn,
            coalesce(mandate, '') AS mandate
     FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
-      AS asked (customer, merchant, charge)
+      AS wanted (customer, merchant, charge)
     LEFT JOIN withdrawals USING (customer, merchant, charge)
     LEFT JOIN mandate_changes USING (customer, merchant, charge)
 """,
@@ -52,19 +51,18 @@ _INSERT_MANDATE_CHANGES = Command("""
 """)
 
 
-async def insert_withdrawals(tx: Connection, wanted: Iterable[ChargeKey], now: datetime) -> None:
+async def insert_withdrawals(tx: Connection, keys: Iterable[ChargeKey], now: datetime) -> None:
     """Remember that charges are not wanted any more, whether or not they are there yet."""
-    await _INSERT_WITHDRAWALS.run(tx, **keys.charges(wanted), now=now)
+    await _INSERT_WITHDRAWALS.run_for(tx, sorted(set(keys)), now=now)
 
 
 async def insert_mandate_changes(
     tx: Connection, changes: Mapping[ChargeKey, tuple[str, datetime]]
 ) -> None:
     """Remember under which mandates charges are to be made, whether or not they are there yet."""
-    await _INSERT_MANDATE_CHANGES.run(
+    await _INSERT_MANDATE_CHANGES.run_for(
         tx,
-        **keys.owners([key.owner for key in changes]),
-        charge=[key.charge for key in changes],
+        changes,
         mandate=[mandate for mandate, _ in changes.values()],
         change_time=[change_time for _, change_time in changes.values()],
     )
@@ -75,10 +73,8 @@ async def instructed(tx: Connection, charges: list[Charge]) -> list[Charge]:
 
     Read after the locks were taken, so that nothing committed meanwhile is overlooked.
     """
-    if not charges:
-        return []
-    rows = await _INSTRUCTIONS.all(tx, **keys.charges(charge.key for charge in charges))
-    said = {keys.charge_of(row): (row.withdrawn, row.mandate) for row in rows}
+    rows = await _INSTRUCTIONS.all_for(tx, charges)
+    said = {ChargeKey(*row[:3]): (row.withdrawn, row.mandate) for row in rows}
     return [
         replace(
             charge,

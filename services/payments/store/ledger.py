@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from services.payments.domain.keys import MerchantId
 from services.payments.domain.ledger import Booking
-from services.payments.store import keys
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Command, Query
 
@@ -75,29 +74,15 @@ _ENTRIES = Query(
 
 async def book(tx: Connection, bookings: Sequence[Booking]) -> None:
     """Add transactions with their entries. PostgreSQL refuses one whose source is booked already."""
-    if not bookings:
-        return
-    await _INSERT_TRANSACTIONS.run(
+    await _INSERT_TRANSACTIONS.run_for(tx, bookings)
+    legs = [leg for booking in bookings for leg in booking.legs]
+    await _INSERT_ENTRIES.run_for(
         tx,
-        **keys.owners([booking.owner for booking in bookings]),
-        transaction=[booking.transaction for booking in bookings],
-        source=[booking.source for booking in bookings],
-        kind=[booking.kind for booking in bookings],
-        book_time=[booking.book_time for booking in bookings],
-    )
-    legs = [
-        (booking, number, leg)
-        for booking in bookings
-        for number, leg in enumerate(booking.legs, start=1)
-    ]
-    await _INSERT_ENTRIES.run(
-        tx,
-        **keys.owners([booking.owner for booking, _, _ in legs]),
-        transaction=[booking.transaction for booking, _, _ in legs],
-        leg=[number for _, number, _ in legs],
-        account=[leg.account for _, _, leg in legs],
-        amount_minor=[leg.amount_minor for _, _, leg in legs],
-        currency=[leg.currency for _, _, leg in legs],
+        [booking for booking in bookings for _ in booking.legs],
+        leg=[number for booking in bookings for number in range(1, len(booking.legs) + 1)],
+        account=[leg.account for leg in legs],
+        amount_minor=[leg.amount_minor for leg in legs],
+        currency=[leg.currency for leg in legs],
     )
 
 

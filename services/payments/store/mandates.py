@@ -1,74 +1,63 @@
 """Mandates, and what was charged under them in a month."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from services.payments.domain.consent import Mandate
 from services.payments.domain.idempotent_retries import KEY_RELIED_ON
-from services.payments.domain.keys import CustomerId, CustomerKey, MandateKey, MerchantId
-from services.payments.store import keys
+from services.payments.domain.keys import (
+    CustomerId,
+    CustomerKey,
+    MandateId,
+    MandateKey,
+    MerchantId,
+)
 from services.runtime.db.pool import Connection
-from services.runtime.db.statements import Query
+from services.runtime.db.statements import Command, Query
 
 
-class _MandateIdRow(NamedTuple):
-    mandate: str
+class MandateMonth(NamedTuple):
+    """A mandate, and a month by its first instant and that of the next one."""
 
-
-class _MandateRow(NamedTuple):
     merchant: MerchantId
     customer: CustomerId
-    mandate: str
-    payment_method: str
-    charge_ceiling_minor: int
-    month_ceiling_minor: int | None
-    currency: str
-    valid_from_time: datetime
-    valid_until_time: datetime | None
-    evidence: bytes
-    create_time: datetime
-    revoke_time: datetime | None
-    version: int
+    mandate: MandateId
+    first: datetime
+    following: datetime
 
 
-class _MandateWithTotalRow(NamedTuple):
-    merchant: MerchantId
-    customer: CustomerId
-    mandate: str
-    payment_method: str
-    charge_ceiling_minor: int
-    month_ceiling_minor: int | None
-    currency: str
-    valid_from_time: datetime
-    valid_until_time: datetime | None
-    evidence: bytes
-    create_time: datetime
-    revoke_time: datetime | None
-    version: int
-    place: int
-    method_blocked: bool
-    total_minor: int | None
+@dataclass(frozen=True, slots=True)
+class MandateWithTotal(Mandate):
+    """A mandate, with what was charged under it in a month."""
+
+    # Which of those that were wanted, from 1.
+    place: int = 0
+    method_blocked: bool = False
+    # None where there is no ceiling to it.
+    total_minor: int | None = None
 
 
 class _TotalRow(NamedTuple):
-    ordinal: int
+    merchant: MerchantId
+    customer: CustomerId
+    mandate: MandateId
     total_minor: int
 
 
-_INSERT = Query(
-    """
+_INSERT = Command("""
     INSERT INTO mandates (merchant, customer, mandate, payment_method, charge_ceiling_minor,
                           month_ceiling_minor, currency, valid_from_time, valid_until_time,
                           evidence, create_time)
-    VALUES (:merchant, :customer, :mandate, :payment_method, :charge_ceiling_minor,
-            :month_ceiling_minor, :currency, :valid_from_time, :valid_until_time,
-            :evidence, :create_time)
+    SELECT * FROM unnest(
+        CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:mandate AS text[]),
+        CAST(:payment_method AS text[]), CAST(:charge_ceiling_minor AS bigint[]),
+        CAST(:month_ceiling_minor AS bigint[]), CAST(:currency AS text[]),
+        CAST(:valid_from_time AS timestamptz[]), CAST(:valid_until_time AS timestamptz[]),
+        CAST(:evidence AS bytea[]), CAST(:create_time AS timestamptz[]))
     ON CONFLICT (customer, merchant, mandate) DO NOTHING
-    RETURNING mandate
-""",
-    _MandateIdRow,
-)
+""")
 
 _BY_KEY = Query(
     """
@@ -77,9 +66,9 @@ _BY_KEY = Query(
            version
     FROM mandates
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:mandate AS text[]))
-      AS asked (customer, merchant, mandate) USING (customer, merchant, mandate)
+      AS wanted (customer, merchant, mandate) USING (customer, merchant, mandate)
 """,
-    _MandateRow,
+    Mandate,
 )
 
 # Rows are locked in the order of their key, so that two batches never wait for each other.
@@ -90,10 +79,10 @@ _LOCKED = Query(
            version
     FROM mandates
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:mandate AS text[]))
-      AS asked (customer, merchant, mandate) USING (customer, merchant, mandate)
+      AS wanted (customer, merchant, mandate) USING (customer, merchant, mandate)
     ORDER BY merchant, customer, mandate FOR UPDATE OF mandates
 """,
-    _MandateRow,
+    Mandate,
 )
 
 _OF_CUSTOMER = Query(
@@ -105,7 +94,7 @@ _OF_CUSTOMER = Query(
     WHERE customer = :customer AND merchant = :merchant AND mandate > :after
     ORDER BY mandate LIMIT :limit
 """,
-    _MandateRow,
+    Mandate,
 )
 
 _REVOKE = Query(
@@ -116,23 +105,23 @@ _REVOKE = Query(
               month_ceiling_minor, currency, valid_from_time, valid_until_time, evidence,
               create_time, revoke_time, version
 """,
-    _MandateRow,
+    Mandate,
 )
 
 # An attempt that was sent twice counts in both months: in either it may be made.
 _MONTH_TOTALS = Query(
     """
-    SELECT asked.ordinal, CAST(sum(attempts.amount_minor) AS bigint) AS total_minor FROM attempts
-    JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:mandate AS text[]),
-                CAST(:first AS timestamptz[]), CAST(:following AS timestamptz[]))
-      WITH ORDINALITY AS asked (customer, merchant, mandate, first, following, ordinal)
-      USING (customer, merchant, mandate)
-    WHERE attempts.state IN ('UNKNOWN', 'SUCCEEDED')
-      AND attempts.start_time >= asked.first - CAST(:resent_within AS interval)
-      AND attempts.start_time < asked.following
-      AND (attempts.start_time >= asked.first
-           OR attempts.resend_time >= asked.first AND attempts.resend_time < asked.following)
-    GROUP BY asked.ordinal
+    SELECT merchant, customer, mandate, total_minor
+    FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:mandate AS text[]))
+      AS wanted (customer, merchant, mandate)
+    CROSS JOIN LATERAL (
+        SELECT CAST(coalesce(sum(amount_minor), 0) AS bigint) AS total_minor FROM attempts
+        WHERE attempts.customer = wanted.customer AND attempts.merchant = wanted.merchant
+          AND attempts.mandate = wanted.mandate AND state IN ('UNKNOWN', 'SUCCEEDED')
+          AND start_time >= CAST(:first AS timestamptz) - CAST(:resent_within AS interval)
+          AND start_time < :following
+          AND (start_time >= :first OR resend_time >= :first AND resend_time < :following)
+    ) AS month
 """,
     _TotalRow,
 )
@@ -143,114 +132,71 @@ _WITH_TOTALS = Query(
     SELECT merchant, customer, mandate, payment_method, charge_ceiling_minor, month_ceiling_minor,
            mandates.currency, valid_from_time, valid_until_time, evidence, mandates.create_time,
            revoke_time, version,
-           asked.place, payment_methods.block_time IS NOT NULL AS method_blocked,
+           wanted.place, payment_methods.block_time IS NOT NULL AS method_blocked,
            CASE WHEN mandates.month_ceiling_minor IS NOT NULL THEN (
                SELECT CAST(sum(attempts.amount_minor) AS bigint) FROM attempts
-               WHERE attempts.customer = asked.customer AND attempts.merchant = asked.merchant
-                 AND attempts.mandate = asked.mandate AND attempts.state IN ('UNKNOWN', 'SUCCEEDED')
-                 AND attempts.start_time >= asked.first - CAST(:resent_within AS interval)
-                 AND attempts.start_time < asked.following
-                 AND (attempts.start_time >= asked.first
-                      OR attempts.resend_time >= asked.first
-                         AND attempts.resend_time < asked.following))
+               WHERE attempts.customer = wanted.customer AND attempts.merchant = wanted.merchant
+                 AND attempts.mandate = wanted.mandate AND attempts.state IN ('UNKNOWN', 'SUCCEEDED')
+                 AND attempts.start_time >= wanted.first - CAST(:resent_within AS interval)
+                 AND attempts.start_time < wanted.following
+                 AND (attempts.start_time >= wanted.first
+                      OR attempts.resend_time >= wanted.first
+                         AND attempts.resend_time < wanted.following))
            END AS total_minor
     FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:mandate AS text[]),
                 CAST(:first AS timestamptz[]), CAST(:following AS timestamptz[]))
-      WITH ORDINALITY AS asked (customer, merchant, mandate, first, following, place)
+      WITH ORDINALITY AS wanted (customer, merchant, mandate, first, following, place)
     JOIN mandates USING (customer, merchant, mandate)
     JOIN payment_methods USING (customer, merchant, payment_method)
 """,
-    _MandateWithTotalRow,
+    MandateWithTotal,
 )
 
 
 async def insert(tx: Connection, mandate: Mandate) -> bool:
     """Add a mandate; False if its id is taken."""
-    inserted = await _INSERT.one_or_none(
-        tx,
-        **keys.owner(mandate.key.owner),
-        mandate=mandate.key.mandate,
-        payment_method=mandate.payment_method,
-        charge_ceiling_minor=mandate.charge_ceiling_minor,
-        month_ceiling_minor=mandate.month_ceiling_minor,
-        currency=mandate.currency,
-        valid_from_time=mandate.valid_from_time,
-        valid_until_time=mandate.valid_until_time,
-        evidence=mandate.evidence,
-        create_time=mandate.create_time,
-    )
-    return inserted is not None
+    return await _INSERT.run_for(tx, [mandate]) == 1
 
 
 async def by_key(
-    tx: Connection, wanted: Iterable[MandateKey], *, lock: bool = False
+    tx: Connection, keys: Iterable[MandateKey], *, lock: bool = False
 ) -> dict[MandateKey, Mandate]:
-    """Those of the mandates that exist, locked until the transaction ends if asked for.
+    """Those of the mandates that exist, locked until the transaction ends if `lock` is set.
 
     Whoever begins an attempt holds the lock: so a mandate that was revoked begins no other, and its
     month's total is counted by one at a time.
     """
-    query = _LOCKED if lock else _BY_KEY
-    rows = await query.all(tx, **keys.mandates(wanted))
-    return {found.key: found for found in map(_mandate, rows)}
+    mandates = await (_LOCKED if lock else _BY_KEY).all_for(tx, set(keys))
+    return {mandate.key: mandate for mandate in mandates}
 
 
-async def of_customer(tx: Connection, owner: CustomerKey, after: str, limit: int) -> list[Mandate]:
+async def of_customer(
+    tx: Connection, customer: CustomerKey, after: str, limit: int
+) -> list[Mandate]:
     """A customer's mandates by id, after an id."""
-    rows = await _OF_CUSTOMER.all(tx, **keys.owner(owner), after=after, limit=limit)
-    return [_mandate(row) for row in rows]
+    return await _OF_CUSTOMER.all(tx, **customer._asdict(), after=after, limit=limit)
 
 
 async def revoke(tx: Connection, key: MandateKey, now: datetime) -> Mandate:
     """End the consent of an existing mandate."""
-    parameters = {**keys.owner(key.owner), "mandate": key.mandate, "now": now}
-    return _mandate(await _REVOKE.one(tx, **parameters))
+    return await _REVOKE.one(tx, **key._asdict(), now=now)
 
 
 async def month_totals_minor(
-    tx: Connection, asked: Sequence[tuple[MandateKey, tuple[datetime, datetime]]]
-) -> list[int]:
-    """What each mandate has paid, or may be paying, from an instant until before another."""
-    rows = await _MONTH_TOTALS.all(tx, **_months(asked), resent_within=KEY_RELIED_ON)
-    totals = {row.ordinal: row.total_minor for row in rows}
-    return [totals.get(ordinal, 0) for ordinal in range(1, len(asked) + 1)]
+    tx: Connection, keys: Iterable[MandateKey], month: tuple[datetime, datetime]
+) -> dict[MandateKey, int]:
+    """What mandates have paid, or may be paying, from an instant until before another."""
+    first, following = month
+    rows = await _MONTH_TOTALS.all_for(
+        tx, set(keys), first=first, following=following, resent_within=KEY_RELIED_ON
+    )
+    return {MandateKey(row.merchant, row.customer, row.mandate): row.total_minor for row in rows}
 
 
 async def with_totals(
-    tx: Connection, asked: Sequence[tuple[MandateKey, tuple[datetime, datetime]]]
-) -> list[tuple[Mandate | None, int, bool]]:
-    """Mandates, None for one that does not exist, each with its total where it has a ceiling to it.
-
-    Last, whether the mandate's payment method is blocked.
-    """
-    parameters = {**_months(asked), "resent_within": KEY_RELIED_ON}
-    rows = await _WITH_TOTALS.all(tx, **parameters)
-    found = {row.place: (_mandate(row), row.total_minor or 0, row.method_blocked) for row in rows}
-    return [found.get(place, (None, 0, False)) for place in range(1, len(asked) + 1)]
-
-
-def _months(
-    asked: Sequence[tuple[MandateKey, tuple[datetime, datetime]]],
-) -> dict[str, list[Any]]:
-    return {
-        **keys.owners([key.owner for key, _ in asked]),
-        "mandate": [key.mandate for key, _ in asked],
-        "first": [first for _, (first, _) in asked],
-        "following": [following for _, (_, following) in asked],
-    }
-
-
-def _mandate(row: _MandateRow | _MandateWithTotalRow) -> Mandate:
-    return Mandate(
-        key=MandateKey(CustomerKey(row.merchant, row.customer), row.mandate),
-        payment_method=row.payment_method,
-        charge_ceiling_minor=row.charge_ceiling_minor,
-        month_ceiling_minor=row.month_ceiling_minor,
-        currency=row.currency,
-        valid_from_time=row.valid_from_time,
-        valid_until_time=row.valid_until_time,
-        evidence=row.evidence,
-        create_time=row.create_time,
-        revoke_time=row.revoke_time,
-        version=row.version,
-    )
+    tx: Connection, months: Sequence[MandateMonth]
+) -> list[MandateWithTotal | None]:
+    """Mandates with their totals, None for one that does not exist."""
+    found = await _WITH_TOTALS.all_for(tx, months, resent_within=KEY_RELIED_ON)
+    by_place = {mandate.place: mandate for mandate in found}
+    return [by_place.get(place) for place in range(1, len(months) + 1)]

@@ -2,76 +2,35 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from services.payments.domain.keys import ChargeKey, CustomerId, MerchantId, RefundKey
+from services.payments.domain.keys import ChargeId, ChargeKey, CustomerId, MerchantId, RefundKey
 from services.payments.domain.outcomes import Declined, Succeeded, Unknown, ask_again_delay
 from services.payments.domain.refunds import Refund, settled_state
-from services.payments.domain.transitions import RefundState
-from services.payments.store import keys
 from services.runtime.db import leases
 from services.runtime.db.pool import Connection
-from services.runtime.db.statements import Command, Query
-
-
-class _RefundIdRow(NamedTuple):
-    refund: str
-
-
-class _RefundRow(NamedTuple):
-    merchant: MerchantId
-    customer: CustomerId
-    charge: str
-    refund: str
-    amount_minor: int
-    currency: str
-    note: bytes
-    state: str
-    idempotency_key: str
-    create_time: datetime
-    update_time: datetime
-    try_count: int
-    mismatch: str
-    traceparent: str
-
-
-class _ToSendRow(NamedTuple):
-    merchant: MerchantId
-    customer: CustomerId
-    charge: str
-    refund: str
-    amount_minor: int
-    currency: str
-    note: bytes
-    state: str
-    idempotency_key: str
-    create_time: datetime
-    update_time: datetime
-    try_count: int
-    mismatch: str
-    traceparent: str
-    provider_payment: str
+from services.runtime.db.statements import Command, Query, scalar
 
 
 class _TotalRow(NamedTuple):
     merchant: MerchantId
     customer: CustomerId
-    charge: str
+    charge: ChargeId
     promised_minor: int
     refunded_minor: int
 
 
-_INSERT = Query(
-    """
+_INSERT = Command("""
     INSERT INTO refunds (merchant, customer, charge, refund, amount_minor, currency, note,
                          idempotency_key, traceparent, next_try_time, create_time, update_time)
-    VALUES (:merchant, :customer, :charge, :refund, :amount_minor, :currency, :note,
-            :idempotency_key, :traceparent, :now, :now, :now)
+    SELECT * FROM unnest(
+        CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:charge AS text[]),
+        CAST(:refund AS text[]), CAST(:amount_minor AS bigint[]), CAST(:currency AS text[]),
+        CAST(:note AS bytea[]), CAST(:idempotency_key AS text[]), CAST(:traceparent AS text[]),
+        CAST(:next_try_time AS timestamptz[]), CAST(:create_time AS timestamptz[]),
+        CAST(:update_time AS timestamptz[]))
     ON CONFLICT (customer, merchant, charge, refund) DO NOTHING
-    RETURNING refund
-""",
-    _RefundIdRow,
-)
+""")
 
 _BY_KEY = Query(
     """
@@ -80,7 +39,7 @@ _BY_KEY = Query(
     FROM refunds
     WHERE customer = :customer AND merchant = :merchant AND charge = :charge AND refund = :refund
 """,
-    _RefundRow,
+    Refund,
 )
 
 _OF_CHARGE = Query(
@@ -91,7 +50,7 @@ _OF_CHARGE = Query(
     WHERE customer = :customer AND merchant = :merchant AND charge = :charge AND refund > :after
     ORDER BY refund LIMIT :limit
 """,
-    _RefundRow,
+    Refund,
 )
 
 _TOTALS = Query(
@@ -102,7 +61,7 @@ _TOTALS = Query(
              AS refunded_minor
     FROM refunds
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
-      AS asked (customer, merchant, charge) USING (customer, merchant, charge)
+      AS wanted (customer, merchant, charge) USING (customer, merchant, charge)
     WHERE state <> 'FAILED'
     GROUP BY customer, merchant, charge
 """,
@@ -131,7 +90,7 @@ _CLAIM = Query(
     JOIN attempts USING (customer, merchant, charge)
     WHERE attempts.state = 'SUCCEEDED'
 """,
-    _ToSendRow,
+    Refund,
 )
 
 _RELEASE = Command("""
@@ -142,8 +101,8 @@ _RELEASE = Command("""
       AND refunds.charge = claimed.charge AND refunds.refund = claimed.refund
 """)
 
-_NEXT_TRY = Query(
-    "SELECT min(next_try_time) AS time FROM refunds WHERE state = 'PENDING'", keys.TimeRow
+_NEXT_TRY: Query[datetime | None] = Query(
+    "SELECT min(next_try_time) FROM refunds WHERE state = 'PENDING'", scalar
 )
 
 # By its key: `state || ''` keeps the planner from the index of a state, and from all that is in it.
@@ -163,7 +122,7 @@ _SETTLE = Query(
               currency, note, refunds.state, idempotency_key, create_time, update_time, try_count,
               mismatch, traceparent
 """,
-    _RefundRow,
+    Refund,
 )
 
 _POSTPONE = Command("""
@@ -181,119 +140,69 @@ _POSTPONE = Command("""
 
 async def insert(tx: Connection, refund: Refund) -> bool:
     """Add a refund, to be sent now; False if its id is taken."""
-    inserted = await _INSERT.one_or_none(
-        tx,
-        **_key(refund.key),
-        amount_minor=refund.amount_minor,
-        currency=refund.currency,
-        note=refund.note,
-        idempotency_key=refund.idempotency_key,
-        traceparent=refund.traceparent,
-        now=refund.create_time,
-    )
-    return inserted is not None
+    return await _INSERT.run_for(tx, [refund], next_try_time=[refund.create_time]) == 1
 
 
 async def refund(tx: Connection, key: RefundKey) -> Refund | None:
     """A refund; None if there is none of this name."""
-    row = await _BY_KEY.one_or_none(tx, **_key(key))
-    return _refund(row) if row else None
+    return await _BY_KEY.one_or_none(tx, **key._asdict())
 
 
 async def of_charge(tx: Connection, charge: ChargeKey, after: str, limit: int) -> list[Refund]:
     """The refunds of a charge by id, after an id."""
-    parameters = {**keys.owner(charge.owner), "charge": charge.charge}
-    rows = await _OF_CHARGE.all(tx, **parameters, after=after, limit=limit)
-    return [_refund(row) for row in rows]
+    return await _OF_CHARGE.all(tx, **charge._asdict(), after=after, limit=limit)
 
 
 async def promised_minor(tx: Connection, charge: ChargeKey) -> int:
     """What has been given back of a charge or is on its way."""
-    row = await _TOTALS.one_or_none(tx, **keys.charges([charge]))
-    return int(row.promised_minor) if row else 0
+    return sum(row.promised_minor for row in await _TOTALS.all_for(tx, [charge]))
 
 
 async def refunded_minor(tx: Connection, charges: Iterable[ChargeKey]) -> dict[ChargeKey, int]:
     """What has been given back of those charges that have refunds."""
-    rows = await _TOTALS.all(tx, **keys.charges(charges))
-    return {keys.charge_of(row): row.refunded_minor for row in rows}
+    rows = await _TOTALS.all_for(tx, set(charges))
+    return {ChargeKey(row.merchant, row.customer, row.charge): row.refunded_minor for row in rows}
 
 
 async def claim(tx: Connection, now: datetime, limit: int) -> list[Refund]:
     """A batch of the refunds that are to be sent now."""
-    rows = await _CLAIM.all(tx, now=now, limit=limit, claim_seconds=leases.OUTSIDE.seconds)
-    return [_refund(row, row.provider_payment) for row in rows]
+    return await _CLAIM.all(tx, now=now, limit=limit, claim_seconds=leases.OUTSIDE.seconds)
 
 
 async def release(tx: Connection, refunds: Sequence[Refund]) -> None:
     """Give claims back, so that the refunds are sent again at once."""
-    await _RELEASE.run(tx, **_keys(refunds))
+    await _RELEASE.run_for(tx, refunds)
 
 
 async def next_try(tx: Connection) -> datetime | None:
     """When the next refund is sent."""
-    return (await _NEXT_TRY.one(tx)).time
+    return await _NEXT_TRY.one(tx)
 
 
 async def settle(
     tx: Connection, outcomes: Sequence[tuple[Refund, Succeeded | Declined]], now: datetime
 ) -> list[Refund]:
     """Write outcomes; returns the refunds, as they are now, whose outcome was not known before."""
-    if not outcomes:
-        return []
-    rows = await _SETTLE.all(
+    said = [outcome for _, outcome in outcomes]
+    return await _SETTLE.all_for(
         tx,
-        **_keys([refund for refund, _ in outcomes]),
+        [refund for refund, _ in outcomes],
         state=[settled_state(refund, outcome) for refund, outcome in outcomes],
-        failure_code=[
-            outcome.code if isinstance(outcome, Declined) else "" for _, outcome in outcomes
-        ],
-        provider_refund=[outcome.provider_id for _, outcome in outcomes],
+        failure_code=[one.code if isinstance(one, Declined) else "" for one in said],
+        provider_refund=[one.provider_id for one in said],
         now=now,
     )
-    return [_refund(row) for row in rows]
 
 
 async def postpone(
     tx: Connection, unknown: Sequence[tuple[Refund, Unknown]], now: datetime
 ) -> None:
     """Ask for refunds again, later and later: their outcome is not known."""
-    if not unknown:
-        return
     refunds = [refund for refund, _ in unknown]
-    await _POSTPONE.run(
+    await _POSTPONE.run_for(
         tx,
-        **_keys(refunds),
+        refunds,
         try_count=[refund.try_count + 1 for refund in refunds],
         next_try_time=[now + ask_again_delay(refund.try_count) for refund in refunds],
         mismatch=[outcome.mismatch or refund.mismatch for refund, outcome in unknown],
-    )
-
-
-def _key(key: RefundKey) -> dict[str, str]:
-    return {**keys.owner(key.charge.owner), "charge": key.charge.charge, "refund": key.refund}
-
-
-def _keys(refunds: Sequence[Refund]) -> dict[str, list[Any]]:
-    return {
-        **keys.owners([refund.key.charge.owner for refund in refunds]),
-        "charge": [refund.key.charge.charge for refund in refunds],
-        "refund": [refund.key.refund for refund in refunds],
-    }
-
-
-def _refund(row: _RefundRow | _ToSendRow, provider_payment: str = "") -> Refund:
-    return Refund(
-        key=RefundKey(keys.charge_of(row), row.refund),
-        amount_minor=row.amount_minor,
-        currency=row.currency,
-        note=row.note,
-        state=RefundState(row.state),
-        idempotency_key=row.idempotency_key,
-        create_time=row.create_time,
-        update_time=row.update_time,
-        try_count=row.try_count,
-        mismatch=row.mismatch,
-        provider_payment=provider_payment,
-        traceparent=row.traceparent,
     )

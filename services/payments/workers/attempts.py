@@ -74,7 +74,7 @@ class Lookup:
         _RESEND_COMMITTED.reached()
 
         async def ask(attempt: Attempt) -> Outcome:
-            if attempt.charge in resent:
+            if attempt.charge_key in resent:
                 return await attempts.charge(self._database, self._provider, attempt)
             return await self._provider.close(attempt, now)
 

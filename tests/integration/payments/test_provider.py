@@ -9,18 +9,26 @@ from aiohttp import web
 
 from services.payments.clients.provider import StripeProvider
 from services.payments.domain.attempts import Attempt
-from services.payments.domain.keys import ChargeKey, CustomerId, CustomerKey, MerchantId
+from services.payments.domain.keys import (
+    ChargeId,
+    CustomerId,
+    MandateId,
+    MerchantId,
+    PaymentMethodId,
+)
 from services.payments.domain.outcomes import Declined, Outcome, Succeeded, Unknown
 from tests.integration.payments.suite import NOW
 
 ATTEMPT = Attempt(
-    charge=ChargeKey(CustomerKey(MerchantId("acme"), CustomerId("ann")), "coffee-1"),
+    MerchantId("acme"),
+    CustomerId("ann"),
+    ChargeId("coffee-1"),
     number=1,
     idempotency_key="7c9a",
     amount_minor=1250,
     currency="EUR",
-    payment_method="visa",
-    mandate="coffee",
+    payment_method=PaymentMethodId("visa"),
+    mandate=MandateId("coffee"),
     start_time=NOW,
 )
 TOKEN = "pm_card_visa"

@@ -29,13 +29,13 @@ class Crash(Exception):
 
 class CrashingBeforeSending(StripeProvider):
     async def charge(self, attempt: Attempt, token: str) -> Outcome:  # noqa: ARG002
-        raise Crash(attempt.charge.name)
+        raise Crash(attempt.charge_key.name)
 
 
 class CrashingAfterSending(StripeProvider):
     async def charge(self, attempt: Attempt, token: str) -> Outcome:
         await super().charge(attempt, token)
-        raise Crash(attempt.charge.name)
+        raise Crash(attempt.charge_key.name)
 
 
 async def give_claims_up(payments: Payments) -> None:

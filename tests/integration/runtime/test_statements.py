@@ -1,7 +1,7 @@
 """Every statement is one that PostgreSQL takes, and its columns are the fields of its row type."""
 
-import dataclasses
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Callable, Iterator
 
@@ -27,10 +27,11 @@ def statements(service: str) -> Iterator[tuple[str, Query[object] | Command]]:
                     yield f"{module.name}.{name}", value
 
 
-def fields(row: Callable[..., object]) -> list[str]:
-    if dataclasses.is_dataclass(row):
-        return [field.name for field in dataclasses.fields(row)]
-    return list(getattr(row, "_fields", ()))
+def _given(row: Callable[..., object], count: int) -> tuple[str, ...]:
+    """The first fields of a row type, and each of the others that has no default."""
+    parameters = list(inspect.signature(row).parameters.values())
+    without = [p.name for p in parameters[count:] if p.default is inspect.Parameter.empty]
+    return (*(p.name for p in parameters[:count]), *without)
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -46,7 +47,7 @@ async def test_the_columns_of_a_statement_are_the_fields_of_its_row_type(
         if isinstance(statement, Query) and statement.row is scalar:
             assert len(columns) == 1, name
             continue
-        expected[name] = fields(statement.row) if isinstance(statement, Query) else []
-        prepared[name] = [column.name for column in columns]
+        prepared[name] = tuple(column.name for column in columns)
+        expected[name] = _given(statement.row, len(columns)) if isinstance(statement, Query) else ()
     await connection.close()
     assert prepared == expected

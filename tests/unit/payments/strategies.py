@@ -7,17 +7,27 @@ from hypothesis import strategies as st
 
 from services.payments.domain.charges import Charge
 from services.payments.domain.consent import BillingMode, Mandate, Notice
-from services.payments.domain.keys import ChargeKey, CustomerId, CustomerKey, MandateKey, MerchantId
+from services.payments.domain.keys import (
+    ChargeId,
+    ChargeKey,
+    CustomerId,
+    CustomerKey,
+    MandateId,
+    MandateKey,
+    MerchantId,
+    PaymentMethodId,
+)
 from services.payments.domain.transitions import ChargeState
 
 NOW = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
 ANN = CustomerKey(MerchantId("acme"), CustomerId("ann"))
-KEY = ChargeKey(ANN, "coffee-1")
-MANDATE_KEY = MandateKey(ANN, "coffee")
+KEY = ChargeKey(*ANN, ChargeId("coffee-1"))
+VISA = PaymentMethodId("visa")
+MANDATE_KEY = MandateKey(*ANN, MandateId("coffee"))
 
 CHARGE = Charge(
-    key=KEY,
-    order="merchants/acme/standingOrders/coffee/orders/1",
+    *KEY,
+    order_name="merchants/acme/standingOrders/coffee/orders/1",
     billing_mode=BillingMode.AUTOMATIC,
     amount_minor=1000,
     currency="EUR",
@@ -34,13 +44,15 @@ REQUEST = replace(
     CHARGE,
     billing_mode=BillingMode.PAY_ON_NOTICE,
     mandate="",
-    payment_method="visa",
+    payment_method=VISA,
     expire_time=NOW + timedelta(days=1),
 )
-NOTICE = Notice(KEY, "the notice", 1000, "EUR", NOW, NOW - timedelta(days=3), BillingMode.AUTOMATIC)
+NOTICE = Notice(
+    *KEY, "the notice", 1000, "EUR", NOW, NOW - timedelta(days=3), BillingMode.AUTOMATIC
+)
 MANDATE = Mandate(
-    key=MANDATE_KEY,
-    payment_method="visa",
+    *MANDATE_KEY,
+    payment_method=VISA,
     charge_ceiling_minor=1000,
     month_ceiling_minor=None,
     currency="EUR",

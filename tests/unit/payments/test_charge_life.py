@@ -17,7 +17,7 @@ from services.payments.domain.charges import (
 )
 from services.payments.domain.consent import Mandate, Notice, RefusalReason
 from services.payments.domain.decisions import decide, decide_all
-from services.payments.domain.keys import ChargeKey
+from services.payments.domain.keys import ChargeId
 from services.payments.domain.ledger import book_charge
 from services.payments.domain.outcomes import (
     ASK_AGAIN_DELAY_MAX,
@@ -27,13 +27,13 @@ from services.payments.domain.outcomes import (
 )
 from services.payments.domain.transitions import ChargeState
 from tests.unit.payments.strategies import (
-    ANN,
     CHARGE,
     MANDATE,
     MANDATE_KEY,
     NOTICE,
     NOW,
     REQUEST,
+    VISA,
     charges,
     mandates,
     notices,
@@ -50,7 +50,7 @@ def in_flight(charge: Charge = CHARGE, attempt_count: int = 1) -> Charge:
         state=ChargeState.IN_FLIGHT,
         attempt_count=attempt_count,
         next_attempt_time=None,
-        payment_method="visa",
+        payment_method=VISA,
     )
 
 
@@ -130,18 +130,18 @@ def test_a_payment_that_was_quicker_than_the_withdrawal_counts() -> None:
 
 @pytest.mark.parametrize("state", [state for state in ChargeState if state != "REQUESTED"])
 def test_only_a_requested_charge_can_be_confirmed(state: ChargeState) -> None:
-    assert confirm_request(replace(REQUEST, state=state), "visa", NOW) is None
+    assert confirm_request(replace(REQUEST, state=state), VISA, NOW) is None
 
 
 def test_a_request_can_be_confirmed_until_it_expires() -> None:
     requested = replace(REQUEST, state=ChargeState.REQUESTED, next_attempt_time=None)
-    assert confirm_request(requested, "visa", NOW + DAY - timedelta(seconds=1)) is not None
-    assert confirm_request(requested, "visa", NOW + DAY) is None
+    assert confirm_request(requested, VISA, NOW + DAY - timedelta(seconds=1)) is not None
+    assert confirm_request(requested, VISA, NOW + DAY) is None
 
 
 def test_charges_of_one_batch_share_the_month_of_their_mandate() -> None:
-    batch = [replace(CHARGE, key=ChargeKey(ANN, f"coffee-{cycle}")) for cycle in (1, 2, 3)]
-    told = {charge.key: replace(NOTICE, charge=charge.key) for charge in batch}
+    batch = [replace(CHARGE, charge=ChargeId(f"coffee-{cycle}")) for cycle in (1, 2, 3)]
+    told = {charge.key: replace(NOTICE, charge=charge.charge) for charge in batch}
     mandate = replace(MANDATE, month_ceiling_minor=2500)
     decided = decide_all(batch, told, {MANDATE_KEY: mandate}, {MANDATE_KEY: 500}, NOW)
     assert [charge.state for charge in decided] == ["IN_FLIGHT", "IN_FLIGHT", "REFUSED"]

@@ -8,9 +8,9 @@ import pytest
 from services.payments.domain.consent import RefusalReason
 from services.payments.domain.decisions import decide, decide_all
 from services.payments.domain.declines import DAY, MONTH, MethodUse, method_use, stops_method
-from services.payments.domain.keys import ChargeKey, PaymentMethodKey
+from services.payments.domain.keys import ChargeId
 from services.payments.domain.transitions import ChargeState
-from tests.unit.payments.strategies import ANN, CHARGE, MANDATE, MANDATE_KEY, NOTICE, NOW
+from tests.unit.payments.strategies import CHARGE, MANDATE, MANDATE_KEY, NOTICE, NOW
 
 HOUR = timedelta(hours=1)
 
@@ -67,9 +67,9 @@ def test_the_limit_of_a_day_is_waited_for_and_that_of_a_month_is_not() -> None:
 
 
 def test_of_one_method_one_charge_of_a_batch_begins_and_the_others_wait() -> None:
-    batch = [replace(CHARGE, key=ChargeKey(ANN, f"coffee-{cycle}")) for cycle in (1, 2, 3)]
-    told = {charge.key: replace(NOTICE, charge=charge.key) for charge in batch}
-    uses = {PaymentMethodKey(ANN, MANDATE.payment_method): MethodUse()}
+    batch = [replace(CHARGE, charge=ChargeId(f"coffee-{cycle}")) for cycle in (1, 2, 3)]
+    told = {charge.key: replace(NOTICE, charge=charge.charge) for charge in batch}
+    uses = {MANDATE.method_key: MethodUse()}
     decided = list(decide_all(batch, told, {MANDATE_KEY: MANDATE}, {}, NOW, uses))
     assert [charge.state for charge in decided] == [
         ChargeState.IN_FLIGHT,

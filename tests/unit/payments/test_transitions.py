@@ -24,7 +24,7 @@ from services.payments.domain.transitions import (
     RefundEvent,
     RefundState,
 )
-from tests.unit.payments.strategies import MANDATE, NOTICE, NOW, charges
+from tests.unit.payments.strategies import MANDATE, NOTICE, NOW, VISA, charges
 
 OUTCOMES = st.one_of(
     st.just(Succeeded("pi_1")),
@@ -68,7 +68,7 @@ def test_a_charge_goes_from_state_to_state_as_the_table_says(
 ) -> None:
     for outcome in outcomes:
         if charge.state is ChargeState.REQUESTED:
-            charge = confirm_request(charge, "visa", NOW) or abandon(
+            charge = confirm_request(charge, VISA, NOW) or abandon(
                 charge, AbandonReason.REQUEST_EXPIRED, NOW
             )
         elif charge.state is ChargeState.SCHEDULED and data.draw(st.booleans()):
