@@ -11,7 +11,7 @@ from services.payments.api.commands import COMMANDS
 from services.payments.clients.provider import CONNECTIONS_MAX, StripeProvider
 from services.payments.store import gauges
 from services.payments.store.encrypted import ENCRYPTED_TABLES
-from services.payments.workers import attempts, charges, refunds
+from services.payments.workers import DueWork
 from services.runtime.app.bootstrap import main
 from services.runtime.app.components import Components, Runtime
 from services.runtime.app.settings import RuntimeSettings, is_for_development
@@ -43,16 +43,17 @@ async def assemble(runtime: Runtime[Settings]) -> Components:
     provider = StripeProvider(
         http, settings.provider_url, settings.provider_api_key.get_secret_value()
     )
+    due = DueWork(database, clock, provider)
     return Components(
         servicer=api.Servicer(database, clock, provider),
         register=payments_pb2_grpc.add_PaymentsServiceServicer_to_server,
         grpc_service="recurring.payments.v1.PaymentsService",
         access=api.ACCESS,
         workers={
-            "charge": charges.Charging(database, clock, provider).step,
-            "lookup": attempts.Lookup(database, clock, provider).step,
-            "request-expiry": charges.Expiry(database, clock).step,
-            "refund": refunds.Refunding(database, clock, provider).step,
+            "charge": due.charge,
+            "lookup": due.look_up,
+            "request-expiry": due.expire_requests,
+            "refund": due.refund,
         },
         lease=leases.OUTSIDE,
         gauge_queries=gauges.GAUGE_QUERIES,

@@ -17,15 +17,12 @@ from sqlalchemy import text
 from services.payments import api
 from services.payments.clients.provider import Provider
 from services.payments.consumers import Handlers
-from services.payments.workers.attempts import Lookup
-from services.payments.workers.charges import Charging, Expiry
-from services.payments.workers.refunds import Refunding
+from services.payments.workers import DueWork
 from services.runtime.auth.call_context import Caller, set_caller
 from services.runtime.db.pool import Database
 from services.runtime.messaging.events import Event
 from services.runtime.rpc import validation
 from services.runtime.rpc.conversions import to_money, to_timestamp
-from services.runtime.workers.loop import Step
 from tests.integration.sandbox.process import Sandbox
 
 NOW = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
@@ -78,12 +75,11 @@ class Payments:
     def __post_init__(self) -> None:
         self.api = api.Servicer(self.database, self.clock, self.provider)
         self.handlers = Handlers(self.clock)
-        self.workers: list[Charging | Lookup | Expiry | Refunding] = [
-            Charging(self.database, self.clock, self.provider),
-            Lookup(self.database, self.clock, self.provider),
-            Expiry(self.database, self.clock),
-            Refunding(self.database, self.clock, self.provider),
-        ]
+        self.due_work = self.process()
+
+    def process(self, provider: Provider | None = None) -> DueWork:
+        """The due work of a process, which may have another provider."""
+        return DueWork(self.database, self.clock, provider or self.provider)
 
     # --- calls ----------------------------------------------------------------------------------
 
@@ -246,7 +242,10 @@ class Payments:
     async def work(self) -> datetime | None:
         """Run all workers until none has anything to do now; returns when there will be something."""
         while True:
-            steps: list[Step] = [await worker.step() for worker in self.workers]
+            due = self.due_work
+            steps = [
+                await step() for step in (due.charge, due.look_up, due.expire_requests, due.refund)
+            ]
             if not any(step.worked for step in steps):
                 return min((step.wake_at for step in steps if step.wake_at), default=None)
 

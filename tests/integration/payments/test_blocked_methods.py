@@ -7,7 +7,6 @@ import pytest
 from recurring.payments.v1 import payments_pb2
 
 from services.payments.domain.declines import DAY_DECLINES_MAX, MONTH_DECLINES_MAX
-from services.payments.workers.charges import Charging
 from services.runtime.errors import Problem
 from services.runtime.rpc.conversions import to_money, to_timestamp
 from tests.integration.payments.suite import (
@@ -35,8 +34,8 @@ async def test_eight_orders_on_a_dead_card_make_one_attempt_and_one_message(
 ) -> None:
     await payments.consent("pm_card_chargeDeclinedLostCard")
     await all_due(payments)
-    processes = [Charging(payments.database, payments.clock, payments.provider) for _ in range(3)]
-    await asyncio.gather(*(process.step() for process in processes))
+    processes = [payments.process() for _ in range(3)]
+    await asyncio.gather(*(process.charge() for process in processes))
     await payments.pass_time(16 * DAY)
 
     assert len(await payments.payments_at_provider()) == 1
@@ -76,9 +75,8 @@ async def test_orders_that_wait_for_one_card_are_looked_at_one_after_the_other(
 ) -> None:
     await payments.consent()
     await all_due(payments, range(1, 41))
-    [charging, *_] = payments.workers
 
-    assert [(await charging.step()).worked for _ in range(41)] == [40, *[1] * 39, 0]
+    assert [(await payments.due_work.charge()).worked for _ in range(41)] == [40, *[1] * 39, 0]
 
 
 async def test_a_card_is_not_declined_more_often_than_the_networks_allow(

@@ -11,7 +11,6 @@ from services.payments.domain.idempotent_retries import KEY_RELIED_ON
 from services.payments.domain.outcomes import Outcome, Unknown
 from services.payments.domain.refunds import Refund
 from services.payments.store import attempts as attempt_store
-from services.payments.workers.refunds import Refunding
 from services.runtime.rpc.conversions import to_money
 from tests.integration.payments.suite import (
     AMOUNT_MINOR,
@@ -250,7 +249,7 @@ async def test_a_refund_whose_answer_was_lost_is_given_once_though_its_key_is_fo
     assert isinstance(real, StripeProvider)
     losing = LosingAnswers(real._http, payments.sandbox.url, "")
     losing._authorization = real._authorization
-    await Refunding(payments.database, payments.clock, losing).step()
+    await payments.process(losing).refund()
     forget_keys(payments)
     await payments.pass_time(30 * HOUR)
 

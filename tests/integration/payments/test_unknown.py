@@ -8,15 +8,12 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from services.payments import workers
 from services.payments.clients import batches
 from services.payments.clients.provider import StripeProvider
 from services.payments.domain.attempts import Attempt
 from services.payments.domain.outcomes import Outcome
 from services.payments.domain.refunds import Refund
-from services.payments.workers import due
-from services.payments.workers.attempts import Lookup
-from services.payments.workers.charges import Charging
-from services.payments.workers.refunds import Refunding
 from services.runtime.rpc.conversions import to_money
 from tests.integration.payments.suite import AMOUNT_MINOR, BOB, Payments, State, charge_name, order
 
@@ -110,7 +107,7 @@ async def test_a_process_that_dies_around_the_call_leaves_the_charge_to_the_look
     await payments.fall_due()
     dying = as_provider(payments, provider_type)
     with pytest.raises(Crash):
-        await Charging(payments.database, payments.clock, dying).step()
+        await payments.process(dying).charge()
     await give_claims_up(payments)
 
     await payments.pass_time(MINUTE)
@@ -129,8 +126,7 @@ async def test_a_claimed_attempt_keeps_the_service_busy_until_its_claim_ends(
         await tx.exec_driver_sql("UPDATE attempts SET claim_time = now()")
     payments.clock.move(MINUTE)
 
-    [_, lookup, _, _] = payments.workers
-    assert (await lookup.step()).pending
+    assert (await payments.due_work.look_up()).pending
     assert (await payments.charge()).state == State.IN_FLIGHT
 
 
@@ -175,16 +171,15 @@ async def test_what_a_step_had_claimed_is_taken_up_at_once_when_it_is_cut_off(
     await payments.consent()
     await payments.announce()
     await payments.fall_due()
-    hanging = as_provider(payments, Hanging)
-    database, clock = payments.database, payments.clock
-    await cut_off(Charging(database, clock, hanging).step())
-    clock.move(MINUTE)
-    await cut_off(Lookup(database, clock, hanging).step())
+    hanging = payments.process(as_provider(payments, Hanging))
+    await cut_off(hanging.charge())
+    payments.clock.move(MINUTE)
+    await cut_off(hanging.look_up())
     await payments.work()
     assert (await payments.charge()).state == State.SUCCEEDED
 
     await payments.refund()
-    await cut_off(Refunding(database, clock, hanging).step())
+    await cut_off(hanging.refund())
     await payments.work()
     assert (await payments.charge()).refunded_amount == to_money(AMOUNT_MINOR, "EUR")
 
@@ -200,7 +195,7 @@ async def test_a_provider_that_is_slow_at_each_question_does_not_cut_a_step_off(
     monkeypatch.setattr(batches, "BATCH_TIMEOUT_SECONDS", 2.0)
 
     async with asyncio.timeout(3):
-        step = await Lookup(payments.database, payments.clock, as_provider(payments, Slow)).step()
+        step = await payments.process(as_provider(payments, Slow)).look_up()
     assert step.worked == 1
     assert (await payments.charge()).state == State.IN_FLIGHT
 
@@ -227,9 +222,9 @@ async def test_two_processes_make_one_attempt_of_each_charge(payments: Payments)
     orders = [order(number) for number in range(1, count + 1)]
     await payments.announce(*(payments.notice(each) for each in orders))
     await payments.fall_due(*(payments.due(each) for each in orders))
-    twins = [Charging(payments.database, payments.clock, payments.provider) for _ in range(2)]
+    twins = [payments.process() for _ in range(2)]
 
-    await asyncio.gather(*(twin.step() for twin in twins))
+    await asyncio.gather(*(twin.charge() for twin in twins))
     await payments.work()
 
     attempts = await payments.rows("SELECT state, number FROM attempts")
@@ -247,11 +242,11 @@ async def test_processes_that_charge_one_mandate_at_once_keep_to_its_month(
     await payments.announce(*(payments.notice(each) for each in orders))
     await payments.fall_due(*(payments.due(each) for each in orders))
     # One charge a batch, so that each process has another charge of the mandate.
-    monkeypatch.setattr(due, "BATCH_ROWS", 1)
-    processes = [Charging(payments.database, payments.clock, payments.provider) for _ in orders]
+    monkeypatch.setattr(workers, "BATCH_ROWS", 1)
+    processes = [payments.process() for _ in orders]
 
     # There is one attempt of a payment method at a time; what waits for it is woken when it is over.
     for _ in orders:
-        await asyncio.gather(*(process.step() for process in processes))
+        await asyncio.gather(*(process.charge() for process in processes))
 
     assert await payments.charged_minor() == ceiling_minor
