@@ -13,14 +13,14 @@ from services.payments.domain.refunds import Refund
 from services.payments.domain.transitions import ChargeState
 from services.runtime.messaging.events import OutboxEvent
 from services.runtime.observability import tracing
-from services.runtime.rpc.conversions import to_money, to_timestamp
+from services.runtime.rpc.conversions import optional_timestamp, to_money, to_timestamp
 
 
 def payment_requested(charge: Charge, now: datetime) -> OutboxEvent:
     """The customer is asked to confirm."""
-    message = events_pb2.PaymentRequested(ref=_ref(charge))
-    if charge.expire_time is not None:
-        message.expire_time.CopyFrom(to_timestamp(charge.expire_time))
+    message = events_pb2.PaymentRequested(
+        ref=_ref(charge), expire_time=optional_timestamp(charge.expire_time)
+    )
     return _event(charge, charge.key.name, message, now)
 
 
@@ -43,9 +43,8 @@ def payment_declined(charge: Charge, now: datetime, *, method_blocked: bool) -> 
         attempt=charge.attempt_count,
         decline_code=charge.decline_code,
         payment_method_blocked=method_blocked,
+        next_attempt_time=optional_timestamp(charge.next_attempt_time),
     )
-    if charge.next_attempt_time is not None:
-        message.next_attempt_time.CopyFrom(to_timestamp(charge.next_attempt_time))
     return _event(charge, f"{charge.key.name}@{charge.attempt_count}", message, now)
 
 

@@ -9,7 +9,7 @@ from services.catalog.domain.products import Fault, Product, ProductKey
 from services.catalog.domain.stock import HoldRequest, Stock
 from services.catalog.names import parse_standing_order, price_name, product_name
 from services.runtime.db import audit
-from services.runtime.rpc.conversions import etag, to_money, to_timestamp
+from services.runtime.rpc.conversions import etag, optional_timestamp, to_money, to_timestamp
 
 
 def product_message(product: Product) -> catalog_pb2.Product:
@@ -29,13 +29,12 @@ def product_message(product: Product) -> catalog_pb2.Product:
 def price_message(product_price: tuple[ProductKey, Price]) -> catalog_pb2.Price:
     """A price as callers see it."""
     key, price = product_price
-    withdrawn = price.withdraw_time
     return catalog_pb2.Price(
         name=price_name(key, price.price),
         unit_price=to_money(price.amount_minor, price.currency),
         effective_time=to_timestamp(price.effective_time),
         announce_time=to_timestamp(price.announce_time),
-        withdraw_time=to_timestamp(withdrawn) if withdrawn else None,
+        withdraw_time=optional_timestamp(price.withdraw_time),
         etag=etag(price.version),
     )
 

@@ -5,12 +5,12 @@ from recurring.notify.v1 import notify_pb2
 from services.notify.domain.notices import Contact, Delivery, Notice
 from services.notify.domain.phone_codes import PhoneCode, mask_phone
 from services.notify.names import contact_name, notice_name
-from services.runtime.rpc.conversions import etag, to_timestamp
+from services.runtime.rpc.conversions import etag, optional_timestamp, to_timestamp
 
 
 def contact_message(contact: Contact) -> notify_pb2.Contact:
     """A contact, its phone masked."""
-    message = notify_pb2.Contact(
+    return notify_pb2.Contact(
         name=contact_name(contact.key),
         display_name=contact.display_name,
         email=contact.email,
@@ -20,10 +20,8 @@ def contact_message(contact: Contact) -> notify_pb2.Contact:
         ),
         create_time=to_timestamp(contact.create_time),
         etag=etag(contact.version),
+        bind_time=optional_timestamp(contact.bind_time),
     )
-    if contact.bind_time is not None:
-        message.bind_time.CopyFrom(to_timestamp(contact.bind_time))
-    return message
 
 
 def code_response(code: PhoneCode) -> notify_pb2.StartPhoneBindingResponse:
@@ -43,13 +41,11 @@ def notice_message(notice: Notice) -> notify_pb2.Notice:
 
 
 def _delivery_message(delivery: Delivery) -> notify_pb2.Notice.Delivery:
-    message = notify_pb2.Notice.Delivery(
+    return notify_pb2.Notice.Delivery(
         channel=notify_pb2.Channel.Value(delivery.channel),
         state=notify_pb2.Notice.Delivery.State.Value(delivery.state),
         text=delivery.text,
         attempt_count=delivery.attempt_count,
         failure_code=delivery.failure_code,
+        deliver_time=optional_timestamp(delivery.deliver_time),
     )
-    if delivery.deliver_time is not None:
-        message.deliver_time.CopyFrom(to_timestamp(delivery.deliver_time))
-    return message

@@ -13,23 +13,21 @@ from services.payments.names import LEDGER_ACCOUNT, LEDGER_ENTRY
 from services.payments.store.encrypted import evidence_aad, note_aad
 from services.payments.store.ledger import Balance, Entry
 from services.runtime.crypto.encryption import Keyring
-from services.runtime.rpc.conversions import etag, to_money, to_timestamp
+from services.runtime.rpc.conversions import etag, optional_timestamp, to_money, to_timestamp
 
 
 def payment_method_message(method: PaymentMethod) -> payments_pb2.PaymentMethod:
     """A payment method, without its token."""
     states = payments_pb2.PaymentMethod
-    message = payments_pb2.PaymentMethod(
+    return payments_pb2.PaymentMethod(
         name=method.key.name,
         brand=method.brand,
         last4=method.last4,
         create_time=to_timestamp(method.create_time),
         state=states.ACTIVE if method.block_time is None else states.BLOCKED,
         decline_code=method.decline_code,
+        block_time=optional_timestamp(method.block_time),
     )
-    if method.block_time is not None:
-        message.block_time.CopyFrom(to_timestamp(method.block_time))
-    return message
 
 
 def mandate_message(keyring: Keyring, now: datetime, mandate: Mandate) -> payments_pb2.Mandate:
@@ -42,23 +40,21 @@ def mandate_message(keyring: Keyring, now: datetime, mandate: Mandate) -> paymen
         state=payments_pb2.Mandate.State.Value(mandate.state(now)),
         create_time=to_timestamp(mandate.create_time),
         etag=etag(mandate.version),
+        valid_until_time=optional_timestamp(mandate.valid_until_time),
+        revoke_time=optional_timestamp(mandate.revoke_time),
     )
     if mandate.evidence:
         opened = keyring.decrypt(mandate.evidence, *evidence_aad(mandate.key))
         message.evidence.CopyFrom(payments_pb2.Mandate.Evidence.FromString(opened))
     if mandate.month_ceiling_minor is not None:
         message.month_ceiling.CopyFrom(to_money(mandate.month_ceiling_minor, mandate.currency))
-    if mandate.valid_until_time is not None:
-        message.valid_until_time.CopyFrom(to_timestamp(mandate.valid_until_time))
-    if mandate.revoke_time is not None:
-        message.revoke_time.CopyFrom(to_timestamp(mandate.revoke_time))
     return message
 
 
 def charge_message(view: ChargeView) -> payments_pb2.Charge:
     """A charge with its attempts."""
     charge, attempts, refunded_minor = view
-    message = payments_pb2.Charge(
+    return payments_pb2.Charge(
         name=charge.key.name,
         order=charge.order_name,
         amount=to_money(charge.amount_minor, charge.currency),
@@ -70,43 +66,38 @@ def charge_message(view: ChargeView) -> payments_pb2.Charge:
         create_time=to_timestamp(charge.create_time),
         update_time=to_timestamp(charge.update_time),
         notice=charge.notice,
+        next_attempt_time=optional_timestamp(charge.next_attempt_time),
+        expire_time=optional_timestamp(charge.expire_time),
     )
-    if charge.next_attempt_time is not None:
-        message.next_attempt_time.CopyFrom(to_timestamp(charge.next_attempt_time))
-    if charge.expire_time is not None:
-        message.expire_time.CopyFrom(to_timestamp(charge.expire_time))
-    return message
 
 
 def _attempt_message(attempt: Attempt) -> payments_pb2.Charge.Attempt:
-    message = payments_pb2.Charge.Attempt(
+    return payments_pb2.Charge.Attempt(
         number=attempt.number,
         state=payments_pb2.Charge.Attempt.State.Value(attempt.state),
         decline_code=attempt.decline_code,
         start_time=to_timestamp(attempt.start_time),
         provider_payment=attempt.provider_payment,
+        end_time=optional_timestamp(attempt.end_time),
     )
-    if attempt.end_time is not None:
-        message.end_time.CopyFrom(to_timestamp(attempt.end_time))
-    return message
 
 
 def check_response(
     results: Iterable[tuple[RefusalReason, ...]],
 ) -> payments_pb2.BatchCheckMandatesResponse:
     """What is against each charge that was checked."""
-    response = payments_pb2.BatchCheckMandatesResponse()
-    for reasons in results:
-        response.results.add(reasons=reason_values(reasons))
-    return response
+    return payments_pb2.BatchCheckMandatesResponse(
+        results=[
+            payments_pb2.MandateCheckResult(reasons=reason_values(reasons)) for reasons in results
+        ]
+    )
 
 
 def erasure_response(evidence_until: datetime | None) -> payments_pb2.EraseCustomerResponse:
     """Until when evidence is kept, if any is."""
-    response = payments_pb2.EraseCustomerResponse()
-    if evidence_until is not None:
-        response.evidence_until_time.CopyFrom(to_timestamp(evidence_until))
-    return response
+    return payments_pb2.EraseCustomerResponse(
+        evidence_until_time=optional_timestamp(evidence_until)
+    )
 
 
 def reason_values(

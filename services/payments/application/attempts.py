@@ -62,13 +62,13 @@ async def resend_allowed(tx: Connection, lost: Sequence[Attempt], now: datetime)
     charges = await charge_store.locked(tx, [attempt.charge_key for attempt in lost])
     attempts = {attempt.charge_key: attempt for attempt in lost}
     missing = [(charge, attempts[key]) for key, charge in charges.items()]
-    notices, mandates, spent_minor = await evidence.read(tx, list(charges.values()), now)
-    uses = await evidence.method_uses(tx, list(charges.values()), mandates, now)
-    verdicts = resend_all(missing, notices, mandates, spent_minor, now, uses)
+    known = await evidence.read(tx, list(charges.values()), now)
+    verdicts = resend_all(missing, known, now)
     allowed = [attempt for (_, attempt), may in zip(missing, verdicts, strict=True) if may]
     resent = await attempt_store.resend(tx, allowed, now)
-    relied_on = {key: notices[key].notice if key in notices else "" for key in resent}
-    await charge_store.save(tx, [replace(charges[k], notice=relied_on[k]) for k in sorted(resent)])
+    relied_on = {key: notice.notice for key, notice in known.notices.items()}
+    again = [replace(charges[key], notice=relied_on.get(key, "")) for key in sorted(resent)]
+    await charge_store.save(tx, again)
     return resent
 
 

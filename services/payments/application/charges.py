@@ -96,9 +96,7 @@ async def decide_due(tx: Connection, now: datetime, limit: int) -> tuple[int, li
     due = await charge_store.take_due(tx, now, limit)
     if not due:
         return 0, []
-    notices, mandates, spent_minor = await evidence.read(tx, due, now)
-    uses = await evidence.method_uses(tx, due, mandates, now)
-    decided = list(decide_all(due, notices, mandates, spent_minor, now, uses))
+    decided = list(decide_all(due, await evidence.read(tx, due, now), now))
     await charge_store.save(tx, decided)
     await outbox.put(tx, publishers.decided(decided, now))
     begun = [

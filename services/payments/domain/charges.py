@@ -4,7 +4,6 @@ A charge that is declined softly, or whose attempt was not made, is scheduled ag
 customer confirms is requested again. Every change of state is one of `transitions.CHARGE`.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -120,9 +119,8 @@ def present_mandate(charge: Charge, changed: str) -> str:
     return charge.mandate
 
 
-def method_key(charge: Charge, mandates: Mapping[MandateKey, Mandate]) -> PaymentMethodKey | None:
+def method_key(charge: Charge, mandate: Mandate | None) -> PaymentMethodKey | None:
     """What a charge would be made by now: the mandate's method, or what the customer confirmed with."""
-    mandate = mandates.get(charge.mandate_key) if charge.mandate_key else None
     method = present_method(charge, mandate)
     return PaymentMethodKey(charge.merchant, charge.customer, method) if method else None
 
@@ -142,8 +140,6 @@ def begin_attempt(
         now,
         payment_method=present_method(charge, mandate),
         attempt_count=charge.attempt_count + 1,
-        next_attempt_time=None,
-        notice_wait_until_time=None,
         notice=notice.notice if notice else "",
     )
 
@@ -208,8 +204,6 @@ def abandon(charge: Charge, reason: AbandonReason, now: datetime) -> Charge:
         ChargeEvent.ABANDON,
         now,
         abandon_reason=reason,
-        next_attempt_time=None,
-        notice_wait_until_time=None,
     )
 
 
@@ -223,8 +217,6 @@ def refuse(
         now,
         refusal_reasons=reasons,
         notice=notice.notice if notice else "",
-        next_attempt_time=None,
-        notice_wait_until_time=None,
     )
 
 
@@ -238,7 +230,7 @@ def ask_customer(charge: Charge, expire_time: datetime | None) -> Charge:
     )
     if provider_reasons(charge.amount_minor, charge.currency):
         return asked
-    return _changed(asked, ChargeEvent.REQUEST, charge.update_time, next_attempt_time=None)
+    return _changed(asked, ChargeEvent.REQUEST, charge.update_time)
 
 
 def confirm_request(
@@ -253,5 +245,8 @@ def confirm_request(
 
 
 def _changed(charge: Charge, event: ChargeEvent, now: datetime, **fields: Any) -> Charge:  # noqa: ANN401
-    """The charge after an event, with the fields that change by it."""
-    return replace(charge, state=CHARGE.to(charge.state, event), update_time=now, **fields)
+    """The charge after an event, with the fields that change by it; only a SCHEDULED one waits."""
+    state = CHARGE.to(charge.state, event)
+    if state is not ChargeState.SCHEDULED:
+        fields |= {"next_attempt_time": None, "notice_wait_until_time": None}
+    return replace(charge, state=state, update_time=now, **fields)

@@ -1,7 +1,8 @@
 """What becomes of SCHEDULED charges whose time has come."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from services.payments.domain.charges import (
@@ -87,39 +88,32 @@ def _wait(charge: Charge, until: datetime, now: datetime) -> Charge:
     return replace(charge, next_attempt_time=until, update_time=now)
 
 
-class MonthTotals:
-    """What mandates have paid in a month, with what is being begun in the same batch."""
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the guard compares a batch of charges with."""
 
-    def __init__(self, spent_minor: dict[MandateKey, int]) -> None:
-        self._spent_minor = dict(spent_minor)
+    notices: Mapping[ChargeKey, Notice]
+    mandates: Mapping[MandateKey, Mandate]
+    # What mandates have paid, or may be paying, in the present month.
+    spent_minor: Mapping[MandateKey, int]
+    uses: Mapping[PaymentMethodKey, MethodUse]
 
-    def of(self, mandate: MandateKey | None) -> int:
-        """The total of a mandate, in minor units."""
-        return self._spent_minor.get(mandate, 0) if mandate else 0
-
-    def add(self, mandate: MandateKey | None, amount_minor: int) -> None:
-        """Count an amount, or one less if it is negative, in minor units."""
-        if mandate:
-            self._spent_minor[mandate] = self.of(mandate) + amount_minor
+    def mandate_of(self, charge: Charge) -> Mandate | None:
+        """The mandate that a charge is made under."""
+        return self.mandates.get(charge.mandate_key) if charge.mandate_key else None
 
 
-def decide_all(
-    charges: Iterable[Charge],
-    notices: dict[ChargeKey, Notice],
-    mandates: dict[MandateKey, Mandate],
-    spent_minor: dict[MandateKey, int],
-    now: datetime,
-    uses: Mapping[PaymentMethodKey, MethodUse] | None = None,
-) -> Iterator[Charge]:
+def decide_all(charges: Iterable[Charge], evidence: Evidence, now: datetime) -> Iterator[Charge]:
     """Decide charges one after the other, each against what those before it have taken."""
-    totals, present_uses = MonthTotals(spent_minor), dict(uses or {})
+    spent_minor: Counter[MandateKey | None] = Counter(evidence.spent_minor)
+    uses = dict(evidence.uses)
     for charge in charges:
-        key, method = charge.mandate_key, method_key(charge, mandates)
-        mandate = mandates.get(key) if key else None
-        use = present_uses.get(method, UNUSED) if method else UNUSED
-        decided = decide(charge, notices.get(charge.key), mandate, totals.of(key), now, use)
+        notice, mandate = evidence.notices.get(charge.key), evidence.mandate_of(charge)
+        method = method_key(charge, mandate)
+        use = uses.get(method, UNUSED) if method else UNUSED
+        decided = decide(charge, notice, mandate, spent_minor[charge.mandate_key], now, use)
         if decided.state is ChargeState.IN_FLIGHT:
-            totals.add(key, decided.amount_minor)
-            if method in present_uses:
-                present_uses[method] = replace(use, busy_until=now)
+            spent_minor[charge.mandate_key] += decided.amount_minor
+            if method in uses:
+                uses[method] = replace(use, busy_until=now)
         yield decided

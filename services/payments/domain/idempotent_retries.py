@@ -1,15 +1,16 @@
 """Attempts that the provider has not heard of: whether they may be sent once more. Pure functions."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
 from services.payments.domain.attempts import NO_MANDATE, Attempt
 from services.payments.domain.charges import Charge, is_expired, method_key, present_method
 from services.payments.domain.consent import Mandate, Notice, month_of
-from services.payments.domain.decisions import MonthTotals
+from services.payments.domain.decisions import Evidence
 from services.payments.domain.declines import UNUSED, MethodUse
 from services.payments.domain.guard import guard
-from services.payments.domain.keys import ChargeKey, MandateKey, PaymentMethodKey
+from services.payments.domain.keys import MandateKey
 
 # So long after an attempt began its key is relied on: only so long is it sent once more under it. The
 # provider remembers a key for at least 24 hours (https://docs.stripe.com/api/idempotent_requests).
@@ -53,28 +54,21 @@ def counted_minor(attempt: Attempt, month: tuple[datetime, datetime]) -> int:
 
 
 def resend_all(
-    missing: Iterable[tuple[Charge, Attempt]],
-    notices: dict[ChargeKey, Notice],
-    mandates: dict[MandateKey, Mandate],
-    spent_minor: dict[MandateKey, int],
-    now: datetime,
-    uses: Mapping[PaymentMethodKey, MethodUse] | None = None,
+    missing: Iterable[tuple[Charge, Attempt]], evidence: Evidence, now: datetime
 ) -> Iterator[bool]:
     """Whether each attempt may be sent once more, each against what those before it have taken.
 
     One that may not be counts in the month until it is known that it was not made.
     """
-    totals, month = MonthTotals(spent_minor), month_of(now)
+    spent_minor: Counter[MandateKey | None] = Counter(evidence.spent_minor)
+    month = month_of(now)
     for charge, attempt in missing:
-        key = charge.mandate_key
-        mandate = mandates.get(key) if key else None
-        method = method_key(charge, mandates)
-        use = (uses or {}).get(method, UNUSED) if method else UNUSED
+        notice, mandate = evidence.notices.get(charge.key), evidence.mandate_of(charge)
+        method = method_key(charge, mandate)
+        use = evidence.uses.get(method, UNUSED) if method else UNUSED
         own_minor = counted_minor(attempt, month)
-        others_minor = totals.of(key) - own_minor
-        allowed = may_resend(
-            charge, attempt, notices.get(charge.key), mandate, others_minor, now, use
-        )
+        others_minor = spent_minor[charge.mandate_key] - own_minor
+        allowed = may_resend(charge, attempt, notice, mandate, others_minor, now, use)
         if allowed:
-            totals.add(key, attempt.amount_minor - own_minor)
+            spent_minor[charge.mandate_key] += attempt.amount_minor - own_minor
         yield allowed

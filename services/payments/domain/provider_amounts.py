@@ -99,19 +99,6 @@ def to_provider(amount_minor: int, currency: str) -> int:
     return amount
 
 
-def from_provider(amount: int, currency: str) -> int:
-    """An amount of the provider's API in minor units of ISO 4217.
-
-    Raises UnsupportedCurrencyError, or UnsupportedAmountError if it is no whole number of minor units.
-    """
-    known = _known(currency)
-    amount_minor, rest = divmod(amount * minor_factor(currency), known.factor)
-    if rest:
-        message = f"{amount} is no whole number of minor units of {currency}"
-        raise UnsupportedAmountError(message)
-    return amount_minor
-
-
 def check_charge(amount_minor: int, currency: str) -> None:
     """Raise UnsupportedCurrencyError or UnsupportedAmountError if it can't be charged at all."""
     known = _known(currency)

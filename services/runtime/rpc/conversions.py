@@ -83,6 +83,11 @@ def to_timestamp(moment: datetime) -> timestamp_pb2.Timestamp:
     return stamp
 
 
+def optional_timestamp(moment: datetime | None) -> timestamp_pb2.Timestamp | None:
+    """As `to_timestamp`; None leaves a message's field unset."""
+    return None if moment is None else to_timestamp(moment)
+
+
 def put_time(stamp: timestamp_pb2.Timestamp, moment: datetime) -> None:
     """Write an aware time into its message, without a copy."""
     # In integers; the library's conversion uses the calendar and floats.

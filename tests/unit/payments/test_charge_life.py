@@ -16,7 +16,7 @@ from services.payments.domain.charges import (
     settle,
 )
 from services.payments.domain.consent import Mandate, Notice, RefusalReason
-from services.payments.domain.decisions import decide, decide_all
+from services.payments.domain.decisions import Evidence, decide, decide_all
 from services.payments.domain.keys import ChargeId
 from services.payments.domain.ledger import book_charge
 from services.payments.domain.outcomes import (
@@ -143,7 +143,7 @@ def test_charges_of_one_batch_share_the_month_of_their_mandate() -> None:
     batch = [replace(CHARGE, charge=ChargeId(f"coffee-{cycle}")) for cycle in (1, 2, 3)]
     told = {charge.key: replace(NOTICE, charge=charge.charge) for charge in batch}
     mandate = replace(MANDATE, month_ceiling_minor=2500)
-    decided = decide_all(batch, told, {MANDATE_KEY: mandate}, {MANDATE_KEY: 500}, NOW)
+    decided = decide_all(batch, Evidence(told, {MANDATE_KEY: mandate}, {MANDATE_KEY: 500}, {}), NOW)
     assert [charge.state for charge in decided] == ["IN_FLIGHT", "IN_FLIGHT", "REFUSED"]
 
 

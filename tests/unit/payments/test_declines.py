@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from services.payments.domain.consent import RefusalReason
-from services.payments.domain.decisions import decide, decide_all
+from services.payments.domain.decisions import Evidence, decide, decide_all
 from services.payments.domain.declines import DAY, MONTH, MethodUse, method_use, stops_method
 from services.payments.domain.keys import ChargeId
 from services.payments.domain.transitions import ChargeState
@@ -70,7 +70,7 @@ def test_of_one_method_one_charge_of_a_batch_begins_and_the_others_wait() -> Non
     batch = [replace(CHARGE, charge=ChargeId(f"coffee-{cycle}")) for cycle in (1, 2, 3)]
     told = {charge.key: replace(NOTICE, charge=charge.charge) for charge in batch}
     uses = {MANDATE.method_key: MethodUse()}
-    decided = list(decide_all(batch, told, {MANDATE_KEY: MANDATE}, {}, NOW, uses))
+    decided = list(decide_all(batch, Evidence(told, {MANDATE_KEY: MANDATE}, {}, uses), NOW))
     assert [charge.state for charge in decided] == [
         ChargeState.IN_FLIGHT,
         ChargeState.SCHEDULED,
