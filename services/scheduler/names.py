@@ -1,8 +1,13 @@
 """The resource names that the scheduler reads and writes (AIP-122)."""
 
-from services.runtime.errors import Violations
 from services.runtime.resource_names import NamePattern
-from services.scheduler.domain.ids import CustomerId, MerchantId, OrderKey, StandingOrderId
+from services.scheduler.domain.ids import (
+    CustomerId,
+    MerchantId,
+    OrderKey,
+    StandingOrderId,
+    StandingOrderKey,
+)
 
 MERCHANT = NamePattern("merchants/{merchant}")
 SETTINGS = NamePattern("merchants/{merchant}/schedulerSettings")
@@ -33,29 +38,9 @@ def order_name(key: OrderKey) -> str:
     return f"merchants/{key.merchant}/standingOrders/{key.standing_order}/orders/{key.cycle}"
 
 
-def parse_order(name: str) -> OrderKey:
-    """The key in an order's name. Raises ValueError."""
-    merchant, standing_order, cycle = ORDER.parse(name)
-    return OrderKey(MerchantId(merchant), StandingOrderId(standing_order), int(cycle))
-
-
-def read_merchant(
-    violations: Violations, field: str, name: str, pattern: NamePattern = MERCHANT
-) -> MerchantId:
-    """The merchant in a caller's name of it, or of a resource that it has one of."""
-    (merchant,) = pattern.read(violations, field, name)
-    return MerchantId(merchant)
-
-
-def read_customer(violations: Violations, field: str, name: str) -> tuple[MerchantId, CustomerId]:
-    """The merchant and the customer in a caller's name."""
-    merchant, customer = CUSTOMER.read(violations, field, name)
-    return MerchantId(merchant), CustomerId(customer)
-
-
-def parse_merchant(name: str) -> MerchantId:
-    """The merchant in its name. Raises ValueError."""
-    (merchant,) = MERCHANT.parse(name)
+def parse_merchant(name: str, pattern: NamePattern = MERCHANT) -> MerchantId:
+    """The merchant in its name, or in that of a resource that it has one of. Raises ValueError."""
+    (merchant,) = pattern.parse(name)
     return MerchantId(merchant)
 
 
@@ -63,3 +48,15 @@ def parse_customer(name: str) -> tuple[MerchantId, CustomerId]:
     """The merchant and the customer in its name. Raises ValueError."""
     merchant, customer = CUSTOMER.parse(name)
     return MerchantId(merchant), CustomerId(customer)
+
+
+def parse_standing_order(name: str) -> StandingOrderKey:
+    """The key in a standing order's name. Raises ValueError."""
+    merchant, standing_order = STANDING_ORDER.parse(name)
+    return StandingOrderKey(MerchantId(merchant), StandingOrderId(standing_order))
+
+
+def parse_order(name: str) -> OrderKey:
+    """The key in an order's name. Raises ValueError."""
+    merchant, standing_order, cycle = ORDER.parse(name)
+    return OrderKey(MerchantId(merchant), StandingOrderId(standing_order), int(cycle))

@@ -8,7 +8,7 @@ from google.protobuf.json_format import ParseDict
 from google.type import dayofweek_pb2, timeofday_pb2
 from google.type.postal_address_pb2 import PostalAddress
 from recurring.payments.v1 import payments_pb2
-from recurring.scheduler.v1 import scheduler_pb2
+from recurring.scheduler.v1 import scheduler_pb2 as pb
 
 from services.runtime.crypto.encryption import Keyring
 from services.runtime.rpc.conversions import etag, to_date, to_money, to_timestamp
@@ -47,31 +47,29 @@ from services.scheduler.store import addresses
 from services.scheduler.store.order_rows import OrderRow
 
 
-def standing_order_message(
-    standing_order: StandingOrder, keyring: Keyring
-) -> scheduler_pb2.StandingOrder:
+def standing_order_message(standing_order: StandingOrder, keyring: Keyring) -> pb.StandingOrder:
     """A standing order on the wire, its addresses opened."""
     merchant, customer = standing_order.merchant, standing_order.customer
 
     def opened(ship_to: bytes) -> PostalAddress:
         return addresses.decrypt(keyring, merchant, customer, ship_to)
 
-    message = scheduler_pb2.StandingOrder(
+    message = pb.StandingOrder(
         name=standing_order_name(merchant, standing_order.standing_order),
         customer=customer_name(merchant, standing_order.customer),
         title=standing_order.title,
         items=_item_messages(merchant, standing_order.items),
         schedule=_schedule_message(standing_order.plan),
-        billing_mode=scheduler_pb2.BillingMode.Value(standing_order.billing_mode),
+        billing_mode=pb.BillingMode.Value(standing_order.billing_mode),
         mandate=standing_order.mandate,
         notice_lead=duration_pb2.Duration(seconds=int(standing_order.notice_lead.total_seconds())),
         payment_window=duration_pb2.Duration(
             seconds=int(standing_order.payment_window.total_seconds())
         ),
-        state=scheduler_pb2.StandingOrder.State.Value(standing_order.state),
+        state=pb.StandingOrder.State.Value(standing_order.state),
         next_cycle=standing_order.next_cycle or 0,
-        catch_up=scheduler_pb2.CatchUp(
-            mode=scheduler_pb2.CatchUp.Mode.Value(standing_order.catch_up.mode),
+        catch_up=pb.CatchUp(
+            mode=pb.CatchUp.Mode.Value(standing_order.catch_up.mode),
             window=duration_pb2.Duration(
                 seconds=int(standing_order.catch_up.window.total_seconds())
             ),
@@ -92,7 +90,7 @@ def standing_order_message(
     if standing_order.repurchase is not None:
         rule = standing_order.repurchase
         message.repurchase_window.FromTimedelta(rule.window)
-        message.repurchase_action = scheduler_pb2.Otherwise.Action.Value(rule.action)
+        message.repurchase_action = pb.Otherwise.Action.Value(rule.action)
     if standing_order.next_due_time is not None:
         message.next_due_time.CopyFrom(to_timestamp(standing_order.next_due_time))
     if standing_order.resume_time is not None:
@@ -101,23 +99,23 @@ def standing_order_message(
         message.ship_to.CopyFrom(opened(standing_order.ship_to))
     if standing_order.price_protection is not None:
         message.price_protection.CopyFrom(
-            ParseDict(dict(standing_order.price_protection), scheduler_pb2.PriceProtection())
+            ParseDict(dict(standing_order.price_protection), pb.PriceProtection())
         )
     return message
 
 
-def _item_messages(merchant: MerchantId, items: Sequence[Item]) -> list[scheduler_pb2.Item]:
+def _item_messages(merchant: MerchantId, items: Sequence[Item]) -> list[pb.Item]:
     return [
-        scheduler_pb2.Item(product=product_name(merchant, item.product), quantity=item.quantity)
+        pb.Item(product=product_name(merchant, item.product), quantity=item.quantity)
         for item in items
     ]
 
 
 def _change_message(
     merchant: MerchantId, cycle: int, change: CycleChange, opened: Callable[[bytes], PostalAddress]
-) -> scheduler_pb2.CycleChange | None:
+) -> pb.CycleChange | None:
     """What is different in a cycle, apart from its being skipped; None if nothing is."""
-    message = scheduler_pb2.CycleChange(cycle=cycle)
+    message = pb.CycleChange(cycle=cycle)
     kept = change.kept_date.local_date if change.kept_date else None
     local_date = change.local_date or kept
     if local_date is not None:
@@ -129,26 +127,24 @@ def _change_message(
     return message if len(message.ListFields()) > 1 else None
 
 
-def _schedule_message(schedule: Schedule) -> scheduler_pb2.Schedule:
+def _schedule_message(schedule: Schedule) -> pb.Schedule:
     """A schedule on the wire, as fields and as a rule."""
-    message = scheduler_pb2.Schedule(
+    message = pb.Schedule(
         start_date=to_date(schedule.start_date),
         local_time=timeofday_pb2.TimeOfDay(
             hours=schedule.local_time.hour, minutes=schedule.local_time.minute
         ),
         time_zone=schedule.time_zone,
         blackouts=[
-            scheduler_pb2.Schedule.Blackout(
-                start_date=to_date(one.start_date), end_date=to_date(one.end_date)
-            )
+            pb.Schedule.Blackout(start_date=to_date(one.start_date), end_date=to_date(one.end_date))
             for one in schedule.blackouts
         ],
         rrule=to_rrule(schedule),
     )
     if schedule.blackouts:
-        message.blackout_rule = scheduler_pb2.Schedule.BlackoutRule.Value(schedule.blackout_rule)
+        message.blackout_rule = pb.Schedule.BlackoutRule.Value(schedule.blackout_rule)
     if schedule.business_days.rule is not BusinessDayRule.NONE:
-        message.business_days.rule = scheduler_pb2.Schedule.BusinessDays.Rule.Value(
+        message.business_days.rule = pb.Schedule.BusinessDays.Rule.Value(
             schedule.business_days.rule
         )
         message.business_days.country = schedule.business_days.country
@@ -165,7 +161,7 @@ def _schedule_message(schedule: Schedule) -> scheduler_pb2.Schedule:
             message.monthly.every_months = every_months
             message.monthly.month_days.extend(month_days)
             message.monthly.nth_weekdays.extend(
-                scheduler_pb2.Schedule.NthWeekday(
+                pb.Schedule.NthWeekday(
                     nth=one.nth, weekday=dayofweek_pb2.DayOfWeek.Name(int(one.weekday))
                 )
                 for one in nth_weekdays
@@ -182,11 +178,11 @@ def _schedule_message(schedule: Schedule) -> scheduler_pb2.Schedule:
     return message
 
 
-def _condition_message(merchant: MerchantId, condition: Condition) -> scheduler_pb2.Condition:
+def _condition_message(merchant: MerchantId, condition: Condition) -> pb.Condition:
     otherwise = condition.otherwise
-    message = scheduler_pb2.Condition(
-        otherwise=scheduler_pb2.Otherwise(
-            action=scheduler_pb2.Otherwise.Action.Value(otherwise.action),
+    message = pb.Condition(
+        otherwise=pb.Otherwise(
+            action=pb.Otherwise.Action.Value(otherwise.action),
             defer_days=otherwise.defer_days,
         )
     )
@@ -209,19 +205,19 @@ def _condition_message(merchant: MerchantId, condition: Condition) -> scheduler_
     return message
 
 
-def order_message(row: OrderRow, keyring: Keyring) -> scheduler_pb2.Order:
+def order_message(row: OrderRow, keyring: Keyring) -> pb.Order:
     """An order's row on the wire, its address opened."""
-    message = scheduler_pb2.Order(
+    message = pb.Order(
         name=order_name(OrderKey(row.merchant, row.standing_order, row.cycle)),
         customer=customer_name(row.merchant, row.customer),
         cycle=row.cycle,
         local_date=to_date(row.local_date),
         due_time=to_timestamp(row.due_time),
-        state=scheduler_pb2.Order.State.Value(row.state),
+        state=pb.Order.State.Value(row.state),
         title=row.title,
-        billing_mode=scheduler_pb2.BillingMode.Value(row.billing_mode),
+        billing_mode=pb.BillingMode.Value(row.billing_mode),
         mandate=row.mandate,
-        reasons=[scheduler_pb2.OrderReason.Value(reason) for reason in row.reasons],
+        reasons=[pb.OrderReason.Value(reason) for reason in row.reasons],
         lines=line_messages([line_of(line) for line in row.lines], row.currency),
         create_time=to_timestamp(row.create_time),
         update_time=to_timestamp(row.update_time),
@@ -240,11 +236,11 @@ def order_message(row: OrderRow, keyring: Keyring) -> scheduler_pb2.Order:
     return message
 
 
-def decision_message(decision: Decision) -> scheduler_pb2.Decision:
+def decision_message(decision: Decision) -> pb.Decision:
     """A decision on the wire."""
     data = struct_pb2.Struct()
     data.update(_without_numbers(dict(decision.data)))
-    return scheduler_pb2.Decision(
+    return pb.Decision(
         time=to_timestamp(decision.time), kind=decision.kind, summary=decision.summary, data=data
     )
 
@@ -263,31 +259,31 @@ def _without_numbers(value: Any) -> Any:  # noqa: ANN401 - any JSON
     return value
 
 
-def settings_message(settings: SchedulerSettings) -> scheduler_pb2.SchedulerSettings:
+def settings_message(settings: SchedulerSettings) -> pb.SchedulerSettings:
     """A merchant's settings on the wire."""
-    return scheduler_pb2.SchedulerSettings(
+    return pb.SchedulerSettings(
         name=names.SETTINGS.format(settings.merchant),
-        unpaid_policy=scheduler_pb2.SchedulerSettings.UnpaidPolicy.Value(settings.unpaid_policy),
+        unpaid_policy=pb.SchedulerSettings.UnpaidPolicy.Value(settings.unpaid_policy),
         etag=etag(settings.version),
     )
 
 
-def preview_message(preview: CyclePreview) -> scheduler_pb2.CyclePreview:
+def preview_message(preview: CyclePreview) -> pb.CyclePreview:
     """A cycle to come on the wire."""
-    message = scheduler_pb2.CyclePreview(
+    message = pb.CyclePreview(
         cycle=preview.cycle,
         local_date=to_date(preview.local_date),
         due_time=to_timestamp(preview.due_time),
         notice_time=to_timestamp(preview.notice_time),
     )
     if preview.skip_reason is not None:
-        message.skip_reason = scheduler_pb2.OrderReason.Value(preview.skip_reason)
+        message.skip_reason = pb.OrderReason.Value(preview.skip_reason)
     projection = preview.projection
     if projection is not None:
         order, quote = projection.order, projection.quote
         message.unmet_conditions.extend(words(projection.ruling))
         if order.state is not OrderState.SKIPPED:
-            message.problems.extend(map(scheduler_pb2.OrderReason.Value, order.reasons))
+            message.problems.extend(map(pb.OrderReason.Value, order.reasons))
             message.mandate_reasons.extend(
                 map(payments_pb2.RefusalReason.Value, mandate_reasons(order))
             )
@@ -297,9 +293,9 @@ def preview_message(preview: CyclePreview) -> scheduler_pb2.CyclePreview:
     return message
 
 
-def demand_message(key: DemandKey, demand: Demand) -> scheduler_pb2.DemandForecast:
+def demand_message(key: DemandKey, demand: Demand) -> pb.DemandForecast:
     """What a day will want of a product, on the wire."""
-    return scheduler_pb2.DemandForecast(
+    return pb.DemandForecast(
         date=to_date(key.local_date),
         product=key.product,
         units=demand.units,
@@ -308,16 +304,14 @@ def demand_message(key: DemandKey, demand: Demand) -> scheduler_pb2.DemandForeca
     )
 
 
-def import_message(
-    book: Book, bills: Sequence[ShadowBill]
-) -> scheduler_pb2.ImportStandingOrdersResponse:
+def import_message(book: Book, bills: Sequence[ShadowBill]) -> pb.ImportStandingOrdersResponse:
     """What became of an import, on the wire."""
-    return scheduler_pb2.ImportStandingOrdersResponse(
+    return pb.ImportStandingOrdersResponse(
         imported_count=book.accepted_count if book.storable else 0,
         unchanged_count=book.unchanged_count,
         refused_count=book.refused_count,
         problems=[
-            scheduler_pb2.ImportProblem(
+            pb.ImportProblem(
                 row=problem.number,
                 standing_order_id=problem.standing_order,
                 field=problem.violation.field,
@@ -330,11 +324,9 @@ def import_message(
     )
 
 
-def _shadow_message(bill: ShadowBill) -> scheduler_pb2.ShadowBill:
+def _shadow_message(bill: ShadowBill) -> pb.ShadowBill:
     cycles = [preview_message(cycle) for cycle in bill.cycles]
     for cycle in cycles:
         # Dates and amounts are what can be compared, and a thousand rows fit in one answer.
         cycle.ClearField("lines")
-    return scheduler_pb2.ShadowBill(
-        row=bill.number, standing_order_id=bill.standing_order, cycles=cycles
-    )
+    return pb.ShadowBill(row=bill.number, standing_order_id=bill.standing_order, cycles=cycles)

@@ -1,15 +1,18 @@
 """The scheduler's RPCs: request, use case, response; each method's contract is in its proto."""
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from google.protobuf.message import Message
 from recurring.audit.v1 import audit_pb2
-from recurring.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
+from recurring.scheduler.v1 import scheduler_pb2 as pb
+from recurring.scheduler.v1 import scheduler_pb2_grpc
 
 from services.runtime.db import audit
-from services.runtime.db.pool import Database
-from services.runtime.mutations import Apply, Decide, run_checked_mutation, run_mutation
+from services.runtime.db.pool import Connection, Database
+from services.runtime.mutations import Applied, Apply, Decide, run_checked_mutation, run_mutation
 from services.runtime.rpc.limits import ConcurrencyLimiter
 from services.runtime.rpc.paging import read_page
 from services.runtime.workers.clock import Clock
@@ -29,11 +32,15 @@ from services.scheduler.application import (
     standing_orders,
 )
 from services.scheduler.clients import Clients
+from services.scheduler.domain.ids import OrderKey, StandingOrderKey
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.store import orders as order_store
 from services.scheduler.store import settings as settings_store
 from services.scheduler.store import standing_orders as standing_order_store
 from services.scheduler.store.order_rows import OrderRow
+
+# A change of a standing order as the caller knows it, by its etag.
+Change = Callable[[Connection, StandingOrderKey, str, datetime], Awaitable[Applied[StandingOrder]]]
 
 
 class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
@@ -60,8 +67,8 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
     # --- standing orders ------------------------------------------------------------------------
 
     async def CreateStandingOrder(
-        self, request: scheduler_pb2.CreateStandingOrderRequest, _context: object
-    ) -> scheduler_pb2.StandingOrder:
+        self, request: pb.CreateStandingOrderRequest, _context: object
+    ) -> pb.StandingOrder:
         """Create a standing order, once everything that it needs is known to be there."""
 
         async def decide() -> Apply[StandingOrder]:
@@ -78,16 +85,16 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         return await self._change_after(request, decide)
 
     async def GetStandingOrder(
-        self, request: scheduler_pb2.GetStandingOrderRequest, _context: object
-    ) -> scheduler_pb2.StandingOrder:
+        self, request: pb.GetStandingOrderRequest, _context: object
+    ) -> pb.StandingOrder:
         """Get a standing order."""
         key = requests.read_name(request.name)
         async with self._database.read() as connection:
             return self._message(await standing_orders.existing(connection, key))
 
     async def ListStandingOrders(
-        self, request: scheduler_pb2.ListStandingOrdersRequest, _context: object
-    ) -> scheduler_pb2.ListStandingOrdersResponse:
+        self, request: pb.ListStandingOrdersRequest, _context: object
+    ) -> pb.ListStandingOrdersResponse:
         """List a merchant's standing orders by id."""
         merchant, customer, state = requests.read_standing_orders_query(request)
         page = read_page(request, keys=1)
@@ -101,13 +108,11 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
                 )
 
         shown, token = await page.fill(find, self._message, lambda one: (one.standing_order,))
-        return scheduler_pb2.ListStandingOrdersResponse(
-            standing_orders=shown, next_page_token=token
-        )
+        return pb.ListStandingOrdersResponse(standing_orders=shown, next_page_token=token)
 
     async def UpdateStandingOrder(
-        self, request: scheduler_pb2.UpdateStandingOrderRequest, _context: object
-    ) -> scheduler_pb2.StandingOrder:
+        self, request: pb.UpdateStandingOrderRequest, _context: object
+    ) -> pb.StandingOrder:
         """Change the standing order from its next cycle on."""
         now = self._clock.now()
         return await self._change_after(
@@ -122,115 +127,93 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         )
 
     async def PreviewStandingOrderUpdate(
-        self, request: scheduler_pb2.PreviewStandingOrderUpdateRequest, _context: object
-    ) -> scheduler_pb2.PreviewStandingOrderUpdateResponse:
+        self, request: pb.PreviewStandingOrderUpdateRequest, _context: object
+    ) -> pb.PreviewStandingOrderUpdateResponse:
         """Show the coming cycles as they are and as a change would make them."""
-        count, now = requests.read_cycle_count(request.cycle_count), self._clock.now()
+        now = self._clock.now()
         update = self._read_update(request, now)
         wanted = (await standing_orders.updated(self._database, update, now)).standing_order
         async with self._database.read() as connection:
             standing_order = await standing_orders.existing(connection, update.key)
-        return scheduler_pb2.PreviewStandingOrderUpdateResponse(
-            before=await self._previews(standing_order, count),
-            after=await self._previews(wanted, count),
+        return pb.PreviewStandingOrderUpdateResponse(
+            before=await self._previews(standing_order, request.cycle_count),
+            after=await self._previews(wanted, request.cycle_count),
         )
 
     async def PauseStandingOrder(
-        self, request: scheduler_pb2.PauseStandingOrderRequest, _context: object
-    ) -> scheduler_pb2.StandingOrder:
+        self, request: pb.PauseStandingOrderRequest, _context: object
+    ) -> pb.StandingOrder:
         """Stop opening cycles; an announced order is cancelled."""
-        now = self._clock.now()
-        return await self._change(
-            request,
-            lambda tx: standing_orders.pause(tx, *requests.read_pause(request, now), now),
+        pause = partial(
+            standing_orders.pause,
+            until_time=requests.read_until_time(request),
+            cycle_count=request.cycle_count or None,
         )
+        return await self._change(request, pause)
 
     async def ResumeStandingOrder(
-        self, request: scheduler_pb2.ResumeStandingOrderRequest, _context: object
-    ) -> scheduler_pb2.StandingOrder:
+        self, request: pb.ResumeStandingOrderRequest, _context: object
+    ) -> pb.StandingOrder:
         """Go on after a pause; the cycles that it swallowed are recorded."""
-        return await self._change(
-            request,
-            lambda tx: standing_orders.resume(
-                tx, *requests.read_resume(request), self._clock.now()
-            ),
-        )
+        anchor_date = requests.read_anchor_date(request)
+        return await self._change(request, partial(standing_orders.resume, anchor_date=anchor_date))
 
     async def CancelStandingOrder(
-        self, request: scheduler_pb2.CancelStandingOrderRequest, _context: object
-    ) -> scheduler_pb2.StandingOrder:
+        self, request: pb.CancelStandingOrderRequest, _context: object
+    ) -> pb.StandingOrder:
         """End a standing order, at once or after its current cycle."""
-        end = standing_orders.cancel
         if request.after_current_cycle:
-            end = standing_orders.end_after_current
-        return await self._change(
-            request,
-            lambda tx: end(tx, requests.read_name(request.name), request.etag, self._clock.now()),
-        )
+            return await self._change(request, standing_orders.end_after_current)
+        return await self._change(request, standing_orders.cancel)
 
     # --- cycles ---------------------------------------------------------------------------------
 
-    async def SkipCycle(
-        self, request: scheduler_pb2.SkipCycleRequest, _context: object
-    ) -> scheduler_pb2.StandingOrder:
+    async def SkipCycle(self, request: pb.SkipCycleRequest, _context: object) -> pb.StandingOrder:
         """Leave out one cycle, opened or yet to come."""
-        return await self._change(
-            request,
-            lambda tx: cycles.skip(tx, *requests.read_cycle(request, least=0), self._clock.now()),
-        )
+        return await self._change(request, partial(cycles.skip, cycle=request.cycle))
 
     async def RestoreCycle(
-        self, request: scheduler_pb2.RestoreCycleRequest, _context: object
-    ) -> scheduler_pb2.StandingOrder:
+        self, request: pb.RestoreCycleRequest, _context: object
+    ) -> pb.StandingOrder:
         """Take back what was changed for one coming cycle."""
-        return await self._change(
-            request,
-            lambda tx: cycles.restore(
-                tx, *requests.read_cycle(request, least=1), self._clock.now()
-            ),
-        )
+        return await self._change(request, partial(cycles.restore, cycle=request.cycle))
 
     async def ChangeCycle(
-        self, request: scheduler_pb2.ChangeCycleRequest, _context: object
-    ) -> scheduler_pb2.StandingOrder:
+        self, request: pb.ChangeCycleRequest, _context: object
+    ) -> pb.StandingOrder:
         """Change one coming cycle and no other."""
+        key = requests.read_name(request.name)
         return await self._change_after(
             request,
             lambda: cycles.change(
                 self._database,
                 self._clients,
-                *requests.read_changed_cycle(request),
+                OrderKey(*key, request.change.cycle),
+                request.etag,
+                requests.read_changed_items(key.merchant, request.change),
                 partial(requests.read_change, request.change, self._database.keyring),
                 self._clock.now(),
             ),
         )
 
-    async def OrderNow(
-        self, request: scheduler_pb2.OrderNowRequest, _context: object
-    ) -> scheduler_pb2.StandingOrder:
+    async def OrderNow(self, request: pb.OrderNowRequest, _context: object) -> pb.StandingOrder:
         """Bring the next cycle forward to now."""
-        return await self._change(
-            request,
-            lambda tx: cycles.order_now(
-                tx, requests.read_name(request.name), request.etag, self._clock.now()
-            ),
-        )
+        return await self._change(request, cycles.order_now)
 
     async def PreviewCycles(
-        self, request: scheduler_pb2.PreviewCyclesRequest, _context: object
-    ) -> scheduler_pb2.PreviewCyclesResponse:
+        self, request: pb.PreviewCyclesRequest, _context: object
+    ) -> pb.PreviewCyclesResponse:
         """Show the coming cycles, priced as they would be."""
-        count = requests.read_cycle_count(request.cycle_count)
         key = requests.read_name(request.name)
         async with self._database.read() as connection:
             standing_order = await standing_orders.existing(connection, key)
-        return scheduler_pb2.PreviewCyclesResponse(
-            cycles=await self._previews(standing_order, count)
+        return pb.PreviewCyclesResponse(
+            cycles=await self._previews(standing_order, request.cycle_count)
         )
 
     async def ImportStandingOrders(
         self, requests: import_requests.Requests, _context: object
-    ) -> scheduler_pb2.ImportStandingOrdersResponse:
+    ) -> pb.ImportStandingOrdersResponse:
         """Take over standing orders from another system."""
         sent = import_requests.never_idle(requests)
         config = await import_requests.read_config(sent)
@@ -254,53 +237,60 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
             return responses.import_message(book, bills)
 
     async def _change(
-        self, request: Message, apply: Apply[StandingOrder]
-    ) -> scheduler_pb2.StandingOrder:
+        self,
+        request: Any,  # noqa: ANN401 - any request with a name, an etag and a request_id
+        change: Change,
+    ) -> pb.StandingOrder:
+        """Run a change of a standing order that needs nothing from other services."""
+        key, now = requests.read_name(request.name), self._clock.now()
         return await run_mutation(
-            self._database, request, scheduler_pb2.StandingOrder, self._message, apply
+            self._database,
+            request,
+            pb.StandingOrder,
+            self._message,
+            lambda tx: change(tx, key, request.etag, now),
         )
 
     async def _change_after(
         self, request: Message, decide: Decide[StandingOrder]
-    ) -> scheduler_pb2.StandingOrder:
+    ) -> pb.StandingOrder:
         return await run_checked_mutation(
-            self._database, request, scheduler_pb2.StandingOrder, self._message, decide
+            self._database, request, pb.StandingOrder, self._message, decide
         )
 
     def _read_update(
         self,
-        request: scheduler_pb2.UpdateStandingOrderRequest
-        | scheduler_pb2.PreviewStandingOrderUpdateRequest,
+        request: pb.UpdateStandingOrderRequest | pb.PreviewStandingOrderUpdateRequest,
         now: datetime,
     ) -> standing_orders.Update:
         message, mask = request.standing_order, request.update_mask
         return requests.read_update(message, mask, self._checking, self._database.keyring, now)
 
-    async def _previews(
-        self, standing_order: StandingOrder, count: int
-    ) -> list[scheduler_pb2.CyclePreview]:
-        now = self._clock.now()
+    async def _previews(self, standing_order: StandingOrder, count: int) -> list[pb.CyclePreview]:
         shown = await previews.preview(
-            self._database, self._clients, self._previewing, standing_order, count, now
+            self._database,
+            self._clients,
+            self._previewing,
+            standing_order,
+            count or previews.PREVIEW_DEFAULT_CYCLES,
+            self._clock.now(),
         )
         return [responses.preview_message(preview) for preview in shown]
 
-    def _message(self, standing_order: StandingOrder) -> scheduler_pb2.StandingOrder:
+    def _message(self, standing_order: StandingOrder) -> pb.StandingOrder:
         return responses.standing_order_message(standing_order, self._database.keyring)
 
     # --- orders ---------------------------------------------------------------------------------
 
-    async def GetOrder(
-        self, request: scheduler_pb2.GetOrderRequest, _context: object
-    ) -> scheduler_pb2.Order:
+    async def GetOrder(self, request: pb.GetOrderRequest, _context: object) -> pb.Order:
         """Get an order."""
         key = requests.read_order_name(request.name)
         async with self._database.read() as connection:
             return self._order_message(await orders.existing(connection, key))
 
     async def ListOrders(
-        self, request: scheduler_pb2.ListOrdersRequest, _context: object
-    ) -> scheduler_pb2.ListOrdersResponse:
+        self, request: pb.ListOrdersRequest, _context: object
+    ) -> pb.ListOrdersResponse:
         """List orders by standing order and cycle."""
         wanted = requests.read_order_filter(request)
         page = read_page(request, keys=2)
@@ -314,16 +304,14 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         shown, token = await page.fill(
             find, self._order_message, lambda row: (row.standing_order, str(row.cycle))
         )
-        return scheduler_pb2.ListOrdersResponse(orders=shown, next_page_token=token)
+        return pb.ListOrdersResponse(orders=shown, next_page_token=token)
 
-    async def ConfirmOrder(
-        self, request: scheduler_pb2.ConfirmOrderRequest, _context: object
-    ) -> scheduler_pb2.Order:
+    async def ConfirmOrder(self, request: pb.ConfirmOrderRequest, _context: object) -> pb.Order:
         """Let an order go on that is held to ask the customer, and answer with what became of it."""
         return await run_checked_mutation(
             self._database,
             request,
-            scheduler_pb2.Order,
+            pb.Order,
             self._order_message,
             lambda: orders.confirm(
                 self._database,
@@ -334,54 +322,54 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         )
 
     async def ExplainOrder(
-        self, request: scheduler_pb2.ExplainOrderRequest, _context: object
-    ) -> scheduler_pb2.ExplainOrderResponse:
+        self, request: pb.ExplainOrderRequest, _context: object
+    ) -> pb.ExplainOrderResponse:
         """Show every decision about an order, from what all services stored."""
         key = requests.read_order_name(request.name)
         row, decisions = await orders.explain(self._database, self._clients, key)
-        return scheduler_pb2.ExplainOrderResponse(
+        return pb.ExplainOrderResponse(
             order=self._order_message(row),
             decisions=[responses.decision_message(decision) for decision in decisions],
         )
 
-    def _order_message(self, row: OrderRow) -> scheduler_pb2.Order:
+    def _order_message(self, row: OrderRow) -> pb.Order:
         return responses.order_message(row, self._database.keyring)
 
     async def ForecastDemand(
-        self, request: scheduler_pb2.ForecastDemandRequest, _context: object
-    ) -> scheduler_pb2.ForecastDemandResponse:
+        self, request: pb.ForecastDemandRequest, _context: object
+    ) -> pb.ForecastDemandResponse:
         """Sum up what the cycles to come will bring."""
         now = self._clock.now()
         span = requests.read_span(request, now)
         async with self._forecasting.of(span.merchant):
             demand = await forecasts.forecast(self._database, self._clients, span, now)
-        return scheduler_pb2.ForecastDemandResponse(
+        return pb.ForecastDemandResponse(
             forecasts=[responses.demand_message(*one) for one in demand.demands.items()]
         )
 
     # --- customers ------------------------------------------------------------------------------
 
     async def RecordPurchase(
-        self, request: scheduler_pb2.RecordPurchaseRequest, _context: object
-    ) -> scheduler_pb2.RecordPurchaseResponse:
+        self, request: pb.RecordPurchaseRequest, _context: object
+    ) -> pb.RecordPurchaseResponse:
         """Remember what a customer bought elsewhere."""
         return await run_mutation(
             self._database,
             request,
-            scheduler_pb2.RecordPurchaseResponse,
-            lambda found: scheduler_pb2.RecordPurchaseResponse(standing_orders=found),
+            pb.RecordPurchaseResponse,
+            lambda found: pb.RecordPurchaseResponse(standing_orders=found),
             lambda tx: purchases.record(tx, *requests.read_purchase(request, self._clock.now())),
         )
 
     async def EraseCustomer(
-        self, request: scheduler_pb2.EraseCustomerRequest, _context: object
-    ) -> scheduler_pb2.EraseCustomerResponse:
+        self, request: pb.EraseCustomerRequest, _context: object
+    ) -> pb.EraseCustomerResponse:
         """Erase what is known of a customer who orders nothing any more."""
         return await run_mutation(
             self._database,
             request,
-            scheduler_pb2.EraseCustomerResponse,
-            lambda _: scheduler_pb2.EraseCustomerResponse(),
+            pb.EraseCustomerResponse,
+            lambda _: pb.EraseCustomerResponse(),
             lambda tx: erasure.erase_customer(
                 tx, *requests.read_customer_name(request.name), self._clock.now()
             ),
@@ -390,22 +378,22 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
     # --- merchants ------------------------------------------------------------------------------
 
     async def GetSchedulerSettings(
-        self, request: scheduler_pb2.GetSchedulerSettingsRequest, _context: object
-    ) -> scheduler_pb2.SchedulerSettings:
+        self, request: pb.GetSchedulerSettingsRequest, _context: object
+    ) -> pb.SchedulerSettings:
         """Get a merchant's settings; every merchant has some."""
-        merchant = requests.read_settings_name(request.name)
+        merchant = requests.read_merchant(request.name, names.SETTINGS)
         async with self._database.read() as connection:
             return responses.settings_message(await settings_store.get(connection, merchant))
 
     async def UpdateSchedulerSettings(
-        self, request: scheduler_pb2.UpdateSchedulerSettingsRequest, _context: object
-    ) -> scheduler_pb2.SchedulerSettings:
+        self, request: pb.UpdateSchedulerSettingsRequest, _context: object
+    ) -> pb.SchedulerSettings:
         """Change a merchant's settings as a whole."""
         message = request.scheduler_settings
         return await run_mutation(
             self._database,
             request,
-            scheduler_pb2.SchedulerSettings,
+            pb.SchedulerSettings,
             responses.settings_message,
             lambda tx: settings.change(tx, *requests.read_settings(message), message.etag),
         )

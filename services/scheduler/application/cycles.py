@@ -45,7 +45,7 @@ from services.scheduler.store import orders, standing_orders
 
 
 async def skip(
-    tx: Connection, key: StandingOrderKey, present_etag: str, cycle: int, now: datetime
+    tx: Connection, key: StandingOrderKey, present_etag: str, now: datetime, *, cycle: int
 ) -> Applied[StandingOrder]:
     """Leave out one cycle, opened or yet to come; 0: the first that can be.
 
@@ -85,7 +85,7 @@ async def _skip_opened(
 
 
 async def restore(
-    tx: Connection, key: StandingOrderKey, present_etag: str, cycle: int, now: datetime
+    tx: Connection, key: StandingOrderKey, present_etag: str, now: datetime, *, cycle: int
 ) -> Applied[StandingOrder]:
     """Take back what was changed for one coming cycle.
 

@@ -249,11 +249,16 @@ async def pause(
     tx: Connection,
     key: StandingOrderKey,
     present_etag: str,
+    now: datetime,
+    *,
     until_time: datetime | None,
     cycle_count: int | None,
-    now: datetime,
 ) -> Applied[StandingOrder]:
     """Stop opening cycles; an announced order is cancelled."""
+    violations = Violations()
+    in_time = until_time is None or until_time > now
+    violations.require("until_time", "must be later than now", met=in_time)
+    violations.check()
     standing_order = await locked(tx, key, present_etag, (State.ACTIVE,))
     resting = paused(standing_order, until_time, cycle_count)
     opening = Opening(resting, (), place_of(resting))
@@ -266,8 +271,9 @@ async def resume(
     tx: Connection,
     key: StandingOrderKey,
     present_etag: str,
-    anchor_date: date | None,
     now: datetime,
+    *,
+    anchor_date: date | None,
 ) -> Applied[StandingOrder]:
     """Go on after a pause, on from a new date if one is given; what it swallowed is recorded."""
     standing_order = await locked(tx, key, present_etag, (State.PAUSED,))

@@ -1,6 +1,7 @@
 """From requests to the domain, noting everything that is wrong with them.
 
-What names a resource of another merchant is PERMISSION_DENIED.
+A request that is read here keeps the rules of the contract already (runtime/rpc/validation.py). What
+names a resource of another merchant is PERMISSION_DENIED.
 """
 
 from dataclasses import replace
@@ -8,13 +9,13 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 
 from google.protobuf import field_mask_pb2
-from recurring.scheduler.v1 import scheduler_pb2
+from recurring.scheduler.v1 import scheduler_pb2 as pb
 
 from services.runtime.auth.call_context import caller
 from services.runtime.crypto.encryption import Keyring
 from services.runtime.db.idempotency import derived_id
 from services.runtime.errors import Violations
-from services.runtime.resource_names import NamePattern, read_id
+from services.runtime.resource_names import NamePattern
 from services.runtime.rpc.conversions import read_bound, read_timestamp
 from services.runtime.rpc.limits import ConcurrencyLimiter
 from services.scheduler import names
@@ -27,7 +28,6 @@ from services.scheduler.api.requests.standing_orders import (
 )
 from services.scheduler.api.responses import standing_order_message
 from services.scheduler.application.forecasts import Span
-from services.scheduler.application.previews import PREVIEW_DEFAULT_CYCLES
 from services.scheduler.application.standing_orders import Update
 from services.scheduler.domain.ids import (
     CustomerId,
@@ -40,7 +40,6 @@ from services.scheduler.domain.order import Item
 from services.scheduler.domain.schedule import LAST_DATE
 from services.scheduler.domain.settings import UnpaidPolicy
 from services.scheduler.domain.standing_order import (
-    CHANGE_AHEAD_MAX_CYCLES,
     CycleChange,
     StandingOrder,
     at_cycle,
@@ -48,7 +47,6 @@ from services.scheduler.domain.standing_order import (
 from services.scheduler.store import addresses
 from services.scheduler.store.orders import OrderFilter
 
-PREVIEW_MAX_CYCLES = 100
 FORECAST_DEFAULT_DAYS = 30
 FORECAST_MAX_DAYS = 366
 CHANGEABLE_FIELDS = (
@@ -63,36 +61,34 @@ DUE_FILTERS: tuple[Literal["due_from_time"], Literal["due_before_time"]] = (
 ORDERS_PARENT = NamePattern(
     "merchants/{merchant}/standingOrders/{standing_order}", wildcard="standing_order"
 )
-_CYCLE_MAX = 2**31 - 1
 
 
 # --- names -----------------------------------------------------------------------------------------
 
 
-def read_name(name: str, field: str = "name") -> StandingOrderKey:
-    """The key of a standing order that the caller may see."""
-    violations = Violations()
-    merchant, standing_order = names.STANDING_ORDER.read(violations, field, name)
-    violations.check()
+def read_merchant(name: str, pattern: NamePattern = names.MERCHANT) -> MerchantId:
+    """The merchant in a name, for whom the caller may act."""
+    merchant = names.parse_merchant(name, pattern)
     caller().check(merchant)
-    return StandingOrderKey(MerchantId(merchant), StandingOrderId(standing_order))
+    return merchant
+
+
+def read_name(name: str) -> StandingOrderKey:
+    """The key of a standing order that the caller may see."""
+    key = names.parse_standing_order(name)
+    caller().check(key.merchant)
+    return key
 
 
 def read_order_name(name: str) -> OrderKey:
     """The key of an order that the caller may see."""
-    violations = Violations()
-    merchant, standing_order, cycle = names.ORDER.read(violations, "name", name)
-    if cycle and not cycle.isdecimal():
-        violations.add("name", "must end in the number of a cycle")
-    violations.check()
-    caller().check(merchant)
-    return OrderKey(
-        MerchantId(merchant), StandingOrderId(standing_order), min(int(cycle), _CYCLE_MAX)
-    )
+    key = names.parse_order(name)
+    caller().check(key.merchant)
+    return key
 
 
 def read_customer_name(name: str) -> tuple[MerchantId, CustomerId]:
-    """A customer of whom the caller may know."""
+    """A customer that the caller may see."""
     merchant, customer = names.parse_customer(name)
     caller().check(merchant)
     return merchant, customer
@@ -104,9 +100,10 @@ def read_customer_filter(
     """The customer of whom a list is to be; None: of all."""
     if not name:
         return None
-    owner, customer = names.read_customer(violations, "customer", name)
-    if customer and owner != merchant:
-        violations.add("customer", "must be a customer of the parent merchant")
+    owner, customer = names.parse_customer(name)
+    violations.require(
+        "customer", "must be a customer of the parent merchant", met=owner == merchant
+    )
     return customer
 
 
@@ -114,7 +111,7 @@ def read_customer_filter(
 
 
 async def read_new(
-    request: scheduler_pb2.CreateStandingOrderRequest,
+    request: pb.CreateStandingOrderRequest,
     checking: ConcurrencyLimiter,
     keyring: Keyring,
     now: datetime,
@@ -123,15 +120,9 @@ async def read_new(
 
     def read() -> StandingOrder:
         violations = Violations()
-        merchant = names.read_merchant(violations, "parent", request.parent)
-        violations.check()
-        caller().check(merchant)
-        standing_order_id = request.standing_order_id
-        if standing_order_id:
-            read_id(violations, "standing_order_id", standing_order_id)
-        else:
-            standing_order_id = str(derived_id(merchant, request.request_id))
-        key = StandingOrderKey(merchant, StandingOrderId(standing_order_id))
+        merchant = read_merchant(request.parent)
+        chosen = request.standing_order_id or str(derived_id(merchant, request.request_id))
+        key = StandingOrderKey(merchant, StandingOrderId(chosen))
         standing_order = read_standing_order(*key, request.standing_order, now, keyring, violations)
         return at_cycle(_sound(standing_order, violations), 1)
 
@@ -139,7 +130,7 @@ async def read_new(
 
 
 def read_update(
-    message: scheduler_pb2.StandingOrder,
+    message: pb.StandingOrder,
     mask: field_mask_pb2.FieldMask,
     checking: ConcurrencyLimiter,
     keyring: Keyring,
@@ -147,8 +138,12 @@ def read_update(
 ) -> Update:
     """Which fields of which standing order are to be changed, and what that makes of it."""
     violations = Violations()
-    _check_mask(violations, mask)
-    key = read_name(message.name, "standing_order.name")
+    violations.require("update_mask", "must name at least one field", met=bool(mask.paths))
+    if not set(mask.paths) <= set(CHANGEABLE_FIELDS):
+        violations.add("update_mask", f"must name only {', '.join(CHANGEABLE_FIELDS)}")
+    violations.require("standing_order.name", "must be given", met=bool(message.name))
+    violations.check()
+    key = read_name(message.name)
 
     async def merge(present: StandingOrder) -> StandingOrder:
         merged = standing_order_message(present, keyring)
@@ -163,13 +158,6 @@ def read_update(
     return Update(key, message.etag, frozenset(mask.paths), merge)
 
 
-def _check_mask(violations: Violations, mask: field_mask_pb2.FieldMask) -> None:
-    violations.require("update_mask", "must name at least one field", met=bool(mask.paths))
-    if not set(mask.paths) <= set(CHANGEABLE_FIELDS):
-        violations.add("update_mask", f"must name only {', '.join(CHANGEABLE_FIELDS)}")
-    violations.check()
-
-
 def _sound(standing_order: StandingOrder | None, violations: Violations) -> StandingOrder:
     """A standing order that was read without a violation."""
     violations.check()
@@ -180,74 +168,52 @@ def _sound(standing_order: StandingOrder | None, violations: Violations) -> Stan
 
 
 def read_standing_orders_query(
-    request: scheduler_pb2.ListStandingOrdersRequest,
+    request: pb.ListStandingOrdersRequest,
 ) -> tuple[MerchantId, CustomerId | None, str | None]:
     """Whose standing orders in which state are to be listed; None: of all customers, in any."""
     violations = Violations()
-    merchant = names.read_merchant(violations, "parent", request.parent)
+    merchant = read_merchant(request.parent)
     customer = read_customer_filter(violations, merchant, request.customer)
     violations.check()
-    caller().check(merchant)
-    state = scheduler_pb2.StandingOrder.State.Name(request.state) if request.state else None
+    state = pb.StandingOrder.State.Name(request.state) if request.state else None
     return merchant, customer, state
 
 
-def read_pause(
-    request: scheduler_pb2.PauseStandingOrderRequest, now: datetime
-) -> tuple[StandingOrderKey, str, datetime | None, int | None]:
-    """Which standing order is to be paused, by its etag, until when or for how many cycles."""
+def read_until_time(request: pb.PauseStandingOrderRequest) -> datetime | None:
+    """When a pause is to end; None if that is not named."""
+    if not request.HasField("until_time"):
+        return None
     violations = Violations()
-    until_time = cycle_count = None
-    match request.WhichOneof("duration"):
-        case "until_time":
-            until_time = read_timestamp(violations, "until_time", request.until_time)
-            violations.require("until_time", "must be later than now", met=until_time > now)
-        case "cycle_count":
-            cycle_count = request.cycle_count
-            violations.require_range("cycle_count", cycle_count, 1, CHANGE_AHEAD_MAX_CYCLES)
+    until_time = read_timestamp(violations, "until_time", request.until_time)
     violations.check()
-    return read_name(request.name), request.etag, until_time, cycle_count
+    return until_time
 
 
-def read_resume(
-    request: scheduler_pb2.ResumeStandingOrderRequest,
-) -> tuple[StandingOrderKey, str, date | None]:
-    """Which standing order is to go on, by its etag, and from which date if one is named."""
+def read_anchor_date(request: pb.ResumeStandingOrderRequest) -> date | None:
+    """The date from which a standing order is to go on, if one is named."""
+    if not request.HasField("anchor_date"):
+        return None
     violations = Violations()
-    anchor_date = None
-    if request.HasField("anchor_date"):
-        anchor_date = read_calendar_date(violations, "anchor_date", request.anchor_date)
+    anchor_date = read_calendar_date(violations, "anchor_date", request.anchor_date)
     violations.check()
-    return read_name(request.name), request.etag, anchor_date
+    return anchor_date
 
 
 # --- cycles ----------------------------------------------------------------------------------------
 
 
-def read_cycle(
-    request: scheduler_pb2.SkipCycleRequest | scheduler_pb2.RestoreCycleRequest, *, least: int
-) -> tuple[StandingOrderKey, str, int]:
-    """Which cycle of which standing order, by its etag."""
-    _check_cycle("cycle", request.cycle, least)
-    return read_name(request.name), request.etag, request.cycle
-
-
-def read_changed_cycle(
-    request: scheduler_pb2.ChangeCycleRequest,
-) -> tuple[OrderKey, str, tuple[Item, ...]]:
-    """Which cycle is to be changed, by its standing order's etag, and its items if they are."""
-    _check_cycle("change.cycle", request.change.cycle, 1)
-    key = read_name(request.name)
+def read_changed_items(merchant: MerchantId, change: pb.CycleChange) -> tuple[Item, ...]:
+    """The items that one cycle is to have; none if they stay."""
     violations = Violations()
     items: tuple[Item, ...] = ()
-    if request.change.items:
-        items = read_items(violations, "change.items", key.merchant, request.change.items)
+    if change.items:
+        items = read_items(violations, "change.items", merchant, change.items)
     violations.check()
-    return OrderKey(*key, request.change.cycle), request.etag, items
+    return items
 
 
 def read_change(
-    message: scheduler_pb2.CycleChange, keyring: Keyring, standing_order: StandingOrder
+    message: pb.CycleChange, keyring: Keyring, standing_order: StandingOrder
 ) -> CycleChange:
     """The cycle's change with what the message adds to it."""
     violations = Violations()
@@ -270,41 +236,26 @@ def read_change(
     return change
 
 
-def _check_cycle(field: str, cycle: int, least: int) -> None:
-    violations = Violations()
-    violations.require(field, f"must be at least {least}", met=cycle >= least)
-    violations.check()
-
-
-def read_cycle_count(cycle_count: int) -> int:
-    """How many cycles are to be previewed."""
-    violations = Violations()
-    count = cycle_count or PREVIEW_DEFAULT_CYCLES
-    violations.require_range("cycle_count", count, 1, PREVIEW_MAX_CYCLES)
-    violations.check()
-    return count
-
-
 # --- orders ----------------------------------------------------------------------------------------
 
 
-def read_order_filter(request: scheduler_pb2.ListOrdersRequest) -> OrderFilter:
+def read_order_filter(request: pb.ListOrdersRequest) -> OrderFilter:
     """Which orders are to be listed."""
     violations = Violations()
-    parent, standing_order = ORDERS_PARENT.read(violations, "parent", request.parent)
+    parent, standing_order = ORDERS_PARENT.parse(request.parent)
     merchant = MerchantId(parent)
+    caller().check(merchant)
     customer = read_customer_filter(violations, merchant, request.customer)
     due_from, due_before = (
         read_bound(violations, name, getattr(request, name)) if request.HasField(name) else None
         for name in DUE_FILTERS
     )
     violations.check()
-    caller().check(merchant)
     return OrderFilter(
         merchant,
         None if standing_order == "-" else StandingOrderId(standing_order),
         customer,
-        [scheduler_pb2.Order.State.Name(request.state)] if request.state else None,
+        [pb.Order.State.Name(request.state)] if request.state else None,
         due_from,
         due_before,
     )
@@ -313,10 +264,10 @@ def read_order_filter(request: scheduler_pb2.ListOrdersRequest) -> OrderFilter:
 # --- demand ----------------------------------------------------------------------------------------
 
 
-def read_span(request: scheduler_pb2.ForecastDemandRequest, now: datetime) -> Span:
+def read_span(request: pb.ForecastDemandRequest, now: datetime) -> Span:
     """Whose demand is to be forecast, from which date to which."""
     violations = Violations()
-    merchant = names.read_merchant(violations, "parent", request.parent)
+    merchant = read_merchant(request.parent)
     first = today = now.astimezone(UTC).date()
     if request.HasField("start_date"):
         first = read_calendar_date(violations, "start_date", request.start_date)
@@ -331,7 +282,6 @@ def read_span(request: scheduler_pb2.ForecastDemandRequest, now: datetime) -> Sp
             met=0 <= (last - first).days <= FORECAST_MAX_DAYS,
         )
     violations.check()
-    caller().check(merchant)
     return Span(merchant, first, last)
 
 
@@ -339,7 +289,7 @@ def read_span(request: scheduler_pb2.ForecastDemandRequest, now: datetime) -> Sp
 
 
 def read_purchase(
-    request: scheduler_pb2.RecordPurchaseRequest, now: datetime
+    request: pb.RecordPurchaseRequest, now: datetime
 ) -> tuple[MerchantId, CustomerId, list[str], datetime]:
     """Who bought which products, and when."""
     merchant, customer = read_customer_name(request.customer)
@@ -361,33 +311,14 @@ def read_purchase(
 # --- settings --------------------------------------------------------------------------------------
 
 
-def read_settings_name(name: str) -> MerchantId:
-    """The merchant whose settings are named."""
-    violations = Violations()
-    merchant = names.read_merchant(violations, "name", name, names.SETTINGS)
-    violations.check()
-    caller().check(merchant)
-    return merchant
-
-
-def read_settings(message: scheduler_pb2.SchedulerSettings) -> tuple[MerchantId, UnpaidPolicy]:
+def read_settings(message: pb.SchedulerSettings) -> tuple[MerchantId, UnpaidPolicy]:
     """What a merchant's settings are to be."""
     violations = Violations()
-    merchant = names.read_merchant(
-        violations, "scheduler_settings.name", message.name, names.SETTINGS
-    )
-    policy = _read_policy(violations, message.unpaid_policy)
-    violations.check()
-    caller().check(merchant)
-    return merchant, policy
-
-
-def _read_policy(violations: Violations, number: int) -> UnpaidPolicy:
-    policies = scheduler_pb2.SchedulerSettings.UnpaidPolicy
-    known = number in policies.values() and number != 0
     violations.require(
-        "scheduler_settings.unpaid_policy", "must be GO_ON, WAIT or PAUSE", met=known
+        "scheduler_settings.unpaid_policy",
+        "must be GO_ON, WAIT or PAUSE",
+        met=message.unpaid_policy != 0,
     )
-    if not known:
-        return UnpaidPolicy.GO_ON
-    return UnpaidPolicy(policies.Name(number))  # type: ignore[arg-type]
+    violations.check()
+    policy = pb.SchedulerSettings.UnpaidPolicy.Name(message.unpaid_policy)
+    return read_merchant(message.name, names.SETTINGS), UnpaidPolicy(policy)

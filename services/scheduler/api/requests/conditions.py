@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from recurring.scheduler.v1 import scheduler_pb2
+from recurring.scheduler.v1 import scheduler_pb2 as pb
 
 from services.runtime.errors import Violations
 from services.runtime.rpc.conversions import read_money
@@ -10,7 +10,6 @@ from services.scheduler import names
 from services.scheduler.application.sign_up import CONDITION_INVALID
 from services.scheduler.domain import expressions
 from services.scheduler.domain.conditions import (
-    CONDITIONS_MAX,
     DEFER_MAX_DAYS,
     SINCE_LAST_ORDER_MAX_DAYS,
     Action,
@@ -36,15 +35,12 @@ def read_conditions(
     field: str,
     merchant: MerchantId,
     items: Sequence[Item],
-    messages: Sequence[scheduler_pb2.Condition],
+    messages: Sequence[pb.Condition],
 ) -> tuple[Condition, ...]:
-    """The conditions of a standing order, at most CONDITIONS_MAX."""
-    violations.require(
-        field, f"must have at most {CONDITIONS_MAX}", met=len(messages) <= CONDITIONS_MAX
-    )
+    """The conditions of a standing order."""
     found: list[Condition] = []
     steps = 0
-    for place, message in enumerate(messages[:CONDITIONS_MAX]):
+    for place, message in enumerate(messages):
         path = f"{field}[{place}]"
         kind = _read_kind(violations, path, merchant, items, message)
         if isinstance(kind, Expression):
@@ -60,7 +56,7 @@ def _read_kind(
     path: str,
     merchant: MerchantId,
     items: Sequence[Item],
-    message: scheduler_pb2.Condition,
+    message: pb.Condition,
 ) -> Kind | None:
     match message.WhichOneof("kind"):
         case "unit_price_ceiling" | "total_ceiling" | "month_ceiling":
@@ -104,7 +100,7 @@ def _read_ceiling(
     path: str,
     merchant: MerchantId,
     items: Sequence[Item],
-    message: scheduler_pb2.Condition,
+    message: pb.Condition,
 ) -> UnitPriceCeiling | TotalCeiling | MonthCeiling:
     if message.WhichOneof("kind") == "total_ceiling":
         ceiling = read_money(violations, f"{path}.total_ceiling", message.total_ceiling)
@@ -121,14 +117,14 @@ def _read_ceiling(
 
 
 def _read_otherwise(
-    violations: Violations, field: str, merchant: MerchantId, message: scheduler_pb2.Condition
+    violations: Violations, field: str, merchant: MerchantId, message: pb.Condition
 ) -> Otherwise | None:
     given = message.otherwise
-    known = given.action in scheduler_pb2.Otherwise.Action.values() and given.action != 0
+    known = given.action in pb.Otherwise.Action.values() and given.action != 0
     if not known:
         violations.add(f"{field}.action", "must be SKIP, HOLD_AND_ASK, DEFER or SUBSTITUTE")
         return None
-    action = Action(scheduler_pb2.Otherwise.Action.Name(given.action))
+    action = Action(pb.Otherwise.Action.Name(given.action))
     if action is Action.DEFER:
         violations.require_range(f"{field}.defer_days", given.defer_days, 1, DEFER_MAX_DAYS)
         return Otherwise(action, defer_days=given.defer_days)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import grpc
-from recurring.scheduler.v1 import scheduler_pb2
+from recurring.scheduler.v1 import scheduler_pb2 as pb
 
 from services.runtime.auth.call_context import caller
 from services.runtime.crypto.encryption import Keyring
@@ -34,7 +34,7 @@ BATCH_MAX_ITEMS = 5_000
 # A row may be as large as a message.
 BATCH_MAX_BYTES = 1024**2
 
-Requests = AsyncIterator[scheduler_pb2.ImportStandingOrdersRequest]
+Requests = AsyncIterator[pb.ImportStandingOrdersRequest]
 
 
 @dataclass(slots=True)
@@ -45,7 +45,7 @@ class Size:
     items: int = 0
     size_bytes: int = 0
 
-    def add(self, row: scheduler_pb2.ImportRow) -> None:
+    def add(self, row: pb.ImportRow) -> None:
         """One more row."""
         self.rows += 1
         self.items += len(row.standing_order.items)
@@ -93,7 +93,7 @@ async def never_idle(requests: Requests) -> Requests:
         yield request
 
 
-async def read_config(requests: Requests) -> scheduler_pb2.ImportConfig:
+async def read_config(requests: Requests) -> pb.ImportConfig:
     """The first message of an import, from a caller who may import for that merchant."""
     first = await anext(requests, None)
     if first is None or first.WhichOneof("content") != "config":
@@ -133,7 +133,7 @@ def read_row(
     merchant: MerchantId,
     keyring: Keyring,
     violations: Violations,
-    message: scheduler_pb2.ImportRow,
+    message: pb.ImportRow,
     now: datetime,
 ) -> StandingOrder | None:
     """The standing order of a valid row; None, with violations, if it describes none."""

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import date, datetime, time
 
 from google.type import date_pb2
-from recurring.scheduler.v1 import scheduler_pb2
+from recurring.scheduler.v1 import scheduler_pb2 as pb
 
 from services.runtime.errors import Violations
 from services.runtime.rpc.conversions import read_date
@@ -30,23 +30,22 @@ from services.scheduler.domain.schedule import (
     Yearly,
 )
 
-RRULE_MAX_CHARACTERS = 2000
 LOCAL_TIME_DEFAULT = time(9, 0)
 
 _BLACKOUT_RULES = {
-    scheduler_pb2.Schedule.SKIP: BlackoutRule.SKIP,
-    scheduler_pb2.Schedule.MOVE_TO_NEXT_ALLOWED: BlackoutRule.MOVE_TO_NEXT_ALLOWED,
+    pb.Schedule.SKIP: BlackoutRule.SKIP,
+    pb.Schedule.MOVE_TO_NEXT_ALLOWED: BlackoutRule.MOVE_TO_NEXT_ALLOWED,
 }
 _BUSINESS_DAY_RULES = {
-    scheduler_pb2.Schedule.BusinessDays.NEXT: BusinessDayRule.NEXT,
-    scheduler_pb2.Schedule.BusinessDays.PREVIOUS: BusinessDayRule.PREVIOUS,
+    pb.Schedule.BusinessDays.NEXT: BusinessDayRule.NEXT,
+    pb.Schedule.BusinessDays.PREVIOUS: BusinessDayRule.PREVIOUS,
 }
 
 
 def read_schedule(
     violations: Violations,
     field: str,
-    message: scheduler_pb2.Schedule,
+    message: pb.Schedule,
     now: datetime | None,
     known: Schedule | None,
 ) -> Schedule | None:
@@ -90,15 +89,12 @@ def read_calendar_date(violations: Violations, field: str, message: date_pb2.Dat
     return day
 
 
-def _read_rule(
-    violations: Violations, field: str, message: scheduler_pb2.Schedule
-) -> Schedule | None:
+def _read_rule(violations: Violations, field: str, message: pb.Schedule) -> Schedule | None:
     given = message.HasField("start_date") or message.HasField("local_time")
     if given or message.time_zone or message.WhichOneof("recurrence") or message.WhichOneof("end"):
         violations.add(f"{field}.rrule", "must stand alone: it has the start, zone and end itself")
         return None
-    violations.require_length(f"{field}.rrule", message.rrule, 1, RRULE_MAX_CHARACTERS)
-    found = from_rrule(message.rrule[:RRULE_MAX_CHARACTERS])
+    found = from_rrule(message.rrule)
     if isinstance(found, validation.Violation):
         violations.add(f"{field}.{found.field}", found.message, found.reason)
         return None
@@ -106,7 +102,7 @@ def _read_rule(
 
 
 def _read_blackouts(
-    violations: Violations, field: str, message: scheduler_pb2.Schedule
+    violations: Violations, field: str, message: pb.Schedule
 ) -> tuple[DateRange, ...]:
     return tuple(
         DateRange(
@@ -117,9 +113,7 @@ def _read_blackouts(
     )
 
 
-def _read_business_days(
-    violations: Violations, field: str, message: scheduler_pb2.Schedule
-) -> BusinessDays:
+def _read_business_days(violations: Violations, field: str, message: pb.Schedule) -> BusinessDays:
     if not message.HasField("business_days"):
         return EVERY_DAY
     given = message.business_days
@@ -130,9 +124,7 @@ def _read_business_days(
     return BusinessDays(rule, given.country, given.subdivision)
 
 
-def _read_fields(
-    violations: Violations, field: str, message: scheduler_pb2.Schedule
-) -> Schedule | None:
+def _read_fields(violations: Violations, field: str, message: pb.Schedule) -> Schedule | None:
     start_date = read_date(violations, f"{field}.start_date", message.start_date)
     recurrence = _read_recurrence(violations, field, message)
     local_time = _read_local_time(violations, f"{field}.local_time", message)
@@ -149,9 +141,7 @@ def _read_fields(
     return Schedule(start_date, local_time, message.time_zone, recurrence, end)
 
 
-def _read_recurrence(
-    violations: Violations, field: str, message: scheduler_pb2.Schedule
-) -> Recurrence | None:
+def _read_recurrence(violations: Violations, field: str, message: pb.Schedule) -> Recurrence | None:
     match message.WhichOneof("recurrence"):
         case "daily":
             return Daily(message.daily.every_days)
@@ -185,7 +175,7 @@ def _read_weekday(violations: Violations, field: str, day: int) -> Weekday:
     return Weekday(day)
 
 
-def _read_local_time(violations: Violations, field: str, message: scheduler_pb2.Schedule) -> time:
+def _read_local_time(violations: Violations, field: str, message: pb.Schedule) -> time:
     if not message.HasField("local_time"):
         return LOCAL_TIME_DEFAULT
     given = message.local_time
@@ -198,7 +188,7 @@ def _read_local_time(violations: Violations, field: str, message: scheduler_pb2.
     return local_time or LOCAL_TIME_DEFAULT
 
 
-def _read_end(violations: Violations, field: str, message: scheduler_pb2.Schedule) -> End | None:
+def _read_end(violations: Violations, field: str, message: pb.Schedule) -> End | None:
     match message.WhichOneof("end"):
         case "cycle_count":
             return EndAfter(message.cycle_count)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from google.protobuf import duration_pb2
 from google.protobuf.json_format import MessageToDict
 from google.type.postal_address_pb2 import PostalAddress
-from recurring.scheduler.v1 import scheduler_pb2
+from recurring.scheduler.v1 import scheduler_pb2 as pb
 
 from services.runtime.auth import call_context
 from services.runtime.crypto.encryption import Keyring
@@ -39,16 +39,16 @@ CHECKS_AT_ONCE_MAX = 2
 CHECKS_OF_MERCHANT_MAX = 1
 
 R = TypeVar("R")
-Shipped = scheduler_pb2.StandingOrder | scheduler_pb2.CycleChange
+Shipped = pb.StandingOrder | pb.CycleChange
 
 _REPURCHASE_ACTIONS = {
-    scheduler_pb2.Otherwise.SKIP: RepurchaseAction.SKIP,
-    scheduler_pb2.Otherwise.HOLD_AND_ASK: RepurchaseAction.HOLD_AND_ASK,
+    pb.Otherwise.SKIP: RepurchaseAction.SKIP,
+    pb.Otherwise.HOLD_AND_ASK: RepurchaseAction.HOLD_AND_ASK,
 }
 
 
 async def read_aside(
-    message: scheduler_pb2.StandingOrder, checking: ConcurrencyLimiter, read: Callable[[], R]
+    message: pb.StandingOrder, checking: ConcurrencyLimiter, read: Callable[[], R]
 ) -> R:
     """Read what a caller sent. Expressions take some milliseconds: others are served meanwhile."""
     if not any(condition.expression for condition in message.conditions):
@@ -60,7 +60,7 @@ async def read_aside(
 def read_standing_order(
     merchant: MerchantId,
     standing_order_id: StandingOrderId,
-    message: scheduler_pb2.StandingOrder,
+    message: pb.StandingOrder,
     now: datetime,
     keyring: Keyring,
     violations: Violations,
@@ -115,21 +115,21 @@ def read_standing_order(
 def _read_customer(
     violations: Violations, field: str, merchant: MerchantId, name: str
 ) -> CustomerId:
-    owner, customer = names.read_customer(violations, field, name)
+    owner, customer = names.CUSTOMER.read(violations, field, name)
     if customer and owner != merchant:
         violations.add(field, "must be a customer of the parent merchant")
-    return customer
+    return CustomerId(customer)
 
 
 def read_items(
-    violations: Violations, field: str, merchant: MerchantId, messages: Sequence[scheduler_pb2.Item]
+    violations: Violations, field: str, merchant: MerchantId, messages: Sequence[pb.Item]
 ) -> tuple[Item, ...]:
     """The items of a standing order or of one cycle: at least one, each product once."""
     violations.require(field, "must have an item", met=bool(messages))
     items: list[Item] = []
     for place, item in enumerate(messages):
-        owner, product = names.PRODUCT.read(violations, f"{field}[{place}].product", item.product)
-        if product and owner != merchant:
+        owner, product = names.PRODUCT.parse(item.product)
+        if owner != merchant:
             violations.add(f"{field}[{place}].product", "must be a product of the parent merchant")
         if any(known.product == product for known in items):
             violations.add(f"{field}[{place}].product", "must not repeat a product")
@@ -142,14 +142,14 @@ def _read_mode(
     field: str,
     merchant: MerchantId,
     customer: CustomerId,
-    message: scheduler_pb2.StandingOrder,
+    message: pb.StandingOrder,
 ) -> BillingMode | None:
-    if message.billing_mode == scheduler_pb2.AUTOMATIC:
+    if message.billing_mode == pb.AUTOMATIC:
         owner, payer, mandate = names.MANDATE.read(violations, f"{field}.mandate", message.mandate)
         if mandate and (owner, payer) != (merchant, customer):
             violations.add(f"{field}.mandate", "must be a mandate of the same customer")
         return BillingMode.AUTOMATIC
-    if message.billing_mode == scheduler_pb2.PAY_ON_NOTICE:
+    if message.billing_mode == pb.PAY_ON_NOTICE:
         violations.require(
             f"{field}.mandate", "must be empty for PAY_ON_NOTICE", met=not message.mandate
         )
@@ -168,12 +168,10 @@ def read_ship_to(violations: Violations, field: str, message: Shipped) -> Postal
     return message.ship_to
 
 
-def _read_catch_up(
-    violations: Violations, field: str, message: scheduler_pb2.StandingOrder
-) -> CatchUp:
+def _read_catch_up(violations: Violations, field: str, message: pb.StandingOrder) -> CatchUp:
     if not message.HasField("catch_up"):
         return CatchUp()
-    mode = CatchUpMode(scheduler_pb2.CatchUp.Mode.Name(message.catch_up.mode))
+    mode = CatchUpMode(pb.CatchUp.Mode.Name(message.catch_up.mode))
     window = _read_duration(
         violations, f"{field}.window", message.catch_up, CATCH_UP_WINDOW_DEFAULT
     )
@@ -181,9 +179,9 @@ def _read_catch_up(
 
 
 def _read_repurchase(
-    violations: Violations, field: str, message: scheduler_pb2.StandingOrder
+    violations: Violations, field: str, message: pb.StandingOrder
 ) -> RepurchaseRule | None:
-    action = _REPURCHASE_ACTIONS[message.repurchase_action or scheduler_pb2.Otherwise.SKIP]
+    action = _REPURCHASE_ACTIONS[message.repurchase_action or pb.Otherwise.SKIP]
     window = _read_duration(violations, f"{field}.repurchase_window", message, timedelta())
     return RepurchaseRule(window, action) if window else None
 
@@ -191,7 +189,7 @@ def _read_repurchase(
 def _read_duration(
     violations: Violations,
     field: str,
-    message: scheduler_pb2.StandingOrder | scheduler_pb2.CatchUp,
+    message: pb.StandingOrder | pb.CatchUp,
     default: timedelta,
 ) -> timedelta:
     name = field.rpartition(".")[2]
@@ -203,11 +201,11 @@ def _read_duration(
 
 
 def _read_price_protection(
-    violations: Violations, field: str, message: scheduler_pb2.StandingOrder
+    violations: Violations, field: str, message: pb.StandingOrder
 ) -> Mapping[str, Any] | None:
     if not message.HasField("price_protection"):
         return None
-    kept = scheduler_pb2.PriceProtection()
+    kept = pb.PriceProtection()
     kept.CopyFrom(message.price_protection)
     if kept.lock.HasField("until_time"):
         stamp = kept.lock.until_time
