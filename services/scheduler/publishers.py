@@ -11,7 +11,7 @@ from recurring.scheduler.v1 import events_pb2, scheduler_pb2
 
 from services.runtime.messaging.events import OutboxEvent
 from services.runtime.rpc.conversions import to_money, to_timestamp
-from services.scheduler.domain.next_due import next_due_time
+from services.scheduler.domain.cycles import next_due_time
 from services.scheduler.domain.order import (
     PAYMENT_METHOD_BLOCKED,
     Line,

@@ -271,9 +271,9 @@ def settings_message(settings: SchedulerSettings) -> pb.SchedulerSettings:
 def preview_message(preview: CyclePreview) -> pb.CyclePreview:
     """A cycle to come on the wire."""
     message = pb.CyclePreview(
-        cycle=preview.cycle,
-        local_date=to_date(preview.local_date),
-        due_time=to_timestamp(preview.due_time),
+        cycle=preview.order.key.cycle,
+        local_date=to_date(preview.order.local_date),
+        due_time=to_timestamp(preview.order.due_time),
         notice_time=to_timestamp(preview.notice_time),
     )
     if preview.skip_reason is not None:

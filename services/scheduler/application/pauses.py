@@ -21,21 +21,23 @@ async def resume(tx: Connection, claimed: Sequence[StandingOrder], now: datetime
     events = [
         standing_order_changed(_stored(opening), "RESUMED", now)
         for opening in openings
-        if opening.before.state is State.ACTIVE
+        if opening.standing_order.state is State.ACTIVE
     ]
     await outbox.put(tx, events)
-    over = [opening.before.key for opening in openings if opening.place.next_cycle is None]
+    over = [o.standing_order.key for o in openings if o.standing_order.next_cycle is None]
     await settlement.end_finished(tx, over, now)
 
 
 def _after_pause(paused: StandingOrder, now: datetime) -> Opening:
     if paused.resume_time is None or paused.resume_time > now:
         return pause_recorded(paused, now)
-    opening = resumed(paused, now)
+    active, orders = resumed(paused, now)
+    if active.next_cycle:
+        return Opening(active, orders)
     # With no cycle left there is nothing to go on with: it ends once its last order is over.
-    return opening if opening.place.next_cycle else replace(opening, before=paused)
+    return Opening(replace(active, state=paused.state, resume_time=paused.resume_time), orders)
 
 
 def _stored(opening: Opening) -> StandingOrder:
     """The standing order as `advance` has stored it."""
-    return replace(opening.standing_order, version=opening.before.version + 1)
+    return replace(opening.standing_order, version=opening.standing_order.version + 1)

@@ -48,7 +48,7 @@ async def store(
     ]
     await outbox.put(tx, events)
     await settlement.pause_gone(tx, stored, now)
-    ended = [key for key in advanced if openings[key].place.next_cycle is None]
+    ended = [key for key in advanced if openings[key].standing_order.next_cycle is None]
     await settlement.end_finished(tx, ended, now)
     changed_since = [key for key in openings if key not in advanced]
     if changed_since:

@@ -1,7 +1,7 @@
 """What is to come of standing orders: dates, amounts, and what would be left out."""
 
 from collections.abc import Iterator, Sequence
-from datetime import date, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 from services.runtime.db.pool import Database
@@ -9,11 +9,9 @@ from services.runtime.rpc.limits import ConcurrencyLimiter
 from services.scheduler.application.evaluation.evaluation import plan_announced
 from services.scheduler.application.evaluation.projection import Projection, project
 from services.scheduler.clients import Clients
-from services.scheduler.domain.calendar import CycleDate
 from services.scheduler.domain.conditions import has_expression
 from services.scheduler.domain.cycles import new_order, reason_against
-from services.scheduler.domain.ids import OrderKey
-from services.scheduler.domain.order import OrderReason, OrderState
+from services.scheduler.domain.order import Order, OrderReason, OrderState
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.store import orders
 
@@ -26,9 +24,7 @@ LONG_PREVIEWS_OF_MERCHANT_MAX = 1
 class CyclePreview(NamedTuple):
     """A cycle to come, as it would be if nothing changed."""
 
-    cycle: int
-    local_date: date
-    due_time: datetime
+    order: Order
     notice_time: datetime
     # None: it would be ordered.
     skip_reason: OrderReason | None
@@ -61,13 +57,8 @@ async def preview_all(
     now: datetime,
 ) -> list[list[CyclePreview]]:
     """The coming cycles of many standing orders, in their order, priced at once."""
-    dates = [list(_coming(standing_order, count)) for standing_order in standing_orders]
-    wanted = [
-        new_order(standing_order, cycle, found, now)
-        for standing_order, coming in zip(standing_orders, dates, strict=True)
-        for cycle, found in coming
-        if reason_against(standing_order, cycle, found, now) is None
-    ]
+    coming = [list(_coming(one, count, now)) for one in standing_orders]
+    wanted = [order for cycles in coming for order, skip_reason in cycles if skip_reason is None]
     by_key = {standing_order.key: standing_order for standing_order in standing_orders}
     async with database.read() as connection:
         announced = await orders.announced(connection, list(by_key))
@@ -76,42 +67,37 @@ async def preview_all(
     projections = {projection.order.key: projection for projection in projected}
     return [
         [
-            _preview(
-                standing_order, cycle, found, projections.get(_key(standing_order, cycle)), now
-            )
-            for cycle, found in coming
+            _preview(standing_order, order, skip_reason, projections.get(order.key), now)
+            for order, skip_reason in cycles
         ]
-        for standing_order, coming in zip(standing_orders, dates, strict=True)
+        for standing_order, cycles in zip(standing_orders, coming, strict=True)
     ]
 
 
-def _coming(standing_order: StandingOrder, count: int) -> Iterator[tuple[int, CycleDate]]:
-    """The next cycles without an order, at most so many, and their dates."""
+def _coming(
+    standing_order: StandingOrder, count: int, now: datetime
+) -> Iterator[tuple[Order, OrderReason | None]]:
+    """The orders of the next cycles without one, at most so many, and what leaves them out."""
     first = standing_order.next_cycle
     for cycle in range(first, first + count) if first is not None else ():
-        found = standing_order.date(cycle)
-        if found is None:
+        date_ = standing_order.date(cycle)
+        if date_ is None:
             return
-        yield cycle, found
+        following = standing_order.date(cycle + 1)
+        order = new_order(standing_order, cycle, date_, following, now)
+        yield order, reason_against(standing_order, cycle, date_, following, now)
 
 
 def _preview(
     standing_order: StandingOrder,
-    cycle: int,
-    found: CycleDate,
+    order: Order,
+    skip_reason: OrderReason | None,
     projection: Projection | None,
     now: datetime,
 ) -> CyclePreview:
-    local_date, due_time = found.local_date or found.nominal_date, found.due_at
-    reason = reason_against(standing_order, cycle, found, now)
     if projection is not None:
         order = projection.order
-        local_date, due_time = order.local_date, order.due_time
         if order.state is OrderState.SKIPPED:
-            (reason,) = order.reasons
-    notice_time = max(standing_order.prepare_at(cycle, due_time), now)
-    return CyclePreview(cycle, local_date, due_time, notice_time, reason, projection)
-
-
-def _key(standing_order: StandingOrder, cycle: int) -> OrderKey:
-    return OrderKey(standing_order.merchant, standing_order.standing_order, cycle)
+            (skip_reason,) = order.reasons
+    notice_time = max(standing_order.prepare_at(order.key.cycle, order.due_time), now)
+    return CyclePreview(order, notice_time, skip_reason, projection)

@@ -34,7 +34,6 @@ from services.scheduler.domain.standing_order import (
     StandingOrder,
     State,
     at_cycle,
-    place_of,
 )
 from services.scheduler.names import standing_order_name
 from services.scheduler.store import orders, purchases, sign_ups
@@ -99,7 +98,7 @@ async def record_pause(
     opening = pause_recorded(standing_order, now)
     if not opening.orders:
         return standing_order
-    if opening.place.next_cycle is None:
+    if opening.standing_order.next_cycle is None:
         name = standing_order_name(*standing_order.key)
         raise wrong_state("STANDING_ORDER_STATE", f"{name} has no cycle left")
     await orders.insert(tx, opening.orders, now)
@@ -196,7 +195,7 @@ async def updated(database: Database, update: Update, now: datetime) -> Opening:
         last = await orders.last(connection, update.key)
     check_present(standing_order, update.present_etag, LIVE_STATES)
     wanted = await update.merge(standing_order)
-    opening = Opening(standing_order, (), place_of(standing_order))
+    opening = Opening(standing_order)
     changes_dates = "schedule" in update.fields and not calendar.same_dates(
         wanted.schedule, standing_order.plan
     )
@@ -221,7 +220,7 @@ async def updated(database: Database, update: Update, now: datetime) -> Opening:
         changed = rescheduled(changed, wanted.schedule, _last(opening, last), now)
     elif changed.next_cycle:
         changed = at_cycle(changed, changed.next_cycle)
-    return replace(opening, before=changed, place=place_of(changed))
+    return Opening(changed, opening.orders)
 
 
 async def _pay_under_mandate(
@@ -260,8 +259,7 @@ async def pause(
     violations.require("until_time", "must be later than now", met=in_time)
     violations.check()
     standing_order = await locked(tx, key, present_etag, (State.ACTIVE,))
-    resting = paused(standing_order, until_time, cycle_count)
-    opening = Opening(resting, (), place_of(resting))
+    opening = Opening(paused(standing_order, until_time, cycle_count))
     found = await orders.open_orders(tx, [key])
     changed = await _end_open_orders(tx, opening, found, OrderReason.PAUSED, now)
     return Applied(changed, before=standing_order)
@@ -287,7 +285,7 @@ async def resume(
             standing_order.plan, start_date=_checked_anchor(standing_order, anchor_date, now)
         )
         going_on = rescheduled(reactivated(opening.standing_order), schedule, last, now)
-        opening = replace(opening, before=going_on, place=place_of(going_on))
+        opening = Opening(going_on, opening.orders)
     return Applied(await _store(tx, opening, "RESUMED", now), before=standing_order)
 
 
@@ -336,8 +334,7 @@ async def end_after_current(
     found = await orders.open_orders(tx, [key])
     last = found[-1].key.cycle if found else standing_order.next_cycle
     ending = at_cycle(replace(standing_order, last_cycle=last), standing_order.next_cycle)
-    opening = Opening(ending, (), place_of(ending))
-    return Applied(await _store(tx, opening, "UPDATED", now), before=present)
+    return Applied(await _store(tx, Opening(ending), "UPDATED", now), before=present)
 
 
 async def _end_open_orders(

@@ -1,5 +1,6 @@
 """Which cycles of a standing order get their order now, and which are left out. Pure functions."""
 
+import sys
 from collections.abc import Callable
 from datetime import datetime
 
@@ -12,12 +13,13 @@ from services.scheduler.domain.standing_order import (
     Opening,
     StandingOrder,
     State,
-    coming,
-    place_at,
+    advanced,
 )
 
 # A standing order that has slept for long is caught up in several bites.
 OPEN_MAX_CYCLES = 100
+# Beyond so many cycles that are left out, no next one is looked for.
+NEXT_DUE_MAX_CYCLES = 400
 
 
 def open_cycles(
@@ -29,20 +31,56 @@ def open_cycles(
     are recorded as missed. Cycles ahead of their due time are all prepared: a short interval and a
     long lead overlap. Each order begins a trace of its own.
     """
-    orders: list[Order] = []
-    opened = None
-    cycle, date_ = coming(standing_order)
-    while date_ is not None and len(orders) < OPEN_MAX_CYCLES:
-        if standing_order.prepare_at(cycle, date_.due_at) > now:
-            break
-        following = standing_order.date(cycle + 1)
-        order = _new_order(standing_order, cycle, date_, following, now, new_trace())
+
+    def is_due(cycle: int, date_: CycleDate) -> bool:
+        return standing_order.prepare_at(cycle, date_.due_at) <= now
+
+    def order_of(cycle: int, date_: CycleDate, following: CycleDate | None) -> Order:
+        order = new_order(standing_order, cycle, date_, following, now, new_trace())
         reason = skip_reason(standing_order, cycle, date_)
         if reason is None and _is_missed(standing_order, cycle, date_, following, now):
             reason = OrderReason.MISSED
-        orders.append(skipped(order, reason, now) if reason else order)
+        return skipped(order, reason, now) if reason else order
+
+    return opened_while(standing_order, is_due, order_of, OPEN_MAX_CYCLES)
+
+
+def opened_while(
+    standing_order: StandingOrder,
+    is_opened: Callable[[int, CycleDate], bool],
+    order_of: Callable[[int, CycleDate, CycleDate | None], Order],
+    limit: int = sys.maxsize,
+) -> Opening:
+    """Give the next cycles their orders, one after another, up to the first that is not opened.
+
+    `order_of` gets a cycle, its date, and that of the following one.
+    """
+    orders: list[Order] = []
+    opened = None
+    cycle = standing_order.next_cycle or 0
+    date_ = standing_order.date(cycle) if cycle else None
+    while date_ is not None and len(orders) < limit and is_opened(cycle, date_):
+        following = standing_order.date(cycle + 1)
+        orders.append(order_of(cycle, date_, following))
         opened, cycle, date_ = date_, cycle + 1, following
-    return Opening(standing_order, tuple(orders), place_at(standing_order, cycle, date_, opened))
+    return Opening(advanced(standing_order, cycle, date_, opened), tuple(orders))
+
+
+def next_due_time(standing_order: StandingOrder) -> datetime | None:
+    """When the next cycle is due that has no order yet and is not left out.
+
+    None when there is none: the standing order is not ACTIVE, or has no such cycle.
+    """
+    if standing_order.state is not State.ACTIVE or standing_order.next_cycle is None:
+        return None
+    first = standing_order.next_cycle
+    for cycle in range(first, first + NEXT_DUE_MAX_CYCLES):
+        date_ = standing_order.date(cycle)
+        if date_ is None:
+            return None
+        if skip_reason(standing_order, cycle, date_) is None:
+            return date_.due_at
+    return None
 
 
 def skip_reason(standing_order: StandingOrder, cycle: int, date_: CycleDate) -> OrderReason | None:
@@ -55,7 +93,11 @@ def skip_reason(standing_order: StandingOrder, cycle: int, date_: CycleDate) -> 
 
 
 def reason_against(
-    standing_order: StandingOrder, cycle: int, date_: CycleDate, now: datetime
+    standing_order: StandingOrder,
+    cycle: int,
+    date_: CycleDate,
+    following: CycleDate | None,
+    now: datetime,
 ) -> OrderReason | None:
     """As `skip_reason`, and whether a pause or the catch-up policy leaves the cycle out."""
     if standing_order.state is State.PAUSED:
@@ -63,18 +105,12 @@ def reason_against(
         if until is None or not outlasts_pause(standing_order, cycle, date_, max(until, now)):
             return OrderReason.PAUSED
     reason = skip_reason(standing_order, cycle, date_)
-    following = standing_order.date(cycle + 1)
     if reason is None and _is_missed(standing_order, cycle, date_, following, now):
         return OrderReason.MISSED
     return reason
 
 
-def new_order(standing_order: StandingOrder, cycle: int, date_: CycleDate, now: datetime) -> Order:
-    """The order of a cycle before anything is decided about it."""
-    return _new_order(standing_order, cycle, date_, standing_order.date(cycle + 1), now)
-
-
-def _new_order(
+def new_order(
     standing_order: StandingOrder,
     cycle: int,
     date_: CycleDate,
@@ -82,6 +118,7 @@ def _new_order(
     now: datetime,
     traceparent: str = "",
 ) -> Order:
+    """The order of a cycle before anything is decided about it."""
     hold_until = max(date_.due_at, now) + HOLD_WINDOW
     if following is not None and following.due_at > now:
         # A cycle never waits past the next one.

@@ -66,9 +66,10 @@ def coming_orders(
         # Local dates strictly increase, and so do those of which one is skipped.
         if found is None or (found.local_date or found.nominal_date) > last:
             return
-        left_out = reason_against(going_on, cycle, found, now) is not None
+        following = going_on.date(cycle + 1)
+        left_out = reason_against(going_on, cycle, found, following, now) is not None
         if not left_out and found.local_date is not None and found.local_date >= first:
-            yield new_order(going_on, cycle, found, now)
+            yield new_order(going_on, cycle, found, following, now)
 
 
 def _going_on(standing_order: StandingOrder, now: datetime) -> StandingOrder | None:

@@ -4,10 +4,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
-from services.scheduler.domain.cycles import new_order, reason_against
+from services.scheduler.domain.calendar import CycleDate
+from services.scheduler.domain.cycles import new_order, opened_while, reason_against
 from services.scheduler.domain.order import Order, OrderReason, OrderState, Stage
 from services.scheduler.domain.order_lifecycle import cancelled, moved, skipped
-from services.scheduler.domain.standing_order import Opening, StandingOrder, coming, place_at
+from services.scheduler.domain.standing_order import Opening, StandingOrder, advanced
 from services.scheduler.domain.transitions import STANDING_ORDER, OrderEvent, StandingOrderEvent
 
 
@@ -19,16 +20,13 @@ def overdue_opened(
     Those of a pause are left out. Of the others the catch-up policy says which are missed; what it
     bills late is yet to be prepared.
     """
-    orders: list[Order] = []
-    opened = None
-    cycle, date_ = coming(standing_order)
-    while date_ is not None and date_.due_at <= now:
-        order = new_order(standing_order, cycle, date_, now)
-        reason = reason_against(standing_order, cycle, date_, now)
-        orders.append(skipped(order, reason, now) if reason else _to_prepare(order, now, new_trace))
-        opened, cycle = date_, cycle + 1
-        date_ = standing_order.date(cycle)
-    return Opening(standing_order, tuple(orders), place_at(standing_order, cycle, date_, opened))
+
+    def order_of(cycle: int, date_: CycleDate, following: CycleDate | None) -> Order:
+        order = new_order(standing_order, cycle, date_, following, now)
+        reason = reason_against(standing_order, cycle, date_, following, now)
+        return skipped(order, reason, now) if reason else _to_prepare(order, now, new_trace)
+
+    return opened_while(standing_order, lambda _cycle, date_: date_.due_at <= now, order_of)
 
 
 def ended(standing_order: StandingOrder, now: datetime) -> Opening:
@@ -42,7 +40,7 @@ def ended(standing_order: StandingOrder, now: datetime) -> Opening:
     )
     state = STANDING_ORDER.to(standing_order.state, StandingOrderEvent.CANCEL)
     over = replace(standing_order, state=state, resume_time=None)
-    return Opening(over, tuple(orders), place_at(over, 0, None))
+    return Opening(advanced(over, 0, None), tuple(orders))
 
 
 def _to_prepare(order: Order, now: datetime, new_trace: Callable[[], str]) -> Order:

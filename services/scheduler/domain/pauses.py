@@ -5,17 +5,17 @@ from dataclasses import replace
 from datetime import datetime
 
 from services.scheduler.domain.calendar import CycleDate
-from services.scheduler.domain.cycles import new_order, outlasts_pause
+from services.scheduler.domain.cycles import new_order, opened_while, outlasts_pause
 from services.scheduler.domain.order import Order, OrderReason
 from services.scheduler.domain.order_lifecycle import skipped
-from services.scheduler.domain.standing_order import Opening, StandingOrder, coming, place_at
+from services.scheduler.domain.standing_order import Opening, StandingOrder
 from services.scheduler.domain.transitions import STANDING_ORDER, StandingOrderEvent
 
 
 def paused(
     standing_order: StandingOrder, until_time: datetime | None, cycle_count: int | None
 ) -> StandingOrder:
-    """A standing order that rests: until it is resumed, until then, or for so many cycles."""
+    """A standing order that is paused: until it is resumed, until then, or for so many cycles."""
     resume_time = until_time
     if cycle_count is not None and standing_order.next_cycle is not None:
         following = standing_order.next_cycle + cycle_count
@@ -38,7 +38,7 @@ def _moved(
 
 
 def pause_recorded(standing_order: StandingOrder, now: datetime) -> Opening:
-    """A paused standing order that rests on; the cycles that fell due so far get their rows."""
+    """A standing order that stays paused; the cycles that fell due so far get their rows."""
     return _left_out(standing_order, now, lambda _cycle, date_: date_.due_at <= now)
 
 
@@ -57,12 +57,9 @@ def _left_out(
     is_left_out: Callable[[int, CycleDate], bool],
 ) -> Opening:
     """Each of the next cycles that a pause leaves out gets its one row."""
-    orders: list[Order] = []
-    opened = None
-    cycle, date_ = coming(standing_order)
-    while date_ is not None and is_left_out(cycle, date_):
-        order = new_order(standing_order, cycle, date_, now)
-        orders.append(skipped(order, OrderReason.PAUSED, now))
-        opened, cycle = date_, cycle + 1
-        date_ = standing_order.date(cycle)
-    return Opening(standing_order, tuple(orders), place_at(standing_order, cycle, date_, opened))
+
+    def order_of(cycle: int, date_: CycleDate, following: CycleDate | None) -> Order:
+        order = new_order(standing_order, cycle, date_, following, now)
+        return skipped(order, OrderReason.PAUSED, now)
+
+    return opened_while(standing_order, is_left_out, order_of)

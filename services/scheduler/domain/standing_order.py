@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from services.scheduler.domain import calendar
 from services.scheduler.domain.calendar import CycleDate
@@ -197,30 +197,12 @@ class StandingOrder:
         return tuple(sorted(cycle for cycle, change in self.changes.items() if change.skip))
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """How far a standing order has come: what is new of it after each cycle."""
+class Opening(NamedTuple):
+    """A standing order as it goes on, and the orders of the cycles that it leaves behind."""
 
-    next_cycle: int | None
-    next_due_time: datetime | None
-    prepare_time: datetime | None
-    changes: Mapping[int, CycleChange]
-    last_nominal_date: date | None
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """Cycles that are to get their row now, and where the standing order goes on after them."""
-
-    before: StandingOrder
+    standing_order: StandingOrder
     # SKIPPED ones are done; the others are yet to be prepared.
-    orders: tuple[Order, ...]
-    place: Place
-
-    @property
-    def standing_order(self) -> StandingOrder:
-        """The standing order as it goes on."""
-        return _placed(self.before, self.place)
+    orders: tuple[Order, ...] = ()
 
 
 def _kept_date(schedule: Schedule, index: int, kept: KeptDate) -> CycleDate:
@@ -242,47 +224,37 @@ def _changed_date(schedule: Schedule, found: CycleDate, change: CycleChange) -> 
 
 def at_cycle(standing_order: StandingOrder, cycle: int) -> StandingOrder:
     """The standing order with this cycle as its next; with none if there is no such cycle."""
-    return _placed(standing_order, place_at(standing_order, cycle, standing_order.date(cycle)))
+    return advanced(standing_order, cycle, standing_order.date(cycle))
 
 
-def place_at(
+def advanced(
     standing_order: StandingOrder,
     cycle: int,
     date_: CycleDate | None,
     opened: CycleDate | None = None,
-) -> Place:
-    """Where a standing order goes on with a cycle; None for its date: nowhere.
+) -> StandingOrder:
+    """The standing order with a cycle as its next; None for its date: with none.
 
     `opened` is the date of the cycle that has got its order last, None if none has now.
     """
     used_up = opened.nominal_date if opened else standing_order.last_nominal_date
     if date_ is None:
-        return Place(None, None, None, {}, used_up)
-    # One-cycle changes are gone with their cycle.
-    changes = {c: change for c, change in standing_order.changes.items() if c >= cycle}
-    begins = standing_order.prepare_at(cycle, date_.due_at)
-    return Place(cycle, date_.due_at, begins, changes, used_up)
-
-
-def place_of(standing_order: StandingOrder) -> Place:
-    """How far a standing order has come."""
-    return Place(
-        standing_order.next_cycle,
-        standing_order.next_due_time,
-        standing_order.prepare_time,
-        standing_order.changes,
-        standing_order.last_nominal_date,
-    )
-
-
-def _placed(standing_order: StandingOrder, place: Place) -> StandingOrder:
+        return replace(
+            standing_order,
+            next_cycle=None,
+            next_due_time=None,
+            prepare_time=None,
+            changes={},
+            last_nominal_date=used_up,
+        )
     return replace(
         standing_order,
-        next_cycle=place.next_cycle,
-        next_due_time=place.next_due_time,
-        prepare_time=place.prepare_time,
-        changes=place.changes,
-        last_nominal_date=place.last_nominal_date,
+        next_cycle=cycle,
+        next_due_time=date_.due_at,
+        prepare_time=standing_order.prepare_at(cycle, date_.due_at),
+        # One-cycle changes are gone with their cycle.
+        changes={c: change for c, change in standing_order.changes.items() if c >= cycle},
+        last_nominal_date=used_up,
     )
 
 
@@ -301,10 +273,3 @@ def following_due_time(standing_order: StandingOrder, cycle: int) -> datetime | 
         endless, cycle + 1 - standing_order.base_cycle
     )
     return following.due_at if following else None
-
-
-def coming(standing_order: StandingOrder) -> tuple[int, CycleDate | None]:
-    """The next cycle without an order, and its date if there is such a cycle."""
-    if standing_order.next_cycle is None:
-        return 0, None
-    return standing_order.next_cycle, standing_order.date(standing_order.next_cycle)

@@ -120,18 +120,19 @@ async def advance(
     tx: Connection, openings: Sequence[Opening], expected: State, now: datetime
 ) -> set[StandingOrderKey]:
     """Move claimed standing orders on to their next cycle; returns those not changed since."""
+    standing_orders = [opening.standing_order for opening in openings]
     advanced = await _ADVANCE.all(
         tx,
-        **arrays_of([o.before.key for o in openings]),
-        version=[o.before.version for o in openings],
-        state=[o.before.state for o in openings],
-        next_cycle=[o.place.next_cycle for o in openings],
-        next_due_time=[o.place.next_due_time for o in openings],
-        prepare_time=[o.place.prepare_time for o in openings],
-        changes=[dump_changes(o.place.changes) for o in openings],
-        resume_time=[o.before.resume_time for o in openings],
-        last_due_time=[o.standing_order.last_due_time for o in openings],
-        last_nominal_date=[o.place.last_nominal_date for o in openings],
+        **arrays_of([one.key for one in standing_orders]),
+        version=[one.version for one in standing_orders],
+        state=[one.state for one in standing_orders],
+        next_cycle=[one.next_cycle for one in standing_orders],
+        next_due_time=[one.next_due_time for one in standing_orders],
+        prepare_time=[one.prepare_time for one in standing_orders],
+        changes=[dump_changes(one.changes) for one in standing_orders],
+        resume_time=[one.resume_time for one in standing_orders],
+        last_due_time=[one.last_due_time for one in standing_orders],
+        last_nominal_date=[one.last_nominal_date for one in standing_orders],
         expected=expected,
         now=now,
     )

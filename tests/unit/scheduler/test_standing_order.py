@@ -237,7 +237,7 @@ def foretold(
     """When a cycle falls due, and why it brings no order, as a preview has it."""
     found = template.date(cycle)
     assert found is not None
-    return found.due_at, reason_against(template, cycle, found, now)
+    return found.due_at, reason_against(template, cycle, found, template.date(cycle + 1), now)
 
 
 def outcome(order: Order) -> tuple[datetime, OrderReason | None]:
