@@ -1,4 +1,4 @@
-"""The events of notify and payments that the scheduler reads, and what each means for an order."""
+"""The events of notify and payments that the scheduler consumes, and what each makes of an order."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -41,30 +41,17 @@ _ABANDONED = {
 }
 
 
-async def on_notice_delivered(tx: Connection, events: Events) -> None:
-    """The customer has heard what an order will cost: it can be collected from when was promised."""
-    await apply_updates(tx, _notice_updates(events, _notice_delivered))
-
-
 def _notice_delivered(event: Event[notify_events_pb2.NoticeDelivered], order: Order) -> Order:
+    """The customer knows what an order will cost: it can be collected from when was promised."""
     message = event.message
     delivered = from_timestamp(message.deliver_time)
     not_before = from_timestamp(message.charge_promise.charge_not_before_time)
     return notice_delivered(order, message.notice, delivered, not_before, event.occur_time)
 
 
-async def on_notice_failed(tx: Connection, events: Events) -> None:
-    """The customer could not be told: nothing is charged, and it is tried again later."""
-    await apply_updates(tx, _notice_updates(events, _notice_failed))
-
-
 def _notice_failed(event: Event[notify_events_pb2.NoticeFailed], order: Order) -> Order:
+    """The notice could not be delivered: nothing is charged, and it is tried again later."""
     return held(order, (OrderReason.NOTICE_UNDELIVERABLE,), Stage.PREPARE, event.occur_time)
-
-
-async def on_payment_succeeded(tx: Connection, events: Events) -> None:
-    """Paid: the order is confirmed."""
-    await apply_updates(tx, _payment_updates(events, _payment_succeeded))
 
 
 def _payment_succeeded(event: Event[payments_events_pb2.PaymentSucceeded], order: Order) -> Order:
@@ -73,34 +60,22 @@ def _payment_succeeded(event: Event[payments_events_pb2.PaymentSucceeded], order
     return paid(order, from_timestamp(message.pay_time), data, event.occur_time)
 
 
-async def on_payment_declined(tx: Connection, events: Events) -> None:
-    """An attempt was declined: noted, since payments goes on trying."""
-    await apply_updates(tx, _payment_updates(events, _payment_declined))
-
-
 def _payment_declined(event: Event[payments_events_pb2.PaymentDeclined], order: Order) -> Order:
+    """An attempt was declined: noted, since payments goes on trying."""
     message = event.message
     data = {"attempt": message.attempt, "decline_code": message.decline_code}
     return payment_declined(order, data, event.occur_time)
 
 
-async def on_payment_refused(tx: Connection, events: Events) -> None:
-    """The guard did not allow the charge: the order lapses."""
-    await apply_updates(tx, _payment_updates(events, _payment_refused))
-
-
 def _payment_refused(event: Event[payments_events_pb2.PaymentRefused], order: Order) -> Order:
+    """The guard did not allow the charge: the order lapses."""
     reasons = [payments_pb2.RefusalReason.Name(reason) for reason in event.message.reasons]
     data = {"guard": reasons, PAYMENT_METHOD_BLOCKED: reasons == [PAYMENT_METHOD_BLOCKED.upper()]}
     return unpaid(order, OrderReason.PAYMENT_REFUSED, data, event.occur_time)
 
 
-async def on_payment_abandoned(tx: Connection, events: Events) -> None:
-    """There will be no payment: the order lapses, or is cancelled as was asked."""
-    await apply_updates(tx, _payment_updates(events, _payment_abandoned))
-
-
 def _payment_abandoned(event: Event[payments_events_pb2.PaymentAbandoned], order: Order) -> Order:
+    """There will be no payment: the order lapses, or is cancelled as was asked."""
     message = event.message
     reason = message.Reason.Name(message.reason)
     if reason == "WITHDRAWN":
@@ -112,46 +87,42 @@ def _payment_abandoned(event: Event[payments_events_pb2.PaymentAbandoned], order
     return unpaid(order, _ABANDONED[reason], data, event.occur_time)
 
 
-def _notice_updates(events: Events, change: Change) -> list[OrderUpdate]:
-    """Updates of the orders whose announcements the events are about."""
-    return [
+async def _on_notices(change: Change, tx: Connection, events: Events) -> None:
+    """Change the orders whose announcements the events are about."""
+    updates = [
         OrderUpdate(
             parse_order(event.message.subject_resource),
-            event.occur_time,
-            event.traceparent,
+            event,
             partial(awaits_notice, notice=event.message.notice),
-            partial(change, event),
+            change,
         )
         for event in events
         if event.message.kind == notify_pb2.ORDER_UPCOMING
     ]
+    await apply_updates(tx, updates)
 
 
-def _payment_updates(events: Events, change: Change) -> list[OrderUpdate]:
-    """Updates of the orders whose payments the events are about."""
-    return [
-        OrderUpdate(
-            parse_order(event.message.ref.order),
-            event.occur_time,
-            event.traceparent,
-            awaits_payment,
-            partial(change, event),
-        )
+async def _on_payments(change: Change, tx: Connection, events: Events) -> None:
+    """Change the orders whose payments the events are about."""
+    updates = [
+        OrderUpdate(parse_order(event.message.ref.order), event, awaits_payment, change)
         for event in events
     ]
+    await apply_updates(tx, updates)
 
 
 def subscriptions(_clock: Clock) -> Subscriptions:
-    """Whose events the scheduler reads, and what it does with them."""
+    """Whose events the scheduler consumes, and what each makes of its order."""
+    notify, payments = notify_events_pb2, payments_events_pb2
     return {
         "NOTIFY": (
-            Subscription(notify_events_pb2.NoticeDelivered, on_notice_delivered),
-            Subscription(notify_events_pb2.NoticeFailed, on_notice_failed),
+            Subscription(notify.NoticeDelivered, partial(_on_notices, _notice_delivered)),
+            Subscription(notify.NoticeFailed, partial(_on_notices, _notice_failed)),
         ),
         "PAYMENTS": (
-            Subscription(payments_events_pb2.PaymentSucceeded, on_payment_succeeded),
-            Subscription(payments_events_pb2.PaymentDeclined, on_payment_declined),
-            Subscription(payments_events_pb2.PaymentRefused, on_payment_refused),
-            Subscription(payments_events_pb2.PaymentAbandoned, on_payment_abandoned),
+            Subscription(payments.PaymentSucceeded, partial(_on_payments, _payment_succeeded)),
+            Subscription(payments.PaymentDeclined, partial(_on_payments, _payment_declined)),
+            Subscription(payments.PaymentRefused, partial(_on_payments, _payment_refused)),
+            Subscription(payments.PaymentAbandoned, partial(_on_payments, _payment_abandoned)),
         ),
     }

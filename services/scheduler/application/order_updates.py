@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from typing import Any
 
 from services.runtime.db.pool import Connection
+from services.runtime.messaging.events import Event
 from services.runtime.observability import tracing
 from services.scheduler.application import settlement
 from services.scheduler.domain.ids import OrderKey
@@ -18,10 +19,9 @@ class OrderUpdate:
     """What one event makes of an order, where it still applies."""
 
     key: OrderKey
-    occur_time: datetime
-    traceparent: str
+    event: Event[Any]
     applies: Callable[[Order], bool]
-    change: Callable[[Order], Order]
+    change: Callable[[Event[Any], Order], Order]
 
 
 def awaits_notice(order: Order, notice: str) -> bool:
@@ -40,9 +40,7 @@ async def apply_updates(tx: Connection, updates: Sequence[OrderUpdate]) -> None:
     by_key: dict[OrderKey, list[OrderUpdate]] = {}
     for update in updates:
         by_key.setdefault(update.key, []).append(update)
-    known = await order_rows.by_key(
-        tx, sorted(by_key, key=lambda key: (key.standing_order, key.cycle))
-    )
+    known = await order_rows.by_key(tx, list(by_key))
     by_state: dict[OrderState, list[Order]] = {}
     for key, order in known.items():
         changed = order
@@ -51,7 +49,9 @@ async def apply_updates(tx: Connection, updates: Sequence[OrderUpdate]) -> None:
                 changed = _changed(changed, update)
         if changed is not order:
             by_state.setdefault(order.state, []).append(changed)
-    times = {key: max(one.occur_time for one in updates) for key, updates in by_key.items()}
+    times = {
+        key: max(update.event.occur_time for update in updates) for key, updates in by_key.items()
+    }
     moved: list[Order] = []
     for state, orders in by_state.items():
         now = max(times[order.key] for order in orders)
@@ -62,8 +62,8 @@ async def apply_updates(tx: Connection, updates: Sequence[OrderUpdate]) -> None:
 
 def _changed(order: Order, update: OrderUpdate) -> Order:
     """The order after one update, with what was decided before."""
-    changed = update.change(order)
-    parent = tracing.continued(f"scheduler {changed.state}", update.traceparent)
+    changed = update.change(update.event, order)
+    parent = tracing.continued(f"scheduler {changed.state}", update.event.traceparent)
     return replace(
         changed,
         traceparent=parent or order.traceparent,

@@ -197,8 +197,7 @@ def _explicit(schedule: Schedule) -> Recurrence:
             chosen = sorted(set(weekdays or (Weekday(start.isoweekday()),)))
             return Weekly(every_weeks, tuple(chosen))
         case Monthly(every_months, _, nth_weekdays) if nth_weekdays:
-            places = sorted(set(nth_weekdays), key=attrgetter("nth", "weekday"))
-            return Monthly(every_months, (), tuple(places))
+            return Monthly(every_months, (), tuple(sorted(set(nth_weekdays))))
         case Monthly(every_months, month_days):
             return Monthly(every_months, tuple(sorted(set(month_days or (start.day,)))))
         case Yearly(every_years, month, month_day):

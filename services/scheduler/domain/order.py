@@ -109,8 +109,7 @@ class Substitute(NamedTuple):
     title: str
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One priced product of an order; amounts in minor units of the order's currency."""
 
     product: str
@@ -136,8 +135,7 @@ class Quote:
     lines: tuple[Line, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """Something that was decided about an order, and the facts that decided it."""
 
     time: datetime
@@ -145,7 +143,7 @@ class Decision:
     kind: str
     # For people.
     summary: str
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,23 +230,7 @@ def with_replaced(order: Order, quote: Quote) -> Quote:
     for product, (substitute, title) in order.substitutes.items():
         replaced.setdefault(substitute, []).append((product, title))
     lines = (
-        replace(line, replaced=tuple(replaced[item.product])) if item.product in replaced else line
+        line._replace(replaced=tuple(replaced[item.product])) if item.product in replaced else line
         for item, line in zip(order.items, quote.lines, strict=True)
     )
     return replace(quote, lines=tuple(lines))
-
-
-def line_data(line: Line) -> dict[str, Any]:
-    """A line as plain data."""
-    return {
-        "product": line.product,
-        "title": line.title,
-        "quantity": line.quantity,
-        "unit_price_minor": line.unit_price_minor,
-        "amount_minor": line.amount_minor,
-        "price": line.price,
-        "list_unit_price_minor": line.list_unit_price_minor,
-        "basis": line.basis,
-        "list_price": line.list_price,
-        "replaced": [list(one) for one in line.replaced],
-    }

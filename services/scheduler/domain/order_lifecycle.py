@@ -15,7 +15,6 @@ from services.scheduler.domain.order import (
     Stage,
     in_words,
     is_cheaper,
-    line_data,
 )
 from services.scheduler.domain.transitions import ORDER, OrderEvent
 
@@ -35,8 +34,17 @@ class Findings:
 
 
 def moved(order: Order, event: OrderEvent, **changes: Any) -> Order:  # noqa: ANN401 - its fields
-    """An order after an event, with its new fields. Raises IllegalTransitionError."""
-    return replace(order, state=ORDER.to(order.state, event), **changes)
+    """An order after an event, with its new fields. Raises IllegalTransitionError.
+
+    What it waited for before is over.
+    """
+    waits = {
+        "collect_time": None,
+        "recheck_time": None,
+        "held_stage": None,
+        "asks_condition": False,
+    }
+    return replace(order, state=ORDER.to(order.state, event), **{**waits, **changes})
 
 
 def promised_charge_time(order: Order, now: datetime) -> datetime:
@@ -58,9 +66,6 @@ def opened(order: Order, findings: Findings, now: datetime) -> Order:
         currency=quote.currency,
         notified_minor=quote.amount_minor,
         charge_not_before_time=charge_not_before,
-        collect_time=None,
-        recheck_time=None,
-        held_stage=None,
         announcement_count=order.announcement_count + 1,
         decisions=(
             Decision(
@@ -71,7 +76,7 @@ def opened(order: Order, findings: Findings, now: datetime) -> Order:
                     "amount_minor": quote.amount_minor,
                     "currency": quote.currency,
                     "charge_not_before": charge_not_before.isoformat(),
-                    "lines": [line_data(line) for line in quote.lines],
+                    "lines": [line._asdict() for line in quote.lines],
                 },
             ),
         ),
@@ -97,7 +102,6 @@ def held(
             order,
             OrderEvent.LAPSE,
             reasons=(*dict.fromkeys(reasons), OrderReason.HOLD_EXPIRED),
-            recheck_time=None,
             decisions=(
                 _reasoned(
                     now, "LAPSED", f"This was not put right: {in_words(reasons)}.", reasons, data
@@ -110,7 +114,6 @@ def held(
         order,
         OrderEvent.HOLD,
         reasons=tuple(dict.fromkeys(reasons)),
-        collect_time=None,
         recheck_time=_recheck_time(order, now),
         held_stage=stage,
         asks_condition=asks_condition,
@@ -159,10 +162,8 @@ def brought_forward(order: Order, local_date: date, now: datetime) -> Order:
         local_date=local_date,
         due_time=now,
         notice_lead=timedelta(),
-        collect_time=None,
         recheck_time=now,
         held_stage=Stage.PREPARE,
-        asks_condition=False,
         decisions=(Decision(now, "ORDERED_NOW", "The customer asked for it at once."),),
     )
 
@@ -173,10 +174,8 @@ def restored(order: Order, now: datetime) -> Order:
         order,
         OrderEvent.RESTORE,
         reasons=(),
-        collect_time=None,
         recheck_time=now,
         held_stage=Stage.PREPARE,
-        asks_condition=False,
         decisions=(Decision(now, "RESTORED", "The customer wants the cycle after all."),),
     )
 
@@ -197,8 +196,6 @@ def skipped(
         order,
         OrderEvent.SKIP,
         reasons=(reason,),
-        collect_time=None,
-        recheck_time=None,
         decisions=(_reasoned(now, "SKIPPED", summary, (reason,), data),),
     )
 
@@ -209,8 +206,6 @@ def cancelled(order: Order, reason: OrderReason, now: datetime) -> Order:
         order,
         OrderEvent.CANCEL,
         reasons=(reason,),
-        collect_time=None,
-        recheck_time=None,
         decisions=(
             _reasoned(
                 now, "CANCELLED", f"The order was cancelled: {in_words((reason,))}.", (reason,)
@@ -233,9 +228,6 @@ def collected(
         reasons=(),
         lines=quote.lines if cheaper else order.lines,
         amount_minor=amount,
-        collect_time=None,
-        recheck_time=None,
-        held_stage=None,
         decisions=(
             Decision(
                 now,

@@ -131,9 +131,8 @@ def _recurrence_parts(recurrence: Recurrence, start_date: date) -> list[str]:
             codes = ",".join(WEEKDAY_CODES[weekday - 1] for weekday in chosen)
             return [*_frequency("WEEKLY", every_weeks), f"BYDAY={codes}"]
         case Monthly(every_months, _, nth_weekdays) if nth_weekdays:
-            chosen_places = sorted({(each.nth, each.weekday) for each in nth_weekdays})
             places = ",".join(
-                f"{nth}{WEEKDAY_CODES[weekday - 1]}" for nth, weekday in chosen_places
+                f"{nth}{WEEKDAY_CODES[weekday - 1]}" for nth, weekday in sorted(set(nth_weekdays))
             )
             return [*_frequency("MONTHLY", every_months), f"BYDAY={places}"]
         case Monthly(every_months, month_days):

@@ -112,11 +112,9 @@ def _deferred(order: Order, ruling: Ruling, standing_order: StandingOrder, now: 
         later,
         OrderEvent.HOLD,
         reasons=_NOT_MET,
-        collect_time=None,
         # Where it is too late to be told in time, it is looked at on the day and charged after a lead.
         recheck_time=begins if begins > now else later.due_time,
         held_stage=Stage.PREPARE,
-        asks_condition=False,
         decisions=(Decision(now, "DEFERRED", words, data),),
     )
 
@@ -127,9 +125,6 @@ def _left_out(order: Order, ruling: Ruling, now: datetime) -> Order:
         order,
         OrderEvent.SKIP,
         reasons=_NOT_MET,
-        collect_time=None,
-        recheck_time=None,
-        asks_condition=False,
         decisions=(Decision(now, "SKIPPED", words, _data(ruling)),),
     )
 
@@ -141,8 +136,8 @@ def _explained(order: Order, ruling: Ruling) -> Order:
     return replace(
         order,
         decisions=tuple(
-            replace(one, summary=words, data={**one.data, **_data(ruling)})
-            for one in order.decisions
+            decision._replace(summary=words, data={**decision.data, **_data(ruling)})
+            for decision in order.decisions
         ),
     )
 

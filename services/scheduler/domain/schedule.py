@@ -7,6 +7,7 @@ functions of `calendar` expect a schedule that has no violations.
 from dataclasses import dataclass
 from datetime import date, time
 from enum import IntEnum, StrEnum
+from typing import NamedTuple
 
 FIRST_DATE = date(1970, 1, 1)
 """The calendar begins here. Earlier dates are refused."""
@@ -41,8 +42,7 @@ class Weekday(IntEnum):
     SUNDAY = 7
 
 
-@dataclass(frozen=True, slots=True)
-class NthWeekday:
+class NthWeekday(NamedTuple):
     """The n-th such weekday of a month, -1 the last. A month without a fifth has no such date."""
 
     nth: int

@@ -50,8 +50,7 @@ class CatchUp:
     window: timedelta = CATCH_UP_WINDOW_DEFAULT
 
 
-@dataclass(frozen=True, slots=True)
-class KeptDate:
+class KeptDate(NamedTuple):
     """The date of a cycle by the schedule before, which it keeps under another one."""
 
     nominal_date: date

@@ -1,7 +1,9 @@
 """Items and one-cycle changes as the JSON in their columns, and back."""
 
+import json
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import date, datetime
 from typing import Any
 
@@ -22,28 +24,11 @@ def load_items(data: Iterable[tuple[str, int]]) -> tuple[Item, ...]:
 
 def dump_changes(changes: Mapping[int, CycleChange]) -> str:
     """One-cycle changes as the JSON text in their column."""
-    return to_json(
-        {
-            str(cycle): {
-                "skip": change.skip,
-                "local_date": change.local_date.isoformat() if change.local_date else None,
-                "items": [[i.product, i.quantity] for i in change.items] if change.items else None,
-                "ship_to": b64encode(change.ship_to).decode(),
-                "order_now_time": (
-                    change.order_now_time.isoformat() if change.order_now_time else None
-                ),
-                "kept_date": (
-                    [
-                        change.kept_date.nominal_date.isoformat(),
-                        change.kept_date.local_date.isoformat(),
-                    ]
-                    if change.kept_date
-                    else None
-                ),
-            }
-            for cycle, change in changes.items()
-        }
-    )
+    return json.dumps({cycle: asdict(change) for cycle, change in changes.items()}, default=_plain)
+
+
+def _plain(value: Any) -> str:  # noqa: ANN401 - bytes, a date or a time
+    return b64encode(value).decode() if isinstance(value, bytes) else str(value.isoformat())
 
 
 def with_ship_tos(changes: Mapping[str, Any], made: Callable[[bytes], bytes]) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from services.scheduler.domain.order import (
     OrderState,
     Stage,
     Substitute,
-    line_data,
     line_of,
 )
 from services.scheduler.domain.terms import BillingMode, Terms
@@ -91,7 +90,7 @@ def values_of(order: Order, now: datetime) -> tuple[Any, ...]:
         order.local_date,
         order.due_time,
         order.notice_lead,
-        to_json([line_data(line) for line in order.lines]),
+        to_json([line._asdict() for line in order.lines]),
         order.currency,
         order.notified_minor,
         order.amount_minor,
@@ -113,17 +112,7 @@ def values_of(order: Order, now: datetime) -> tuple[Any, ...]:
 
 def dump_decisions(decisions: Sequence[Decision]) -> str:
     """Decisions as JSON, as an order's history has them."""
-    return to_json(
-        [
-            {
-                "time": one.time.isoformat(),
-                "kind": one.kind,
-                "summary": one.summary,
-                "data": dict(one.data),
-            }
-            for one in decisions
-        ]
-    )
+    return to_json([decision._asdict() for decision in decisions])
 
 
 def order_of(row: OrderRow) -> Order:

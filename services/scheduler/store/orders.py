@@ -272,11 +272,6 @@ async def history(tx: Connection, key: OrderKey) -> list[Decision]:
     """What was decided about an order, the oldest first."""
     row = await _HISTORY.one(tx, **key._asdict())
     return [
-        Decision(
-            datetime.fromisoformat(decision["time"]),
-            decision["kind"],
-            decision["summary"],
-            decision["data"],
-        )
+        Decision(**{**decision, "time": datetime.fromisoformat(decision["time"])})
         for decision in row.history
     ]

@@ -20,7 +20,7 @@ class _ImportedRow(NamedTuple):
     import_hash: bytes
 
 
-# JSON travels as text. The columns that sign-up does not fill begin with their defaults.
+# The columns that sign-up does not fill begin with their defaults.
 _INSERT = Query(
     """
     INSERT INTO standing_orders (
@@ -30,35 +30,21 @@ _INSERT = Query(
         last_nominal_date, first_cycle, next_cycle, next_due_time, prepare_time, last_cycle,
         resume_time, last_due_time, changes, import_hash, create_time, update_time
     )
-    SELECT given.merchant, given.standing_order, given.customer, given.title, CAST(given.items
-           AS jsonb), given.schedule, given.billing_mode, given.mandate, given.ship_to,
-           CAST(given.price_protection AS jsonb), given.notice_lead, given.payment_window,
-           given.catch_up_mode, given.catch_up_window, given.conditions,
-           given.repurchase_window, given.repurchase_action, given.state, given.base_cycle,
-           given.plan_first_cycle, given.last_nominal_date, given.first_cycle, given.next_cycle,
-           given.next_due_time, given.prepare_time, given.last_cycle, given.resume_time,
-           given.last_due_time, CAST(given.changes AS jsonb), given.import_hash,
-           given.create_time, given.update_time
-    FROM unnest(
+    SELECT * FROM unnest(
         CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:customer AS text[]),
-        CAST(:title AS text[]), CAST(:items AS text[]), CAST(:schedule AS text[]),
+        CAST(:title AS text[]), CAST(:items AS jsonb[]), CAST(:schedule AS text[]),
         CAST(:billing_mode AS text[]), CAST(:mandate AS text[]), CAST(:ship_to AS bytea[]),
-        CAST(:price_protection AS text[]), CAST(:notice_lead AS interval[]),
+        CAST(:price_protection AS jsonb[]), CAST(:notice_lead AS interval[]),
         CAST(:payment_window AS interval[]), CAST(:catch_up_mode AS text[]),
         CAST(:catch_up_window AS interval[]), CAST(:conditions AS text[]),
-        CAST(:repurchase_window AS interval[]), CAST(:repurchase_action AS text[]), CAST(:state
-        AS text[]), CAST(:base_cycle AS integer[]), CAST(:plan_first_cycle AS integer[]),
-        CAST(:last_nominal_date AS date[]), CAST(:first_cycle AS integer[]), CAST(:next_cycle AS
-        integer[]), CAST(:next_due_time AS timestamptz[]), CAST(:prepare_time AS timestamptz[]),
-        CAST(:last_cycle AS integer[]), CAST(:resume_time AS timestamptz[]), CAST(:last_due_time
-        AS timestamptz[]), CAST(:changes AS text[]), CAST(:import_hash AS bytea[]),
+        CAST(:repurchase_window AS interval[]), CAST(:repurchase_action AS text[]),
+        CAST(:state AS text[]), CAST(:base_cycle AS int[]), CAST(:plan_first_cycle AS int[]),
+        CAST(:last_nominal_date AS date[]), CAST(:first_cycle AS int[]),
+        CAST(:next_cycle AS int[]), CAST(:next_due_time AS timestamptz[]),
+        CAST(:prepare_time AS timestamptz[]), CAST(:last_cycle AS int[]),
+        CAST(:resume_time AS timestamptz[]), CAST(:last_due_time AS timestamptz[]),
+        CAST(:changes AS jsonb[]), CAST(:import_hash AS bytea[]),
         CAST(:create_time AS timestamptz[]), CAST(:update_time AS timestamptz[])
-    ) AS given (
-        merchant, standing_order, customer, title, items, schedule, billing_mode, mandate,
-        ship_to, price_protection, notice_lead, payment_window, catch_up_mode, catch_up_window,
-        conditions, repurchase_window, repurchase_action, state, base_cycle, plan_first_cycle,
-        last_nominal_date, first_cycle, next_cycle, next_due_time, prepare_time, last_cycle,
-        resume_time, last_due_time, changes, import_hash, create_time, update_time
     )
     ON CONFLICT (standing_order, merchant) DO NOTHING
     RETURNING standing_order
