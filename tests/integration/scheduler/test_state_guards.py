@@ -1,15 +1,20 @@
 """The database's guards of states, compared with the tables of transitions."""
 
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from itertools import product
 
+import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from services.runtime.db.pool import Database, connect
+from services.runtime.db.pool import Connection, Database, connect
+from services.scheduler.domain.ids import StandingOrderId, StandingOrderKey
 from services.scheduler.domain.order import OrderReason, OrderState
-from services.scheduler.domain.transitions import ORDER
-from services.scheduler.store import orders, sign_ups
+from services.scheduler.domain.standing_order import StandingOrder, State
+from services.scheduler.domain.transitions import ORDER, STANDING_ORDER, StandingOrderEvent
+from services.scheduler.store import orders, sign_ups, standing_orders
 from tests.conftest import KEYRING, ServiceDatabase
 from tests.unit.scheduler.test_order import DUE, announced
 from tests.unit.scheduler.test_standing_order import standing_order
@@ -17,11 +22,15 @@ from tests.unit.scheduler.test_standing_order import standing_order
 SET_STATE = text("UPDATE orders SET state = :state WHERE cycle = :cycle")
 
 
-async def test_an_order_leaves_a_final_state_only_as_the_table_says(
-    service_database: ServiceDatabase,
-) -> None:
+@pytest.fixture
+async def database(service_database: ServiceDatabase) -> AsyncIterator[Database]:
     address = service_database("scheduler")
     database = Database(connect(address, application="test", pool_size=2, keyring=KEYRING))
+    yield database
+    await database.close()
+
+
+async def test_an_order_leaves_a_final_state_only_as_the_table_says(database: Database) -> None:
     pairs = list(product(OrderState, OrderState))
     reasons = (OrderReason.SKIPPED_BY_CUSTOMER,)
     rows = [
@@ -43,7 +52,6 @@ async def test_an_order_leaves_a_final_state_only_as_the_table_says(
                 await tx.execute(SET_STATE, {"state": after, "cycle": cycle})
         except DBAPIError:
             refused.add((before, after))
-    await database.close()
     reached = {(before, after) for (before, _), after in ORDER.table.items()}
     final = {OrderState.SKIPPED, *(one for one in OrderState if ORDER.is_terminal(one))}
     assert refused == {
@@ -51,3 +59,40 @@ async def test_an_order_leaves_a_final_state_only_as_the_table_says(
         for before, after in pairs
         if before in final and before is not after and (before, after) not in reached
     }
+
+
+Change = Callable[
+    [Connection, Sequence[StandingOrderKey], datetime], Awaitable[Sequence[StandingOrder]]
+]
+
+
+async def changed(
+    database: Database, change: Change, template: StandingOrder
+) -> dict[State, State]:
+    """What a statement makes of standing orders, by the state that they were in."""
+    before = [replace(template, standing_order=StandingOrderId(s.lower()), state=s) for s in State]
+    async with database.begin() as tx:
+        await sign_ups.insert(tx, before)
+        after = await change(tx, [one.key for one in before], DUE)
+    return {State(one.standing_order.upper()): one.state for one in after}
+
+
+def by_the_table(event: StandingOrderEvent) -> dict[State, State]:
+    return {before: STANDING_ORDER.to(before, event) for before in STANDING_ORDER.sources(event)}
+
+
+@pytest.mark.parametrize(
+    ("last_cycle", "event"),
+    [(None, StandingOrderEvent.COMPLETE), (3, StandingOrderEvent.CANCEL)],
+)
+async def test_a_standing_order_without_a_further_cycle_ends_as_the_table_says(
+    database: Database, last_cycle: int | None, event: StandingOrderEvent
+) -> None:
+    finished = replace(standing_order(), next_cycle=None, last_cycle=last_cycle)
+    ended = await changed(database, standing_orders.complete, finished)
+    assert ended == by_the_table(event)
+
+
+async def test_a_standing_order_is_paused_only_where_the_table_says(database: Database) -> None:
+    paused = await changed(database, standing_orders.pause, standing_order())
+    assert paused == by_the_table(StandingOrderEvent.PAUSE)

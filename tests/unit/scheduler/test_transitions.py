@@ -1,12 +1,17 @@
 """Tests of the state machines of standing orders and orders."""
 
-from collections.abc import Callable
+import importlib
+import pkgutil
+import re
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.runtime.db.statements import Command, Query
 from services.runtime.transitions import IllegalTransitionError
+from services.scheduler import store
 from services.scheduler.domain.order import (
     WITHDRAWABLE_STATES,
     Order,
@@ -89,3 +94,32 @@ def test_a_standing_order_that_is_over_never_bills_again(events: list[StandingOr
 def test_every_state_is_reached() -> None:
     assert {OrderState.UPCOMING, *ORDER.table.values()} == set(OrderState)
     assert {State.ACTIVE, *STANDING_ORDER.table.values()} == set(State)
+
+
+# What statements mean when they name several states.
+STATES_TOGETHER = {
+    "open": ORDER.sources(OrderEvent.LAPSE),
+    "withdrawable": ORDER.sources(OrderEvent.SKIP),
+    "live": STANDING_ORDER.sources(StandingOrderEvent.CANCEL),
+    "ended": frozenset(state for state in State if STANDING_ORDER.is_terminal(state)),
+}
+
+
+CONDITION = re.compile(r"\bstate(?: \|\| '')? (?:= '\w+'|IN \([^)]*\))")
+
+
+def conditions_on_states() -> Iterator[tuple[str, frozenset[str]]]:
+    """Each condition of a statement on a state, and the states that meet it."""
+    for module in pkgutil.iter_modules(store.__path__, f"{store.__name__}."):
+        for name, statement in vars(importlib.import_module(module.name)).items():
+            if isinstance(statement, Query | Command):
+                for listed in CONDITION.findall(statement.sql):
+                    yield f"{module.name}.{name}", frozenset(re.findall(r"'([A-Z_]+)'", listed))
+
+
+@pytest.mark.parametrize(("statement", "states"), list(conditions_on_states()))
+def test_a_statement_names_states_that_belong_together(
+    statement: str, states: frozenset[str]
+) -> None:
+    assert states <= {*OrderState, *State}, statement
+    assert len(states) == 1 or states in STATES_TOGETHER.values(), statement
