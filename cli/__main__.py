@@ -19,7 +19,7 @@ from cli import (
     standing_orders,
     status,
 )
-from cli.command import run_to_exit
+from cli.command import Group, StrictCommand, run_to_exit
 from cli.demo import play
 from cli.faults import command as faults
 from cli.imports import command as imports
@@ -27,7 +27,8 @@ from cli.prove.command import prove
 
 app = typer.Typer(
     name="recurring",
-    help="Standing orders and their billing.",
+    cls=Group,
+    help="Manage standing orders and their billing, on a stack on this machine or on any deployment.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -66,9 +67,9 @@ call.register(app)
 faults.register(app)
 
 
-@app.command("demo")
+@app.command("demo", cls=StrictCommand)
 def demo() -> None:
-    """Play six months of standing orders on the sandbox's clock, then prove them."""
+    """Simulate six months of four customers on the sandbox's clock, then prove the result."""
     run_to_exit(play.demo())
 
 

@@ -34,14 +34,20 @@ def register(app: typer.Typer) -> None:
     async def token(
         session: Session,
         scope: Annotated[
-            list[str] | None, typer.Option(help="for example products:read; may be repeated")
+            list[str] | None,
+            typer.Option(
+                metavar="SCOPE",
+                help="Allow this scope, for example products:read. Repeatable. Default: platform.",
+            ),
         ] = None,
-        subject: Annotated[str, typer.Option(help="as whom changes are kept")] = "developer",
+        subject: Annotated[
+            str, typer.Option(help="The caller's name in audit logs.")
+        ] = "developer",
         days: Annotated[
-            int, typer.Option(min=1, max=TOKEN_VALIDITY_MAX_DAYS)
+            int, typer.Option(min=1, max=TOKEN_VALIDITY_MAX_DAYS, help="Days until it expires.")
         ] = TOKEN_VALIDITY_DAYS,
     ) -> None:
-        """Make a bearer token for the merchant, signed by the key of the stack on this machine."""
+        """Create a bearer token for the merchant, signed with the key of the stack on this machine."""
         folder = session.stack.keys_folder
         if not folder or not (Path(folder) / "signing.pem").exists():
             raise CommandError(
@@ -59,12 +65,14 @@ def register(app: typer.Typer) -> None:
     @command(app, "audit-log")
     async def audit_log(
         session: Session,
-        service: Annotated[str, typer.Argument(help=", ".join(SERVICES))],
-        resource: Annotated[str, typer.Option(help="only changes of this resource")] = "",
-        subject: Annotated[str, typer.Option(help="only changes by this caller")] = "",
-        limit: Annotated[int, typer.Option(min=1)] = 50,
+        service: Annotated[str, typer.Argument(metavar="SERVICE", help="|".join(SERVICES))],
+        resource: Annotated[
+            str, typer.Option(metavar="NAME", help="Only changes of this resource.")
+        ] = "",
+        subject: Annotated[str, typer.Option(help="Only changes by this caller.")] = "",
+        limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest first.")] = 50,
     ) -> None:
-        """Show what callers changed in a service: who, when, and which resource."""
+        """List the changes that callers made in a service: when, who, and which resource."""
         if service not in _CONTRACTS:
             raise CommandError(f"{service!r} is no service; they are {', '.join(SERVICES)}")
         request = audit_pb2.ListAuditEntriesRequest(

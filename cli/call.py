@@ -43,15 +43,17 @@ def register(app: typer.Typer) -> None:
     @command(app, "call")
     async def call(
         session: Session,
-        method: Annotated[str, typer.Argument(metavar="SERVICE.METHOD")] = "",
+        method: Annotated[
+            str, typer.Argument(metavar="SERVICE.METHOD", help="For example catalog.GetProduct.")
+        ] = "",
         request: Annotated[
-            str, typer.Argument(metavar="JSON", help="The request; `-`: from standard input.")
+            str, typer.Argument(metavar="JSON", help="The request; `-` reads standard input.")
         ] = "{}",
     ) -> None:
-        """Call any method with a request in protobuf JSON; without a method, list them all.
+        """Call any method with a request in protobuf JSON; without a method, list all methods.
 
-        A request_id is made up where the request has none. A method that takes a stream takes a JSON
-        list.
+        If the request needs a request_id and has none, it gets a random one. A method that reads a
+        stream needs a JSON list of requests.
         """
         if not method:
             for name in METHODS:

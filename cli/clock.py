@@ -23,8 +23,8 @@ class Part(StrEnum):
     MAIL = "mail"
 
 
-clock = group("The simulated clock: it stands still until told to move.")
-sandbox = group("The outside world of development: phones, mailboxes, outages.")
+clock = group("Show and advance the sandbox's simulated clock, which stands still otherwise.")
+sandbox = group("Read the messages that the sandbox received; simulate outages of its servers.")
 
 
 def new_progress(console: Console) -> Progress:
@@ -54,7 +54,7 @@ async def advance_to(
 
 @command(clock, "show")
 async def show_clock(session: Session) -> None:
-    """Show the time and the processes that follow it."""
+    """Show the time, and the processes that use the clock."""
     state = await session.sandbox.clock()
     if session.output.as_json:
         session.output.data(state)
@@ -64,22 +64,28 @@ async def show_clock(session: Session) -> None:
         [each["name"], each["instance"], _describe_rest(each), each["wake_at"] or ""]
         for each in state["participants"]
     ]
-    session.output.rows(["service", "process", "", "wakes"], rows, "nobody follows it")
+    session.output.rows(["service", "process", "", "wakes"], rows, "no process uses it")
 
 
 @command(clock, "advance")
 async def advance_clock(
     session: Session,
     by: Annotated[
-        timedelta | None, typer.Argument(parser=parse_duration, metavar="30d", help="How far.")
+        timedelta | None,
+        typer.Argument(
+            parser=parse_duration, metavar="DURATION", help="How far, for example 30d or 12h."
+        ),
     ] = None,
     to: Annotated[
-        datetime | None, typer.Option(parser=parse_moment, metavar="TIME", help="Until when.")
+        datetime | None,
+        typer.Option(
+            parser=parse_moment, metavar="TIME", help="To this time, for example 2026-12-31T09:00."
+        ),
     ] = None,
 ) -> None:
-    """Move the clock on; everything that falls due meanwhile happens."""
+    """Advance the clock, and run everything that falls due on the way."""
     if (by is None) == (to is None):
-        raise typer.BadParameter("say either how far or until when")
+        raise typer.BadParameter("give either a DURATION or --to")
     start = await session.sandbox.now()
     target = to or start + (by or timedelta())
     with new_progress(session.output.console) as progress:
@@ -97,7 +103,7 @@ async def advance_clock(
 
 @command(clock, "settle")
 async def settle_clock(session: Session) -> None:
-    """Wait until all that there is to do at the present time is done."""
+    """Wait until all services have done their work at the present time."""
     await session.sandbox.settle()
     session.output.say("everything is at rest")
 
@@ -105,7 +111,9 @@ async def settle_clock(session: Session) -> None:
 @command(sandbox, "inbox")
 async def show_inbox(
     session: Session,
-    phone: Annotated[str, typer.Argument(metavar="PHONE", parser=parse_text)],
+    phone: Annotated[
+        str, typer.Argument(metavar="PHONE", parser=parse_text, help="For example +447700900123.")
+    ],
 ) -> None:
     """Show the messages that a phone received."""
     messages = await session.sandbox.inbox(phone)
@@ -115,7 +123,9 @@ async def show_inbox(
 @command(sandbox, "mail")
 async def show_mailbox(
     session: Session,
-    address: Annotated[str, typer.Argument(metavar="ADDRESS", parser=parse_text)],
+    address: Annotated[
+        str, typer.Argument(metavar="ADDRESS", parser=parse_text, help="An e-mail address.")
+    ],
 ) -> None:
     """Show the messages that a mail address received."""
     messages = await session.sandbox.mailbox(address)
@@ -125,10 +135,10 @@ async def show_mailbox(
 @command(sandbox, "outage")
 async def switch_outage(
     session: Session,
-    part: Annotated[Part, typer.Argument(metavar="provider|sms|mail")],
-    on: Annotated[bool, typer.Option("--on/--off")] = True,
+    part: Annotated[Part, typer.Argument(metavar="PART", help="provider|sms|mail")],
+    on: Annotated[bool, typer.Option("--on/--off", help="Start or end the outage.")] = True,
 ) -> None:
-    """Switch a part of the outside world off, or on again."""
+    """Start or end an outage of the payment provider, the SMS gateway or the mail server."""
     await session.sandbox.switch_outage(part, on=on)
     session.output.say(f"{part}: {'an outage is on' if on else 'works again'}")
 

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, fields, is_dataclass
 from functools import partial
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, get_args, get_origin
 
@@ -32,13 +33,13 @@ _MERCHANT = inspect.Parameter(
     "merchant",
     inspect.Parameter.KEYWORD_ONLY,
     default="",
-    annotation=Annotated[str, typer.Option(help="Whose resources; default: the stack's own.")],
+    annotation=Annotated[str, typer.Option(help="Act for this merchant. Default: the stack's.")],
 )
 _AS_JSON = inspect.Parameter(
     "as_json",
     inspect.Parameter.KEYWORD_ONLY,
     default=False,
-    annotation=Annotated[bool, typer.Option("--json", help="Protobuf JSON, for programs.")],
+    annotation=Annotated[bool, typer.Option("--json", help="Print JSON.")],
 )
 _CA_FILE = inspect.Parameter(
     "ca_file",
@@ -46,13 +47,43 @@ _CA_FILE = inspect.Parameter(
     default="",
     annotation=Annotated[
         str,
-        typer.Option(help="Whom to trust, for TLS; default: RECURRING_CA_FILE, or the system's."),
+        typer.Option(
+            metavar="FILE",
+            help="Trust these certificate authorities. Default: RECURRING_CA_FILE, or the system's.",
+        ),
     ],
 )
 
 
+# What help shows of a value whose option has no placeholder of its own.
+_PLACEHOLDERS = {bool: "", int: "NUMBER", float: "NUMBER", Path: "FILE"}
+
+
+def _with_placeholders(parameters: list[Any]) -> list[Any]:
+    """Parameters whose help shows what to type, and not the Python types that typer shows."""
+    for parameter in parameters:
+        if isinstance(parameter, typer.core.TyperArgument):
+            parameter.display_type_rich = lambda ctx: None  # type: ignore[method-assign]  # noqa: ARG005
+        elif parameter.metavar is None:
+            kind = parameter.type_descriptor.annotation
+            parameter.metavar = _PLACEHOLDERS.get(kind, "TEXT")
+    return parameters
+
+
+class Group(typer.core.TyperGroup):
+    """A noun, whose commands are its verbs."""
+
+    def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - typer's own
+        """The options of the group itself."""
+        return _with_placeholders(super().get_params(ctx))
+
+
 class StrictCommand(typer.core.TyperCommand):
-    """A command that takes each option once: the last of two would win without a word."""
+    """A command that accepts each option once: otherwise the last of two would win silently."""
+
+    def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - typer's own
+        """The command's parameters."""
+        return _with_placeholders(super().get_params(ctx))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer's own
         """Refuse an option that comes twice, unless it is one for lists."""
@@ -209,11 +240,11 @@ def fail(message: str) -> None:
 
 
 def group(title: str) -> typer.Typer:
-    """A noun, whose commands are its verbs."""
-    return typer.Typer(help=title, no_args_is_help=True)
+    """A group of commands about one noun."""
+    return typer.Typer(cls=Group, help=title, no_args_is_help=True)
 
 
-def one_of(kind: Any, *, but: Collection[str] = ()) -> Any:  # noqa: ANN401 - enums share no type
+def one_of(kind: Any, help_text: str, *, but: Collection[str] = ()) -> Any:  # noqa: ANN401 - enums share no type
     """An option whose values are the names of a protobuf enum, but for some."""
     names = [name for name, number in kind.items() if number and name not in but]
 
@@ -225,4 +256,4 @@ def one_of(kind: Any, *, but: Collection[str] = ()) -> Any:  # noqa: ANN401 - en
             raise typer.BadParameter(f"{text!r} is none of {', '.join(names)}")
         return int(kind.Value(name))
 
-    return typer.Option(parser=parse, metavar="|".join(names), show_default=False)
+    return typer.Option(parser=parse, metavar="|".join(names), help=help_text, show_default=False)

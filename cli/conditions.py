@@ -12,11 +12,11 @@ from cli.names import last_id
 from cli.values import format_money, parse_duration, parse_money
 
 HELP = (
-    'For example "total <= 20.00 EUR, else skip". What must hold: `total <= MONEY`, '
+    'For example "total <= 20.00 EUR, else skip". A condition is `total <= MONEY`, '
     "`month <= MONEY`, `price of PRODUCT <= MONEY`, `in stock`, `14 days since last order`, or a CEL "
-    "expression. What happens else: `skip`, `ask`, `defer 3d`, `take PRODUCT`."
+    "expression. An action is `skip`, `ask`, `defer 3d`, `take PRODUCT`."
 )
-METAVAR = "WHAT, else ACTION"
+METAVAR = "CONDITION, else ACTION"
 
 _SEPARATOR = ", else "
 _MONEY = r"(?P<money>[0-9.]+ ?[A-Z]{3})"

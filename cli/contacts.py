@@ -12,11 +12,11 @@ from cli.names import CONTACT, CUSTOMER, ORDER, id_of, last_id, short_name
 from cli.output import Columns
 from cli.values import format_timestamp
 
-contacts = group("How to reach customers.")
-phone = group("The proof that a phone is the customer's.")
-notices = group("Every message to a customer.")
+contacts = group("Manage the names, e-mail addresses and preferences of customers.")
+phone = group("Bind a phone number to a customer by a one-time code.")
+notices = group("List the messages to customers.")
 
-CustomerArgument = Annotated[str, typer.Argument(metavar="CUSTOMER", help="Their id or name.")]
+CustomerArgument = Annotated[str, typer.Argument(metavar="CUSTOMER", help="Id or resource name.")]
 
 
 def describe_delivery(delivery: pb.Notice.Delivery) -> str:
@@ -57,14 +57,20 @@ NOTICE_COLUMNS: Columns[pb.Notice] = {
 async def set_contact(
     session: Session,
     customer: CustomerArgument,
-    name: Annotated[str | None, typer.Option(help="How messages address the customer.")] = None,
-    email: Annotated[str | None, typer.Option(help="For copies; empty: none.")] = None,
-    mute_sms_receipts: Annotated[
-        bool | None, typer.Option("--mute-sms-receipts/--sms-receipts")
+    name: Annotated[str | None, typer.Option(help="The name in messages to the customer.")] = None,
+    email: Annotated[
+        str | None, typer.Option(help="The address for copies; empty removes it.")
     ] = None,
-    mute_email: Annotated[bool | None, typer.Option("--mute-email/--send-email")] = None,
+    mute_sms_receipts: Annotated[
+        bool | None,
+        typer.Option("--mute-sms-receipts/--sms-receipts", help="Whether receipts come by SMS."),
+    ] = None,
+    mute_email: Annotated[
+        bool | None,
+        typer.Option("--mute-email/--send-email", help="Whether copies come by e-mail."),
+    ] = None,
 ) -> None:
-    """Create a contact, or change what is given."""
+    """Create a contact, or change the given fields."""
     given = {
         "display_name": name,
         "email": email,
@@ -108,7 +114,7 @@ async def list_contacts(session: Session) -> None:
 async def bind_phone(
     session: Session,
     customer: CustomerArgument,
-    number: Annotated[str, typer.Argument(metavar="PHONE", help="E.164, e.g. +447700900123")],
+    number: Annotated[str, typer.Argument(metavar="PHONE", help="For example +447700900123.")],
 ) -> None:
     """Send a one-time code to a phone."""
     request = pb.StartPhoneBindingRequest(
@@ -125,9 +131,9 @@ async def bind_phone(
 async def confirm_phone(
     session: Session,
     customer: CustomerArgument,
-    code: Annotated[str, typer.Argument(metavar="CODE", help="The six digits that arrived.")],
+    code: Annotated[str, typer.Argument(metavar="CODE", help="The six digits of the message.")],
 ) -> None:
-    """Prove with the code that the phone is the customer's."""
+    """Enter the code, which binds the phone to the customer."""
     request = pb.ConfirmPhoneBindingRequest(
         name=session.name(CONTACT, _contact(customer)), code=code, request_id=new_request_id()
     )
@@ -138,9 +144,11 @@ async def confirm_phone(
 async def list_notices(
     session: Session,
     customer: CustomerArgument,
-    about: Annotated[str, typer.Option(metavar="ORDER", help="Only those about it.")] = "",
+    about: Annotated[
+        str, typer.Option(metavar="STANDING_ORDER/CYCLE", help="Only messages about this order.")
+    ] = "",
 ) -> None:
-    """List what a customer was told, the oldest first."""
+    """List the messages to a customer, the oldest first."""
     request = pb.ListNoticesRequest(
         parent=session.name(CUSTOMER, customer),
         subject_resource=session.name(ORDER, about) if about else "",

@@ -10,12 +10,12 @@ from cli.contacts import CustomerArgument
 from cli.names import CUSTOMER
 from cli.values import format_timestamp
 
-customers = group("All that is known of a customer.")
+customers = group("Erase customers.")
 
 
 @command(customers, "erase")
 async def erase(session: Session, customer: CustomerArgument) -> None:
-    """Erase what is personal; refused while they have a standing order that is not over."""
+    """Erase the personal data of a customer who has no active or paused standing order."""
     name = session.name(CUSTOMER, customer)
     # The scheduler first: it alone knows whether the others are still needed.
     await session.scheduler.EraseCustomer(

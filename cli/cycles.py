@@ -11,11 +11,13 @@ from cli.connect import Session, new_request_id
 from cli.names import STANDING_ORDER
 from cli.preview import StandingOrderArgument
 from cli.standing_orders import STANDING_ORDER_COLUMNS, item_options
-from cli.values import parse_address, parse_date
+from cli.values import ADDRESS_HELP, parse_address, parse_date
 
-cycles = group("Single cycles to come; the standing order itself stays as it is.")
+cycles = group("Skip or change single future cycles, without a change of the standing order.")
 
-CycleArgument = Annotated[int, typer.Argument(metavar="CYCLE", min=1, help="Its number, from 1.")]
+CycleArgument = Annotated[
+    int, typer.Argument(metavar="CYCLE", min=1, help="The number of the cycle, from 1.")
+]
 
 
 @command(cycles, "skip")
@@ -24,10 +26,12 @@ async def skip_cycle(
     standing_order: StandingOrderArgument,
     cycle: Annotated[
         int | None,
-        typer.Argument(metavar="CYCLE", min=1, help="Default: the next that can be left out."),
+        typer.Argument(
+            metavar="CYCLE", min=1, help="Its number. Default: the next one that can be skipped."
+        ),
     ] = None,
 ) -> None:
-    """Leave out one cycle."""
+    """Skip one cycle."""
     request = pb.SkipCycleRequest(
         name=session.name(STANDING_ORDER, standing_order),
         cycle=cycle or 0,
@@ -40,7 +44,7 @@ async def skip_cycle(
 async def restore_cycle(
     session: Session, standing_order: StandingOrderArgument, cycle: CycleArgument
 ) -> None:
-    """Take back what was changed for one cycle, or that it was left out."""
+    """Undo the changes or the skip of one cycle."""
     request = pb.RestoreCycleRequest(
         name=session.name(STANDING_ORDER, standing_order), cycle=cycle, request_id=new_request_id()
     )
@@ -54,18 +58,20 @@ async def change_cycle(
     cycle: CycleArgument,
     day: Annotated[
         date_pb2.Date | None,
-        typer.Option("--date", parser=parse_date, metavar="DATE", help="When it takes place."),
+        typer.Option("--date", parser=parse_date, metavar="DATE", help="The new date."),
     ] = None,
     items: Annotated[
         list[str] | None,
-        typer.Option("--item", metavar="PRODUCT=QUANTITY", help="All of them, as often as needed."),
+        typer.Option(
+            "--item", metavar="PRODUCT=QUANTITY", help="All items of the cycle. Repeatable."
+        ),
     ] = None,
     ship_to: Annotated[
         postal_address_pb2.PostalAddress | None,
-        typer.Option(parser=parse_address, metavar="STREET, PLACE, GB"),
+        typer.Option(parser=parse_address, metavar="ADDRESS", help=ADDRESS_HELP),
     ] = None,
 ) -> None:
-    """Change the date, the items or the address of one cycle and of no other."""
+    """Change the date, the items or the address of one cycle only."""
     change = pb.CycleChange(
         cycle=cycle, local_date=day, items=item_options(session, items), ship_to=ship_to
     )
@@ -79,7 +85,7 @@ async def change_cycle(
 
 @command(cycles, "order-now")
 async def order_now(session: Session, standing_order: StandingOrderArgument) -> None:
-    """Bring the next cycle forward to now; it adds none."""
+    """Bring the next cycle forward to now; no cycle is added."""
     request = pb.OrderNowRequest(
         name=session.name(STANDING_ORDER, standing_order), request_id=new_request_id()
     )

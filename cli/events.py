@@ -31,7 +31,7 @@ from cli.errors import CommandError
 from cli.names import id_of, last_id, short_name
 from cli.values import format_moment, format_money, format_timestamp
 
-events = group("Events that the services publish.")
+events = group("Read the events that the services publish.")
 
 ALL_EVENTS = "recurring.>"
 CONNECT_TIMEOUT_SECONDS = 5
@@ -205,10 +205,12 @@ _DESCRIPTIONS: dict[type[Message], Callable[[Any], str]] = {
 @command(events, "watch")
 async def watch_events(
     session: Session,
-    kind: Annotated[str, typer.Option("--type", help="Only these, e.g. PaymentSucceeded.")] = "",
-    customer: Annotated[str, typer.Option(help="Only those about them: their id.")] = "",
+    kind: Annotated[
+        str, typer.Option("--type", help="Only events of this type, for example PaymentSucceeded.")
+    ] = "",
+    customer: Annotated[str, typer.Option(help="Only events about this customer (an id).")] = "",
 ) -> None:
-    """Print the merchant's events as they pass, until interrupted."""
+    """Print events of the merchant as they are published, until interrupted."""
     tenant = session.merchant
     names = {each.DESCRIPTOR.name: each.DESCRIPTOR.full_name for each in _DESCRIPTIONS}
     if kind and kind not in {*names, *names.values()}:

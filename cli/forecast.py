@@ -49,16 +49,22 @@ async def forecast_demand(
     session: Session,
     start: Annotated[
         date_pb2.Date | None,
-        typer.Option("--from", parser=parse_date, metavar="DATE", help="Default: today."),
+        typer.Option(
+            "--from", parser=parse_date, metavar="DATE", help="The first day. Default: today."
+        ),
     ] = None,
     end: Annotated[
         date_pb2.Date | None,
-        typer.Option("--to", parser=parse_date, metavar="DATE", help="Default: 30 days later."),
+        typer.Option(
+            "--to", parser=parse_date, metavar="DATE", help="The last day. Default: 30 days later."
+        ),
     ] = None,
     product: Annotated[str, typer.Option(help="Only this product.")] = "",
-    by_day: Annotated[bool, typer.Option("--by-day", help="A row a day and product.")] = False,
+    by_day: Annotated[
+        bool, typer.Option("--by-day", help="One row for each day and product.")
+    ] = False,
 ) -> None:
-    """Show the units and revenue to come, and how far price protection lowers the revenue."""
+    """Show the expected units and revenue by product, and the cost of price protection."""
     request = pb.ForecastDemandRequest(parent=session.parent, start_date=start, end_date=end)
     response = await session.scheduler.ForecastDemand(request, timeout=FORECAST_TIMEOUT_SECONDS)
     wanted = session.name(PRODUCT, product) if product else ""

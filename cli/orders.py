@@ -21,11 +21,13 @@ from cli.values import (
     to_timestamp,
 )
 
-orders = group("What the cycles of standing orders produced.")
+orders = group("List, explain and confirm orders, one for each cycle of a standing order.")
 
 ANY_STANDING_ORDER = "-"
 
-OrderArgument = Annotated[str, typer.Argument(metavar="ORDER", help="STANDING_ORDER/CYCLE")]
+OrderArgument = Annotated[
+    str, typer.Argument(metavar="ORDER", help="STANDING_ORDER/CYCLE, for example weekly-coffee/2.")
+]
 
 ORDER_COLUMNS: Columns[pb.Order] = {
     "order": lambda it: short_name(it.name),
@@ -93,18 +95,25 @@ def register(app: typer.Typer) -> None:
 @command(orders, "list")
 async def list_orders(
     session: Session,
-    standing_order: Annotated[str, typer.Argument(metavar="STANDING_ORDER")] = ANY_STANDING_ORDER,
-    state: Annotated[pb.Order.State.ValueType, one_of(pb.Order.State)] = pb.Order.STATE_UNSPECIFIED,
-    customer: Annotated[str, typer.Option(help="Only those of this customer.")] = "",
+    standing_order: Annotated[
+        str, typer.Argument(metavar="STANDING_ORDER", help="Id or resource name; `-` for all.")
+    ] = ANY_STANDING_ORDER,
+    state: Annotated[
+        pb.Order.State.ValueType, one_of(pb.Order.State, "Only orders in this state.")
+    ] = pb.Order.STATE_UNSPECIFIED,
+    customer: Annotated[str, typer.Option(help="Only orders of this customer.")] = "",
     due_from: Annotated[
         datetime | None,
-        typer.Option(parser=parse_moment, metavar="TIME", help="Due then or later."),
+        typer.Option(
+            parser=parse_moment, metavar="TIME", help="Only orders that are due then or later."
+        ),
     ] = None,
     due_before: Annotated[
-        datetime | None, typer.Option(parser=parse_moment, metavar="TIME", help="Due before then.")
+        datetime | None,
+        typer.Option(parser=parse_moment, metavar="TIME", help="Only orders that are due before."),
     ] = None,
 ) -> None:
-    """List the orders of a standing order, or all of the merchant."""
+    """List the orders of a standing order, or of the merchant."""
     request = pb.ListOrdersRequest(
         parent=session.name(STANDING_ORDER, standing_order),
         state=state,
@@ -128,14 +137,14 @@ async def get_order(session: Session, order: OrderArgument) -> None:
 
 @command(orders, "confirm")
 async def confirm_order(session: Session, order: OrderArgument) -> None:
-    """Say yes to an order that is held to ask the customer, as they do."""
+    """Confirm a held order on behalf of the customer."""
     request = pb.ConfirmOrderRequest(name=session.name(ORDER, order), request_id=new_request_id())
     session.output.one(await session.scheduler.ConfirmOrder(request), ORDER_DETAIL_COLUMNS)
 
 
 @command(orders, "explain")
 async def explain_order(session: Session, order: OrderArgument) -> None:
-    """Show every decision of an order, in words and as data."""
+    """Show every decision about an order, and the data that it used."""
     request = pb.ExplainOrderRequest(name=session.name(ORDER, order))
     response = await session.scheduler.ExplainOrder(request)
     if session.output.as_json:

@@ -13,17 +13,21 @@ from cli.names import CHARGE, CUSTOMER, MANDATE, PAYMENT_METHOD, last_id, short_
 from cli.output import Columns
 from cli.values import format_money, format_timestamp, parse_moment, parse_money, to_timestamp
 
-payment_methods = group("Tokens of cards and accounts.")
-mandates = group("Customers' consent to be charged.")
-charges = group("What is owed for orders, and every attempt to collect it.")
-refunds = group("Money given back.")
-ledger = group("The books of the merchant.")
+payment_methods = group("Manage the payment methods of customers.")
+mandates = group("Manage the mandates of customers, their consent to be charged.")
+charges = group("List and confirm charges, one for each order, with all attempts.")
+refunds = group("Refund charges.")
+ledger = group("Show the double-entry ledger of the merchant.")
 
 ANY_CUSTOMER = "-"
 
-CustomerArgument = Annotated[str, typer.Argument(metavar="CUSTOMER", help="Their id or name.")]
-ChargeArgument = Annotated[str, typer.Argument(metavar="CHARGE", help="CUSTOMER/CHARGE")]
-MandateArgument = Annotated[str, typer.Argument(metavar="MANDATE", help="CUSTOMER/MANDATE")]
+CustomerArgument = Annotated[str, typer.Argument(metavar="CUSTOMER", help="Id or resource name.")]
+ChargeArgument = Annotated[
+    str, typer.Argument(metavar="CHARGE", help="CUSTOMER/CHARGE, as in lists.")
+]
+MandateArgument = Annotated[
+    str, typer.Argument(metavar="MANDATE", help="CUSTOMER/MANDATE, for example ada/consent.")
+]
 Amount = typer.Option(parser=parse_money, metavar="AMOUNT", help='For example "50 EUR".')
 
 PAYMENT_METHOD_COLUMNS: Columns[pb.PaymentMethod] = {
@@ -121,10 +125,12 @@ def any_money(charge: pb.Charge) -> bool:
 async def add_payment_method(
     session: Session,
     customer: CustomerArgument,
-    method: Annotated[str, typer.Argument(metavar="ID", help="The id that it gets.")],
-    token: Annotated[str, typer.Option(help="The provider's, for example pm_card_visa.")],
+    method: Annotated[str, typer.Argument(metavar="ID", help="The id of the new payment method.")],
+    token: Annotated[
+        str, typer.Option(help="The payment provider's token, for example pm_card_visa.")
+    ],
 ) -> None:
-    """Register a provider's token of a card or account."""
+    """Store the payment provider's token of a card or bank account."""
     request = pb.CreatePaymentMethodRequest(
         parent=session.name(CUSTOMER, customer),
         payment_method_id=method,
@@ -146,7 +152,10 @@ async def list_payment_methods(session: Session, customer: CustomerArgument) -> 
 async def get_payment_method(
     session: Session,
     payment_method: Annotated[
-        str, typer.Argument(metavar="PAYMENT_METHOD", help="CUSTOMER/PAYMENT_METHOD")
+        str,
+        typer.Argument(
+            metavar="PAYMENT_METHOD", help="CUSTOMER/PAYMENT_METHOD, for example ada/card."
+        ),
     ],
 ) -> None:
     """Show a payment method."""
@@ -158,20 +167,23 @@ async def get_payment_method(
 async def create_mandate(
     session: Session,
     customer: CustomerArgument,
-    mandate: Annotated[str, typer.Argument(metavar="ID", help="The id that it gets.")],
-    payment_method: Annotated[str, typer.Option(help="What to charge: its id.")],
+    mandate: Annotated[str, typer.Argument(metavar="ID", help="The id of the new mandate.")],
+    payment_method: Annotated[
+        str, typer.Option(metavar="ID", help="The payment method to charge.")
+    ],
     ceiling: Annotated[money_pb2.Money, Amount],
-    text: Annotated[str, typer.Option(help="What the customer agreed to, word for word.")],
+    text: Annotated[str, typer.Option(help="The exact text that the customer agreed to.")],
     month_ceiling: Annotated[money_pb2.Money | None, Amount] = None,
     valid_until: Annotated[
-        datetime | None, typer.Option(parser=parse_moment, metavar="TIME")
+        datetime | None, typer.Option(parser=parse_moment, metavar="TIME", help="When it expires.")
     ] = None,
     accepted: Annotated[
-        datetime | None, typer.Option(parser=parse_moment, metavar="TIME", help="Default: now.")
+        datetime | None,
+        typer.Option(parser=parse_moment, metavar="TIME", help="When they agreed. Default: now."),
     ] = None,
-    source: Annotated[str, typer.Option(help="Where the consent came from.")] = "command line",
+    source: Annotated[str, typer.Option(help="How the consent was given.")] = "command line",
 ) -> None:
-    """Record a customer's consent to be charged."""
+    """Store a customer's consent to be charged up to an amount."""
     parent = session.name(CUSTOMER, customer)
     accept_time = accepted or await session.now()
     request = pb.CreateMandateRequest(
@@ -201,14 +213,14 @@ async def list_mandates(session: Session, customer: CustomerArgument) -> None:
 
 @command(mandates, "get")
 async def get_mandate(session: Session, mandate: MandateArgument) -> None:
-    """Show a mandate, and what the customer agreed to."""
+    """Show a mandate, with the text that the customer agreed to."""
     request = pb.GetMandateRequest(name=session.name(MANDATE, mandate))
     session.output.one(await session.payments.GetMandate(request), MANDATE_DETAIL_COLUMNS)
 
 
 @command(mandates, "revoke")
 async def revoke_mandate(session: Session, mandate: MandateArgument) -> None:
-    """End a consent at once."""
+    """Revoke a mandate at once."""
     request = pb.RevokeMandateRequest(
         name=session.name(MANDATE, mandate), request_id=new_request_id()
     )
@@ -218,12 +230,14 @@ async def revoke_mandate(session: Session, mandate: MandateArgument) -> None:
 @command(charges, "list")
 async def list_charges(
     session: Session,
-    customer: Annotated[str, typer.Argument(metavar="CUSTOMER")] = ANY_CUSTOMER,
+    customer: Annotated[
+        str, typer.Argument(metavar="CUSTOMER", help="Id or resource name; `-` for all.")
+    ] = ANY_CUSTOMER,
     state: Annotated[
-        pb.Charge.State.ValueType, one_of(pb.Charge.State)
+        pb.Charge.State.ValueType, one_of(pb.Charge.State, "Only charges in this state.")
     ] = pb.Charge.STATE_UNSPECIFIED,
 ) -> None:
-    """List a customer's charges, or everybody's."""
+    """List the charges of a customer, or of the merchant."""
     request = pb.ListChargesRequest(
         parent=session.name(CUSTOMER, customer),
         state=state,
@@ -246,9 +260,11 @@ async def get_charge(session: Session, charge: ChargeArgument) -> None:
 async def confirm_payment_request(
     session: Session,
     charge: ChargeArgument,
-    payment_method: Annotated[str, typer.Option(help="What to pay with: its id.")],
+    payment_method: Annotated[
+        str, typer.Option(metavar="ID", help="The payment method to pay with.")
+    ],
 ) -> None:
-    """Say yes to a payment request, as the customer does."""
+    """Confirm a payment request on behalf of the customer."""
     name = session.name(CHARGE, charge)
     customer = name.rpartition("/charges/")[0]
     request = pb.ConfirmPaymentRequestRequest(
@@ -264,10 +280,12 @@ async def create_refund(
     session: Session,
     charge: ChargeArgument,
     amount: Annotated[money_pb2.Money | None, Amount] = None,
-    note: Annotated[str, typer.Option(help="Why, for people.")] = "",
-    refund: Annotated[str, typer.Option("--id", help="Default: one that is free.")] = "",
+    note: Annotated[str, typer.Option(help="The reason, as text.")] = "",
+    refund: Annotated[
+        str, typer.Option("--id", help="The id of the new refund. Default: generated.")
+    ] = "",
 ) -> None:
-    """Give back a charge, or a part of it."""
+    """Refund a charge, or part of it."""
     request_id = new_request_id()
     request = pb.CreateRefundRequest(
         parent=session.name(CHARGE, charge),
@@ -280,7 +298,7 @@ async def create_refund(
 
 @command(refunds, "list")
 async def list_refunds(session: Session, charge: ChargeArgument) -> None:
-    """List what was given back of a charge."""
+    """List the refunds of a charge."""
     request = pb.ListRefundsRequest(parent=session.name(CHARGE, charge))
     found = await all_pages(session.payments.ListRefunds, request, "refunds")
     session.output.many(found, REFUND_COLUMNS, "no refunds")
@@ -288,7 +306,7 @@ async def list_refunds(session: Session, charge: ChargeArgument) -> None:
 
 @command(ledger, "accounts")
 async def list_accounts(session: Session) -> None:
-    """Show every account and its balance."""
+    """List the accounts with their balances."""
     request = pb.ListLedgerAccountsRequest(parent=session.parent)
     found = await all_pages(session.payments.ListLedgerAccounts, request, "ledger_accounts")
     session.output.many(found, ACCOUNT_COLUMNS, "no accounts")
@@ -296,7 +314,7 @@ async def list_accounts(session: Session) -> None:
 
 @command(ledger, "entries")
 async def list_entries(session: Session) -> None:
-    """Show every entry, the oldest first."""
+    """List the entries, the oldest first."""
     request = pb.ListLedgerEntriesRequest(parent=session.parent)
     found = await all_pages(session.payments.ListLedgerEntries, request, "ledger_entries")
     session.output.many(found, ENTRY_COLUMNS, "no entries")

@@ -12,8 +12,8 @@ from cli.names import CUSTOMER, PRODUCT, last_id
 from cli.output import Columns
 from cli.values import parse_moment, to_timestamp
 
-purchases = group("What customers buy elsewhere, once.")
-settings = group("How the merchant's standing orders behave.")
+purchases = group("Record purchases that customers make elsewhere.")
+settings = group("Show and change settings of the merchant's standing orders.")
 
 RECORDED_COLUMNS: Columns[pb.RecordPurchaseResponse] = {
     "counts for": lambda it: ", ".join(map(last_id, it.standing_orders)) or "no standing order",
@@ -26,14 +26,21 @@ SETTINGS_COLUMNS: Columns[pb.SchedulerSettings] = {
 @command(purchases, "record")
 async def record_purchase(
     session: Session,
-    customer: Annotated[str, typer.Argument(metavar="CUSTOMER", help="Their id or name.")],
-    products: Annotated[list[str], typer.Argument(metavar="PRODUCT...", help="Ids or names.")],
+    customer: Annotated[str, typer.Argument(metavar="CUSTOMER", help="Id or resource name.")],
+    products: Annotated[
+        list[str], typer.Argument(metavar="PRODUCT...", help="Ids or resource names.")
+    ],
     at: Annotated[
         datetime | None,
-        typer.Option(parser=parse_moment, metavar="TIME", help="When; default: now."),
+        typer.Option(
+            parser=parse_moment, metavar="TIME", help="When they were bought. Default: now."
+        ),
     ] = None,
 ) -> None:
-    """Report that a customer bought products elsewhere; shows the standing orders that count it."""
+    """Record that a customer bought products elsewhere, which may skip the next cycle.
+
+    Standing orders with a repurchase window count it; the command shows which.
+    """
     request = pb.RecordPurchaseRequest(
         customer=session.name(CUSTOMER, customer),
         products=[session.name(PRODUCT, product) for product in products],
@@ -54,10 +61,14 @@ async def get_settings(session: Session) -> None:
 async def set_settings(
     session: Session,
     unpaid: Annotated[
-        pb.SchedulerSettings.UnpaidPolicy.ValueType, one_of(pb.SchedulerSettings.UnpaidPolicy)
+        pb.SchedulerSettings.UnpaidPolicy.ValueType,
+        one_of(
+            pb.SchedulerSettings.UnpaidPolicy,
+            "Order it anyway, hold it, or pause the standing order.",
+        ),
     ],
 ) -> None:
-    """Say what the next cycle does while an order is unpaid: go on, wait, or be paused."""
+    """Set what happens to the next cycle while an order is unpaid."""
     request = pb.UpdateSchedulerSettingsRequest(
         scheduler_settings=pb.SchedulerSettings(
             name=f"{session.parent}/schedulerSettings", unpaid_policy=unpaid

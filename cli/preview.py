@@ -18,7 +18,7 @@ from cli.output import PROSE_WIDTH_COLUMNS, Columns
 from cli.values import format_date, format_money, format_timestamp, from_date
 
 StandingOrderArgument = Annotated[
-    str, typer.Argument(metavar="STANDING_ORDER", help="Its id or name.")
+    str, typer.Argument(metavar="STANDING_ORDER", help="Id or resource name.")
 ]
 
 # A day with its mark is four columns wide; a week is seven of them.
@@ -50,10 +50,10 @@ def register(app: typer.Typer) -> None:
 async def preview_cycles(
     session: Session,
     standing_order: StandingOrderArgument,
-    cycles: Annotated[int, typer.Option(min=1, help="How many.")] = 12,
-    calendar: Annotated[bool, typer.Option(help="Show the months, too.")] = True,
+    cycles: Annotated[int, typer.Option(min=1, help="How many cycles.")] = 12,
+    calendar: Annotated[bool, typer.Option(help="Also show a calendar.")] = True,
 ) -> None:
-    """Show the coming cycles: dates, amounts and the reason for each. Nothing is stored."""
+    """Show the next cycles of a standing order: dates, amounts and reasons. Nothing is stored."""
     request = pb.PreviewCyclesRequest(
         name=session.name(STANDING_ORDER, standing_order), cycle_count=cycles
     )

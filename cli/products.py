@@ -13,11 +13,11 @@ from cli.names import PRICE, PRODUCT, last_id, short_name
 from cli.output import Columns
 from cli.values import format_money, format_timestamp, parse_moment, parse_money, to_timestamp
 
-products = group("What a merchant sells again and again.")
-prices = group("What products cost, and from when.")
-stock = group("How many units of a product there are.")
+products = group("Manage products.")
+prices = group("Manage the dated prices of products.")
+stock = group("Show and adjust the stock of products.")
 
-ProductArgument = Annotated[str, typer.Argument(metavar="PRODUCT", help="Its id or name.")]
+ProductArgument = Annotated[str, typer.Argument(metavar="PRODUCT", help="Id or resource name.")]
 
 PRODUCT_COLUMNS: Columns[pb.Product] = {
     "product": lambda it: last_id(it.name),
@@ -46,16 +46,18 @@ STOCK_COLUMNS: Columns[pb.Stock] = {
 @command(products, "create")
 async def create_product(
     session: Session,
-    product: Annotated[str, typer.Argument(metavar="ID", help="The id that it gets.")],
-    title: Annotated[str, typer.Option(help="What customers read in their messages.")],
+    product: Annotated[str, typer.Argument(metavar="ID", help="The id of the new product.")],
+    title: Annotated[str, typer.Option(help="The title in messages to customers.")],
     increase_notice_days: Annotated[
         int | None,
-        typer.Option(min=0, help="How long before an increase subscribers must know of it."),
+        typer.Option(min=0, help="Days between the notice of a price increase and its effect."),
     ] = None,
-    stock_tracked: Annotated[bool, typer.Option(help="Count its units.")] = False,
-    low_stock_threshold: Annotated[int, typer.Option(min=0, help="Tell when so few are left.")] = 0,
+    stock_tracked: Annotated[bool, typer.Option(help="Whether its units are counted.")] = False,
+    low_stock_threshold: Annotated[
+        int, typer.Option(min=0, help="Publish StockLow at so few units.")
+    ] = 0,
 ) -> None:
-    """Create a product; it can be ordered once a price is in force."""
+    """Create a product. It can be ordered when it has a price."""
     made = pb.Product(
         title=title,
         increase_notice_days=increase_notice_days,
@@ -85,7 +87,7 @@ async def get_product(session: Session, product: ProductArgument) -> None:
 
 @command(products, "discontinue")
 async def discontinue_product(session: Session, product: ProductArgument) -> None:
-    """Take a product off sale for good."""
+    """Discontinue a product for good."""
     request = pb.DiscontinueProductRequest(
         name=session.name(PRODUCT, product), request_id=new_request_id()
     )
@@ -97,15 +99,23 @@ async def add_price(
     session: Session,
     product: ProductArgument,
     unit_price: Annotated[
-        money_pb2.Money, typer.Argument(metavar="AMOUNT", parser=parse_money, help='"12.50 EUR"')
+        money_pb2.Money,
+        typer.Argument(metavar="AMOUNT", parser=parse_money, help='For example "12.50 EUR".'),
     ],
     effective: Annotated[
         datetime | None,
-        typer.Option("--from", parser=parse_moment, metavar="TIME", help="Default: now."),
+        typer.Option(
+            "--from",
+            parser=parse_moment,
+            metavar="TIME",
+            help="When it takes effect. Default: now.",
+        ),
     ] = None,
-    price: Annotated[str, typer.Option("--id", help="Default: one that is free.")] = "",
+    price: Annotated[
+        str, typer.Option("--id", help="The id of the new price. Default: generated.")
+    ] = "",
 ) -> None:
-    """Add a dated price; the ones before are never changed."""
+    """Add a price from a time on. Earlier prices stay."""
     request_id = new_request_id()
     request = pb.CreatePriceRequest(
         parent=session.name(PRODUCT, product),
@@ -119,9 +129,9 @@ async def add_price(
 @command(prices, "withdraw")
 async def withdraw_price(
     session: Session,
-    price: Annotated[str, typer.Argument(metavar="PRODUCT/PRICE", help="Its ids or name.")],
+    price: Annotated[str, typer.Argument(metavar="PRODUCT/PRICE", help="Ids or resource name.")],
 ) -> None:
-    """Take back a price that has not taken effect, such as one that was mistyped."""
+    """Withdraw a price that has not taken effect yet."""
     request = pb.WithdrawPriceRequest(name=session.name(PRICE, price), request_id=new_request_id())
     session.output.one(await session.catalog.WithdrawPrice(request), PRICE_COLUMNS)
 
@@ -136,7 +146,7 @@ async def list_prices(session: Session, product: ProductArgument) -> None:
 
 @command(stock, "get")
 async def get_stock(session: Session, product: ProductArgument) -> None:
-    """Show the units of a product."""
+    """Show the stock of a product."""
     request = pb.GetStockRequest(product=session.name(PRODUCT, product))
     session.output.one(await session.catalog.GetStock(request), STOCK_COLUMNS)
 
@@ -145,9 +155,9 @@ async def get_stock(session: Session, product: ProductArgument) -> None:
 async def adjust_stock(
     session: Session,
     product: ProductArgument,
-    by: Annotated[int, typer.Option(help="Units to add; negative to take.")],
+    by: Annotated[int, typer.Option(help="Units to add; a negative number removes units.")],
 ) -> None:
-    """Add units, or take some."""
+    """Add units to the stock, or remove some."""
     request = pb.AdjustStockRequest(
         product=session.name(PRODUCT, product), delta_units=by, request_id=new_request_id()
     )

@@ -44,45 +44,65 @@ _RULE_FIELDS: tuple[Literal["start_date", "local_time", "time_zone", "recurrence
 class ScheduleOptions:
     """When it falls due: as options, or as a rule of iCalendar."""
 
-    every: Annotated[str, typer.Option(help='"month", "2 weeks", "10 days", "year".')] = ""
+    every: Annotated[
+        str, typer.Option(metavar="PERIOD", help='"month", "2 weeks", "10 days", "year" …')
+    ] = ""
     on: Annotated[
         str,
         typer.Option(
-            help='Weeks: "mon,thu" or "mon-fri". Months: "31", "1,15", "-1" or "2tue,-1fri".'
-            ' Years: "12-24".'
+            metavar="DAYS",
+            help='Weeks: "mon,thu" or "mon-fri". Months: "31", "1,15", "-1" (the last) or "2tue,-1fri".'
+            ' Years: "12-24".',
         ),
     ] = ""
     start: Annotated[
         date_pb2.Date | None,
-        typer.Option(parser=parse_date, metavar="DATE", help="First possible date."),
+        typer.Option(parser=parse_date, metavar="DATE", help="The first possible date."),
     ] = None
-    zone: Annotated[str, typer.Option(help="IANA time zone.")] = ""
+    zone: Annotated[
+        str, typer.Option(metavar="ZONE", help="The time zone, for example Europe/Berlin.")
+    ] = ""
     at: Annotated[
-        timeofday_pb2.TimeOfDay | None, typer.Option(parser=parse_time_of_day, metavar="HH:MM")
+        timeofday_pb2.TimeOfDay | None,
+        typer.Option(
+            parser=parse_time_of_day, metavar="HH:MM", help="The local time of each due date."
+        ),
     ] = None
-    count: Annotated[int | None, typer.Option(min=1, help="How many cycles in all.")] = None
+    count: Annotated[int | None, typer.Option(min=1, help="End after so many cycles.")] = None
     until: Annotated[
-        date_pb2.Date | None, typer.Option(parser=parse_date, metavar="DATE", help="Last date.")
+        date_pb2.Date | None,
+        typer.Option(parser=parse_date, metavar="DATE", help="End with this date."),
     ] = None
     blackouts: Annotated[
         list[str] | None,
         typer.Option(
-            "--blackout", metavar="DATE..DATE", help="Nothing falls due then; as often as needed."
+            "--blackout",
+            metavar="DATE..DATE",
+            help="No cycle falls due on these dates. Repeatable.",
         ),
     ] = None
     blackout_rule: Annotated[
-        pb.Schedule.BlackoutRule.ValueType, one_of(pb.Schedule.BlackoutRule)
+        pb.Schedule.BlackoutRule.ValueType,
+        one_of(pb.Schedule.BlackoutRule, "What happens to a cycle on a blackout date."),
     ] = pb.Schedule.BLACKOUT_RULE_UNSPECIFIED
     business_days: Annotated[
-        pb.Schedule.BusinessDays.Rule.ValueType, one_of(pb.Schedule.BusinessDays.Rule)
+        pb.Schedule.BusinessDays.Rule.ValueType,
+        one_of(
+            pb.Schedule.BusinessDays.Rule, "Move due dates to the next or previous business day."
+        ),
     ] = pb.Schedule.BusinessDays.RULE_UNSPECIFIED
     holidays: Annotated[
-        str, typer.Option(metavar="DE-BY", help="Whose holidays are no business days.")
+        str,
+        typer.Option(
+            metavar="COUNTRY[-STATE]",
+            help="The calendar of public holidays for --business-days, for example DE-BY.",
+        ),
     ] = ""
     rrule: Annotated[
         str,
         typer.Option(
-            metavar="RULE", help='"DTSTART;TZID=…:… RRULE:…" in place of all but blackouts.'
+            metavar="RULE",
+            help='An iCalendar rule, "DTSTART;TZID=…:… RRULE:…", instead of the options above.',
         ),
     ] = ""
 

@@ -31,9 +31,9 @@ from cli.values import (
     to_timestamp,
 )
 
-TITLE_HELP = "A label, which customers read in every message; no personal data."
+TITLE_HELP = "The title in messages to the customer; no personal data."
 
-standing_orders = group("Templates that order and pay by themselves.")
+standing_orders = group("Manage standing orders, which order and pay the same items every cycle.")
 
 
 def describe_repurchase(standing_order: pb.StandingOrder) -> str:
@@ -94,7 +94,10 @@ DETAIL_COLUMNS: Columns[pb.StandingOrder] = {
 }
 
 AllowDuplicateOption = Annotated[
-    bool, typer.Option("--allow-duplicate", help="Another one with the product may be there.")
+    bool,
+    typer.Option(
+        "--allow-duplicate", help="Accept a product that the customer has in another one."
+    ),
 ]
 
 
@@ -125,13 +128,14 @@ class ChangeOptions:
     title: Annotated[str, typer.Option(help=TITLE_HELP)] = ""
     items: Annotated[
         list[str] | None,
-        typer.Option("--item", metavar="PRODUCT=QUANTITY", help="All of them, as often as needed."),
+        typer.Option("--item", metavar="PRODUCT=QUANTITY", help="All items. Repeatable."),
     ] = None
     pay_on_notice: Annotated[
-        bool, typer.Option("--pay-on-notice", help="The customer confirms each payment.")
+        bool, typer.Option("--pay-on-notice", help="Have the customer confirm each payment.")
     ] = False
     clear: Annotated[
-        list[Clearable] | None, typer.Option(help="Have none any more; as often as needed.")
+        list[Clearable] | None,
+        typer.Option(metavar="|".join(Clearable), help="Remove these. Repeatable."),
     ] = None
 
 
@@ -156,26 +160,30 @@ def item_options(session: Session, texts: Iterable[str] | None) -> list[pb.Item]
 @command(standing_orders, "create")
 async def create_standing_order(
     session: Session,
-    customer: Annotated[str, typer.Option(help="Their id or name.")],
+    customer: Annotated[str, typer.Option(help="Id or resource name.")],
     title: Annotated[str, typer.Option(help=TITLE_HELP)],
     items: Annotated[
-        list[str], typer.Option("--item", metavar="PRODUCT=QUANTITY", help="As often as needed.")
+        list[str], typer.Option("--item", metavar="PRODUCT=QUANTITY", help="An item. Repeatable.")
     ],
     schedule: ScheduleOptions,
     terms: TermOptions,
-    standing_order: Annotated[str, typer.Option("--id", help="Default: one that is free.")] = "",
+    standing_order: Annotated[
+        str, typer.Option("--id", help="The id of the new standing order. Default: generated.")
+    ] = "",
     lock_cycles: Annotated[
-        int | None, typer.Option(min=1, help="Today's price for so many.")
+        int | None, typer.Option(min=1, help="Keep today's prices for so many cycles.")
     ] = None,
     lock_until: Annotated[
-        datetime | None, typer.Option(parser=parse_moment, metavar="TIME")
+        datetime | None,
+        typer.Option(parser=parse_moment, metavar="TIME", help="Keep today's prices until then."),
     ] = None,
     cap_percent: Annotated[
-        int | None, typer.Option(min=0, help="Never more above today's price.")
+        int | None,
+        typer.Option(min=0, help="Never charge more than so many percent above today's prices."),
     ] = None,
     allow_duplicate: AllowDuplicateOption = False,
 ) -> None:
-    """Create a standing order; without a mandate the customer confirms each payment."""
+    """Create a standing order. Without --mandate the customer confirms each payment."""
     schedule.check_complete()
     customer_name = session.name(CUSTOMER, customer)
     made = pb.StandingOrder(
@@ -206,7 +214,7 @@ async def update_standing_order(
     terms: TermOptions,
     allow_duplicate: AllowDuplicateOption = False,
 ) -> None:
-    """Change a standing order from its next cycle on; what is not named stays."""
+    """Change the given parts of a standing order, from its next cycle on."""
     wanted, mask = await _change(session, standing_order, change, schedule, terms)
     request = pb.UpdateStandingOrderRequest(
         standing_order=wanted,
@@ -224,9 +232,9 @@ async def preview_standing_order_update(
     change: ChangeOptions,
     schedule: ScheduleOptions,
     terms: TermOptions,
-    cycles: Annotated[int, typer.Option(min=1, help="How many.")] = 12,
+    cycles: Annotated[int, typer.Option(min=1, help="How many cycles.")] = 12,
 ) -> None:
-    """Show what an update would do: the coming cycles before and after it. Nothing is stored."""
+    """Show the next cycles before and after an update. Nothing is stored."""
     wanted, mask = await _change(session, standing_order, change, schedule, terms)
     request = pb.PreviewStandingOrderUpdateRequest(
         standing_order=wanted, update_mask=mask, cycle_count=cycles
@@ -279,9 +287,10 @@ async def _change(
 @command(standing_orders, "list")
 async def list_standing_orders(
     session: Session,
-    customer: Annotated[str, typer.Option(help="Only those of this customer.")] = "",
+    customer: Annotated[str, typer.Option(help="Only standing orders of this customer.")] = "",
     state: Annotated[
-        pb.StandingOrder.State.ValueType, one_of(pb.StandingOrder.State)
+        pb.StandingOrder.State.ValueType,
+        one_of(pb.StandingOrder.State, "Only standing orders in this state."),
     ] = pb.StandingOrder.STATE_UNSPECIFIED,
 ) -> None:
     """List standing orders."""
@@ -307,13 +316,11 @@ async def pause_standing_order(
     standing_order: StandingOrderArgument,
     until: Annotated[
         datetime | None,
-        typer.Option(parser=parse_moment, metavar="TIME", help="Goes on by itself then."),
+        typer.Option(parser=parse_moment, metavar="TIME", help="Resume then."),
     ] = None,
-    cycles: Annotated[
-        int | None, typer.Option(min=1, help="Goes on by itself after so many.")
-    ] = None,
+    cycles: Annotated[int | None, typer.Option(min=1, help="Resume after so many cycles.")] = None,
 ) -> None:
-    """Open no cycle until a time, for a number of cycles, or until it is resumed."""
+    """Pause a standing order until a time, for a number of cycles, or until it is resumed."""
     if until is not None and cycles is not None:
         raise typer.BadParameter("say either --until or --cycles")
     request = pb.PauseStandingOrderRequest(
@@ -332,10 +339,12 @@ async def resume_standing_order(
     standing_order: StandingOrderArgument,
     anchor: Annotated[
         date_pb2.Date | None,
-        typer.Option(parser=parse_date, metavar="DATE", help="Count the dates from this one anew."),
+        typer.Option(
+            parser=parse_date, metavar="DATE", help="Compute the due dates from this one on."
+        ),
     ] = None,
 ) -> None:
-    """Go on after a pause, on the original dates or on those of a new anchor."""
+    """Resume a paused standing order, on its original dates or on those of a new anchor."""
     request = pb.ResumeStandingOrderRequest(
         name=session.name(STANDING_ORDER, standing_order),
         anchor_date=anchor,
@@ -349,10 +358,10 @@ async def cancel_standing_order(
     session: Session,
     standing_order: StandingOrderArgument,
     after_current: Annotated[
-        bool, typer.Option("--after-current", help="Let the cycle under way be the last.")
+        bool, typer.Option("--after-current", help="Let the current cycle be the last one.")
     ] = False,
 ) -> None:
-    """End a standing order for good, at once or after its current cycle."""
+    """Cancel a standing order for good, at once or after its current cycle."""
     request = pb.CancelStandingOrderRequest(
         name=session.name(STANDING_ORDER, standing_order),
         after_current_cycle=after_current,

@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
     @command(app, "status")
     async def status(session: Session) -> None:
-        """Show whether every part answers; ends with status 1 unless all do."""
+        """Show whether each service, NATS and the sandbox answer. Exit with 1 unless all do."""
         stack = session.stack
         addresses = {
             **{service: stack.targets[service] for service in SERVICES},

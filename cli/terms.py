@@ -16,6 +16,7 @@ from cli.conditions import HELP, METAVAR, parse_condition
 from cli.connect import Session
 from cli.names import MANDATE, PRODUCT
 from cli.values import (
+    ADDRESS_HELP,
     format_duration,
     format_timestamp,
     parse_address,
@@ -33,37 +34,63 @@ NO_REPURCHASE_ACTIONS = ("DEFER", "SUBSTITUTE")
 class TermOptions:
     """How the customer is told and asked, on what conditions, and what becomes of missed cycles."""
 
-    mandate: Annotated[str, typer.Option(help="Charge automatically under it: its id.")] = ""
+    mandate: Annotated[
+        str, typer.Option(metavar="ID", help="Charge automatically under this mandate.")
+    ] = ""
     lead: Annotated[
         timedelta | None,
-        typer.Option(parser=parse_duration, metavar="72h", help="Told so long before."),
+        typer.Option(
+            parser=parse_duration,
+            metavar="DURATION",
+            help="Announce each charge so long before, for example 72h.",
+        ),
     ] = None
     window: Annotated[
         timedelta | None,
-        typer.Option(parser=parse_duration, metavar="72h", help="A request to pay stands so long."),
+        typer.Option(
+            parser=parse_duration, metavar="DURATION", help="How long a payment request stays open."
+        ),
     ] = None
-    catch_up: Annotated[pb.CatchUp.Mode.ValueType, one_of(pb.CatchUp.Mode)] = (
-        pb.CatchUp.MODE_UNSPECIFIED
-    )
+    catch_up: Annotated[
+        pb.CatchUp.Mode.ValueType,
+        one_of(pb.CatchUp.Mode, "Which missed cycles are made up after an outage."),
+    ] = pb.CatchUp.MODE_UNSPECIFIED
     catch_up_window: Annotated[
         timedelta | None,
-        typer.Option(parser=parse_duration, metavar="30d", help="Older cycles are missed."),
+        typer.Option(
+            parser=parse_duration,
+            metavar="DURATION",
+            help="Make up cycles that are no older, for example 30d.",
+        ),
     ] = None
     ship_to: Annotated[
         postal_address_pb2.PostalAddress | None,
-        typer.Option(parser=parse_address, metavar="STREET, PLACE, GB"),
+        typer.Option(parser=parse_address, metavar="ADDRESS", help=ADDRESS_HELP),
     ] = None
 
     conditions: Annotated[
         list[str] | None,
-        typer.Option("--condition", metavar=METAVAR, help=f"All of them, in their order. {HELP}"),
+        typer.Option(
+            "--condition",
+            metavar=METAVAR,
+            help=f"Conditions of each cycle, in their order. Repeatable. {HELP}",
+        ),
     ] = None
     repurchase_window: Annotated[
         timedelta | None,
-        typer.Option(parser=parse_duration, metavar="7d", help="Bought elsewhere so long before."),
+        typer.Option(
+            parser=parse_duration,
+            metavar="DURATION",
+            help="Count purchases elsewhere that are no older, for example 7d.",
+        ),
     ] = None
     repurchase_action: Annotated[
-        pb.Otherwise.Action.ValueType, one_of(pb.Otherwise.Action, but=NO_REPURCHASE_ACTIONS)
+        pb.Otherwise.Action.ValueType,
+        one_of(
+            pb.Otherwise.Action,
+            "What happens to the next cycle after a purchase elsewhere.",
+            but=NO_REPURCHASE_ACTIONS,
+        ),
     ] = pb.Otherwise.ACTION_UNSPECIFIED
 
     def message(

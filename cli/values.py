@@ -219,6 +219,9 @@ def format_timestamp(stamp: timestamp_pb2.Timestamp) -> str:
     return format_moment(from_timestamp(stamp)) if stamp.seconds else ""
 
 
+ADDRESS_HELP = 'For example "High Street 1, Bath, GB".'
+
+
 def parse_address(text: str) -> postal_address_pb2.PostalAddress:
     """A postal address such as "High Street 1, Bath, GB": its lines, and the country's code last."""
     *lines, region = (part.strip() for part in text.split(","))

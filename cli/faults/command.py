@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.command import FAILED, run_to_exit
+from cli.command import FAILED, StrictCommand, run_to_exit
 from cli.errors import CommandError
 from cli.faults.generate import generate
 from cli.faults.history import History, read_history
@@ -36,7 +36,7 @@ OPEN_TRIES = 3
 def register(app: typer.Typer) -> None:
     """Add the command to the app."""
 
-    @app.command("faults")
+    @app.command("faults", cls=StrictCommand)
     def faults(
         seeds: Annotated[int, typer.Option(min=1, help="So many histories.")] = SEEDS,
         seed: Annotated[int, typer.Option(min=0, help="The first one's seed.")] = 1,
@@ -97,7 +97,7 @@ def register(app: typer.Typer) -> None:
             )
         )
 
-    @app.command("soak")
+    @app.command("soak", cls=StrictCommand)
     def soak(
         minutes: Annotated[float, typer.Option(min=0.5, help="For so long.")] = SOAK_MINUTES,
     ) -> None:

@@ -32,24 +32,32 @@ def register(app: typer.Typer) -> None:
     @command(app, "import")
     async def import_standing_orders(
         session: Session,
-        file: Annotated[Path, typer.Argument(metavar="FILE", help=".csv, .jsonl or .ndjson.")],
+        file: Annotated[
+            Path, typer.Argument(metavar="FILE", help="A .csv, .jsonl or .ndjson file.")
+        ],
         dry_run: Annotated[
-            bool, typer.Option("--dry-run", help="Check everything and store nothing.")
+            bool, typer.Option("--dry-run", help="Validate the file, and store nothing.")
         ] = False,
         partial: Annotated[
-            bool, typer.Option("--partial", help="Store the good rows even if there are bad ones.")
+            bool, typer.Option("--partial", help="Store the valid rows even if others are invalid.")
         ] = False,
         allow_duplicate: Annotated[
             bool,
-            typer.Option("--allow-duplicate", help="A customer may have a product in two."),
+            typer.Option(
+                "--allow-duplicate",
+                help="Accept several standing orders of a customer for one product.",
+            ),
         ] = False,
         shadow: Annotated[
-            int, typer.Option(min=0, max=12, help="Price so many coming cycles of each row.")
+            int,
+            typer.Option(
+                min=0, max=12, help="Also show the prices of so many next cycles of each row."
+            ),
         ] = 0,
     ) -> None:
-        """Take over standing orders from another system; the format is in docs/import.md.
+        """Import standing orders of another system; docs/import.md describes the file.
 
-        All rows or none, unless --partial. Importing a file again changes nothing.
+        All rows are imported or none, unless --partial is given. Repeating an import changes nothing.
         """
         book = read_book(file, session.merchant)
         if book.faults and not (dry_run or partial):

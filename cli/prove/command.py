@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli.command import FAILED, run_to_exit
+from cli.command import FAILED, Group, StrictCommand, run_to_exit
 from cli.errors import CommandError
 from cli.output import Output, new_table
 from cli.prove import report
@@ -23,7 +23,7 @@ from cli.values import parse_duration, parse_number
 UNREADABLE = 2
 SIGNING_KEY_FILE = "RECURRING_PROOF_KEY_FILE"
 
-prove = typer.Typer(invoke_without_command=True)
+prove = typer.Typer(cls=Group, invoke_without_command=True)
 
 
 @prove.callback()
@@ -71,7 +71,7 @@ def prove_suite(
         raise typer.Exit(UNREADABLE) from error
 
 
-@prove.command("watch")
+@prove.command("watch", cls=StrictCommand)
 def watch_suite(
     target: Annotated[
         Path | None,
@@ -97,7 +97,7 @@ def watch_suite(
     run_to_exit(Watch(once, interval).run(host, parse_number(port, 1, 65_535)))
 
 
-@prove.command("verify")
+@prove.command("verify", cls=StrictCommand)
 def verify_statement(
     file: Path,
     key: Annotated[Path, typer.Option(help="The operator's public key: Ed25519, PEM.")],

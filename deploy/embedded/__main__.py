@@ -1,4 +1,4 @@
-"""`python -m deploy.embedded`: start, stop and look at the stack on this machine."""
+"""`python -m deploy.embedded`: start, stop and inspect the stack on this machine."""
 
 import argparse
 import os
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def up(stack: EmbeddedStack, _: argparse.Namespace) -> int:
-    """Start what is missing and show where everything answers."""
+    """Start the parts that are not running, and show the addresses of all."""
     started = stack.up()
     _show(stack.status())
     print()
@@ -43,14 +43,14 @@ def up(stack: EmbeddedStack, _: argparse.Namespace) -> int:
 
 
 def down(stack: EmbeddedStack, _: argparse.Namespace) -> int:
-    """Stop the stack."""
+    """Stop the stack; its data stay."""
     stopped = stack.down()
     print(f"stopped: {', '.join(stopped)}" if stopped else "nothing ran")
     return 0
 
 
 def status(stack: EmbeddedStack, _: argparse.Namespace) -> int:
-    """Show how every part is; status 1 unless all are well."""
+    """Show the state of every part. Exit with 1 unless all are running."""
     parts = stack.status()
     _show(parts)
     return 0 if all(part.state in HEALTHY for part in parts) else 1
@@ -63,13 +63,13 @@ def restart(stack: EmbeddedStack, chosen: argparse.Namespace) -> int:
 
 
 def kill(stack: EmbeddedStack, chosen: argparse.Namespace) -> int:
-    """End one part with SIGKILL."""
+    """Kill one part with SIGKILL."""
     stack.kill(chosen.part)
     return 0
 
 
 def service(stack: EmbeddedStack, chosen: argparse.Namespace) -> int:
-    """Run an operator's command of a service beside it, for example: payments status."""
+    """Run an operator's command of a service, for example `service payments status`."""
     process = stack.process_of(chosen.part)
     return subprocess.run(
         [*process.command, *chosen.arguments],
@@ -80,7 +80,7 @@ def service(stack: EmbeddedStack, chosen: argparse.Namespace) -> int:
 
 
 def run(stack: EmbeddedStack, chosen: argparse.Namespace) -> int:
-    """Run a command with the stack up; the stack goes down again if nothing of it ran before."""
+    """Run a command while the stack runs. If it did not run before, stop it afterwards."""
     was_running = any(part.pid for part in stack.status())
     try:
         if stack.up():
@@ -102,17 +102,29 @@ def destroy(stack: EmbeddedStack, _: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="deploy.embedded", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.embedded",
+        description="Start, stop and inspect the stack on this machine.",
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in (up, down, status, restart, kill, service, run, destroy):
-        described = commands.add_parser(command.__name__, help=command.__doc__)
+        described = commands.add_parser(
+            command.__name__, help=command.__doc__, description=command.__doc__
+        )
         described.set_defaults(run=command)
         if command in (restart, kill, service):
-            described.add_argument("part", metavar="PART")
+            described.add_argument("part", metavar="PART", help="a part, as `status` shows it")
         if command is service:
-            described.add_argument("arguments", nargs=argparse.REMAINDER, metavar="COMMAND")
+            described.add_argument(
+                "arguments",
+                nargs=argparse.REMAINDER,
+                metavar="COMMAND",
+                help="the service's command and its options",
+            )
         if command is run:
-            described.add_argument("command", nargs="+", metavar="COMMAND")
+            described.add_argument(
+                "command", nargs="+", metavar="COMMAND", help="the command, after `--`"
+            )
     return parser
 
 

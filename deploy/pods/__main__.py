@@ -1,4 +1,4 @@
-"""`python -m deploy.pods`: keys | postgres SERVICE | wait ADDRESS…"""
+"""`python -m deploy.pods`: what the pods of the development overlay run."""
 
 import argparse
 import sys
@@ -9,17 +9,21 @@ from deploy.pods import keys, postgres, wait
 
 
 def main() -> int:
-    """Do one pod's work; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="deploy.pods", description=__doc__)
-    works = parser.add_subparsers(required=True, dest="work", metavar="WORK")
-    works.add_parser("keys", help=keys.__doc__)
-    works.add_parser("postgres", help=postgres.__doc__).add_argument("service", choices=SERVICES)
-    works.add_parser("wait", help=wait.__doc__).add_argument("addresses", nargs="+")
+    """Run one command; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.pods", description="Commands of the development overlay's pods."
+    )
+    commands = parser.add_subparsers(required=True, dest="command", metavar="COMMAND")
+    commands.add_parser("keys", help="create the missing keys and Secrets of the cluster")
+    serve = commands.add_parser("postgres", help="run the PostgreSQL server of a service")
+    serve.add_argument("service", choices=SERVICES)
+    waiting = commands.add_parser("wait", help="wait until every address answers")
+    waiting.add_argument("addresses", nargs="+", metavar="ADDRESS", help="host:port or URL")
     chosen = parser.parse_args()
     try:
-        if chosen.work == "keys":
+        if chosen.command == "keys":
             keys.make()
-        elif chosen.work == "postgres":
+        elif chosen.command == "postgres":
             postgres.serve(chosen.service)
         else:
             wait.wait(chosen.addresses)

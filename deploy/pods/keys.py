@@ -1,8 +1,8 @@
-"""The development overlay's own keys: made once in the cluster, never written down in the repository.
+"""Creates the keys of the development overlay in the cluster, so that none is in the repository.
 
-In production cert-manager and External Secrets make the Secrets that the services mount; here this
-does, by the same names. Everything comes from one folder of keys, which is kept as the first Secret:
-whoever runs this again, even after it was interrupted, makes what is missing from the same keys.
+In production cert-manager and External Secrets create the Secrets that the services mount; here this
+module does, by the same names. All of them come from one folder of keys, which is stored as the first
+Secret. To run it again, even after an interruption, creates what is missing from the same keys.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""PostgreSQL in a pod: makes data and roles at the first start, then becomes the server."""
+"""PostgreSQL in a pod: creates data and roles at the first start, then becomes the server."""
 
 import os
 from dataclasses import fields

@@ -1,4 +1,4 @@
-"""Waiting until the stack serves, so that what needs all of it begins when it can be done."""
+"""Waits until the stack serves, for Jobs that need all of it."""
 
 import time
 

@@ -17,9 +17,11 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0,
         metavar="SECONDS",
-        help="only those unknown for longer",
+        help="only charges that have been unknown for longer",
     )
-    parser.add_argument("--look-up", action="store_true", help="have the provider asked now")
+    parser.add_argument(
+        "--look-up", action="store_true", help="look the charges up at the provider now"
+    )
 
 
 async def _unknown(context: CommandContext, options: argparse.Namespace) -> AsyncIterator[Line]:
@@ -47,5 +49,5 @@ async def _unknown(context: CommandContext, options: argparse.Namespace) -> Asyn
 
 
 COMMANDS = {
-    "unknown": Command("show charges whose outcome nobody knows", _unknown, _arguments),
+    "unknown": Command("list charges whose outcome is unknown", _unknown, _arguments),
 }
