@@ -20,7 +20,7 @@ from cli import (
     status,
 )
 from cli.command import Group, StrictCommand, run_to_exit
-from cli.demo import play
+from cli.demo import command as demo_command
 from cli.faults import command as faults
 from cli.imports import command as imports
 from cli.prove.command import prove
@@ -70,7 +70,7 @@ faults.register(app)
 @app.command("demo", cls=StrictCommand)
 def demo() -> None:
     """Simulate six months of four customers on the sandbox's clock, then prove the result."""
-    run_to_exit(play.demo())
+    run_to_exit(demo_command.demo())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The simulated clock of the sandbox, and what can be seen in there."""
+"""The sandbox: its simulated clock, the messages that it received, its outages."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
@@ -16,7 +16,7 @@ from cli.values import format_moment, parse_duration, parse_moment, parse_text
 
 
 class Part(StrEnum):
-    """What of the outside world can be away."""
+    """The servers that the sandbox simulates."""
 
     PROVIDER = "provider"
     SMS = "sms"
@@ -40,15 +40,15 @@ def new_progress(console: Console) -> Progress:
 
 
 async def advance_to(
-    sandbox: Sandbox, to: datetime, tell: Callable[[datetime], Awaitable[None] | None]
+    sandbox: Sandbox, to: datetime, on_step: Callable[[datetime], Awaitable[None] | None]
 ) -> int:
-    """Move the clock to an instant, telling the time after each step; returns the steps."""
+    """Advance the clock to an instant, and call `on_step` after each step; returns the steps."""
     steps = 0
     async for step in sandbox.advance(to):
         steps = step.steps
-        told = tell(step.now)
-        if told is not None:
-            await told
+        waiting = on_step(step.now)
+        if waiting is not None:
+            await waiting
     return steps
 
 
@@ -91,11 +91,11 @@ async def advance_clock(
     with new_progress(session.output.console) as progress:
         task = progress.add_task(format_moment(start), total=(target - start).total_seconds())
 
-        def tell(now: datetime) -> None:
+        def show(now: datetime) -> None:
             done = (now - start).total_seconds()
             progress.update(task, completed=done, description=format_moment(now))
 
-        steps = await advance_to(session.sandbox, target, tell)
+        steps = await advance_to(session.sandbox, target, show)
     if session.output.as_json:
         session.output.data({"now": target.isoformat(), "steps": steps})
     session.output.say(f"{format_moment(target)}, after {steps} step{'s' * (steps != 1)}")

@@ -235,16 +235,16 @@ async def pages(
     method: Callable[[Any], Awaitable[Any]], request: Message, field: str
 ) -> AsyncIterator[Any]:
     """Every resource of a list, page by page; `field` names it in the response."""
-    asked: Any = type(request)()
-    asked.CopyFrom(request)
-    asked.page_size = PAGE_SIZE
+    page_request: Any = type(request)()
+    page_request.CopyFrom(request)
+    page_request.page_size = PAGE_SIZE
     while True:
-        response = await method(asked)
+        response = await method(page_request)
         for resource in getattr(response, field):
             yield resource
         if not response.next_page_token:
             return
-        asked.page_token = response.next_page_token
+        page_request.page_token = response.next_page_token
 
 
 async def all_pages(

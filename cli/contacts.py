@@ -1,4 +1,4 @@
-"""Customers' contacts, the proof that a phone is theirs, and what they were told."""
+"""Contacts of customers, their bound phones, and the messages to them."""
 
 from typing import Annotated
 

@@ -13,7 +13,7 @@ class CommandError(Exception):
 
 
 def describe_rpc_error(error: grpc.aio.AioRpcError) -> str:
-    """A failed call in words, one line a fact: reason and message, then each field violation."""
+    """A failed call in words: reason and message, then each field violation, one a line."""
     return "\n".join(_lines(error))
 
 

@@ -1,4 +1,4 @@
-"""Events as they pass: read by a plain NATS client, decoded by their CloudEvents type, in words."""
+"""Live events, read by a plain NATS client and decoded by their CloudEvents type."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -40,7 +40,7 @@ RECONNECT_WAIT_SECONDS = 0.25
 
 @dataclass(frozen=True, slots=True)
 class SeenEvent:
-    """One event as it passed."""
+    """A received event."""
 
     type: str
     tenant: str
@@ -79,11 +79,11 @@ async def subscribe(stack: Stack, see: Callable[[SeenEvent], Awaitable[None]]) -
         try:
             event = read_event(message.headers or {}, message.data)
         except (KeyError, ValueError, DecodeError):
-            return  # Somebody else's message.
+            return  # Not an event.
         await see(event)
 
     async def stay_silent(_: Exception) -> None:
-        """The client reconnects; nobody needs to read about it."""
+        """The client reconnects by itself."""
 
     try:
         client = await nats.connect(
@@ -222,8 +222,8 @@ async def watch_events(
         if customer and event.customer != id_or_last(customer):
             return
         if session.output.as_json:
-            facts = {"type": event.type, "time": event.occur_time.isoformat()}
-            session.output.data({**facts, "data": MessageToDict(event.message)})
+            envelope = {"type": event.type, "time": event.occur_time.isoformat()}
+            session.output.data({**envelope, "data": MessageToDict(event.message)})
         else:
             session.output.console.print(event_line(event, event.customer), soft_wrap=True)
 

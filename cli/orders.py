@@ -38,7 +38,7 @@ ORDER_COLUMNS: Columns[pb.Order] = {
     "why": lambda it: ", ".join(map(pb.OrderReason.Name, it.reasons)),
     "notified": lambda it: format_money(it.notified_amount),
     "amount": lambda it: format_money(it.amount),
-    "told": lambda it: format_timestamp(it.notice_time),
+    "announced": lambda it: format_timestamp(it.notice_time),
     "paid": lambda it: format_timestamp(it.pay_time),
 }
 ORDER_DETAIL_COLUMNS: Columns[pb.Order] = {
@@ -68,19 +68,19 @@ DECISION_COLUMNS: Columns[pb.Decision] = {
     "time": lambda it: format_timestamp(it.time),
     "decision": lambda it: it.kind,
     "in words": lambda it: it.summary,
-    "facts": lambda it: "\n".join(_facts(MessageToDict(it.data))),
+    "data": lambda it: "\n".join(_values(MessageToDict(it.data))),
 }
 
 
-def _facts(data: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    """The facts of a decision, one a line; those inside lists and records by their paths."""
+def _values(data: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """The data of a decision, one value a line, nested ones by their paths."""
     for key, value in sorted(data.items()):
         name = f"{path}{key}"
         if isinstance(value, Mapping):
-            yield from _facts(value, f"{name}.")
+            yield from _values(value, f"{name}.")
         elif isinstance(value, list) and any(isinstance(each, Mapping) for each in value):
-            for place, each in enumerate(value):
-                yield from _facts({f"{name}[{place}]": each})
+            for index, each in enumerate(value):
+                yield from _values({f"{name}[{index}]": each})
         elif isinstance(value, list):
             yield f"{name}={', '.join(map(str, value))}"
         else:
@@ -88,7 +88,7 @@ def _facts(data: Mapping[str, Any], path: str = "") -> Iterator[str]:
 
 
 def register(app: typer.Typer) -> None:
-    """Add `recurring explain`, which is asked for so often that it needs no noun."""
+    """Add `recurring explain`, which is used so often that it needs no noun."""
     command(app, "explain")(explain_order)
 
 

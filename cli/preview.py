@@ -31,7 +31,7 @@ PREVIEW_COLUMNS: Columns[pb.CyclePreview] = {
     "cycle": lambda it: str(it.cycle),
     "date": lambda it: format_date(it.local_date),
     "due": lambda it: format_timestamp(it.due_time),
-    "told": lambda it: format_timestamp(it.notice_time),
+    "announced": lambda it: format_timestamp(it.notice_time),
     "items": lambda it: ", ".join(f"{each.quantity} {last_id(each.product)}" for each in it.lines),
     "amount": lambda it: format_money(it.amount),
     "why": lambda it: ", ".join(sorted({line.basis for line in it.lines})),

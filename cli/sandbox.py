@@ -81,15 +81,15 @@ class Sandbox:
 
         `cursor` is the parameter that a page begins after, and what the last entry gives for it.
         """
-        asked = {"limit": str(PAGE_SIZE), **query}
+        parameters = {"limit": str(PAGE_SIZE), **query}
         parameter, field = cursor
         while True:
-            page = await self.get(path, asked, api_key=api_key)
+            page = await self.get(path, parameters, api_key=api_key)
             for entry in page["data"]:
                 yield entry
             if not page["has_more"]:
                 return
-            asked[parameter] = str(page["data"][-1][field])
+            parameters[parameter] = str(page["data"][-1][field])
 
     async def get(
         self, path: str, query: Mapping[str, str] | None = None, *, api_key: str = ""
@@ -114,12 +114,12 @@ class Sandbox:
             ) as response:
                 await self._check(response)
                 async for line in response.content:
-                    told = json.loads(line)
-                    if "error" in told:
-                        waiting = "; ".join(told.get("waiting_for", []))
-                        raise CommandError(f"the clock stopped: {told['error']} ({waiting})")
-                    done = bool(told.get("done"))
-                    yield Step(_moment(told["now"]), told["steps"])
+                    report = json.loads(line)
+                    if "error" in report:
+                        waiting = "; ".join(report.get("waiting_for", []))
+                        raise CommandError(f"the clock stopped: {report['error']} ({waiting})")
+                    done = bool(report.get("done"))
+                    yield Step(_moment(report["now"]), report["steps"])
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._out_of_reach(error) from error
         if not done:

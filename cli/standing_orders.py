@@ -67,7 +67,7 @@ STANDING_ORDER_COLUMNS: Columns[pb.StandingOrder] = {
     "items": lambda it: describe_items(it.items),
     "when": lambda it: describe_schedule(it.schedule),
     "pays": lambda it: pb.BillingMode.Name(it.billing_mode).lower().replace("_", " "),
-    "told before": lambda it: format_duration(it.notice_lead),
+    "notice lead": lambda it: format_duration(it.notice_lead),
     "bought elsewhere": describe_repurchase,
     "state": lambda it: pb.StandingOrder.State.Name(it.state),
     "next": lambda it: (
@@ -79,7 +79,7 @@ STANDING_ORDER_COLUMNS: Columns[pb.StandingOrder] = {
     "changed": lambda it: ", ".join(str(each.cycle) for each in it.cycle_changes),
     "paid": lambda it: str(it.paid_order_count),
 }
-# What only one of them has room for.
+# The columns of a single standing order.
 DETAIL_COLUMNS: Columns[pb.StandingOrder] = {
     **STANDING_ORDER_COLUMNS,
     "under mandate": lambda it: last_id(it.mandate),

@@ -1,4 +1,4 @@
-"""Who answers, and how well."""
+"""The state of each part of the suite."""
 
 import asyncio
 

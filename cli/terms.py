@@ -32,7 +32,7 @@ NO_REPURCHASE_ACTIONS = ("DEFER", "SUBSTITUTE")
 
 @dataclass(frozen=True)
 class TermOptions:
-    """How the customer is told and asked, on what conditions, and what becomes of missed cycles."""
+    """The terms of a standing order: payment, notice, conditions, missed cycles."""
 
     mandate: Annotated[
         str, typer.Option(metavar="ID", help="Charge automatically under this mandate.")
@@ -100,7 +100,7 @@ class TermOptions:
 
         What has parts, of which some were not said, takes those from the present one.
         """
-        told = pb.StandingOrder(
+        terms = pb.StandingOrder(
             notice_lead=to_duration(self.lead),
             payment_window=to_duration(self.window),
             ship_to=self.ship_to,
@@ -109,11 +109,11 @@ class TermOptions:
             repurchase_action=self.repurchase_action,
         )
         if self.mandate:
-            told.billing_mode = pb.AUTOMATIC
-            told.mandate = mandate_name(session.name, customer, self.mandate)
+            terms.billing_mode = pb.AUTOMATIC
+            terms.mandate = mandate_name(session.name, customer, self.mandate)
         if self.catch_up or self.catch_up_window:
-            told.catch_up.CopyFrom(self._catch_up(present))
-        return told
+            terms.catch_up.CopyFrom(self._catch_up(present))
+        return terms
 
     def _conditions(self, session: Session) -> list[pb.Condition]:
         with naming("--condition"):

@@ -22,7 +22,7 @@ TIMEOUT_SECONDS = 600
 
 @dataclass(frozen=True)
 class Findings:
-    """What an audit found, and what it did not look at and why."""
+    """The result of an audit: vulnerabilities, and packages that were not checked and why."""
 
     audited: int
     vulnerable: tuple[str, ...]
@@ -60,13 +60,13 @@ def audit(lock: Path) -> str:
 
 
 def findings(report: str) -> Findings:
-    """What a report says."""
+    """Read a report."""
     packages: list[dict[str, Any]] = json.loads(report)["dependencies"]
     return Findings(
         audited=sum("vulns" in package for package in packages),
         vulnerable=tuple(
             f"{package['name']} {package['version']}: {vulnerability['id']}"
-            f" (mended in {', '.join(vulnerability['fix_versions']) or 'no version yet'})"
+            f" (fixed in {', '.join(vulnerability['fix_versions']) or 'no version yet'})"
             for package in packages
             for vulnerability in package.get("vulns", ())
         ),
@@ -75,7 +75,7 @@ def findings(report: str) -> Findings:
 
 
 def verdict(found: Findings) -> Iterator[str]:
-    """What is to be told of it, line by line."""
+    """The lines to print."""
     yield from found.vulnerable
     if not found.audited:
         yield f"NOT RUN: none of {len(found.skipped)} packages could be looked up, such as"

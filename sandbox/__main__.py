@@ -31,7 +31,7 @@ logger = logging.getLogger("sandbox")
 
 @dataclass(frozen=True)
 class Settings:
-    """What the environment says, names with the prefix `SANDBOX_`."""
+    """Reads the environment, with the prefix `SANDBOX_`."""
 
     http_address: tuple[str, int]
     smtp_address: tuple[str, int]
@@ -54,13 +54,13 @@ class Reader:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
-        self.faults: list[str] = []
+        self.errors: list[str] = []
 
     def text(self, name: str, default: str = "") -> str:
         """Read a text, required when it has no default; `<NAME>_FILE` may name a file that holds it."""
         value = self._environment.get(PREFIX + name) or self._content(name) or default
         if not value:
-            self.faults.append(f"{PREFIX}{name}: is not set")
+            self.errors.append(f"{PREFIX}{name}: is not set")
         return value
 
     def _content(self, name: str) -> str:
@@ -71,14 +71,14 @@ class Reader:
         try:
             return Path(file).read_text().strip()
         except OSError as error:
-            self.faults.append(f"{variable}: {error.strerror}")
+            self.errors.append(f"{variable}: {error.strerror}")
             return ""
 
     def address(self, name: str, default: str) -> tuple[str, int]:
         """Read a host and a port to listen on."""
         host, _, port = self.text(name, default).rpartition(":")
         if not host or not port.isdigit() or int(port) > PORT_MAX:
-            self.faults.append(f"{PREFIX}{name}: not an address like {default}")
+            self.errors.append(f"{PREFIX}{name}: not an address like {default}")
             return "", 0
         return host, int(port)
 
@@ -87,7 +87,7 @@ class Reader:
         try:
             return parse_time(self.text(name, default.isoformat()))
         except (ValueError, OverflowError):
-            self.faults.append(f"{PREFIX}{name}: not an RFC 3339 time like 2026-01-31T08:00:00Z")
+            self.errors.append(f"{PREFIX}{name}: not an RFC 3339 time like 2026-01-31T08:00:00Z")
             return default
 
     def names(self, name: str, default: str) -> frozenset[str]:
@@ -102,7 +102,7 @@ class Reader:
         except ValueError:
             value = 0.0
         if not 0 < value < math.inf:
-            self.faults.append(f"{PREFIX}{name}: not a number of seconds above 0")
+            self.errors.append(f"{PREFIX}{name}: not a number of seconds above 0")
         return value
 
 
@@ -121,8 +121,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         settle_timeout_seconds=reader.seconds("SETTLE_TIMEOUT_SECONDS", SETTLE_TIMEOUT_SECONDS),
         allowed_hosts=reader.names("ALLOWED_HOSTS", http_address[0] or "localhost"),
     )
-    if reader.faults:
-        raise SettingsError("\n".join(reader.faults))
+    if reader.errors:
+        raise SettingsError("\n".join(reader.errors))
     return settings
 
 

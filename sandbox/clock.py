@@ -1,25 +1,22 @@
-"""The simulated clock, shared by all four services: it stands still, and jumps when told to.
+"""The simulated clock, shared by all four services. It stands still until it is advanced.
 
-Between advances the time is frozen. An advance is a discrete-event simulation: every process tells
-the clock when it next wants to wake, and the clock jumps to the earliest of those moments, but only
-when everybody has nothing left to do at the present one. Months pass in seconds, and no process
-ever sees an hour go by while its neighbour is still at work.
+An advance is a discrete-event simulation. Every process reports when it next needs to wake. The clock
+jumps to the earliest of those moments when no process has anything left to do at the present one. So
+months pass in seconds, and no process sees time pass while another one is still working.
 
-Who is finished is found out in rounds. A round begins; every process then looks at all that could
-give it work (its due rows, its outbox, its undelivered messages) and reports whether it found it
-all empty (`quiet`) together with `activity`, a number that grows whenever it did any work at all.
-The round ends when every process has reported quiet.
+Rounds find out whether any work is left. In a round every process checks all that could give it work
+(its due rows, its outbox, its undelivered messages). It reports whether all of that is empty (`quiet`),
+and `activity`, a number that grows with any work. The round ends when every process has reported quiet.
 
-Why two consecutive rounds with equal activities prove that nothing is left: one quiet round is not
-enough, since A may report before B sends it a message. But every report of the first round came
-before the second round began, and every report of the second came after. Equal activities say that
-no process did any work between its two reports, so at the moment when the second round began nobody
-was working. A fact on its way at that moment would be in an outbox, in an undelivered message or in
-somebody's hands. Its holder looked again after that moment and found outbox and messages empty, and
-had it been in somebody's hands their activity would have grown. So there was none; and since only
-time or a fact can start new work, there will be none until the clock moves. (It is Mattern's double
-counting for the detection of termination, with reports in place of message counters. What people do
-through the API meanwhile is new work from outside, and is settled by the next advance.)
+One quiet round is not enough, since A may report before B sends it a message. Two consecutive rounds
+with equal activities prove that no work is left. Every report of the first round came before the
+second round began, and every report of the second came after it. Equal activities mean that no process
+worked between its two reports, so no process was working when the second round began. An event in
+transit at that moment would have been in an outbox, in an undelivered message or in a process. The
+later reports say that outboxes and messages were empty, and a process that held it would have worked.
+So there was none. Only time or an event can start new work, so none starts until the clock moves.
+(This is Mattern's double counting for the detection of termination, with reports instead of message
+counters. Calls to the API meanwhile are new work, which the next advance settles.)
 """
 
 import asyncio
@@ -37,12 +34,12 @@ from sandbox.record import Record, bad_request
 
 LONG_POLL_SECONDS = 20.0
 BUSY_HOLD_SECONDS = 0.05
-"""How long a busy process's report is held, so that it doesn't report in a tight loop."""
+"""The answer to a busy process is delayed by this, so that it does not report in a tight loop."""
 PRESENCE_SECONDS = 5.0
-"""A process that was answered longer ago than this and hasn't asked again is gone."""
+"""A process that does not report again within this time after an answer is gone."""
 PRESENCE_CHECK_SECONDS = 0.5
 SETTLE_TIMEOUT_SECONDS = 90.0
-"""Long enough for a process that was killed to be started again meanwhile."""
+"""Long enough for the restart of a process that was killed."""
 MAX_ROUNDS_PER_STEP = 500
 
 Emit = Callable[[dict[str, object] | None], None]
@@ -183,7 +180,7 @@ class Clock:
         return await self._stream(request, self._now)
 
     async def _stream(self, request: web.Request, to: datetime) -> web.StreamResponse:
-        """Advance in a task of its own, and tell the client of each step as a line of JSON.
+        """Advance in a task of its own, and send the client each step as a line of JSON.
 
         A client that goes away stops the advance only after the step under way.
         """
@@ -222,7 +219,7 @@ class Clock:
             emit(None)
 
     async def _settle(self) -> None:
-        """Run rounds until two in a row show that nobody has anything left to do now."""
+        """Run rounds until two in a row show that no work is left now."""
         deadline = time.monotonic() + self._settle_timeout_seconds
         before: dict[tuple[str, str], int] = {}
         restless: list[str] = []
@@ -264,7 +261,7 @@ class Clock:
                 raise NotSettledError(message, waiting_for)
             self._reported.clear()
             with suppress(TimeoutError):
-                # Presence ends by the passing of time alone, so look again before long.
+                # Presence ends by the passing of time alone, so check again soon.
                 async with asyncio.timeout(min(remaining_seconds, PRESENCE_CHECK_SECONDS)):
                     await self._reported.wait()
 

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from sandbox.clock import Clock, format_time, parse_time
 from sandbox.outages import Outage, Outages
-from sandbox.record import Asked, Record, note_request
+from sandbox.record import ReceivedRequest, Record, note_request
 
 IDEMPOTENCY_KEY_CHARACTERS_MAX = 255
 """As Stripe documents it."""
@@ -101,7 +101,7 @@ class Endpoint:
             request: web.Request,
             handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
         ) -> web.StreamResponse:
-            asked = self._asked(request)
+            received = self._received(request)
             outage = self._outages.of(self._part)
             try:
                 _check_available(outage)
@@ -120,7 +120,7 @@ class Endpoint:
             if not request.get("noted"):
                 # Nothing was done, so the answer need not wait for the note to reach the disk.
                 outcome = str(response.status)
-                self._record.submit(lambda db: note_request(db, asked, outcome))
+                self._record.submit(lambda db: note_request(db, received, outcome))
             if outage is Outage.LOST_ANSWERS and request.transport is not None:
                 request.transport.close()
             return response
@@ -130,14 +130,14 @@ class Endpoint:
     async def answer_once(
         self, request: web.Request, parameters: Mapping[str, str], perform: Perform
     ) -> web.Response:
-        """Carry out a request once for each Idempotency-Key, and answer as often as it is asked.
+        """Carry out a request once for each Idempotency-Key, and answer as often as it is received.
 
         The effect, the stored answer and the note of the request commit together, so that after a
         SIGKILL there are all of them or none. Raises RefusedError: 400 when the key came with other
         parameters before, 409 while another request of the same key is being carried out.
         """
-        asked = self._asked(request)
-        key = asked.key
+        received = self._received(request)
+        key = received.key
         if key is not None and not 1 <= len(key) <= IDEMPOTENCY_KEY_CHARACTERS_MAX:
             message = f"Idempotency-Key: at most {IDEMPOTENCY_KEY_CHARACTERS_MAX} characters."
             raise RefusedError(400, "idempotency_error", None, message)
@@ -153,7 +153,7 @@ class Endpoint:
             self._in_flight.add(key)
         try:
             reply = await self._record.write(
-                lambda db: self._carry_out(db, asked, fingerprint, perform)
+                lambda db: self._carry_out(db, received, fingerprint, perform)
             )
         finally:
             self._in_flight.discard(key or "")
@@ -173,19 +173,21 @@ class Endpoint:
         if scheme != "Bearer" or not hmac.compare_digest(token.encode(), self._api_key):
             raise RefusedError(401, "invalid_request_error", "unauthorized", "Invalid API key.")
 
-    def _asked(self, request: web.Request) -> Asked:
+    def _received(self, request: web.Request) -> ReceivedRequest:
         # The query string is left out: it can hold phone numbers.
         key = request.headers.get("Idempotency-Key")
-        return Asked(self._part, request.method, request.path, key, format_time(self._clock.now))
+        return ReceivedRequest(
+            self._part, request.method, request.path, key, format_time(self._clock.now)
+        )
 
     def _carry_out(
-        self, db: sqlite3.Connection, asked: Asked, fingerprint: str, perform: Perform
+        self, db: sqlite3.Connection, received: ReceivedRequest, fingerprint: str, perform: Perform
     ) -> Reply:
         if (retention := self._key_retention()) is not None:
-            _forget(db, asked, format_time(parse_time(asked.at) - retention))
+            _forget(db, received, format_time(parse_time(received.at) - retention))
         before = db.execute(
             "SELECT fingerprint, tries, status, body FROM idempotency WHERE part = ? AND key = ?",
-            (asked.part, asked.key),
+            (received.part, received.key),
         ).fetchone()
         # What was not carried out has bound the key to nothing.
         kept = before is not None and before["status"] is not None
@@ -200,9 +202,9 @@ class Endpoint:
             reply = Reply(before["status"], json.loads(before["body"]), replayed=True)
         else:
             reply = self._try(db, perform, tries=before["tries"] + 1 if before is not None else 1)
-            if asked.key is not None:
-                _keep(db, asked, fingerprint, reply)
-        note_request(db, asked, reply.outcome)
+            if received.key is not None:
+                _keep(db, received, fingerprint, reply)
+        note_request(db, received, reply.outcome)
         return reply
 
     def _try(self, db: sqlite3.Connection, perform: Perform, tries: int) -> Reply:
@@ -213,19 +215,21 @@ class Endpoint:
 
 
 def _check_available(outage: Outage | None) -> None:
-    """Refuse whatever is asked while the part is out of order in a way that says so."""
+    """Refuse requests during an outage that answers with an error."""
     if outage in _REFUSALS:
         raise RefusedError(*_REFUSALS[outage])
 
 
-def _forget(db: sqlite3.Connection, asked: Asked, until: str) -> None:
+def _forget(db: sqlite3.Connection, received: ReceivedRequest, until: str) -> None:
     db.execute(
         "DELETE FROM idempotency WHERE part = ? AND key = ? AND at <= ?",
-        (asked.part, asked.key, until),
+        (received.part, received.key, until),
     )
 
 
-def _keep(db: sqlite3.Connection, asked: Asked, fingerprint: str, reply: Reply) -> None:
+def _keep(
+    db: sqlite3.Connection, received: ReceivedRequest, fingerprint: str, reply: Reply
+) -> None:
     kept = (reply.status, json.dumps(reply.body)) if reply.keep else (None, None)
     db.execute(
         "INSERT INTO idempotency (part, key, fingerprint, tries, status, body, at)"
@@ -233,7 +237,7 @@ def _keep(db: sqlite3.Connection, asked: Asked, fingerprint: str, reply: Reply) 
         " ON CONFLICT (part, key) DO UPDATE SET"
         " fingerprint = excluded.fingerprint, tries = tries + 1,"
         " status = excluded.status, body = excluded.body",
-        (asked.part, asked.key, fingerprint, *kept, asked.at),
+        (received.part, received.key, fingerprint, *kept, received.at),
     )
 
 

@@ -14,10 +14,10 @@ from aiohttp.typedefs import Middleware
 from yarl import URL
 
 LOOPBACK_NAMES = frozenset({"localhost"})
-# Probes ask by the address of a pod, and are told nothing.
+# Probes use the address of a pod, and get no data.
 PROBED_PATH = "/healthz"
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
-# A page of the sandbox's own, or none: somebody typed the address.
+# A page of the sandbox itself, or none: the address was typed.
 _OWN_SITES = frozenset({"same-origin", "none"})
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

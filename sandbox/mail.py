@@ -18,7 +18,7 @@ from aiosmtpd.smtp import SMTP, Envelope
 from sandbox.clock import Clock, format_time
 from sandbox.guard import Guard
 from sandbox.outages import Outages
-from sandbox.record import Asked, Record, bad_request, note_request, page_size
+from sandbox.record import ReceivedRequest, Record, bad_request, note_request, page_size
 
 MESSAGE_BYTES_MAX = 1_048_576
 
@@ -51,9 +51,11 @@ class Mailbox:
         content = cast("bytes", envelope.content)
         message = message_from_bytes(content, policy=modern_policy)
         message_id = str(message["Message-ID"] or f"<{secrets.token_hex(12)}@sandbox>").strip()
-        asked = Asked("mail", "SMTP", "/mail", message_id, format_time(self._clock.now))
+        received = ReceivedRequest(
+            "mail", "SMTP", "/mail", message_id, format_time(self._clock.now)
+        )
         if self._outages.of("mail"):
-            self._record.submit(lambda db: note_request(db, asked, "451"))
+            self._record.submit(lambda db: note_request(db, received, "451"))
             return "451 4.3.2 An outage is switched on, try again later"
         sender, subject, text = (
             envelope.mail_from or "",
@@ -61,7 +63,7 @@ class Mailbox:
             _text(message),
         )
         rows = [
-            (message_id, recipient, sender, subject, text, asked.at)
+            (message_id, recipient, sender, subject, text, received.at)
             for recipient in dict.fromkeys(envelope.rcpt_tos)
         ]
 
@@ -73,7 +75,7 @@ class Mailbox:
                 " ON CONFLICT (message_id, recipient) DO UPDATE SET deliveries = deliveries + 1",
                 rows,
             )
-            note_request(db, asked, "250")
+            note_request(db, received, "250")
 
         await self._record.write(keep)
         return "250 2.0.0 Accepted"

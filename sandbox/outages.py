@@ -20,7 +20,7 @@ class Outage(StrEnum):
     CONFLICT = "conflict"
     # It answers 200 with a page for people, as a proxy before it may, and does nothing.
     GARBAGE = "garbage"
-    # It does what it is asked for, and closes the connection in place of the answer.
+    # It carries the request out, and closes the connection instead of answering.
     LOST_ANSWERS = "lost_answers"
 
 

@@ -1,4 +1,4 @@
-"""The sandbox's own record, in one SQLite file: what it was asked and what it did.
+"""The sandbox's record of requests and their effects, in one SQLite file.
 
 An audit compares the services' databases with this record, so it has to hold what the services
 were told: a change is answered only after it is on disk (`synchronous=FULL`), and a SIGKILL at any
@@ -126,8 +126,8 @@ CREATE INDEX IF NOT EXISTS mail_by_recipient ON mail (recipient, seq);
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One request to the outside world, without its secrets and without what its body said."""
+class ReceivedRequest:
+    """A request, without its secrets and its body."""
 
     part: str
     method: str
@@ -202,7 +202,7 @@ class Record:
             except sqlite3.Error as error:
                 outcomes = [(None, error)] * len(batch)
             for (_, future), (result, failure) in zip(batch, outcomes, strict=True):
-                if future.done():  # Whoever asked has hung up; the change stands all the same.
+                if future.done():  # The client has disconnected; the change stands.
                     continue
                 if failure is not None:
                     future.set_exception(failure)
@@ -235,18 +235,18 @@ def _apply(db: sqlite3.Connection, change: Change[Any]) -> tuple[Any, Exception 
     db.execute("SAVEPOINT change")
     try:
         return change(db), None
-    except Exception as error:  # noqa: BLE001 - it is raised again, to whoever asked for the change
+    except Exception as error:  # noqa: BLE001 - raised again in the caller
         db.execute("ROLLBACK TO change")
         return None, error
     finally:
         db.execute("RELEASE change")
 
 
-def note_request(db: sqlite3.Connection, asked: Asked, outcome: str) -> None:
+def note_request(db: sqlite3.Connection, received: ReceivedRequest, outcome: str) -> None:
     """Add a request and what became of it, to be committed with its effect."""
     db.execute(
         "INSERT INTO requests (part, method, path, key, outcome, at) VALUES (?, ?, ?, ?, ?, ?)",
-        (asked.part, asked.method, asked.path, asked.key, outcome, asked.at),
+        (received.part, received.method, received.path, received.key, outcome, received.at),
     )
 
 
@@ -266,7 +266,7 @@ def bad_request(message: str) -> web.HTTPBadRequest:
 
 
 def count_everything(record: Record) -> dict[str, object]:
-    """Count what each part did and was asked; amounts are in minor units by currency."""
+    """Count the effects and requests of each part; amounts are in minor units by currency."""
 
     def table(statement: str) -> dict[str, int]:
         return {cast("str", name): cast("int", count) for name, count in record.read(statement)}

@@ -1,4 +1,4 @@
-"""What came of the story: every order, charge and message of each customer, by the contracts."""
+"""The outcome of the demo: every order, charge and message of each customer, by the contracts."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
 from cli.connect import Session, all_pages
-from cli.demo.cast import Cast, Role
+from cli.demo.participants import Participant, Participants
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class UnansweredPayment:
 class Outcome:
     """One customer's half year."""
 
-    role: Role
+    participant: Participant
     standing_order: scheduler_pb2.StandingOrder
     orders: tuple[scheduler_pb2.Order, ...]
     charges: tuple[payments_pb2.Charge, ...]
@@ -37,15 +37,17 @@ class Outcome:
         return next((charge for charge in self.charges if charge.order == order.name), None)
 
 
-async def read_outcome(session: Session, cast: Cast, role: Role, start: datetime) -> Outcome:
-    """Ask the services, and look into the customer's phone for what came since the start."""
-    name = cast.standing_order(role)
+async def read_outcome(
+    session: Session, participants: Participants, participant: Participant, start: datetime
+) -> Outcome:
+    """Read the services, and the messages on the customer's phone since the start."""
+    name = participants.standing_order(participant)
     orders = await all_pages(
         session.scheduler.ListOrders, scheduler_pb2.ListOrdersRequest(parent=name), "orders"
     )
     charges = await all_pages(
         session.payments.ListCharges,
-        payments_pb2.ListChargesRequest(parent=cast.customer(role)),
+        payments_pb2.ListChargesRequest(parent=participants.customer(participant)),
         "charges",
     )
     refunds = [
@@ -57,9 +59,9 @@ async def read_outcome(session: Session, cast: Cast, role: Role, start: datetime
             "refunds",
         )
     ]
-    inbox = await session.sandbox.inbox(cast.phone(role))
+    inbox = await session.sandbox.inbox(participants.phone(participant))
     return Outcome(
-        role=role,
+        participant=participant,
         standing_order=await session.scheduler.GetStandingOrder(
             scheduler_pb2.GetStandingOrderRequest(name=name)
         ),

@@ -1,7 +1,7 @@
-"""What happens when in the story, and what must have come of it: a calendar read off the wall.
+"""The plan of the demo: what happens when, and the expected result.
 
-Everything is a function of the moment at which the story begins. The dates are computed here a
-second time and in the plainest way, so that the verdict does not take the scheduler's word for them.
+Everything is a function of the start. The dates are computed here a
+second time, in the simplest way, so that the check is independent of the scheduler.
 """
 
 import calendar
@@ -14,7 +14,7 @@ from recurring.scheduler.v1.scheduler_pb2 import Order, OrderReason
 ZONE = "Europe/Berlin"
 CURRENCY = "EUR"
 DUE_LOCAL_TIME = time(9, 0)
-STORY_DAYS = 193
+DEMO_DAYS = 193
 START_DAY = 7
 NOTICE_LEAD = timedelta(hours=72)
 
@@ -51,7 +51,7 @@ BEN_SKIPS_BEFORE = timedelta(days=4)
 CLEO_MONTH_DAY = 15
 CLEO_END_DAY = 185
 CLEO_SKIPPED_CYCLE = 3
-# Less than the notice lead: she has been told already, and the order is withdrawn.
+# Less than the notice lead: the order is announced already, and is withdrawn.
 CLEO_SKIPS_BEFORE = timedelta(hours=24)
 DAN_FIRST_DAY = 8
 DAN_EVERY_DAYS = 30
@@ -74,7 +74,7 @@ class Expected:
 
 
 class Plan:
-    """The dates of a story that begins at a moment."""
+    """The dates of a demo that starts at a moment."""
 
     def __init__(self, start: datetime) -> None:
         self.start = start
@@ -85,13 +85,13 @@ class Plan:
         return self.first_date + timedelta(days=day)
 
     def noon(self, day: int) -> datetime:
-        """When the people in the story act, so many days after its beginning."""
+        """When the participants act, so many days after the start."""
         return _local(self.date(day), time(12, 0))
 
     @property
     def end(self) -> datetime:
-        """When the story is over."""
-        return self.noon(STORY_DAYS)
+        """The end of the demo."""
+        return self.noon(DEMO_DAYS)
 
     def ada_dues(self) -> list[datetime]:
         """The last days of six months."""

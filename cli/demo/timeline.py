@@ -54,14 +54,14 @@ def render(outcome: Outcome) -> Panel:
         kind = Text(entry.kind, style=_STYLES[entry.kind])
         table.add_row(format_moment(entry.time), kind, Text(entry.text))
     standing_order = outcome.standing_order
-    about = f"{outcome.role.about}\n{describe_schedule(standing_order.schedule)}\n"
+    about = f"{outcome.participant.about}\n{describe_schedule(standing_order.schedule)}\n"
     state = scheduler_pb2.StandingOrder.State.Name(standing_order.state)
     paid = [to_minor(each.amount) for each in outcome.orders if each.state == each.PAID]
     currency = outcome.orders[0].notified_amount.currency_code if outcome.orders else "EUR"
     end = f"\n{state}, {len(paid)} orders paid, {format_minor(sum(paid), currency)} in all"
     return Panel(
         Group(Text(about, style="italic"), table, Text(end, style="bold")),
-        title=outcome.role.first_name,
+        title=outcome.participant.first_name,
         title_align="left",
         width=PROSE_WIDTH_COLUMNS,
     )

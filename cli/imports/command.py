@@ -14,13 +14,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from cli.command import FAILED, command
 from cli.connect import Session
 from cli.errors import CommandError
-from cli.imports.rows import Book, Fault, FileRow, read_json_lines, read_text, sort_out
+from cli.imports.rows import Book, FileRow, RowError, read_json_lines, read_text, sort_out
 from cli.imports.table import read_table
 from cli.values import format_date, format_money
 
 IMPORT_DEADLINE_SECONDS = 600.0
 # More would scroll away what there is to read.
-SHOWN_FAULTS_MAX = 50
+SHOWN_ERRORS_MAX = 50
 # What shows without asking the service has no reason of its.
 UNREADABLE = "UNREADABLE"
 SUFFIXES = {".csv": "CSV", ".jsonl": "JSON Lines", ".ndjson": "JSON Lines"}
@@ -60,8 +60,8 @@ def register(app: typer.Typer) -> None:
         All rows are imported or none, unless --partial is given. Repeating an import changes nothing.
         """
         book = read_book(file, session.merchant)
-        if book.faults and not (dry_run or partial):
-            raise CommandError(describe_faults(file, book.faults))
+        if book.errors and not (dry_run or partial):
+            raise CommandError(describe_errors(file, book.errors))
         config = pb.ImportConfig(
             parent=session.parent,
             dry_run=dry_run,
@@ -72,14 +72,14 @@ def register(app: typer.Typer) -> None:
         response = await _send(session, config, book.rows)
         good = len(book.rows) - response.unchanged_count - response.refused_count
         lines = [row.line for row in book.rows]
-        faults = sorted([*book.faults, *_faults(response, lines)], key=lambda fault: fault.line)
-        response.refused_count += len({fault.line for fault in book.faults})
-        if book.faults and not partial:
+        errors = sorted([*book.errors, *_errors(response, lines)], key=lambda error: error.line)
+        response.refused_count += len({error.line for error in book.errors})
+        if book.errors and not partial:
             response.imported_count = 0
         if session.output.as_json:
-            session.output.data(_data(response, faults, lines))
+            session.output.data(_data(response, errors, lines))
         else:
-            _show(session, response, faults, lines)
+            _show(session, response, errors, lines)
             session.output.say(summary(response, good, dry_run=dry_run))
         if response.refused_count:
             raise typer.Exit(FAILED)
@@ -96,21 +96,21 @@ def read_book(file: Path, merchant: str) -> Book:
     text = read_text(file)
     read = read_table(str(file), text, merchant) if kind == "CSV" else read_json_lines(text)
     book = sort_out(read)
-    if not (book.rows or book.faults):
+    if not (book.rows or book.errors):
         raise CommandError(f"{file} has no rows")
     return book
 
 
-def describe_faults(file: Path, faults: Sequence[Fault]) -> str:
+def describe_errors(file: Path, errors: Sequence[RowError]) -> str:
     """What is wrong with a file that is not sent, line by line."""
     shown = [
-        f"  line {fault.line}: {fault.field}: {fault.description}"
-        if fault.field
-        else f"  line {fault.line}: {fault.description}"
-        for fault in sorted(faults, key=lambda fault: fault.line)[:SHOWN_FAULTS_MAX]
+        f"  line {error.line}: {error.field}: {error.description}"
+        if error.field
+        else f"  line {error.line}: {error.description}"
+        for error in sorted(errors, key=lambda error: error.line)[:SHOWN_ERRORS_MAX]
     ]
-    if len(faults) > SHOWN_FAULTS_MAX:
-        shown.append(f"  and {len(faults) - SHOWN_FAULTS_MAX} more")
+    if len(errors) > SHOWN_ERRORS_MAX:
+        shown.append(f"  and {len(errors) - SHOWN_ERRORS_MAX} more")
     return "\n".join(
         [f"{file}: nothing was sent; mend these; --dry-run shows what else is wrong", *shown]
     )
@@ -162,10 +162,10 @@ def _new_progress() -> Progress:
     )
 
 
-def _faults(response: pb.ImportStandingOrdersResponse, lines: Sequence[int]) -> Iterator[Fault]:
+def _errors(response: pb.ImportStandingOrdersResponse, lines: Sequence[int]) -> Iterator[RowError]:
     """What the service found wrong, by line."""
     for each in response.problems:
-        yield Fault(
+        yield RowError(
             lines[each.row - 1],
             each.standing_order_id,
             each.field,
@@ -175,7 +175,7 @@ def _faults(response: pb.ImportStandingOrdersResponse, lines: Sequence[int]) -> 
 
 
 def _data(
-    response: pb.ImportStandingOrdersResponse, faults: Sequence[Fault], lines: Sequence[int]
+    response: pb.ImportStandingOrdersResponse, errors: Sequence[RowError], lines: Sequence[int]
 ) -> dict[str, Any]:
     """The answer for programs, with the line of each row."""
     data = MessageToDict(response, always_print_fields_with_no_presence=True)
@@ -189,7 +189,7 @@ def _data(
             "reason": each.reason or UNREADABLE,
             "description": each.description,
         }
-        for each in faults
+        for each in errors
     ]
     return data
 
@@ -197,11 +197,11 @@ def _data(
 def _show(
     session: Session,
     response: pb.ImportStandingOrdersResponse,
-    faults: Sequence[Fault],
+    errors: Sequence[RowError],
     lines: Sequence[int],
 ) -> None:
     output = session.output
-    if faults:
+    if errors:
         output.rows(
             ["line", "standing order", "field", "reason", "what is wrong"],
             [
@@ -212,7 +212,7 @@ def _show(
                     each.reason or UNREADABLE,
                     each.description,
                 ]
-                for each in faults
+                for each in errors
             ],
             "",
         )

@@ -1,4 +1,4 @@
-"""Rows of a file, and what is wrong with them before anybody is asked."""
+"""Rows of a file, and their errors before the service validates them."""
 
 import codecs
 import shlex
@@ -31,7 +31,7 @@ class FileRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class RowError:
     """Something wrong with one row; without a reason, it shows without asking the service."""
 
     line: int
@@ -47,7 +47,7 @@ class Book:
     """What a file has: the rows that could be read, and what is wrong with the others."""
 
     rows: list[FileRow]
-    faults: list[Fault]
+    errors: list[RowError]
 
 
 def read_text(file: Path) -> str:
@@ -116,7 +116,7 @@ def _is_windows_1252(content: bytes) -> bool:
     return True
 
 
-def read_json_lines(text: str) -> Iterator[FileRow | Fault]:
+def read_json_lines(text: str) -> Iterator[FileRow | RowError]:
     """The rows of a file with an ImportRow as protobuf JSON on each line; empty lines are none."""
     for line, content in enumerate(text.split("\n"), start=1):
         if not content.strip():
@@ -124,19 +124,21 @@ def read_json_lines(text: str) -> Iterator[FileRow | Fault]:
         try:
             data = load_json(content)
         except RepeatedKeyError as error:
-            yield Fault(line, "", error.key, REPEATED_KEY)
+            yield RowError(line, "", error.key, REPEATED_KEY)
             continue
         except ValueError as error:
-            yield Fault(line, "", "", f"is not JSON: {error}")
+            yield RowError(line, "", "", f"is not JSON: {error}")
             continue
         if not isinstance(data, dict):
-            yield Fault(line, "", "", 'is not a JSON object such as {"standingOrderId": …}')
+            yield RowError(line, "", "", 'is not a JSON object such as {"standingOrderId": …}')
             continue
         standing_order = str(data.get("standingOrderId") or data.get("standing_order_id") or "")
         try:
             row = ParseDict(data, pb.ImportRow())
         except (ParseError, ValueError) as error:
-            yield Fault(line, standing_order, "", f"does not fit ImportRow: {_first_line(error)}")
+            yield RowError(
+                line, standing_order, "", f"does not fit ImportRow: {_first_line(error)}"
+            )
             continue
         yield FileRow(line, row)
 
@@ -145,19 +147,19 @@ def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
 
 
-def sort_out(read: Iterable[FileRow | Fault]) -> Book:
-    """A book of what was read; a row whose id a row before has is at fault."""
+def sort_out(read: Iterable[FileRow | RowError]) -> Book:
+    """A book of what was read; a row whose id a row before has is at error."""
     book = Book([], [])
     first: dict[str, int] = {}
     for each in read:
-        if isinstance(each, Fault):
-            book.faults.append(each)
+        if isinstance(each, RowError):
+            book.errors.append(each)
             continue
         standing_order = each.message.standing_order_id
         before = first.setdefault(standing_order, each.line)
         if before == each.line:
             book.rows.append(each)
         else:
-            said = f"line {before} has it already; keep one of them"
-            book.faults.append(Fault(each.line, standing_order, "id", said))
+            description = f"line {before} has it already; keep one of them"
+            book.errors.append(RowError(each.line, standing_order, "id", description))
     return book

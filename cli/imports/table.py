@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
 from cli.errors import CommandError
-from cli.imports.rows import Fault, FileRow
+from cli.imports.rows import FileRow, RowError
 from cli.names import CUSTOMER, PRODUCT, full_name
 from cli.schedules import parse_recurrence, parse_rule
 from cli.standing_orders import items_of
@@ -41,7 +41,7 @@ SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 Cells = Mapping[str, str]
 
 
-def read_table(file: str, text: str, merchant: str) -> Iterator[FileRow | Fault]:
+def read_table(file: str, text: str, merchant: str) -> Iterator[FileRow | RowError]:
     """The rows of a file, or what is wrong with each.
 
     Raises CommandError if the header is not one of this format.
@@ -112,7 +112,7 @@ def _describe_unknown(name: str) -> str:
 
 def _row(
     line: int, header: list[str], values: list[str], merchant: str
-) -> Iterator[FileRow | Fault]:
+) -> Iterator[FileRow | RowError]:
     stripped = [value.strip() for value in values]
     standing_order = stripped[header.index("id")] if header.index("id") < len(stripped) else ""
     names = [*header, *([""] * (len(stripped) - len(header)))]
@@ -123,17 +123,19 @@ def _row(
     ]
     if unnamed:
         more = "; quote cells that contain commas" if len(stripped) > len(header) else ""
-        yield Fault(line, standing_order, "", "; ".join(unnamed) + more)
+        yield RowError(line, standing_order, "", "; ".join(unnamed) + more)
         return
     if len(stripped) < len(header):
-        said = f"has {len(stripped)} columns, the header {len(header)}; write empty cells, too"
-        yield Fault(line, standing_order, "", said)
+        description = (
+            f"has {len(stripped)} columns, the header {len(header)}; write empty cells, too"
+        )
+        yield RowError(line, standing_order, "", description)
         return
     cells = {name: value for name, value in zip(names, stripped, strict=True) if name}
     found = _Reader(line, cells, merchant)
     row = found.row()
-    if found.faults:
-        yield from found.faults
+    if found.errors:
+        yield from found.errors
     else:
         yield FileRow(line, row)
 
@@ -142,13 +144,13 @@ class _Reader:
     """Reads the cells of one row, noting each that cannot be read."""
 
     def __init__(self, line: int, cells: Cells, merchant: str) -> None:
-        self.faults: list[Fault] = []
+        self.errors: list[RowError] = []
         self._line = line
         self._cells = cells
         self._merchant = merchant
 
     def row(self) -> pb.ImportRow:
-        """The row; meaningless if there are faults."""
+        """The row; meaningless if there are errors."""
         customer = self._read("customer", lambda text: full_name(self._merchant, CUSTOMER, text))
         mandate = self._optional("mandate", partial(self._mandate, customer or "")) or ""
         return pb.ImportRow(
@@ -214,7 +216,7 @@ class _Reader:
             return None
 
     def _read(self, column: str, parse: Callable[[str], Any]) -> Any:  # noqa: ANN401
-        """A cell that must be there; None, with a fault, if it is not or cannot be read."""
+        """A cell that must be there; None, with a error, if it is not or cannot be read."""
         if not self._cells.get(column):
             self._note(column, "must not be empty")
             return None
@@ -234,4 +236,4 @@ class _Reader:
 
     def _note(self, column: str, description: str) -> None:
         standing_order = self._cells.get("id", "")
-        self.faults.append(Fault(self._line, standing_order, column, description))
+        self.errors.append(RowError(self._line, standing_order, column, description))

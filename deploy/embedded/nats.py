@@ -98,7 +98,7 @@ class EmbeddedNats:
             log_file=log_file,
             pid_file=self.folder / "process.json",
             working_folder=Path("/"),
-            # It reads none, and one that differs would have it started anew from another shell.
+            # It reads none, and a difference would restart it from another shell.
             environment={},
         )
 

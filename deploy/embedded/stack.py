@@ -1,4 +1,4 @@
-"""All parts together: what is missing is started, what runs with other settings is started anew.
+"""All parts of the stack: missing ones are started, those with other settings are restarted.
 
 Everything the stack keeps is in its home folder: data, keys, logs, the numbers of its processes and
 `stack.json`, which has the addresses of everything, for clients.

@@ -19,7 +19,7 @@ UNAUTHORIZED, NOT_FOUND, CONFLICT, OK, CREATED = 401, 404, 409, 200, 201
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Reads and makes Secrets for whoever shows the account's token."""
+    """Reads and creates Secrets for clients with the account's token."""
 
     def do_GET(self) -> None:
         """Answer with a Secret."""

@@ -304,7 +304,7 @@ class Check:
 
 
 def _check_start(service: str) -> None:
-    """Wait until a service serves, and start it anew: at its best, it must be there in time."""
+    """Wait until a service serves, then restart it; the fastest of its starts must be in time."""
     name = f"check-{service}"
     _until_serving(name, since=0)
     best = min(_restart_seconds(name) for _ in range(STARTS))

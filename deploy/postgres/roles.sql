@@ -26,7 +26,7 @@ ALTER ROLE :"readonly" SET default_transaction_read_only = on;
 ALTER ROLE :"auditor" PASSWORD :'auditor_password' NOBYPASSRLS;
 ALTER ROLE :"auditor" SET default_transaction_read_only = on;
 ALTER ROLE :"workers" BYPASSRLS;
--- The service says so itself; whoever else comes by its password, or an operator's, begins with the same.
+-- The service sets these itself; any other client with its password, or an operator's, begins with the same.
 SELECT format('ALTER ROLE %I SET %s = %L', role, setting, value)
 FROM unnest(ARRAY[:'name', :'readonly']) role,
      (VALUES ('statement_timeout', '15s'), ('lock_timeout', '5s'),

@@ -5,7 +5,7 @@ and confirmed off session in one request, their retrieval, listing and search, r
 look-up of a payment method; and SetupIntents as far as they take a key. Field names, statuses, error
 envelopes and the rules of the Idempotency-Key follow https://docs.stripe.com/api; a parameter that
 isn't built is refused, not ignored. Unlike Stripe's, the search sees a PaymentIntent at once, and
-keys are kept for ever, until `behavior.py` is told otherwise.
+keys are kept for ever, unless `behavior.py` is set otherwise.
 Amounts are integers in the units of `currencies`, `created` is simulated unix time.
 """
 

@@ -1,4 +1,4 @@
-"""The provider's books: which cards there are, what is charged and refunded, and how it is told."""
+"""The provider's books: its cards, charges and refunds, and their representation."""
 
 import json
 import secrets

@@ -34,7 +34,7 @@ def test_a_stream_is_a_list() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("scheduler.GetOder", "scheduler.GetOrder"),
         ("GetOrder", "scheduler.GetOrder"),
@@ -42,13 +42,13 @@ def test_a_stream_is_a_list() -> None:
         ("nothing.Like", "`recurring call` lists all"),
     ],
 )
-def test_a_wrong_method_is_met_with_the_right_ones(name: str, told: str) -> None:
-    with pytest.raises(CommandError, match=told):
+def test_a_wrong_method_is_met_with_the_right_ones(name: str, message: str) -> None:
+    with pytest.raises(CommandError, match=message):
         find_method(name)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("{", "no JSON"),
         ('{"nme": 1}', "its fields are name, etag"),
@@ -57,6 +57,6 @@ def test_a_wrong_method_is_met_with_the_right_ones(name: str, told: str) -> None
         ('"x"', "its fields are"),
     ],
 )
-def test_a_wrong_request_is_met_with_what_it_could_be(text: str, told: str) -> None:
-    with pytest.raises(CommandError, match=told):
+def test_a_wrong_request_is_met_with_what_it_could_be(text: str, message: str) -> None:
+    with pytest.raises(CommandError, match=message):
         read_requests(find_method("scheduler.PauseStandingOrder"), text)

@@ -97,6 +97,6 @@ def test_a_decision_shows_lists_and_records() -> None:
     decision.data.update(
         {"reasons": ["OUT_OF_STOCK", "PHONE_NOT_BOUND"], "lines": [{"price": "p"}]}
     )
-    assert orders.DECISION_COLUMNS["facts"](decision) == (
+    assert orders.DECISION_COLUMNS["data"](decision) == (
         "lines[0].price=p\nreasons=OUT_OF_STOCK, PHONE_NOT_BOUND"
     )

@@ -8,7 +8,7 @@ from google.protobuf.json_format import MessageToJson
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
 from cli.errors import CommandError
-from cli.imports.command import describe_faults, read_book, summary
+from cli.imports.command import describe_errors, read_book, summary
 
 HEADER = "id,customer,title,items,every,on,start,zone,next_cycle,next_date"
 ROW = "a,ada,Tea,tea=2;milk,month,31,2025-07-31,Europe/Berlin,7,2026-01-31"
@@ -21,13 +21,13 @@ def written(folder: Path, *lines: str, name: str = "book.csv") -> Path:
 
 
 def refusal(file: Path) -> str:
-    """What is said of a file that is not sent."""
+    """What is description of a file that is not sent."""
     try:
         book = read_book(file, "acme")
     except CommandError as error:
         return str(error)
-    assert book.faults
-    return describe_faults(file, book.faults)
+    assert book.errors
+    return describe_errors(file, book.errors)
 
 
 def test_a_table_is_read_in_the_words_of_the_command(tmp_path: Path) -> None:
@@ -101,17 +101,17 @@ def test_a_wrong_header_is_refused_with_a_way_to_mend_it(
 def test_another_encoding_is_refused_by_its_line(tmp_path: Path) -> None:
     file = tmp_path / "book.csv"
     file.write_bytes(f"{HEADER}\n{ROW}\n".replace("Tea", "Kräutertee").encode("latin-1"))
-    said = refusal(file)
-    assert "line 2: is not UTF-8" in said
-    assert "iconv" in said
+    description = refusal(file)
+    assert "line 2: is not UTF-8" in description
+    assert "iconv" in description
 
 
 def test_each_bad_cell_is_named_with_its_line(tmp_path: Path) -> None:
     bad = ROW.replace("2026-01-31", "31.1.2026").replace(",7,", ",seven,")
-    said = refusal(written(tmp_path, HEADER, ROW, bad.replace("a,", "b,", 1)))
-    assert "nothing was sent" in said
-    assert "line 3: next_date: '31.1.2026'" in said
-    assert "line 3: next_cycle: 'seven'" in said
+    description = refusal(written(tmp_path, HEADER, ROW, bad.replace("a,", "b,", 1)))
+    assert "nothing was sent" in description
+    assert "line 3: next_date: '31.1.2026'" in description
+    assert "line 3: next_cycle: 'seven'" in description
 
 
 @pytest.mark.parametrize("column", ["customer", "title", "items", "start", "zone", "next_date"])
@@ -124,10 +124,10 @@ def test_an_empty_cell_is_refused(tmp_path: Path, column: str) -> None:
 
 
 def test_a_row_of_another_width_is_refused(tmp_path: Path) -> None:
-    said = refusal(written(tmp_path, HEADER, ROW + ",more"))
-    assert "line 2: column 11 has 'more', but no name in the header; quote cells" in said
-    said = refusal(written(tmp_path, HEADER, ROW.rpartition(",")[0]))
-    assert "line 2: has 9 columns, the header 10" in said
+    description = refusal(written(tmp_path, HEADER, ROW + ",more"))
+    assert "line 2: column 11 has 'more', but no name in the header; quote cells" in description
+    description = refusal(written(tmp_path, HEADER, ROW.rpartition(",")[0]))
+    assert "line 2: has 9 columns, the header 10" in description
 
 
 def test_an_id_that_comes_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
@@ -166,13 +166,13 @@ def test_rows_that_can_be_read_are_kept_beside_those_that_cannot(tmp_path: Path)
     bad = ROW.replace("2026-01-31", "31.1.2026").replace("a,", "b,", 1)
     book = read_book(written(tmp_path, HEADER, ROW, bad, ROW), "acme")
     assert [row.line for row in book.rows] == [2]
-    assert [(fault.line, fault.field) for fault in book.faults] == [(3, "next_date"), (4, "id")]
+    assert [(error.line, error.field) for error in book.errors] == [(3, "next_date"), (4, "id")]
 
 
 def test_the_end_says_that_it_was_all_or_nothing() -> None:
     response = pb.ImportStandingOrdersResponse(unchanged_count=1, refused_count=2)
-    said = summary(response, 7, dry_run=False)
-    assert said.startswith("0 imported; 1 imported before; 2 refused; 7 good, but")
+    description = summary(response, 7, dry_run=False)
+    assert description.startswith("0 imported; 1 imported before; 2 refused; 7 good, but")
 
 
 @pytest.mark.parametrize("last", [",,,,,,,,,", " , ,,,,,,,,", "", "   ", ",", ",,,,,,,,,,,,"])
@@ -181,20 +181,20 @@ def test_empty_lines_say_nothing_however_a_spreadsheet_writes_them(
 ) -> None:
     other = ROW.replace("a,", "b,", 1)
     book = read_book(written(tmp_path, last, HEADER, ROW, last, other, last, last), "acme")
-    assert book.faults == []
+    assert book.errors == []
     assert [row.line for row in book.rows] == [3, 5]
 
 
 def test_empty_columns_at_the_right_are_ignored(tmp_path: Path) -> None:
     book = read_book(written(tmp_path, HEADER + ",, ,", ROW + ",,,"), "acme")
-    assert (len(book.rows), book.faults) == (1, [])
+    assert (len(book.rows), book.errors) == (1, [])
     book = read_book(written(tmp_path, HEADER, ROW + ",,"), "acme")
-    assert (len(book.rows), book.faults) == (1, [])
+    assert (len(book.rows), book.errors) == (1, [])
 
 
 def test_a_column_without_a_name_must_be_empty(tmp_path: Path) -> None:
-    said = refusal(written(tmp_path, HEADER + ",", ROW + ",x"))
-    assert "line 2: column 11 has 'x', but no name in the header" in said
+    description = refusal(written(tmp_path, HEADER + ",", ROW + ",x"))
+    assert "line 2: column 11 has 'x', but no name in the header" in description
 
 
 def test_capitals_and_blanks_make_no_other_column(tmp_path: Path) -> None:
@@ -241,9 +241,9 @@ def test_the_hint_converts_from_the_encoding_that_the_file_has(
 def test_bytes_of_no_encoding_that_is_known_have_no_hint(tmp_path: Path) -> None:
     file = tmp_path / "book.csv"
     file.write_bytes(f"{HEADER}\n{ROW}\n".encode().replace(b"Tea", b"T\x81"))
-    said = refusal(file)
-    assert "line 2: is not UTF-8" in said
-    assert "iconv" not in said
+    description = refusal(file)
+    assert "line 2: is not UTF-8" in description
+    assert "iconv" not in description
 
 
 def test_a_nul_is_refused_by_its_line(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_lines_are_counted_whatever_ends_them(tmp_path: Path, end: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cell", "value", "said"),
+    ("cell", "value", "description"),
     [
         ("on", "0", "line 2: on: '0'"),
         ("every", "2weeksx", "line 2: every: '2weeksx'"),
@@ -275,11 +275,11 @@ def test_lines_are_counted_whatever_ends_them(tmp_path: Path, end: str) -> None:
     ],
 )
 def test_a_cell_is_read_as_strictly_as_an_option(
-    tmp_path: Path, cell: str, value: str, said: str
+    tmp_path: Path, cell: str, value: str, description: str
 ) -> None:
     cells = ROW.split(",")
     cells[HEADER.split(",").index(cell)] = value
-    assert said in refusal(written(tmp_path, HEADER, ",".join(cells)))
+    assert description in refusal(written(tmp_path, HEADER, ",".join(cells)))
 
 
 def test_a_range_of_weekdays_is_read_in_a_cell_too(tmp_path: Path) -> None:

@@ -23,10 +23,10 @@ def test_packages_without_a_vulnerability_are_counted() -> None:
     assert told(GOOD, GOOD) == ["2 packages, no known vulnerability"]
 
 
-def test_each_vulnerability_is_named_with_the_version_that_mends_it() -> None:
+def test_each_vulnerability_is_named_with_the_version_that_fixes_it() -> None:
     assert told(GOOD, BAD) == [
-        "jinja2 3.0: PYSEC-1 (mended in 3.1)",
-        "jinja2 3.0: PYSEC-2 (mended in no version yet)",
+        "jinja2 3.0: PYSEC-1 (fixed in 3.1)",
+        "jinja2 3.0: PYSEC-2 (fixed in no version yet)",
     ]
 
 

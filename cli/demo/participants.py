@@ -1,4 +1,4 @@
-"""Who is in the story: what the merchant sells, and four customers who sign up."""
+"""The participants of the demo: a merchant with three products, and four customers."""
 
 import re
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ _COFFEE = re.compile(r"coffee-(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Role:
+class Participant:
     """A customer: who they are, what they pay with, and the standing order they want."""
 
     first_name: str
@@ -36,59 +36,59 @@ class Role:
 
 
 @dataclass(frozen=True, slots=True)
-class Cast:
+class Participants:
     """One run's names: every run has customers and products of its own."""
 
     merchant: str
     run: int
-    roles: tuple[Role, ...]
+    all: tuple[Participant, ...]
 
-    def customer_id(self, role: Role) -> str:
+    def customer_id(self, participant: Participant) -> str:
         """The customer's id; their standing order has the same."""
-        return f"{role.first_name.lower()}-{self.run}"
+        return f"{participant.first_name.lower()}-{self.run}"
 
-    def customer(self, role: Role) -> str:
+    def customer(self, participant: Participant) -> str:
         """The customer's name."""
-        return f"merchants/{self.merchant}/customers/{self.customer_id(role)}"
+        return f"merchants/{self.merchant}/customers/{self.customer_id(participant)}"
 
-    def standing_order(self, role: Role) -> str:
+    def standing_order(self, participant: Participant) -> str:
         """The name of the customer's standing order."""
-        return f"merchants/{self.merchant}/standingOrders/{self.customer_id(role)}"
+        return f"merchants/{self.merchant}/standingOrders/{self.customer_id(participant)}"
 
-    def payment_method(self, role: Role) -> str:
+    def payment_method(self, participant: Participant) -> str:
         """The name of the customer's only payment method."""
-        return f"{self.customer(role)}/paymentMethods/card"
+        return f"{self.customer(participant)}/paymentMethods/card"
 
-    def phone(self, role: Role) -> str:
+    def phone(self, participant: Participant) -> str:
         """The customer's number, which rings in the sandbox only."""
-        number = (self.run * len(self.roles) + role.number) % FICTIONAL_PHONES
+        number = (self.run * len(self.all) + participant.number) % FICTIONAL_PHONES
         return FICTIONAL_PHONE.format(number)
 
-    def email(self, role: Role) -> str:
+    def email(self, participant: Participant) -> str:
         """The customer's mail address."""
-        return f"{self.customer_id(role)}@example.com"
+        return f"{self.customer_id(participant)}@example.com"
 
-    def role(self, first_name: str) -> Role:
+    def participant(self, first_name: str) -> Participant:
         """The customer of that name."""
-        return next(role for role in self.roles if role.first_name == first_name)
+        return next(participant for participant in self.all if participant.first_name == first_name)
 
     def first_names(self) -> dict[str, str]:
         """First names by customer id."""
-        return {self.customer_id(role): role.first_name for role in self.roles}
+        return {self.customer_id(participant): participant.first_name for participant in self.all}
 
 
-async def assemble(session: Session, dates: Plan) -> Cast:
-    """A cast for the next run; the number of the run follows from the products of those before."""
+async def assemble(session: Session, dates: Plan) -> Participants:
+    """The participants of the next run, whose number follows from the products of earlier runs."""
     request = catalog_pb2.ListProductsRequest(parent=session.parent)
     run = 1
     async for product in pages(session.catalog.ListProducts, request, "products"):
         if match := _COFFEE.fullmatch(last_id(product.name)):
             run = max(run, int(match[1]) + 1)
-    return Cast(session.merchant, run, _roles(session.parent, run, dates))
+    return Participants(session.merchant, run, _participants(session.parent, run, dates))
 
 
 async def stock_the_shop(session: Session, run: int) -> None:
-    """Create the three products of the story, with prices and stock."""
+    """Create the three products, with prices and stock."""
     coffee = catalog_pb2.Product(
         title="Coffee, 500 g", increase_notice_days=plan.INCREASE_NOTICE_DAYS
     )
@@ -140,12 +140,14 @@ async def restock(session: Session, product: str, units: int) -> None:
     )
 
 
-async def ask_for_code(session: Session, cast: Cast, role: Role) -> None:
+async def ask_for_code(
+    session: Session, participants: Participants, participant: Participant
+) -> None:
     """Give the customer's contact, and send a one-time code to their phone."""
     contact = notify_pb2.Contact(
-        name=f"{cast.customer(role)}/contact",
-        display_name=role.first_name,
-        email=cast.email(role),
+        name=f"{participants.customer(participant)}/contact",
+        display_name=participant.first_name,
+        email=participants.email(participant),
     )
     await session.notify.UpdateContact(
         notify_pb2.UpdateContactRequest(
@@ -154,36 +156,36 @@ async def ask_for_code(session: Session, cast: Cast, role: Role) -> None:
     )
     await session.notify.StartPhoneBinding(
         notify_pb2.StartPhoneBindingRequest(
-            name=contact.name, phone=cast.phone(role), request_id=new_request_id()
+            name=contact.name, phone=participants.phone(participant), request_id=new_request_id()
         )
     )
 
 
-async def sign_up(session: Session, cast: Cast, role: Role) -> None:
+async def sign_up(session: Session, participants: Participants, participant: Participant) -> None:
     """Bind the phone with the code that arrived, give consent, and create the standing order."""
     await session.notify.ConfirmPhoneBinding(
         notify_pb2.ConfirmPhoneBindingRequest(
-            name=f"{cast.customer(role)}/contact",
-            code=await _read_code(session, cast.phone(role)),
+            name=f"{participants.customer(participant)}/contact",
+            code=await _read_code(session, participants.phone(participant)),
             request_id=new_request_id(),
         )
     )
     await session.payments.CreatePaymentMethod(
         payments_pb2.CreatePaymentMethodRequest(
-            parent=cast.customer(role),
+            parent=participants.customer(participant),
             payment_method_id="card",
-            payment_method=payments_pb2.PaymentMethod(provider_token=role.card),
+            payment_method=payments_pb2.PaymentMethod(provider_token=participant.card),
             request_id=new_request_id(),
         )
     )
-    wanted = scheduler_pb2.StandingOrder(customer=cast.customer(role))
-    wanted.MergeFrom(role.wish)
+    wanted = scheduler_pb2.StandingOrder(customer=participants.customer(participant))
+    wanted.MergeFrom(participant.wish)
     if wanted.billing_mode == scheduler_pb2.AUTOMATIC:
-        wanted.mandate = await _consent(session, cast, role)
+        wanted.mandate = await _consent(session, participants, participant)
     await session.scheduler.CreateStandingOrder(
         scheduler_pb2.CreateStandingOrderRequest(
             parent=session.parent,
-            standing_order_id=cast.customer_id(role),
+            standing_order_id=participants.customer_id(participant),
             standing_order=wanted,
             request_id=new_request_id(),
         )
@@ -199,17 +201,17 @@ async def _read_code(session: Session, phone: str) -> str:
     return codes[-1]
 
 
-async def _consent(session: Session, cast: Cast, role: Role) -> str:
+async def _consent(session: Session, participants: Participants, participant: Participant) -> str:
     """Record the customer's consent and return its name."""
     mandate = await session.payments.CreateMandate(
         payments_pb2.CreateMandateRequest(
-            parent=cast.customer(role),
+            parent=participants.customer(participant),
             mandate_id="consent",
             mandate=payments_pb2.Mandate(
-                payment_method=cast.payment_method(role),
+                payment_method=participants.payment_method(participant),
                 charge_ceiling=from_minor(CEILING_MINOR, plan.CURRENCY),
                 evidence=payments_pb2.Mandate.Evidence(
-                    text=f"I let {cast.merchant} charge my card for {role.wish.title}.",
+                    text=f"I let {participants.merchant} charge my card for {participant.wish.title}.",
                     accept_time=to_timestamp(await session.now()),
                     source="demo",
                 ),
@@ -220,7 +222,7 @@ async def _consent(session: Session, cast: Cast, role: Role) -> str:
     return str(mandate.name)
 
 
-def _roles(merchant: str, run: int, dates: Plan) -> tuple[Role, ...]:
+def _participants(merchant: str, run: int, dates: Plan) -> tuple[Participant, ...]:
     def wish(title: str, product: str, quantity: int, day: int) -> scheduler_pb2.StandingOrder:
         return scheduler_pb2.StandingOrder(
             title=title,
@@ -256,16 +258,18 @@ def _roles(merchant: str, run: int, dates: Plan) -> tuple[Role, ...]:
     dan.price_protection.lock.cycle_count = plan.DAN_LOCKED_CYCLES
 
     return (
-        Role("Ada", 0, "pm_card_visa", "two bags on the 31st of every month, charged", ada),
-        Role("Ben", 1, "pm_card_mastercard", "a box every two weeks, pays each himself", ben),
-        Role(
+        Participant("Ada", 0, "pm_card_visa", "two bags on the 31st of every month, charged", ada),
+        Participant(
+            "Ben", 1, "pm_card_mastercard", "a box every two weeks, pays each himself", ben
+        ),
+        Participant(
             "Cleo",
             2,
             "pm_sandbox_declineFirstAttempt",
             "lenses on the 15th; her card declines at first",
             cleo,
         ),
-        Role(
+        Participant(
             "Dan",
             3,
             "pm_sandbox_timeoutAfterCharge",

@@ -1,4 +1,4 @@
-"""The story: what the people in it do, and when."""
+"""The scenario of the demo: what the merchant and the customers do, and when."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from recurring.scheduler.v1 import scheduler_pb2
 
 from cli.connect import Session, all_pages, new_request_id
 from cli.demo import plan
-from cli.demo.cast import Cast, restock, set_price
+from cli.demo.participants import Participants, restock, set_price
 from cli.demo.plan import Plan
 from cli.errors import CommandError
 from cli.values import from_minor
 
 
 @dataclass(frozen=True, slots=True)
-class Beat:
-    """Somebody does something at a moment."""
+class Action:
+    """An action of a person at a moment."""
 
     time: datetime
     who: str
@@ -26,24 +26,24 @@ class Beat:
     act: Callable[[], Awaitable[object]]
 
 
-class Story:
-    """Everything that people do between sign-up and the end; the rest happens by itself."""
+class Scenario:
+    """The actions of people between sign-up and the end; the suite does the rest."""
 
-    def __init__(self, session: Session, cast: Cast, dates: Plan) -> None:
+    def __init__(self, session: Session, participants: Participants, dates: Plan) -> None:
         self._session = session
-        self._cast = cast
+        self._cast = participants
         self._dates = dates
 
-    def beats(self) -> list[Beat]:
-        """What is done, in the order of time."""
-        beats = [*self._of_the_merchant(), *self._of_ben(), *self._of_the_others()]
-        return sorted(beats, key=lambda beat: beat.time)
+    def actions(self) -> list[Action]:
+        """All actions, in the order of time."""
+        actions = [*self._of_the_merchant(), *self._of_ben(), *self._of_the_others()]
+        return sorted(actions, key=lambda action: action.time)
 
-    def _of_the_merchant(self) -> list[Beat]:
+    def _of_the_merchant(self) -> list[Action]:
         noon = self._dates.noon
         coffee, box = (self._product(name) for name in ("coffee", "box"))
         return [
-            Beat(
+            Action(
                 noon(plan.PRICE_DROP_DAY),
                 "merchant",
                 "lowers the price of coffee",
@@ -51,7 +51,7 @@ class Story:
                     self._session, coffee, "after-drop", plan.COFFEE_AFTER_DROP_MINOR
                 ),
             ),
-            Beat(
+            Action(
                 noon(plan.PRICE_RISE_ANNOUNCE_DAY),
                 "merchant",
                 "announces a higher price of coffee from tomorrow",
@@ -63,13 +63,13 @@ class Story:
                     from_plan=self._dates,
                 ),
             ),
-            Beat(
+            Action(
                 noon(plan.REFUND_DAY),
                 "merchant",
                 "gives Ada something back for a torn bag",
                 self._refund_ada,
             ),
-            Beat(
+            Action(
                 noon(plan.RESTOCK_DAY),
                 "merchant",
                 "gets more vegetable boxes",
@@ -77,47 +77,47 @@ class Story:
             ),
         ]
 
-    def _of_ben(self) -> list[Beat]:
+    def _of_ben(self) -> list[Action]:
         dues = self._dates.ben_dues()
         skipped_due = dues[plan.BEN_SKIPPED_CYCLE - 1]
-        skip = Beat(
+        skip = Action(
             skipped_due - plan.BEN_SKIPS_BEFORE,
             "Ben",
             "is away for a week and skips a box",
             lambda: self._skip("Ben", plan.BEN_SKIPPED_CYCLE),
         )
         cancel_time = self._dates.noon(plan.BEN_CANCEL_DAY)
-        cancel = Beat(cancel_time, "Ben", "cancels", lambda: self._cancel("Ben"))
+        cancel = Action(cancel_time, "Ben", "cancels", lambda: self._cancel("Ben"))
         reactions = [
-            Beat(due + plan.BEN_REACTS_AFTER, "Ben", "reads his phone and pays", self._ben_pays)
+            Action(due + plan.BEN_REACTS_AFTER, "Ben", "reads his phone and pays", self._ben_pays)
             for cycle, due in enumerate(dues, 1)
             if cycle not in {plan.BEN_LAPSED_CYCLE, plan.BEN_SKIPPED_CYCLE} and due < cancel_time
         ]
         return [*reactions, skip, cancel]
 
-    def _of_the_others(self) -> list[Beat]:
+    def _of_the_others(self) -> list[Action]:
         noon = self._dates.noon
         cleo_due = self._dates.cleo_dues()[plan.CLEO_SKIPPED_CYCLE - 1]
         return [
-            Beat(
+            Action(
                 cleo_due - plan.CLEO_SKIPS_BEFORE,
                 "Cleo",
-                "has been told of the next lenses and skips them",
+                "reads the notice of the next lenses and skips them",
                 lambda: self._skip("Cleo", plan.CLEO_SKIPPED_CYCLE),
             ),
-            Beat(noon(plan.PAUSE_DAY), "Dan", "pauses", self._pause_dan),
-            Beat(noon(plan.RESUME_DAY), "Dan", "resumes", self._resume_dan),
-            Beat(noon(plan.DAN_CANCEL_DAY), "Dan", "cancels", lambda: self._cancel("Dan")),
+            Action(noon(plan.PAUSE_DAY), "Dan", "pauses", self._pause_dan),
+            Action(noon(plan.RESUME_DAY), "Dan", "resumes", self._resume_dan),
+            Action(noon(plan.DAN_CANCEL_DAY), "Dan", "cancels", lambda: self._cancel("Dan")),
         ]
 
     async def _ben_pays(self) -> None:
-        ben = self._cast.role("Ben")
+        ben = self._cast.participant("Ben")
         request = payments_pb2.ListChargesRequest(
             parent=self._cast.customer(ben), state=payments_pb2.Charge.REQUESTED
         )
         requested = await all_pages(self._session.payments.ListCharges, request, "charges")
         if not requested:
-            raise CommandError("Ben wants to pay, but nobody has asked him to")
+            raise CommandError("Ben wants to pay, but has no payment request")
         for charge in requested:
             await self._session.payments.ConfirmPaymentRequest(
                 payments_pb2.ConfirmPaymentRequestRequest(
@@ -128,7 +128,7 @@ class Story:
             )
 
     async def _refund_ada(self) -> None:
-        ada = self._cast.role("Ada")
+        ada = self._cast.participant("Ada")
         request = payments_pb2.ListChargesRequest(
             parent=self._cast.customer(ada), state=payments_pb2.Charge.SUCCEEDED
         )
@@ -175,13 +175,13 @@ class Story:
         )
 
     def _standing_order(self, first_name: str) -> str:
-        return self._cast.standing_order(self._cast.role(first_name))
+        return self._cast.standing_order(self._cast.participant(first_name))
 
     def _product(self, name: str) -> str:
         return f"{self._session.parent}/products/{name}-{self._cast.run}"
 
 
-async def boxes_left(session: Session, cast: Cast) -> catalog_pb2.Stock:
+async def boxes_left(session: Session, participants: Participants) -> catalog_pb2.Stock:
     """The stock of vegetable boxes."""
-    product = f"{session.parent}/products/box-{cast.run}"
+    product = f"{session.parent}/products/box-{participants.run}"
     return await session.catalog.GetStock(catalog_pb2.GetStockRequest(product=product))

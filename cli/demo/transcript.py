@@ -1,4 +1,4 @@
-"""Where the story is played: the clock moves from one deed to the next, and events pass by."""
+"""Advances the clock from one action to the next, and prints actions and events."""
 
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -10,21 +10,21 @@ from rich.text import Text
 
 from cli.clock import new_progress
 from cli.connect import Session
-from cli.demo.cast import Cast
+from cli.demo.participants import Participants
 from cli.demo.plan import Plan
 from cli.events import SeenEvent, event_line, subscribe
 from cli.names import last_id
 from cli.values import format_moment
 
 
-class Stage:
-    """Prints what people do and what the services tell, dated with the simulated time."""
+class Transcript:
+    """Prints what people do and the events of the services, with the simulated time."""
 
-    def __init__(self, session: Session, cast: Cast, dates: Plan) -> None:
+    def __init__(self, session: Session, participants: Participants, dates: Plan) -> None:
         self._session = session
         self._console = session.output.console
-        self._first_names = cast.first_names()
-        self._run_ending = f"-{cast.run}"
+        self._first_names = participants.first_names()
+        self._run_ending = f"-{participants.run}"
         self._start = dates.start
         self._length = dates.end - dates.start
         self._now = dates.start
@@ -67,8 +67,8 @@ class Stage:
         """Wait until all that follows from what was done now has happened."""
         await self._session.sandbox.settle()
 
-    def tell(self, who: str, text: str) -> None:
-        """Print what somebody does."""
+    def print_action(self, who: str, text: str) -> None:
+        """Print what a person does."""
         when = f"{format_moment(self._now)}  "
         self._print(Text.assemble((when, "dim"), (f"{who:<10} ", "bold"), (text, "yellow")))
 
@@ -82,5 +82,5 @@ class Stage:
             self._print(event_line(event, "merchant"))
 
     def _print(self, line: Text) -> None:
-        """Print a line as it is: where it is to be broken is up to the terminal."""
+        """Print a line unbroken; the terminal wraps it."""
         self._console.print(line, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Did the story come out as it had to? Every deviation is a sentence; none is the wanted answer."""
+"""The deviations of the demo's outcome from its plan, each a sentence."""
 
 from collections.abc import Iterator, Sequence
 
@@ -28,7 +28,7 @@ _STATES_AT_THE_END = {
 
 def deviations(outcome: Outcome, expected: Sequence[Expected]) -> Iterator[str]:
     """Where a customer's half year differs from the plan."""
-    who = outcome.role.first_name
+    who = outcome.participant.first_name
     yield from _cycles(who, outcome.orders, expected)
     yield from _attempts(who, outcome)
     if outcome.standing_order.state != _STATES_AT_THE_END[who]:
