@@ -15,7 +15,7 @@ from bench.stack import Stack
 from services.runtime.workers.clock import SystemClock
 from services.runtime.workers.loop import WorkerLoop
 from services.scheduler.domain.standing_order import NOTICE_HEADROOM
-from services.scheduler.workers.prepare import PREPARE_LANES, Prepare
+from services.scheduler.workers.prepare import PREPARE_WORKERS, Prepare
 
 DUE_PER_SECOND = 500
 AIM = Aim(1000.0, at_least=False)
@@ -66,7 +66,9 @@ async def measure(stack: Stack, book: Book) -> list[float]:
 
 async def _run(book: Book, work: Prepare, steps: _Steps) -> None:
     """Let time pass until all of the book is due, and then the workers until nothing is left to do."""
-    workers = [WorkerLoop(f"prepare-{lane}", steps, work.step) for lane in range(PREPARE_LANES)]
+    workers = [
+        WorkerLoop(f"prepare-{number}", steps, work.step) for number in range(PREPARE_WORKERS)
+    ]
     running = [asyncio.create_task(worker.run()) for worker in workers]
     try:
         await asyncio.sleep(AHEAD.total_seconds() + book.count / DUE_PER_SECOND)

@@ -22,7 +22,7 @@ from services.runtime.observability import tracing
 from services.runtime.rpc.channel import open_channel
 from services.runtime.workers.clock import Clock, SandboxClock
 from services.scheduler.clients import Clients
-from services.scheduler.workers.prepare import PREPARE_LANES, Prepare
+from services.scheduler.workers.prepare import PREPARE_WORKERS, Prepare
 
 POOL_CONNECTIONS = 8
 PREPARED = """
@@ -42,7 +42,7 @@ async def measure(stack: Stack, book: Book) -> Run:
     async with wired(stack, clock) as (prepare, _):
         before = stack.cpu_seconds()
         started = time.perf_counter()
-        worked = sum(await asyncio.gather(*(_until_done(prepare) for _ in range(PREPARE_LANES))))
+        worked = sum(await asyncio.gather(*(_until_done(prepare) for _ in range(PREPARE_WORKERS))))
         seconds = time.perf_counter() - started
         after = stack.cpu_seconds()
     check("standing orders claimed", book.count, worked)

@@ -7,10 +7,11 @@ from services.runtime.app.components import Components, Runtime
 from services.runtime.app.settings import RuntimeSettings
 from services.scheduler import api, consumers
 from services.scheduler.clients import Clients
+from services.scheduler.domain.order import OrderState
 from services.scheduler.store import gauges
 from services.scheduler.store.encrypted import ENCRYPTED_TABLES
 from services.scheduler.workers.collect import Collect
-from services.scheduler.workers.prepare import PREPARE_LANES, Prepare
+from services.scheduler.workers.prepare import PREPARE_WORKERS, Prepare
 from services.scheduler.workers.resume import Resume
 
 
@@ -30,18 +31,18 @@ async def assemble(runtime: Runtime[SchedulerSettings]) -> Components:
         runtime.channel(settings.payments_target),
         runtime.channel(settings.notify_target),
     )
-    prepare = Prepare(runtime.database, runtime.clock, clients)
-    collect = Collect(runtime.database, runtime.clock, clients)
+    database, clock = runtime.database, runtime.clock
+    prepare = Prepare(database, clock, clients)
     return Components(
-        servicer=api.Servicer(runtime.database, runtime.clock, clients),
+        servicer=api.Servicer(database, clock, clients),
         register=scheduler_pb2_grpc.add_SchedulerServiceServicer_to_server,
         grpc_service="recurring.scheduler.v1.SchedulerService",
         access=api.ACCESS,
         workers={
-            **{f"prepare-{lane}": prepare.step for lane in range(1, PREPARE_LANES + 1)},
-            "collect": collect.collect_step,
-            "held": collect.held_step,
-            "resume": Resume(runtime.database, runtime.clock).step,
+            **{f"prepare-{number}": prepare.step for number in range(1, PREPARE_WORKERS + 1)},
+            "collect": Collect(database, clock, clients, OrderState.UPCOMING).step,
+            "held": Collect(database, clock, clients, OrderState.HELD).step,
+            "resume": Resume(database, clock).step,
         },
         gauge_queries=gauges.GAUGE_QUERIES,
         encrypted=ENCRYPTED_TABLES,

@@ -114,17 +114,6 @@ def cycle(schedule: Schedule, index: int) -> CycleDate | None:
     return _cycle(schedule, run, index) if run.holds(index) else None
 
 
-def cycles(schedule: Schedule, from_index: int, limit: int) -> tuple[CycleDate, ...]:
-    """The cycles from an index on, at most so many; fewer where the schedule ends.
-
-    Raises:
-        ValueError: the index is negative.
-    """
-    run = _run(schedule)
-    end = min(from_index + limit, run.length) if run.holds(from_index) else from_index
-    return tuple(_cycle(schedule, run, index) for index in range(from_index, end))
-
-
 def local_to_utc(day: date, local_time: time, time_zone: str) -> datetime:
     """The instant of a local date and time.
 

@@ -27,13 +27,9 @@ from services.scheduler.domain.rrule_text import (
     unsupported,
 )
 from services.scheduler.domain.schedule import (
-    EVERY_DAY,
     FIRST_DATE,
     LAST_DATE,
-    BlackoutRule,
-    BusinessDays,
     Daily,
-    DateRange,
     End,
     EndAfter,
     EndOn,
@@ -84,13 +80,7 @@ def to_rrule(schedule: Schedule) -> str:
     return f"DTSTART;TZID={schedule.time_zone}:{start}\nRRULE:{';'.join(parts)}"
 
 
-def from_rrule(
-    text: str,
-    *,
-    blackouts: tuple[DateRange, ...] = (),
-    blackout_rule: BlackoutRule = BlackoutRule.SKIP,
-    business_days: BusinessDays = EVERY_DAY,
-) -> Schedule | Violation:
+def from_rrule(text: str) -> Schedule | Violation:
     """The schedule that the text describes, or why there is none.
 
     The text has one `DTSTART`, a date-time with a `TZID` or in UTC, and one `RRULE`. `DTSTART`
@@ -107,16 +97,7 @@ def from_rrule(
             raise unsupported(", ".join(parts), "it can't be used in a rule of this FREQ")
     except RefusedError as refused:
         return refused.violation
-    schedule = Schedule(
-        start.date(),
-        start.time(),
-        time_zone,
-        recurrence,
-        end,
-        blackouts,
-        blackout_rule,
-        business_days,
-    )
+    schedule = Schedule(start.date(), start.time(), time_zone, recurrence, end)
     for violation in violations(schedule, today=None):
         return replace(violation, field="rrule", message=f"{violation.field}: {violation.message}")
     return schedule

@@ -8,7 +8,7 @@ from services.runtime.db import leases
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Command, Query
 from services.scheduler.domain.ids import OrderKey
-from services.scheduler.domain.order import Order
+from services.scheduler.domain.order import Order, OrderState
 from services.scheduler.store.order_rows import OrderRow, arrays_of, order_of
 
 
@@ -62,31 +62,26 @@ _FIRST_TO_COLLECT = Query(
 _FIRST_HELD = Query("SELECT min(recheck_time) AS time FROM orders WHERE state = 'HELD'", _TimeRow)
 
 
-async def claim_to_collect(tx: Connection, now: datetime, limit: int) -> list[Order]:
-    """Claim announced orders whose time to be paid has come, the longest due first."""
-    return await _claim(tx, _CLAIM_TO_COLLECT, now, limit)
+# By the state of what is claimed.
+_CLAIMS = {OrderState.UPCOMING: _CLAIM_TO_COLLECT, OrderState.HELD: _CLAIM_HELD}
+_FIRSTS = {OrderState.UPCOMING: _FIRST_TO_COLLECT, OrderState.HELD: _FIRST_HELD}
 
 
-async def claim_held(tx: Connection, now: datetime, limit: int) -> list[Order]:
-    """Claim held orders that are to be looked at again, the longest due first."""
-    return await _claim(tx, _CLAIM_HELD, now, limit)
+async def claim(tx: Connection, state: OrderState, now: datetime, limit: int) -> list[Order]:
+    """Claim announced orders that are to be collected, or held ones to be looked at again.
+
+    Those that have been due for longest come first.
+    """
+    claim_seconds = leases.SUITE.seconds
+    rows = await _CLAIMS[state].all(tx, now=now, limit=limit, claim_seconds=claim_seconds)
+    return [order_of(row) for row in rows]
+
+
+async def first_due_time(tx: Connection, state: OrderState) -> datetime | None:
+    """When the first order in a state is due, claimed or not."""
+    return (await _FIRSTS[state].one(tx)).time
 
 
 async def release(tx: Connection, keys: Sequence[OrderKey]) -> None:
     """Give claims back, so that they are taken up again at once."""
     await _RELEASE.run(tx, **arrays_of(keys))
-
-
-async def first_to_collect(tx: Connection) -> datetime | None:
-    """When the next order is to be collected, claimed or not."""
-    return (await _FIRST_TO_COLLECT.one(tx)).time
-
-
-async def first_held(tx: Connection) -> datetime | None:
-    """When the next held order is to be looked at, claimed or not."""
-    return (await _FIRST_HELD.one(tx)).time
-
-
-async def _claim(tx: Connection, claim: Query[OrderRow], now: datetime, limit: int) -> list[Order]:
-    rows = await claim.all(tx, now=now, limit=limit, claim_seconds=leases.SUITE.seconds)
-    return [order_of(row) for row in rows]

@@ -39,7 +39,7 @@ _CLAIM_DUE = Query(
 
 # The earlier of two times, either of which may be missing: a pause is over when it ends by itself, or
 # when the last cycle has fallen due in it.
-_CLAIM_RESTED = Query(
+_CLAIM_TO_RESUME = Query(
     """
     UPDATE standing_order_rows SET claim_time = now()
     FROM (
@@ -95,7 +95,7 @@ _FIRST_DUE = Query(
     _TimeRow,
 )
 
-_FIRST_RESTED = Query(
+_FIRST_TO_RESUME = Query(
     """
     SELECT min(least(resume_time, last_due_time)) AS time FROM standing_orders
     WHERE state = 'PAUSED' AND next_cycle IS NOT NULL
@@ -110,9 +110,9 @@ async def claim_due(tx: Connection, now: datetime, limit: int) -> list[StandingO
     return [standing_order_of(row) for row in rows]
 
 
-async def claim_rested(tx: Connection, now: datetime, limit: int) -> list[StandingOrder]:
+async def claim_to_resume(tx: Connection, now: datetime, limit: int) -> list[StandingOrder]:
     """Claim paused standing orders whose pause or last cycle is over, the longest over first."""
-    rows = await _CLAIM_RESTED.all(tx, now=now, limit=limit, claim_seconds=leases.SUITE.seconds)
+    rows = await _CLAIM_TO_RESUME.all(tx, now=now, limit=limit, claim_seconds=leases.SUITE.seconds)
     return [standing_order_of(row) for row in rows]
 
 
@@ -144,11 +144,11 @@ async def release(tx: Connection, keys: Sequence[StandingOrderKey]) -> None:
     await _RELEASE.run(tx, **arrays_of(keys))
 
 
-async def first_due(tx: Connection) -> datetime | None:
+async def first_due_time(tx: Connection) -> datetime | None:
     """When the next cycle is to be prepared, claimed or not."""
     return (await _FIRST_DUE.one(tx)).time
 
 
-async def first_rested(tx: Connection) -> datetime | None:
+async def first_resume_time(tx: Connection) -> datetime | None:
     """When the next pause, or the last cycle in one, is over; claimed or not."""
-    return (await _FIRST_RESTED.one(tx)).time
+    return (await _FIRST_TO_RESUME.one(tx)).time

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from services.runtime.observability import metrics
-from services.scheduler.store.gauges import COLLECT, PREPARE
 
 _lateness = metrics.seconds(
     "recurring.cycle.lateness",
@@ -13,17 +12,8 @@ _lateness = metrics.seconds(
 )
 
 
-def record_prepared(due_times: Iterable[datetime | None], now: datetime) -> None:
-    """Record cycles that were to be prepared at these times."""
-    _record(PREPARE, due_times, now)
-
-
-def record_collected(due_times: Iterable[datetime | None], now: datetime) -> None:
-    """Record orders that were to be collected at these times."""
-    _record(COLLECT, due_times, now)
-
-
-def _record(stage: dict[str, str], due_times: Iterable[datetime | None], now: datetime) -> None:
+def record(stage: dict[str, str], due_times: Iterable[datetime | None], now: datetime) -> None:
+    """Record cycles that were to be worked on at these times; None where a cycle had none."""
     for due_time in due_times:
         if due_time is not None:
             _lateness.record((now - due_time).total_seconds(), stage)

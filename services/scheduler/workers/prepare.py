@@ -16,11 +16,12 @@ from services.scheduler.clients import Clients, is_transient
 from services.scheduler.domain.cycles import open_cycles
 from services.scheduler.domain.standing_order import StandingOrder
 from services.scheduler.store import standing_order_claims
+from services.scheduler.store.gauges import PREPARE
 from services.scheduler.workers import lateness
 
 BATCH_STANDING_ORDERS = 500
 # While one batch waits for what others answer, another is worked on.
-PREPARE_LANES = 2
+PREPARE_WORKERS = 2
 _CLAIMED = CrashPoint("scheduler.prepare_claimed", "Cycles are claimed, and nobody is asked yet.")
 _DECIDED = CrashPoint("scheduler.prepare_decided", "Orders are priced and not stored.")
 _COMMITTED = CrashPoint("scheduler.prepare_committed", "Orders and their events are committed.")
@@ -40,7 +41,7 @@ class Prepare:
         async with self._database.engine.begin() as tx:
             claimed = await standing_order_claims.claim_due(tx, now, BATCH_STANDING_ORDERS)
             if not claimed:
-                first = await standing_order_claims.first_due(tx)
+                first = await standing_order_claims.first_due_time(tx)
                 return Step(wake_at=first, pending=first is not None and first <= now)
 
         _CLAIMED.reached()
@@ -54,7 +55,7 @@ class Prepare:
         with tracing.working("prepare", len(claimed)):
             async with leases.released_on_failure(self._database, release):
                 await bisect_failures(claimed, work, is_transient)
-        lateness.record_prepared([one.prepare_time for one in claimed], now)
+        lateness.record(PREPARE, [one.prepare_time for one in claimed], now)
         return Step(worked=len(claimed))
 
     async def _prepare(self, claimed: Sequence[StandingOrder], now: datetime) -> None:

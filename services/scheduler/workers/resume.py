@@ -21,11 +21,11 @@ class Resume:
         """Resume a batch; nobody has to be asked, so one transaction does it."""
         now = self._clock.now()
         async with self._database.read() as connection:
-            first = await standing_order_claims.first_rested(connection)
+            first = await standing_order_claims.first_resume_time(connection)
         if first is None or first > now:
             return Step(wake_at=first)
         async with self._database.begin() as tx:
-            claimed = await standing_order_claims.claim_rested(tx, now, BATCH_STANDING_ORDERS)
+            claimed = await standing_order_claims.claim_to_resume(tx, now, BATCH_STANDING_ORDERS)
             if not claimed:
                 return Step(pending=True)
             with tracing.working("resume", len(claimed)):

@@ -7,6 +7,8 @@ from typing import TypeVar
 
 from hypothesis import strategies as st
 
+from services.scheduler.domain import calendar
+from services.scheduler.domain.calendar import CycleDate
 from services.scheduler.domain.schedule import (
     LAST_DATE,
     MAX_EVERY_DAYS,
@@ -157,3 +159,10 @@ def is_a_date_of(schedule: Schedule, day: date) -> bool:
             last = min(month_day or start.day, length)
             on_day = (day.month, day.day) == (month or start.month, last)
             return on_day and (day.year - start.year) % every == 0
+
+
+def cycles(schedule: Schedule, from_index: int, limit: int) -> tuple[CycleDate, ...]:
+    """The cycles from an index on, at most so many; fewer where the schedule ends."""
+    end = min(from_index + limit, calendar.cycle_count(schedule))
+    found = (calendar.cycle(schedule, index) for index in range(from_index, end))
+    return tuple(cycle for cycle in found if cycle is not None)

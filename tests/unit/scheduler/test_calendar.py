@@ -15,7 +15,6 @@ from services.scheduler.domain.calendar import (
     CycleDate,
     cycle,
     cycle_count,
-    cycles,
     first_index_on_or_after,
     local_to_utc,
     nominal_date,
@@ -34,7 +33,7 @@ from services.scheduler.domain.schedule import (
     Yearly,
 )
 from services.scheduler.domain.validation import violations
-from tests.unit.scheduler.strategies import ZONES, adjusted, endless, is_a_date_of, plain
+from tests.unit.scheduler.strategies import ZONES, adjusted, cycles, endless, is_a_date_of, plain
 
 # How far a property looks. Collisions show within weeks; a walk has to end somewhere.
 LOOKED_AT_CYCLES = 40

@@ -8,7 +8,6 @@ from services.scheduler.domain.calendar import (
     SkipReason,
     cycle,
     cycle_count,
-    cycles,
     first_index_on_or_after,
     nominal_date,
 )
@@ -30,6 +29,7 @@ from services.scheduler.domain.schedule import (
     Weekly,
     Yearly,
 )
+from tests.unit.scheduler.strategies import cycles
 
 MOVE = BlackoutRule.MOVE_TO_NEXT_ALLOWED
 NEXT = BusinessDays(BusinessDayRule.NEXT)

@@ -40,6 +40,7 @@ from services.scheduler.domain.standing_order import (
 )
 from services.scheduler.domain.terms import BillingMode
 from services.scheduler.domain.validation import violations
+from tests.unit.scheduler.strategies import cycles
 
 DAY = timedelta(days=1)
 BERLIN = "Europe/Berlin"
@@ -162,7 +163,7 @@ def expected(life: Life, schedule: Schedule) -> list[tuple[date, date]]:
     """The nominal and actual dates that should come, from the list of all dates of a schedule."""
     old, now = life.template, life.now
     endless = replace(schedule, end=None) if isinstance(schedule.end, EndAfter) else schedule
-    every = calendar.cycles(endless, 0, 600)
+    every = cycles(endless, 0, 600)
     unused = [one for one in every if not life.opened or one.nominal_date > used_up(life)]
     coming = [
         one

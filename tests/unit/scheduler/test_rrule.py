@@ -8,8 +8,12 @@ import pytest
 from dateutil.rrule import rrulestr
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from recurring.scheduler.v1 import scheduler_pb2
 
-from services.scheduler.domain.calendar import cycle_count, cycles, same_dates
+from services.runtime.errors import Violations
+from services.runtime.rpc.conversions import to_date
+from services.scheduler.api.requests.schedules import read_schedule
+from services.scheduler.domain.calendar import cycle_count, same_dates
 from services.scheduler.domain.rrule import from_rrule, to_rrule
 from services.scheduler.domain.rrule_text import MAX_RRULE_CHARACTERS
 from services.scheduler.domain.schedule import (
@@ -30,7 +34,7 @@ from services.scheduler.domain.schedule import (
     Yearly,
 )
 from services.scheduler.domain.validation import Violation, violations
-from tests.unit.scheduler.strategies import adjusted, plain
+from tests.unit.scheduler.strategies import adjusted, cycles, plain
 
 COMPARED_CYCLES = 30
 START = "DTSTART;TZID=Europe/Berlin:20250131T090000"
@@ -178,12 +182,22 @@ def test_folded_lines_are_unfolded() -> None:
 
 
 def test_what_a_rule_cannot_say_is_given_beside_it() -> None:
-    blackouts = (DateRange(date(2025, 5, 1), date(2025, 5, 3)),)
-    rule = BlackoutRule.MOVE_TO_NEXT_ALLOWED
-    found = from_rrule(f"{START}\nRRULE:FREQ=DAILY", blackouts=blackouts, blackout_rule=rule)
+    first, last = date(2025, 5, 1), date(2025, 5, 3)
+    message = scheduler_pb2.Schedule(
+        rrule=f"{START}\nRRULE:FREQ=DAILY",
+        blackouts=[
+            scheduler_pb2.Schedule.Blackout(start_date=to_date(first), end_date=to_date(last))
+        ],
+        blackout_rule=scheduler_pb2.Schedule.MOVE_TO_NEXT_ALLOWED,
+    )
+    found = read_schedule(Violations(), "schedule", message, None, None)
     plain_one = read("FREQ=DAILY")
     assert isinstance(plain_one, Schedule)
-    assert found == replace(plain_one, blackouts=blackouts, blackout_rule=rule)
+    assert found == replace(
+        plain_one,
+        blackouts=(DateRange(first, last),),
+        blackout_rule=BlackoutRule.MOVE_TO_NEXT_ALLOWED,
+    )
 
 
 REFUSED_RULES = [
@@ -342,13 +356,14 @@ def test_weeks_that_begin_on_another_day_are_read_as_another_implementation_does
 @example(_PREVIOUS)
 def test_what_is_shown_given_back_is_the_same_schedule(schedule: Schedule) -> None:
     assume(violations(schedule, None) == ())
-    read_back = from_rrule(
-        to_rrule(schedule),
+    rule = from_rrule(to_rrule(schedule))
+    assert isinstance(rule, Schedule)
+    read_back = replace(
+        rule,
         blackouts=schedule.blackouts,
         blackout_rule=schedule.blackout_rule,
         business_days=schedule.business_days,
     )
-    assert isinstance(read_back, Schedule)
     assert cycles(read_back, 0, COMPARED_CYCLES) == cycles(schedule, 0, COMPARED_CYCLES)
     assert same_dates(read_back, schedule)
 

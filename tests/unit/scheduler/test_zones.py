@@ -6,12 +6,12 @@ import pytest
 
 from services.scheduler.domain.calendar import (
     SkipReason,
-    cycles,
     is_time_zone,
     local_to_utc,
     utc_to_local_date,
 )
 from services.scheduler.domain.schedule import BlackoutRule, Daily, DateRange, Schedule, Weekly
+from tests.unit.scheduler.strategies import cycles
 
 DAY = timedelta(days=1)
 

@@ -68,15 +68,7 @@ async def evaluate(
         price(clients, orders, standing_orders, known, now),
         clients.phones_bound([customer_name(o.key.merchant, o.customer) for o in orders]),
     )
-    refused = await _refusals(clients, priced, standing_orders, planned, now)
-    return [
-        Evaluation(
-            one.order,
-            _findings(one, standing_orders, refused.get(place, ()), phone_bound=bound[place]),
-            one.ruling,
-        )
-        for place, one in enumerate(priced)
-    ]
+    return await _evaluated(clients, priced, bound, standing_orders, planned, now)
 
 
 async def evaluate_ahead(
@@ -96,11 +88,23 @@ async def evaluate_ahead(
     priced = await price(
         clients, orders, standing_orders, known, now, in_turn=True, ample_stock=demand_only
     )
+    bound = [True] * len(orders)
+    return await _evaluated(clients, priced, bound, standing_orders, planned, now)
+
+
+async def _evaluated(
+    clients: Clients,
+    priced: Sequence[Priced],
+    bound: Sequence[bool],
+    standing_orders: Templates,
+    planned: PlannedCharges,
+    now: datetime,
+) -> list[Evaluation]:
     refused = await _refusals(clients, priced, standing_orders, planned, now)
     return [
         Evaluation(
             one.order,
-            _findings(one, standing_orders, refused.get(place, ()), phone_bound=True),
+            _findings(one, standing_orders, refused.get(place, ()), phone_bound=bound[place]),
             one.ruling,
         )
         for place, one in enumerate(priced)
