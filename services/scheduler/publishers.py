@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from google.protobuf import duration_pb2
+from google.protobuf import duration_pb2, timestamp_pb2
 from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import events_pb2, scheduler_pb2
 
@@ -124,14 +124,11 @@ def standing_order_changed(
         change=events_pb2.StandingOrderChanged.Change.Value(change),
         state=scheduler_pb2.StandingOrder.State.Value(standing_order.state),
         time_zone=standing_order.schedule.time_zone,
+        next_due_time=_timestamp(next_open_time or next_due_time(standing_order)),
+        resume_time=_timestamp(standing_order.resume_time),
     )
-    next_due = next_open_time or next_due_time(standing_order)
-    if next_due is not None:
-        message.next_due_time.CopyFrom(to_timestamp(next_due))
     if reason is not None:
         message.reason = scheduler_pb2.OrderReason.Value(reason)
-    if standing_order.resume_time is not None:
-        message.resume_time.CopyFrom(to_timestamp(standing_order.resume_time))
     return OutboxEvent(
         key=f"{name}@{standing_order.version}",
         message=message,
@@ -185,29 +182,27 @@ def _ref(order: Order) -> events_pb2.OrderRef:
 def _upcoming(
     order: Order, standing_order: StandingOrder, ref: events_pb2.OrderRef
 ) -> events_pb2.OrderUpcoming:
-    message = events_pb2.OrderUpcoming(
+    last_minor = standing_order.last_amount_minor
+    return events_pb2.OrderUpcoming(
         ref=ref,
         amount=to_money(order.notified_minor or 0, order.currency),
+        previous_amount=(
+            None if last_minor is None else to_money(last_minor, standing_order.last_currency)
+        ),
         lines=line_messages(order.lines, order.currency),
         charge_not_before_time=to_timestamp(order.charge_not_before_time or order.due_time),
         notice_lead=duration_pb2.Duration(seconds=int(order.notice_lead.total_seconds())),
     )
-    if standing_order.last_amount_minor is not None:
-        message.previous_amount.CopyFrom(
-            to_money(standing_order.last_amount_minor, standing_order.last_currency)
-        )
-    return message
 
 
 def _payment_due(order: Order, ref: events_pb2.OrderRef, now: datetime) -> events_pb2.PaymentDue:
-    message = events_pb2.PaymentDue(
+    on_notice = order.terms.billing_mode is BillingMode.PAY_ON_NOTICE
+    return events_pb2.PaymentDue(
         ref=ref,
         amount=to_money(order.amount_minor or 0, order.currency),
         mandate=order.terms.mandate,
+        expire_time=_timestamp(now + order.terms.payment_window if on_notice else None),
     )
-    if order.terms.billing_mode is BillingMode.PAY_ON_NOTICE:
-        message.expire_time.CopyFrom(to_timestamp(now + order.terms.payment_window))
-    return message
 
 
 def _confirmed(
@@ -216,17 +211,18 @@ def _confirmed(
     ref: events_pb2.OrderRef,
     next_open_time: datetime | None,
 ) -> events_pb2.OrderConfirmed:
-    message = events_pb2.OrderConfirmed(
+    return events_pb2.OrderConfirmed(
         ref=ref,
         amount=to_money(order.amount_minor or 0, order.currency),
         lines=line_messages(order.lines, order.currency),
         pay_time=to_timestamp(order.pay_time or order.due_time),
         standing_order_state=scheduler_pb2.StandingOrder.State.Value(standing_order.state),
+        next_due_time=_timestamp(next_open_time or next_due_time(standing_order)),
     )
-    next_due = next_open_time or next_due_time(standing_order)
-    if next_due is not None:
-        message.next_due_time.CopyFrom(to_timestamp(next_due))
-    return message
+
+
+def _timestamp(moment: datetime | None) -> timestamp_pb2.Timestamp | None:
+    return to_timestamp(moment) if moment else None
 
 
 def _order_event(order: Order, message: Any, suffix: str, now: datetime) -> OutboxEvent:  # noqa: ANN401

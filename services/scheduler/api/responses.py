@@ -1,11 +1,12 @@
 """From the domain to messages."""
 
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
-from google.protobuf import duration_pb2, struct_pb2
+from google.protobuf import duration_pb2, struct_pb2, timestamp_pb2
 from google.protobuf.json_format import ParseDict
-from google.type import dayofweek_pb2, timeofday_pb2
+from google.type import dayofweek_pb2, money_pb2, timeofday_pb2
 from google.type.postal_address_pb2 import PostalAddress
 from recurring.payments.v1 import payments_pb2
 from recurring.scheduler.v1 import scheduler_pb2 as pb
@@ -54,7 +55,8 @@ def standing_order_message(standing_order: StandingOrder, keyring: Keyring) -> p
     def opened(ship_to: bytes) -> PostalAddress:
         return addresses.decrypt(keyring, merchant, customer, ship_to)
 
-    message = pb.StandingOrder(
+    rule, protection = standing_order.repurchase, standing_order.price_protection
+    return pb.StandingOrder(
         name=standing_order_name(merchant, standing_order.standing_order),
         customer=customer_name(merchant, standing_order.customer),
         title=standing_order.title,
@@ -62,19 +64,23 @@ def standing_order_message(standing_order: StandingOrder, keyring: Keyring) -> p
         schedule=_schedule_message(standing_order.plan),
         billing_mode=pb.BillingMode.Value(standing_order.billing_mode),
         mandate=standing_order.mandate,
-        notice_lead=duration_pb2.Duration(seconds=int(standing_order.notice_lead.total_seconds())),
-        payment_window=duration_pb2.Duration(
-            seconds=int(standing_order.payment_window.total_seconds())
-        ),
+        ship_to=opened(standing_order.ship_to) if standing_order.ship_to else None,
+        price_protection=ParseDict(dict(protection), pb.PriceProtection()) if protection else None,
+        notice_lead=_seconds(standing_order.notice_lead),
+        payment_window=_seconds(standing_order.payment_window),
         state=pb.StandingOrder.State.Value(standing_order.state),
         next_cycle=standing_order.next_cycle or 0,
+        next_due_time=_timestamp(standing_order.next_due_time),
+        resume_time=_timestamp(standing_order.resume_time),
         catch_up=pb.CatchUp(
             mode=pb.CatchUp.Mode.Value(standing_order.catch_up.mode),
-            window=duration_pb2.Duration(
-                seconds=int(standing_order.catch_up.window.total_seconds())
-            ),
+            window=_seconds(standing_order.catch_up.window),
         ),
         conditions=[_condition_message(merchant, one) for one in standing_order.conditions],
+        repurchase_window=_seconds(rule.window) if rule else None,
+        repurchase_action=(
+            pb.Otherwise.Action.Value(rule.action) if rule else pb.Otherwise.ACTION_UNSPECIFIED
+        ),
         skipped_cycles=standing_order.skipped_cycles,
         cycle_changes=[
             message
@@ -87,21 +93,18 @@ def standing_order_message(standing_order: StandingOrder, keyring: Keyring) -> p
         update_time=to_timestamp(standing_order.update_time),
         etag=etag(standing_order.version),
     )
-    if standing_order.repurchase is not None:
-        rule = standing_order.repurchase
-        message.repurchase_window.FromTimedelta(rule.window)
-        message.repurchase_action = pb.Otherwise.Action.Value(rule.action)
-    if standing_order.next_due_time is not None:
-        message.next_due_time.CopyFrom(to_timestamp(standing_order.next_due_time))
-    if standing_order.resume_time is not None:
-        message.resume_time.CopyFrom(to_timestamp(standing_order.resume_time))
-    if standing_order.ship_to:
-        message.ship_to.CopyFrom(opened(standing_order.ship_to))
-    if standing_order.price_protection is not None:
-        message.price_protection.CopyFrom(
-            ParseDict(dict(standing_order.price_protection), pb.PriceProtection())
-        )
-    return message
+
+
+def _seconds(length: timedelta) -> duration_pb2.Duration:
+    return duration_pb2.Duration(seconds=int(length.total_seconds()))
+
+
+def _timestamp(moment: datetime | None) -> timestamp_pb2.Timestamp | None:
+    return to_timestamp(moment) if moment else None
+
+
+def _money(amount_minor: int | None, currency: str) -> money_pb2.Money | None:
+    return None if amount_minor is None else to_money(amount_minor, currency)
 
 
 def _item_messages(merchant: MerchantId, items: Sequence[Item]) -> list[pb.Item]:
@@ -115,15 +118,13 @@ def _change_message(
     merchant: MerchantId, cycle: int, change: CycleChange, opened: Callable[[bytes], PostalAddress]
 ) -> pb.CycleChange | None:
     """What is different in a cycle, apart from its being skipped; None if nothing is."""
-    message = pb.CycleChange(cycle=cycle)
-    kept = change.kept_date.local_date if change.kept_date else None
-    local_date = change.local_date or kept
-    if local_date is not None:
-        message.local_date.CopyFrom(to_date(local_date))
-    if change.items is not None:
-        message.items.extend(_item_messages(merchant, change.items))
-    if change.ship_to:
-        message.ship_to.CopyFrom(opened(change.ship_to))
+    local_date = change.local_date or (change.kept_date and change.kept_date.local_date)
+    message = pb.CycleChange(
+        cycle=cycle,
+        local_date=to_date(local_date) if local_date else None,
+        items=_item_messages(merchant, change.items or ()),
+        ship_to=opened(change.ship_to) if change.ship_to else None,
+    )
     return message if len(message.ListFields()) > 1 else None
 
 
@@ -207,7 +208,8 @@ def _condition_message(merchant: MerchantId, condition: Condition) -> pb.Conditi
 
 def order_message(row: OrderRow, keyring: Keyring) -> pb.Order:
     """An order's row on the wire, its address opened."""
-    message = pb.Order(
+    address = addresses.decrypt(keyring, row.merchant, row.customer, row.ship_to)
+    return pb.Order(
         name=order_name(OrderKey(row.merchant, row.standing_order, row.cycle)),
         customer=customer_name(row.merchant, row.customer),
         cycle=row.cycle,
@@ -219,21 +221,15 @@ def order_message(row: OrderRow, keyring: Keyring) -> pb.Order:
         mandate=row.mandate,
         reasons=[pb.OrderReason.Value(reason) for reason in row.reasons],
         lines=line_messages([line_of(line) for line in row.lines], row.currency),
+        ship_to=address if row.ship_to else None,
+        notified_amount=_money(row.notified_minor, row.currency),
+        amount=_money(row.amount_minor, row.currency),
+        notice_time=_timestamp(row.notice_time),
+        charge_not_before_time=_timestamp(row.charge_not_before_time),
+        pay_time=_timestamp(row.pay_time),
         create_time=to_timestamp(row.create_time),
         update_time=to_timestamp(row.update_time),
     )
-    if row.ship_to:
-        address = addresses.decrypt(keyring, row.merchant, row.customer, row.ship_to)
-        message.ship_to.CopyFrom(address)
-    if row.notified_minor is not None:
-        message.notified_amount.CopyFrom(to_money(row.notified_minor, row.currency))
-    if row.amount_minor is not None:
-        message.amount.CopyFrom(to_money(row.amount_minor, row.currency))
-    for name in ("notice_time", "charge_not_before_time", "pay_time"):
-        moment = getattr(row, name)
-        if moment is not None:
-            getattr(message, name).CopyFrom(to_timestamp(moment))
-    return message
 
 
 def decision_message(decision: Decision) -> pb.Decision:
