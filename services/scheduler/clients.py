@@ -111,7 +111,7 @@ class Clients:
     async def protect_prices(
         self, standing_orders: Sequence[StandingOrder]
     ) -> list[list[catalog_pb2.ItemProblem]]:
-        """Have the sign-up prices remembered; returns, in their order, what is wrong with items."""
+        """Protect the sign-up prices; returns, in their order, what is wrong with items."""
 
         async def ask(batch: Sequence[StandingOrder]) -> list[list[catalog_pb2.ItemProblem]]:
             response = await self.catalog.BatchProtectPrices(

@@ -16,6 +16,7 @@ from services.runtime.rpc.conversions import etag, to_date, to_money, to_timesta
 from services.scheduler import names
 from services.scheduler.application.imports import Book, ShadowBill
 from services.scheduler.application.previews import CyclePreview
+from services.scheduler.domain.condition_outcomes import words
 from services.scheduler.domain.conditions import (
     Condition,
     DaysSinceLastOrder,
@@ -29,7 +30,6 @@ from services.scheduler.domain.forecast import Demand, DemandKey
 from services.scheduler.domain.ids import MerchantId, OrderKey
 from services.scheduler.domain.order import Decision, Item, OrderState, line_of, mandate_reasons
 from services.scheduler.domain.rrule import to_rrule
-from services.scheduler.domain.rulings import words
 from services.scheduler.domain.schedule import (
     BusinessDayRule,
     Daily,
@@ -277,7 +277,7 @@ def preview_message(preview: CyclePreview) -> pb.CyclePreview:
     projection = preview.projection
     if projection is not None:
         order, quote = projection.order, projection.quote
-        message.unmet_conditions.extend(words(projection.ruling))
+        message.unmet_conditions.extend(words(projection.outcome))
         if order.state is not OrderState.SKIPPED:
             message.problems.extend(map(pb.OrderReason.Value, order.reasons))
             message.mandate_reasons.extend(

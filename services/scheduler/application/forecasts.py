@@ -8,6 +8,7 @@ import grpc
 
 from services.runtime.db.pool import Database
 from services.runtime.errors import FieldViolation, Problem
+from services.scheduler.application.evaluation.context import Context
 from services.scheduler.application.evaluation.evaluation import plan_announced
 from services.scheduler.application.evaluation.projection import project
 from services.scheduler.clients import BATCH_MAX_ENTRIES, Cart, Clients, PlannedCharges
@@ -112,7 +113,7 @@ class _Tally:
     forecast: Forecast = field(default_factory=Forecast)
     _open: list[Order] = field(default_factory=list)
     _coming: list[Order] = field(default_factory=list)
-    _templates: dict[StandingOrderKey, StandingOrder] = field(default_factory=dict)
+    _standing_orders: dict[StandingOrderKey, StandingOrder] = field(default_factory=dict)
     _planned: PlannedCharges = field(default_factory=dict)
     _cycles: int = 0
 
@@ -134,7 +135,7 @@ class _Tally:
         for order in coming_orders(standing_order, first, self.span.last, self.now):
             self._count_cycle()
             self._coming.append(order)
-            self._templates[standing_order.key] = standing_order
+            self._standing_orders[standing_order.key] = standing_order
         if len(self._coming) >= BATCH_MAX_ENTRIES:
             await self.finish()
 
@@ -178,18 +179,11 @@ class _Tally:
         """Price what waits, and sum it up."""
         await self._finish_open()
         coming, self._coming = self._coming, []
-        standing_orders, self._templates = self._templates, {}
-        for one in await project(
-            self.database,
-            self.clients,
-            coming,
-            standing_orders,
-            self._planned,
-            self.now,
-            demand_only=True,
-        ):
-            if (demand := one.demand) is not None:
-                self._sum_up(one.order, demand.currency, demand.lines)
+        standing_orders, self._standing_orders = self._standing_orders, {}
+        context = Context(self.database, self.clients, standing_orders, self.now)
+        for projection in await project(context, coming, self._planned, demand_only=True):
+            if (demand := projection.demand) is not None:
+                self._sum_up(projection.order, demand.currency, demand.lines)
         _require_at_most(len(self.forecast), FORECAST_MAX_ROWS, "forecasts")
 
     def _count_cycle(self) -> None:

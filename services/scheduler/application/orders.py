@@ -14,7 +14,7 @@ from services.runtime.errors import not_found, wrong_state
 from services.runtime.mutations import Applied, Apply
 from services.runtime.rpc.conversions import from_timestamp
 from services.scheduler.application import collection
-from services.scheduler.application.evaluation.pricing import Templates
+from services.scheduler.application.evaluation.context import Context
 from services.scheduler.clients import Clients, is_transient
 from services.scheduler.domain.explanation import in_causal_order
 from services.scheduler.domain.ids import OrderKey
@@ -48,8 +48,9 @@ async def confirm(
     async with database.read() as connection:
         row = await orders.get(connection, key)
         known = order_of(row) if row else None
-        templates = await standing_orders.by_key(connection, [key.standing_order_key])
-    decided = await _decide(database, clients, _agreed(known, key, now), templates, now)
+        by_key = await standing_orders.by_key(connection, [key.standing_order_key])
+    context = Context(database, clients, by_key, now)
+    decided = await _decide(context, _agreed(known, key, now))
 
     async def apply(tx: Connection) -> Applied[OrderRow]:
         order = (await orders.by_key(tx, [key])).get(key)
@@ -58,7 +59,7 @@ async def confirm(
         await orders.confirm(tx, agreed, now)
         # Where the order changed meanwhile, it is looked at again by itself.
         if order == known:
-            await collection.store(tx, decided, OrderState.HELD, templates, now)
+            await collection.store(tx, context, decided, OrderState.HELD)
         return Applied(await existing(tx, key), before)
 
     return apply
@@ -73,13 +74,10 @@ def _agreed(order: Order | None, key: OrderKey, now: datetime) -> Order:
     return confirmed(order, now)
 
 
-async def _decide(
-    database: Database, clients: Clients, agreed: Order, templates: Templates, now: datetime
-) -> list[Order]:
+async def _decide(context: Context, agreed: Order) -> list[Order]:
     """What becomes of an order now; nothing yet while another service is away."""
     try:
-        undecided = [replace(agreed, decisions=())]
-        return await collection.decide(database, clients, undecided, templates, now)
+        return await collection.decide(context, [replace(agreed, decisions=())])
     except grpc.aio.AioRpcError as error:
         if not is_transient(error):
             raise

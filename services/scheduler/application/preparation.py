@@ -1,53 +1,44 @@
 """Preparation: standing orders get the orders of their due cycles, priced and announced."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 
-from services.runtime.db.pool import Connection, Database
+from services.runtime.db.pool import Connection
 from services.runtime.messaging import outbox
 from services.scheduler.application import settlement
+from services.scheduler.application.evaluation.context import Context
 from services.scheduler.application.evaluation.evaluation import prepare
-from services.scheduler.application.evaluation.pricing import Templates, template_of
-from services.scheduler.clients import Clients
 from services.scheduler.domain.ids import StandingOrderKey
 from services.scheduler.domain.order import Order, OrderState
 from services.scheduler.domain.standing_order import Opening, State
 from services.scheduler.publishers import order_events
 from services.scheduler.store import orders, standing_order_claims
 
+Openings = Mapping[StandingOrderKey, Opening]
 
-async def decide(
-    database: Database,
-    clients: Clients,
-    openings: Sequence[Opening],
-    standing_orders_by_key: Templates,
-    now: datetime,
-) -> list[Order]:
+
+async def decide(context: Context, openings: Openings) -> list[Order]:
     """The orders of all openings, priced, or held for what is in the way."""
-    opened = [order for opening in openings for order in opening.orders]
+    opened = [order for opening in openings.values() for order in opening.orders]
     to_prepare = [order for order in opened if order.state is OrderState.UPCOMING]
     done = [order for order in opened if order.state is not OrderState.UPCOMING]
-    return done + await prepare(database, clients, to_prepare, standing_orders_by_key, now)
+    return done + await prepare(context, to_prepare)
 
 
 async def store(
-    tx: Connection,
-    openings: Mapping[StandingOrderKey, Opening],
-    decided: Sequence[Order],
-    standing_orders_by_key: Templates,
-    now: datetime,
+    tx: Connection, context: Context, openings: Openings, decided: Sequence[Order]
 ) -> None:
     """Store the orders of standing orders that are unchanged since their claim; release the others."""
+    now = context.now
     advanced = await standing_order_claims.advance(tx, list(openings.values()), State.ACTIVE, now)
     stored = [order for order in decided if order.key.standing_order_key in advanced]
     await orders.insert(tx, stored, now)
     events = [
         event
         for order in stored
-        for event in order_events(order, template_of(order, standing_orders_by_key), now)
+        for event in order_events(order, context.standing_order(order), now)
     ]
     await outbox.put(tx, events)
-    await settlement.pause_gone(tx, stored, now)
+    await settlement.pause_discontinued(tx, stored, now)
     ended = [key for key in advanced if openings[key].standing_order.next_cycle is None]
     await settlement.end_finished(tx, ended, now)
     changed_since = [key for key in openings if key not in advanced]

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from services.runtime.db.pool import Database
 from services.runtime.rpc.limits import ConcurrencyLimiter
+from services.scheduler.application.evaluation.context import Context
 from services.scheduler.application.evaluation.evaluation import plan_announced
 from services.scheduler.application.evaluation.projection import Projection, project
 from services.scheduler.clients import Clients
@@ -63,7 +64,7 @@ async def preview_all(
     async with database.read() as connection:
         announced = await orders.announced(connection, list(by_key))
     planned, _ = await plan_announced(clients, announced)
-    projected = await project(database, clients, wanted, by_key, planned, now)
+    projected = await project(Context(database, clients, by_key, now), wanted, planned)
     projections = {projection.order.key: projection for projection in projected}
     return [
         [

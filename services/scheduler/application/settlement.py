@@ -44,10 +44,10 @@ async def settle(
     following = (
         await order_rows.next_open_times(tx, [order.key for order in paid], now) if paid else {}
     )
-    facts = [
-        fact
+    events = [
+        event
         for order in moved
-        for fact in order_events(
+        for event in order_events(
             order,
             standing_orders[order.key.standing_order_key],
             times[order.key],
@@ -56,8 +56,8 @@ async def settle(
     ]
     # What was never to be paid yet (a hold that ran out) is not unpaid.
     unpaid = [o for o in moved if o.state is OrderState.LAPSED and o.amount_minor is not None]
-    facts += await _pause_unpaid(tx, unpaid, now) if unpaid else []
-    await outbox.put(tx, facts)
+    events += await _pause_unpaid(tx, unpaid, now) if unpaid else []
+    await outbox.put(tx, events)
     await end_finished(tx, keys, now)
 
 
@@ -66,11 +66,11 @@ async def _pause_unpaid(
 ) -> list[OutboxEvent]:
     """Pause the standing orders of orders that ended unpaid, where the merchant wants that."""
     keys = [order.key.standing_order_key for order in unpaid]
-    resting = await standing_order_rows.pause_unpaid(tx, keys, now)
-    return await _paused(tx, resting, None, now)
+    paused = await standing_order_rows.pause_unpaid(tx, keys, now)
+    return await _paused(tx, paused, None, now)
 
 
-async def pause_gone(tx: Connection, decided: Sequence[Order], now: datetime) -> None:
+async def pause_discontinued(tx: Connection, decided: Sequence[Order], now: datetime) -> None:
     """Pause the standing orders of orders that were left out since a product is off sale for good."""
     keys = [
         order.key.standing_order_key
@@ -78,23 +78,23 @@ async def pause_gone(tx: Connection, decided: Sequence[Order], now: datetime) ->
         if order.state is OrderState.SKIPPED and order.reasons == (OrderReason.PRODUCT_UNAVAILABLE,)
     ]
     if keys:
-        resting = await standing_order_rows.pause(tx, keys, now)
-        await outbox.put(tx, await _paused(tx, resting, OrderReason.PRODUCT_UNAVAILABLE, now))
+        paused = await standing_order_rows.pause(tx, keys, now)
+        await outbox.put(tx, await _paused(tx, paused, OrderReason.PRODUCT_UNAVAILABLE, now))
 
 
 async def _paused(
     tx: Connection,
-    resting: Sequence[StandingOrder],
+    paused: Sequence[StandingOrder],
     reason: OrderReason | None,
     now: datetime,
 ) -> list[OutboxEvent]:
     """What there is to publish of standing orders that were just paused; their open orders end."""
-    by_key = {one.key: one for one in resting}
-    facts = [standing_order_changed(one, str(one.state), now, reason=reason) for one in resting]
+    by_key = {one.key: one for one in paused}
+    events = [standing_order_changed(one, str(one.state), now, reason=reason) for one in paused]
     found = await order_rows.open_orders(tx, list(by_key), WITHDRAWABLE_STATES) if by_key else []
     for state in WITHDRAWABLE_STATES:
         ending = [cancelled(o, OrderReason.PAUSED, now) for o in found if o.state is state]
         for order in await order_rows.update(tx, ending, state, now):
             standing_order = by_key[order.key.standing_order_key]
-            facts += order_events(order, standing_order, now)
-    return facts
+            events += order_events(order, standing_order, now)
+    return events

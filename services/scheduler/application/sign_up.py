@@ -47,7 +47,7 @@ async def refuse_duplicate(
 
 
 async def check(clients: Clients, standing_order: StandingOrder) -> None:
-    """Refuse what could not be billed; then have the sign-up prices remembered."""
+    """Refuse what could not be billed; then protect the sign-up prices."""
     (found,) = await sign_up_violations(clients, [standing_order])
     for violation in found.found:
         if violation.reason in PRECONDITION_REASONS:

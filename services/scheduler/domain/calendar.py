@@ -16,7 +16,7 @@ from operator import attrgetter
 from zoneinfo import ZoneInfo, available_timezones
 
 from services.scheduler.domain.business_days import is_business_day
-from services.scheduler.domain.lattice import Lattice, lattice_of
+from services.scheduler.domain.occurrences import Occurrences, occurrences_of
 from services.scheduler.domain.schedule import (
     EVERY_DAY,
     LAST_DATE,
@@ -97,7 +97,7 @@ def first_index_on_or_after(schedule: Schedule, day: date) -> int | None:
     if day > LAST_DATE:
         return None
     run = _run(schedule)
-    index = run.lattice.rank(max(day, schedule.start_date).toordinal()) - run.base
+    index = run.occurrences.rank(max(day, schedule.start_date).toordinal()) - run.base
     return index if run.holds(index) else None
 
 
@@ -197,9 +197,9 @@ def _explicit(schedule: Schedule) -> Recurrence:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """The stretch of a lattice that is a schedule's own."""
+    """The occurrences of a recurrence that are a schedule's own."""
 
-    lattice: Lattice
+    occurrences: Occurrences
     base: int
     length: int
 
@@ -209,7 +209,7 @@ class _Run:
         return index < self.length
 
     def nominal_date(self, index: int) -> date:
-        return date.fromordinal(self.lattice.at(self.base + index))
+        return date.fromordinal(self.occurrences.at(self.base + index))
 
 
 def _run(schedule: Schedule) -> _Run:
@@ -218,12 +218,12 @@ def _run(schedule: Schedule) -> _Run:
 
 @lru_cache(maxsize=_CACHED_RUNS)
 def _run_of(recurrence: Recurrence, start_date: date, end: End | None) -> _Run:
-    lattice = lattice_of(recurrence, start_date)
-    base = lattice.rank(start_date.toordinal())
-    length = lattice.rank(_last_date(end).toordinal() + 1) - base
+    occurrences = occurrences_of(recurrence, start_date)
+    base = occurrences.rank(start_date.toordinal())
+    length = occurrences.rank(_last_date(end).toordinal() + 1) - base
     if isinstance(end, EndAfter):
         length = max(min(length, end.cycle_count), 0)
-    return _Run(lattice, base, length)
+    return _Run(occurrences, base, length)
 
 
 @lru_cache(maxsize=_CACHED_ZONES)

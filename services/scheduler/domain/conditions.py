@@ -1,6 +1,6 @@
-"""Conditions of a standing order: what must hold for a cycle to be billed, and the ruling on it. Pure.
+"""Conditions of a standing order: what must hold for a cycle to be billed, and whether it does. Pure.
 
-Preparing, collecting and previewing a cycle all ask `rule`, with the facts as they are or will be.
+Preparing, collecting and previewing a cycle all use `outcome_of`, with inputs as they are or will be.
 """
 
 from collections.abc import Mapping, Sequence
@@ -115,8 +115,8 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """What conditions are judged by."""
+class Inputs:
+    """What conditions are evaluated with."""
 
     quote: Quote
     past: Past = Past()
@@ -136,7 +136,7 @@ class Unmet:
 
 
 @dataclass(frozen=True, slots=True)
-class Ruling:
+class Outcome:
     """What conditions say of an order. The first that does not hold decides."""
 
     unmet: tuple[Unmet, ...] = ()
@@ -151,7 +151,7 @@ class Ruling:
         return next(one for one in self.unmet if one.condition.otherwise.action is self.action)
 
 
-NO_RULING = Ruling()
+NO_OUTCOME = Outcome()
 
 
 def asks_past(conditions: Sequence[Condition]) -> bool:
@@ -165,49 +165,49 @@ def asks_stock(conditions: Sequence[Condition]) -> bool:
 
 
 def has_expression(conditions: Sequence[Condition]) -> bool:
-    """Whether judging takes longer than comparing some numbers."""
+    """Whether evaluation takes longer than comparing some numbers."""
     return any(isinstance(one.kind, Expression) for one in conditions)
 
 
-def rule(conditions: Sequence[Condition], order: Order, facts: Facts) -> Ruling:
-    """Judge an order. What the customer was asked about and said yes to is not asked again."""
+def outcome_of(conditions: Sequence[Condition], order: Order, inputs: Inputs) -> Outcome:
+    """Evaluate the conditions of an order. What the customer said yes to is not asked again."""
     meter = expressions.meter()
-    unmet = [one for condition in conditions if (one := _judge(condition, order, facts, meter))]
     agreed = OrderReason.CONDITION_NOT_MET in order.confirmed_reasons
-    open_ = [
-        one
-        for one in unmet
-        if not (agreed and one.condition.otherwise.action is Action.HOLD_AND_ASK)
+    unmet = [
+        found
+        for condition in conditions
+        if (found := _unmet(condition, order, inputs, meter))
+        and not (agreed and condition.otherwise.action is Action.HOLD_AND_ASK)
     ]
-    action = open_[0].condition.otherwise.action if open_ else None
-    return Ruling(tuple(open_), action, len(conditions))
+    action = unmet[0].condition.otherwise.action if unmet else None
+    return Outcome(tuple(unmet), action, len(conditions))
 
 
-def _judge(condition: Condition, order: Order, facts: Facts, meter: Meter) -> Unmet | None:
-    quote = facts.quote
+def _unmet(condition: Condition, order: Order, inputs: Inputs, meter: Meter) -> Unmet | None:
+    quote = inputs.quote
     match condition.kind:
         case UnitPriceCeiling() as kind:
-            return _judge_unit_price(condition, kind, order, quote)
+            return _unmet_unit_price(condition, kind, order, quote)
         case TotalCeiling(ceiling_minor, currency):
             words = "The total is above its ceiling."
             return _above(condition, words, quote.amount_minor, quote, ceiling_minor, currency)
         case MonthCeiling(ceiling_minor, currency):
             month = (order.local_date.year, order.local_date.month, currency)
-            total = facts.past.spent_minor.get(month, 0) + quote.amount_minor
+            total = inputs.past.spent_minor.get(month, 0) + quote.amount_minor
             words = "With this order, the month's orders are above their ceiling."
             return _above(condition, words, total, quote, ceiling_minor, currency)
         case InStock():
-            short = tuple(sorted(facts.short.intersection(item.product for item in order.items)))
+            short = tuple(sorted(inputs.short.intersection(item.product for item in order.items)))
             data = {"kind": "in_stock", "short": list(short)}
             words = f"Too few in stock: {', '.join(short)}."
             return Unmet(condition, words, data, short) if short else None
         case DaysSinceLastOrder(days):
-            return _judge_last_order(condition, days, order, facts.past)
+            return _unmet_last_order(condition, days, order, inputs.past)
         case Expression(source):
-            return _judge_expression(condition, source, order, facts, meter)
+            return _unmet_expression(condition, source, order, inputs, meter)
 
 
-def _judge_unit_price(
+def _unmet_unit_price(
     condition: Condition, kind: UnitPriceCeiling, order: Order, quote: Quote
 ) -> Unmet | None:
     # What was taken instead of the product must not be dearer either.
@@ -246,7 +246,7 @@ def _above(
     return Unmet(condition, words, data)
 
 
-def _judge_last_order(condition: Condition, days: int, order: Order, past: Past) -> Unmet | None:
+def _unmet_last_order(condition: Condition, days: int, order: Order, past: Past) -> Unmet | None:
     dates = {
         item.product: past.last_dates[item.product]
         for item in order.items
@@ -266,16 +266,16 @@ def _judge_last_order(condition: Condition, days: int, order: Order, past: Past)
     return Unmet(condition, words, data)
 
 
-def _judge_expression(
-    condition: Condition, source: str, order: Order, facts: Facts, meter: Meter
+def _unmet_expression(
+    condition: Condition, source: str, order: Order, inputs: Inputs, meter: Meter
 ) -> Unmet | None:
     day = order.local_date
     variables = expressions.variables_of(
-        facts.quote,
+        inputs.quote,
         order.items,
         cycle=order.key.cycle,
         month_day_weekday=(day.month, day.day, day.isoweekday()),
-        paid_orders=facts.past.paid_order_count,
+        paid_orders=inputs.past.paid_order_count,
     )
     found = expressions.holds(source, variables, meter)
     if found:

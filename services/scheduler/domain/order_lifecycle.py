@@ -22,7 +22,7 @@ HELD_RECHECK = timedelta(hours=6)
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
+class Evaluation:
     """What other services said about an order that is to be prepared."""
 
     quote: Quote | None
@@ -30,7 +30,7 @@ class Findings:
     # Why the mandate does not cover it, as payments names it.
     mandate_reasons: tuple[str, ...] = ()
     # Whether a product is off sale for good, with nothing that the customer agreed to instead.
-    gone: bool = False
+    discontinued: bool = False
 
 
 def moved(order: Order, event: OrderEvent, **changes: Any) -> Order:  # noqa: ANN401 - its fields
@@ -52,11 +52,13 @@ def promised_charge_time(order: Order, now: datetime) -> datetime:
     return max(order.due_time, now + order.notice_lead)
 
 
-def opened(order: Order, findings: Findings, now: datetime) -> Order:
+def opened(order: Order, evaluation: Evaluation, now: datetime) -> Order:
     """An order after its preparation: UPCOMING with its price, or HELD for what is in the way."""
-    if findings.quote is None or findings.problems:
-        return held(order, findings.problems, Stage.PREPARE, now, _mandate_data(order, findings))
-    quote = findings.quote
+    if evaluation.quote is None or evaluation.problems:
+        return held(
+            order, evaluation.problems, Stage.PREPARE, now, _mandate_data(order, evaluation)
+        )
+    quote = evaluation.quote
     charge_not_before = promised_charge_time(order, now)
     return moved(
         order,
@@ -122,10 +124,10 @@ def held(
     )
 
 
-def _mandate_data(order: Order, findings: Findings) -> Mapping[str, Any] | None:
-    if not findings.mandate_reasons:
+def _mandate_data(order: Order, evaluation: Evaluation) -> Mapping[str, Any] | None:
+    if not evaluation.mandate_reasons:
         return None
-    return {"mandate": order.terms.mandate, "mandate_reasons": list(findings.mandate_reasons)}
+    return {"mandate": order.terms.mandate, "mandate_reasons": list(evaluation.mandate_reasons)}
 
 
 def _recheck_time(order: Order, now: datetime) -> datetime:

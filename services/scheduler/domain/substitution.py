@@ -8,7 +8,7 @@ from services.scheduler.domain.conditions import (
     Action,
     Condition,
     InStock,
-    Ruling,
+    Outcome,
     UnitPriceCeiling,
 )
 from services.scheduler.domain.order import (
@@ -44,15 +44,15 @@ class Missing:
     kinds: tuple[type, ...] = (InStock, UnitPriceCeiling)
 
 
-def missing(order: Order, answer: Quote | Unpriced, ruling: Ruling) -> Missing | None:
+def missing(order: Order, answer: Quote | Unpriced, outcome: Outcome) -> Missing | None:
     """What an order cannot have and its customer may want something else for; None if nothing."""
     if isinstance(answer, Unpriced):
         names = ", ".join(title or product for product, title in answer.titles.items())
         data = {"reasons": [str(reason) for reason in answer.reasons]}
         return Missing(answer.titles, f"Not to be had: {names}.", data)
-    if ruling.action is not Action.SUBSTITUTE:
+    if outcome.action is not Action.SUBSTITUTE:
         return None
-    decisive = ruling.decisive
+    decisive = outcome.decisive
     titles = {
         item.product: line.title for item, line in zip(order.items, answer.lines, strict=True)
     }
@@ -114,7 +114,7 @@ def takable(order: Order, quote: Quote) -> bool:
     return told is None or (quote.currency == order.currency and quote.amount_minor <= told)
 
 
-def gone(order: Order, answer: Unpriced, conditions: Sequence[Condition]) -> bool:
+def is_discontinued(order: Order, answer: Unpriced, conditions: Sequence[Condition]) -> bool:
     """Whether an order lacks a product for good, with nothing that its customer agreed to instead."""
     for product in answer.discontinued.intersection(item.product for item in order.items):
         origins = [one for one, other in order.substitutes.items() if other.product == product]

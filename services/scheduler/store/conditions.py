@@ -23,8 +23,8 @@ from services.scheduler.domain.conditions import (
 )
 from services.scheduler.domain.ids import MerchantId, OrderKey, StandingOrderId
 from services.scheduler.domain.order import Order, OrderState
+from services.scheduler.store.cached import cached
 from services.scheduler.store.order_rows import arrays_of
-from services.scheduler.store.remembered import remembered
 
 _KINDS: dict[str, Any] = {
     "unit_price_ceiling": UnitPriceCeiling,
@@ -98,7 +98,7 @@ def dump(conditions: Sequence[Condition]) -> str:
     )
 
 
-@remembered
+@cached
 def load(data: str) -> tuple[Condition, ...]:
     """The conditions that `dump` wrote."""
     return tuple(

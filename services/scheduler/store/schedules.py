@@ -21,7 +21,7 @@ from services.scheduler.domain.schedule import (
     Weekly,
     Yearly,
 )
-from services.scheduler.store.remembered import remembered
+from services.scheduler.store.cached import cached
 
 _KINDS: dict[str, type[Recurrence]] = {
     "daily": Daily,
@@ -44,7 +44,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - a date or a time as text, a dat
     return {name: getattr(value, name) for name in value.__slots__}
 
 
-@remembered
+@cached
 def load(text: str) -> Schedule:
     """The schedule that `dump` wrote."""
     data = json.loads(text)

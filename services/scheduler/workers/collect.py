@@ -11,6 +11,7 @@ from services.runtime.workers.bisection import bisect_failures
 from services.runtime.workers.clock import Clock
 from services.runtime.workers.loop import Step
 from services.scheduler.application import collection
+from services.scheduler.application.evaluation.context import Context
 from services.scheduler.clients import Clients, is_transient
 from services.scheduler.domain.order import Order, OrderState
 from services.scheduler.store import order_claims, standing_orders
@@ -44,14 +45,15 @@ class Collect:
                 first = await order_claims.first_due_time(tx, self._state)
                 return Step(wake_at=first, pending=first is not None and first <= now)
             keys = [order.key.standing_order_key for order in claimed]
-            templates = await standing_orders.by_key(tx, keys)
+            by_key = await standing_orders.by_key(tx, keys)
+        context = Context(self._database, self._clients, by_key, now)
 
         async def work(batch: Sequence[Order]) -> None:
             _CLAIMED.reached()
-            decided = await collection.decide(self._database, self._clients, batch, templates, now)
+            decided = await collection.decide(context, batch)
             _HELD.reached()
             async with self._database.begin() as tx:
-                await collection.store(tx, decided, self._state, templates, now)
+                await collection.store(tx, context, decided, self._state)
             _COMMITTED.reached()
 
         release = partial(order_claims.release, keys=[order.key for order in claimed])

@@ -12,6 +12,7 @@ from services.runtime.workers.bisection import bisect_failures
 from services.runtime.workers.clock import Clock
 from services.runtime.workers.loop import Step
 from services.scheduler.application import preparation
+from services.scheduler.application.evaluation.context import Context
 from services.scheduler.clients import Clients, is_transient
 from services.scheduler.domain.cycles import open_cycles
 from services.scheduler.domain.standing_order import StandingOrder
@@ -65,10 +66,9 @@ class Prepare:
             key: open_cycles(standing_order, now, new_trace)
             for key, standing_order in by_key.items()
         }
-        decided = await preparation.decide(
-            self._database, self._clients, list(openings.values()), by_key, now
-        )
+        context = Context(self._database, self._clients, by_key, now)
+        decided = await preparation.decide(context, openings)
         _DECIDED.reached()
         async with self._database.begin() as tx:
-            await preparation.store(tx, openings, decided, by_key, now)
+            await preparation.store(tx, context, openings, decided)
         _COMMITTED.reached()

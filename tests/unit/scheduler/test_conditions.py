@@ -9,22 +9,23 @@ import pytest
 
 from services.scheduler.domain import cel, expressions
 from services.scheduler.domain.cel import Meter
+from services.scheduler.domain.condition_outcomes import as_charged, prepared, stopped
 from services.scheduler.domain.conditions import (
-    NO_RULING,
+    NO_OUTCOME,
     Action,
     Condition,
     DaysSinceLastOrder,
     Expression,
-    Facts,
+    Inputs,
     InStock,
     Kind,
     MonthCeiling,
     Otherwise,
+    Outcome,
     Past,
-    Ruling,
     TotalCeiling,
     UnitPriceCeiling,
-    rule,
+    outcome_of,
 )
 from services.scheduler.domain.ids import CustomerId, MerchantId, OrderKey, StandingOrderId
 from services.scheduler.domain.order import (
@@ -37,11 +38,16 @@ from services.scheduler.domain.order import (
     Stage,
     Substitute,
 )
-from services.scheduler.domain.order_lifecycle import Findings, confirmed
-from services.scheduler.domain.rulings import as_charged, prepared, stopped
+from services.scheduler.domain.order_lifecycle import Evaluation, confirmed
 from services.scheduler.domain.schedule import EndAfter, Monthly, Schedule
 from services.scheduler.domain.standing_order import NOTICE_HEADROOM, StandingOrder, at_cycle
-from services.scheduler.domain.substitution import Unpriced, gone, missing, substituted, takable
+from services.scheduler.domain.substitution import (
+    Unpriced,
+    is_discontinued,
+    missing,
+    substituted,
+    takable,
+)
 from services.scheduler.domain.terms import BillingMode, Terms
 
 DUE = datetime(2027, 1, 31, 12, tzinfo=UTC)
@@ -89,43 +95,43 @@ def condition(kind: Kind, action: Action = Action.SKIP, **how: object) -> Condit
     return Condition(kind, Otherwise(action, **how))  # type: ignore[arg-type]
 
 
-def ruling(kind: Kind, facts: Facts, action: Action = Action.SKIP, **how: object) -> Ruling:
-    return rule((condition(kind, action, **how),), ORDER, facts)
+def outcome(kind: Kind, inputs: Inputs, action: Action = Action.SKIP, **how: object) -> Outcome:
+    return outcome_of((condition(kind, action, **how),), ORDER, inputs)
 
 
-TOO_DEAR = Facts(quote(700))
+TOO_DEAR = Inputs(quote(700))
 CEILING = TotalCeiling(1000, "EUR")
 SPENT = Past(spent_minor={(2027, 1, "EUR"): 300, (2026, 12, "EUR"): 9000, (2027, 1, "USD"): 9000})
 DRUNK = Past(last_dates={"beans": date(2027, 1, 20), "tea": date(2027, 1, 30)})
 
 
 @pytest.mark.parametrize(
-    ("kind", "facts", "holds"),
+    ("kind", "inputs", "holds"),
     [
-        (UnitPriceCeiling("beans", 500, "EUR"), Facts(quote()), True),
-        (UnitPriceCeiling("beans", 499, "EUR"), Facts(quote()), False),
-        (UnitPriceCeiling("tea", 1, "EUR"), Facts(quote()), True),
-        (TotalCeiling(1000, "EUR"), Facts(quote()), True),
-        (TotalCeiling(999, "EUR"), Facts(quote()), False),
-        (TotalCeiling(1000, "USD"), Facts(quote()), False),
-        (MonthCeiling(1300, "EUR"), Facts(quote(), SPENT), True),
-        (MonthCeiling(1299, "EUR"), Facts(quote(), SPENT), False),
-        (InStock(), Facts(quote(), short=frozenset({"tea"})), True),
-        (InStock(), Facts(quote(), short=frozenset({"beans"})), False),
-        (DaysSinceLastOrder(11), Facts(quote(), DRUNK), True),
-        (DaysSinceLastOrder(12), Facts(quote(), DRUNK), False),
-        (Expression("total <= 1000 && weekday == 7 && month == 1"), Facts(quote()), True),
-        (Expression("items.all(i, i.product == 'tea')"), Facts(quote()), False),
-        (Expression("total / paid_orders > 1"), Facts(quote()), False),
+        (UnitPriceCeiling("beans", 500, "EUR"), Inputs(quote()), True),
+        (UnitPriceCeiling("beans", 499, "EUR"), Inputs(quote()), False),
+        (UnitPriceCeiling("tea", 1, "EUR"), Inputs(quote()), True),
+        (TotalCeiling(1000, "EUR"), Inputs(quote()), True),
+        (TotalCeiling(999, "EUR"), Inputs(quote()), False),
+        (TotalCeiling(1000, "USD"), Inputs(quote()), False),
+        (MonthCeiling(1300, "EUR"), Inputs(quote(), SPENT), True),
+        (MonthCeiling(1299, "EUR"), Inputs(quote(), SPENT), False),
+        (InStock(), Inputs(quote(), short=frozenset({"tea"})), True),
+        (InStock(), Inputs(quote(), short=frozenset({"beans"})), False),
+        (DaysSinceLastOrder(11), Inputs(quote(), DRUNK), True),
+        (DaysSinceLastOrder(12), Inputs(quote(), DRUNK), False),
+        (Expression("total <= 1000 && weekday == 7 && month == 1"), Inputs(quote()), True),
+        (Expression("items.all(i, i.product == 'tea')"), Inputs(quote()), False),
+        (Expression("total / paid_orders > 1"), Inputs(quote()), False),
     ],
     ids=repr,
 )
-def test_a_condition_holds_up_to_its_bound(kind: Kind, facts: Facts, holds: bool) -> None:  # noqa: FBT001
-    assert (ruling(kind, facts).action is None) is holds
+def test_a_condition_holds_up_to_its_bound(kind: Kind, inputs: Inputs, holds: bool) -> None:  # noqa: FBT001
+    assert (outcome(kind, inputs).action is None) is holds
 
 
 def test_of_several_conditions_that_do_not_hold_the_first_decides() -> None:
-    found = rule(
+    found = outcome_of(
         (
             condition(TotalCeiling(2000, "EUR"), Action.SKIP),
             condition(CEILING, Action.HOLD_AND_ASK),
@@ -140,9 +146,9 @@ def test_of_several_conditions_that_do_not_hold_the_first_decides() -> None:
 
 
 def test_an_order_left_out_says_which_condition_did_not_hold() -> None:
-    found = ruling(CEILING, TOO_DEAR)
+    found = outcome(CEILING, TOO_DEAR)
 
-    order = prepared(ORDER, Findings(quote(700)), found, TEMPLATE, PREPARED_AT)
+    order = prepared(ORDER, Evaluation(quote(700)), found, TEMPLATE, PREPARED_AT)
 
     assert (order.state, order.reasons) == (OrderState.SKIPPED, (OrderReason.CONDITION_NOT_MET,))
     [decision] = order.decisions
@@ -152,7 +158,7 @@ def test_an_order_left_out_says_which_condition_did_not_hold() -> None:
 
 def test_an_order_whose_conditions_hold_says_so_and_goes_on() -> None:
     order = prepared(
-        ORDER, Findings(quote()), ruling(CEILING, Facts(quote())), TEMPLATE, PREPARED_AT
+        ORDER, Evaluation(quote()), outcome(CEILING, Inputs(quote())), TEMPLATE, PREPARED_AT
     )
 
     assert order.state is OrderState.UPCOMING
@@ -162,7 +168,7 @@ def test_an_order_whose_conditions_hold_says_so_and_goes_on() -> None:
 def test_a_customer_who_said_yes_is_not_asked_again_in_the_same_cycle() -> None:
     asked = stopped(
         ORDER,
-        ruling(CEILING, TOO_DEAR, Action.HOLD_AND_ASK),
+        outcome(CEILING, TOO_DEAR, Action.HOLD_AND_ASK),
         TEMPLATE,
         Stage.PREPARE,
         PREPARED_AT,
@@ -173,17 +179,17 @@ def test_a_customer_who_said_yes_is_not_asked_again_in_the_same_cycle() -> None:
 
     conditions = (condition(CEILING, Action.HOLD_AND_ASK),)
     assert going_on.recheck_time == PREPARED_AT
-    assert rule(conditions, going_on, TOO_DEAR).action is None
+    assert outcome_of(conditions, going_on, TOO_DEAR).action is None
 
 
 def test_a_yes_does_not_waive_what_leaves_the_cycle_out() -> None:
     going_on = replace(ORDER, confirmed_reasons=(OrderReason.CONDITION_NOT_MET,))
 
-    assert rule((condition(CEILING, Action.SKIP),), going_on, TOO_DEAR).action is Action.SKIP
+    assert outcome_of((condition(CEILING, Action.SKIP),), going_on, TOO_DEAR).action is Action.SKIP
 
 
 def test_nobody_who_says_nothing_gets_the_order() -> None:
-    found = ruling(CEILING, TOO_DEAR, Action.HOLD_AND_ASK)
+    found = outcome(CEILING, TOO_DEAR, Action.HOLD_AND_ASK)
 
     order = stopped(ORDER, found, TEMPLATE, Stage.PREPARE, ORDER.hold_until_time)
 
@@ -192,7 +198,7 @@ def test_nobody_who_says_nothing_gets_the_order() -> None:
 
 
 def test_a_deferred_order_is_prepared_anew_for_its_later_date() -> None:
-    found = ruling(CEILING, TOO_DEAR, Action.DEFER, defer_days=5)
+    found = outcome(CEILING, TOO_DEAR, Action.DEFER, defer_days=5)
 
     order = stopped(ORDER, found, TEMPLATE, Stage.PREPARE, PREPARED_AT)
 
@@ -203,7 +209,7 @@ def test_a_deferred_order_is_prepared_anew_for_its_later_date() -> None:
 
 
 def test_an_order_deferred_at_its_due_time_is_looked_at_again_on_the_later_date() -> None:
-    found = ruling(CEILING, TOO_DEAR, Action.DEFER, defer_days=1)
+    found = outcome(CEILING, TOO_DEAR, Action.DEFER, defer_days=1)
 
     order = stopped(ORDER, found, TEMPLATE, Stage.COLLECT, DUE)
 
@@ -211,8 +217,8 @@ def test_an_order_deferred_at_its_due_time_is_looked_at_again_on_the_later_date(
 
 
 def test_an_order_is_not_deferred_onto_the_next_cycle_even_after_the_last() -> None:
-    last_day = ruling(CEILING, TOO_DEAR, Action.DEFER, defer_days=27)
-    next_cycle = ruling(CEILING, TOO_DEAR, Action.DEFER, defer_days=28)
+    last_day = outcome(CEILING, TOO_DEAR, Action.DEFER, defer_days=27)
+    next_cycle = outcome(CEILING, TOO_DEAR, Action.DEFER, defer_days=28)
 
     deferred = stopped(ORDER, last_day, TEMPLATE, Stage.PREPARE, PREPARED_AT)
     left_out = stopped(ORDER, next_cycle, TEMPLATE, Stage.PREPARE, PREPARED_AT)
@@ -225,11 +231,11 @@ def test_an_order_is_not_deferred_onto_the_next_cycle_even_after_the_last() -> N
 def instead(
     order: Order,
     conditions: tuple[Condition, ...],
-    facts: Facts,
+    inputs: Inputs,
     refused: tuple[str, ...] = (),
 ) -> Order | None:
     """The order with what is taken where conditions want something else."""
-    lacking = missing(order, facts.quote, rule(conditions, order, facts))
+    lacking = missing(order, inputs.quote, outcome_of(conditions, order, inputs))
     assert lacking is not None
     return substituted(order, lacking, conditions, refused, PREPARED_AT)
 
@@ -243,15 +249,15 @@ def test_a_substitute_is_taken_in_the_same_quantity_and_under_the_same_ceiling()
     assert order is not None
     assert order.items == (Item("chicory", 2),)
     assert order.substitutes == {"beans": Substitute("chicory", "Beans")}
-    assert rule(conditions, order, Facts(quote(400, "chicory"))).action is None
-    assert instead(order, conditions, Facts(quote(600, "chicory"))) is None
+    assert outcome_of(conditions, order, Inputs(quote(400, "chicory"))).action is None
+    assert instead(order, conditions, Inputs(quote(600, "chicory"))) is None
 
 
 def test_substitutes_are_tried_in_the_order_of_the_customer() -> None:
     conditions = tuple(
         condition(InStock(), Action.SUBSTITUTE, substitute=one) for one in ("tea", "mate")
     )
-    short = Facts(quote(), short=frozenset({"beans"}))
+    short = Inputs(quote(), short=frozenset({"beans"}))
 
     first = instead(ORDER, conditions, short)
     second = instead(ORDER, conditions, short, ("tea",))
@@ -260,7 +266,7 @@ def test_substitutes_are_tried_in_the_order_of_the_customer() -> None:
     assert second is not None
     assert (first.items, second.items) == ((Item("tea", 2),), (Item("mate", 2),))
     # What is short of the first substitute gets the second, for the same product.
-    after = instead(first, conditions, Facts(quote(500, "tea"), short=frozenset({"tea"})))
+    after = instead(first, conditions, Inputs(quote(500, "tea"), short=frozenset({"tea"})))
     assert after is not None
     assert (after.items, after.substitutes) == (
         (Item("mate", 2),),
@@ -274,7 +280,7 @@ def test_a_product_that_is_gone_is_replaced_by_what_was_agreed_on_or_not_at_all(
         (OrderReason.PRODUCT_UNAVAILABLE,), {"beans": "Beans"}, frozenset({"beans"})
     )
     agreed = (condition(InStock(), Action.SUBSTITUTE, substitute="tea"),)
-    lacking = missing(ORDER, off_sale, NO_RULING)
+    lacking = missing(ORDER, off_sale, NO_OUTCOME)
     assert lacking is not None
 
     order = substituted(ORDER, lacking, agreed, (), PREPARED_AT)
@@ -282,7 +288,8 @@ def test_a_product_that_is_gone_is_replaced_by_what_was_agreed_on_or_not_at_all(
     assert order is not None
     assert order.items == (Item("tea", 2),)
     assert substituted(ORDER, lacking, (), (), PREPARED_AT) is None
-    assert (gone(ORDER, off_sale, agreed), gone(ORDER, off_sale, ())) == (False, True)
+    assert not is_discontinued(ORDER, off_sale, agreed)
+    assert is_discontinued(ORDER, off_sale, ())
 
 
 def test_a_substitute_never_costs_more_than_the_customer_was_told() -> None:
@@ -296,9 +303,9 @@ def test_a_substitute_that_is_ordered_anyway_is_ordered_once_with_the_sum() -> N
     both = replace(ORDER, items=(Item("beans", 2), Item("tea", 3)))
     (beans,) = quote().lines
     (tea,) = quote(500, "tea").lines
-    facts = Facts(Quote(2000, "EUR", (beans, tea)), short=frozenset({"beans"}))
+    inputs = Inputs(Quote(2000, "EUR", (beans, tea)), short=frozenset({"beans"}))
 
-    order = instead(both, (condition(InStock(), Action.SUBSTITUTE, substitute="tea"),), facts)
+    order = instead(both, (condition(InStock(), Action.SUBSTITUTE, substitute="tea"),), inputs)
 
     assert order is not None
     assert order.items == (Item("tea", 5),)
@@ -407,10 +414,10 @@ def test_an_expression_that_takes_too_many_steps_has_no_value() -> None:
 def test_what_expressions_take_together_is_bounded() -> None:
     # Each of them alone would do.
     most = f"items.all(i, {' && '.join(['i.quantity < 9'] * 15)})"
-    facts = Facts(Quote(100, "EUR", (Line("tea", "Tea", 1, 1, 1, "p", 1, "LIST_PRICE"),) * 100))
+    inputs = Inputs(Quote(100, "EUR", (Line("tea", "Tea", 1, 1, 1, "p", 1, "LIST_PRICE"),) * 100))
     order = replace(ORDER, items=(Item("tea", 1),) * 100)
-    assert rule([condition(Expression(most))], order, facts).action is None
-    found = rule([condition(Expression(most))] * 2, order, facts)
+    assert outcome_of([condition(Expression(most))], order, inputs).action is None
+    found = outcome_of([condition(Expression(most))] * 2, order, inputs)
     assert [one.words for one in found.unmet] == ["The expression has no value."]
 
 

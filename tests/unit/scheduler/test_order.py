@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from services.scheduler.domain.ids import CustomerId, MerchantId, OrderKey, StandingOrderId
 from services.scheduler.domain.order import Item, Line, Order, OrderReason, OrderState, Quote, Stage
 from services.scheduler.domain.order_lifecycle import (
-    Findings,
+    Evaluation,
     brought_forward,
     collected,
     held,
@@ -45,7 +45,7 @@ def quote(amount_minor: int, currency: str = "EUR") -> Quote:
 
 
 def announced(amount_minor: int = 1000) -> Order:
-    return opened(ORDER, Findings(quote(amount_minor)), DUE - LEAD)
+    return opened(ORDER, Evaluation(quote(amount_minor)), DUE - LEAD)
 
 
 def test_an_order_prepared_in_time_is_charged_at_its_due_time() -> None:
@@ -58,7 +58,7 @@ def test_an_order_prepared_in_time_is_charged_at_its_due_time() -> None:
 
 @given(late=hours)
 def test_a_late_start_defers_the_charge_and_never_shortens_the_lead(late: timedelta) -> None:
-    order = opened(ORDER, Findings(quote(1000)), DUE + late)
+    order = opened(ORDER, Evaluation(quote(1000)), DUE + late)
 
     assert order.charge_not_before_time is not None
     assert order.charge_not_before_time >= DUE
@@ -89,7 +89,7 @@ def test_a_price_that_fell_since_the_notice_is_passed_on_with_its_lines() -> Non
 def test_an_order_that_cannot_be_priced_or_told_is_held_with_every_reason() -> None:
     problems = (OrderReason.PRODUCT_UNAVAILABLE, OrderReason.PHONE_NOT_BOUND)
 
-    order = opened(ORDER, Findings(None, problems), DUE - LEAD)
+    order = opened(ORDER, Evaluation(None, problems), DUE - LEAD)
 
     assert order.state is OrderState.HELD
     assert order.reasons == problems
@@ -134,7 +134,7 @@ def test_finding_the_same_obstacle_again_is_no_news() -> None:
 def test_an_order_announced_again_is_announced_with_a_new_number() -> None:
     waiting = held(announced(), (OrderReason.NOTICE_UNDELIVERABLE,), Stage.PREPARE, DUE - LEAD)
 
-    again = opened(waiting, Findings(quote(1000)), DUE - LEAD + timedelta(hours=6))
+    again = opened(waiting, Evaluation(quote(1000)), DUE - LEAD + timedelta(hours=6))
 
     assert again.announcement_count == 2
     assert again.charge_not_before_time == DUE + timedelta(hours=6)
@@ -144,7 +144,7 @@ def test_an_announced_order_that_is_wanted_at_once_is_announced_again_without_a_
     now = DUE - timedelta(hours=50)
 
     sooner = brought_forward(announced(), date(2027, 1, 29), now)
-    again = opened(sooner, Findings(quote(1000)), now)
+    again = opened(sooner, Evaluation(quote(1000)), now)
 
     assert sooner.recheck_time == now
     assert again.due_time == now

@@ -20,7 +20,7 @@ from services.scheduler.domain.order import (
     Stage,
 )
 from services.scheduler.domain.order_lifecycle import (
-    Findings,
+    Evaluation,
     cancelled,
     collected,
     held,
@@ -40,7 +40,7 @@ from services.scheduler.domain.transitions import (
 from tests.unit.scheduler.test_order import DUE, announced, quote
 
 CHANGES: dict[OrderEvent, Callable[[Order], Order]] = {
-    OrderEvent.ANNOUNCE: lambda o: opened(o, Findings(quote(1000)), DUE),
+    OrderEvent.ANNOUNCE: lambda o: opened(o, Evaluation(quote(1000)), DUE),
     OrderEvent.HOLD: lambda o: held(o, (OrderReason.OUT_OF_STOCK,), Stage.COLLECT, DUE),
     OrderEvent.COLLECT: lambda o: collected(o, quote(1000), (), DUE),
     OrderEvent.PAY: lambda o: paid(o, DUE, {}, DUE),

@@ -5,22 +5,15 @@ The workers' own questions and rules decide, as if every cycle before were paid.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
-from services.runtime.db.pool import Database
-from services.scheduler.application.evaluation.evaluation import Evaluation, evaluate_ahead
+from services.scheduler.application.evaluation.context import Context
+from services.scheduler.application.evaluation.evaluation import evaluate_ahead
 from services.scheduler.application.evaluation.local_checks import check_locally
-from services.scheduler.application.evaluation.pricing import (
-    EXPECTED,
-    Templates,
-    pasts,
-    template_of,
-)
-from services.scheduler.clients import Clients, PlannedCharges
-from services.scheduler.domain.conditions import NO_RULING, Ruling
+from services.scheduler.application.evaluation.pricing import EXPECTED, pasts
+from services.scheduler.clients import PlannedCharges
+from services.scheduler.domain.condition_outcomes import prepared
+from services.scheduler.domain.conditions import NO_OUTCOME, Outcome
 from services.scheduler.domain.order import Order, OrderReason, OrderState, Quote, Stage, asks
-from services.scheduler.domain.rulings import prepared
-from services.scheduler.domain.standing_order import StandingOrder
 
 _UNPAYABLE = frozenset({OrderReason.MANDATE_NOT_COVERING, OrderReason.PAYMENT_METHOD_BLOCKED})
 
@@ -32,7 +25,7 @@ class Projection:
     order: Order
     # Absent when it is left out, or cannot be priced.
     quote: Quote | None = None
-    ruling: Ruling = NO_RULING
+    outcome: Outcome = NO_OUTCOME
 
     @property
     def demand(self) -> Quote | None:
@@ -42,12 +35,9 @@ class Projection:
 
 
 async def project(
-    database: Database,
-    clients: Clients,
+    context: Context,
     coming: Sequence[Order],
-    standing_orders: Templates,
     planned: PlannedCharges,
-    now: datetime,
     *,
     demand_only: bool = False,
 ) -> list[Projection]:
@@ -56,36 +46,25 @@ async def project(
     `planned` is what announced orders are still to be charged, and gets what these will be. With
     `demand_only`, as if there were stock enough.
     """
-    known = await check_locally(database, coming, standing_orders, Stage.PREPARE, now)
+    checked = await check_locally(context, coming, Stage.PREPARE)
     # Those after the first wait for that one, which is looked at as if it were paid.
-    first = {one.key.standing_order_key: one.key for one in reversed(coming)}
+    first = {order.key.standing_order_key: order.key for order in reversed(coming)}
     decided = {
-        one.key: one
-        for one in known.decided
-        if one.reasons != (OrderReason.PREVIOUS_UNPAID,)
-        or first[one.key.standing_order_key] == one.key
+        order.key: order
+        for order in checked.decided
+        if order.reasons != (OrderReason.PREVIOUS_UNPAID,)
+        or first[order.key.standing_order_key] == order.key
     }
-    to_price = [one for one in coming if not _is_left_out(decided.get(one.key))]
-    past = await pasts(database, to_price, standing_orders, EXPECTED)
-    found = await evaluate_ahead(
-        clients, to_price, standing_orders, past, planned, now, demand_only=demand_only
-    )
+    to_price = [
+        order
+        for order in coming
+        if order.key not in decided or decided[order.key].state is not OrderState.SKIPPED
+    ]
+    past = await pasts(context, to_price, EXPECTED)
     projections = {key: Projection(order) for key, order in decided.items()}
-    for one in found:
-        held = decided.get(one.order.key)
-        projections[one.order.key] = _projection(
-            one, held, template_of(one.order, standing_orders), now
-        )
+    for one in await evaluate_ahead(context, to_price, past, planned, demand_only=demand_only):
+        key, standing_order = one.order.key, context.standing_order(one.order)
+        order = decided.get(key) or prepared(*one, standing_order, context.now)
+        quote = None if order.state is OrderState.SKIPPED else one.evaluation.quote
+        projections[key] = Projection(order, quote, one.outcome)
     return [projections[order.key] for order in coming]
-
-
-def _projection(
-    found: Evaluation, held: Order | None, standing_order: StandingOrder, now: datetime
-) -> Projection:
-    order = held or prepared(found.order, found.findings, found.ruling, standing_order, now)
-    quote = None if _is_left_out(order) else found.findings.quote
-    return Projection(order, quote, found.ruling)
-
-
-def _is_left_out(order: Order | None) -> bool:
-    return order is not None and order.state is OrderState.SKIPPED

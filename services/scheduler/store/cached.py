@@ -1,4 +1,4 @@
-"""What was read from a column's JSON text, remembered where the text is short."""
+"""What was read from a column's JSON text, kept in memory where the text is short."""
 
 from collections.abc import Callable
 from functools import lru_cache, wraps
@@ -11,8 +11,8 @@ _TEXT_MAX_CHARACTERS = 500
 T = TypeVar("T")
 
 
-def remembered(read: Callable[[str], T]) -> Callable[[str], T]:
-    """Read a text but once while it is remembered: they are read each cycle, and many are the same."""
+def cached(read: Callable[[str], T]) -> Callable[[str], T]:
+    """Read a text once while it is kept: texts are read each cycle, and many are the same."""
     known = lru_cache(maxsize=_TEXTS_MAX)(read)
 
     @wraps(read)

@@ -1,11 +1,11 @@
-"""What a ruling makes of an order: it goes on, or is left out, asked about, deferred, substituted."""
+"""What the outcome of conditions makes of an order: it goes on, is left out, held or deferred."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from services.scheduler.domain import calendar
-from services.scheduler.domain.conditions import Action, Ruling
+from services.scheduler.domain.conditions import Action, Outcome
 from services.scheduler.domain.order import (
     HOLD_WINDOW,
     Decision,
@@ -16,7 +16,7 @@ from services.scheduler.domain.order import (
     Stage,
     is_cheaper,
 )
-from services.scheduler.domain.order_lifecycle import Findings, held, moved, opened, skipped
+from services.scheduler.domain.order_lifecycle import Evaluation, held, moved, opened, skipped
 from services.scheduler.domain.standing_order import (
     NOTICE_HEADROOM,
     StandingOrder,
@@ -28,27 +28,31 @@ _NOT_MET = (OrderReason.CONDITION_NOT_MET,)
 
 
 def prepared(
-    order: Order, findings: Findings, ruling: Ruling, standing_order: StandingOrder, now: datetime
+    order: Order,
+    evaluation: Evaluation,
+    outcome: Outcome,
+    standing_order: StandingOrder,
+    now: datetime,
 ) -> Order:
     """An order after its preparation, as conditions allow, with the standing order's present terms."""
     order = replace(order, terms=standing_order.terms)
-    if findings.gone:
+    if evaluation.discontinued:
         done = skipped(order, OrderReason.PRODUCT_UNAVAILABLE, now)
-    elif ruling.action is not None:
-        done = stopped(order, ruling, standing_order, Stage.PREPARE, now)
+    elif outcome.action is not None:
+        done = stopped(order, outcome, standing_order, Stage.PREPARE, now)
     else:
-        done = passed(opened(order, findings, now), ruling, now)
+        done = passed(opened(order, evaluation, now), outcome, now)
     if not order.decisions:
         return done
     # That a substitute was taken was decided before.
     return replace(done, decisions=(*order.decisions, *done.decisions))
 
 
-def passed(order: Order, ruling: Ruling, now: datetime) -> Order:
+def passed(order: Order, outcome: Outcome, now: datetime) -> Order:
     """An order that went on, with the word that its conditions hold added to what was decided."""
-    if not ruling.condition_count or not order.decisions:
+    if not outcome.condition_count or not order.decisions:
         return order
-    data = {"condition_count": ruling.condition_count}
+    data = {"condition_count": outcome.condition_count}
     decision = Decision(
         now, "CONDITIONS_HOLD", "Every condition of the standing order holds.", data
     )
@@ -63,27 +67,27 @@ def as_charged(order: Order, quote: Quote) -> Quote:
 
 
 def stopped(
-    order: Order, ruling: Ruling, standing_order: StandingOrder, stage: Stage, now: datetime
+    order: Order, outcome: Outcome, standing_order: StandingOrder, stage: Stage, now: datetime
 ) -> Order:
     """An order that does not go on as it is."""
-    match ruling.action:
+    match outcome.action:
         case Action.HOLD_AND_ASK:
             waiting = held(order, _NOT_MET, stage, now, asks_condition=True)
-            return _explained(waiting, ruling)
+            return _explained(waiting, outcome)
         case Action.DEFER:
-            return _deferred(order, ruling, standing_order, now)
+            return _deferred(order, outcome, standing_order, now)
         case _:
             # A substitute that could have been taken was taken before.
-            return _left_out(order, ruling, now)
+            return _left_out(order, outcome, now)
 
 
 def deferred_to(
-    order: Order, ruling: Ruling, standing_order: StandingOrder, now: datetime
+    order: Order, outcome: Outcome, standing_order: StandingOrder, now: datetime
 ) -> Order | None:
     """The order at its later date; None if that would meet or pass the next cycle."""
     zone = standing_order.schedule.time_zone
     base = max(order.local_date, calendar.utc_to_local_date(now, zone))
-    day = base + timedelta(days=ruling.decisive.condition.otherwise.defer_days)
+    day = base + timedelta(days=outcome.decisive.condition.otherwise.defer_days)
     due_time = calendar.local_to_utc(day, standing_order.schedule.local_time, zone)
     following = following_due_time(standing_order, order.key.cycle)
     if following is not None and due_time >= following:
@@ -97,17 +101,19 @@ def deferred_to(
     )
 
 
-def _deferred(order: Order, ruling: Ruling, standing_order: StandingOrder, now: datetime) -> Order:
-    later = deferred_to(order, ruling, standing_order, now)
+def _deferred(
+    order: Order, outcome: Outcome, standing_order: StandingOrder, now: datetime
+) -> Order:
+    later = deferred_to(order, outcome, standing_order, now)
     if later is None:
-        return _left_out(order, ruling, now)
+        return _left_out(order, outcome, now)
     begins = later.due_time - order.notice_lead - NOTICE_HEADROOM
     data = {
-        **_data(ruling),
+        **_data(outcome),
         "local_date": later.local_date.isoformat(),
         "due_time": later.due_time.isoformat(),
     }
-    words = f"{ruling.decisive.words} It is deferred to {later.local_date}."
+    words = f"{outcome.decisive.words} It is deferred to {later.local_date}."
     return moved(
         later,
         OrderEvent.HOLD,
@@ -119,36 +125,36 @@ def _deferred(order: Order, ruling: Ruling, standing_order: StandingOrder, now: 
     )
 
 
-def _left_out(order: Order, ruling: Ruling, now: datetime) -> Order:
-    words = f"{ruling.decisive.words} The cycle is left out."
+def _left_out(order: Order, outcome: Outcome, now: datetime) -> Order:
+    words = f"{outcome.decisive.words} The cycle is left out."
     return moved(
         order,
         OrderEvent.SKIP,
         reasons=_NOT_MET,
-        decisions=(Decision(now, "SKIPPED", words, _data(ruling)),),
+        decisions=(Decision(now, "SKIPPED", words, _data(outcome)),),
     )
 
 
-def _explained(order: Order, ruling: Ruling) -> Order:
+def _explained(order: Order, outcome: Outcome) -> Order:
     """A held or lapsed order whose history says which condition it was."""
     asked = "The customer is asked." if order.state is OrderState.HELD else "Nobody said yes."
-    words = f"{ruling.decisive.words} {asked}"
+    words = f"{outcome.decisive.words} {asked}"
     return replace(
         order,
         decisions=tuple(
-            decision._replace(summary=words, data={**decision.data, **_data(ruling)})
+            decision._replace(summary=words, data={**decision.data, **_data(outcome)})
             for decision in order.decisions
         ),
     )
 
 
-def _data(ruling: Ruling) -> dict[str, object]:
+def _data(outcome: Outcome) -> dict[str, object]:
     return {
         "reasons": [str(reason) for reason in _NOT_MET],
-        "conditions": [dict(one.data) for one in ruling.unmet],
+        "conditions": [dict(one.data) for one in outcome.unmet],
     }
 
 
-def words(ruling: Ruling) -> Sequence[str]:
+def words(outcome: Outcome) -> Sequence[str]:
     """Which conditions do not hold, for people."""
-    return [one.words for one in ruling.unmet]
+    return [one.words for one in outcome.unmet]

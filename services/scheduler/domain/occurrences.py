@@ -1,6 +1,6 @@
 """Every date that a recurrence could give, numbered from the beginning of the calendar.
 
-A schedule is a lattice seen from its start date: its k-th date is at the position of the start date
+A schedule is those occurrences from its start date on: its k-th date is at the position of that date
 plus k. Both ways, from position to date and from date to position, cost the same for the year 2100
 as for the first date, and no date is ever computed from the one before.
 
@@ -39,11 +39,11 @@ _MONTH_STARTS = array(
         for month in range(1, _MONTHS_IN_YEAR + 1)
     ],
 )
-_CACHED_MONTH_LATTICES = 1024
+_CACHED_MONTHS = 1024
 """At most some 6 kB each. They are shared by all schedules of one shape, whatever their start."""
 
 
-class Lattice(Protocol):
+class Occurrences(Protocol):
     """An unbounded run of dates that can be entered at any position or date."""
 
     def at(self, position: int) -> int:
@@ -55,7 +55,7 @@ class Lattice(Protocol):
         ...
 
 
-def lattice_of(recurrence: Recurrence, start_date: date) -> Lattice:
+def occurrences_of(recurrence: Recurrence, start_date: date) -> Occurrences:
     """The dates of the recurrence in the phase that the start date fixes."""
     match recurrence:
         case Daily(every_days):
@@ -153,7 +153,7 @@ class _Months:
         return self._before[turn] + bisect_left(self._days[_kind(month)], month_day)
 
 
-_months = lru_cache(maxsize=_CACHED_MONTH_LATTICES)(_Months)
+_months = lru_cache(maxsize=_CACHED_MONTHS)(_Months)
 
 _Kind = tuple[int, int]
 """What a month's dates depend on: its length in days, and the weekday (0 is Monday) of its 1st."""
