@@ -117,22 +117,18 @@ def _deferred(
     return moved(
         later,
         OrderEvent.HOLD,
+        Decision(now, "DEFERRED", words, data),
         reasons=_NOT_MET,
         # Where it is too late to be told in time, it is looked at on the day and charged after a lead.
         recheck_time=begins if begins > now else later.due_time,
         held_stage=Stage.PREPARE,
-        decisions=(Decision(now, "DEFERRED", words, data),),
     )
 
 
 def _left_out(order: Order, outcome: Outcome, now: datetime) -> Order:
     words = f"{outcome.decisive.words} The cycle is left out."
-    return moved(
-        order,
-        OrderEvent.SKIP,
-        reasons=_NOT_MET,
-        decisions=(Decision(now, "SKIPPED", words, _data(outcome)),),
-    )
+    decision = Decision(now, "SKIPPED", words, _data(outcome))
+    return moved(order, OrderEvent.SKIP, decision, reasons=_NOT_MET)
 
 
 def _explained(order: Order, outcome: Outcome) -> Order:

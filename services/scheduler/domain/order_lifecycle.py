@@ -33,8 +33,13 @@ class Evaluation:
     discontinued: bool = False
 
 
-def moved(order: Order, event: OrderEvent, **changes: Any) -> Order:  # noqa: ANN401 - its fields
-    """An order after an event, with its new fields. Raises IllegalTransitionError.
+def moved(
+    order: Order,
+    event: OrderEvent,
+    *decisions: Decision,
+    **changes: Any,  # noqa: ANN401 - fields
+) -> Order:
+    """An order after an event, with its decisions and new fields. Raises IllegalTransitionError.
 
     What it waited for before is over.
     """
@@ -44,7 +49,8 @@ def moved(order: Order, event: OrderEvent, **changes: Any) -> Order:  # noqa: AN
         "held_stage": None,
         "asks_condition": False,
     }
-    return replace(order, state=ORDER.to(order.state, event), **{**waits, **changes})
+    state = ORDER.to(order.state, event)
+    return replace(order, state=state, decisions=decisions, **{**waits, **changes})
 
 
 def promised_charge_time(order: Order, now: datetime) -> datetime:
@@ -54,34 +60,29 @@ def promised_charge_time(order: Order, now: datetime) -> datetime:
 
 def opened(order: Order, evaluation: Evaluation, now: datetime) -> Order:
     """An order after its preparation: UPCOMING with its price, or HELD for what is in the way."""
-    if evaluation.quote is None or evaluation.problems:
-        return held(
-            order, evaluation.problems, Stage.PREPARE, now, _mandate_data(order, evaluation)
-        )
     quote = evaluation.quote
+    if quote is None or evaluation.problems:
+        why = {"mandate": order.terms.mandate, "mandate_reasons": [*evaluation.mandate_reasons]}
+        data = why if evaluation.mandate_reasons else None
+        return held(order, evaluation.problems, Stage.PREPARE, now, data)
     charge_not_before = promised_charge_time(order, now)
+    priced = {
+        "amount_minor": quote.amount_minor,
+        "currency": quote.currency,
+        "charge_not_before": charge_not_before.isoformat(),
+        "lines": [line._asdict() for line in quote.lines],
+    }
+    summary = "Priced and announced; this amount is the most that it can cost."
     return moved(
         order,
         OrderEvent.ANNOUNCE,
+        Decision(now, "PREPARED", summary, priced),
         reasons=(),
         lines=quote.lines,
         currency=quote.currency,
         notified_minor=quote.amount_minor,
         charge_not_before_time=charge_not_before,
         announcement_count=order.announcement_count + 1,
-        decisions=(
-            Decision(
-                now,
-                "PREPARED",
-                "Priced and announced; this amount is the most that it can cost.",
-                {
-                    "amount_minor": quote.amount_minor,
-                    "currency": quote.currency,
-                    "charge_not_before": charge_not_before.isoformat(),
-                    "lines": [line._asdict() for line in quote.lines],
-                },
-            ),
-        ),
     )
 
 
@@ -98,36 +99,28 @@ def held(
 
     One that waits for nothing but the payment of the order before waits for as long as that takes.
     """
-    only_waits = set(reasons) == {OrderReason.PREVIOUS_UNPAID}
-    if now >= order.hold_until_time and not only_waits:
-        return moved(
-            order,
-            OrderEvent.LAPSE,
-            reasons=(*dict.fromkeys(reasons), OrderReason.HOLD_EXPIRED),
-            decisions=(
-                _reasoned(
-                    now, "LAPSED", f"This was not put right: {in_words(reasons)}.", reasons, data
-                ),
-            ),
-        )
-    found = (tuple(dict.fromkeys(reasons)), asks_condition)
-    again = order.state is OrderState.HELD and (order.reasons, order.asks_condition) == found
+    distinct = tuple(dict.fromkeys(reasons))
+    if now >= order.hold_until_time and distinct != (OrderReason.PREVIOUS_UNPAID,):
+        summary = f"This was not put right: {in_words(reasons)}."
+        lapsed = _reasoned(now, "LAPSED", summary, reasons, data)
+        reasons = (*distinct, OrderReason.HOLD_EXPIRED)
+        return moved(order, OrderEvent.LAPSE, lapsed, reasons=reasons)
+    # Looking again and finding the same is no news.
+    same = (order.state, order.reasons, order.asks_condition) == (
+        OrderState.HELD,
+        distinct,
+        asks_condition,
+    )
+    news = () if same else (_reasoned(now, "HELD", _held_summary(distinct), reasons, data),)
     return moved(
         order,
         OrderEvent.HOLD,
-        reasons=tuple(dict.fromkeys(reasons)),
+        *news,
+        reasons=distinct,
         recheck_time=_recheck_time(order, now),
         held_stage=stage,
         asks_condition=asks_condition,
-        # Looking again and finding the same is no news.
-        decisions=() if again else (_reasoned(now, "HELD", _held_summary(reasons), reasons, data),),
     )
-
-
-def _mandate_data(order: Order, evaluation: Evaluation) -> Mapping[str, Any] | None:
-    if not evaluation.mandate_reasons:
-        return None
-    return {"mandate": order.terms.mandate, "mandate_reasons": list(evaluation.mandate_reasons)}
 
 
 def _recheck_time(order: Order, now: datetime) -> datetime:
@@ -135,10 +128,10 @@ def _recheck_time(order: Order, now: datetime) -> datetime:
     return min(recheck, order.hold_until_time) if order.hold_until_time > now else recheck
 
 
-def _held_summary(reasons: Sequence[OrderReason]) -> str:
+def _held_summary(reasons: tuple[OrderReason, ...]) -> str:
     if ASKING_REASONS.intersection(reasons):
         return f"The customer is asked whether they want it all the same: {in_words(reasons)}."
-    if set(reasons) == {OrderReason.PREVIOUS_UNPAID}:
+    if reasons == (OrderReason.PREVIOUS_UNPAID,):
         return "It waits for the payment of the order before."
     return f"This is in the way: {in_words(reasons)}."
 
@@ -160,26 +153,21 @@ def brought_forward(order: Order, local_date: date, now: datetime) -> Order:
     return moved(
         order,
         OrderEvent.HOLD,
+        Decision(now, "ORDERED_NOW", "The customer asked for it at once."),
         reasons=(),
         local_date=local_date,
         due_time=now,
         notice_lead=timedelta(),
         recheck_time=now,
         held_stage=Stage.PREPARE,
-        decisions=(Decision(now, "ORDERED_NOW", "The customer asked for it at once."),),
     )
 
 
 def restored(order: Order, now: datetime) -> Order:
     """A cycle that the customer left out and wants again: it is prepared and announced again."""
-    return moved(
-        order,
-        OrderEvent.RESTORE,
-        reasons=(),
-        recheck_time=now,
-        held_stage=Stage.PREPARE,
-        decisions=(Decision(now, "RESTORED", "The customer wants the cycle after all."),),
-    )
+    decision = Decision(now, "RESTORED", "The customer wants the cycle after all.")
+    again = {"recheck_time": now, "held_stage": Stage.PREPARE}
+    return moved(order, OrderEvent.RESTORE, decision, reasons=(), **again)
 
 
 def skipped(
@@ -194,26 +182,15 @@ def skipped(
         OrderReason.PURCHASED_ELSEWHERE: "The customer bought a product of it elsewhere.",
         OrderReason.PRODUCT_UNAVAILABLE: "A product is off sale, and nothing was agreed on instead.",
     }[reason]
-    return moved(
-        order,
-        OrderEvent.SKIP,
-        reasons=(reason,),
-        decisions=(_reasoned(now, "SKIPPED", summary, (reason,), data),),
-    )
+    decision = _reasoned(now, "SKIPPED", summary, (reason,), data)
+    return moved(order, OrderEvent.SKIP, decision, reasons=(reason,))
 
 
 def cancelled(order: Order, reason: OrderReason, now: datetime) -> Order:
     """An order that ended since its standing order was cancelled or paused."""
-    return moved(
-        order,
-        OrderEvent.CANCEL,
-        reasons=(reason,),
-        decisions=(
-            _reasoned(
-                now, "CANCELLED", f"The order was cancelled: {in_words((reason,))}.", (reason,)
-            ),
-        ),
-    )
+    summary = f"The order was cancelled: {in_words((reason,))}."
+    decision = _reasoned(now, "CANCELLED", summary, (reason,))
+    return moved(order, OrderEvent.CANCEL, decision, reasons=(reason,))
 
 
 def collected(
@@ -222,36 +199,26 @@ def collected(
     """An order at its due time: to be paid, never above what was notified, or HELD."""
     if quote is None or problems or order.notified_minor is None:
         return held(order, problems, Stage.COLLECT, now)
-    cheaper = is_cheaper(order, quote)
-    amount = quote.amount_minor if cheaper else order.notified_minor
-    return moved(
-        order,
-        OrderEvent.COLLECT,
-        reasons=(),
-        lines=quote.lines if cheaper else order.lines,
-        amount_minor=amount,
-        decisions=(
-            Decision(
-                now,
-                "COLLECTED",
-                "The price fell since the notice; the lower one is charged."
-                if cheaper
-                else "The notified amount is charged.",
-                {
-                    "amount_minor": amount,
-                    "currency": order.currency,
-                    "notified_minor": order.notified_minor,
-                    "quoted_minor": quote.amount_minor,
-                },
-            ),
-        ),
-    )
+    amount_minor, lines = order.notified_minor, order.lines
+    summary = "The notified amount is charged."
+    if is_cheaper(order, quote):
+        amount_minor, lines = quote.amount_minor, quote.lines
+        summary = "The price fell since the notice; the lower one is charged."
+    data = {
+        "amount_minor": amount_minor,
+        "currency": order.currency,
+        "notified_minor": order.notified_minor,
+        "quoted_minor": quote.amount_minor,
+    }
+    decision = Decision(now, "COLLECTED", summary, data)
+    changes = {"lines": lines, "amount_minor": amount_minor}
+    return moved(order, OrderEvent.COLLECT, decision, reasons=(), **changes)
 
 
 def notice_delivered(
     order: Order, notice: str, deliver_time: datetime, not_before: datetime, now: datetime
 ) -> Order:
-    """An announced order that the customer has heard of: it is collected when was promised."""
+    """An announced order whose notice was delivered: it is collected when was promised."""
     data = {"notice": notice, "charge_not_before": not_before.isoformat()}
     summary = "The customer was told; no charge before the promised time."
     return replace(
@@ -266,7 +233,7 @@ def notice_delivered(
 def paid(order: Order, pay_time: datetime, data: Mapping[str, Any], now: datetime) -> Order:
     """An order whose payment succeeded."""
     decision = Decision(now, "PAID", "The payment succeeded.", data)
-    return moved(order, OrderEvent.PAY, pay_time=pay_time, decisions=(decision,))
+    return moved(order, OrderEvent.PAY, decision, pay_time=pay_time)
 
 
 def payment_declined(order: Order, data: Mapping[str, Any], now: datetime) -> Order:
@@ -277,39 +244,29 @@ def payment_declined(order: Order, data: Mapping[str, Any], now: datetime) -> Or
 
 def unpaid(order: Order, reason: OrderReason, data: Mapping[str, Any], now: datetime) -> Order:
     """An order that ended without payment."""
-    summary = f"The order ended without payment: {in_words((reason,))}{_payment_details(data)}."
-    decision = Decision(now, "LAPSED", summary, {"reasons": [str(reason)], **data})
-    return moved(order, OrderEvent.LAPSE, reasons=(reason,), decisions=(decision,))
-
-
-def _payment_details(data: Mapping[str, Any]) -> str:
-    """What the guard or the provider had against it, in words; empty where they said nothing."""
+    # What the guard or the provider had against it, in words; empty where they said nothing.
     codes = [*data.get("guard", ()), *filter(None, (data.get("decline_code"),))]
-    return f" ({', '.join(code.lower().replace('_', ' ') for code in codes)})" if codes else ""
+    details = f" ({', '.join(code.lower().replace('_', ' ') for code in codes)})" if codes else ""
+    summary = f"The order ended without payment: {in_words((reason,))}{details}."
+    decision = _reasoned(now, "LAPSED", summary, (reason,), data)
+    return moved(order, OrderEvent.LAPSE, decision, reasons=(reason,))
 
 
 def mandate_changed(order: Order, mandate: str, now: datetime) -> Order:
     """An order that awaits payment and is charged under another mandate from its next attempt on."""
     summary = "The mandate was changed; the next attempt is made under the new one."
-    return replace(
-        order,
-        terms=replace(order.terms, mandate=mandate),
-        decisions=(Decision(now, "MANDATE_CHANGED", summary, {"mandate": mandate}),),
-    )
+    decision = Decision(now, "MANDATE_CHANGED", summary, {"mandate": mandate})
+    return replace(order, terms=replace(order.terms, mandate=mandate), decisions=(decision,))
 
 
 def under_mandate(order: Order, mandate: str, now: datetime) -> Order:
     """An announced order that is charged under another mandate than the one it was announced with."""
-    decision = Decision(
-        now,
-        "MANDATE_REPLACED",
-        "The mandate of the notice does not cover it any more; the present one is used.",
-        {"announced_mandate": order.terms.mandate, "mandate": mandate},
-    )
+    summary = "The mandate of the notice does not cover it any more; the present one is used."
+    data = {"announced_mandate": order.terms.mandate, "mandate": mandate}
     return replace(
         order,
         terms=replace(order.terms, mandate=mandate),
-        decisions=(*order.decisions, decision),
+        decisions=(*order.decisions, Decision(now, "MANDATE_REPLACED", summary, data)),
     )
 
 
@@ -320,6 +277,4 @@ def _reasoned(
     reasons: Sequence[OrderReason],
     data: Mapping[str, Any] | None = None,
 ) -> Decision:
-    return Decision(
-        now, kind, summary, {"reasons": [str(reason) for reason in reasons], **(data or {})}
-    )
+    return Decision(now, kind, summary, {"reasons": [*map(str, reasons)], **(data or {})})
