@@ -74,7 +74,7 @@ class Settings(RuntimeSettings):
         listed = {
             merchant: countries
             for merchant, _, countries in (
-                each.strip().partition("=") for each in self.merchant_phone_countries.split(",")
+                entry.strip().partition("=") for entry in self.merchant_phone_countries.split(",")
             )
             if merchant
         }

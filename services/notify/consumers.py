@@ -1,4 +1,4 @@
-"""What others tell, and the notice that notify makes of each."""
+"""The events that notify consumes, and the notice that it makes of each."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -27,7 +27,7 @@ def about_order(message: Any) -> Draft:  # noqa: ANN401 - any event of an order
 
 
 def order_upcoming(message: scheduler_events_pb2.OrderUpcoming) -> Draft:
-    """A cycle was prepared: the customer hears what will be charged and when."""
+    """A cycle was prepared: the notice says what will be charged and when."""
     ref, amount = message.ref, from_money(message.amount)
     charge_not_before = from_timestamp(message.charge_not_before_time)
     pay_on_notice = ref.billing_mode == scheduler_pb2.PAY_ON_NOTICE
@@ -91,7 +91,7 @@ def order_held(message: scheduler_events_pb2.OrderHeld) -> Draft | None:
         known = payments_pb2.RefusalReason.DESCRIPTOR.values_by_number
         first = known.get(message.mandate_reasons[0])
         why = first.name if first else "MANDATE_NOT_COVERING"
-        reasons = tuple(why if one == "MANDATE_NOT_COVERING" else one for one in reasons)
+        reasons = tuple(why if reason == "MANDATE_NOT_COVERING" else reason for reason in reasons)
     due_time = from_timestamp(ref.due_time)
     template = kinds.OrderHeld(
         ref.title, ref.time_zone, due_time, reasons, customer_asked=message.customer_asked
@@ -136,7 +136,7 @@ def standing_order_changed(message: scheduler_events_pb2.StandingOrderChanged) -
 
 
 def payment_requested(message: payments_events_pb2.PaymentRequested) -> Draft:
-    """The customer is asked to confirm a payment."""
+    """The customer has to confirm a payment."""
     ref = message.ref
     template = kinds.PaymentRequest(
         ref.title, ref.time_zone, from_money(ref.amount), from_timestamp(message.expire_time)
@@ -171,7 +171,7 @@ def refund_succeeded(message: payments_events_pb2.RefundSucceeded) -> Draft:
     return Draft(ref.customer, ref.order, template)
 
 
-# None where the customer hears of it otherwise.
+# None where another notice says it.
 Reader = Callable[[Any], Draft | None]
 
 READERS: Mapping[str, Sequence[tuple[Any, Reader]]] = {
@@ -198,7 +198,7 @@ READERS: Mapping[str, Sequence[tuple[Any, Reader]]] = {
 
 
 def subscriptions(clock: Clock) -> Subscriptions:
-    """What is done with other services' events, by their stream: a notice of each."""
+    """The events that notify consumes, by their stream."""
     return {
         stream: tuple(
             _subscription(clock, message_type, reader) for message_type, reader in readers
@@ -228,11 +228,11 @@ def _missed_together(
             result.append((event, draft))
             continue
         standing_order = draft.subject_resource.rpartition("/orders/")[0]
-        place = missed.setdefault(standing_order, len(result))
-        if place == len(result):
+        index = missed.setdefault(standing_order, len(result))
+        if index == len(result):
             result.append((event, draft))
             continue
-        first = result[place][1].template
+        first = result[index][1].template
         assert isinstance(first, kinds.OrderSkipped)  # noqa: S101 - it was put there as one
         together = replace(
             first,
@@ -240,7 +240,7 @@ def _missed_together(
             last_due_time=max(first.last_due_time or first.due_time, template.due_time),
             order_count=first.order_count + 1,
         )
-        result[place] = result[place][0], replace(draft, template=together)
+        result[index] = result[index][0], replace(draft, template=together)
     return result
 
 
@@ -250,7 +250,7 @@ def _lines(lines: Sequence[scheduler_pb2.OrderLine]) -> tuple[Line, ...]:
             line.title,
             line.quantity,
             from_money(line.amount),
-            tuple(one.title or one.product for one in line.replaced),
+            tuple(product.title or product.product for product in line.replaced),
         )
         for line in lines
     )

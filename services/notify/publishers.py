@@ -7,7 +7,7 @@ from recurring.notify.v1 import events_pb2, notify_pb2
 from recurring.scheduler.v1 import scheduler_pb2
 
 from services.notify.domain.notices import Contact, Notice
-from services.notify.names import customer_name, notice_name
+from services.notify.names import CUSTOMER, NOTICE
 from services.runtime.messaging.events import OutboxEvent
 from services.runtime.observability import tracing
 from services.runtime.rpc.conversions import to_money, to_timestamp
@@ -16,8 +16,8 @@ from services.runtime.rpc.conversions import to_money, to_timestamp
 def notice_delivered(notice: Notice, deliver_time: datetime) -> OutboxEvent:
     """A notice reached the customer by its main channel."""
     message = events_pb2.NoticeDelivered(
-        notice=notice_name(notice),
-        customer=customer_name(notice.key),
+        notice=NOTICE.format(*notice.key),
+        customer=CUSTOMER.format(*notice.customer_key),
         kind=notify_pb2.NoticeKind.Value(notice.kind),
         subject_resource=notice.subject_resource,
         deliver_time=to_timestamp(deliver_time),
@@ -39,8 +39,8 @@ def notice_delivered(notice: Notice, deliver_time: datetime) -> OutboxEvent:
 def notice_failed(notice: Notice, failure_code: str, now: datetime) -> OutboxEvent:
     """A notice could not be delivered by its main channel."""
     message = events_pb2.NoticeFailed(
-        notice=notice_name(notice),
-        customer=customer_name(notice.key),
+        notice=NOTICE.format(*notice.key),
+        customer=CUSTOMER.format(*notice.customer_key),
         kind=notify_pb2.NoticeKind.Value(notice.kind),
         subject_resource=notice.subject_resource,
         failure_code=failure_code,
@@ -50,7 +50,7 @@ def notice_failed(notice: Notice, failure_code: str, now: datetime) -> OutboxEve
 
 def contact_bound(contact: Contact, now: datetime) -> OutboxEvent:
     """A customer proved that a phone is theirs."""
-    customer = customer_name(contact.key)
+    customer = CUSTOMER.format(*contact.key)
     message = events_pb2.ContactBound(customer=customer, bind_time=to_timestamp(now))
     return OutboxEvent(
         key=f"{customer}#{contact.bind_count}",
@@ -65,7 +65,7 @@ def _notice_event(notice: Notice, message: Any, now: datetime) -> OutboxEvent:  
     return OutboxEvent(
         key=message.notice,
         message=message,
-        tenant=notice.key.merchant,
+        tenant=notice.merchant,
         partition_key=message.customer,
         occur_time=now,
         traceparent=tracing.continued(f"deliver {notice.kind}", notice.traceparent),

@@ -66,7 +66,7 @@ _KEY_NAMESPACE = uuid.UUID("0c4f0c1e-7f0e-5f9c-8a55-6a4f3b0e9d27")
 
 
 class Deliveries:
-    """Sends due deliveries in batches and tells which notices arrived and which did not."""
+    """Sends due deliveries in batches, and publishes which notices arrived and which did not."""
 
     def __init__(
         self, database: Database, clock: Clock, gateways: Mapping[Channel, Gateway]
@@ -80,10 +80,9 @@ class Deliveries:
         now = self._clock.now()
         async with self._database.engine.begin() as tx:
             claimed = await attempts.claim(tx, now, CLAIM_BATCH_DELIVERIES, leases.OUTSIDE.seconds)
-            named = [(outgoing.notice.key, outgoing.notice.notice) for outgoing in claimed]
             # An event of another stream may have been stored at this moment, neither seeing the other.
-            void = await superseding.void_superseded(tx, named) if claimed else set()
-            sendable = [o for o in claimed if (o.notice.key, o.notice.notice) not in void]
+            void = await superseding.void_superseded(tx, [o.notice.key for o in claimed])
+            sendable = [outgoing for outgoing in claimed if outgoing.notice.key not in void]
             wake_at = None if claimed else await attempts.next_time(tx)
         if claimed:
             _CLAIMED.reached()
@@ -107,16 +106,16 @@ class Deliveries:
             return outgoing, progress(outgoing.delivery, result, self._clock.now())
 
         async def attempt_in_order(queue: Sequence[Outgoing]) -> list[tuple[Outgoing, Progress]]:
-            """What is for one address: once one has to wait, those after it wait as long."""
+            """Attempt the deliveries of one address; those after one that has to wait, wait as long."""
             done: list[tuple[Outgoing, Progress]] = []
-            for place, outgoing in enumerate(queue):
+            for index, outgoing in enumerate(queue):
                 sent, result = await attempt(outgoing)
                 done.append((sent, result))
                 if (
                     result.state is DeliveryState.PENDING
                     and result.failure_code != FAILURE_UNREADABLE
                 ):
-                    done += [(later, _waiting(later, result)) for later in queue[place + 1 :]]
+                    done += [(later, _waiting(later, result)) for later in queue[index + 1 :]]
                     break
             return done
 
@@ -161,11 +160,7 @@ class Deliveries:
 
 def _message_key(outgoing: Outgoing) -> str:
     """The same for every attempt at a delivery, as long as the customer's phone is the same."""
-    key = outgoing.notice.key
-    parts = (
-        key.merchant, key.customer, outgoing.notice.notice, outgoing.delivery.channel,
-        str(outgoing.address_version),
-    )  # fmt: skip
+    parts = (*outgoing.notice.key, outgoing.delivery.channel, str(outgoing.address_version))
     return str(uuid.uuid5(_KEY_NAMESPACE, "|".join(parts)))
 
 
@@ -174,7 +169,7 @@ def _queues(claimed: Sequence[Outgoing]) -> list[list[Outgoing]]:
     queues: dict[tuple[object, ...], list[Outgoing]] = defaultdict(list)
     for outgoing in claimed:
         is_code = outgoing.notice.kind is NoticeKind.PHONE_CODE
-        queues[outgoing.notice.key, outgoing.delivery.channel, is_code].append(outgoing)
+        queues[outgoing.notice.customer_key, outgoing.delivery.channel, is_code].append(outgoing)
     return list(queues.values())
 
 
@@ -188,7 +183,7 @@ def _sms_ended(results: Sequence[tuple[Outgoing, Progress]]) -> list[SmsEnded]:
     """Which bound phones took a message, and which did not; the last of each customer counts."""
     ends = {DeliveryState.DELIVERED: True, DeliveryState.FAILED: False}
     return [
-        SmsEnded(outgoing.notice.key, outgoing.address_version, ends[result.state])
+        SmsEnded(*outgoing.notice.customer_key, outgoing.address_version, ends[result.state])
         for outgoing, result in results
         # Only the present phone has a version.
         if outgoing.delivery.channel is Channel.SMS and outgoing.address_version > 0

@@ -1,4 +1,8 @@
-"""What may happen to a product and to a hold of stock, and where it leads."""
+"""What may happen to a product and to a hold of stock, and where it leads.
+
+The database has guards of its own: the CHECK of each table allows these states, and its trigger refuses
+whatever leads out of a final one.
+"""
 
 from enum import StrEnum
 

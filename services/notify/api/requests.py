@@ -1,53 +1,43 @@
 """From requests to the domain, noting everything that is wrong with them."""
 
+from typing import TypeVar
+
 from recurring.notify.v1 import notify_pb2
 
 from services.notify.application.contacts import ContactUpdate
-from services.notify.domain.notices import CustomerKey, MerchantId, NoticeId, NoticeKind
+from services.notify.domain.notices import CustomerKey, MerchantId, NoticeKey, NoticeKind
 from services.notify.domain.phone_numbers import NumberPolicies, check_number
-from services.notify.names import parse_contact, parse_customer, parse_merchant, parse_notice
+from services.notify.names import CONTACT, CUSTOMER, MERCHANT
 from services.runtime.auth.call_context import caller
 from services.runtime.errors import Violations
-from services.runtime.resource_names import require_within
+from services.runtime.resource_names import KeyPattern, require_within
 
 # Field masks name fields by these paths; the last part is the name in the domain.
 _PATHS = frozenset({
     "display_name", "email", "preferences.sms_receipts_muted", "preferences.email_muted",
 })  # fmt: skip
 
+K = TypeVar("K", CustomerKey, NoticeKey)
+
 
 def read_merchant(name: str) -> MerchantId:
     """The merchant who is named, which must be the caller's."""
-    merchant = parse_merchant(name)
+    merchant = MERCHANT.key(name)
     caller().check(merchant)
     return merchant
 
 
-def read_contact(name: str) -> CustomerKey:
-    """The customer whose contact is named, who must be of the caller's merchant."""
-    key = parse_contact(name)
+def read(pattern: KeyPattern[K], name: str) -> K:
+    """What a name of a pattern is of, which must be of the caller's merchant."""
+    key = pattern.key(name)
     caller().check(key.merchant)
     return key
-
-
-def read_customer(name: str) -> CustomerKey:
-    """The customer who is named, who must be of the caller's merchant."""
-    key = parse_customer(name)
-    caller().check(key.merchant)
-    return key
-
-
-def read_notice(name: str) -> tuple[CustomerKey, NoticeId]:
-    """The notice that is named, which must be of the caller's merchant."""
-    key, notice = parse_notice(name)
-    caller().check(key.merchant)
-    return key, notice
 
 
 def read_contact_update(request: notify_pb2.UpdateContactRequest) -> ContactUpdate:
     """What a contact is to become; an empty name is one that is not given."""
     contact = request.contact
-    key = read_contact(contact.name)
+    key = read(CONTACT, contact.name)
     fields: dict[str, str | bool] = {
         "display_name": contact.display_name,
         "email": contact.email,
@@ -79,7 +69,7 @@ def read_phone(
     request: notify_pb2.StartPhoneBindingRequest, numbers: NumberPolicies
 ) -> tuple[CustomerKey, str]:
     """The customer, and the number of a mobile phone in E.164 that policy allows codes to."""
-    key = read_contact(request.name)
+    key = read(CONTACT, request.name)
     violations = Violations()
     refusal = check_number(request.phone, numbers.of(key.merchant))
     if refusal is not None:
@@ -90,7 +80,7 @@ def read_phone(
 
 def read_notices_parent(request: notify_pb2.ListNoticesRequest) -> CustomerKey:
     """The customer whose notices to list; a resource that they are about is of the same merchant."""
-    key = read_customer(request.parent)
+    key = read(CUSTOMER, request.parent)
     violations = Violations()
     require_within(violations, "subject_resource", request.subject_resource, key.merchant)
     violations.check()

@@ -4,14 +4,14 @@ from recurring.notify.v1 import notify_pb2
 
 from services.notify.domain.notices import Contact, Delivery, Notice
 from services.notify.domain.phone_codes import PhoneCode, mask_phone
-from services.notify.names import contact_name, notice_name
+from services.notify.names import CONTACT, NOTICE
 from services.runtime.rpc.conversions import etag, optional_timestamp, to_timestamp
 
 
 def contact_message(contact: Contact) -> notify_pb2.Contact:
     """A contact, its phone masked."""
     return notify_pb2.Contact(
-        name=contact_name(contact.key),
+        name=CONTACT.format(*contact.key),
         display_name=contact.display_name,
         email=contact.email,
         masked_phone=mask_phone(contact.phone),
@@ -32,7 +32,7 @@ def code_response(code: PhoneCode) -> notify_pb2.StartPhoneBindingResponse:
 def notice_message(notice: Notice) -> notify_pb2.Notice:
     """A notice with its deliveries, the main one first."""
     return notify_pb2.Notice(
-        name=notice_name(notice),
+        name=NOTICE.format(*notice.key),
         kind=notify_pb2.NoticeKind.Value(notice.kind),
         subject_resource=notice.subject_resource,
         deliveries=[_delivery_message(delivery) for delivery in notice.deliveries],

@@ -9,6 +9,7 @@ from services.notify.domain.phone_codes import DEFAULT_BUDGET, CodeBudget
 from services.notify.domain.phone_numbers import EVERY_COUNTRY, NumberPolicies
 from services.notify.domain.templates.examples import EXAMPLE_DISPLAY_NAME, EXAMPLES
 from services.notify.domain.templates.wording import render
+from services.notify.names import CONTACT, CUSTOMER, NOTICE
 from services.notify.store import contacts as contact_store
 from services.notify.store import notices as notice_store
 from services.runtime.auth.authenticator import Access
@@ -71,7 +72,7 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
         self, request: notify_pb2.GetContactRequest, _context: object
     ) -> notify_pb2.Contact:
         """Get a contact."""
-        key = requests.read_contact(request.name)
+        key = requests.read(CONTACT, request.name)
         async with self._database.read() as connection:
             return responses.contact_message(await contacts.existing(connection, key))
 
@@ -83,9 +84,9 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
         page = read_page(request, keys=1)
         after = page.after[0] if page.after else ""
         async with self._database.read() as connection:
-            found = await contact_store.of_merchant(connection, merchant, after, page.limit)
+            listed = await contact_store.of_merchant(connection, merchant, after, page.limit)
         shown, token = page.cut(
-            found, responses.contact_message, lambda contact: (contact.key.customer,)
+            listed, responses.contact_message, lambda contact: (contact.key.customer,)
         )
         return notify_pb2.ListContactsResponse(contacts=shown, next_page_token=token)
 
@@ -98,7 +99,7 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
             request,
             notify_pb2.EraseCustomerResponse,
             lambda _: notify_pb2.EraseCustomerResponse(),
-            lambda tx: contacts.erase(tx, requests.read_customer(request.name)),
+            lambda tx: contacts.erase(tx, requests.read(CUSTOMER, request.name)),
         )
 
     # --- phones ---------------------------------------------------------------------------------
@@ -132,7 +133,7 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
             responses.contact_message,
             lambda tx: phones.confirm_binding(
                 tx,
-                requests.read_contact(request.name),
+                requests.read(CONTACT, request.name),
                 request.code,
                 request.request_id,
                 self._clock.now(),
@@ -149,13 +150,13 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
         page = read_page(request, keys=1)
         after = page.after_position()
         async with self._database.read() as connection:
-            found = await notice_store.of_customer(
+            listed = await notice_store.of_customer(
                 connection, key, request.subject_resource, after, page.limit
             )
         shown, token = page.cut(
-            found,
-            lambda placed: responses.notice_message(placed[1]),
-            lambda placed: (str(placed[0]),),
+            listed,
+            lambda row: responses.notice_message(row[1]),
+            lambda row: (str(row[0]),),
         )
         return notify_pb2.ListNoticesResponse(notices=shown, next_page_token=token)
 
@@ -163,9 +164,9 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
         self, request: notify_pb2.GetNoticeRequest, _context: object
     ) -> notify_pb2.Notice:
         """Get a notice."""
-        key, notice_id = requests.read_notice(request.name)
+        key = requests.read(NOTICE, request.name)
         async with self._database.read() as connection:
-            notice = await notice_store.one(connection, key, notice_id)
+            notice = await notice_store.one(connection, key)
         if notice is None:
             raise not_found("NOTICE_NOT_FOUND", request.name)
         return responses.notice_message(notice)
@@ -173,7 +174,7 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
     async def PreviewNotice(
         self, request: notify_pb2.PreviewNoticeRequest, _context: object
     ) -> notify_pb2.PreviewNoticeResponse:
-        """What a kind of notice says, with made-up facts."""
+        """What a kind of notice says, with made-up data."""
         requests.read_merchant(request.parent)
         texts = render(EXAMPLES[requests.read_kind(request.kind)], EXAMPLE_DISPLAY_NAME)
         return notify_pb2.PreviewNoticeResponse(
@@ -193,10 +194,10 @@ class Servicer(notify_pb2_grpc.NotifyServiceServicer):
     async def BatchCheckContacts(
         self, request: notify_pb2.BatchCheckContactsRequest, _context: object
     ) -> notify_pb2.BatchCheckContactsResponse:
-        """Whether customers can be told, many at once."""
-        keys = [requests.read_customer(name) for name in request.customers]
+        """Whether customers have a bound phone, many at once."""
+        keys = [requests.read(CUSTOMER, name) for name in request.customers]
         async with self._database.read() as connection:
             bound = await contact_store.have_phones(connection, keys)
         return notify_pb2.BatchCheckContactsResponse(
-            results=[notify_pb2.ContactCheckResult(phone_bound=one) for one in bound]
+            results=[notify_pb2.ContactCheckResult(phone_bound=is_bound) for is_bound in bound]
         )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from services.notify.domain.notices import Contact, CustomerKey, new_contact
-from services.notify.names import contact_name
+from services.notify.names import CONTACT
 from services.notify.store import codes, contacts, deliveries
 from services.runtime.db.idempotency import forget_answers
 from services.runtime.db.pool import Connection
@@ -35,9 +35,9 @@ async def update(tx: Connection, wanted: ContactUpdate, now: datetime) -> Applie
     """
     present = await contacts.one(tx, wanted.key, lock=True)
     if wanted.etag and wanted.etag != (etag(present.version) if present else None):
-        raise etag_mismatch(contact_name(wanted.key))
+        raise etag_mismatch(CONTACT.format(*wanted.key))
     if present is None and not wanted.allow_missing:
-        raise not_found("CONTACT_NOT_FOUND", contact_name(wanted.key))
+        raise not_found("CONTACT_NOT_FOUND", CONTACT.format(*wanted.key))
     # A contact that is created takes all that is given, whatever the mask (AIP-134).
     mask = frozenset(wanted.fields) if present is None else wanted.mask
     violations = Violations()
@@ -59,7 +59,7 @@ async def existing(connection: Connection, key: CustomerKey, *, lock: bool = Fal
     """A contact, locked if `lock` is set. Raises NOT_FOUND CONTACT_NOT_FOUND."""
     contact = await contacts.one(connection, key, lock=lock)
     if contact is None:
-        raise not_found("CONTACT_NOT_FOUND", contact_name(key))
+        raise not_found("CONTACT_NOT_FOUND", CONTACT.format(*key))
     return contact
 
 
@@ -69,5 +69,5 @@ async def erase(tx: Connection, key: CustomerKey) -> Applied[None]:
     await contacts.delete(tx, key)
     await codes.delete(tx, key)
     await deliveries.erase_texts(tx, key)
-    await forget_answers(tx, key.merchant, [contact_name(key)])
+    await forget_answers(tx, key.merchant, [CONTACT.format(*key)])
     return Applied(None)

@@ -16,6 +16,7 @@ from services.notify.domain.notices import (
     Delivery,
     Notice,
     NoticeId,
+    NoticeKey,
     NoticeKind,
     Promise,
     can_be_reached,
@@ -26,7 +27,7 @@ from services.notify.domain.phone_codes import CODE_LIFE, MASK, mask_phone
 from services.notify.domain.templates.phones import CODE_LEFT_OUT, PhoneChanged, PhoneCode
 from services.notify.domain.templates.wording import Template, Texts, render
 from services.notify.domain.transitions import DeliveryState
-from services.notify.names import parse_customer
+from services.notify.names import CUSTOMER
 from services.notify.publishers import notice_failed
 from services.notify.store import attempts, contacts, notices, superseding
 from services.notify.store.superseding import SubjectEvent
@@ -45,7 +46,7 @@ class Draft:
 
     customer: str
     subject_resource: str
-    # None: nobody is told, but what was to be told before may be untrue now.
+    # None: there is no notice, but earlier ones may be untrue now.
     template: Template | None
     promise: Promise | None = None
     # Whether events of one minute that read the same make one notice.
@@ -63,25 +64,21 @@ async def create_notices(
     at one instant that read the same are one notice. Earlier notices that the events make untrue are
     voided; what later events have made untrue already is stored void.
     """
-    keys = [parse_customer(draft.customer) for _, draft in drafts]
-    found = await contacts.by_key(tx, keys)
-    waiting = await attempts.last(tx, list(found))
+    keys = [_notice_key(event, draft) for event, draft in drafts]
+    reached = await contacts.by_key(tx, [key.customer_key for key in keys])
+    waiting = await attempts.last(tx, reached)
     made = [
-        _notice(event, draft, draft.template, found.get(key), waiting, now)
+        _notice(event, draft, key, draft.template, reached.get(key.customer_key), waiting, now)
         for (event, draft), key in zip(drafts, keys, strict=True)
         if draft.template is not None
     ]
-    distinct = {(notice.key, notice.notice): notice for notice in made}
+    distinct = {notice.key: notice for notice in made}
     new = await notices.insert(tx, list(distinct.values()))
     await superseding.supersede(
         tx,
         [
             SubjectEvent(
-                key,
-                draft.subject_resource,
-                event.message.DESCRIPTOR.name,
-                _notice_id(event, draft),
-                event.occur_time,
+                *key, draft.subject_resource, event.message.DESCRIPTOR.name, event.occur_time
             )
             for (event, draft), key in zip(drafts, keys, strict=True)
         ],
@@ -90,30 +87,32 @@ async def create_notices(
     await outbox.put(tx, [notice_failed(n, n.deliveries[0].failure_code, now) for n in failed])
 
 
-def _notice_id(event: Event[Any], draft: Draft) -> NoticeId:
-    """The event's id, or one that events of the same minute share which read the same."""
-    if not draft.merges:
-        return NoticeId(str(event.id))
-    minute = int(event.occur_time.timestamp()) // MERGE_SECONDS
-    return NoticeId(str(uuid.uuid5(_MERGED, f"{draft.subject_resource}|{draft.template}|{minute}")))
+def _notice_key(event: Event[Any], draft: Draft) -> NoticeKey:
+    """By the event's id, or by one that events of the same minute share which read the same."""
+    notice = event.id
+    if draft.merges:
+        minute = int(event.occur_time.timestamp()) // MERGE_SECONDS
+        notice = uuid.uuid5(_MERGED, f"{draft.subject_resource}|{draft.template}|{minute}")
+    return NoticeKey(*CUSTOMER.key(draft.customer), NoticeId(str(notice)))
 
 
 def _notice(
     event: Event[Any],
     draft: Draft,
+    key: NoticeKey,
     template: Template,
     contact: Contact | None,
     waiting: Mapping[tuple[CustomerKey, Channel], datetime],
     now: datetime,
 ) -> Notice:
-    key, kind = parse_customer(draft.customer), template.kind
+    kind = template.kind
     texts = render(template, contact.display_name if contact else "")
     chosen = channels(kind, contact, now)
     deliveries = [
         replace(
             _pending(channel, texts, now, now + DELIVERY_LIFE, main=channel is chosen[0]),
             # Messages on a channel go out in their order: not before what waits for its next attempt.
-            next_attempt_time=max(now, waiting.get((key, channel), now)),
+            next_attempt_time=max(now, waiting.get((key.customer_key, channel), now)),
             expire_time=draft.expire_time,
         )
         for channel in chosen
@@ -123,8 +122,7 @@ def _notice(
     elif not chosen and sms_rests(contact, now):
         deliveries = [_undeliverable(texts, now, FAILURE_PHONE_UNREACHABLE)]
     return Notice(
-        key=key,
-        notice=_notice_id(event, draft),
+        *key,
         kind=kind,
         subject_resource=draft.subject_resource,
         promise=draft.promise,
@@ -167,10 +165,8 @@ def _undeliverable(texts: Texts, now: datetime, failure_code: str) -> Delivery:
     )
 
 
-def phone_changed_notice(
-    before: Contact, after: Contact, notice_id: NoticeId, now: datetime
-) -> Notice:
-    """What the phone hears that was bound before, and the e-mail address if there is one."""
+def phone_changed_notice(before: Contact, after: Contact, key: NoticeKey, now: datetime) -> Notice:
+    """The notice to the phone that was bound before, and to the e-mail address if there is one."""
     shown = mask_phone(after.phone).replace(MASK, "*")
     texts = render(PhoneChanged(shown), "")
     until = now + DELIVERY_LIFE
@@ -179,8 +175,7 @@ def phone_changed_notice(
     if after.email:
         deliveries.append(_pending(Channel.EMAIL, texts, now, until, main=False))
     return Notice(
-        key=after.key,
-        notice=notice_id,
+        *key,
         kind=NoticeKind.PHONE_CHANGED,
         subject_resource="",
         promise=None,
@@ -191,14 +186,13 @@ def phone_changed_notice(
     )
 
 
-def phone_code_notice(key: CustomerKey, notice_id: NoticeId, code: str, now: datetime) -> Notice:
+def phone_code_notice(key: NoticeKey, code: str, now: datetime) -> Notice:
     """The SMS with a one-time code. What is kept of it, once it is sent, leaves the code out."""
     shown = _pending(
         Channel.SMS, render(PhoneCode(CODE_LEFT_OUT), ""), now, now + CODE_LIFE, main=True
     )
     return Notice(
-        key=key,
-        notice=notice_id,
+        *key,
         kind=NoticeKind.PHONE_CODE,
         subject_resource="",
         promise=None,

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from services.notify.application import contacts
 from services.notify.application.notices import phone_changed_notice, phone_code_notice
-from services.notify.domain.notices import Contact, CustomerKey, NoticeId
+from services.notify.domain.notices import Contact, CustomerKey, NoticeId, NoticeKey
 from services.notify.domain.phone_codes import (
     CODE_DIGITS,
     CODE_LIFE,
@@ -14,6 +14,7 @@ from services.notify.domain.phone_codes import (
     CodeBudget,
     CodeCheck,
     PhoneCode,
+    after_miss,
     check_code,
     hash_code,
 )
@@ -53,13 +54,13 @@ async def start_binding(
     # The contact's lock lets one code at a time be made.
     await contacts.existing(tx, key, lock=True)
     await _count_code(tx, key, phone, now, budget)
-    notice_id = _notice_id("phone-code", key, request_id)
+    notice = _notice_key("phone-code", key, request_id)
     code = f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}d}"
     salt = secrets.token_bytes(SALT_BYTES)
-    sent = PhoneCode(notice_id, phone, salt, hash_code(code, salt), 0, now + CODE_LIFE)
+    sent = PhoneCode(notice, phone, salt, hash_code(code, salt), 0, now + CODE_LIFE)
     await codes.void(tx, key)
-    await notices.insert(tx, [phone_code_notice(key, notice_id, code, now)])
-    await codes.insert(tx, key, sent, now)
+    await notices.insert(tx, [phone_code_notice(notice, code, now)])
+    await codes.insert(tx, sent, now)
     _codes_counter.add(1, {"outcome": "SENT"})
     return Applied(sent)
 
@@ -73,17 +74,18 @@ async def confirm_binding(
     """
     # The contact's lock lets one guess at a time be made.
     before = await contacts.existing(tx, key, lock=True)
-    check = check_code(await codes.pending(tx, key), code, now)
+    pending = await codes.pending(tx, key)
+    check = check_code(pending, code, now)
     _codes_counter.add(1, {"outcome": "VERIFIED" if check is CodeCheck.RIGHT else check})
-    if check is CodeCheck.CODE_WRONG:
-        await codes.count_wrong(tx, key)
+    if pending is not None and check is CodeCheck.CODE_WRONG:
+        await codes.count_wrong(tx, key, after_miss(pending))
         return Refused(wrong_state(check, _CODE_PROBLEMS[check]))
     if check is not CodeCheck.RIGHT:
         raise wrong_state(check, _CODE_PROBLEMS[check])
     after = await contact_store.bind(tx, key, await codes.use(tx, key), now)
     if before.phone and before.phone != after.phone:
-        notice_id = _notice_id("phone-changed", key, request_id)
-        await notices.insert(tx, [phone_changed_notice(before, after, notice_id, now)])
+        notice = _notice_key("phone-changed", key, request_id)
+        await notices.insert(tx, [phone_changed_notice(before, after, notice, now)])
     return Applied(after, before, [contact_bound(after, now)])
 
 
@@ -92,8 +94,8 @@ async def _count_code(
 ) -> None:
     """Count a code. Raises RESOURCE_EXHAUSTED if it is one too many.
 
-    The caller is not told whether the customer, the number or its neighbours had theirs, since others
-    may have sent codes there.
+    The caller does not learn whether the customer, the number or its neighbours had theirs, since
+    others may have sent codes there.
     """
     oldest = max(await codes.count_sent(tx, key, phone, now), default=None)
     if oldest is not None and oldest + CODES_MAX_PERIOD > now:
@@ -115,5 +117,5 @@ def _left_seconds(now: datetime, period: timedelta) -> float:
     return (period - (now - datetime(1970, 1, 1, tzinfo=UTC)) % period).total_seconds()
 
 
-def _notice_id(purpose: str, key: CustomerKey, request_id: str) -> NoticeId:
-    return NoticeId(str(derived_id(purpose, key.merchant, key.customer, request_id)))
+def _notice_key(purpose: str, key: CustomerKey, request_id: str) -> NoticeKey:
+    return NoticeKey(*key, NoticeId(str(derived_id(purpose, *key, request_id))))

@@ -1,6 +1,6 @@
 """Whom a notice reaches, by what channel, and how often it is tried. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple, NewType
@@ -68,7 +68,7 @@ class NoticeKind(StrEnum):
 
 # These go by e-mail as well, where there is an address.
 _COPIED_BY_EMAIL = {NoticeKind.ORDER_UPCOMING, NoticeKind.PAYMENT_REQUEST, NoticeKind.RECEIPT}
-# Before money moves the customer hears of it, whatever is muted.
+# Notices before a charge go out whatever is muted.
 _NEVER_MUTED = {NoticeKind.ORDER_UPCOMING, NoticeKind.PAYMENT_REQUEST}
 
 
@@ -77,6 +77,19 @@ class CustomerKey(NamedTuple):
 
     merchant: MerchantId
     customer: CustomerId
+
+
+class NoticeKey(NamedTuple):
+    """Which notice."""
+
+    merchant: MerchantId
+    customer: CustomerId
+    notice: NoticeId
+
+    @property
+    def customer_key(self) -> CustomerKey:
+        """Who gets it."""
+        return CustomerKey(self.merchant, self.customer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +101,7 @@ class Contact:
     email: str
     phone: str
     bind_time: datetime | None
-    # How many times a phone was bound; tells one bound phone from the next.
+    # How many times a phone was bound; distinguishes one bound phone from the next.
     bind_count: int
     sms_receipts_muted: bool
     email_muted: bool
@@ -154,18 +167,29 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One message to a customer about one fact."""
+    """One message to a customer about one event."""
 
-    key: CustomerKey
+    merchant: MerchantId
+    customer: CustomerId
     notice: NoticeId
     kind: NoticeKind
     subject_resource: str
     promise: Promise | None
     traceparent: str
-    # When the fact happened that it tells of.
+    # When the event happened that it is about.
     occur_time: datetime
     create_time: datetime
     deliveries: tuple[Delivery, ...]
+
+    @property
+    def key(self) -> NoticeKey:
+        """Which it is."""
+        return NoticeKey(self.merchant, self.customer, self.notice)
+
+    @property
+    def customer_key(self) -> CustomerKey:
+        """Who gets it."""
+        return CustomerKey(self.merchant, self.customer)
 
     @property
     def is_failed(self) -> bool:
@@ -231,8 +255,8 @@ class Progress:
     state: DeliveryState
     attempt_count: int
     next_attempt_time: datetime
-    deliver_time: datetime | None
-    failure_code: str
+    deliver_time: datetime | None = None
+    failure_code: str = ""
     # Whether it failed since the address does not take messages.
     is_permanent: bool = False
 
@@ -249,22 +273,22 @@ def is_expired(delivery: Delivery, now: datetime) -> bool:
 
 def progress(delivery: Delivery, attempt: Attempt, now: datetime) -> Progress:
     """What an attempt at this instant makes of a pending delivery."""
+
+    def after(event: DeliveryEvent, count: int, next_attempt_time: datetime) -> Progress:
+        state = DELIVERY.to(delivery.state, event)
+        return Progress(state, count, next_attempt_time, failure_code=attempt.failure_code)
+
+    count, present = delivery.attempt_count, delivery.next_attempt_time
     if attempt.verdict is Verdict.NOT_TRIED:
-        return Progress(
-            DELIVERY.to(delivery.state, DeliveryEvent.POSTPONE), delivery.attempt_count,
-            delivery.next_attempt_time, None, delivery.failure_code,
-        )  # fmt: skip
+        kept = after(DeliveryEvent.POSTPONE, count, present)
+        return replace(kept, failure_code=delivery.failure_code)
     if attempt.verdict is Verdict.VOID:
-        return Progress(
-            DELIVERY.to(delivery.state, DeliveryEvent.VOID), delivery.attempt_count,
-            delivery.next_attempt_time, None, attempt.failure_code,
-        )  # fmt: skip
-    count = delivery.attempt_count + 1
+        return after(DeliveryEvent.VOID, count, present)
+    count += 1
     if attempt.verdict is Verdict.DELIVERED:
-        delivered = DELIVERY.to(delivery.state, DeliveryEvent.DELIVER)
-        return Progress(delivered, count, delivery.next_attempt_time, now, "")
+        return replace(after(DeliveryEvent.DELIVER, count, present), deliver_time=now)
     again = now + RETRY_PAUSES[min(count, len(RETRY_PAUSES)) - 1]
     is_permanent = attempt.verdict is Verdict.PERMANENT
-    over = is_permanent or again > delivery.give_up_time
-    state = DELIVERY.to(delivery.state, DeliveryEvent.FAIL if over else DeliveryEvent.POSTPONE)
-    return Progress(state, count, again, None, attempt.failure_code, is_permanent)
+    is_over = is_permanent or again > delivery.give_up_time
+    event = DeliveryEvent.FAIL if is_over else DeliveryEvent.POSTPONE
+    return replace(after(event, count, again), is_permanent=is_permanent)

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from services.notify.domain.notices import NoticeKey
+from services.notify.domain.transitions import PHONE_CODE, CodeEvent, CodeState
+
 CODE_DIGITS = 6
 CODE_LIFE = timedelta(minutes=10)
 CODE_WRONG_MAX = 5
@@ -17,7 +20,7 @@ CODES_MAX_PERIOD = timedelta(hours=1)
 # Trying all codes against a stolen hash takes one core longer than a code lives.
 _CODE_HASH_COST = 2**12
 MASK = "•"
-# "+49" and the last two digits tell the owner which phone it is, and nobody else.
+# "+49" and the last two digits show the owner which phone it is, and nobody else.
 _SHOWN_START_CHARACTERS = 3
 _SHOWN_END_CHARACTERS = 2
 
@@ -37,7 +40,8 @@ DEFAULT_BUDGET = CodeBudget(hour_max=100, day_max=1000)
 class PhoneCode:
     """A one-time code that was sent to a phone and has not been used or voided."""
 
-    notice: str
+    # The message that it was sent by.
+    notice: NoticeKey
     phone: str
     salt: bytes
     code_hash: bytes
@@ -68,6 +72,12 @@ def check_code(pending: PhoneCode | None, code: str, now: datetime) -> CodeCheck
     if not hmac.compare_digest(hash_code(code, pending.salt), pending.code_hash):
         return CodeCheck.CODE_WRONG
     return CodeCheck.RIGHT
+
+
+def after_miss(pending: PhoneCode) -> CodeState:
+    """The state of a code after a wrong guess at it; the last one allowed voids it."""
+    last = pending.wrong_count + 1 >= CODE_WRONG_MAX
+    return PHONE_CODE.to(CodeState.PENDING, CodeEvent.VOID if last else CodeEvent.MISS)
 
 
 def mask_phone(phone: str) -> str:

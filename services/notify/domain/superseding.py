@@ -1,8 +1,8 @@
-"""Which facts make earlier notices untrue. Pure.
+"""Which events make earlier notices untrue. Pure.
 
-A notice is about a subject: an order or a standing order. A fact about the same subject voids what of
-its notices has not gone out, whichever of them arrives first: what counts is when they occurred. Facts
-that occurred at one instant are taken in the order in which they arrive.
+A notice is about a subject: an order or a standing order. An event about the same subject voids what
+of its notices has not gone out, whichever of them arrives first: what counts is when they occurred.
+Events that occurred at one instant are taken in the order in which they arrive.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,8 @@
-"""What may happen to a delivery, and where it leads."""
+"""What may happen to deliveries and phone codes, and where it leads.
+
+The database has guards of its own: the CHECK of each table allows these states, and its trigger refuses
+whatever leads out of a final one.
+"""
 
 from enum import StrEnum
 
@@ -24,6 +28,23 @@ class DeliveryEvent(StrEnum):
     VOID = "VOID"
 
 
+class CodeState(StrEnum):
+    """What a phone code is good for."""
+
+    PENDING = "PENDING"
+    USED = "USED"
+    VOID = "VOID"
+
+
+class CodeEvent(StrEnum):
+    """What happens to a phone code."""
+
+    USE = "USE"
+    # A wrong guess that leaves others.
+    MISS = "MISS"
+    VOID = "VOID"
+
+
 DELIVERY = Transitions(
     {
         (DeliveryState.PENDING, DeliveryEvent.DELIVER): DeliveryState.DELIVERED,
@@ -32,5 +53,12 @@ DELIVERY = Transitions(
         (DeliveryState.PENDING, DeliveryEvent.VOID): DeliveryState.VOIDED,
         # A delivery that was voided while it was being sent did arrive.
         (DeliveryState.VOIDED, DeliveryEvent.DELIVER): DeliveryState.DELIVERED,
+    }
+)
+PHONE_CODE = Transitions(
+    {
+        (CodeState.PENDING, CodeEvent.USE): CodeState.USED,
+        (CodeState.PENDING, CodeEvent.MISS): CodeState.PENDING,
+        (CodeState.PENDING, CodeEvent.VOID): CodeState.VOID,
     }
 )

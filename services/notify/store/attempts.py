@@ -1,6 +1,6 @@
 """Attempts at deliveries: which are due, where they go, and what they came to."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -14,16 +14,17 @@ from services.notify.domain.notices import (
     MerchantId,
     Notice,
     NoticeId,
+    NoticeKey,
     NoticeKind,
     Progress,
 )
 from services.notify.domain.transitions import DELIVERY, DeliveryEvent, DeliveryState
-from services.notify.store import codes, contacts, deliveries, keys
+from services.notify.store import codes, contacts, deliveries
 from services.notify.store.deliveries import DeliveryRow, Texts, delivery_of, texts_of
 from services.notify.store.notices import NoticeRow, notice_of
 from services.runtime.crypto.encryption import UnreadableError, decrypt
 from services.runtime.db.pool import Connection
-from services.runtime.db.statements import Command, Query
+from services.runtime.db.statements import Command, Query, scalar
 
 
 # The fields of NoticeRow come first, then the others of DeliveryRow, then its own.
@@ -115,7 +116,7 @@ class _EndedRow(NamedTuple):
     merchant: MerchantId
     customer: CustomerId
     notice: NoticeId
-    outcome: str
+    outcome: DeliveryState
     deliver_time: datetime | None
     failure_code: str
 
@@ -154,7 +155,7 @@ class _LastRow(NamedTuple):
 
     merchant: MerchantId
     customer: CustomerId
-    channel: str
+    channel: Channel
     next_attempt_time: datetime
 
 
@@ -173,14 +174,8 @@ _LAST = Query(
 )
 
 
-class _NextRow(NamedTuple):
-    """When something comes next; None if nothing does."""
-
-    time: datetime | None
-
-
-_NEXT = Query(
-    "SELECT min(next_attempt_time) AS time FROM deliveries WHERE state = 'PENDING'", _NextRow
+_NEXT: Query[datetime | None] = Query(
+    "SELECT min(next_attempt_time) FROM deliveries WHERE state = 'PENDING'", scalar
 )
 
 
@@ -208,8 +203,9 @@ async def claim(tx: Connection, now: datetime, limit: int, claim_seconds: int) -
 
 async def release(tx: Connection, claimed: Sequence[Outgoing]) -> None:
     """Give claims back, so that the deliveries are attempted again at once."""
-    named = keys.of_notices([(sent.notice.key, sent.notice.notice) for sent in claimed])
-    await _RELEASE.run(tx, **named, channel=[sent.delivery.channel for sent in claimed])
+    notices = [outgoing.notice for outgoing in claimed]
+    channels = [outgoing.delivery.channel for outgoing in claimed]
+    await _RELEASE.run_for(tx, notices, channel=channels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,14 +222,24 @@ class Ended:
 
 async def finish(tx: Connection, results: Sequence[tuple[Outgoing, Progress]]) -> list[Ended]:
     """Store what attempts came to; returns the notices that ended by it."""
-    notices = {(o.notice.key, o.notice.notice): o.notice for o, _ in results}
-    named = keys.of_notices(notices)
+    notices = {outgoing.notice.key: outgoing.notice for outgoing, _ in results}
     # Two processes that finish two channels of one notice each see what the other came to.
-    await _LOCK.run(tx, **named)
-    await _save(tx, results)
-    rows = await _SETTLE.all(
+    await _LOCK.run_for(tx, notices)
+    sent = [outgoing.notice for outgoing, _ in results]
+    await _SAVE.run_for(
         tx,
-        **named,
+        [progress for _, progress in results],
+        merchant=[notice.merchant for notice in sent],
+        customer=[notice.customer for notice in sent],
+        notice=[notice.notice for notice in sent],
+        channel=[outgoing.delivery.channel for outgoing, _ in results],
+        pending=DeliveryState.PENDING,
+        delivered=DeliveryState.DELIVERED,
+        deliverable=sorted(DELIVERY.sources(DeliveryEvent.DELIVER)),
+    )
+    rows = await _SETTLE.all_for(
+        tx,
+        notices,
         pending=DeliveryState.PENDING,
         delivered=DeliveryState.DELIVERED,
         voided=DeliveryState.VOIDED,
@@ -241,8 +247,8 @@ async def finish(tx: Connection, results: Sequence[tuple[Outgoing, Progress]]) -
     )
     return [
         Ended(
-            notices[CustomerKey(row.merchant, row.customer), row.notice],
-            DeliveryState(row.outcome),
+            notices[NoticeKey(row.merchant, row.customer, row.notice)],
+            row.outcome,
             row.deliver_time,
             row.failure_code,
         )
@@ -251,41 +257,24 @@ async def finish(tx: Connection, results: Sequence[tuple[Outgoing, Progress]]) -
 
 
 async def last(
-    tx: Connection, customers: Sequence[CustomerKey]
+    tx: Connection, customers: Collection[CustomerKey]
 ) -> dict[tuple[CustomerKey, Channel], datetime]:
     """When the last of what waits for customers is tried next, by channel."""
-    rows = await _LAST.all(tx, **keys.of_customers(customers), unreadable=FAILURE_UNREADABLE)
+    rows = await _LAST.all_for(tx, customers, unreadable=FAILURE_UNREADABLE)
     return {
-        (CustomerKey(row.merchant, row.customer), Channel(row.channel)): row.next_attempt_time
+        (CustomerKey(row.merchant, row.customer), row.channel): row.next_attempt_time
         for row in rows
     }
 
 
 async def next_time(tx: Connection) -> datetime | None:
     """When the next delivery is due, claimed or not."""
-    return (await _NEXT.one(tx)).time
-
-
-async def _save(tx: Connection, results: Sequence[tuple[Outgoing, Progress]]) -> None:
-    await _SAVE.run(
-        tx,
-        **keys.of_notices([(sent.notice.key, sent.notice.notice) for sent, _ in results]),
-        channel=[sent.delivery.channel for sent, _ in results],
-        state=[progress.state for _, progress in results],
-        attempt_count=[progress.attempt_count for _, progress in results],
-        next_attempt_time=[progress.next_attempt_time for _, progress in results],
-        deliver_time=[progress.deliver_time for _, progress in results],
-        failure_code=[progress.failure_code for _, progress in results],
-        pending=DeliveryState.PENDING,
-        delivered=DeliveryState.DELIVERED,
-        deliverable=sorted(DELIVERY.sources(DeliveryEvent.DELIVER)),
-    )
+    return await _NEXT.one(tx)
 
 
 def _outgoing(tx: Connection, row: _ClaimedRow) -> Outgoing:
-    key = CustomerKey(row.merchant, row.customer)
     try:
-        texts, address = texts_of(tx, key, row), _address(tx, key, row)
+        texts, address = texts_of(tx, row.key, row), decrypt(tx, row.address or b"", *_aad(row))
         readable = True
     except UnreadableError:
         # One that does not open must not hold up the others.
@@ -296,13 +285,12 @@ def _outgoing(tx: Connection, row: _ClaimedRow) -> Outgoing:
     return Outgoing(notice_of(row, (delivery,)), delivery, address, version, readable)
 
 
-def _address(tx: Connection, key: CustomerKey, row: _ClaimedRow) -> str:
+def _aad(row: _ClaimedRow) -> tuple[str, ...]:
+    """What an address is bound to: to the table that it comes from."""
     if row.own_address is not None:
-        bound_to = deliveries.aad(key, row.notice, row.channel, "own_address")
-    elif row.channel == Channel.EMAIL:
-        bound_to = contacts.aad(key, "email")
-    elif row.kind == NoticeKind.PHONE_CODE:
-        bound_to = codes.aad(key, row.notice)
-    else:
-        bound_to = contacts.aad(key, "phone")
-    return decrypt(tx, row.address or b"", *bound_to)
+        return deliveries.aad(row.key, row.channel, "own_address")
+    if row.channel is Channel.EMAIL:
+        return contacts.aad(row.key.customer_key, "email")
+    if row.kind is NoticeKind.PHONE_CODE:
+        return codes.aad(row.key)
+    return contacts.aad(row.key.customer_key, "phone")

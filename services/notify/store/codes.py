@@ -3,15 +3,23 @@
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from services.notify.domain.notices import FAILURE_CODE_VOID, CustomerKey
-from services.notify.domain.phone_codes import (
-    CODE_WRONG_MAX,
-    CODES_MAX,
-    CODES_TO_PREFIX_MAX,
-    PhoneCode,
+from services.notify.domain.notices import (
+    FAILURE_CODE_VOID,
+    CustomerKey,
+    MerchantId,
+    NoticeId,
+    NoticeKey,
 )
+from services.notify.domain.phone_codes import CODES_MAX, CODES_TO_PREFIX_MAX, PhoneCode
 from services.notify.domain.phone_numbers import prefix_of
-from services.notify.store import keys
+from services.notify.domain.transitions import (
+    DELIVERY,
+    PHONE_CODE,
+    CodeEvent,
+    CodeState,
+    DeliveryEvent,
+    DeliveryState,
+)
 from services.runtime.crypto.encryption import decrypt, encrypt, keyring
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Command, Query
@@ -22,7 +30,7 @@ FORGET_BATCH_ROWS = 100
 _INSERT = Command("""
     INSERT INTO phone_codes (merchant, customer, notice, phone, salt, code_hash, state, create_time,
                              expire_time)
-    VALUES (:merchant, :customer, :notice, :phone, :salt, :code_hash, 'PENDING', :create_time,
+    VALUES (:merchant, :customer, :notice, :phone, :salt, :code_hash, :state, :create_time,
             :expire_time)
 """)
 
@@ -30,7 +38,7 @@ _INSERT = Command("""
 class _PendingRow(NamedTuple):
     """The code that a customer can still use, its phone encrypted."""
 
-    notice: str
+    notice: NoticeId
     phone: bytes
     salt: bytes
     code_hash: bytes
@@ -100,18 +108,17 @@ _COUNT_SPENT = Query(
 # A code that is void need not be sent any more, and its text must not outlive it.
 _VOID = Command("""
     WITH voided AS (
-        UPDATE phone_codes SET state = 'VOID'
+        UPDATE phone_codes SET state = :void
         WHERE customer = :customer AND merchant = :merchant AND state = 'PENDING'
         RETURNING customer, merchant, notice)
-    UPDATE deliveries SET state = 'FAILED', failure_code = :failure_code, secret_text = NULL
+    UPDATE deliveries SET state = :failed, failure_code = :failure_code, secret_text = NULL
     FROM voided
     WHERE deliveries.customer = voided.customer AND deliveries.merchant = voided.merchant
       AND deliveries.notice = voided.notice AND deliveries.state = 'PENDING'
 """)
 
 _COUNT_WRONG = Command("""
-    UPDATE phone_codes SET wrong_count = wrong_count + 1,
-        state = CASE WHEN wrong_count + 1 >= :wrong_max THEN 'VOID' ELSE state END
+    UPDATE phone_codes SET wrong_count = wrong_count + 1, state = :state
     WHERE customer = :customer AND merchant = :merchant AND state = 'PENDING'
 """)
 
@@ -119,13 +126,13 @@ _COUNT_WRONG = Command("""
 class _UsedRow(NamedTuple):
     """The phone that a used code proves, encrypted."""
 
-    notice: str
+    notice: NoticeId
     phone: bytes
 
 
 _USE = Query(
     """
-    UPDATE phone_codes SET state = 'USED'
+    UPDATE phone_codes SET state = :used
     WHERE customer = :customer AND merchant = :merchant AND state = 'PENDING'
     RETURNING notice, phone
 """,
@@ -135,15 +142,15 @@ _USE = Query(
 _DELETE = Command("DELETE FROM phone_codes WHERE customer = :customer AND merchant = :merchant")
 
 
-async def insert(tx: Connection, key: CustomerKey, code: PhoneCode, create_time: datetime) -> None:
+async def insert(tx: Connection, code: PhoneCode, create_time: datetime) -> None:
     """Store a code that is being sent. The one before must have been voided."""
     await _INSERT.run(
         tx,
-        **keys.of_customer(key),
-        notice=code.notice,
-        phone=encrypt(tx, code.phone, *aad(key, code.notice)),
+        **code.notice._asdict(),
+        phone=encrypt(tx, code.phone, *aad(code.notice)),
         salt=code.salt,
         code_hash=code.code_hash,
+        state=CodeState.PENDING,
         create_time=create_time,
         expire_time=code.expire_time,
     )
@@ -151,12 +158,13 @@ async def insert(tx: Connection, key: CustomerKey, code: PhoneCode, create_time:
 
 async def pending(tx: Connection, key: CustomerKey) -> PhoneCode | None:
     """The code that the customer can still use, expired or not; locked."""
-    row = await _PENDING.one_or_none(tx, **keys.of_customer(key))
+    row = await _PENDING.one_or_none(tx, **key._asdict())
     if row is None:
         return None
+    notice = NoticeKey(*key, row.notice)
     return PhoneCode(
-        notice=row.notice,
-        phone=decrypt(tx, row.phone, *aad(key, row.notice)),
+        notice=notice,
+        phone=decrypt(tx, row.phone, *aad(notice)),
         salt=bytes(row.salt),
         code_hash=bytes(row.code_hash),
         wrong_count=row.wrong_count,
@@ -187,7 +195,7 @@ async def count_sent(
     )
 
 
-async def count_spent(tx: Connection, merchant: str, now: datetime) -> tuple[int, int]:
+async def count_spent(tx: Connection, merchant: MerchantId, now: datetime) -> tuple[int, int]:
     """Count a code against a merchant's budget; returns those of this hour and of this day (UTC)."""
     hour = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     values = {
@@ -209,28 +217,34 @@ async def forget_sent(tx: Connection, until: datetime) -> None:
 
 async def void(tx: Connection, key: CustomerKey) -> None:
     """Void the customer's code, if there is one, and its message, if that is still on its way."""
-    await _VOID.run(tx, **keys.of_customer(key), failure_code=FAILURE_CODE_VOID)
+    await _VOID.run(
+        tx,
+        **key._asdict(),
+        void=PHONE_CODE.to(CodeState.PENDING, CodeEvent.VOID),
+        failed=DELIVERY.to(DeliveryState.PENDING, DeliveryEvent.FAIL),
+        failure_code=FAILURE_CODE_VOID,
+    )
 
 
-async def count_wrong(tx: Connection, key: CustomerKey) -> None:
-    """Count a wrong guess at the customer's code; the last one allowed voids it."""
-    await _COUNT_WRONG.run(tx, **keys.of_customer(key), wrong_max=CODE_WRONG_MAX)
+async def count_wrong(tx: Connection, key: CustomerKey, state: CodeState) -> None:
+    """Count a wrong guess at the customer's code, which is in a state by it."""
+    await _COUNT_WRONG.run(tx, **key._asdict(), state=state)
 
 
 async def use(tx: Connection, key: CustomerKey) -> str:
     """Mark the customer's pending code as used; returns the phone that it proves."""
-    row = await _USE.one(tx, **keys.of_customer(key))
-    return decrypt(tx, row.phone, *aad(key, row.notice))
+    row = await _USE.one(tx, **key._asdict(), used=PHONE_CODE.to(CodeState.PENDING, CodeEvent.USE))
+    return decrypt(tx, row.phone, *aad(NoticeKey(*key, row.notice)))
 
 
 async def delete(tx: Connection, key: CustomerKey) -> None:
     """Delete all codes of a customer, and the phones that they went to."""
-    await _DELETE.run(tx, **keys.of_customer(key))
+    await _DELETE.run(tx, **key._asdict())
 
 
-def aad(key: CustomerKey, notice: str) -> tuple[str, ...]:
+def aad(key: NoticeKey) -> tuple[str, ...]:
     """What the encrypted phone of a code is bound to."""
-    return "phone_codes", "phone", key.merchant, key.customer, notice
+    return "phone_codes", "phone", *key
 
 
 def _blind_index(tx: Connection, *subject: str) -> bytes:

@@ -1,7 +1,6 @@
 """Contacts."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
@@ -13,10 +12,11 @@ from services.notify.domain.notices import (
     CustomerKey,
     MerchantId,
 )
-from services.notify.store import keys
 from services.runtime.crypto.encryption import decrypt, encrypt
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Command, Query
+
+ENCRYPTED_COLUMNS = ("display_name", "email", "phone")
 
 
 class _ContactRow(NamedTuple):
@@ -158,14 +158,14 @@ async def update(tx: Connection, contact: Contact) -> Contact:
 async def bind(tx: Connection, key: CustomerKey, phone: str, now: datetime) -> Contact:
     """Make a phone an existing contact's bound phone."""
     encrypted = encrypt(tx, phone, *aad(key, "phone"))
-    return _contact(tx, await _BIND.one(tx, **keys.of_customer(key), phone=encrypted, now=now))
+    return _contact(tx, await _BIND.one(tx, **key._asdict(), phone=encrypted, now=now))
 
 
-@dataclass(frozen=True, slots=True)
-class SmsEnded:
+class SmsEnded(NamedTuple):
     """Whether a bound phone took a message."""
 
-    key: CustomerKey
+    merchant: MerchantId
+    customer: CustomerId
     # Which of the customer's phones it was.
     bind_count: int
     taken: bool
@@ -173,29 +173,21 @@ class SmsEnded:
 
 async def count_sms(tx: Connection, ended: Collection[SmsEnded], now: datetime) -> None:
     """Leave phones alone that did not take a message, longer each time; others begin from zero."""
-    if not ended:
-        return
     # The last message to each customer counts. Rows are locked in the order of their key.
-    last = sorted({sms.key: sms for sms in ended}.values(), key=lambda sms: sms.key)
-    await _COUNT_SMS.run(
-        tx,
-        **keys.of_customers([sms.key for sms in last]),
-        bind_count=[sms.bind_count for sms in last],
-        taken=[sms.taken for sms in last],
-        pause=SMS_RETRY_PAUSE,
-        pause_max=SMS_RETRY_PAUSE_MAX,
-        now=now,
+    last = sorted({sms[:2]: sms for sms in ended}.values())
+    await _COUNT_SMS.run_for(
+        tx, last, pause=SMS_RETRY_PAUSE, pause_max=SMS_RETRY_PAUSE_MAX, now=now
     )
 
 
 async def delete(tx: Connection, key: CustomerKey) -> None:
     """Delete a contact, if there is one."""
-    await _DELETE.run(tx, **keys.of_customer(key))
+    await _DELETE.run(tx, **key._asdict())
 
 
 async def one(tx: Connection, key: CustomerKey, *, lock: bool = False) -> Contact | None:
     """A contact, locked until the transaction ends if `lock` is set."""
-    row = await (_ONE_LOCKED if lock else _ONE).one_or_none(tx, **keys.of_customer(key))
+    row = await (_ONE_LOCKED if lock else _ONE).one_or_none(tx, **key._asdict())
     return None if row is None else _contact(tx, row)
 
 
@@ -209,25 +201,24 @@ async def of_merchant(
 
 async def by_key(tx: Connection, customers: Collection[CustomerKey]) -> dict[CustomerKey, Contact]:
     """Those of the contacts that exist, kept from being erased until the transaction ends."""
-    rows = await _BY_KEY.all(tx, **keys.of_customers(set(customers)))
+    rows = await _BY_KEY.all_for(tx, set(customers))
     return {contact.key: contact for contact in (_contact(tx, row) for row in rows)}
 
 
 async def have_phones(tx: Connection, customers: Sequence[CustomerKey]) -> list[bool]:
     """Whether customers have a bound phone, in their order."""
-    rows = await _WITH_PHONE.all(tx, **keys.of_customers(customers))
-    reached = set(rows)
+    reached = set(await _WITH_PHONE.all_for(tx, customers))
     return [key in reached for key in customers]
 
 
 def aad(key: CustomerKey, column: str) -> tuple[str, ...]:
     """What an encrypted column of a contact is bound to."""
-    return "contacts", column, key.merchant, key.customer
+    return "contacts", column, *key
 
 
 def _columns(tx: Connection, contact: Contact) -> dict[str, object]:
     return {
-        **keys.of_customer(contact.key),
+        **contact.key._asdict(),
         "display_name": encrypt(tx, contact.display_name, *aad(contact.key, "display_name")),
         "email": encrypt(tx, contact.email, *aad(contact.key, "email")),
         "sms_receipts_muted": contact.sms_receipts_muted,
@@ -237,16 +228,8 @@ def _columns(tx: Connection, contact: Contact) -> dict[str, object]:
 
 def _contact(tx: Connection, row: _ContactRow) -> Contact:
     key = CustomerKey(row.merchant, row.customer)
-    return Contact(
-        key=key,
-        display_name=decrypt(tx, row.display_name, *aad(key, "display_name")),
-        email=decrypt(tx, row.email, *aad(key, "email")),
-        phone=decrypt(tx, row.phone, *aad(key, "phone")),
-        bind_time=row.bind_time,
-        bind_count=row.bind_count,
-        sms_receipts_muted=row.sms_receipts_muted,
-        email_muted=row.email_muted,
-        create_time=row.create_time,
-        version=row.version,
-        sms_retry_time=row.sms_retry_time,
+    name, email, phone = (
+        decrypt(tx, getattr(row, column), *aad(key, column)) for column in ENCRYPTED_COLUMNS
     )
+    # The others are in the order of the contact's fields.
+    return Contact(key, name, email, phone, *row[5:])

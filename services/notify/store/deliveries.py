@@ -6,9 +6,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from services.notify.domain.notices import Channel, CustomerKey, Delivery, Notice, NoticeId
+from services.notify.domain.notices import (
+    Channel,
+    CustomerId,
+    CustomerKey,
+    Delivery,
+    MerchantId,
+    Notice,
+    NoticeId,
+    NoticeKey,
+)
 from services.notify.domain.transitions import DeliveryState
-from services.notify.store import keys
 from services.runtime.crypto.encryption import decrypt, encrypt
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Command, Query
@@ -18,10 +26,12 @@ from services.runtime.db.statements import Command, Query
 class DeliveryRow:
     """A delivery; its texts are encrypted."""
 
+    merchant: MerchantId
+    customer: CustomerId
     notice: NoticeId
-    channel: str
+    channel: Channel
     main: bool
-    state: str
+    state: DeliveryState
     subject: bytes
     text: bytes
     secret_text: bytes | None
@@ -50,17 +60,17 @@ _INSERT = Command("""
 # The secret text stays where it is: nobody but the delivery worker reads it.
 _OF_NOTICES = Query(
     """
-    SELECT notice, channel, main, state, subject, text, NULL AS secret_text, next_attempt_time,
-           give_up_time, attempt_count, deliver_time, failure_code, expire_time
+    SELECT merchant, customer, notice, channel, main, state, subject, text, NULL AS secret_text,
+           next_attempt_time, give_up_time, attempt_count, deliver_time, failure_code, expire_time
     FROM deliveries
-    WHERE customer = :customer AND merchant = :merchant
-      AND notice = ANY(CAST(:notices AS text[]))
+    JOIN unnest(CAST(:merchant AS text[]), CAST(:customer AS text[]), CAST(:notice AS text[]))
+      AS wanted (merchant, customer, notice) USING (merchant, customer, notice)
     ORDER BY main DESC
 """,
     DeliveryRow,
 )
 
-# Whether a customer was told stays known, and what they were told does not.
+# Whether a notice was delivered stays known; what it said does not.
 _ERASE_TEXTS = Command("""
     UPDATE deliveries SET subject = '', text = '', secret_text = NULL, own_address = NULL
     WHERE customer = :customer AND merchant = :merchant
@@ -71,48 +81,43 @@ _ERASE_TEXTS = Command("""
 async def insert(tx: Connection, notices: Sequence[Notice]) -> None:
     """Store the deliveries of notices that are new."""
     pairs = [(notice, delivery) for notice in notices for delivery in notice.deliveries]
-    if not pairs:
-        return
 
     def encrypted(column: str, values: Sequence[str | None]) -> list[bytes | None]:
         return [
             None
             if value is None
-            else encrypt(tx, value, *aad(notice.key, notice.notice, delivery.channel, column))
+            else encrypt(tx, value, *aad(notice.key, delivery.channel, column))
             for (notice, delivery), value in zip(pairs, values, strict=True)
         ]
 
     deliveries = [delivery for _, delivery in pairs]
-    await _INSERT.run(
+    await _INSERT.run_for(
         tx,
-        **keys.of_notices([(notice.key, notice.notice) for notice, _ in pairs]),
-        channel=[delivery.channel for delivery in deliveries],
-        main=[delivery.main for delivery in deliveries],
-        state=[delivery.state for delivery in deliveries],
+        deliveries,
+        merchant=[notice.merchant for notice, _ in pairs],
+        customer=[notice.customer for notice, _ in pairs],
+        notice=[notice.notice for notice, _ in pairs],
         subject=encrypted("subject", [delivery.subject for delivery in deliveries]),
         text=encrypted("text", [delivery.text for delivery in deliveries]),
         secret_text=encrypted("secret_text", [delivery.secret_text for delivery in deliveries]),
-        next_attempt_time=[delivery.next_attempt_time for delivery in deliveries],
-        give_up_time=[delivery.give_up_time for delivery in deliveries],
-        failure_code=[delivery.failure_code for delivery in deliveries],
-        expire_time=[delivery.expire_time for delivery in deliveries],
         own_address=encrypted("own_address", [delivery.address or None for delivery in deliveries]),
     )
 
 
 async def of_notices(
-    tx: Connection, key: CustomerKey, notices: Sequence[NoticeId]
-) -> dict[NoticeId, list[Delivery]]:
-    """The deliveries of a customer's notices, the main one first."""
-    deliveries: dict[NoticeId, list[Delivery]] = defaultdict(list)
-    for row in await _OF_NOTICES.all(tx, **keys.of_customer(key), notices=list(notices)):
-        deliveries[row.notice].append(delivery_of(row, texts_of(tx, key, row)))
+    tx: Connection, notices: Sequence[NoticeKey]
+) -> dict[NoticeKey, list[Delivery]]:
+    """The deliveries of notices, the main one first."""
+    deliveries: dict[NoticeKey, list[Delivery]] = defaultdict(list)
+    for row in await _OF_NOTICES.all_for(tx, notices):
+        key = NoticeKey(row.merchant, row.customer, row.notice)
+        deliveries[key].append(delivery_of(row, texts_of(tx, key, row)))
     return deliveries
 
 
-async def erase_texts(tx: Connection, key: CustomerKey) -> None:
+async def erase_texts(tx: Connection, customer: CustomerKey) -> None:
     """Erase what a customer's notices say."""
-    await _ERASE_TEXTS.run(tx, **keys.of_customer(key))
+    await _ERASE_TEXTS.run(tx, **customer._asdict())
 
 
 class Texts(NamedTuple):
@@ -123,11 +128,11 @@ class Texts(NamedTuple):
     secret_text: str | None
 
 
-def texts_of(tx: Connection, key: CustomerKey, row: DeliveryRow) -> Texts:
+def texts_of(tx: Connection, key: NoticeKey, row: DeliveryRow) -> Texts:
     """A row's texts, decrypted. Raises UnreadableError."""
 
     def decrypted(column: str, encrypted: bytes) -> str:
-        return decrypt(tx, encrypted, *aad(key, row.notice, row.channel, column))
+        return decrypt(tx, encrypted, *aad(key, row.channel, column))
 
     return Texts(
         decrypted("subject", row.subject),
@@ -139,9 +144,9 @@ def texts_of(tx: Connection, key: CustomerKey, row: DeliveryRow) -> Texts:
 def delivery_of(row: DeliveryRow, texts: Texts) -> Delivery:
     """The delivery of a row."""
     return Delivery(
-        channel=Channel(row.channel),
+        channel=row.channel,
         main=row.main,
-        state=DeliveryState(row.state),
+        state=row.state,
         subject=texts.subject,
         text=texts.text,
         secret_text=texts.secret_text,
@@ -154,6 +159,6 @@ def delivery_of(row: DeliveryRow, texts: Texts) -> Delivery:
     )
 
 
-def aad(key: CustomerKey, notice: str, channel: str, column: str) -> tuple[str, ...]:
+def aad(key: NoticeKey, channel: str, column: str) -> tuple[str, ...]:
     """What an encrypted column of a delivery is bound to."""
-    return "deliveries", column, key.merchant, key.customer, notice, channel
+    return "deliveries", column, *key, channel

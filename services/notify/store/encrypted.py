@@ -1,47 +1,42 @@
 """Where notify's personal data are."""
 
-from collections.abc import Callable
-from typing import Any
-
-from services.notify.domain.notices import CustomerKey
+from services.notify.domain.notices import CustomerKey, NoticeKey
 from services.notify.store import codes, contacts, deliveries
 from services.runtime.db.key_rotation import EncryptedColumn, EncryptedTable
 
 _CUSTOMER = {"customer": "text", "merchant": "text"}
 _NOTICE = {**_CUSTOMER, "notice": "text"}
 
-Place = Callable[[Any], tuple[str, ...]]
+
+def _of_contact(column: str) -> EncryptedColumn:
+    return EncryptedColumn(
+        column, lambda row: contacts.aad(CustomerKey(row.merchant, row.customer), column)
+    )
 
 
-def _key(row: Any) -> CustomerKey:  # noqa: ANN401 - a row
-    return CustomerKey(row.merchant, row.customer)
-
-
-def _of_contact(column: str) -> Place:
-    return lambda row: contacts.aad(_key(row), column)
-
-
-def _of_delivery(column: str) -> Place:
-    return lambda row: deliveries.aad(_key(row), row.notice, row.channel, column)
+def _of_delivery(column: str) -> EncryptedColumn:
+    return EncryptedColumn(
+        column,
+        lambda row: deliveries.aad(
+            NoticeKey(row.merchant, row.customer, row.notice), row.channel, column
+        ),
+    )
 
 
 ENCRYPTED_TABLES = (
-    EncryptedTable(
-        "contacts",
-        _CUSTOMER,
-        [EncryptedColumn(name, _of_contact(name)) for name in ("display_name", "email", "phone")],
-    ),
+    EncryptedTable("contacts", _CUSTOMER, [*map(_of_contact, contacts.ENCRYPTED_COLUMNS)]),
     EncryptedTable(
         "phone_codes",
         _NOTICE,
-        [EncryptedColumn("phone", lambda row: codes.aad(_key(row), row.notice))],
+        [
+            EncryptedColumn(
+                "phone", lambda row: codes.aad(NoticeKey(row.merchant, row.customer, row.notice))
+            )
+        ],
     ),
     EncryptedTable(
         "deliveries",
         {**_NOTICE, "channel": "text"},
-        [
-            EncryptedColumn(name, _of_delivery(name))
-            for name in ("subject", "text", "secret_text", "own_address")
-        ],
+        [*map(_of_delivery, ("subject", "text", "secret_text", "own_address"))],
     ),
 )

@@ -14,11 +14,12 @@ from services.notify.domain.notices import (
     MerchantId,
     Notice,
     NoticeId,
+    NoticeKey,
     NoticeKind,
     Promise,
 )
 from services.notify.domain.transitions import DeliveryState
-from services.notify.store import deliveries, keys
+from services.notify.store import deliveries
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Query
 
@@ -31,16 +32,21 @@ class NoticeRow:
     customer: CustomerId
     notice: NoticeId
     position: uuid.UUID
-    kind: str
+    kind: NoticeKind
     subject_resource: str
     promised_amount_minor: int
     promised_currency: str | None
     charge_not_before: datetime
     notice_lead: timedelta
-    billing_mode: str
+    billing_mode: BillingMode | None
     traceparent: str
     occur_time: datetime
     create_time: datetime
+
+    @property
+    def key(self) -> NoticeKey:
+        """Which notice."""
+        return NoticeKey(self.merchant, self.customer, self.notice)
 
 
 class _InsertedRow(NamedTuple):
@@ -100,40 +106,33 @@ _OF_CUSTOMER = Query(
 
 async def insert(tx: Connection, notices: Sequence[Notice]) -> list[Notice]:
     """Store notices with their deliveries; returns those that were not there yet."""
-    if not notices:
-        return []
     promises = [notice.promise for notice in notices]
-    rows = await _INSERT.all(
+    rows = await _INSERT.all_for(
         tx,
-        **keys.of_notices([(notice.key, notice.notice) for notice in notices]),
-        kind=[notice.kind for notice in notices],
-        subject_resource=[notice.subject_resource for notice in notices],
+        notices,
         promised_amount_minor=[promise and promise.amount_minor for promise in promises],
         promised_currency=[promise and promise.currency for promise in promises],
         charge_not_before=[promise and promise.charge_not_before for promise in promises],
         notice_lead=[promise and promise.notice_lead for promise in promises],
         billing_mode=[promise and promise.billing_mode for promise in promises],
-        traceparent=[notice.traceparent for notice in notices],
-        occur_time=[notice.occur_time for notice in notices],
-        create_time=[notice.create_time for notice in notices],
         outcome=[DeliveryState.FAILED if notice.is_failed else None for notice in notices],
     )
-    inserted = {(CustomerKey(row.merchant, row.customer), row.notice) for row in rows if row.is_new}
-    new = [notice for notice in notices if (notice.key, notice.notice) in inserted]
+    inserted = {NoticeKey(row.merchant, row.customer, row.notice) for row in rows if row.is_new}
+    new = [notice for notice in notices if notice.key in inserted]
     await deliveries.insert(tx, new)
     return new
 
 
-async def one(tx: Connection, key: CustomerKey, notice: NoticeId) -> Notice | None:
+async def one(tx: Connection, key: NoticeKey) -> Notice | None:
     """A notice with its deliveries."""
-    row = await _ONE.one_or_none(tx, **keys.of_customer(key), notice=notice)
+    row = await _ONE.one_or_none(tx, **key._asdict())
     if row is None:
         return None
-    return notice_of(row, (await deliveries.of_notices(tx, key, [notice]))[notice])
+    return notice_of(row, (await deliveries.of_notices(tx, [key]))[key])
 
 
 async def of_customer(
-    tx: Connection, key: CustomerKey, subject_resource: str, after: uuid.UUID, limit: int
+    tx: Connection, customer: CustomerKey, subject_resource: str, after: uuid.UUID, limit: int
 ) -> list[tuple[uuid.UUID, Notice]]:
     """A customer's notices with their positions, the oldest first, after a position.
 
@@ -141,30 +140,29 @@ async def of_customer(
     """
     rows = await _OF_CUSTOMER.all(
         tx,
-        **keys.of_customer(key),
+        **customer._asdict(),
         subject_resource=subject_resource,
         after=after,
         limit=limit,
     )
-    by_notice = await deliveries.of_notices(tx, key, [row.notice for row in rows])
-    return [(row.position, notice_of(row, by_notice[row.notice])) for row in rows]
+    by_notice = await deliveries.of_notices(tx, [row.key for row in rows])
+    return [(row.position, notice_of(row, by_notice[row.key])) for row in rows]
 
 
 def notice_of(row: NoticeRow, its_deliveries: Iterable[Delivery]) -> Notice:
     """The notice of a row."""
     promise = None
-    if row.promised_currency is not None:
+    if row.promised_currency is not None and row.billing_mode is not None:
         promise = Promise(
             row.promised_amount_minor,
             row.promised_currency,
             row.charge_not_before,
             row.notice_lead,
-            BillingMode[row.billing_mode],
+            row.billing_mode,
         )
     return Notice(
-        key=CustomerKey(row.merchant, row.customer),
-        notice=row.notice,
-        kind=NoticeKind(row.kind),
+        *row.key,
+        kind=row.kind,
         subject_resource=row.subject_resource,
         promise=promise,
         traceparent=row.traceparent,

@@ -1,28 +1,31 @@
 """Which notices are not true any more, and the voiding of what has not gone out of them."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
-from services.notify.domain.notices import VOID_SUPERSEDED, CustomerKey, NoticeId
+from services.notify.domain.notices import (
+    VOID_SUPERSEDED,
+    CustomerId,
+    MerchantId,
+    NoticeId,
+    NoticeKey,
+)
 from services.notify.domain.superseding import FINAL, SUPERSEDES
 from services.notify.domain.transitions import DELIVERY, DeliveryEvent, DeliveryState
-from services.notify.store import keys
-from services.notify.store.keys import NoticeKey
 from services.runtime.db.pool import Connection
 from services.runtime.db.statements import Command, Query
 
 
-@dataclass(frozen=True, slots=True)
-class SubjectEvent:
-    """An event about a subject of notices."""
+class SubjectEvent(NamedTuple):
+    """An event about a subject of notices, by the key of its own notice, whether or not it has one."""
 
-    key: CustomerKey
+    merchant: MerchantId
+    customer: CustomerId
+    notice: NoticeId
     subject_resource: str
     # The name of the event, without its package.
     name: str
-    # The id of the event, which the notice of it has as well.
-    notice: NoticeId
     occur_time: datetime
 
 
@@ -58,7 +61,7 @@ _OLDER = Query(
            OR (notices.occur_time = event.occur_time
                AND (own.position IS NULL OR notices.position < own.position)))
 """,
-    keys.NoticeRow,
+    NoticeKey,
 )
 
 _SUPERSEDED = Query(
@@ -71,7 +74,7 @@ _SUPERSEDED = Query(
     JOIN superseded_kinds USING (merchant, customer, subject_resource, kind)
     WHERE notices.occur_time < superseded_kinds.before_time
 """,
-    keys.NoticeRow,
+    NoticeKey,
 )
 
 # The notice's row first, as whoever stores what attempts came to locks it.
@@ -105,34 +108,27 @@ async def supersede(tx: Connection, events: Sequence[SubjectEvent]) -> None:
     Comes after the events' own notices are stored, in their transaction.
     """
     voids = [(event, kind) for event in events for kind in sorted(SUPERSEDES.get(event.name, ()))]
-    if voids:
-        kinds = {
-            **keys.of_notices([(event.key, event.notice) for event, _ in voids]),
-            "subject_resource": [event.subject_resource for event, _ in voids],
-            "kind": [kind for _, kind in voids],
-            "occur_time": [event.occur_time for event, _ in voids],
-            "is_final": [event.name in FINAL for event, _ in voids],
-        }
-        await _RECORD.run(tx, **kinds)
-        await _void(tx, [keys.notice_key(row) for row in await _OLDER.all(tx, **kinds)])
-    await void_superseded(tx, [(event.key, event.notice) for event in events])
+    own = [event for event, _ in voids]
+    kinds = [kind for _, kind in voids]
+    await _RECORD.run_for(tx, own, kind=kinds, is_final=[event.name in FINAL for event in own])
+    await _void(tx, await _OLDER.all_for(tx, own, kind=kinds))
+    await void_superseded(tx, events)
 
 
-async def void_superseded(tx: Connection, notices: Collection[NoticeKey]) -> set[NoticeKey]:
+async def void_superseded(
+    tx: Connection, notices: Collection[NoticeKey | SubjectEvent]
+) -> set[NoticeKey]:
     """Void those of the notices that a later event has made untrue; returns them."""
-    rows = await _SUPERSEDED.all(tx, **keys.of_notices(notices))
-    superseded = {keys.notice_key(row) for row in rows}
+    superseded = set(await _SUPERSEDED.all_for(tx, notices))
     await _void(tx, superseded)
     return superseded
 
 
 async def _void(tx: Connection, notices: Collection[NoticeKey]) -> None:
-    if not notices:
-        return
     pending = DeliveryState.PENDING
-    await _VOID.run(
+    await _VOID.run_for(
         tx,
-        **keys.of_notices(notices),
+        notices,
         pending=pending,
         voided=DELIVERY.to(pending, DeliveryEvent.VOID),
         reason=VOID_SUPERSEDED,

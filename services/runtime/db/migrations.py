@@ -133,6 +133,22 @@ BEGIN
     END LOOP;
 END $$;
 SELECT enable_tenant_rls('tenant', 'outbox', 'requests', 'audit_entries');
+
+-- Keeps a row in its final state, whatever arrives late, twice or out of order.
+CREATE FUNCTION refuse_regress() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'a row of % is % for good', TG_TABLE_NAME, OLD.state
+        USING ERRCODE = 'restrict_violation';
+END $$;
+CREATE FUNCTION keep_final_states(relation regclass, VARIADIC states text[]) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format(
+        'CREATE TRIGGER %I BEFORE UPDATE OF state ON %s FOR EACH ROW'
+        ' WHEN (OLD.state IN (%s) AND NEW.state <> OLD.state) EXECUTE FUNCTION refuse_regress()',
+        relation || '_final', relation,
+        (SELECT string_agg(quote_literal(state), ', ') FROM unnest(states) AS state));
+END $$;
 SELECT revoke_privileges('UPDATE, DELETE', 'audit_entries');
 -- Without a policy: callers see no events of other services.
 ALTER TABLE inbox ENABLE ROW LEVEL SECURITY;

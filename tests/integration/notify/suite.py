@@ -13,7 +13,7 @@ from recurring.scheduler.v1 import scheduler_pb2
 from sqlalchemy import text
 
 from services.notify import api, consumers, workers
-from services.notify.names import parse_customer
+from services.notify.names import CUSTOMER
 from services.notify.store import attempts, contacts
 from services.runtime.auth.call_context import Caller, set_caller
 from services.runtime.db import leases
@@ -99,7 +99,7 @@ class Notify:
     async def bind_unreachable(self, phone: str, customer: str = ANN) -> None:
         """A phone that was bound once and has since begun to misbehave."""
         await self.bind(PHONE, customer)
-        key = parse_customer(customer)
+        key = CUSTOMER.key(customer)
         async with self.database.begin() as tx:
             await contacts.bind(tx, key, phone, self.clock.now())
 

@@ -1,6 +1,5 @@
 """The database guards the states of charges, attempts and refunds as the tables of transitions say."""
 
-import re
 from enum import StrEnum
 from typing import Any
 
@@ -18,35 +17,24 @@ from services.payments.domain.transitions import (
 )
 from services.runtime.transitions import Transitions
 from tests.integration.payments.suite import Payments
+from tests.integration.state_guards import guarded, of_table
 
 GUARDED = [
     ("charges", ChargeState, CHARGE),
     ("attempts", AttemptState, ATTEMPT),
     ("refunds", RefundState, REFUND),
 ]
-
-
-CHECKS = "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint"
-TRIGGERS = "SELECT tgname, pg_get_triggerdef(oid) FROM pg_trigger"
 UNDONE = [
     "UPDATE charges SET state = 'SCHEDULED', next_attempt_time = now()",
     "UPDATE attempts SET state = 'UNKNOWN', end_time = NULL, next_lookup_time = now()",
 ]
 
 
-async def quoted_in(payments: Payments, definitions: str, name: str) -> set[str]:
-    """The words in quotes of a constraint's or a trigger's definition."""
-    return set(re.findall(r"'(\w+)'", dict(map(tuple, await payments.rows(definitions)))[name]))
-
-
 @pytest.mark.parametrize(("table", "states", "transitions"), GUARDED)
 async def test_the_database_keeps_the_states_that_nothing_leads_out_of(
     payments: Payments, table: str, states: type[StrEnum], transitions: Transitions[Any, Any]
 ) -> None:
-    allowed = await quoted_in(payments, CHECKS, f"{table}_state_check")
-    final = await quoted_in(payments, TRIGGERS, f"{table}_final")
-    assert allowed == set(states)
-    assert final == {state for state in states if transitions.is_terminal(state)}
+    assert await guarded(payments.database, table) == of_table(states, transitions)
 
 
 @pytest.mark.parametrize("statement", UNDONE)

@@ -17,6 +17,8 @@ from services.notify.domain.notices import (
     CustomerKey,
     Delivery,
     MerchantId,
+    NoticeId,
+    NoticeKey,
     NoticeKind,
     Promise,
     Verdict,
@@ -28,11 +30,12 @@ from services.notify.domain.notices import (
 from services.notify.domain.phone_codes import (
     CodeCheck,
     PhoneCode,
+    after_miss,
     check_code,
     hash_code,
     mask_phone,
 )
-from services.notify.domain.transitions import DeliveryState
+from services.notify.domain.transitions import CodeState, DeliveryState
 
 NOW = datetime(2026, 1, 31, 8, 0, tzinfo=UTC)
 BOTH = replace(
@@ -178,9 +181,15 @@ def test_a_promise_keeps_both_its_time_and_its_lead_however_late_it_arrives(
 # --- codes --------------------------------------------------------------------------------------
 
 SALT = b"0123456789abcdef"
+NOTICE_KEY = NoticeKey(MerchantId("acme"), CustomerId("ann"), NoticeId("notice"))
 SENT = PhoneCode(
-    "notice", "+491701234567", SALT, hash_code("012345", SALT), 0, NOW + timedelta(minutes=10)
+    NOTICE_KEY, "+491701234567", SALT, hash_code("012345", SALT), 0, NOW + timedelta(minutes=10)
 )
+
+
+@pytest.mark.parametrize(("wrong_count", "state"), [(0, CodeState.PENDING), (4, CodeState.VOID)])
+def test_the_fifth_wrong_guess_voids_a_code(wrong_count: int, state: CodeState) -> None:
+    assert after_miss(replace(SENT, wrong_count=wrong_count)) is state
 
 
 @pytest.mark.parametrize(

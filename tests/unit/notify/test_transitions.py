@@ -1,9 +1,16 @@
-"""Tests of the state machine of deliveries."""
+"""Tests of the state machines of deliveries and phone codes."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.notify.domain.transitions import DELIVERY, DeliveryEvent, DeliveryState
+from services.notify.domain.transitions import (
+    DELIVERY,
+    PHONE_CODE,
+    CodeEvent,
+    CodeState,
+    DeliveryEvent,
+    DeliveryState,
+)
 
 
 @given(st.lists(st.sampled_from(DeliveryEvent)))
@@ -20,3 +27,13 @@ def test_only_a_pending_message_is_tried_again() -> None:
     assert DELIVERY.sources(DeliveryEvent.POSTPONE) == {DeliveryState.PENDING}
     assert DELIVERY.is_terminal(DeliveryState.DELIVERED)
     assert DELIVERY.is_terminal(DeliveryState.FAILED)
+
+
+@given(st.lists(st.sampled_from(CodeEvent)))
+def test_a_code_proves_a_phone_once_at_most(events: list[CodeEvent]) -> None:
+    state, uses = CodeState.PENDING, 0
+    for event in events:
+        if state in PHONE_CODE.sources(event):
+            state = PHONE_CODE.to(state, event)
+            uses += event is CodeEvent.USE
+    assert uses == (state is CodeState.USED)

@@ -83,6 +83,8 @@ CREATE TABLE stock_holds (
 CREATE INDEX stock_holds_expiring ON stock_holds (expire_time) WHERE state = 'HELD';
 
 SELECT enable_tenant_rls('merchant', 'products', 'prices', 'protections', 'stock', 'stock_holds');
+SELECT keep_final_states('products', 'DISCONTINUED');
+SELECT keep_final_states('stock_holds', 'COMMITTED');
 
 CREATE VIEW audit_v1.stock_holds AS
     SELECT merchant, standing_order, cycle,

@@ -1,4 +1,4 @@
-"""Made-up facts, one of each kind of notice, for previews."""
+"""Made-up data for a preview of each kind of notice."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta

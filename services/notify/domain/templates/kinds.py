@@ -1,4 +1,4 @@
-"""The kinds of notices about orders and payments: each holds the facts of one and words them. Pure."""
+"""The kinds of notices about orders and payments: the data of each, and its words. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from services.notify.domain.templates.wording import (
     date_text,
     money_text,
     reasons_text,
+    say,
     substitutes_text,
     time_text,
     title_text,
@@ -43,7 +44,7 @@ class OrderUpcoming:
         instead = substitutes_text(self.lines)
         title = title_text(self.title, short=bool(instead))
         when = time_text(self.charge_not_before, self.time_zone)
-        # Orders that are caught up together are charged on one day, and told apart by their own.
+        # Orders that are caught up together are charged on one day, and distinguished by their own.
         day = date_text(self.due_time or self.charge_not_before, self.time_zone)
         late = day != date_text(self.charge_not_before, self.time_zone)
         what = (
@@ -55,19 +56,13 @@ class OrderUpcoming:
         how = f"We will charge you on {when} or later."
         if self.pay_on_notice:
             how = f"We will ask you to confirm it on {when} or later."
-        return Wording(
+        return say(
             f"Coming up: {title}",
-            tuple(
-                sentence
-                for sentence in (
-                    f"{what}.",
-                    instead,
-                    how,
-                    "Skip or change it in your account before then.",
-                )
-                if sentence
-            ),
-            self.lines,
+            f"{what}.",
+            instead,
+            how,
+            "Skip or change it in your account before then.",
+            lines=self.lines,
         )
 
 
@@ -85,12 +80,10 @@ class PaymentRequest:
         """Says until when, and what happens otherwise."""
         title, amount = title_text(self.title), money_text(self.amount)
         until = time_text(self.expire_time, self.time_zone)
-        return Wording(
+        return say(
             f"Please confirm your payment for {title}",
-            (
-                f"Please confirm your payment of {amount} for {title} in your account by {until}.",
-                "If you do not, this order ends and nothing is charged.",
-            ),
+            f"Please confirm your payment of {amount} for {title} in your account by {until}.",
+            "If you do not, this order ends and nothing is charged.",
         )
 
 
@@ -112,9 +105,10 @@ class PaymentDeclined:
         if self.next_attempt_time is not None:
             again = time_text(self.next_attempt_time, self.time_zone)
             act = f"We will try again on {again}. If it needs a change, please make it before."
-        return Wording(
+        return say(
             f"Payment declined: {title}",
-            (f"Your payment of {money_text(self.amount)} for {title} was declined.", act),
+            f"Your payment of {money_text(self.amount)} for {title} was declined.",
+            act,
         )
 
 
@@ -131,13 +125,11 @@ class PaymentMethodBlocked:
         card = f"Your card {self.brand} ending {self.last4}".replace("  ", " ")
         if not self.last4:
             card = "Your payment method"
-        return Wording(
+        return say(
             "Please replace your payment method",
-            (
-                f"{card} was declined for good, so we will not try it again.",
-                "No order that uses it can be paid.",
-                "Please add another one in your account for your standing orders, or ask your bank.",
-            ),
+            f"{card} was declined for good, so we will not try it again.",
+            "No order that uses it can be paid.",
+            "Please add another one in your account for your standing orders, or ask your bank.",
         )
 
 
@@ -167,18 +159,12 @@ class Receipt:
         if self.next_due_time is not None:
             when = time_text(self.next_due_time, self.time_zone)
             coming = f"The next one is due on {when}; change or skip it in your account."
-        return Wording(
+        return say(
             f"Receipt: {title}",
-            tuple(
-                sentence
-                for sentence in (
-                    f"You paid {amount} for {title} on {paid}. Thank you.",
-                    instead,
-                    coming,
-                )
-                if sentence
-            ),
-            self.lines,
+            f"You paid {amount} for {title} on {paid}. Thank you.",
+            instead,
+            coming,
+            lines=self.lines,
         )
 
 
@@ -202,12 +188,10 @@ class OrderSkipped:
         if self.last_due_time is not None:
             last = time_text(self.last_due_time, self.time_zone)
             which = f"Your {self.order_count} orders {title} of {when} to {last} are"
-        return Wording(
+        return say(
             f"Skipped: {title}",
-            (
-                f"{which} left out: {reasons_text(self.reasons)}.",
-                "Nothing is charged for it.",
-            ),
+            f"{which} left out: {reasons_text(self.reasons)}.",
+            "Nothing is charged for it.",
         )
 
 
@@ -231,12 +215,10 @@ class OrderHeld:
             act = "Please put it right in your account."
         if self.customer_asked or _ASKING.intersection(self.reasons):
             act = "Want it? Say yes in your account."
-        return Wording(
+        return say(
             f"On hold: {title}",
-            (
-                f"Your order {title} of {when} is on hold: {reasons_text(self.reasons)}.",
-                f"{act} Nothing is charged meanwhile.",
-            ),
+            f"Your order {title} of {when} is on hold: {reasons_text(self.reasons)}.",
+            f"{act} Nothing is charged meanwhile.",
         )
 
 
@@ -262,12 +244,10 @@ class OrderLapsed:
         """Says why, and that no money moved."""
         title, when = title_text(self.title), time_text(self.due_time, self.time_zone)
         why = reasons_text(self.reasons)
-        return Wording(
+        return say(
             f"Not ordered: {title}",
-            (
-                f"Your order {title} of {when} has ended without payment: {why}.",
-                "Nothing was charged for it.",
-            ),
+            f"Your order {title} of {when} has ended without payment: {why}.",
+            "Nothing was charged for it.",
         )
 
 
@@ -285,12 +265,10 @@ class OrderCancelled:
         """Says that no money moves."""
         why = "paused" if self.by_pause else "cancelled"
         title, when = title_text(self.title), time_text(self.due_time, self.time_zone)
-        return Wording(
+        return say(
             f"Cancelled: {title}",
-            (
-                f"Your order {title} of {when} is cancelled, since its standing order is {why}.",
-                "Nothing is charged for it.",
-            ),
+            f"Your order {title} of {when} is cancelled, since its standing order is {why}.",
+            "Nothing is charged for it.",
         )
 
 
@@ -306,7 +284,7 @@ class StandingOrderChanged:
     next_due_time: datetime | None
     # When a pause ends by itself.
     resume_time: datetime | None = None
-    # Why it was paused by itself; empty where somebody asked for it.
+    # Why it was paused by itself; empty if somebody paused it.
     reasons: tuple[str, ...] = ()
 
     def wording(self) -> Wording:
@@ -321,9 +299,10 @@ class StandingOrderChanged:
         coming = ""
         if goes_on and self.next_due_time is not None:
             coming = f" The next order is due on {time_text(self.next_due_time, self.time_zone)}."
-        return Wording(
+        return say(
             _subject_of_change(title, self.change),
-            (f"Your standing order {title} {is_now}.{coming}", act),
+            f"Your standing order {title} {is_now}.{coming}",
+            act,
         )
 
 
@@ -360,10 +339,8 @@ class Refund:
         paid = f"your payment of {money_text(self.paid_amount)}"
         if self.refund_amount != self.paid_amount:
             paid = f"{money_text(self.refund_amount)} of {paid}"
-        return Wording(
+        return say(
             f"Refund: {title}",
-            (
-                f"We gave back {paid} for {title}.",
-                "It can take a few days until your account shows it.",
-            ),
+            f"We gave back {paid} for {title}.",
+            "It can take a few days until your account shows it.",
         )

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from services.notify.domain.notices import NoticeKind
 from services.notify.domain.phone_codes import CODE_DIGITS, CODE_LIFE
-from services.notify.domain.templates.wording import Wording
+from services.notify.domain.templates.wording import Wording, say
 
 CODE_LEFT_OUT = "*" * CODE_DIGITS
 _MINUTE = timedelta(minutes=1)
@@ -22,13 +22,11 @@ class PhoneCode:
     def wording(self) -> Wording:
         """Names nobody: the phone may turn out to be a stranger's."""
         minutes = CODE_LIFE // _MINUTE
-        return Wording(
+        return say(
             "Your code",
-            (
-                f"{self.code} is your code to confirm this phone.",
-                f"It is valid for {minutes} minutes.",
-                "Tell it to nobody. If you did not ask for it, you need not do anything.",
-            ),
+            f"{self.code} is your code to confirm this phone.",
+            f"It is valid for {minutes} minutes.",
+            "Tell it to nobody. If you did not ask for it, you need not do anything.",
             greets=False,
         )
 
@@ -43,11 +41,9 @@ class PhoneChanged:
 
     def wording(self) -> Wording:
         """Names nobody: the phone may have a new owner."""
-        return Wording(
+        return say(
             "Your phone was changed",
-            (
-                f"Messages about your orders now go to {self.masked_phone}, not to this phone.",
-                "If you did not change it, please tell the shop at once.",
-            ),
+            f"Messages about your orders now go to {self.masked_phone}, not to this phone.",
+            "If you did not change it, please tell the shop at once.",
             greets=False,
         )

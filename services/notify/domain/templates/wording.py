@@ -1,4 +1,4 @@
-"""How facts become text: amounts, times, reasons, and a notice as an SMS and as an e-mail. Pure.
+"""How data become text: amounts, times, reasons, and a notice as an SMS and as an e-mail. Pure.
 
 An SMS says everything that matters in at most SMS_MAX_CHARACTERS of the GSM 7-bit alphabet, as far as
 names and titles are in it (3GPP TS 23.038). An e-mail says the same and adds the lines of the order.
@@ -43,20 +43,27 @@ class Wording:
 
     subject: str
     sentences: tuple[str, ...]
-    lines: tuple[Line, ...] = ()
+    lines: tuple[Line, ...]
     # Whether the customer is addressed by name.
-    greets: bool = True
+    greets: bool
+
+
+def say(
+    subject: str, *sentences: str, lines: tuple[Line, ...] = (), greets: bool = True
+) -> Wording:
+    """What a notice says, without the sentences that are empty."""
+    return Wording(subject, tuple(filter(None, sentences)), lines, greets)
 
 
 class Template(Protocol):
-    """The facts of one kind of notice, and how they are told."""
+    """The data of one kind of notice, and its words."""
 
     @property
     def kind(self) -> NoticeKind:
         """What the notice is for."""
 
     def wording(self) -> Wording:
-        """The facts in words."""
+        """The data in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +78,7 @@ class Texts:
 def render(template: Template, display_name: str) -> Texts:
     """A notice to somebody by that name; an empty name greets nobody in particular."""
     wording = template.wording()
-    told = " ".join(wording.sentences)
+    text = " ".join(wording.sentences)
     name = _clip(display_name, DISPLAY_NAME_MAX_CHARACTERS)
     greeting = f"Hi {name}" if name else "Hello"
     paragraphs = [f"{greeting},", *wording.sentences[:1]]
@@ -79,13 +86,13 @@ def render(template: Template, display_name: str) -> Texts:
         paragraphs.append("\n".join(_line(line) for line in wording.lines))
     paragraphs.extend(wording.sentences[1:])
     return Texts(
-        sms=f"{greeting}! {told}" if wording.greets else told,
+        sms=f"{greeting}! {text}" if wording.greets else text,
         email_subject=wording.subject,
         email="\n\n".join(paragraphs) + "\n",
     )
 
 
-# --- words for facts ---------------------------------------------------------------------------
+# --- words for data ----------------------------------------------------------------------------
 
 
 def money_text(amount: Money) -> str:
@@ -108,9 +115,9 @@ def reasons_text(reasons: tuple[str, ...]) -> str:
     """Why, in words, for the reasons' names."""
     known = {**REASONS, **MANDATE_REASONS}
     words = list(dict.fromkeys(known.get(reason, _REASON_UNKNOWN) for reason in reasons))
-    told = " and ".join(words or [_REASON_UNKNOWN])
-    if len(told) <= REASONS_MAX_CHARACTERS:
-        return told
+    text = " and ".join(words or [_REASON_UNKNOWN])
+    if len(text) <= REASONS_MAX_CHARACTERS:
+        return text
     return f"{words[0]} (and more)"
 
 

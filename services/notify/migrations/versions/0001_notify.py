@@ -49,7 +49,7 @@ CREATE TABLE notices (
     notice_lead           interval,
     billing_mode          text CHECK (billing_mode IN ('AUTOMATIC', 'PAY_ON_NOTICE')),
     traceparent           text        NOT NULL,
-    -- When the fact happened that it tells of.
+    -- When the event happened that it is about.
     occur_time            timestamptz NOT NULL,
     -- How it ended, once; later attempts on other channels do not change it.
     outcome               text        CHECK (outcome IN ('DELIVERED', 'FAILED', 'VOIDED')),
@@ -61,7 +61,7 @@ CREATE TABLE notices (
 CREATE UNIQUE INDEX notices_of_customer ON notices (customer, merchant, position);
 CREATE INDEX notices_of_subject ON notices (customer, merchant, subject_resource);
 
--- Notices of a kind about a subject whose facts happened before this time are not true any more.
+-- Notices of a kind about a subject whose events happened before this time are not true any more.
 CREATE TABLE superseded_kinds (
     merchant              text        NOT NULL,
     customer              text        NOT NULL,
@@ -118,7 +118,7 @@ CREATE UNIQUE INDEX phone_codes_pending ON phone_codes (customer, merchant)
     WHERE state = 'PENDING';
 
 -- When codes were sent lately, the newest first: to a phone whosever it is, to a merchant's range of
--- numbers, for a customer. Outlives the customer. Only who has the service's key can tell what a row is
+-- numbers, for a customer. Outlives the customer. Only who has the service's key can say what a row is
 -- about, so all may see it.
 CREATE TABLE code_limits (
     subject_blind_index   bytea         NOT NULL PRIMARY KEY,
@@ -137,6 +137,8 @@ CREATE TABLE code_budgets (
 
 SELECT enable_tenant_rls('merchant', 'contacts', 'notices', 'deliveries', 'phone_codes', 'code_budgets',
                   'superseded_kinds');
+SELECT keep_final_states('deliveries', 'DELIVERED', 'FAILED');
+SELECT keep_final_states('phone_codes', 'USED', 'VOID');
 
 CREATE VIEW audit_v1.notices AS
     SELECT merchant, customer, 'merchants/' || merchant || '/customers/' || customer AS customer_name,

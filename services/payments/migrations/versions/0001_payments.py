@@ -9,7 +9,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    for statement in (*statements(RUNTIME_TABLES_V1 + TABLES), *FINAL_STATES, *LEDGER_RULES):
+    for statement in statements(RUNTIME_TABLES_V1 + TABLES):
         op.execute(statement)
 
 
@@ -224,6 +224,40 @@ SELECT enable_tenant_rls('merchant', 'payment_methods', 'mandates', 'notices', '
     'mandate_changes', 'charges', 'attempts', 'refunds', 'ledger_transactions', 'ledger_entries');
 SELECT revoke_privileges('UPDATE, DELETE', 'ledger_transactions', 'ledger_entries');
 
+SELECT keep_final_states('charges', 'SUCCEEDED', 'REFUSED', 'ABANDONED');
+SELECT keep_final_states('attempts', 'SUCCEEDED', 'DECLINED', 'NOT_MADE');
+SELECT keep_final_states('refunds', 'SUCCEEDED', 'FAILED');
+
+-- The ledger is append-only, and each of its transactions sums to zero in each currency.
+CREATE FUNCTION ledger_refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% is append-only: % is refused', TG_TABLE_NAME, TG_OP
+        USING ERRCODE = 'restrict_violation';
+END $$;
+CREATE TRIGGER ledger_transactions_append_only
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger_transactions
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change();
+CREATE TRIGGER ledger_entries_append_only
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger_entries
+    FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change();
+CREATE FUNCTION ledger_check_sum() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (
+        SELECT FROM ledger_entries
+        WHERE customer = NEW.customer AND merchant = NEW.merchant
+          AND transaction = NEW.transaction
+        GROUP BY currency HAVING sum(amount_minor) <> 0
+    ) THEN
+        RAISE EXCEPTION 'ledger transaction % does not sum to zero', NEW.transaction
+            USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN NULL;
+END $$;
+-- At the commit, when all legs are there.
+CREATE CONSTRAINT TRIGGER ledger_entries_sum_to_zero
+    AFTER INSERT ON ledger_entries DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION ledger_check_sum();
+
 CREATE VIEW audit_v1.charges AS
     SELECT merchant, customer, charge,
            'merchants/' || merchant || '/customers/' || customer || '/charges/' || charge AS name,
@@ -288,70 +322,3 @@ CREATE VIEW audit_v1.due_work AS
            next_try_time, claim_time
     FROM refunds WHERE state = 'PENDING';
 """
-
-# A final state stays, whatever arrives late, twice or out of order.
-FINAL_STATES = (
-    """
-    CREATE FUNCTION refuse_regress() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN
-        RAISE EXCEPTION 'a row of % is % for good', TG_TABLE_NAME, OLD.state
-            USING ERRCODE = 'restrict_violation';
-    END $$
-    """,
-    """
-    CREATE TRIGGER charges_final BEFORE UPDATE OF state ON charges FOR EACH ROW
-        WHEN (OLD.state IN ('SUCCEEDED', 'REFUSED', 'ABANDONED') AND NEW.state <> OLD.state)
-        EXECUTE FUNCTION refuse_regress()
-    """,
-    """
-    CREATE TRIGGER attempts_final BEFORE UPDATE OF state ON attempts FOR EACH ROW
-        WHEN (OLD.state IN ('SUCCEEDED', 'DECLINED', 'NOT_MADE') AND NEW.state <> OLD.state)
-        EXECUTE FUNCTION refuse_regress()
-    """,
-    """
-    CREATE TRIGGER refunds_final BEFORE UPDATE OF state ON refunds FOR EACH ROW
-        WHEN (OLD.state IN ('SUCCEEDED', 'FAILED') AND NEW.state <> OLD.state)
-        EXECUTE FUNCTION refuse_regress()
-    """,
-)
-
-LEDGER_RULES = (
-    """
-    CREATE FUNCTION ledger_refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN
-        RAISE EXCEPTION '% is append-only: % is refused', TG_TABLE_NAME, TG_OP
-            USING ERRCODE = 'restrict_violation';
-    END $$
-    """,
-    """
-    CREATE TRIGGER ledger_transactions_append_only
-        BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger_transactions
-        FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change()
-    """,
-    """
-    CREATE TRIGGER ledger_entries_append_only
-        BEFORE UPDATE OR DELETE OR TRUNCATE ON ledger_entries
-        FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse_change()
-    """,
-    """
-    CREATE FUNCTION ledger_check_sum() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN
-        IF EXISTS (
-            SELECT FROM ledger_entries
-            WHERE customer = NEW.customer AND merchant = NEW.merchant
-              AND transaction = NEW.transaction
-            GROUP BY currency HAVING sum(amount_minor) <> 0
-        ) THEN
-            RAISE EXCEPTION 'ledger transaction % does not sum to zero', NEW.transaction
-                USING ERRCODE = 'check_violation';
-        END IF;
-        RETURN NULL;
-    END $$
-    """,
-    # Deferred to the commit, when all legs are there.
-    """
-    CREATE CONSTRAINT TRIGGER ledger_entries_sum_to_zero
-        AFTER INSERT ON ledger_entries DEFERRABLE INITIALLY DEFERRED
-        FOR EACH ROW EXECUTE FUNCTION ledger_check_sum()
-    """,
-)

@@ -174,10 +174,6 @@ CREATE VIEW standing_order_rows WITH (security_invoker = true) AS
 
 -- A final state stays, whatever arrives late, twice or out of order. A customer's own skip is the one
 -- that the customer can take back: the order is then prepared and announced again.
-CREATE FUNCTION refuse_regress() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    RAISE EXCEPTION 'order % of % is % for good', OLD.cycle, OLD.standing_order, OLD.state;
-END $$;
 CREATE TRIGGER orders_final BEFORE UPDATE OF state ON orders FOR EACH ROW
     WHEN (OLD.state IN ('PAID', 'SKIPPED', 'LAPSED', 'CANCELLED') AND NEW.state <> OLD.state
           AND NOT (OLD.state = 'SKIPPED' AND OLD.reasons = '{SKIPPED_BY_CUSTOMER}'
