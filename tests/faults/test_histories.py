@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
 ]
 
-SEEDS = (21, 35)
+SEEDS = (35,)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
