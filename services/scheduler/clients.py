@@ -1,6 +1,6 @@
 """What the scheduler asks of the other services, always for a whole batch at once."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -82,57 +82,37 @@ class Clients:
         self.notify = notify_pb2_grpc.NotifyServiceStub(notify)
 
     async def quote(self, carts: Sequence[Cart]) -> list[QuoteAnswer]:
-        """Price carts, in their order."""
-        return await _in_batches(carts, self._quote, lambda cart: len(cart.items))
+        """Price carts, in their order, or say why there is no price."""
 
-    async def _quote(self, carts: Sequence[Cart]) -> list[QuoteAnswer]:
-        response = await self.catalog.BatchQuote(_quote_request(carts))
-        return _quote_answers(response)
+        async def ask(batch: Sequence[Cart]) -> list[QuoteAnswer]:
+            return _quote_answers(await self.catalog.BatchQuote(_quote_request(batch)))
 
-    async def first_quote(self, cart: Cart) -> Quote | list[catalog_pb2.ItemProblem]:
-        """Price one cart, or what is wrong with its items, product by product."""
-        (answer,) = await self.first_quotes([cart])
-        return answer
-
-    async def first_quotes(
-        self, carts: Sequence[Cart]
-    ) -> list[Quote | list[catalog_pb2.ItemProblem]]:
-        """Price carts, in their order, or what is wrong with the items of each."""
-
-        async def ask(batch: Sequence[Cart]) -> list[Quote | list[catalog_pb2.ItemProblem]]:
-            response = await self.catalog.BatchQuote(_quote_request(batch))
-            return [
-                answer if isinstance(answer, Quote) else list(result.problems.problems)
-                for answer, result in zip(_quote_answers(response), response.results, strict=True)
-            ]
-
-        return await _in_batches(carts, ask)
+        return await _in_batches(carts, ask, lambda cart: len(cart.items))
 
     async def protect_prices(
         self, standing_orders: Sequence[StandingOrder]
-    ) -> list[list[catalog_pb2.ItemProblem]]:
-        """Protect the sign-up prices; returns, in their order, what is wrong with items."""
+    ) -> list[Mapping[str, str]]:
+        """Protect the sign-up prices; returns, in their order, why not: reasons by product (id)."""
 
-        async def ask(batch: Sequence[StandingOrder]) -> list[list[catalog_pb2.ItemProblem]]:
+        async def ask(batch: Sequence[StandingOrder]) -> list[Mapping[str, str]]:
             response = await self.catalog.BatchProtectPrices(
                 catalog_pb2.BatchProtectPricesRequest(entries=[_protect(one) for one in batch])
             )
-            return [list(result.problems) for result in response.results]
+            return [_reasons(result.problems) for result in response.results]
 
         return await _in_batches(standing_orders, ask)
 
     async def phones_bound(self, customers: Sequence[str]) -> list[bool]:
         """Whether customers (by resource name) have a bound phone, in their order."""
-        distinct = list(dict.fromkeys(customers))
-        answers = await _in_batches(distinct, self._phones_bound)
-        bound = dict(zip(distinct, answers, strict=True))
-        return [bound[customer] for customer in customers]
 
-    async def _phones_bound(self, customers: Sequence[str]) -> list[bool]:
-        response = await self.notify.BatchCheckContacts(
-            notify_pb2.BatchCheckContactsRequest(customers=customers)
-        )
-        return [result.phone_bound for result in response.results]
+        async def ask(batch: Sequence[str]) -> list[bool]:
+            request = notify_pb2.BatchCheckContactsRequest(customers=batch)
+            response = await self.notify.BatchCheckContacts(request)
+            return [result.phone_bound for result in response.results]
+
+        distinct = list(dict.fromkeys(customers))
+        bound = dict(zip(distinct, await _in_batches(distinct, ask), strict=True))
+        return [bound[customer] for customer in customers]
 
     async def refusals(
         self, questions: Sequence[MandateQuestion], planned: PlannedCharges | None = None
@@ -272,14 +252,24 @@ def _unpriced(problems: Sequence[catalog_pb2.ItemProblem]) -> Unpriced:
     }
     return Unpriced(
         tuple(dict.fromkeys(_REASONS[problem.reason] for problem in problems)),
-        {problem.product.rpartition("/")[2]: problem.title for problem in problems},
+        {_id(problem): problem.title for problem in problems},
         _products([problem for problem in problems if problem.reason in off_sale]),
+        _reasons(problems),
     )
+
+
+def _id(problem: catalog_pb2.ItemProblem) -> str:
+    return problem.product.rpartition("/")[2]
+
+
+def _reasons(problems: Sequence[catalog_pb2.ItemProblem]) -> Mapping[str, str]:
+    """By product (id), what is wrong with it."""
+    return {_id(one): catalog_pb2.ItemProblem.Reason.Name(one.reason) for one in problems}
 
 
 def _products(problems: Sequence[catalog_pb2.ItemProblem]) -> frozenset[str]:
     """The products (ids) that problems are about."""
-    return frozenset(problem.product.rpartition("/")[2] for problem in problems)
+    return frozenset(map(_id, problems))
 
 
 def _quote_answers(response: catalog_pb2.BatchQuoteResponse) -> list[QuoteAnswer]:

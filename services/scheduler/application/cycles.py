@@ -163,10 +163,10 @@ async def _check_items(
     found = standing_order.date(key.cycle)
     if found is None:
         raise cycle_out_of_range()
-    quote = await clients.first_quote(Cart(key, tuple(items), found.due_at))
+    (quote,) = await clients.quote([Cart(key, tuple(items), found.due_at)])
     if not isinstance(quote, Quote):
         violations = Violations()
-        sign_up.note_items(violations, key.merchant, "change.items", items, quote)
+        sign_up.note_items(violations, "change.items", items, quote.problems)
         violations.check()
 
 

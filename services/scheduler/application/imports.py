@@ -206,7 +206,7 @@ async def _protect(clients: Clients, book: Book) -> None:
         violations = [Violations() for _ in rows]
         for noted, candidate, problems in zip(violations, candidates, answers, strict=True):
             items = candidate.standing_order.items
-            note_items(noted, book.merchant, "standing_order.items", items, problems)
+            note_items(noted, "standing_order.items", items, problems)
         book.batches[index] = [good.row for good in book.good(candidates, violations)]
 
 

@@ -1,21 +1,26 @@
 """Whether standing orders can be billed: what they repeat, and what the other services say of them."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-
-from recurring.catalog.v1 import catalog_pb2
 
 from services.runtime.db.pool import Connection
 from services.runtime.errors import Violations, wrong_state
-from services.scheduler.clients import Cart, Clients, MandateQuestion
-from services.scheduler.domain.ids import MerchantId, OrderKey
+from services.scheduler.clients import Cart, Clients, MandateQuestion, QuoteAnswer
+from services.scheduler.domain.ids import OrderKey
 from services.scheduler.domain.order import Item, Quote
 from services.scheduler.domain.standing_order import StandingOrder
-from services.scheduler.names import customer_name, product_name, standing_order_name
+from services.scheduler.names import customer_name, standing_order_name
 from services.scheduler.store import purchases
 
 CONDITION_INVALID = "CONDITION_INVALID"
+_DESCRIPTIONS = {
+    "PRODUCT_NOT_FOUND": "does not exist",
+    "PRODUCT_DISCONTINUED": "is off sale for good",
+    "PRICE_NOT_FOUND": "has no price at the due time",
+    "CURRENCY_MISMATCH": "has a price in another currency than the items before it",
+    "TOTAL_TOO_LARGE": "brings the order above what one payment can be",
+}
 
 # What is wrong with the world and not with the request.
 PRECONDITION_REASONS = frozenset({"PHONE_NOT_BOUND", "MANDATE_NOT_COVERING"})
@@ -48,16 +53,14 @@ async def refuse_duplicate(
 
 async def check(clients: Clients, standing_order: StandingOrder) -> None:
     """Refuse what could not be billed; then protect the sign-up prices."""
-    (found,) = await sign_up_violations(clients, [standing_order])
-    for violation in found.found:
+    (violations,) = await sign_up_violations(clients, [standing_order])
+    for violation in violations.found:
         if violation.reason in PRECONDITION_REASONS:
             raise wrong_state(violation.reason, violation.description)
-    found.check()
+    violations.check()
     (problems,) = await clients.protect_prices([standing_order])
-    note_items(
-        found, standing_order.merchant, "standing_order.items", standing_order.items, problems
-    )
-    found.check()
+    note_items(violations, "standing_order.items", standing_order.items, problems)
+    violations.check()
 
 
 async def sign_up_violations(
@@ -66,30 +69,28 @@ async def sign_up_violations(
     """Why each of them, in their order, could not be billed; nothing is stored anywhere."""
     customers = [customer_name(one.merchant, one.customer) for one in standing_orders]
     bound, quotes = await asyncio.gather(
-        clients.phones_bound(customers),
-        clients.first_quotes([_first_cart(one) for one in standing_orders]),
+        clients.phones_bound(customers), clients.quote([_first_cart(o) for o in standing_orders])
     )
     noted = [Violations() for _ in standing_orders]
-    asked: list[tuple[Violations, MandateQuestion]] = []
-    for standing_order, is_bound, quote, found in zip(
+    questions: list[tuple[Violations, MandateQuestion]] = []
+    for standing_order, is_bound, quote, violations in zip(
         standing_orders, bound, quotes, noted, strict=True
     ):
         if not is_bound:
-            found.add(
+            violations.add(
                 "standing_order.customer", "the customer has no bound phone", "PHONE_NOT_BOUND"
             )
         if not isinstance(quote, Quote):
-            note_items(
-                found, standing_order.merchant, "standing_order.items", standing_order.items, quote
-            )
+            field, items = "standing_order.items", standing_order.items
+            note_items(violations, field, items, quote.problems)
             continue
-        _note_currencies(found, standing_order, quote.currency)
+        _note_currencies(violations, standing_order, quote.currency)
         if standing_order.mandate:
-            asked.append((found, _mandate_question(standing_order, quote)))
-    refusals = await clients.refusals([question for _, question in asked])
-    for (found, _), reasons in zip(asked, refusals, strict=True):
+            questions.append((violations, _mandate_question(standing_order, quote)))
+    refusals = await clients.refusals([question for _, question in questions])
+    for (violations, _), reasons in zip(questions, refusals, strict=True):
         if reasons:
-            found.add(
+            violations.add(
                 "standing_order.mandate",
                 f"the mandate does not cover the next cycle: {', '.join(reasons)}",
                 "MANDATE_NOT_COVERING",
@@ -98,35 +99,33 @@ async def sign_up_violations(
     return noted
 
 
-def _note_currencies(found: Violations, standing_order: StandingOrder, currency: str) -> None:
+def _note_currencies(violations: Violations, standing_order: StandingOrder, currency: str) -> None:
     """Refuse ceilings in another currency than the items: they could never hold."""
-    for place, condition in enumerate(standing_order.conditions):
+    for index, condition in enumerate(standing_order.conditions):
         if getattr(condition.kind, "currency", currency) != currency:
-            field = f"standing_order.conditions[{place}]"
-            found.add(field, f"must be in {currency}, as the items", CONDITION_INVALID)
+            field = f"standing_order.conditions[{index}]"
+            violations.add(field, f"must be in {currency}, as the items", CONDITION_INVALID)
 
 
 async def _note_substitutes(
     clients: Clients,
     standing_orders: Sequence[StandingOrder],
-    quotes: Sequence[Quote | object],
+    quotes: Sequence[QuoteAnswer],
     noted: Sequence[Violations],
 ) -> None:
     """Refuse substitutes that could not be ordered, asked about all at once."""
-    asked = [
-        (found, place, quote.currency, replace(_first_cart(one), items=(Item(substitute, 1),)))
-        for one, quote, found in zip(standing_orders, quotes, noted, strict=True)
+    substitutes = [
+        (violations, index, quote.currency, replace(_first_cart(one), items=(Item(product, 1),)))
+        for one, quote, violations in zip(standing_orders, quotes, noted, strict=True)
         if isinstance(quote, Quote)
-        for place, condition in enumerate(one.conditions)
-        if (substitute := condition.otherwise.substitute)
+        for index, condition in enumerate(one.conditions)
+        if (product := condition.otherwise.substitute)
     ]
-    if not asked:
-        return
-    answers = await clients.first_quotes([cart for _, _, _, cart in asked])
-    for (found, place, currency, _), answer in zip(asked, answers, strict=True):
+    answers = await clients.quote([cart for _, _, _, cart in substitutes])
+    for (violations, index, currency, _), answer in zip(substitutes, answers, strict=True):
         if not isinstance(answer, Quote) or answer.currency != currency:
-            found.add(
-                f"standing_order.conditions[{place}].otherwise.substitute",
+            violations.add(
+                f"standing_order.conditions[{index}].otherwise.substitute",
                 f"must be a product with a price in {currency} at the due time",
                 CONDITION_INVALID,
             )
@@ -150,24 +149,10 @@ def _mandate_question(standing_order: StandingOrder, quote: Quote) -> MandateQue
 
 
 def note_items(
-    violations: Violations,
-    merchant: MerchantId,
-    field: str,
-    items: Sequence[Item],
-    problems: Sequence[catalog_pb2.ItemProblem],
+    violations: Violations, field: str, items: Sequence[Item], problems: Mapping[str, str]
 ) -> None:
-    """Note the products that cannot be ordered."""
-    places = {product_name(merchant, item.product): place for place, item in enumerate(items)}
-    for problem in problems:
-        reason = catalog_pb2.ItemProblem.Reason.Name(problem.reason)
-        violations.add(
-            f"{field}[{places[problem.product]}].product",
-            {
-                "PRODUCT_NOT_FOUND": "does not exist",
-                "PRODUCT_DISCONTINUED": "is off sale for good",
-                "PRICE_NOT_FOUND": "has no price at the due time",
-                "CURRENCY_MISMATCH": "has a price in another currency than the items before it",
-                "TOTAL_TOO_LARGE": "brings the order above what one payment can be",
-            }[reason],
-            reason,
-        )
+    """Note the products that cannot be ordered; `problems` has the reasons by product (id)."""
+    for index, item in enumerate(items):
+        reason = problems.get(item.product)
+        if reason is not None:
+            violations.add(f"{field}[{index}].product", _DESCRIPTIONS[reason], reason)

@@ -1,7 +1,7 @@
 """What is taken instead of a product that cannot be had: only what the customer agreed to. Pure."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from services.scheduler.domain.conditions import (
@@ -31,6 +31,8 @@ class Unpriced:
     titles: Mapping[str, str]
     # What is off sale for good: of them, and of what was tried instead.
     discontinued: frozenset[str] = frozenset()
+    # Product (id) -> why it has none, as the catalog names it.
+    problems: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
