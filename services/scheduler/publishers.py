@@ -138,11 +138,6 @@ def standing_order_changed(
     )
 
 
-def standing_order_ended(standing_order: StandingOrder, now: datetime) -> OutboxEvent:
-    """A standing order had its last cycle: its schedule's, or the customer's."""
-    return standing_order_changed(standing_order, str(standing_order.state), now)
-
-
 def line_messages(lines: Sequence[Line], currency: str) -> list[scheduler_pb2.OrderLine]:
     """Lines on the wire, to be put into a message, which copies them."""
     return [_line_message(line, currency) for line in lines]

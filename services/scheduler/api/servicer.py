@@ -13,6 +13,7 @@ from recurring.scheduler.v1 import scheduler_pb2_grpc
 from services.runtime.db import audit
 from services.runtime.db.pool import Connection, Database
 from services.runtime.mutations import Applied, Apply, Decide, run_checked_mutation, run_mutation
+from services.runtime.rpc.conversions import read_timestamp
 from services.runtime.rpc.limits import ConcurrencyLimiter
 from services.runtime.rpc.paging import read_page
 from services.runtime.workers.clock import Clock
@@ -20,14 +21,14 @@ from services.scheduler import names
 from services.scheduler.api import requests, responses
 from services.scheduler.api.requests import imports as import_requests
 from services.scheduler.api.requests import standing_orders as standing_order_requests
+from services.scheduler.api.requests.schedules import read_calendar_date
 from services.scheduler.application import (
+    customers,
     cycles,
-    erasure,
     forecasts,
     imports,
     orders,
     previews,
-    purchases,
     settings,
     standing_orders,
 )
@@ -146,7 +147,7 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         """Stop opening cycles; an announced order is cancelled."""
         pause = partial(
             standing_orders.pause,
-            until_time=requests.read_until_time(request),
+            until_time=requests.read_optional(request, "until_time", read_timestamp),
             cycle_count=request.cycle_count or None,
         )
         return await self._change(request, pause)
@@ -155,7 +156,7 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
         self, request: pb.ResumeStandingOrderRequest, _context: object
     ) -> pb.StandingOrder:
         """Go on after a pause; the cycles that it swallowed are recorded."""
-        anchor_date = requests.read_anchor_date(request)
+        anchor_date = requests.read_optional(request, "anchor_date", read_calendar_date)
         return await self._change(request, partial(standing_orders.resume, anchor_date=anchor_date))
 
     async def CancelStandingOrder(
@@ -352,13 +353,15 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
     async def RecordPurchase(
         self, request: pb.RecordPurchaseRequest, _context: object
     ) -> pb.RecordPurchaseResponse:
-        """Remember what a customer bought elsewhere."""
+        """Record what a customer bought elsewhere."""
         return await run_mutation(
             self._database,
             request,
             pb.RecordPurchaseResponse,
             lambda found: pb.RecordPurchaseResponse(standing_orders=found),
-            lambda tx: purchases.record(tx, *requests.read_purchase(request, self._clock.now())),
+            lambda tx: customers.record_purchase(
+                tx, *requests.read_purchase(request, self._clock.now())
+            ),
         )
 
     async def EraseCustomer(
@@ -370,7 +373,7 @@ class Servicer(scheduler_pb2_grpc.SchedulerServiceServicer):
             request,
             pb.EraseCustomerResponse,
             lambda _: pb.EraseCustomerResponse(),
-            lambda tx: erasure.erase_customer(
+            lambda tx: customers.erase(
                 tx, *requests.read_customer_name(request.name), self._clock.now()
             ),
         )

@@ -57,8 +57,8 @@ async def forecast(database: Database, clients: Clients, span: Span, now: dateti
     Raises INVALID_ARGUMENT FORECAST_TOO_LARGE.
     """
     tally = _Tally(database, clients, span, now)
-    async for order in _open_orders(database, span):
-        await tally.add_open(order)
+    async for page in _open_orders(database, span):
+        await tally.add_open(page)
     seen = 0
     async for standing_order in _live_standing_orders(database, span):
         seen += 1
@@ -68,8 +68,8 @@ async def forecast(database: Database, clients: Clients, span: Span, now: dateti
     return tally.forecast
 
 
-async def _open_orders(database: Database, span: Span) -> AsyncIterator[Order]:
-    """Orders that are announced, held or to be paid."""
+async def _open_orders(database: Database, span: Span) -> AsyncIterator[list[Order]]:
+    """Orders that are announced, held or to be paid, in pages."""
     wanted = orders.OrderFilter(
         span.merchant,
         states=OPEN_STATES,
@@ -80,8 +80,7 @@ async def _open_orders(database: Database, span: Span) -> AsyncIterator[Order]:
     while True:
         async with database.read() as connection:
             page = await orders.list_of_merchant(connection, wanted, after, PAGE_ROWS)
-        for row in page:
-            yield order_of(row)
+        yield [order_of(row) for row in page]
         if len(page) < PAGE_ROWS:
             return
         after = (page[-1].standing_order, page[-1].cycle)
@@ -104,30 +103,34 @@ async def _live_standing_orders(database: Database, span: Span) -> AsyncIterator
 
 @dataclass(slots=True)
 class _Tally:
-    """Sums up orders; those without a price wait until there is a batch to ask about."""
+    """Sums up orders; those yet to come wait until there is a batch to ask about."""
 
     database: Database
     clients: Clients
     span: Span
     now: datetime
     forecast: Forecast = field(default_factory=Forecast)
-    _open: list[Order] = field(default_factory=list)
     _coming: list[Order] = field(default_factory=list)
     _standing_orders: dict[StandingOrderKey, StandingOrder] = field(default_factory=dict)
     _planned: PlannedCharges = field(default_factory=dict)
     _cycles: int = 0
 
-    async def add_open(self, order: Order) -> None:
-        """Count an order as it was announced, but for one that waits for the customer's yes."""
-        self._count_cycle()
-        if asks(order):
-            return
-        if order.state is OrderState.AWAITING_PAYMENT:
-            self._sum_up(order, order.currency, order.lines)
-            return
-        self._open.append(order)
-        if len(self._open) == BATCH_MAX_ENTRIES:
-            await self.finish()
+    async def add_open(self, orders: Sequence[Order]) -> None:
+        """Count orders as they were announced, but for those that wait for the customer's yes."""
+        to_charge: list[Order] = []
+        for order in orders:
+            self._count_cycle()
+            if order.state is OrderState.AWAITING_PAYMENT:
+                self._sum_up(order, order.currency, order.lines)
+            elif not asks(order):
+                to_charge.append(order)
+        to_charge = await self._priced(to_charge)
+        planned, refusals = await plan_announced(self.clients, to_charge)
+        for month, amount_minor in planned.items():
+            self._planned[month] = self._planned.get(month, 0) + amount_minor
+        for order, reasons in zip(to_charge, refusals, strict=True):
+            if not reasons:
+                self._sum_up(order, order.currency, order.lines)
 
     async def add_coming(self, standing_order: StandingOrder) -> None:
         """Count the cycles of a standing order that have no order, all of them together."""
@@ -149,18 +152,9 @@ class _Tally:
             return self.span.first.replace(day=1) - ZONE_MARGIN
         return self.span.first
 
-    async def _finish_open(self) -> None:
-        opened, self._open = await self._priced_open(), []
-        planned, refusals = await plan_announced(self.clients, opened)
-        for month, amount_minor in planned.items():
-            self._planned[month] = self._planned.get(month, 0) + amount_minor
-        for order, reasons in zip(opened, refusals, strict=True):
-            if not reasons:
-                self._sum_up(order, order.currency, order.lines)
-
-    async def _priced_open(self) -> list[Order]:
-        """Open orders as announced, or else as they would be; one without a price is left out."""
-        priceless = [order for order in self._open if not order.lines]
+    async def _priced(self, orders: Sequence[Order]) -> list[Order]:
+        """Orders as announced, or else as they would be; one without a price is left out."""
+        priceless = [order for order in orders if not order.lines]
         carts = [Cart(order.key, order.items, order.due_time) for order in priceless]
         answers = await self.clients.quote(carts)
         priced = [
@@ -173,11 +167,10 @@ class _Tally:
             for order, answer in zip(priceless, answers, strict=True)
             if isinstance(answer, Quote)
         ]
-        return [order for order in self._open if order.lines] + priced
+        return [order for order in orders if order.lines] + priced
 
     async def finish(self) -> None:
         """Price what waits, and sum it up."""
-        await self._finish_open()
         coming, self._coming = self._coming, []
         standing_orders, self._standing_orders = self._standing_orders, {}
         context = Context(self.database, self.clients, standing_orders, self.now)

@@ -10,7 +10,7 @@ from services.scheduler.domain.ids import OrderKey, StandingOrderKey
 from services.scheduler.domain.order import WITHDRAWABLE_STATES, Order, OrderReason, OrderState
 from services.scheduler.domain.order_lifecycle import cancelled
 from services.scheduler.domain.standing_order import StandingOrder
-from services.scheduler.publishers import order_events, standing_order_changed, standing_order_ended
+from services.scheduler.publishers import order_events, standing_order_changed
 from services.scheduler.store import orders as order_rows
 from services.scheduler.store import standing_orders as standing_order_rows
 
@@ -25,7 +25,8 @@ async def end_finished(
     if not keys:
         return {}
     ended = await standing_order_rows.complete(tx, keys, now)
-    await outbox.put(tx, [standing_order_ended(one, now) for one in ended])
+    # Its new state is what happened: it was completed, or cancelled after its last cycle.
+    await outbox.put(tx, [standing_order_changed(one, str(one.state), now) for one in ended])
     return {one.key: one for one in ended}
 
 
@@ -66,7 +67,7 @@ async def _pause_unpaid(
 ) -> list[OutboxEvent]:
     """Pause the standing orders of orders that ended unpaid, where the merchant wants that."""
     keys = [order.key.standing_order_key for order in unpaid]
-    paused = await standing_order_rows.pause_unpaid(tx, keys, now)
+    paused = await standing_order_rows.pause(tx, keys, now, by_policy=True)
     return await _paused(tx, paused, None, now)
 
 

@@ -23,10 +23,10 @@ from services.scheduler import publishers
 from services.scheduler.application import settlement, sign_up
 from services.scheduler.clients import Clients
 from services.scheduler.domain import calendar, validation
+from services.scheduler.domain.cycles import ended, overdue_opened
 from services.scheduler.domain.ids import StandingOrderKey
 from services.scheduler.domain.order import WITHDRAWABLE_STATES, Order, OrderReason, OrderState
 from services.scheduler.domain.order_lifecycle import cancelled, mandate_changed
-from services.scheduler.domain.overdue import ended, overdue_opened
 from services.scheduler.domain.pauses import pause_recorded, paused, reactivated, resumed
 from services.scheduler.domain.rescheduling import LastOrder, rescheduled
 from services.scheduler.domain.standing_order import (

@@ -171,7 +171,7 @@ def has_expression(conditions: Sequence[Condition]) -> bool:
 
 def outcome_of(conditions: Sequence[Condition], order: Order, inputs: Inputs) -> Outcome:
     """Evaluate the conditions of an order. What the customer said yes to is not asked again."""
-    meter = expressions.meter()
+    meter = Meter(expressions.CONDITIONS_MAX_STEPS)
     agreed = OrderReason.CONDITION_NOT_MET in order.confirmed_reasons
     unmet = [
         found

@@ -60,11 +60,6 @@ def verdict(source: str, item_count: int = 1) -> Verdict:
     return Verdict(None, checked.steps)
 
 
-def meter() -> Meter:
-    """What the expressions of a standing order may take together for one cycle."""
-    return Meter(CONDITIONS_MAX_STEPS)
-
-
 def holds(source: str, variables: Variables, metered: Meter) -> bool | None:
     """Whether an expression that was found sound is true; None if it has no value, or not in time."""
     try:

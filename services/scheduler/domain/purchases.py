@@ -47,11 +47,6 @@ def keys_of(order: Order) -> Iterable[PurchaseKey]:
     return (PurchaseKey(order.key.merchant, order.customer, item.product) for item in order.items)
 
 
-def counts(rule: RepurchaseRule, due_time: datetime, purchase_time: datetime) -> bool:
-    """Whether a purchase counts for a cycle: one in the window, or since."""
-    return purchase_time > due_time - rule.window
-
-
 def repeated(
     order: Order, rule: RepurchaseRule | None, last: Mapping[PurchaseKey, datetime]
 ) -> Purchase | None:
@@ -66,6 +61,7 @@ def repeated(
         return None
     for key in keys_of(order):
         bought = last.get(key)
-        if bought is not None and counts(rule, order.due_time, bought):
+        # One in the window before the due time, or since.
+        if bought is not None and bought > order.due_time - rule.window:
             return Purchase(key.product, bought)
     return None

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from services.runtime.crypto.encryption import keyring
-from services.runtime.db.pool import Connection
+from services.runtime.db.pool import Connection, to_json
 from services.runtime.db.statements import Query
 from services.scheduler.domain.ids import MerchantId, StandingOrderId
 from services.scheduler.domain.standing_order import StandingOrder
-from services.scheduler.store.standing_order_rows import columns_of, dump_data
+from services.scheduler.store.standing_order_rows import columns_of
 
 
 class _IdRow(NamedTuple):
@@ -94,11 +94,12 @@ def hash_aad(merchant: MerchantId, standing_order: StandingOrderId) -> tuple[str
 
 def _row(tx: Connection, standing_order: StandingOrder, import_hash: bytes) -> Mapping[str, Any]:
     # A row could be found from its hash by trying all addresses.
+    protection = standing_order.price_protection
     aad = hash_aad(standing_order.merchant, standing_order.standing_order)
     return {
         **columns_of(standing_order),
         "customer": standing_order.customer,
-        "price_protection": dump_data(standing_order.price_protection),
+        "price_protection": to_json(protection) if protection else None,
         "first_cycle": standing_order.next_cycle or 1,
         "import_hash": keyring(tx.engine).encrypt(import_hash, *aad),
         "create_time": standing_order.create_time,

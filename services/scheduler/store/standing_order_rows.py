@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
-from services.runtime.db.pool import to_json
 from services.scheduler.domain.ids import CustomerId, MerchantId, StandingOrderId, StandingOrderKey
 from services.scheduler.domain.purchases import RepurchaseAction, RepurchaseRule
 from services.scheduler.domain.standing_order import CatchUp, CatchUpMode, StandingOrder, State
@@ -100,6 +99,7 @@ def standing_order_of(row: StandingOrderRow) -> StandingOrder:
 
 def columns_of(standing_order: StandingOrder) -> dict[str, Any]:
     """The columns that a change of a standing order can change, and its key."""
+    rule = standing_order.repurchase
     return {
         "merchant": standing_order.merchant,
         "standing_order": standing_order.standing_order,
@@ -114,7 +114,8 @@ def columns_of(standing_order: StandingOrder) -> dict[str, Any]:
         "catch_up_mode": standing_order.catch_up.mode,
         "catch_up_window": standing_order.catch_up.window,
         "conditions": conditions.dump(standing_order.conditions),
-        **_repurchase_columns(standing_order.repurchase),
+        "repurchase_window": rule.window if rule else None,
+        "repurchase_action": rule.action if rule else RepurchaseAction.SKIP,
         "state": standing_order.state,
         "base_cycle": standing_order.base_cycle,
         "plan_first_cycle": standing_order.plan_first_cycle,
@@ -127,18 +128,6 @@ def columns_of(standing_order: StandingOrder) -> dict[str, Any]:
         "last_due_time": standing_order.last_due_time,
         "changes": dump_changes(standing_order.changes),
     }
-
-
-def _repurchase_columns(rule: RepurchaseRule | None) -> dict[str, Any]:
-    return {
-        "repurchase_window": rule.window if rule else None,
-        "repurchase_action": rule.action if rule else RepurchaseAction.SKIP,
-    }
-
-
-def dump_data(data: Any) -> str | None:  # noqa: ANN401 - any JSON
-    """Plain data as JSON text; None for none."""
-    return None if data is None else to_json(data)
 
 
 def arrays_of(keys: Sequence[StandingOrderKey]) -> dict[str, list[str]]:

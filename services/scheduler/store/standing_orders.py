@@ -220,22 +220,12 @@ async def complete(
     return [standing_order_of(row) for row in rows]
 
 
-async def pause_unpaid(
-    tx: Connection, keys: Sequence[StandingOrderKey], now: datetime
-) -> list[StandingOrder]:
-    """Pause those whose merchant wants it where an order ended unpaid; returns them."""
-    return await _pause(tx, keys, now, by_policy=True)
-
-
 async def pause(
-    tx: Connection, keys: Sequence[StandingOrderKey], now: datetime
+    tx: Connection, keys: Sequence[StandingOrderKey], now: datetime, *, by_policy: bool = False
 ) -> list[StandingOrder]:
-    """Pause those that have a further cycle; returns them."""
-    return await _pause(tx, keys, now, by_policy=False)
+    """Pause those that have a further cycle; returns them.
 
-
-async def _pause(
-    tx: Connection, keys: Sequence[StandingOrderKey], now: datetime, *, by_policy: bool
-) -> list[StandingOrder]:
+    With `by_policy`, those whose merchant wants it where an order ended unpaid.
+    """
     rows = await _PAUSE.all(tx, **arrays_of(sorted(set(keys))), now=now, by_policy=by_policy)
     return [standing_order_of(row) for row in rows]

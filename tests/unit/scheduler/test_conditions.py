@@ -403,7 +403,7 @@ SAME_IN_CEL_PYTHON = [
 
 
 def value(source: str, item_count: int) -> bool | None:
-    return expressions.holds(source, variables(item_count), expressions.meter())
+    return expressions.holds(source, variables(item_count), Meter(expressions.CONDITIONS_MAX_STEPS))
 
 
 def test_an_expression_that_takes_too_many_steps_has_no_value() -> None:
@@ -554,4 +554,4 @@ def test_an_expression_has_the_value_that_another_implementation_gives_it(source
         celpy.json_to_cel(dict(given))
     )
     assert expressions.verdict(source, 3).fault is None
-    assert expressions.holds(source, given, expressions.meter()) is bool(other)
+    assert expressions.holds(source, given, Meter(expressions.CONDITIONS_MAX_STEPS)) is bool(other)

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 
 from services.scheduler.domain import calendar
 from services.scheduler.domain.calendar import CycleDate
-from services.scheduler.domain.cycles import open_cycles
+from services.scheduler.domain.cycles import open_cycles, overdue_opened
 from services.scheduler.domain.ids import CustomerId, MerchantId, StandingOrderId
 from services.scheduler.domain.order import Item, OrderReason
-from services.scheduler.domain.overdue import overdue_opened
 from services.scheduler.domain.pauses import paused, resumed
 from services.scheduler.domain.rescheduling import LastOrder, rescheduled
 from services.scheduler.domain.schedule import (

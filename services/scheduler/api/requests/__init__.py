@@ -4,11 +4,13 @@ A request that is read here keeps the rules of the contract already (runtime/rpc
 names a resource of another merchant is PERMISSION_DENIED.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
-from typing import Literal
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, TypeVar
 
 from google.protobuf import field_mask_pb2
+from google.protobuf.message import Message
 from recurring.scheduler.v1 import scheduler_pb2 as pb
 
 from services.runtime.auth.call_context import caller
@@ -46,6 +48,8 @@ from services.scheduler.domain.standing_order import (
 )
 from services.scheduler.store import addresses
 from services.scheduler.store.orders import OrderFilter
+
+T = TypeVar("T")
 
 FORECAST_DEFAULT_DAYS = 30
 FORECAST_MAX_DAYS = 366
@@ -179,24 +183,16 @@ def read_standing_orders_query(
     return merchant, customer, state
 
 
-def read_until_time(request: pb.PauseStandingOrderRequest) -> datetime | None:
-    """When a pause is to end; None if that is not named."""
-    if not request.HasField("until_time"):
+def read_optional(
+    request: Message, field: str, read: Callable[[Violations, str, Any], T]
+) -> T | None:
+    """A field of a message's type, read by itself; None if it is not given."""
+    if not request.HasField(field):
         return None
     violations = Violations()
-    until_time = read_timestamp(violations, "until_time", request.until_time)
+    value = read(violations, field, getattr(request, field))
     violations.check()
-    return until_time
-
-
-def read_anchor_date(request: pb.ResumeStandingOrderRequest) -> date | None:
-    """The date from which a standing order is to go on, if one is named."""
-    if not request.HasField("anchor_date"):
-        return None
-    violations = Violations()
-    anchor_date = read_calendar_date(violations, "anchor_date", request.anchor_date)
-    violations.check()
-    return anchor_date
+    return value
 
 
 # --- cycles ----------------------------------------------------------------------------------------

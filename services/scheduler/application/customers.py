@@ -1,5 +1,6 @@
-"""What is known of a customer, erased when they ask for it."""
+"""What is known of a customer: bought elsewhere, and erased when they ask for it."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from services.runtime.db.idempotency import forget_answers
@@ -13,7 +14,19 @@ from services.scheduler.store import erasure, purchases
 NAMED_MAX_STANDING_ORDERS = 3
 
 
-async def erase_customer(
+async def record_purchase(
+    tx: Connection,
+    merchant: MerchantId,
+    customer: CustomerId,
+    products: Sequence[str],
+    purchase_time: datetime,
+) -> Applied[list[str]]:
+    """Store a purchase; the names of the standing orders that it counts for."""
+    counting = await purchases.record(tx, merchant, customer, products, purchase_time)
+    return Applied([standing_order_name(merchant, standing_order) for standing_order in counting])
+
+
+async def erase(
     tx: Connection, merchant: MerchantId, customer: CustomerId, now: datetime
 ) -> Applied[None]:
     """Erase what is known of a customer who orders nothing any more.
@@ -22,13 +35,6 @@ async def erase_customer(
     """
     # Whoever sets up a standing order for them waits.
     await purchases.lock_customer(tx, merchant, customer)
-    await _refuse_needed(tx, merchant, customer)
-    await erasure.erase(tx, merchant, customer, now)
-    await forget_answers(tx, merchant, await _resources(tx, merchant, customer))
-    return Applied(None)
-
-
-async def _refuse_needed(tx: Connection, merchant: MerchantId, customer: CustomerId) -> None:
     needed = await erasure.needed_by(tx, merchant, customer, NAMED_MAX_STANDING_ORDERS)
     if needed:
         listed = ", ".join(standing_order_name(merchant, one) for one in needed)
@@ -37,16 +43,11 @@ async def _refuse_needed(tx: Connection, merchant: MerchantId, customer: Custome
             f"not ended, or with an order that is not over: {listed}",
             standing_orders=listed,
         )
-
-
-async def _resources(tx: Connection, merchant: MerchantId, customer: CustomerId) -> set[str]:
-    """The names of a customer's standing orders and orders."""
-    rows = await erasure.of_customer(tx, merchant, customer)
-    return {
-        *(standing_order_name(merchant, row.standing_order) for row in rows),
-        *(
-            order_name(OrderKey(merchant, row.standing_order, row.cycle))
-            for row in rows
-            if row.cycle is not None
-        ),
-    }
+    await erasure.erase(tx, merchant, customer, now)
+    resources = set()
+    for standing_order, cycle in await erasure.of_customer(tx, merchant, customer):
+        resources.add(standing_order_name(merchant, standing_order))
+        if cycle is not None:
+            resources.add(order_name(OrderKey(merchant, standing_order, cycle)))
+    await forget_answers(tx, merchant, resources)
+    return Applied(None)
