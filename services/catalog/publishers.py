@@ -7,7 +7,7 @@ from recurring.catalog.v1 import events_pb2
 
 from services.catalog.domain.pricing import Price, subscriber_effective_time
 from services.catalog.domain.products import Product, ProductKey
-from services.catalog.names import price_name, product_name
+from services.catalog.names import PRICE, PRODUCT
 from services.runtime.messaging.events import OutboxEvent
 from services.runtime.rpc.conversions import to_money, to_timestamp
 
@@ -15,9 +15,9 @@ from services.runtime.rpc.conversions import to_money, to_timestamp
 def price_change_scheduled(product: Product, price: Price, previous: Price | None) -> OutboxEvent:
     """A new price was announced."""
     message = events_pb2.PriceChangeScheduled(
-        product=product_name(product.key),
+        product=PRODUCT.format(*product.key),
         title=product.title,
-        price=price_name(product.key, price.price),
+        price=PRICE.format(*price.key),
         unit_price=to_money(price.amount_minor, price.currency),
         effective_time=to_timestamp(price.effective_time),
         subscriber_effective_time=to_timestamp(
@@ -32,9 +32,9 @@ def price_change_scheduled(product: Product, price: Price, previous: Price | Non
 def price_change_withdrawn(product: Product, price: Price, now: datetime) -> OutboxEvent:
     """A price that was announced will not take effect."""
     message = events_pb2.PriceChangeWithdrawn(
-        product=product_name(product.key),
+        product=PRODUCT.format(*product.key),
         title=product.title,
-        price=price_name(product.key, price.price),
+        price=PRICE.format(*price.key),
         unit_price=to_money(price.amount_minor, price.currency),
         effective_time=to_timestamp(price.effective_time),
         withdraw_time=to_timestamp(now),
@@ -44,7 +44,7 @@ def price_change_withdrawn(product: Product, price: Price, now: datetime) -> Out
 
 def product_discontinued(product: Product, now: datetime) -> OutboxEvent:
     """A product went off sale."""
-    name = product_name(product.key)
+    name = PRODUCT.format(*product.key)
     message = events_pb2.ProductDiscontinued(
         product=name, title=product.title, discontinue_time=to_timestamp(now)
     )
@@ -53,7 +53,7 @@ def product_discontinued(product: Product, now: datetime) -> OutboxEvent:
 
 def stock_low(product: Product, available_units: int, version: int, now: datetime) -> OutboxEvent:
     """The available units fell to the threshold or below it, by this version of the stock."""
-    name = product_name(product.key)
+    name = PRODUCT.format(*product.key)
     message = events_pb2.StockLow(
         product=name,
         title=product.title,
@@ -68,6 +68,6 @@ def _event(key: ProductKey, event_key: str, message: Message, now: datetime) -> 
         key=event_key,
         message=message,
         tenant=key.merchant,
-        partition_key=product_name(key),
+        partition_key=PRODUCT.format(*key),
         occur_time=now,
     )

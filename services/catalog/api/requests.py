@@ -8,20 +8,23 @@ from typing import TypeVar
 from google.protobuf.message import Message
 from recurring.catalog.v1 import catalog_pb2
 
-from services.catalog import names
 from services.catalog.domain.pricing import Cap, Cart, Line, Lock, Price, SignUpPrice
 from services.catalog.domain.products import (
     INCREASE_NOTICE_DAYS_DEFAULT,
     Item,
     MerchantId,
+    PriceId,
+    PriceKey,
     Product,
     ProductId,
     ProductKey,
     ProductState,
 )
 from services.catalog.domain.stock import HoldRequest
+from services.catalog.names import MERCHANT, ORDER, PRODUCT, STANDING_ORDER
 from services.runtime.auth.call_context import caller
 from services.runtime.errors import Violations
+from services.runtime.resource_names import KeyPattern
 from services.runtime.rpc.conversions import from_timestamp, read_money, read_timestamp
 
 # A price "from now on" may be on the wire for a while.
@@ -29,27 +32,21 @@ EFFECTIVE_TIME_GRACE = timedelta(minutes=1)
 
 M = TypeVar("M")
 D = TypeVar("D")
+K = TypeVar("K", ProductKey, PriceKey)
 
 
 def read_merchant(name: str) -> MerchantId:
     """The merchant that the caller names, which must be its own."""
-    merchant = names.parse_merchant(name)
+    merchant = MERCHANT.key(name)
     caller().check(merchant)
     return merchant
 
 
-def read_product_name(name: str) -> ProductKey:
-    """The product that the caller names, which must be of its own merchant."""
-    key = names.parse_product(name)
+def read(pattern: KeyPattern[K], name: str) -> K:
+    """What a name of a pattern is of, which must be of the caller's merchant."""
+    key = pattern.key(name)
     caller().check(key.merchant)
     return key
-
-
-def read_price_name(name: str) -> tuple[ProductKey, str]:
-    """The price that the caller names, which must be of its own merchant: its product and its id."""
-    key, price = names.parse_price(name)
-    caller().check(key.merchant)
-    return key, price
 
 
 def read_product(request: catalog_pb2.CreateProductRequest, now: datetime) -> Product:
@@ -59,21 +56,19 @@ def read_product(request: catalog_pb2.CreateProductRequest, now: datetime) -> Pr
     if wanted.HasField("increase_notice_days"):
         notice_days = wanted.increase_notice_days
     return Product(
-        key=ProductKey(read_merchant(request.parent), ProductId(request.product_id)),
+        merchant=read_merchant(request.parent),
+        product=ProductId(request.product_id),
         title=wanted.title,
         increase_notice_days=notice_days,
         stock_tracked=wanted.stock_tracked,
         low_stock_threshold=wanted.low_stock_threshold,
         state=ProductState.ACTIVE,
         create_time=now,
-        version=1,
     )
 
 
-def read_new_price(
-    request: catalog_pb2.CreatePriceRequest, now: datetime
-) -> tuple[ProductKey, Price]:
-    """The price to add, and its product."""
+def read_new_price(request: catalog_pb2.CreatePriceRequest, now: datetime) -> Price:
+    """The price to add."""
     violations = Violations()
     amount = read_money(violations, "price.unit_price", request.price.unit_price)
     effective_time = now
@@ -87,8 +82,8 @@ def read_new_price(
             met=effective_time >= now - EFFECTIVE_TIME_GRACE,
         )
     violations.check()
-    price = Price(request.price_id, amount.amount_minor, amount.currency, effective_time, now)
-    return read_product_name(request.parent), price
+    key = PriceKey(*read(PRODUCT, request.parent), PriceId(request.price_id))
+    return Price(*key, amount.amount_minor, amount.currency, effective_time, now)
 
 
 def read_batch(
@@ -105,7 +100,7 @@ def read_batch(
 
 def read_cart(violations: Violations, field: str, cart: catalog_pb2.Cart) -> Cart:
     """What to price, for whom and when."""
-    merchant, standing_order = names.parse_standing_order(cart.standing_order)
+    merchant, standing_order = STANDING_ORDER.key(cart.standing_order)
     return Cart(
         standing_order=standing_order,
         cycle=cart.cycle,
@@ -116,7 +111,7 @@ def read_cart(violations: Violations, field: str, cart: catalog_pb2.Cart) -> Car
 
 def read_protected(violations: Violations, field: str, entry: catalog_pb2.ProtectPrices) -> Cart:
     """A cart that is priced as a new customer's at sign-up: nothing protects it yet."""
-    merchant, standing_order = names.parse_standing_order(entry.standing_order)
+    merchant, standing_order = STANDING_ORDER.key(entry.standing_order)
     keys = _read_products(violations, f"{field}.products", merchant, entry.products)
     lock = entry.protection.lock
     if lock.HasField("until_time"):
@@ -133,7 +128,7 @@ def read_hold(
     violations: Violations, field: str, entry: catalog_pb2.StockHoldRequest
 ) -> HoldRequest:
     """Stock wanted for one order; a product that is named twice is wanted as one sum."""
-    merchant, _, _ = names.parse_order(entry.order)
+    merchant = ORDER.key(entry.order).merchant
     return HoldRequest(
         order=entry.order,
         items=_read_sums(violations, f"{field}.items", merchant, entry.items),
@@ -144,8 +139,8 @@ def read_hold(
 def read_stock_check(
     violations: Violations, field: str, entry: catalog_pb2.StockCheck
 ) -> tuple[Item, ...]:
-    """Items whose stock is asked about; a product that is named twice is wanted as one sum."""
-    merchant = names.parse_merchant(entry.merchant)
+    """Items whose stock is checked; a product that is named twice is wanted as one sum."""
+    merchant = MERCHANT.key(entry.merchant)
     return _read_sums(violations, f"{field}.items", merchant, entry.items)
 
 
@@ -160,12 +155,12 @@ def _read_sums(
 
 def sign_up_price(entry: catalog_pb2.ProtectPrices, line: Line) -> SignUpPrice:
     """What is remembered of a product's price at sign-up: a new customer signs up to the list price."""
-    _, standing_order = names.parse_standing_order(entry.standing_order)
+    key = STANDING_ORDER.key(entry.standing_order)
     return SignUpPrice(
-        standing_order=standing_order,
-        key=line.item.key,
-        amount_minor=line.unit.list_amount_minor,
-        price=line.unit.list_price,
+        *key,
+        product=line.item.key.product,
+        sign_up_amount_minor=line.unit.list_amount_minor,
+        sign_up_price=line.unit.list_price,
         currency=line.unit.currency,
         sign_up_time=from_timestamp(entry.sign_up_time),
         terms=_terms(entry.protection),
@@ -196,7 +191,7 @@ def _read_products(
     product_names: Sequence[str],
     suffix: str = "",
 ) -> list[ProductKey]:
-    keys = [names.parse_product(name) for name in product_names]
+    keys = [PRODUCT.key(name) for name in product_names]
     for index, key in enumerate(keys):
         if key.merchant != merchant:
             violations.add(f"{field}[{index}]{suffix}", "must be a product of the same merchant")

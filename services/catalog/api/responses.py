@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from recurring.catalog.v1 import catalog_pb2
 
 from services.catalog.domain.pricing import Line, Price, SignUpPrice, UnitPrice
-from services.catalog.domain.products import Fault, Product, ProductKey
+from services.catalog.domain.products import Fault, Product, ProductKey, StandingOrderKey
 from services.catalog.domain.stock import HoldRequest, Stock
-from services.catalog.names import parse_standing_order, price_name, product_name
+from services.catalog.names import PRICE, PRODUCT, STANDING_ORDER
 from services.runtime.db import audit
 from services.runtime.rpc.conversions import etag, optional_timestamp, to_money, to_timestamp
 
@@ -15,7 +15,7 @@ from services.runtime.rpc.conversions import etag, optional_timestamp, to_money,
 def product_message(product: Product) -> catalog_pb2.Product:
     """A product as callers see it."""
     return catalog_pb2.Product(
-        name=product_name(product.key),
+        name=PRODUCT.format(*product.key),
         title=product.title,
         increase_notice_days=product.increase_notice_days,
         stock_tracked=product.stock_tracked,
@@ -26,11 +26,10 @@ def product_message(product: Product) -> catalog_pb2.Product:
     )
 
 
-def price_message(product_price: tuple[ProductKey, Price]) -> catalog_pb2.Price:
+def price_message(price: Price) -> catalog_pb2.Price:
     """A price as callers see it."""
-    key, price = product_price
     return catalog_pb2.Price(
-        name=price_name(key, price.price),
+        name=PRICE.format(*price.key),
         unit_price=to_money(price.amount_minor, price.currency),
         effective_time=to_timestamp(price.effective_time),
         announce_time=to_timestamp(price.announce_time),
@@ -42,7 +41,7 @@ def price_message(product_price: tuple[ProductKey, Price]) -> catalog_pb2.Price:
 def stock_message(stock: Stock) -> catalog_pb2.Stock:
     """The units of a product as callers see them."""
     return catalog_pb2.Stock(
-        product=product_name(stock.key),
+        product=PRODUCT.format(*stock.key),
         on_hand_units=stock.on_hand_units,
         held_units=stock.held_units,
         available_units=stock.available_units,
@@ -82,7 +81,7 @@ def problem_messages(result: Sequence[Line | Fault]) -> list[catalog_pb2.ItemPro
     """What is wrong with the items of an entry; empty if nothing is."""
     return [
         catalog_pb2.ItemProblem(
-            product=product_name(fault.key),
+            product=PRODUCT.format(*fault.key),
             reason=catalog_pb2.ItemProblem.Reason.Value(fault.fault),
             title=fault.title,
         )
@@ -95,13 +94,14 @@ def protection_changes(
     entries: Sequence[catalog_pb2.ProtectPrices], new: Sequence[SignUpPrice]
 ) -> list[audit.Change]:
     """What was remembered for standing orders: prices, and what protects them."""
-    prices: dict[tuple[str, str], list[SignUpPrice]] = {}
+    prices: dict[StandingOrderKey, list[SignUpPrice]] = {}
     for price in new:
-        prices.setdefault((price.key.merchant, price.standing_order), []).append(price)
+        key = StandingOrderKey(price.merchant, price.standing_order)
+        prices.setdefault(key, []).append(price)
     return [
         _protection_change(entry, signed_up)
         for entry in entries
-        if (signed_up := prices.pop(parse_standing_order(entry.standing_order), []))
+        if (signed_up := prices.pop(STANDING_ORDER.key(entry.standing_order), []))
     ]
 
 
@@ -110,8 +110,8 @@ def _protection_change(
 ) -> audit.Change:
     products = [
         {
-            "product": product_name(price.key),
-            "unit_price": audit.masked(to_money(price.amount_minor, price.currency)),
+            "product": PRODUCT.format(price.merchant, price.product),
+            "unit_price": audit.masked(to_money(price.sign_up_amount_minor, price.currency)),
         }
         for price in signed_up
     ]
@@ -121,7 +121,7 @@ def _protection_change(
         "sign_up_time": entry.sign_up_time.ToJsonString(),
         "protection": audit.masked(entry.protection),
     }
-    return audit.Change(signed_up[0].key.merchant, entry.standing_order, after)
+    return audit.Change(signed_up[0].merchant, entry.standing_order, after)
 
 
 def hold_change(hold: HoldRequest) -> audit.Change:
@@ -129,7 +129,7 @@ def hold_change(hold: HoldRequest) -> audit.Change:
     after = {
         "order": hold.order,
         "items": [
-            {"product": product_name(item.key), "quantity": item.quantity} for item in hold.items
+            {"product": PRODUCT.format(*item.key), "quantity": item.quantity} for item in hold.items
         ],
         "expire_time": to_timestamp(hold.expire_time).ToJsonString(),
     }
@@ -159,11 +159,11 @@ def quote_response(results: Sequence[Sequence[Line | Fault]]) -> catalog_pb2.Bat
 def _unit_price_message(line: Line) -> catalog_pb2.UnitPrice:
     unit, key = line.unit, line.item.key
     return catalog_pb2.UnitPrice(
-        product=product_name(key),
+        product=PRODUCT.format(*key),
         title=line.title,
         amount=to_money(unit.amount_minor, unit.currency),
-        price=price_name(key, unit.price),
+        price=PRICE.format(*key, unit.price),
         list_amount=to_money(unit.list_amount_minor, unit.currency),
-        list_price=price_name(key, unit.list_price),
+        list_price=PRICE.format(*key, unit.list_price),
         basis=catalog_pb2.UnitPrice.Basis.Value(unit.basis),
     )

@@ -6,6 +6,7 @@ from recurring.catalog.v1 import catalog_pb2, catalog_pb2_grpc
 from services.catalog.api import requests, responses
 from services.catalog.application import prices, products, stock
 from services.catalog.domain.pricing import Line
+from services.catalog.names import PRICE, PRODUCT
 from services.catalog.store import prices as price_store
 from services.catalog.store import products as product_store
 from services.catalog.store import stock as stock_store
@@ -65,7 +66,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         self, request: catalog_pb2.GetProductRequest, _context: object
     ) -> catalog_pb2.Product:
         """Get a product."""
-        key = requests.read_product_name(request.name)
+        key = requests.read(PRODUCT, request.name)
         async with self._database.read() as connection:
             return responses.product_message(await products.existing(connection, key))
 
@@ -81,7 +82,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
                 connection, merchant, after, page.limit
             )
         shown, token = page.cut(
-            listed, responses.product_message, lambda product: (product.key.product,)
+            listed, responses.product_message, lambda product: (product.product,)
         )
         return catalog_pb2.ListProductsResponse(products=shown, next_page_token=token)
 
@@ -95,7 +96,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
             catalog_pb2.Product,
             responses.product_message,
             lambda tx: products.discontinue(
-                tx, requests.read_product_name(request.name), request.etag, self._clock.now()
+                tx, requests.read(PRODUCT, request.name), request.etag, self._clock.now()
             ),
         )
 
@@ -110,7 +111,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
             request,
             catalog_pb2.Price,
             responses.price_message,
-            lambda tx: prices.add(tx, *requests.read_new_price(request, self._clock.now())),
+            lambda tx: prices.add(tx, requests.read_new_price(request, self._clock.now())),
         )
 
     async def WithdrawPrice(
@@ -123,7 +124,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
             catalog_pb2.Price,
             responses.price_message,
             lambda tx: prices.withdraw(
-                tx, *requests.read_price_name(request.name), request.etag, self._clock.now()
+                tx, requests.read(PRICE, request.name), request.etag, self._clock.now()
             ),
         )
 
@@ -131,7 +132,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         self, request: catalog_pb2.ListPricesRequest, _context: object
     ) -> catalog_pb2.ListPricesResponse:
         """List a product's prices, the newest first."""
-        key = requests.read_product_name(request.parent)
+        key = requests.read(PRODUCT, request.parent)
         page = read_page(request, keys=2)
         after = page.after_time()
         before = (after, page.after[1]) if after else prices.AFTER_ALL_PRICES
@@ -140,7 +141,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
             listed = await price_store.prices_of_product(connection, key, before, page.limit)
         shown, token = page.cut(
             listed,
-            lambda price: responses.price_message((key, price)),
+            responses.price_message,
             lambda price: (price.effective_time.isoformat(), price.price),
         )
         return catalog_pb2.ListPricesResponse(prices=shown, next_page_token=token)
@@ -151,7 +152,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
         self, request: catalog_pb2.GetStockRequest, _context: object
     ) -> catalog_pb2.Stock:
         """Get the units of a product."""
-        key = requests.read_product_name(request.product)
+        key = requests.read(PRODUCT, request.product)
         async with self._database.read() as connection:
             await products.existing(connection, key)
             return responses.stock_message(await stock_store.stock(connection, key))
@@ -167,7 +168,7 @@ class Servicer(catalog_pb2_grpc.CatalogServiceServicer):
             responses.stock_message,
             lambda tx: stock.adjust(
                 tx,
-                requests.read_product_name(request.product),
+                requests.read(PRODUCT, request.product),
                 request.delta_units,
                 self._clock.now(),
             ),

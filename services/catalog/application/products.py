@@ -4,7 +4,7 @@ from datetime import datetime
 
 from services.catalog.domain.products import Product, ProductKey
 from services.catalog.domain.transitions import PRODUCT, ProductEvent
-from services.catalog.names import product_name
+from services.catalog.names import PRODUCT as PRODUCT_NAME
 from services.catalog.publishers import product_discontinued
 from services.catalog.store import products
 from services.runtime.db.pool import Connection
@@ -15,10 +15,9 @@ from services.runtime.rpc.conversions import etag
 
 async def create(tx: Connection, product: Product) -> Applied[Product]:
     """Create a product with its empty stock. Raises ALREADY_EXISTS PRODUCT_ALREADY_EXISTS."""
-    created = await products.insert_product(tx, product)
-    if created is None:
-        raise already_exists("PRODUCT_ALREADY_EXISTS", product_name(product.key))
-    return Applied(created)
+    if not await products.insert_product(tx, product):
+        raise already_exists("PRODUCT_ALREADY_EXISTS", PRODUCT_NAME.format(*product.key))
+    return Applied(product)
 
 
 async def discontinue(
@@ -30,7 +29,7 @@ async def discontinue(
     """
     product = await existing(tx, key, lock=True)
     if wanted_etag and wanted_etag != etag(product.version):
-        raise etag_mismatch(product_name(key))
+        raise etag_mismatch(PRODUCT_NAME.format(*key))
     if PRODUCT.is_terminal(product.state):
         return Applied(product, before=product)
     state = PRODUCT.to(product.state, ProductEvent.DISCONTINUE)
@@ -42,5 +41,5 @@ async def existing(connection: Connection, key: ProductKey, *, lock: bool = Fals
     """A product. Raises NOT_FOUND PRODUCT_NOT_FOUND."""
     product = await products.product(connection, key, lock=lock)
     if product is None:
-        raise not_found("PRODUCT_NOT_FOUND", product_name(key))
+        raise not_found("PRODUCT_NOT_FOUND", PRODUCT_NAME.format(*key))
     return product

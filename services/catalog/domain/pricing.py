@@ -10,7 +10,11 @@ from services.catalog.domain.products import (
     Fault,
     Item,
     ItemFault,
+    MerchantId,
+    PriceId,
+    PriceKey,
     Product,
+    ProductId,
     ProductKey,
     ProductState,
     StandingOrderId,
@@ -33,13 +37,20 @@ class Basis(StrEnum):
 class Price:
     """What one unit costs from an instant on."""
 
-    price: str
+    merchant: MerchantId
+    product: ProductId
+    price: PriceId
     amount_minor: int
     currency: str
     effective_time: datetime
     announce_time: datetime
     # Set: it never took effect.
     withdraw_time: datetime | None = None
+
+    @property
+    def key(self) -> PriceKey:
+        """Which it is."""
+        return PriceKey(self.merchant, self.product, self.price)
 
     @property
     def version(self) -> int:
@@ -62,13 +73,21 @@ class Cap:
     increase_limit_bps: int
 
 
+class ProtectionKey(NamedTuple):
+    """Which product of which standing order."""
+
+    merchant: MerchantId
+    standing_order: StandingOrderId
+    product: ProductId
+
+
 @dataclass(frozen=True, slots=True)
 class Protection:
     """What a standing order was promised for one product when it was made."""
 
     sign_up_amount_minor: int
     # The price version that gave it.
-    sign_up_price: str
+    sign_up_price: PriceId
     sign_up_time: datetime
     terms: Lock | Cap | None
 
@@ -77,14 +96,20 @@ class Protection:
 class SignUpPrice:
     """What is remembered of a product's price when a standing order is made."""
 
+    merchant: MerchantId
     standing_order: StandingOrderId
-    key: ProductKey
-    amount_minor: int
+    product: ProductId
+    sign_up_amount_minor: int
     # The price version that gave it.
-    price: str
+    sign_up_price: PriceId
     currency: str
     sign_up_time: datetime
     terms: Lock | Cap | None
+
+    @property
+    def key(self) -> ProtectionKey:
+        """Which it is."""
+        return ProtectionKey(self.merchant, self.standing_order, self.product)
 
 
 class UnitPrice(NamedTuple):
@@ -93,8 +118,8 @@ class UnitPrice(NamedTuple):
     amount_minor: int
     list_amount_minor: int
     currency: str
-    price: str
-    list_price: str
+    price: PriceId
+    list_price: PriceId
     basis: Basis
 
 
@@ -189,7 +214,7 @@ def quote(
     cart: Cart,
     products: Mapping[ProductKey, Product],
     prices: Mapping[ProductKey, Sequence[Price]],
-    protections: Mapping[tuple[StandingOrderId, ProductKey], Protection],
+    protections: Mapping[ProtectionKey, Protection],
 ) -> list[Line] | list[Fault]:
     """Price a cart: its lines, or everything that is wrong with it."""
     lines: list[Line] = []
@@ -206,7 +231,9 @@ def quote(
         unit = unit_price(
             prices.get(item.key, ()),
             product.increase_notice_days,
-            protections.get((cart.standing_order, item.key)),
+            protections.get(
+                ProtectionKey(item.key.merchant, cart.standing_order, item.key.product)
+            ),
             cart.cycle,
             cart.price_time,
         )

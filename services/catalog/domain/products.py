@@ -9,6 +9,7 @@ INCREASE_NOTICE_DAYS_DEFAULT = 30
 
 MerchantId = NewType("MerchantId", str)
 ProductId = NewType("ProductId", str)
+PriceId = NewType("PriceId", str)
 StandingOrderId = NewType("StandingOrderId", str)
 
 
@@ -38,18 +39,52 @@ class ProductKey(NamedTuple):
     product: ProductId
 
 
+class PriceKey(NamedTuple):
+    """Which price of a product."""
+
+    merchant: MerchantId
+    product: ProductId
+    price: PriceId
+
+    @property
+    def product_key(self) -> ProductKey:
+        """The product that it is of."""
+        return ProductKey(self.merchant, self.product)
+
+
+class StandingOrderKey(NamedTuple):
+    """Which standing order."""
+
+    merchant: MerchantId
+    standing_order: StandingOrderId
+
+
+class OrderKey(NamedTuple):
+    """Which order: the cycle of a standing order."""
+
+    merchant: MerchantId
+    standing_order: StandingOrderId
+    cycle: int
+
+
 @dataclass(frozen=True, slots=True)
 class Product:
     """Something that a merchant sells again and again."""
 
-    key: ProductKey
+    merchant: MerchantId
+    product: ProductId
     title: str
     increase_notice_days: int
     stock_tracked: bool
     low_stock_threshold: int
     state: ProductState
     create_time: datetime
-    version: int
+    version: int = 1
+
+    @property
+    def key(self) -> ProductKey:
+        """Which it is."""
+        return ProductKey(self.merchant, self.product)
 
 
 class Item(NamedTuple):

@@ -5,17 +5,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from services.catalog.domain.products import Fault, Item, ItemFault, ProductKey
+from services.catalog.domain.products import (
+    Fault,
+    Item,
+    ItemFault,
+    MerchantId,
+    ProductId,
+    ProductKey,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Stock:
     """The units of a product."""
 
-    key: ProductKey
+    merchant: MerchantId
+    product: ProductId
     on_hand_units: int
     held_units: int
     version: int
+
+    @property
+    def key(self) -> ProductKey:
+        """The product."""
+        return ProductKey(self.merchant, self.product)
 
     @property
     def available_units(self) -> int:

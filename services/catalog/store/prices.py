@@ -5,40 +5,31 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from services.catalog.domain.pricing import Cap, Lock, Price, Protection, SignUpPrice
-from services.catalog.domain.products import MerchantId, ProductId, ProductKey, StandingOrderId
-from services.catalog.store.keys import key_of, keys_of
+from services.catalog.domain.pricing import Cap, Lock, Price, Protection, ProtectionKey, SignUpPrice
+from services.catalog.domain.products import (
+    MerchantId,
+    PriceId,
+    PriceKey,
+    ProductId,
+    ProductKey,
+    StandingOrderId,
+    StandingOrderKey,
+)
 from services.runtime.db.pool import Connection
-from services.runtime.db.statements import Query
+from services.runtime.db.statements import Command, Query
 
 # --- prices ------------------------------------------------------------------------------------
 
 
-class _PriceIdRow(NamedTuple):
-    price: str
-
-
-class _PriceRow(NamedTuple):
-    merchant: MerchantId
-    product: ProductId
-    price: str
-    amount_minor: int
-    currency: str
-    effective_time: datetime
-    announce_time: datetime
-    withdraw_time: datetime | None
-
-
-_INSERT_PRICE = Query(
-    """
+_INSERT_PRICE = Command("""
     INSERT INTO prices (merchant, product, price, amount_minor, currency, effective_time,
                         announce_time)
-    VALUES (:merchant, :product, :price, :amount_minor, :currency, :effective_time, :announce_time)
+    SELECT * FROM unnest(
+        CAST(:merchant AS text[]), CAST(:product AS text[]), CAST(:price AS text[]),
+        CAST(:amount_minor AS bigint[]), CAST(:currency AS text[]),
+        CAST(:effective_time AS timestamptz[]), CAST(:announce_time AS timestamptz[]))
     ON CONFLICT DO NOTHING
-    RETURNING price
-    """,
-    _PriceIdRow,
-)
+""")
 
 _PRICES_OF_PRODUCT = Query(
     """
@@ -48,7 +39,7 @@ _PRICES_OF_PRODUCT = Query(
       AND (effective_time, price) < (:before, :before_price)
     ORDER BY effective_time DESC, price DESC LIMIT :limit
     """,
-    _PriceRow,
+    Price,
 )
 
 _PRICE = Query(
@@ -57,7 +48,7 @@ _PRICE = Query(
            withdraw_time
     FROM prices WHERE product = :product AND merchant = :merchant AND price = :price
     """,
-    _PriceRow,
+    Price,
 )
 
 _WITHDRAW = Query(
@@ -67,7 +58,7 @@ _WITHDRAW = Query(
     RETURNING merchant, product, price, amount_minor, currency, effective_time, announce_time,
               withdraw_time
     """,
-    _PriceRow,
+    Price,
 )
 
 _PRICES_BY_KEY = Query(
@@ -75,7 +66,7 @@ _PRICES_BY_KEY = Query(
     SELECT merchant, product, price, amount_minor, currency, effective_time, announce_time,
            withdraw_time
     FROM unnest(CAST(:merchant AS text[]), CAST(:product AS text[]))
-      AS asked (of_merchant, of_product)
+      AS wanted (of_merchant, of_product)
     -- OFFSET has each product looked up by its key, not all prices joined.
     CROSS JOIN LATERAL (
         SELECT * FROM prices
@@ -84,22 +75,13 @@ _PRICES_BY_KEY = Query(
         OFFSET 0) AS found
     ORDER BY effective_time
     """,
-    _PriceRow,
+    Price,
 )
 
 
-async def insert_price(tx: Connection, key: ProductKey, price: Price) -> bool:
+async def insert_price(tx: Connection, price: Price) -> bool:
     """Add a price; False if its id or its effective time is taken."""
-    row = await _INSERT_PRICE.one_or_none(
-        tx,
-        **key_of(key),
-        price=price.price,
-        amount_minor=price.amount_minor,
-        currency=price.currency,
-        effective_time=price.effective_time,
-        announce_time=price.announce_time,
-    )
-    return row is not None
+    return await _INSERT_PRICE.run_for(tx, [price]) == 1
 
 
 async def prices_of_product(
@@ -107,21 +89,19 @@ async def prices_of_product(
 ) -> list[Price]:
     """A product's prices, withdrawn ones too, before an effective time and id, the newest first."""
     before_time, before_price = before
-    rows = await _PRICES_OF_PRODUCT.all(
-        tx, **key_of(key), before=before_time, before_price=before_price, limit=limit
+    return await _PRICES_OF_PRODUCT.all(
+        tx, **key._asdict(), before=before_time, before_price=before_price, limit=limit
     )
-    return [_price(row) for row in rows]
 
 
-async def price(tx: Connection, key: ProductKey, price_id: str) -> Price | None:
+async def price(tx: Connection, key: PriceKey) -> Price | None:
     """A price of a product."""
-    row = await _PRICE.one_or_none(tx, **key_of(key), price=price_id)
-    return _price(row) if row else None
+    return await _PRICE.one_or_none(tx, **key._asdict())
 
 
-async def withdraw(tx: Connection, key: ProductKey, price_id: str, now: datetime) -> Price:
+async def withdraw(tx: Connection, key: PriceKey, now: datetime) -> Price:
     """Take an existing price back."""
-    return _price(await _WITHDRAW.one(tx, **key_of(key), price=price_id, now=now))
+    return await _WITHDRAW.one(tx, **key._asdict(), now=now)
 
 
 async def prices_by_key(
@@ -132,29 +112,12 @@ async def prices_by_key(
     None of them is one that was withdrawn.
     """
     prices: dict[ProductKey, list[Price]] = defaultdict(list)
-    for row in await _PRICES_BY_KEY.all(tx, **keys_of(keys), until=until):
-        prices[ProductKey(row.merchant, row.product)].append(_price(row))
+    for price in await _PRICES_BY_KEY.all_for(tx, set(keys), until=until):
+        prices[price.key.product_key].append(price)
     return prices
 
 
-def _price(row: _PriceRow) -> Price:
-    return Price(
-        row.price,
-        row.amount_minor,
-        row.currency,
-        row.effective_time,
-        row.announce_time,
-        row.withdraw_time,
-    )
-
-
 # --- protections -------------------------------------------------------------------------------
-
-
-class _ProtectedRow(NamedTuple):
-    merchant: MerchantId
-    standing_order: StandingOrderId
-    product: ProductId
 
 
 class _ProtectionRow(NamedTuple):
@@ -162,7 +125,7 @@ class _ProtectionRow(NamedTuple):
     standing_order: StandingOrderId
     product: ProductId
     sign_up_amount_minor: int
-    sign_up_price: str
+    sign_up_price: PriceId
     sign_up_time: datetime
     kind: str
     lock_cycle_count: int | None
@@ -183,7 +146,7 @@ _INSERT_PROTECTIONS = Query(
     ON CONFLICT (standing_order, merchant, product) DO NOTHING
     RETURNING merchant, standing_order, product
     """,
-    _ProtectedRow,
+    ProtectionKey,
 )
 
 _PROTECTIONS = Query(
@@ -192,7 +155,7 @@ _PROTECTIONS = Query(
            kind, lock_cycle_count, lock_until_time, cap_bps
     FROM protections
     JOIN unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]))
-      AS asked (merchant, standing_order) USING (merchant, standing_order)
+      AS wanted (merchant, standing_order) USING (merchant, standing_order)
     """,
     _ProtectionRow,
 )
@@ -200,41 +163,28 @@ _PROTECTIONS = Query(
 
 async def insert_protections(
     tx: Connection, signed_up: Sequence[SignUpPrice]
-) -> set[tuple[StandingOrderId, ProductKey]]:
-    """Remember sign-up prices; returns of which products of which standing orders they are new.
-
-    What is remembered already stays.
-    """
-    terms = [each.terms for each in signed_up]
-    inserted = await _INSERT_PROTECTIONS.all(
-        tx,
-        merchant=[each.key.merchant for each in signed_up],
-        standing_order=[each.standing_order for each in signed_up],
-        product=[each.key.product for each in signed_up],
-        sign_up_amount_minor=[each.amount_minor for each in signed_up],
-        sign_up_price=[each.price for each in signed_up],
-        currency=[each.currency for each in signed_up],
-        sign_up_time=[each.sign_up_time for each in signed_up],
-        kind=[_kind(each) for each in terms],
-        lock_cycle_count=[each.cycle_count if isinstance(each, Lock) else None for each in terms],
-        lock_until_time=[each.until_time if isinstance(each, Lock) else None for each in terms],
-        cap_bps=[each.increase_limit_bps if isinstance(each, Cap) else None for each in terms],
+) -> set[ProtectionKey]:
+    """Remember sign-up prices; returns which are new. What is remembered already stays."""
+    terms = [price.terms for price in signed_up]
+    return set(
+        await _INSERT_PROTECTIONS.all_for(
+            tx,
+            signed_up,
+            kind=list(map(_kind, terms)),
+            lock_cycle_count=[t.cycle_count if isinstance(t, Lock) else None for t in terms],
+            lock_until_time=[t.until_time if isinstance(t, Lock) else None for t in terms],
+            cap_bps=[t.increase_limit_bps if isinstance(t, Cap) else None for t in terms],
+        )
     )
-    return {(row.standing_order, ProductKey(row.merchant, row.product)) for row in inserted}
 
 
 async def protections(
-    tx: Connection, standing_orders: Iterable[tuple[MerchantId, StandingOrderId]]
-) -> dict[tuple[StandingOrderId, ProductKey], Protection]:
-    """The protections of standing orders, by standing order and product."""
-    asked = list(standing_orders)
-    rows = await _PROTECTIONS.all(
-        tx,
-        merchant=[merchant for merchant, _ in asked],
-        standing_order=[standing_order for _, standing_order in asked],
-    )
+    tx: Connection, standing_orders: Iterable[StandingOrderKey]
+) -> dict[ProtectionKey, Protection]:
+    """The protections of standing orders."""
+    rows = await _PROTECTIONS.all_for(tx, set(standing_orders))
     return {
-        (row.standing_order, ProductKey(row.merchant, row.product)): _protection(row)
+        ProtectionKey(row.merchant, row.standing_order, row.product): _protection(row)
         for row in rows
     }
 

@@ -1,37 +1,16 @@
 """Rows of stock and its holds."""
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from services.catalog.domain.products import (
-    Item,
-    MerchantId,
-    ProductId,
-    ProductKey,
-    StandingOrderId,
-)
+from services.catalog.domain.products import Item, MerchantId, OrderKey, ProductId, ProductKey
 from services.catalog.domain.stock import HoldRequest, Stock
 from services.catalog.domain.transitions import HOLD, HoldEvent, HoldState
-from services.catalog.names import ORDER, parse_order
-from services.catalog.store.keys import key_of, keys_of
+from services.catalog.names import ORDER
 from services.runtime.db.pool import Connection
-from services.runtime.db.statements import Command, Query
-
-
-class _StockRow(NamedTuple):
-    merchant: MerchantId
-    product: ProductId
-    on_hand_units: int
-    held_units: int
-    version: int
-
-
-class _HeldOrderRow(NamedTuple):
-    merchant: MerchantId
-    standing_order: StandingOrderId
-    cycle: int
+from services.runtime.db.statements import Command, Query, scalar
 
 
 class _EndedHoldRow(NamedTuple):
@@ -40,16 +19,12 @@ class _EndedHoldRow(NamedTuple):
     quantity: int
 
 
-class _ExpiryRow(NamedTuple):
-    expire_time: datetime | None
-
-
 _STOCK = Query(
     """
     SELECT merchant, product, on_hand_units, held_units, version
     FROM stock WHERE product = :product AND merchant = :merchant
     """,
-    _StockRow,
+    Stock,
 )
 
 _ADJUST_STOCK = Query(
@@ -59,18 +34,18 @@ _ADJUST_STOCK = Query(
       AND on_hand_units + :delta_units >= held_units
     RETURNING merchant, product, on_hand_units, held_units, version
     """,
-    _StockRow,
+    Stock,
 )
 
 _TRACKED_STOCK = Query(
     """
     SELECT merchant, product, on_hand_units, held_units, stock.version FROM stock
     JOIN products USING (product, merchant)
-    JOIN unnest(CAST(:merchant AS text[]), CAST(:product AS text[])) AS asked (merchant, product)
+    JOIN unnest(CAST(:merchant AS text[]), CAST(:product AS text[])) AS wanted (merchant, product)
       USING (merchant, product)
     WHERE products.stock_tracked
     """,
-    _StockRow,
+    Stock,
 )
 
 # Rows are locked in the order of their key, so that two batches never wait for each other.
@@ -78,22 +53,22 @@ _TRACKED_STOCK_LOCKED = Query(
     """
     SELECT merchant, product, on_hand_units, held_units, stock.version FROM stock
     JOIN products USING (product, merchant)
-    JOIN unnest(CAST(:merchant AS text[]), CAST(:product AS text[])) AS asked (merchant, product)
+    JOIN unnest(CAST(:merchant AS text[]), CAST(:product AS text[])) AS wanted (merchant, product)
       USING (merchant, product)
     WHERE products.stock_tracked
     ORDER BY product, merchant FOR UPDATE OF stock
     """,
-    _StockRow,
+    Stock,
 )
 
 _HOLDS_OF_ORDERS = Query(
     """
     SELECT DISTINCT merchant, standing_order, cycle FROM stock_holds
     JOIN unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:cycle AS int[]))
-      AS asked (merchant, standing_order, cycle) USING (merchant, standing_order, cycle)
+      AS wanted (merchant, standing_order, cycle) USING (merchant, standing_order, cycle)
     WHERE state <> 'RELEASED'
     """,
-    _HeldOrderRow,
+    OrderKey,
 )
 
 _INSERT_HOLDS = Command("""
@@ -115,7 +90,7 @@ _ADD_HELD = Query(
     WHERE stock.product = change.product AND stock.merchant = change.merchant
     RETURNING stock.merchant, stock.product, on_hand_units, held_units, version
     """,
-    _StockRow,
+    Stock,
 )
 
 # By its key: `state || ''` keeps the planner from the index of a state, and from all that is in it.
@@ -123,10 +98,10 @@ _END_HOLDS = Query(
     """
     UPDATE stock_holds SET state = :state
     FROM unnest(CAST(:merchant AS text[]), CAST(:standing_order AS text[]), CAST(:cycle AS int[]))
-      AS asked (merchant, standing_order, cycle)
-    WHERE stock_holds.standing_order = asked.standing_order
-      AND stock_holds.merchant = asked.merchant
-      AND stock_holds.cycle = asked.cycle AND state || '' = 'HELD'
+      AS wanted (merchant, standing_order, cycle)
+    WHERE stock_holds.standing_order = wanted.standing_order
+      AND stock_holds.merchant = wanted.merchant
+      AND stock_holds.cycle = wanted.cycle AND state || '' = 'HELD'
     RETURNING stock_holds.merchant, product, quantity
     """,
     _EndedHoldRow,
@@ -148,8 +123,8 @@ _EXPIRE_HOLDS = Query(
     _EndedHoldRow,
 )
 
-_NEXT_HOLD_EXPIRY = Query(
-    "SELECT min(expire_time) AS expire_time FROM stock_holds WHERE state = 'HELD'", _ExpiryRow
+_NEXT_HOLD_EXPIRY: Query[datetime | None] = Query(
+    "SELECT min(expire_time) FROM stock_holds WHERE state = 'HELD'", scalar
 )
 
 _TAKE_UNITS = Command("""
@@ -164,48 +139,46 @@ _TAKE_UNITS = Command("""
 
 async def stock(tx: Connection, key: ProductKey) -> Stock:
     """The stock of an existing product."""
-    return _stock(await _STOCK.one(tx, **key_of(key)))
+    return await _STOCK.one(tx, **key._asdict())
 
 
 async def adjust_stock(tx: Connection, key: ProductKey, delta_units: int) -> Stock | None:
     """Add units; the new stock, or None if those held would not be covered."""
-    row = await _ADJUST_STOCK.one_or_none(tx, **key_of(key), delta_units=delta_units)
-    return _stock(row) if row else None
+    return await _ADJUST_STOCK.one_or_none(tx, **key._asdict(), delta_units=delta_units)
 
 
 async def tracked_stock(
     tx: Connection, keys: Iterable[ProductKey], *, lock: bool
 ) -> dict[ProductKey, int]:
-    """The available units of those products whose stock is tracked, locked if asked for."""
-    rows = await (_TRACKED_STOCK_LOCKED if lock else _TRACKED_STOCK).all(tx, **keys_of(keys))
-    return {stock.key: stock.available_units for stock in map(_stock, rows)}
+    """The available units of those products whose stock is tracked, locked if `lock` is set."""
+    stocks = await (_TRACKED_STOCK_LOCKED if lock else _TRACKED_STOCK).all_for(tx, set(keys))
+    return {stock.key: stock.available_units for stock in stocks}
 
 
 async def orders_with_holds(tx: Connection, orders: Sequence[str]) -> set[str]:
     """Those of the orders, by name, that have a hold."""
-    rows = await _HOLDS_OF_ORDERS.all(tx, **_orders(orders))
-    return {ORDER.format(row.merchant, row.standing_order, str(row.cycle)) for row in rows}
+    held = await _HOLDS_OF_ORDERS.all_for(tx, [ORDER.key(order) for order in orders])
+    return {ORDER.format(key.merchant, key.standing_order, str(key.cycle)) for key in held}
 
 
 async def insert_holds(tx: Connection, granted: Sequence[HoldRequest]) -> list[Stock]:
     """Hold stock for orders; returns the stock that changed."""
     held = [(request, item) for request in granted for item in request.items]
-    if not held:
-        return []
-    await _INSERT_HOLDS.run(
+    await _INSERT_HOLDS.run_for(
         tx,
-        **_orders([request.order for request, _ in held]),
+        [ORDER.key(request.order) for request, _ in held],
         product=[item.key.product for _, item in held],
         quantity=[item.quantity for _, item in held],
         expire_time=[request.expire_time for request, _ in held],
     )
-    return [_stock(row) for row in await _ADD_HELD.all(tx, **_sums([item for _, item in held]))]
+    keys, quantities = _sums([item for _, item in held])
+    return await _ADD_HELD.all_for(tx, keys, quantity=quantities)
 
 
 async def end_holds(tx: Connection, orders: Sequence[str], event: HoldEvent) -> None:
     """End the holds of orders: their units leave the stock, or become available again."""
     state = HOLD.to(HoldState.HELD, event)
-    ended = await _END_HOLDS.all(tx, **_orders(orders), state=state)
+    ended = await _END_HOLDS.all_for(tx, [ORDER.key(order) for order in orders], state=state)
     await _take_units(tx, ended, taken=state is HoldState.COMMITTED)
 
 
@@ -218,38 +191,19 @@ async def expire_holds(tx: Connection, now: datetime, limit: int) -> int:
 
 async def next_hold_expiry(tx: Connection) -> datetime | None:
     """When the next hold ends."""
-    return (await _NEXT_HOLD_EXPIRY.one(tx)).expire_time
+    return await _NEXT_HOLD_EXPIRY.one(tx)
 
 
 async def _take_units(tx: Connection, ended: Sequence[_EndedHoldRow], *, taken: bool) -> None:
-    if ended:
-        items = [Item(ProductKey(row.merchant, row.product), row.quantity) for row in ended]
-        await _TAKE_UNITS.run(tx, **_sums(items), taken=int(taken))
+    items = [Item(ProductKey(row.merchant, row.product), row.quantity) for row in ended]
+    keys, quantities = _sums(items)
+    await _TAKE_UNITS.run_for(tx, keys, quantity=quantities, taken=int(taken))
 
 
-def _stock(row: _StockRow) -> Stock:
-    return Stock(
-        ProductKey(row.merchant, row.product), row.on_hand_units, row.held_units, row.version
-    )
-
-
-def _orders(orders: Sequence[str]) -> dict[str, list[Any]]:
-    keys = [parse_order(order) for order in orders]
-    return {
-        "merchant": [merchant for merchant, _, _ in keys],
-        "standing_order": [standing_order for _, standing_order, _ in keys],
-        "cycle": [cycle for _, _, cycle in keys],
-    }
-
-
-def _sums(items: Sequence[Item]) -> dict[str, list[Any]]:
-    """Units by product: a statement may change a row once only."""
-    sums: dict[ProductKey, int] = defaultdict(int)
+def _sums(items: Sequence[Item]) -> tuple[list[ProductKey], list[int]]:
+    """Units by product, in one order, since a statement may change a row once only."""
+    sums: Counter[ProductKey] = Counter()
     for item in items:
         sums[item.key] += item.quantity
-    ordered = sorted(sums, key=lambda key: (key.product, key.merchant))
-    return {
-        "merchant": [key.merchant for key in ordered],
-        "product": [key.product for key in ordered],
-        "quantity": [sums[key] for key in ordered],
-    }
+    keys = sorted(sums, key=lambda key: (key.product, key.merchant))
+    return keys, [sums[key] for key in keys]

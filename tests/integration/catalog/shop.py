@@ -187,10 +187,10 @@ class Shop:
     async def order_event(self, message_type: type[Any], *orders: str) -> None:
         """Let the handler take events about orders, as the inbox does with those that are new."""
         ref = scheduler_events_pb2.OrderRef
-        messages = [message_type(ref=ref(order=each)) for each in orders]
-        facts = [
-            OutboxEvent(each, m, "acme", each, NOW)
-            for each, m in zip(orders, messages, strict=True)
+        messages = [message_type(ref=ref(order=name)) for name in orders]
+        events = [
+            OutboxEvent(name, message, "acme", name, NOW)
+            for name, message in zip(orders, messages, strict=True)
         ]
         [handler] = [
             subscription.handler
@@ -200,14 +200,14 @@ class Shop:
         async with self.database.begin() as tx:
             await handler(
                 tx,
-                [Event(f.event_id, f.tenant, f.key, f.occur_time, "", f.message) for f in facts],
+                [Event(e.event_id, e.tenant, e.key, e.occur_time, "", e.message) for e in events],
             )
 
     async def changes(self, resource: str) -> list[tuple[str, str, Any]]:
         """By whom and how a resource was changed, and what it is since, as its merchant reads it."""
         request = audit_pb2.ListAuditEntriesRequest(parent=MERCHANT, resource=resource)
         found = (await self.call("ListAuditEntries", request)).audit_entries
-        return [(each.subject, each.method, MessageToDict(each.after)) for each in found]
+        return [(entry.subject, entry.method, MessageToDict(entry.after)) for entry in found]
 
     async def expire(self) -> Step:
         """One step of the worker that ends holds."""

@@ -133,11 +133,11 @@ async def test_a_change_of_price_is_told_with_the_day_it_reaches_subscribers(sho
     await shop.price("tea", 1200, day(10))
     await shop.price("tea", 900, day(20))
     await shop.price("tea", 1100, day(90))
-    told = await shop.published(events_pb2.PriceChangeScheduled)
-    first, rise, drop, late = told
+    published = await shop.published(events_pb2.PriceChangeScheduled)
+    first, rise, drop, late = published
     assert not first.HasField("previous_unit_price")
-    assert [cents(change.previous_unit_price) for change in told[1:]] == [1000, 1200, 900]
-    assert [from_timestamp(change.subscriber_effective_time) for change in told] == [
+    assert [cents(change.previous_unit_price) for change in published[1:]] == [1000, 1200, 900]
+    assert [from_timestamp(change.subscriber_effective_time) for change in published] == [
         NOW,
         day(30),
         day(20),
@@ -194,10 +194,14 @@ async def test_what_was_taken_back_is_told_once_with_what_it_was(shop: Shop) -> 
     mistyped = await shop.price("tea", 120, day(10))
     for _ in range(2):
         await shop.withdraw(mistyped.name)
-    [told] = await shop.published(events_pb2.PriceChangeWithdrawn)
-    assert (told.product, told.title, told.price) == (name("tea"), "Tea", mistyped.name)
-    assert (cents(told.unit_price), from_timestamp(told.effective_time)) == (120, day(10))
-    assert from_timestamp(told.withdraw_time) == NOW
+    [published] = await shop.published(events_pb2.PriceChangeWithdrawn)
+    assert (published.product, published.title, published.price) == (
+        name("tea"),
+        "Tea",
+        mistyped.name,
+    )
+    assert (cents(published.unit_price), from_timestamp(published.effective_time)) == (120, day(10))
+    assert from_timestamp(published.withdraw_time) == NOW
 
 
 async def test_a_price_in_effect_is_history_and_stays(shop: Shop) -> None:
@@ -214,8 +218,8 @@ async def test_a_new_price_is_told_with_the_one_before_it_that_holds(shop: Shop)
     await shop.sell("tea", 1000)
     await shop.withdraw((await shop.price("tea", 120, day(10))).name)
     await shop.price("tea", 1200, day(20))
-    told = (await shop.published(events_pb2.PriceChangeScheduled))[-1]
-    assert cents(told.previous_unit_price) == 1000
+    published = (await shop.published(events_pb2.PriceChangeScheduled))[-1]
+    assert cents(published.previous_unit_price) == 1000
 
 
 async def test_a_first_price_in_the_wrong_currency_can_be_taken_back(shop: Shop) -> None:

@@ -122,7 +122,7 @@ async def test_a_set_of_orders_is_settled_at_once(shop: Shop) -> None:
     await shop.sell("tea", 100, units=10)
     await shop.sell("coffee", 100, units=10)
     orders = [order("a"), order("b"), order("c")]
-    await shop.hold(*((each, [item("tea"), item("coffee", 2)]) for each in orders))
+    await shop.hold(*((name, [item("tea"), item("coffee", 2)]) for name in orders))
     await shop.order_event(scheduler_events_pb2.OrderConfirmed, *orders[:2])
     assert await shop.units("tea") == (8, 1, 7)
     assert await shop.units("coffee") == (6, 2, 4)
@@ -188,11 +188,11 @@ async def test_low_stock_is_told_when_it_comes_down_and_not_again(shop: Shop) ->
     assert await shop.published(events_pb2.StockLow) == []
     await shop.hold((order("b"), [item("tea", 2)]))
     await shop.hold((order("c"), [item("tea", 1)]))
-    [told] = await shop.published(events_pb2.StockLow)
-    assert (told.available_units, told.low_stock_threshold) == (4, 5)
+    [published] = await shop.published(events_pb2.StockLow)
+    assert (published.available_units, published.low_stock_threshold) == (4, 5)
     await shop.adjust("tea", 10)
     await shop.adjust("tea", -9)
-    assert [told.available_units for told in await shop.published(events_pb2.StockLow)] == [4, 4]
+    assert [event.available_units for event in await shop.published(events_pb2.StockLow)] == [4, 4]
 
 
 async def test_a_retry_of_hold_tells_nothing_anew(shop: Shop) -> None:

@@ -14,6 +14,7 @@ from services.catalog.domain.products import (
     Item,
     ItemFault,
     MerchantId,
+    PriceId,
     Product,
     ProductId,
     ProductKey,
@@ -33,7 +34,7 @@ TEA, COFFEE, MILK = key("tea"), key("coffee"), key("milk")
 
 
 def product(key: ProductKey, state: ProductState = ProductState.ACTIVE) -> Product:
-    return Product(key, key.product.title(), 30, False, 0, state, NOW, 1)  # noqa: FBT003
+    return Product(*key, key.product.title(), 30, False, 0, state, NOW)  # noqa: FBT003
 
 
 def cart(*items: tuple[ProductKey, int]) -> Cart:
@@ -41,7 +42,7 @@ def cart(*items: tuple[ProductKey, int]) -> Cart:
 
 
 def price(amount_minor: int, currency: str = "EUR") -> list[Price]:
-    return [Price("p", amount_minor, currency, NOW, NOW)]
+    return [Price(*TEA, PriceId("p"), amount_minor, currency, NOW, NOW)]
 
 
 PRODUCTS = {key: product(key) for key in (TEA, COFFEE, MILK)}
@@ -53,7 +54,7 @@ def faults(
     products: Mapping[ProductKey, Product] = PRODUCTS,
     prices: Mapping[ProductKey, Sequence[Price]] = PRICES,
 ) -> list[Fault]:
-    return [each for each in quote(wanted, products, prices, {}) if isinstance(each, Fault)]
+    return [fault for fault in quote(wanted, products, prices, {}) if isinstance(fault, Fault)]
 
 
 # --- quotes -------------------------------------------------------------------------------------
@@ -176,7 +177,7 @@ def test_nobody_is_turned_away_while_there_is_enough_for_him(
 ) -> None:
     _, short = allocate(requests, available)
     for place, request in enumerate(requests):
-        before = units([each for each in requests[:place] if each.order not in short])
+        before = units([request for request in requests[:place] if request.order not in short])
         wanted = units([request])
         fits = all(wanted[key] + before[key] <= there for key, there in available.items())
         assert (request.order in short) is not fits

@@ -20,9 +20,11 @@ from services.catalog.domain.pricing import (
     subscriber_price,
     unit_price,
 )
+from services.catalog.domain.products import MerchantId, PriceId, ProductId, ProductKey
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 HORIZON_DAYS = 400
+TEA = ProductKey(MerchantId("acme"), ProductId("tea"))
 
 
 def day(number: int) -> datetime:
@@ -32,7 +34,7 @@ def day(number: int) -> datetime:
 def price(amount_minor: int, effective: int, announced: int | None = None) -> Price:
     """A price from a day on, announced on that day unless it says otherwise."""
     announce = effective if announced is None else announced
-    return Price(f"p{effective}", amount_minor, "EUR", day(effective), day(announce))
+    return Price(*TEA, PriceId(f"p{effective}"), amount_minor, "EUR", day(effective), day(announce))
 
 
 def paid(prices: Sequence[Price], at: int, notice_days: int = 30, signed_up: int = 0) -> int:
@@ -177,7 +179,7 @@ amounts = st.integers(1, 10**8)
 shares_bps = st.integers(0, 100_000)
 
 
-SIGN_UP_PRICE = "sign-up"
+SIGN_UP_PRICE = PriceId("sign-up")
 
 
 def protection(terms: Lock | Cap | None, amount_minor: int = 1000) -> Protection:
