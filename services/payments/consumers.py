@@ -51,7 +51,7 @@ class Handlers:
         )
 
     async def on_notice_delivered(self, tx: Connection, events: Sequence[Event[Any]]) -> None:
-        """A customer heard what will be charged: the evidence that the guard asks for."""
+        """A notice of a charge was delivered: it is the evidence that the guard needs."""
         notices = [
             _notice(event.message)
             for event in events
@@ -109,7 +109,7 @@ def _charge(event: Event[scheduler_events_pb2.PaymentDue], now: datetime) -> Cha
 
 
 def _announced_mode(promise: notify_events_pb2.ChargePromise) -> BillingMode:
-    """How the customer was told that they pay; a charge without asking only if that was said."""
+    """The billing mode that was announced; AUTOMATIC only if the notice said so."""
     automatic = promise.billing_mode == scheduler_pb2.AUTOMATIC
     return BillingMode.AUTOMATIC if automatic else BillingMode.PAY_ON_NOTICE
 

@@ -11,7 +11,7 @@ from services.payments.domain.keys import (
 )
 from services.runtime.resource_names import KeyPattern, NamePattern
 
-# Of a merchant, where a contract allows it in place of one customer.
+# All customers of a merchant, where a contract allows a list of them.
 ANY_CUSTOMER = "-"
 _CUSTOMER = "merchants/{merchant}/customers/{customer}"
 

@@ -17,7 +17,7 @@ from services.runtime.rpc.conversions import optional_timestamp, to_money, to_ti
 
 
 def payment_requested(charge: Charge, now: datetime) -> OutboxEvent:
-    """The customer is asked to confirm."""
+    """The customer has to confirm the payment."""
     message = events_pb2.PaymentRequested(
         ref=_ref(charge), expire_time=optional_timestamp(charge.expire_time)
     )

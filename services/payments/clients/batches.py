@@ -29,12 +29,12 @@ def batch_deadline() -> float:
 async def ask_all(
     items: Iterable[T], ask: Callable[[T], Awaitable[A]], deadline: float
 ) -> list[tuple[T, A | Unknown]]:
-    """Ask the provider about each, so many at once, until a deadline at the most."""
-    places = asyncio.Semaphore(REQUESTS_AT_ONCE)
+    """Ask the provider about all items, REQUESTS_AT_ONCE at a time, until a deadline at the latest."""
+    limit = asyncio.Semaphore(REQUESTS_AT_ONCE)
 
     async def ask_one(item: T) -> tuple[T, A | Unknown]:
         try:
-            async with asyncio.timeout_at(deadline), places:
+            async with asyncio.timeout_at(deadline), limit:
                 return item, await ask(item)
         except TimeoutError:
             return item, Unknown("no answer within the time of the batch")
@@ -46,7 +46,7 @@ async def ask_all(
     for item, outcome in answers:
         if isinstance(outcome, Unknown) and outcome.mismatch:
             log.error(
-                "the provider answered what was not asked for",
+                "the provider's answer differs from the request",
                 extra={"asked_for": _name(item), "answered": outcome.mismatch},
             )
     return answers

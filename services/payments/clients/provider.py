@@ -1,4 +1,4 @@
-"""The payment provider: what is asked of any, and the adapter for those in the shape of Stripe's API.
+"""The payment provider: what payments needs of any, and the adapter for Stripe's API and its like.
 
 Source: https://docs.stripe.com/api (PaymentIntents, SetupIntents, Refunds, PaymentMethods, search,
 lists, idempotent requests, decline codes), read on 2026-11-28.
@@ -62,7 +62,7 @@ class Provider(Protocol):
     """What payments asks of a provider. Only `card` raises; whatever else fails is Unknown."""
 
     async def charge(self, attempt: Attempt, token: str) -> Outcome:
-        """Charge what a token stands for, once for the attempt's key however often it is asked."""
+        """Charge what a token stands for, once for the attempt's key however often it is sent."""
 
     async def find(self, attempt: Attempt) -> Outcome | None:
         """What became of the attempt; None if it is not found, which proves nothing yet."""
@@ -74,7 +74,7 @@ class Provider(Protocol):
         """Give back, once for the refund's key while the provider remembers it."""
 
     async def find_refund(self, refund: Refund) -> Outcome | None:
-        """What became of the refund; None if the provider has never heard of it."""
+        """What became of the refund; None if the provider has none."""
 
     async def card(self, token: str) -> Card | None:
         """What a token stands for; None if nothing. Raises ProviderUnreachable."""
@@ -117,11 +117,11 @@ class StripeProvider:
     async def charge(self, attempt: Attempt, token: str) -> Outcome:
         """Create and confirm a PaymentIntent off session."""
         try:
-            asked = _asked(attempt)
+            amount = _amount_form(attempt)
         except ValueError:
             return _NOT_CHARGEABLE
         form = {
-            **asked,
+            **amount,
             "payment_method": token,
             "confirm": "true",
             "off_session": "true",
@@ -288,7 +288,7 @@ class StripeProvider:
         return _Answer(response.status, body)
 
 
-def _asked(attempt: Attempt | Refund) -> dict[str, str]:
+def _amount_form(attempt: Attempt | Refund) -> dict[str, str]:
     """Amount and currency as the provider writes them. Raises ValueError if it has no such amount."""
     amount = to_provider(attempt.amount_minor, attempt.currency)
     return {"amount": str(amount), "currency": attempt.currency.lower()}
@@ -301,7 +301,7 @@ def _key_of(intent: object) -> object:
 
 
 def _mismatched(what: str) -> Unknown:
-    return Unknown("the answer is not what was asked for", mismatch=what)
+    return Unknown("the answer differs from the request", mismatch=what)
 
 
 def _answered(body: Mapping[str, Any]) -> dict[str, str]:
@@ -309,7 +309,7 @@ def _answered(body: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _intent_outcome(intent: object, attempt: Attempt) -> Outcome:
-    """What a PaymentIntent, as it stands, says of its attempt: nothing, unless it is what was asked."""
+    """What a PaymentIntent, as it stands, says of its attempt; Unknown if it differs."""
     if not isinstance(intent, dict) or not isinstance(intent.get("id"), str):
         return Unknown("the answer is no payment")
     if difference := _difference(intent, attempt):
@@ -339,11 +339,11 @@ def _declined(error: Mapping[str, Any], payment: str) -> Declined:
 
 
 def _difference(intent: Mapping[str, Any], attempt: Attempt) -> str:
-    """What of a PaymentIntent is not as it was asked for; empty if nothing is."""
+    """How a PaymentIntent differs from its request; empty if it does not."""
     name = intent["id"]
     if _key_of(intent) != attempt.idempotency_key:
         return f"{name} is another payment"
-    if _answered(intent) != _asked(attempt):
+    if _answered(intent) != _amount_form(attempt):
         return f"{name} is over {intent.get('amount')} {intent.get('currency')}"
     received = intent.get("amount_received")
     if intent.get("status") == "succeeded" and received != intent["amount"]:
@@ -352,7 +352,7 @@ def _difference(intent: Mapping[str, Any], attempt: Attempt) -> str:
 
 
 def _refund_outcome(body: Mapping[str, Any], refund: Refund) -> Outcome:
-    """What the provider's refund, as it stands, says of ours: nothing, unless it is what was asked."""
+    """What the provider's refund, as it stands, says of ours; Unknown if it differs."""
     name, status = body.get("id"), body.get("status")
     if not isinstance(name, str):
         return Unknown("the answer is no refund")
@@ -360,9 +360,9 @@ def _refund_outcome(body: Mapping[str, Any], refund: Refund) -> Outcome:
         return _mismatched(f"{name} is another refund")
     if body.get("payment_intent") != refund.provider_payment:
         return _mismatched(f"{name} gives {body.get('payment_intent')} back")
-    if _answered(body) != _asked(refund):
+    if _answered(body) != _amount_form(refund):
         return _mismatched(f"{name} is over {body.get('amount')} {body.get('currency')}")
-    # A pending one is the provider's to finish; a later failure comes as a fact of its own.
+    # A pending one is the provider's to finish; a later failure comes as an event of its own.
     if status in {"failed", "canceled"}:
         return Declined(str(body.get("failure_reason") or status), hard=True, provider_id=name)
     return Succeeded(name)

@@ -42,7 +42,7 @@ class Attempt:
     # That it was made under; empty: the customer confirmed.
     mandate: MandateId
     start_time: datetime
-    # When it was sent once more under its key, since the provider had not heard of it.
+    # When it was sent once more under its key, since the provider did not have it.
     resend_time: datetime | None = None
     state: AttemptState = AttemptState.UNKNOWN
     decline_code: str = ""
@@ -51,7 +51,7 @@ class Attempt:
     # How often its outcome was looked up in vain, and when it is the next time.
     lookup_count: int = 0
     next_lookup_time: datetime | None = None
-    # What the provider answered in place of what was asked of it; such an attempt is never sent again.
+    # How the provider's answer differs from the request; such an attempt is never sent again.
     mismatch: str = ""
     # What the provider knows the payment method by; decrypted only where it is sent.
     provider_token: bytes = b""

@@ -223,14 +223,14 @@ def refuse(
 def ask_customer(charge: Charge, expire_time: datetime | None) -> Charge:
     """A new charge that the customer confirms, until the time if there is one.
 
-    Nobody is asked to confirm what cannot be charged: the guard, looking at once, refuses it.
+    What cannot be charged is not REQUESTED: the guard refuses it at once.
     """
-    asked = replace(
+    request = replace(
         charge, billing_mode=BillingMode.PAY_ON_NOTICE, mandate="", expire_time=expire_time
     )
     if provider_reasons(charge.amount_minor, charge.currency):
-        return asked
-    return _changed(asked, ChargeEvent.REQUEST, charge.update_time)
+        return request
+    return _changed(request, ChargeEvent.REQUEST, charge.update_time)
 
 
 def confirm_request(

@@ -1,4 +1,4 @@
-"""Attempts that the provider has not heard of: whether they may be sent once more. Pure functions."""
+"""Attempts that the provider does not have: whether they may be sent once more. Pure functions."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -26,7 +26,7 @@ def may_resend(
     now: datetime,
     use: MethodUse = UNUSED,
 ) -> bool:
-    """Whether an attempt that the provider has not heard of may be sent once more under its key.
+    """Whether an attempt that the provider does not have may be sent once more under its key.
 
     Only as the charge would be made now: still wanted, allowed by the whole guard, under the same
     mandate and method. `month_minor` leaves out the attempt itself.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-# An outcome that is not known is asked for again this long afterwards, then later and later.
+# An unknown outcome is looked up again this long afterwards, then later and later.
 ASK_AGAIN_DELAY_FIRST = timedelta(seconds=30)
 ASK_AGAIN_DELAY_MAX = timedelta(hours=1)
 # Enough to come to the longest delay; an outage may well bring more questions than that.
@@ -32,7 +32,7 @@ class Declined:
 
 @dataclass(frozen=True, slots=True)
 class NotMade:
-    """The provider has never heard of the attempt, and from now on refuses its key."""
+    """The provider never got the attempt, and from now on refuses its key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Unknown:
     """Nobody knows whether the money moved."""
 
     why: str
-    # What the provider answered is not what was asked of it; empty if it gave no such answer.
+    # How the provider's answer differs from the request; empty if it does not, or there is none.
     mismatch: str = ""
 
 

@@ -26,7 +26,7 @@ class Refund:
     update_time: datetime
     # How often it was sent without an answer.
     try_count: int = 0
-    # What the provider answered in place of what was asked of it; such a refund is never sent again.
+    # How the provider's answer differs from the request; such a refund is never sent again.
     mismatch: str = ""
     traceparent: str = ""
     # The provider's id of the payment that it gives back.

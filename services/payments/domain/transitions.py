@@ -23,7 +23,7 @@ class ChargeState(StrEnum):
 class ChargeEvent(StrEnum):
     """What happens to a charge."""
 
-    # The customer is asked to confirm it.
+    # The customer has to confirm it.
     REQUEST = "REQUEST"
     CONFIRM = "CONFIRM"
     ATTEMPT = "ATTEMPT"
@@ -49,7 +49,7 @@ class AttemptEvent(StrEnum):
 
     SUCCEED = "SUCCEED"
     DECLINE = "DECLINE"
-    # Its key was closed before the provider had heard of it.
+    # Its key was closed before the provider got it.
     CLOSE = "CLOSE"
 
 

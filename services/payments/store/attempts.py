@@ -78,9 +78,9 @@ _UNKNOWN = Query(
 _LOOK_UP = Command("""
     UPDATE attempts SET next_lookup_time = :now
     FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]),
-                CAST(:number AS integer[])) AS asked (customer, merchant, charge, number)
-    WHERE attempts.customer = asked.customer AND attempts.merchant = asked.merchant
-      AND attempts.charge = asked.charge AND attempts.number = asked.number
+                CAST(:number AS integer[])) AS wanted (customer, merchant, charge, number)
+    WHERE attempts.customer = wanted.customer AND attempts.merchant = wanted.merchant
+      AND attempts.charge = wanted.charge AND attempts.number = wanted.number
       AND attempts.state || '' = 'UNKNOWN' AND attempts.next_lookup_time > :now
 """)
 
@@ -142,7 +142,7 @@ _OF_CHARGES = Query(
            provider_payment, end_time, lookup_count, next_lookup_time, mismatch
     FROM attempts
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
-      AS asked (customer, merchant, charge) USING (customer, merchant, charge)
+      AS wanted (customer, merchant, charge) USING (customer, merchant, charge)
     ORDER BY number
 """,
     Attempt,
@@ -190,14 +190,14 @@ async def settle(
     now: datetime,
 ) -> set[ChargeKey]:
     """Write outcomes; returns the charges whose outcome was not known before."""
-    said = [outcome for _, outcome in outcomes]
+    known = [outcome for _, outcome in outcomes]
     return set(
         await _SETTLE.all_for(
             tx,
             [attempt for attempt, _ in outcomes],
             state=[settled_state(attempt, outcome) for attempt, outcome in outcomes],
-            decline_code=[one.code if isinstance(one, Declined) else "" for one in said],
-            provider_payment=["" if isinstance(one, NotMade) else one.provider_id for one in said],
+            decline_code=[o.code if isinstance(o, Declined) else "" for o in known],
+            provider_payment=["" if isinstance(o, NotMade) else o.provider_id for o in known],
             now=now,
         )
     )

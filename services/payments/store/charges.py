@@ -60,13 +60,13 @@ _BY_KEY = Query(
            awaited_method, notice, refusal_reasons, abandon_reason, decline_code
     FROM charges
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
-      AS asked (customer, merchant, charge) USING (customer, merchant, charge)
+      AS wanted (customer, merchant, charge) USING (customer, merchant, charge)
 """,
     Charge,
 )
 
 # Rows are locked in the order of their key, so that two batches never wait for each other. State is
-# not asked for here: a row whose state changes while the lock is waited for would be overlooked.
+# no condition here: a row whose state changes while the lock is waited for would be overlooked.
 _LOCKED = Query(
     """
     SELECT merchant, customer, charge, order_name, billing_mode, amount_minor, currency, mandate,
@@ -75,7 +75,7 @@ _LOCKED = Query(
            awaited_method, notice, refusal_reasons, abandon_reason, decline_code
     FROM charges
     JOIN unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
-      AS asked (customer, merchant, charge) USING (customer, merchant, charge)
+      AS wanted (customer, merchant, charge) USING (customer, merchant, charge)
     ORDER BY merchant, customer, charge FOR UPDATE OF charges
 """,
     Charge,
@@ -145,9 +145,9 @@ _OF_MERCHANT = Query(
 _WAKE = Command("""
     UPDATE charges SET next_attempt_time = :now
     FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:charge AS text[]))
-      AS asked (customer, merchant, charge)
-    WHERE charges.customer = asked.customer AND charges.merchant = asked.merchant
-      AND charges.charge = asked.charge
+      AS wanted (customer, merchant, charge)
+    WHERE charges.customer = wanted.customer AND charges.merchant = wanted.merchant
+      AND charges.charge = wanted.charge
       AND state || '' = 'SCHEDULED' AND notice_wait_until_time IS NOT NULL
 """)
 
@@ -235,7 +235,7 @@ async def of_merchant(
 
 
 async def wake(tx: Connection, keys: Iterable[ChargeKey], now: datetime) -> None:
-    """Have charges that wait for word of their notice looked at now.
+    """Make charges that wait for the delivery of their notice due now.
 
     They are locked first: the guard may just be about to let one of them wait.
     """
@@ -245,5 +245,5 @@ async def wake(tx: Connection, keys: Iterable[ChargeKey], now: datetime) -> None
 
 
 async def wake_awaiting(tx: Connection, methods: Iterable[PaymentMethodKey], now: datetime) -> None:
-    """Have the next charge that waits for each payment method looked at now."""
+    """Make the next charge that waits for each payment method due now."""
     await _WAKE_AWAITING.run_for(tx, sorted(set(methods)), now=now)

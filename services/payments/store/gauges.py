@@ -51,7 +51,7 @@ GAUGE_QUERIES = (
             "mismatched": Gauge(
                 "recurring.charges.mismatched",
                 "{answer}",
-                "Charges and refunds of which the provider answered what was not asked for",
+                "Charges and refunds whose answer differs from the request",
             ),
             "refunds": Gauge("recurring.refunds.pending", "{refund}", "Refunds not yet answered"),
             "refund_age": Gauge(

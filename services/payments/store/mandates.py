@@ -33,7 +33,7 @@ class MandateWithTotal(Mandate):
     """A mandate, with what was charged under it in a month."""
 
     # Which of those that were wanted, from 1.
-    place: int = 0
+    ordinal: int = 0
     method_blocked: bool = False
     # None where there is no ceiling to it.
     total_minor: int | None = None
@@ -132,7 +132,7 @@ _WITH_TOTALS = Query(
     SELECT merchant, customer, mandate, payment_method, charge_ceiling_minor, month_ceiling_minor,
            mandates.currency, valid_from_time, valid_until_time, evidence, mandates.create_time,
            revoke_time, version,
-           wanted.place, payment_methods.block_time IS NOT NULL AS method_blocked,
+           wanted.ordinal, payment_methods.block_time IS NOT NULL AS method_blocked,
            CASE WHEN mandates.month_ceiling_minor IS NOT NULL THEN (
                SELECT CAST(sum(attempts.amount_minor) AS bigint) FROM attempts
                WHERE attempts.customer = wanted.customer AND attempts.merchant = wanted.merchant
@@ -145,7 +145,7 @@ _WITH_TOTALS = Query(
            END AS total_minor
     FROM unnest(CAST(:customer AS text[]), CAST(:merchant AS text[]), CAST(:mandate AS text[]),
                 CAST(:first AS timestamptz[]), CAST(:following AS timestamptz[]))
-      WITH ORDINALITY AS wanted (customer, merchant, mandate, first, following, place)
+      WITH ORDINALITY AS wanted (customer, merchant, mandate, first, following, ordinal)
     JOIN mandates USING (customer, merchant, mandate)
     JOIN payment_methods USING (customer, merchant, payment_method)
 """,
@@ -197,6 +197,6 @@ async def with_totals(
     tx: Connection, months: Sequence[MandateMonth]
 ) -> list[MandateWithTotal | None]:
     """Mandates with their totals, None for one that does not exist."""
-    found = await _WITH_TOTALS.all_for(tx, months, resent_within=KEY_RELIED_ON)
-    by_place = {mandate.place: mandate for mandate in found}
-    return [by_place.get(place) for place in range(1, len(months) + 1)]
+    mandates = await _WITH_TOTALS.all_for(tx, months, resent_within=KEY_RELIED_ON)
+    by_ordinal = {mandate.ordinal: mandate for mandate in mandates}
+    return [by_ordinal.get(ordinal) for ordinal in range(1, len(months) + 1)]

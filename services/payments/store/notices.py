@@ -18,7 +18,7 @@ _INSERT = Command("""
     ON CONFLICT (customer, merchant, charge, notice) DO NOTHING
 """)
 
-# What the customer heard last is what counts.
+# The last notice counts.
 _LATEST = Query(
     """
     SELECT DISTINCT ON (customer, merchant, charge)

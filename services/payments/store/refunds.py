@@ -183,13 +183,13 @@ async def settle(
     tx: Connection, outcomes: Sequence[tuple[Refund, Succeeded | Declined]], now: datetime
 ) -> list[Refund]:
     """Write outcomes; returns the refunds, as they are now, whose outcome was not known before."""
-    said = [outcome for _, outcome in outcomes]
+    known = [outcome for _, outcome in outcomes]
     return await _SETTLE.all_for(
         tx,
         [refund for refund, _ in outcomes],
         state=[settled_state(refund, outcome) for refund, outcome in outcomes],
-        failure_code=[one.code if isinstance(one, Declined) else "" for one in said],
-        provider_refund=[one.provider_id for one in said],
+        failure_code=[o.code if isinstance(o, Declined) else "" for o in known],
+        provider_refund=[o.provider_id for o in known],
         now=now,
     )
 

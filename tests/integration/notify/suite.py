@@ -103,27 +103,27 @@ class Notify:
         async with self.database.begin() as tx:
             await contacts.bind(tx, key, phone, self.clock.now())
 
-    async def tell(
-        self, *messages: Message, fact_key: str = "", occur_time: datetime | None = None
+    async def receive(
+        self, *messages: Message, event_key: str = "", occur_time: datetime | None = None
     ) -> None:
         """Let the handler take events of one type, as the inbox does with those that are new."""
-        told = [
+        events = [
             OutboxEvent(
-                fact_key or str(index), message, "acme", "x", occur_time or self.clock.now()
+                event_key or str(index), message, "acme", "x", occur_time or self.clock.now()
             )
             for index, message in enumerate(messages)
         ]
-        await self.handle([_event(fact) for fact in told])
+        await self.handle([_event(event) for event in events])
 
-    async def handle(self, told: Sequence[Event[Any]]) -> None:
+    async def handle(self, events: Sequence[Event[Any]]) -> None:
         by_type = {
             subscription.type: subscription
             for subscriptions in consumers.subscriptions(self.clock).values()
             for subscription in subscriptions
         }
-        [event_type] = {event.message.DESCRIPTOR.full_name for event in told}
+        [event_type] = {event.message.DESCRIPTOR.full_name for event in events}
         async with self.database.begin() as tx:
-            await by_type[event_type].handler(tx, told)
+            await by_type[event_type].handler(tx, events)
 
     async def start_sandbox(self) -> None:
         """Start the outside world with its first use, since many tests need none."""
@@ -176,8 +176,10 @@ class Notify:
             return [message_type.FromString(bytes(row.data)) for row in rows]
 
 
-def _event(fact: OutboxEvent) -> Event[Any]:
-    return Event(fact.event_id, fact.tenant, fact.partition_key, fact.occur_time, "", fact.message)
+def _event(event: OutboxEvent) -> Event[Any]:
+    return Event(
+        event.event_id, event.tenant, event.partition_key, event.occur_time, "", event.message
+    )
 
 
 def order_ref(customer: str = ANN, cycle: int = 1) -> scheduler_events_pb2.OrderRef:

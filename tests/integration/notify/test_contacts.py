@@ -164,7 +164,7 @@ async def test_a_check_of_none_or_too_many_is_refused(notify: Notify, count: int
 
 async def test_notices_are_listed_the_oldest_first_to_the_end(notify: Notify) -> None:
     await notify.contact()
-    await notify.tell(*(order_skipped(cycle=cycle) for cycle in (1, 2, 3)))
+    await notify.receive(*(order_skipped(cycle=cycle) for cycle in (1, 2, 3)))
     request = notify_pb2.ListNoticesRequest(parent=ANN, page_size=2)
     first = await notify.call("ListNotices", request)
     request.page_token = first.next_page_token
@@ -176,7 +176,7 @@ async def test_notices_are_listed_the_oldest_first_to_the_end(notify: Notify) ->
 
 async def test_notices_about_one_order_can_be_asked_for(notify: Notify) -> None:
     await notify.contact()
-    await notify.tell(order_skipped(cycle=1), order_skipped(cycle=2))
+    await notify.receive(order_skipped(cycle=1), order_skipped(cycle=2))
     order = order_skipped(cycle=2).ref.order
     request = notify_pb2.ListNoticesRequest(parent=ANN, subject_resource=order)
     answer = await notify.call("ListNotices", request)
@@ -186,7 +186,7 @@ async def test_notices_about_one_order_can_be_asked_for(notify: Notify) -> None:
 
 async def test_a_notice_is_found_by_its_name(notify: Notify) -> None:
     await notify.contact()
-    await notify.tell(order_skipped())
+    await notify.receive(order_skipped())
     [listed] = await notify.notices()
     found = await notify.call("GetNotice", notify_pb2.GetNoticeRequest(name=listed.name))
 

@@ -1,4 +1,4 @@
-"""Notices on their way: once each, through outages, and what is told of them."""
+"""Notices on their way: once each, through outages, and what is published of them."""
 
 import asyncio
 from datetime import timedelta
@@ -31,7 +31,7 @@ Delivery = notify_pb2.Notice.Delivery
 async def test_a_customer_reads_what_will_be_charged_and_when(notify: Notify) -> None:
     await notify.contact()
     await notify.bind()
-    await notify.tell(order_upcoming())
+    await notify.receive(order_upcoming())
     await notify.deliver()
 
     assert (await notify.inbox())[-1] == (
@@ -40,11 +40,11 @@ async def test_a_customer_reads_what_will_be_charged_and_when(notify: Notify) ->
     )
 
 
-async def test_one_event_told_twice_is_one_sms(notify: Notify) -> None:
+async def test_one_event_that_comes_twice_is_one_sms(notify: Notify) -> None:
     await notify.contact()
     await notify.bind()
     for _ in range(2):
-        await notify.tell(order_skipped())
+        await notify.receive(order_skipped())
         await notify.deliver()
 
     assert len(await notify.inbox()) == 2  # The code and the notice.
@@ -56,7 +56,7 @@ async def test_a_set_of_events_is_an_sms_for_each_customer(notify: Notify) -> No
     for customer, phone in phones.items():
         await notify.contact(customer)
         await notify.bind(phone, customer)
-    await notify.tell(*(order_skipped(customer) for customer in phones))
+    await notify.receive(*(order_skipped(customer) for customer in phones))
     await notify.deliver()
 
     assert [len(await notify.inbox(phone)) for phone in phones.values()] == [2, 2, 2]
@@ -65,7 +65,7 @@ async def test_a_set_of_events_is_an_sms_for_each_customer(notify: Notify) -> No
 async def test_a_lost_answer_leaves_one_sms_on_the_phone(notify: Notify) -> None:
     await notify.contact()
     await notify.bind_unreachable(LOST_ANSWER_PHONE)
-    await notify.tell(order_skipped())
+    await notify.receive(order_skipped())
     await notify.deliver()
     notify.clock.move(timedelta(seconds=10))
     await notify.deliver()
@@ -78,7 +78,7 @@ async def test_a_lost_answer_leaves_one_sms_on_the_phone(notify: Notify) -> None
 async def test_a_gateway_that_is_unavailable_twice_is_tried_a_third_time(notify: Notify) -> None:
     await notify.contact()
     await notify.bind_unreachable(UNAVAILABLE_TWICE_PHONE)
-    await notify.tell(order_skipped())
+    await notify.receive(order_skipped())
     waits = []
     for _ in range(3):
         await notify.deliver()
@@ -94,7 +94,7 @@ async def test_an_outage_delays_notices_and_loses_none(notify: Notify) -> None:
     await notify.contact()
     await notify.bind()
     await notify.outage("sms", on=True)
-    await notify.tell(order_upcoming())
+    await notify.receive(order_upcoming())
     await notify.deliver()
     [pending] = (await notify.notices())[-1].deliveries
     await notify.outage("sms", on=False)
@@ -111,7 +111,7 @@ async def test_a_gateway_that_cannot_be_reached_at_all_is_tried_again(notify: No
     await notify.contact()
     await notify.bind()
     await notify.sandbox.stop()
-    await notify.tell(order_skipped())
+    await notify.receive(order_skipped())
     await notify.deliver()
     await notify.sandbox.start()
     notify.clock.move(timedelta(seconds=10))
@@ -124,7 +124,7 @@ async def test_a_notice_that_never_gets_through_fails_after_a_day(notify: Notify
     await notify.contact()
     await notify.bind()
     await notify.outage("sms", on=True)
-    await notify.tell(order_upcoming())
+    await notify.receive(order_upcoming())
     posted = notify.clock.now()
     await notify.deliver()
     while notify.wake_at is not None:
@@ -148,7 +148,7 @@ async def test_a_phone_that_cannot_receive_fails_at_once(
 ) -> None:
     await notify.contact()
     await notify.bind_unreachable(phone)
-    await notify.tell(order_upcoming())
+    await notify.receive(order_upcoming())
     await notify.deliver()
 
     [failed] = await notify.published(events_pb2.NoticeFailed)
@@ -164,7 +164,7 @@ async def test_a_customer_without_phone_and_mail_is_told_of_as_unreachable(
 ) -> None:
     if has_contact:
         await notify.contact()
-    await notify.tell(order_upcoming())
+    await notify.receive(order_upcoming())
     await notify.deliver()
 
     [failed] = await notify.published(events_pb2.NoticeFailed)
@@ -176,7 +176,7 @@ async def test_a_customer_without_phone_and_mail_is_told_of_as_unreachable(
 async def test_a_notice_in_time_promises_what_the_event_says(notify: Notify) -> None:
     await notify.contact()
     await notify.bind()
-    await notify.tell(order_upcoming())
+    await notify.receive(order_upcoming())
     await notify.deliver()
 
     delivered = (await notify.published(events_pb2.NoticeDelivered))[-1]
@@ -188,7 +188,7 @@ async def test_a_late_notice_defers_the_charge_by_its_full_lead(notify: Notify) 
     await notify.contact()
     await notify.bind()
     await notify.outage("sms", on=True)
-    await notify.tell(order_upcoming())
+    await notify.receive(order_upcoming())
     await notify.deliver()
     await notify.outage("sms", on=False)
     notify.clock.move(timedelta(hours=5))
@@ -203,7 +203,7 @@ async def test_a_notice_follows_the_customer_to_a_new_phone(notify: Notify) -> N
     await notify.contact()
     await notify.bind()
     await notify.outage("sms", on=True)
-    await notify.tell(order_skipped())
+    await notify.receive(order_skipped())
     await notify.deliver()
     await notify.outage("sms", on=False)
     await notify.bind("+491709999999")
@@ -217,7 +217,7 @@ async def test_a_notice_follows_the_customer_to_a_new_phone(notify: Notify) -> N
 async def test_a_receipt_is_copied_by_mail_with_the_lines_of_the_order(notify: Notify) -> None:
     await notify.contact(email="ann@example.com")
     await notify.bind()
-    await notify.tell(order_confirmed())
+    await notify.receive(order_confirmed())
     await notify.deliver()
 
     [mail] = await notify.mailbox("ann@example.com")
@@ -232,7 +232,7 @@ async def test_an_outage_of_the_mail_server_leaves_one_mail_in_the_end(notify: N
     await notify.contact(email="ann@example.com")
     await notify.bind()
     await notify.outage("mail", on=True)
-    await notify.tell(order_confirmed())
+    await notify.receive(order_confirmed())
     await notify.deliver()
     await notify.outage("mail", on=False)
     notify.clock.move(timedelta(seconds=10))
@@ -246,7 +246,7 @@ async def test_without_a_phone_the_mail_decides_whether_a_notice_was_delivered(
     notify: Notify,
 ) -> None:
     await notify.contact(email="ann@example.com")
-    await notify.tell(order_skipped())
+    await notify.receive(order_skipped())
     await notify.deliver()
 
     [delivered] = await notify.published(events_pb2.NoticeDelivered)
@@ -257,8 +257,8 @@ async def test_without_a_phone_the_mail_decides_whether_a_notice_was_delivered(
 async def test_muted_receipts_do_not_reach_the_phone_and_other_notices_do(notify: Notify) -> None:
     await notify.contact(preferences=notify_pb2.Contact.Preferences(sms_receipts_muted=True))
     await notify.bind()
-    await notify.tell(order_confirmed())
-    await notify.tell(order_skipped())
+    await notify.receive(order_confirmed())
+    await notify.receive(order_skipped())
     await notify.deliver()
 
     assert [text[:30] for text in (await notify.inbox())[1:]] == ["Hi Ann! Your order Coffee of S"]
@@ -269,7 +269,7 @@ async def test_muted_mail_brings_none(notify: Notify) -> None:
     muted = notify_pb2.Contact.Preferences(email_muted=True)
     await notify.contact(email="ann@example.com", preferences=muted)
     await notify.bind()
-    await notify.tell(order_confirmed())
+    await notify.receive(order_confirmed())
     await notify.deliver()
 
     assert await notify.mailbox("ann@example.com") == []
@@ -278,7 +278,7 @@ async def test_muted_mail_brings_none(notify: Notify) -> None:
 async def test_what_a_process_died_over_is_sent_by_the_next(notify: Notify) -> None:
     await notify.contact()
     await notify.bind()
-    await notify.tell(order_skipped())
+    await notify.receive(order_skipped())
     await notify.claim_and_die()
     waiting = await notify.deliveries.step()
     await notify.end_claims()
@@ -298,7 +298,7 @@ class Hanging:
 async def test_what_a_step_had_claimed_is_sent_at_once_when_it_is_cut_off(notify: Notify) -> None:
     await notify.contact()
     await notify.bind()
-    await notify.tell(order_skipped())
+    await notify.receive(order_skipped())
     hanging = Deliveries(notify.database, notify.clock, {Channel.SMS: Hanging()})
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.5):
@@ -311,7 +311,7 @@ async def test_what_a_step_had_claimed_is_sent_at_once_when_it_is_cut_off(notify
 async def test_a_batch_is_more_than_fits_on_the_wire_at_once(notify: Notify) -> None:
     await notify.contact()
     await notify.bind()
-    await notify.tell(*(order_skipped(cycle=cycle) for cycle in range(1, 81)))
+    await notify.receive(*(order_skipped(cycle=cycle) for cycle in range(1, 81)))
     step = await notify.deliveries.step()
 
     assert step.worked == 80
@@ -321,11 +321,11 @@ async def test_a_batch_is_more_than_fits_on_the_wire_at_once(notify: Notify) -> 
 async def test_two_processes_share_the_work_and_send_nothing_twice(notify: Notify) -> None:
     await notify.contact()
     await notify.bind()
-    await notify.tell(*(order_skipped(cycle=cycle) for cycle in range(1, 21)))
+    await notify.receive(*(order_skipped(cycle=cycle) for cycle in range(1, 21)))
     await asyncio.gather(*(notify.deliver() for _ in range(2)))
-    asked = await notify.sandbox.ask("GET", "/record/requests?part=sms&limit=100")
+    answer = await notify.sandbox.ask("GET", "/record/requests?part=sms&limit=100")
 
-    assert len(asked.body["data"]) == 21
+    assert len(answer.body["data"]) == 21
 
 
 async def test_one_notice_that_cannot_be_sent_does_not_hold_up_the_others(notify: Notify) -> None:
@@ -334,7 +334,7 @@ async def test_one_notice_that_cannot_be_sent_does_not_hold_up_the_others(notify
     await notify.bind_unreachable(INVALID_PHONE)
     await notify.contact(bob)
     await notify.bind("+491700000002", bob)
-    await notify.tell(order_skipped(), order_skipped(bob))
+    await notify.receive(order_skipped(), order_skipped(bob))
     await notify.deliver()
 
     assert len(await notify.inbox("+491700000002")) == 2
@@ -348,7 +348,7 @@ async def test_no_log_line_holds_a_phone_number_an_address_or_a_code(
     await notify.bind()
     for part in ("sms", "mail"):
         await notify.outage(part, on=True)
-    await notify.tell(order_confirmed())
+    await notify.receive(order_confirmed())
     await notify.deliver()
     await notify.sandbox.stop()
     notify.clock.move(timedelta(hours=1))

@@ -1,4 +1,4 @@
-"""What is about a person is encrypted in the database, and gone from it when it is asked for."""
+"""What is about a person is encrypted in the database, and erased from it on request."""
 
 import base64
 import secrets
@@ -40,9 +40,9 @@ async def known(notify: Notify) -> Notify:
     await notify.contact(email=EMAIL)
     await notify.call("UpdateContact", update(display_name=NAME))
     await notify.bind()
-    await notify.tell(order_upcoming())
+    await notify.receive(order_upcoming())
     await notify.deliver()
-    await notify.tell(order_confirmed())
+    await notify.receive(order_confirmed())
     await notify.start_binding("+491709999999")
     return notify
 
@@ -69,7 +69,7 @@ async def stored(notify: Notify) -> Rows:
         }
 
 
-def told(rows: Rows) -> set[tuple[str, str]]:
+def readable(rows: Rows) -> set[tuple[str, str]]:
     """Which canaries sit in which tables."""
     return {
         (table, canary)
@@ -85,14 +85,14 @@ async def test_no_table_holds_a_name_a_phone_an_address_or_a_text(known: Notify)
     rows = await stored(known)
 
     assert all(rows[table] for table in ("contacts", "phone_codes", "deliveries", "requests"))
-    assert told(rows) == set()
+    assert readable(rows) == set()
 
 
 async def test_what_is_encrypted_is_read_back(known: Notify) -> None:
     contact = await known.call("GetContact", GET)
 
     assert (contact.display_name, contact.email) == (NAME, EMAIL)
-    assert any(NAME in each.deliveries[0].text for each in await known.notices())
+    assert any(NAME in notice.deliveries[0].text for notice in await known.notices())
 
 
 async def test_a_key_that_follows_another_encrypts_and_the_old_one_still_opens(
@@ -160,7 +160,7 @@ async def test_a_delivery_that_does_not_open_waits_and_does_not_hold_up_the_othe
     await notify.bind()
     await notify.contact(BOB)
     await notify.bind(BOBS_PHONE, BOB)
-    await notify.tell(order_upcoming(), order_upcoming(BOB))
+    await notify.receive(order_upcoming(), order_upcoming(BOB))
     await rename_key(notify, "test-1", "test-9")
     await notify.deliver()
     [_, waiting] = await notify.notices()
@@ -211,7 +211,7 @@ async def test_what_was_to_be_sent_to_who_is_erased_is_not_sent(known: Notify) -
 async def test_who_comes_back_is_not_told_what_was_erased(notify: Notify) -> None:
     await notify.contact()
     await notify.bind()
-    await notify.tell(order_upcoming())
+    await notify.receive(order_upcoming())
     await erase(notify)
     await notify.contact()
     await notify.start_binding()

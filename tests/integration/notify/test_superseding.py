@@ -72,13 +72,15 @@ async def bound(notify: Notify) -> None:
     await notify.bind()
 
 
-async def told_in_outage(notify: Notify, *facts: Message, backwards: bool = False) -> list[str]:
-    """What arrives on the phone of facts that occurred a second apart during an outage."""
+async def texts_after_outage(
+    notify: Notify, *events: Message, backwards: bool = False
+) -> list[str]:
+    """What arrives on the phone of events that occurred a second apart during an outage."""
     await bound(notify)
     await notify.outage("sms", on=True)
-    placed = list(enumerate(facts))
-    for place, fact in reversed(placed) if backwards else placed:
-        await notify.tell(fact, fact_key=str(place), occur_time=NOW + place * SECOND)
+    numbered = list(enumerate(events))
+    for number, event in reversed(numbered) if backwards else numbered:
+        await notify.receive(event, event_key=str(number), occur_time=NOW + number * SECOND)
         if not backwards:
             await notify.deliver()
     await notify.outage("sms", on=False)
@@ -89,7 +91,7 @@ async def told_in_outage(notify: Notify, *facts: Message, backwards: bool = Fals
 
 @pytest.mark.parametrize("backwards", [False, True])
 @pytest.mark.parametrize(
-    ("stale", "fact", "arrives"),
+    ("stale", "event", "arrives"),
     [
         (order_upcoming, order_cancelled, "is cancelled"),
         (order_upcoming, order_skipped, "is left out"),
@@ -101,15 +103,15 @@ async def told_in_outage(notify: Notify, *facts: Message, backwards: bool = Fals
         (order_upcoming, order_upcoming, "comes to"),
     ],
 )
-async def test_what_a_later_fact_makes_untrue_does_not_go_out(
+async def test_what_a_later_event_makes_untrue_does_not_go_out(
     notify: Notify,
     stale: Callable[[], Message],
-    fact: Callable[[], Message],
+    event: Callable[[], Message],
     arrives: str,
     *,
     backwards: bool,
 ) -> None:
-    texts = await told_in_outage(notify, stale(), fact(), backwards=backwards)
+    texts = await texts_after_outage(notify, stale(), event(), backwards=backwards)
 
     assert len(texts) == 1
     assert arrives in texts[0]
@@ -126,32 +128,32 @@ async def test_what_a_later_fact_makes_untrue_does_not_go_out(
 async def test_a_payment_voids_what_was_said_before_it(
     notify: Notify, stale: Callable[[], Message], *, backwards: bool
 ) -> None:
-    assert await told_in_outage(notify, stale(), succeeded(), backwards=backwards) == []
+    assert await texts_after_outage(notify, stale(), succeeded(), backwards=backwards) == []
 
 
 async def test_a_void_announcement_is_never_said_to_be_delivered(notify: Notify) -> None:
-    await told_in_outage(notify, order_upcoming(), order_cancelled())
+    await texts_after_outage(notify, order_upcoming(), order_cancelled())
 
     delivered = await notify.published(events_pb2.NoticeDelivered)
     assert notify_pb2.ORDER_UPCOMING not in {event.kind for event in delivered}
     assert await notify.published(events_pb2.NoticeFailed) == []
 
 
-async def test_facts_of_one_instant_count_in_the_order_of_their_arrival(notify: Notify) -> None:
+async def test_events_of_one_instant_count_in_the_order_of_their_arrival(notify: Notify) -> None:
     await bound(notify)
     changes = scheduler.StandingOrderChanged
     for place, change in enumerate((changes.CREATED, changes.UPDATED, changes.CANCELLED)):
-        await notify.tell(changed(change), fact_key=str(place), occur_time=NOW)
+        await notify.receive(changed(change), event_key=str(place), occur_time=NOW)
     await notify.deliver()
 
     [text] = (await notify.inbox())[1:]
     assert "is cancelled" in text
 
 
-async def test_a_fact_told_twice_voids_nothing_of_its_own(notify: Notify) -> None:
+async def test_an_event_that_comes_twice_voids_nothing_of_its_own(notify: Notify) -> None:
     await bound(notify)
     for _ in range(2):
-        await notify.tell(order_upcoming())
+        await notify.receive(order_upcoming())
     await notify.deliver()
 
     assert len(await notify.inbox()) == 2
@@ -163,7 +165,7 @@ async def test_what_time_has_made_untrue_does_not_go_out(
 ) -> None:
     await bound(notify)
     await notify.outage("sms", on=True)
-    await notify.tell(stale())
+    await notify.receive(stale())
     await notify.deliver()
     await notify.outage("sms", on=False)
     notify.clock.move(6 * HOUR)
@@ -177,14 +179,14 @@ async def test_what_time_has_made_untrue_does_not_go_out(
 async def test_messages_go_out_in_their_order_after_an_outage(notify: Notify) -> None:
     await bound(notify)
     await notify.outage("sms", on=True)
-    await notify.tell(order_confirmed(), fact_key="a")
+    await notify.receive(order_confirmed(), event_key="a")
     for _ in range(4):
         await notify.deliver()
         assert notify.wake_at is not None
         notify.clock.move_to(notify.wake_at)
     await notify.deliver()
     await notify.outage("sms", on=False)
-    await notify.tell(order_confirmed(cycle=2), fact_key="b")
+    await notify.receive(order_confirmed(cycle=2), event_key="b")
     await notify.deliver()
     assert len(await notify.inbox()) == 1
     assert notify.wake_at is not None
@@ -198,7 +200,7 @@ async def test_messages_go_out_in_their_order_after_an_outage(notify: Notify) ->
 async def test_an_e_mail_counts_when_the_phone_cannot_be_reached(notify: Notify) -> None:
     await notify.contact(email="ann@example.com")
     await notify.bind_unreachable(UNDELIVERABLE_PHONE)
-    await notify.tell(order_upcoming())
+    await notify.receive(order_upcoming())
     await notify.deliver()
 
     delivered = (await notify.published(events_pb2.NoticeDelivered))[-1]
@@ -216,7 +218,7 @@ async def test_an_e_mail_counts_while_the_gateway_is_away_and_the_date_stays(
     await notify.contact(email="ann@example.com")
     await notify.bind()
     await notify.outage("sms", on=True)
-    await notify.tell(order_upcoming())
+    await notify.receive(order_upcoming())
     await notify.deliver()
     await notify.outage("sms", on=False)
     notify.clock.move(5 * HOUR)
@@ -236,10 +238,10 @@ async def test_a_phone_that_takes_nothing_gets_three_texts_in_three_days(notify:
     await notify.contact()
     await notify.bind_unreachable(UNDELIVERABLE_PHONE)
     for look in range(13):
-        await notify.tell(order_upcoming(), fact_key=f"upcoming-{look}")
+        await notify.receive(order_upcoming(), event_key=f"upcoming-{look}")
         await notify.deliver()
         held = order_held(scheduler_pb2.NOTICE_UNDELIVERABLE)
-        await notify.tell(held, fact_key=f"held-{look}")
+        await notify.receive(held, event_key=f"held-{look}")
         await notify.deliver()
         notify.clock.move(6 * HOUR)
 
@@ -261,10 +263,10 @@ async def test_a_phone_that_takes_nothing_gets_three_texts_in_three_days(notify:
 async def test_a_new_phone_is_tried_at_once_though_the_old_one_was_dead(notify: Notify) -> None:
     await notify.contact()
     await notify.bind_unreachable(UNDELIVERABLE_PHONE)
-    await notify.tell(order_upcoming(), fact_key="a")
+    await notify.receive(order_upcoming(), event_key="a")
     await notify.deliver()
     await notify.bind(PHONE)
-    await notify.tell(order_upcoming(), fact_key="b")
+    await notify.receive(order_upcoming(), event_key="b")
     await notify.deliver()
 
     assert "comes to" in (await notify.inbox())[-1]

@@ -259,7 +259,7 @@ class Payments:
 
     # --- what others see ------------------------------------------------------------------------
 
-    async def facts(self) -> list[Message]:
+    async def events(self) -> list[Message]:
         """The events that payments has published, in order."""
         types = {
             message.DESCRIPTOR.full_name: message
@@ -270,7 +270,7 @@ class Payments:
         return [types[row.type].FromString(row.data) for row in rows]
 
     async def published(self) -> list[str]:
-        return [fact.DESCRIPTOR.name for fact in await self.facts()]
+        return [event.DESCRIPTOR.name for event in await self.events()]
 
     async def rows(self, sql: str) -> Sequence[Any]:
         async with self.database.read() as connection:
@@ -284,7 +284,7 @@ class Payments:
 
     async def charged_minor(self) -> int:
         """What the provider has taken from customers."""
-        return sum(each["amount_received"] for each in await self.payments_at_provider())
+        return sum(payment["amount_received"] for payment in await self.payments_at_provider())
 
     async def balances(self) -> dict[str, int]:
         """The ledger: minor units by account, all in EUR."""
@@ -296,7 +296,7 @@ class Payments:
         }
 
 
-def fact_of(facts: Sequence[Message], name: str) -> Any:  # noqa: ANN401 - any message
-    """The only fact of a type."""
-    [found] = [fact for fact in facts if fact.DESCRIPTOR.name == name]
-    return found
+def event_of(events: Sequence[Message], name: str) -> Any:  # noqa: ANN401 - any message
+    """The only event of a type."""
+    [event] = [event for event in events if event.DESCRIPTOR.name == name]
+    return event

@@ -17,7 +17,7 @@ from tests.integration.payments.suite import (
     Payments,
     State,
     charge_name,
-    fact_of,
+    event_of,
     order,
 )
 
@@ -39,10 +39,10 @@ async def test_eight_orders_on_a_dead_card_make_one_attempt_and_one_message(
     await payments.pass_time(16 * DAY)
 
     assert len(await payments.payments_at_provider()) == 1
-    blocked = fact_of(await payments.facts(), "PaymentMethodBlocked")
+    blocked = event_of(await payments.events(), "PaymentMethodBlocked")
     assert (blocked.payment_method, blocked.decline_code) == (VISA, "lost_card")
-    told = await payments.published()
-    assert (told.count("PaymentAbandoned"), told.count("PaymentRefused")) == (1, 7)
+    published = await payments.published()
+    assert (published.count("PaymentAbandoned"), published.count("PaymentRefused")) == (1, 7)
     refused = await payments.charge(charge_name(8))
     assert refused.refusal_reasons == [payments_pb2.PAYMENT_METHOD_BLOCKED]
 

@@ -11,7 +11,7 @@ from tests.integration.payments.suite import (
     MANDATE,
     Payments,
     State,
-    fact_of,
+    event_of,
 )
 
 GOOD = f"{ANN}/paymentMethods/good"
@@ -40,7 +40,7 @@ async def test_a_retry_takes_the_card_that_replaced_the_declined_one(payments: P
 
     assert (await payments.charge()).state == State.SUCCEEDED
     made = await payments.payments_at_provider()
-    assert [each["payment_method"] for each in made] == [
+    assert [payment["payment_method"] for payment in made] == [
         "pm_card_chargeDeclinedInsufficientFunds",
         "pm_card_visa",
     ]
@@ -52,7 +52,7 @@ async def test_the_guard_compares_a_retry_with_the_new_mandate(payments: Payment
     await payments.change_mandate(NEW)
     await payments.pass_time(DAY)
 
-    refused = fact_of(await payments.facts(), "PaymentRefused")
+    refused = event_of(await payments.events(), "PaymentRefused")
     assert refused.reasons == [payments_pb2.ABOVE_CHARGE_CEILING]
 
 
@@ -81,7 +81,7 @@ async def test_an_attempt_lost_in_an_outage_is_made_anew_with_the_new_card(
     await payments.pass_time(timedelta(hours=2))
 
     made = await payments.payments_at_provider()
-    assert [each["payment_method"] for each in made] == ["pm_card_visa"]
+    assert [payment["payment_method"] for payment in made] == ["pm_card_visa"]
 
 
 async def test_a_payment_keeps_the_mandate_that_it_was_made_under(payments: Payments) -> None:

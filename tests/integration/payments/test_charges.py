@@ -15,7 +15,7 @@ from tests.integration.payments.suite import (
     Abandoned,
     Payments,
     State,
-    fact_of,
+    event_of,
 )
 
 
@@ -31,7 +31,7 @@ async def test_a_due_order_is_charged_once_and_everybody_learns_of_it(payments: 
     [payment] = await payments.payments_at_provider()
     assert payment["amount_received"] == AMOUNT_MINOR
     assert payment["id"] == charge.attempts[0].provider_payment
-    succeeded = fact_of(await payments.facts(), "PaymentSucceeded")
+    succeeded = event_of(await payments.events(), "PaymentSucceeded")
     assert (succeeded.ref.order, succeeded.ref.charge) == (ORDER, CHARGE)
     assert (succeeded.brand, succeeded.last4, succeeded.attempt_count) == ("visa", "4242", 1)
     assert await payments.balances() == {
@@ -58,7 +58,7 @@ async def test_a_soft_decline_is_tried_again_the_next_day(payments: Payments) ->
     await payments.work()
 
     assert (await payments.charge()).next_attempt_time == to_timestamp(NOW + DAY)
-    declined = fact_of(await payments.facts(), "PaymentDeclined")
+    declined = event_of(await payments.events(), "PaymentDeclined")
     assert (declined.attempt, declined.decline_code) == (1, "insufficient_funds")
     assert declined.next_attempt_time == to_timestamp(NOW + DAY)
 
@@ -84,7 +84,7 @@ async def test_a_charge_that_is_always_declined_is_abandoned_after_four_attempts
     days = [attempt.start_time.ToDatetime().day for attempt in charge.attempts]
     assert days == [31, 1, 4, 9]
     assert await payments.published() == [*["PaymentDeclined"] * 3, "PaymentAbandoned"]
-    abandoned = fact_of(await payments.facts(), "PaymentAbandoned")
+    abandoned = event_of(await payments.events(), "PaymentAbandoned")
     assert abandoned.reason == Abandoned.DECLINED
     assert abandoned.decline_code == "insufficient_funds"
     assert await payments.balances() == {}
@@ -108,7 +108,7 @@ async def test_without_a_delivered_notice_nothing_is_charged(payments: Payments)
 
     await payments.pass_time(DAY)
     assert (await payments.charge()).state == State.REFUSED
-    refused = fact_of(await payments.facts(), "PaymentRefused")
+    refused = event_of(await payments.events(), "PaymentRefused")
     assert refused.reasons == [payments_pb2.NOTICE_NOT_DELIVERED]
     assert await payments.payments_at_provider() == []
 
@@ -160,5 +160,5 @@ async def test_another_customers_mandate_allows_nothing(payments: Payments) -> N
     await payments.fall_due(payments.due(mandate=other))
     await payments.work()
 
-    refused = fact_of(await payments.facts(), "PaymentRefused")
+    refused = event_of(await payments.events(), "PaymentRefused")
     assert refused.reasons == [payments_pb2.MANDATE_NOT_FOUND]

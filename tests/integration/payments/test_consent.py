@@ -1,4 +1,4 @@
-"""Payment methods and mandates: what a platform records, and what it is told when it cannot."""
+"""Payment methods and mandates: what a platform records, and why it is refused."""
 
 import uuid
 from datetime import timedelta

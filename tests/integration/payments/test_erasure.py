@@ -1,4 +1,4 @@
-"""What is about a person goes when it is asked for; what the books and a dispute need stays."""
+"""Personal data are erased on request; what the books and a dispute need stays."""
 
 import uuid
 

@@ -1,4 +1,4 @@
-"""What the provider answers is believed only if it is what was asked for."""
+"""What the provider answers is believed only if it matches the request."""
 
 import argparse
 from datetime import timedelta

@@ -48,11 +48,11 @@ async def test_an_unknown_outcome_grows_old_until_it_is_known(payments: Payments
     assert [after[name] for name in names] == [0, 0]
 
 
-async def test_facts_that_nobody_publishes_are_counted_and_grow_old(payments: Payments) -> None:
+async def test_events_that_nobody_publishes_are_counted_and_grow_old(payments: Payments) -> None:
     await charged(payments, "pm_card_visa")
     payments.clock.move(timedelta(minutes=2))
     shown = await seen(payments)
-    assert shown["recurring.outbox.unpublished"] == len(await payments.facts())
+    assert shown["recurring.outbox.unpublished"] == len(await payments.events())
     assert shown["recurring.outbox.oldest.age"] == 120
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from services.runtime.errors import Problem
-from tests.integration.payments.suite import AMOUNT_MINOR, CHARGE, Payments, fact_of
+from tests.integration.payments.suite import AMOUNT_MINOR, CHARGE, Payments, event_of
 from tests.owner import as_owner
 
 Refund = payments_pb2.Refund
@@ -37,10 +37,12 @@ async def test_a_refund_gives_back_and_books_what_is_left(paid: Payments) -> Non
     charge = await paid.charge()
     assert charge.refunded_amount == charge.amount
     assert set((await paid.balances()).values()) == {0}
-    refunded = [f for f in await paid.facts() if f.DESCRIPTOR.name == "RefundSucceeded"]
-    assert [each.refund_amount.units for each in refunded] == [2, 10]  # type: ignore[attr-defined]
+    refunded = [
+        event for event in await paid.events() if event.DESCRIPTOR.name == "RefundSucceeded"
+    ]
+    assert [event.refund_amount.units for event in refunded] == [2, 10]  # type: ignore[attr-defined]
     record = (await paid.sandbox.provider("GET", "/refunds")).body["data"]
-    assert sum(each["amount"] for each in record) == AMOUNT_MINOR
+    assert sum(refund["amount"] for refund in record) == AMOUNT_MINOR
 
 
 async def test_no_more_is_given_back_than_was_paid(paid: Payments) -> None:
@@ -62,7 +64,7 @@ async def test_a_refund_survives_an_outage_of_the_provider(paid: Payments) -> No
     assert wake_at is not None
     await paid.pass_time(wake_at - paid.clock.now())
     assert await refund_state(paid) == Refund.SUCCEEDED
-    fact_of(await paid.facts(), "RefundSucceeded")
+    event_of(await paid.events(), "RefundSucceeded")
 
 
 async def test_a_refund_that_the_provider_refuses_fails_and_can_be_asked_for_anew(

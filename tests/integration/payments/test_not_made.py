@@ -1,4 +1,4 @@
-"""Attempts that the provider has never heard of: sent once more only if they still may be made."""
+"""Attempts that the provider does not have: sent once more only if they still may be made."""
 
 import sqlite3
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,7 @@ from tests.integration.payments.suite import (
     Payments,
     State,
     charge_name,
-    fact_of,
+    event_of,
     order,
 )
 
@@ -63,7 +63,7 @@ async def end_the_outage_after(payments: Payments, time: timedelta) -> None:
 
 
 async def states_of_attempts(payments: Payments) -> list[str]:
-    return [AttemptState.Name(each.state) for each in (await payments.charge()).attempts]
+    return [AttemptState.Name(attempt.state) for attempt in (await payments.charge()).attempts]
 
 
 @pytest.mark.parametrize("outage", OUTAGES)
@@ -75,7 +75,7 @@ async def test_a_payment_cancelled_during_an_outage_is_not_made_after_it(
     await end_the_outage_after(payments, outage)
 
     assert await payments.payments_at_provider() == []
-    abandoned = fact_of(await payments.facts(), "PaymentAbandoned")
+    abandoned = event_of(await payments.events(), "PaymentAbandoned")
     assert abandoned.reason == Abandoned.WITHDRAWN
     assert await states_of_attempts(payments) == ["NOT_MADE"]
 
@@ -89,7 +89,7 @@ async def test_a_mandate_revoked_during_an_outage_allows_nothing_after_it(
     await end_the_outage_after(payments, outage)
 
     assert await payments.payments_at_provider() == []
-    refused = fact_of(await payments.facts(), "PaymentRefused")
+    refused = event_of(await payments.events(), "PaymentRefused")
     assert refused.reasons == [payments_pb2.MANDATE_REVOKED]
 
 
@@ -105,7 +105,7 @@ async def test_a_lower_price_announced_during_an_outage_binds_the_payment_after_
     await end_the_outage_after(payments, HOUR)
 
     assert await payments.payments_at_provider() == []
-    refused = fact_of(await payments.facts(), "PaymentRefused")
+    refused = event_of(await payments.events(), "PaymentRefused")
     assert refused.reasons == [payments_pb2.ABOVE_NOTIFIED_AMOUNT]
 
 
@@ -216,7 +216,7 @@ async def test_a_confirmed_request_that_an_outage_outlasts_is_not_made_after_its
     await end_the_outage_after(payments, DAY + HOUR)
 
     assert await payments.payments_at_provider() == []
-    abandoned = fact_of(await payments.facts(), "PaymentAbandoned")
+    abandoned = event_of(await payments.events(), "PaymentAbandoned")
     assert abandoned.reason == Abandoned.NOT_MADE
 
 
@@ -255,4 +255,4 @@ async def test_a_refund_whose_answer_was_lost_is_given_once_though_its_key_is_fo
 
     assert (await payments.charge()).refunded_amount == to_money(100, "EUR")
     refunds = (await payments.sandbox.provider("GET", "/refunds")).body["data"]
-    assert [each["amount"] for each in refunds] == [100]
+    assert [refund["amount"] for refund in refunds] == [100]

@@ -16,7 +16,7 @@ from tests.integration.payments.suite import (
     Abandoned,
     Payments,
     State,
-    fact_of,
+    event_of,
 )
 
 LOST = f"{ANN}/paymentMethods/lost"
@@ -26,7 +26,7 @@ async def test_a_request_is_charged_when_the_customer_says_yes(payments: Payment
     await payments.payment_method()
     await payments.fall_due(payments.due_on_notice())
     await payments.work()
-    requested = fact_of(await payments.facts(), "PaymentRequested")
+    requested = event_of(await payments.events(), "PaymentRequested")
     assert requested.expire_time == to_timestamp(NOW + DAY)
     assert await payments.payments_at_provider() == []
 
@@ -40,7 +40,7 @@ async def test_a_request_that_nobody_confirms_ends(payments: Payments) -> None:
     await payments.fall_due(payments.due_on_notice())
     await payments.pass_time(DAY)
 
-    abandoned = fact_of(await payments.facts(), "PaymentAbandoned")
+    abandoned = event_of(await payments.events(), "PaymentAbandoned")
     assert abandoned.reason == Abandoned.REQUEST_EXPIRED
 
 
@@ -51,7 +51,7 @@ async def test_a_declined_request_can_be_confirmed_with_another_card(payments: P
     await payments.confirm(payment_method=LOST)
     await payments.work()
     assert (await payments.charge()).state == State.REQUESTED
-    declined = fact_of(await payments.facts(), "PaymentDeclined")
+    declined = event_of(await payments.events(), "PaymentDeclined")
     assert not declined.HasField("next_attempt_time")
 
     await payments.confirm()
@@ -65,7 +65,7 @@ async def test_a_confirmed_request_that_stays_declined_ends_as_declined(payments
     await payments.confirm(payment_method=LOST)
     await payments.pass_time(DAY)
 
-    abandoned = fact_of(await payments.facts(), "PaymentAbandoned")
+    abandoned = event_of(await payments.events(), "PaymentAbandoned")
     assert abandoned.reason == Abandoned.DECLINED
     assert abandoned.decline_code == "insufficient_funds"
 
@@ -108,7 +108,7 @@ async def test_a_withdrawn_charge_is_abandoned(payments: Payments) -> None:
     await payments.pass_time(3 * DAY)
 
     assert await payments.published() == ["PaymentDeclined", "PaymentAbandoned"]
-    abandoned = fact_of(await payments.facts(), "PaymentAbandoned")
+    abandoned = event_of(await payments.events(), "PaymentAbandoned")
     assert abandoned.reason == Abandoned.WITHDRAWN
     assert await payments.charged_minor() == 0
 

@@ -144,7 +144,7 @@ class Hanging(StripeProvider):
 
 
 class Slow(Hanging):
-    """Says at last that it has not heard of an attempt, and nothing more."""
+    """Says at last that it does not have an attempt, and nothing more."""
 
     async def find(self, attempt: Attempt) -> Outcome | None:  # noqa: ARG002
         await asyncio.sleep(1.6)
@@ -220,8 +220,8 @@ async def test_two_processes_make_one_attempt_of_each_charge(payments: Payments)
     await payments.consent()
     count = 40
     orders = [order(number) for number in range(1, count + 1)]
-    await payments.announce(*(payments.notice(each) for each in orders))
-    await payments.fall_due(*(payments.due(each) for each in orders))
+    await payments.announce(*(payments.notice(name) for name in orders))
+    await payments.fall_due(*(payments.due(name) for name in orders))
     twins = [payments.process() for _ in range(2)]
 
     await asyncio.gather(*(twin.charge() for twin in twins))
@@ -239,8 +239,8 @@ async def test_processes_that_charge_one_mandate_at_once_keep_to_its_month(
     ceiling_minor = 3 * AMOUNT_MINOR
     await payments.consent(month_ceiling=to_money(ceiling_minor, "EUR"))
     orders = [order(number) for number in range(1, 7)]
-    await payments.announce(*(payments.notice(each) for each in orders))
-    await payments.fall_due(*(payments.due(each) for each in orders))
+    await payments.announce(*(payments.notice(name) for name in orders))
+    await payments.fall_due(*(payments.due(name) for name in orders))
     # One charge a batch, so that each process has another charge of the mandate.
     monkeypatch.setattr(workers, "BATCH_ROWS", 1)
     processes = [payments.process() for _ in orders]

@@ -138,7 +138,7 @@ def test_a_subject_and_an_sms_stay_on_one_line(template: Template, name: str) ->
     texts = render(template, name)
 
     for text in (texts.sms, texts.email_subject):
-        assert not {unicodedata.category(each) for each in text} & STEERING
+        assert not {unicodedata.category(character) for character in text} & STEERING
 
 
 def test_a_name_of_any_script_arrives_as_it_was_given() -> None:
@@ -223,10 +223,10 @@ def test_a_price_that_stayed_is_not_compared() -> None:
 
 
 def test_who_pays_on_notice_is_told_of_a_request_and_not_of_a_charge() -> None:
-    asked = upcoming("Coffee", COFFEE, None, DUE, pay_on_notice=True)
+    request = upcoming("Coffee", COFFEE, None, DUE, pay_on_notice=True)
 
-    assert "We will ask you to confirm it on Sat 31 Jan 2026, 09:00 or later." in sms(asked)
-    assert "charge" not in sms(asked)
+    assert "We will ask you to confirm it on Sat 31 Jan 2026, 09:00 or later." in sms(request)
+    assert "charge" not in sms(request)
 
 
 def test_a_decline_that_is_tried_again_says_when() -> None:

@@ -141,9 +141,11 @@ def test_a_request_can_be_confirmed_until_it_expires() -> None:
 
 def test_charges_of_one_batch_share_the_month_of_their_mandate() -> None:
     batch = [replace(CHARGE, charge=ChargeId(f"coffee-{cycle}")) for cycle in (1, 2, 3)]
-    told = {charge.key: replace(NOTICE, charge=charge.charge) for charge in batch}
+    notices = {charge.key: replace(NOTICE, charge=charge.charge) for charge in batch}
     mandate = replace(MANDATE, month_ceiling_minor=2500)
-    decided = decide_all(batch, Evidence(told, {MANDATE_KEY: mandate}, {MANDATE_KEY: 500}, {}), NOW)
+    decided = decide_all(
+        batch, Evidence(notices, {MANDATE_KEY: mandate}, {MANDATE_KEY: 500}, {}), NOW
+    )
     assert [charge.state for charge in decided] == ["IN_FLIGHT", "IN_FLIGHT", "REFUSED"]
 
 

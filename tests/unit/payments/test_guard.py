@@ -1,4 +1,4 @@
-"""The guard: no charge above, before, or without what the customer was told and agreed to."""
+"""The guard: no charge above, before, or without what was announced and agreed to."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -109,10 +109,10 @@ def test_each_rule_alone_forbids(
 def test_what_the_provider_cannot_charge_is_never_sent(
     charge: Charge, amount_minor: int, currency: str, reason: Reason
 ) -> None:
-    asked = replace(charge, amount_minor=amount_minor, currency=currency)
+    changed = replace(charge, amount_minor=amount_minor, currency=currency)
     notice = replace(NOTICE, amount_minor=amount_minor, currency=currency)
     mandate = replace(MANDATE, charge_ceiling_minor=amount_minor, currency=currency)
-    assert guard(asked, notice, mandate, 0, NOW) == (reason,)
+    assert guard(changed, notice, mandate, 0, NOW) == (reason,)
 
 
 def test_a_month_can_be_spent_to_the_last_cent() -> None:

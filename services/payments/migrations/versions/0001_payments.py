@@ -141,7 +141,7 @@ CREATE TABLE attempts (
     resend_time             timestamptz,
     end_time                timestamptz,
     lookup_count            integer     NOT NULL DEFAULT 0,
-    -- What the provider answered in place of what was asked of it.
+    -- How the provider's answer differs from the request.
     mismatch                text        NOT NULL DEFAULT '',
     next_lookup_time        timestamptz,
     claim_time              timestamptz,
@@ -177,7 +177,7 @@ CREATE TABLE refunds (
     idempotency_key         text        NOT NULL,
     provider_refund         text        NOT NULL DEFAULT '',
     failure_code            text        NOT NULL DEFAULT '',
-    -- What the provider answered in place of what was asked of it.
+    -- How the provider's answer differs from the request.
     mismatch                text        NOT NULL DEFAULT '',
     traceparent             text        NOT NULL,
     try_count               integer     NOT NULL DEFAULT 0,
@@ -276,7 +276,7 @@ CREATE VIEW audit_v1.attempts AS
                || attempts.charge AS charge_name,
            number, idempotency_key, attempts.state, charges.billing_mode, attempts.amount_minor,
            attempts.currency, provider_payment,
-           -- The guard is asked again before it is sent once more.
+           -- The guard decides again before it is sent once more.
            coalesce(resend_time, start_time) AS start_time, end_time, attempts.mandate,
            CASE WHEN attempts.mandate = '' THEN '' ELSE
                'merchants/' || attempts.merchant || '/customers/' || attempts.customer || '/mandates/'
