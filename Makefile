@@ -114,7 +114,7 @@ imports: $(SETUP) ## Check who may import whom
 
 # The tests wait as much as they compute, so two shares of them run side by side, each with servers of
 # its own. What is not named here is in the second share.
-SUITE_TESTS := tests/clients tests/contract tests/e2e tests/faults tests/fuzz
+SUITE_TESTS := tests/clients tests/contract tests/e2e tests/faults
 
 test: setup ## Run every test
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-suite test-parts
